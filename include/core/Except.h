@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* Except: exceptions for C, in the manner of Hanson's interface.
+ *
+ *   TRY { ... } EXCEPT(Disk_Full) { ... } ELSE { ... } FINALLY { ... } END_TRY;
+ *
+ * FINALLY runs however TRY, EXCEPT and ELSE end, except at a bare return, break, continue or goto:
+ * those leave safely and skip it; RETURN(value) runs it. A local variable that is changed inside TRY
+ * and read after a raise needs PROTECT(variable) before the TRY (or volatile): see Except(3).
+ * Each thread has its own stack of handlers. Nothing here allocates from the heap. */
+#ifndef EXCEPT_INCLUDED
+#define EXCEPT_INCLUDED
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <core/api.h>
+
+CORE_BEGIN_DECLS
+
+/* An exception is a constant object; reason says what happened, parent (or NULL) what it is a kind
+ * of, self (or NULL for the object's own address) is its identity across shared libraries. */
+typedef struct Except_T {
+	const char *reason;
+	const struct Except_T *parent, *self;
+} Except_T;
+
+#define EXCEPT_DEFINE(name, parent, reason) const Except_T name = { reason, parent, &name }
+
+extern CORE_API const Except_T Assert_Failed; /* a caller broke a contract */
+
+/* Inside EXCEPT, ELSE or FINALLY: the exception being handled or passing through; elsewhere NULL or 0.
+ * Strings live until the handler ends. A raise without a message has the reason as its message. */
+CORE_API const Except_T *Except_current(void);
+CORE_API const char *Except_message(void);
+CORE_API const char *Except_file(void);
+CORE_API const char *Except_function(void);
+CORE_API int Except_line(void);
+CORE_API int Except_errno(void); /* errno at the raise */
+CORE_API const Except_T *Except_cause(int depth); /* 1: the one that this one replaced; NULL past the end */
+CORE_API void Except_report(FILE *out); /* what, where, why, as for an uncaught exception */
+
+/* Called once at the raise of an exception that no TRY of the thread encloses, stack intact, before
+ * the report and abort(). One hook a process; NULL removes it. */
+typedef void Except_Hook(const Except_T *e, void *cl);
+CORE_API void Except_set_uncaught(Except_Hook *hook, void *cl);
+
+/* Captures this many return addresses (0 to 32, 0 at start) at each raise, for Except_report.
+ * Checked: frames out of range. */
+CORE_API void Except_set_backtrace(int frames);
+
+/* Raises *e. Checked: e is NULL. */
+CORE_API void Except_raise(const Except_T *e, const char *file, int line) CORE_NORETURN;
+
+#include <core/ExceptMacros.h>
+
+CORE_END_DECLS
+
+#if !defined EXCEPT_NO_SHORT_NAMES
+#define TRY        EXCEPT_TRY        /* opens the statement */
+#define EXCEPT     EXCEPT_EXCEPT     /* (e): handles e and every kind of e; the first match wins */
+#define ELSE       EXCEPT_ELSE       /* handles anything else */
+#define FINALLY    EXCEPT_FINALLY    /* clean up; a raise in here replaces a pending exception */
+#define END_TRY    EXCEPT_END_TRY    /* closes the statement; an unhandled exception goes on from here */
+#define RAISE      EXCEPT_RAISE      /* (e) */
+#define RAISE_MSG  EXCEPT_RAISE_MSG  /* (e, "printf format", ...) */
+#define RERAISE    EXCEPT_RERAISE    /* the exception being handled, with its place, message and causes */
+#define RETURN     EXCEPT_RETURN     /* (value) or (): runs every FINALLY of this function on the way out */
+#define PROTECT    EXCEPT_PROTECT    /* (variable): its value is right after a raise */
+#define AUTO       EXCEPT_AUTO       /* (Type, v, dispose) = init; calls dispose(&v) when the scope ends in any way */
+#define DEFER      EXCEPT_DEFER      /* (fn, pointer); calls fn(pointer) when the scope ends in any way */
+#endif
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTP: one HTTP/1.1 request read from a socket, one response sent to it, everything on an arena.
+ * What RFC 9112 leaves open to two readings is refused: a request is either understood in the one way
+ * that every proxy before us understands it, or it is an exception that carries the status to answer.
+ *
+ *   request = HTTPRequest_parse(arena, client);   response = HTTPResponse_new(arena);
+ *   ...                                           HTTPResponse_send(client, response);
+ *
+ * The socket remembers what its last request asks of the response (HEAD, keep-alive, HTTP/1.0), so a
+ * loop of the two serves a connection, pipelined requests included, until parse raises HTTP_Closed.
+ * Requests and responses are for one thread at a time; strings live as long as the arena.
+ * Checked everywhere: NULL arguments. Everything here may raise Arena_Failed and Socket_Failed. */
+#ifndef HTTP_INCLUDED
+#define HTTP_INCLUDED
+#include <stddef.h>
+#include <core/Arena.h>
+#include <core/HashTable.h>
+#include <core/Socket.h>
+
+CORE_BEGIN_DECLS
+
+typedef struct HTTPRequest *HTTPRequest_T;
+typedef struct HTTPResponse *HTTPResponse_T;
+
+extern CORE_API const Except_T HTTP_Failed;            /* the parent of all these */
+extern CORE_API const Except_T HTTP_Closed;            /* 0: the connection ended between requests */
+extern CORE_API const Except_T HTTP_Bad_Request;       /* 400 */
+extern CORE_API const Except_T HTTP_Timeout;           /* 408 */
+extern CORE_API const Except_T HTTP_Content_Too_Large; /* 413 */
+extern CORE_API const Except_T HTTP_URI_Too_Long;      /* 414 */
+extern CORE_API const Except_T HTTP_Fields_Too_Large;  /* 431 */
+extern CORE_API const Except_T HTTP_Not_Implemented;   /* 501 */
+extern CORE_API const Except_T HTTP_Bad_Version;       /* 505 */
+
+CORE_API int HTTP_status(const Except_T *e);      /* what to answer: as above; 500 for any other exception */
+CORE_API const char *HTTP_reason(int status);     /* "Not Found"; "" if unknown */
+
+typedef struct HTTP_Limits { /* 0: the default */
+	size_t request_line;  /* bytes; 8,192 */
+	size_t header_bytes;  /* all field lines together; 32,768 */
+	size_t header_count;  /* 100 */
+	size_t body_bytes;    /* 1 MiB */
+	int head_ms;          /* from the first byte to the end of the head; 10,000 */
+	int body_ms;          /* for the whole body; 30,000 */
+} HTTP_Limits;
+
+/* Reads one request. Raises: HTTP_Closed (no byte came), HTTP_Failed kinds (then send the status:
+ * the connection closes), Socket_Timeout (no byte came in the socket's timeout), Socket_Failed. */
+CORE_API HTTPRequest_T HTTPRequest_parse(Arena_T arena, Socket_T client);
+CORE_API HTTPRequest_T HTTPRequest_parse_with(Arena_T arena, Socket_T client, const HTTP_Limits *limits);
+
+CORE_API const char *HTTPRequest_method(HTTPRequest_T);  /* as sent; methods are case-sensitive */
+CORE_API const char *HTTPRequest_target(HTTPRequest_T);  /* as sent */
+CORE_API const char *HTTPRequest_path(HTTPRequest_T);    /* decoded, "." and ".." resolved; starts with '/', or "*" */
+CORE_API const char *HTTPRequest_query(HTTPRequest_T);   /* after '?', not decoded; "" if none */
+CORE_API const char *HTTPRequest_version(HTTPRequest_T); /* "HTTP/1.1" or "HTTP/1.0" */
+CORE_API const char *HTTPRequest_header(HTTPRequest_T, const char *name); /* any case; NULL if absent; repeated: joined */
+CORE_API HashTable_T HTTPRequest_headers(HTTPRequest_T); /* STRING_NOCASE, name to const char * value */
+CORE_API const void *HTTPRequest_body(HTTPRequest_T, size_t *nbytes); /* never NULL; a NUL follows it */
+CORE_API Arena_T HTTPRequest_arena(HTTPRequest_T);
+CORE_API int HTTPRequest_keep_alive(HTTPRequest_T);      /* the client wants another request on the connection */
+
+CORE_API HTTPResponse_T HTTPResponse_new(Arena_T arena); /* status 200, no fields, no body */
+CORE_API void HTTPResponse_status(HTTPResponse_T, int status); /* Checked: 200 to 599 */
+/* Replaces. Checked: name is a token, value has no CR, LF or NUL; not Content-Length or
+ * Transfer-Encoding, which send knows. "Connection: close" ends the connection after this response. */
+CORE_API void HTTPResponse_set(HTTPResponse_T, const char *name, const char *value);
+CORE_API void HTTPResponse_write(HTTPResponse_T, const void *bytes, size_t nbytes);
+CORE_API void HTTPResponse_printf(HTTPResponse_T, const char *fmt, ...) CORE_PRINTF(2, 3);
+/* Date and Content-Length are added; HEAD, 204 and 304 send no body. Raises: Socket_Failed. */
+CORE_API void HTTPResponse_send(Socket_T client, HTTPResponse_T);
+
+CORE_END_DECLS
+#endif

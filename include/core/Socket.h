@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* Socket: stream sockets (TCP over IPv4 and IPv6, Unix domain) whose errors are exceptions that name
+ * the peer and carry errno. EINTR is never seen, SIGPIPE never happens, descriptors are CLOEXEC,
+ * TCP_NODELAY is on. Times are in milliseconds; a negative time waits for ever.
+ *
+ * One thread may receive while another sends; otherwise a socket is for one thread at a time.
+ * Checked everywhere: the socket is NULL or closed. */
+#ifndef SOCKET_INCLUDED
+#define SOCKET_INCLUDED
+#include <stddef.h>
+#include <sys/uio.h>
+#include <core/Arena.h>
+
+CORE_BEGIN_DECLS
+
+typedef struct Socket *Socket_T;
+
+extern CORE_API const Except_T Socket_Failed;
+extern CORE_API const Except_T Socket_Closed;     /* these four are kinds of Socket_Failed: the peer is gone */
+extern CORE_API const Except_T Socket_Timeout;
+extern CORE_API const Except_T Socket_Refused;
+extern CORE_API const Except_T Socket_Unresolved; /* no such host or service */
+
+/* host NULL: every address, IPv6 and IPv4. host "unix:/path" (or "unix:@name", abstract): service is
+ * ignored. service "0": a free port. backlog 0 or less: the system's largest.
+ * Raises: Socket_Failed, Socket_Unresolved. */
+CORE_API Socket_T Socket_listen(const char *host, const char *service, int backlog);
+/* Tries every address in turn. Raises: Socket_Failed and kinds. */
+CORE_API Socket_T Socket_connect(const char *host, const char *service, int timeout_ms);
+/* NULL when nothing waits and the listener does not block, or the peer was gone before it was accepted.
+ * Raises: Socket_Failed (EMFILE, ENFILE, ENOMEM, ...), Socket_Timeout. */
+CORE_API Socket_T Socket_accept(Socket_T listener);
+CORE_API Socket_T Socket_adopt(int fd); /* takes over an open stream socket. Checked: fd is one */
+
+/* At most nbytes; 0 at end of stream. Raises: Socket_Timeout (also when it does not block and nothing
+ * is there), Socket_Closed, Socket_Failed. */
+CORE_API size_t Socket_recv(Socket_T, void *buffer, size_t nbytes);
+/* The bytes taken, perhaps fewer than nbytes. Raises as above; 0 when it does not block and is full. */
+CORE_API size_t Socket_send(Socket_T, const void *buffer, size_t nbytes);
+CORE_API void Socket_sendall(Socket_T, const void *buffer, size_t nbytes); /* all of it, blocking or not */
+CORE_API void Socket_sendv(Socket_T, const struct iovec *vector, int n);   /* all of it, in order */
+
+CORE_API void Socket_set_timeout(Socket_T, int ms); /* for each wait in accept, recv and send; -1 at start */
+CORE_API void Socket_set_nonblocking(Socket_T, int on);
+CORE_API size_t Socket_pending(Socket_T); /* bytes already read ahead: recv gives them without waiting */
+CORE_API void Socket_shutdown(Socket_T);  /* no more will be sent; the peer reads end of stream */
+
+CORE_API int Socket_fd(Socket_T); /* still the socket's own */
+CORE_API int Socket_port(Socket_T); /* local TCP port; 0 if it has none */
+CORE_API const char *Socket_peer(Socket_T, Arena_T arena);  /* "127.0.0.1:80", "[::1]:80", "unix:/path" */
+CORE_API const char *Socket_local(Socket_T, Arena_T arena);
+
+CORE_API void Socket_close(Socket_T *); /* sets it to NULL; NULL and pointer to NULL are fine; never raises */
+
+CORE_END_DECLS
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to Arena: telling AddressSanitizer and Valgrind which bytes may be touched. ASan's functions
+ * are weak, so that a program built with it finds bugs with a libcore that was not; Valgrind's are
+ * instructions that do nothing outside it. Every call is free when neither is there. */
+#ifndef POISON_INCLUDED
+#define POISON_INCLUDED
+#include <stddef.h>
+#if HAVE_VALGRIND_MEMCHECK_H
+#include <valgrind/memcheck.h>
+#endif
+
+extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
+extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
+
+static inline int under_valgrind(void)
+{
+#if HAVE_VALGRIND_MEMCHECK_H
+	return RUNNING_ON_VALGRIND != 0;
+#else
+	return 0;
+#endif
+}
+
+/* Bytes to leave between objects so that an overflow is seen. */
+static inline size_t red_zone(void)
+{
+	return __asan_poison_memory_region || under_valgrind() ? 16 : 0;
+}
+
+static inline void poison(const void *p, size_t n)
+{
+	if (__asan_poison_memory_region)
+		__asan_poison_memory_region(p, n);
+#if HAVE_VALGRIND_MEMCHECK_H
+	(void)VALGRIND_MAKE_MEM_NOACCESS(p, n);
+#endif
+}
+
+/* p[0..n) may be written, and holds nothing yet */
+static inline void unpoison(const void *p, size_t n)
+{
+	if (__asan_unpoison_memory_region)
+		__asan_unpoison_memory_region(p, n);
+#if HAVE_VALGRIND_MEMCHECK_H
+	(void)VALGRIND_MAKE_MEM_UNDEFINED(p, n);
+#endif
+}
+
+#endif

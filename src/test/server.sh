@@ -1,0 +1,86 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The request server under real clients: curl, a thousand connections at once, malformed, oversized,
+# slow and vanishing ones; then SIGTERM, exit 0, live arenas 0.
+command -v curl >/dev/null 2>&1 || { echo "curl is not installed"; exit 77; }
+cd "${top_builddir:-.}" || exit 1
+work=$(mktemp -d) || exit 1
+server=
+trap 'kill $server 2>/dev/null; rm -rf "$work"' EXIT
+status=0
+
+fail() { echo "FAILED: $*"; status=1; }
+
+wait_for() { # command: until it succeeds, ten seconds at most
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 \
+		41 42 43 44 45 46 47 48 49 50; do
+		"$@" && return 0
+		sleep 0.2
+	done
+	return 1
+}
+
+start() {
+	./examples/request-server 0 >"$work/out" 2>"$work/err" &
+	server=$!
+	wait_for grep -q 'listening on port' "$work/out" || { cat "$work/out" "$work/err"; fail "the server did not start"; exit 1; }
+	port=$(sed -n 's/.*listening on port //p' "$work/out")
+	url=http://127.0.0.1:$port
+}
+
+get() { # expected status, then curl's arguments
+	want=$1; shift
+	got=$(curl -s -o "$work/body" -w '%{http_code}' --max-time 30 "$@")
+	[ "$got" = "$want" ] || fail "curl $* answered $got, not $want: $(head -c 200 "$work/body")"
+}
+
+raw() { # expected status, request in printf's notation
+	printf "$2" | curl -s --max-time 30 "telnet://127.0.0.1:$port" >"$work/raw" 2>/dev/null
+	head -1 "$work/raw" | grep -q "^HTTP/1.1 $1 " || fail "$2 was answered $(head -1 "$work/raw"), not $1"
+}
+
+start
+get 200 "$url/";                                   grep -q '<h1>It works</h1>' "$work/body" || fail "GET / has no page"
+get 200 "$url/stats";                              grep -q '"live_arenas": [1-9]' "$work/body" || fail "GET /stats: $(cat "$work/body")"
+get 200 --data-binary 'some bytes' "$url/echo";    [ "$(cat "$work/body")" = 'some bytes' ] || fail "POST /echo: $(cat "$work/body")"
+get 200 -H 'Transfer-Encoding: chunked' -d 'in chunks' "$url/echo"; [ "$(cat "$work/body")" = 'in chunks' ] || fail "chunked: $(cat "$work/body")"
+get 200 -H 'X-One: 1' "$url/headers";              grep -qi '^x-one: 1' "$work/body" || fail "GET /headers: $(cat "$work/body")"
+get 200 -I "$url/"
+get 404 "$url/nothing/here"
+get 405 -d x "$url/"
+head -c 65536 /dev/zero | tr '\0' x >"$work/large"
+get 200 --data-binary "@$work/large" "$url/echo";  cmp -s "$work/body" "$work/large" || fail "64 KiB did not come back"
+head -c 2000000 /dev/zero >"$work/huge"
+get 413 -H 'Expect:' --data-binary "@$work/huge" "$url/echo"
+get 431 -H "X-Large: $(head -c 40000 "$work/large")" "$url/"
+get 414 "$url/$(head -c 9000 "$work/large")"
+
+raw 400 'GET / HTTP/1.1\r\n\r\n'
+raw 400 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n'
+raw 400 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'
+raw 400 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello'
+raw 400 'GET / HTTP/1.1\r\nHost : a\r\n\r\n'
+raw 505 'GET / HTTP/2.0\r\nHost: a\r\n\r\n'
+raw 400 'nonsense\r\n\r\n'
+
+# keep-alive: one connection for three requests
+connects=$(curl -s -o /dev/null -o /dev/null -o /dev/null -w '%{num_connects}\n' "$url/" "$url/stats" "$url/" | awk '{ n += $1 } END { print n }')
+[ "$connects" = 1 ] || fail "three requests took $connects connections"
+
+# clients that send half a request and go, or stay
+for n in 1 2 3; do printf 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Le' | curl -s --max-time 1 "telnet://127.0.0.1:$port" >/dev/null 2>&1 & done
+./src/test/http_load "$port" 1000 2 >"$work/load" 2>&1 || fail "a thousand connections: $(cat "$work/load")"
+cat "$work/load"
+wait_for sh -c "curl -s '$url/stats' | grep -q '\"connections\": [1-5]}'" || fail "connections stay: $(curl -s "$url/stats")"
+
+# a second server on the same port says so
+if ./examples/request-server "$port" >"$work/second" 2>&1; then fail "two servers on one port"; fi
+grep -q "$port.*in use" "$work/second" || fail "port in use: $(cat "$work/second")"
+
+kill -TERM $server
+wait $server || fail "the server ended with $?: $(cat "$work/out" "$work/err")"
+server=
+grep -q 'live arenas 0$' "$work/out" || fail "arenas stayed alive: $(tail -1 "$work/out")"
+[ -s "$work/err" ] && fail "the server complained: $(cat "$work/err")"
+tail -1 "$work/out"
+exit $status

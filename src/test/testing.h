@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared by the test programs. */
+#ifndef TESTING_INCLUDED
+#define TESTING_INCLUDED
+#include <check.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <core/Arena.h>
+
+/* Fails unless the statement raises (a kind of) e. */
+#define ck_raises(e, statement)                                                             \
+	do {                                                                                \
+		volatile int ck_caught_ = 0;                                                \
+		TRY {                                                                       \
+			statement;                                                          \
+		} EXCEPT(e) {                                                               \
+			ck_caught_ = 1;                                                     \
+		} ELSE {                                                                    \
+			ck_abort_msg("%s raised %s: %s", #statement,                        \
+				Except_current()->reason, Except_message());                \
+		} END_TRY;                                                                  \
+		ck_assert_msg(ck_caught_, "%s did not raise %s", #statement, #e);           \
+	} while (0)
+
+/* The same, and the message contains text. */
+#define ck_raises_saying(e, text, statement)                                                \
+	do {                                                                                \
+		volatile int ck_caught_ = 0;                                                \
+		TRY {                                                                       \
+			statement;                                                          \
+		} EXCEPT(e) {                                                               \
+			ck_caught_ = 1;                                                     \
+			ck_assert_msg(strstr(Except_message(), text) != NULL,               \
+				"the message \"%s\" lacks \"%s\"", Except_message(), text); \
+		} ELSE {                                                                    \
+			ck_abort_msg("%s raised %s: %s", #statement,                        \
+				Except_current()->reason, Except_message());                \
+		} END_TRY;                                                                  \
+		ck_assert_msg(ck_caught_, "%s did not raise %s", #statement, #e);           \
+	} while (0)
+
+/* A backing allocator that counts, and refuses the request number fail_at (0: the next; -1: none). */
+struct Failing {
+	int fail_at;
+	size_t requests, outstanding_blocks, outstanding_bytes;
+};
+
+static inline void *failing_alloc(size_t nbytes, void *cl)
+{
+	struct Failing *f = cl;
+	void *p;
+
+	f->requests++;
+	if (f->fail_at == 0)
+		return NULL; /* and every one after it */
+	if (f->fail_at > 0)
+		f->fail_at--;
+	p = malloc(nbytes);
+	if (p) {
+		f->outstanding_blocks++;
+		f->outstanding_bytes += nbytes;
+	}
+	return p;
+}
+
+static inline void failing_free(void *p, size_t nbytes, void *cl)
+{
+	struct Failing *f = cl;
+
+	f->outstanding_blocks--;
+	f->outstanding_bytes -= nbytes;
+	free(p);
+}
+
+/* An arena over it, with a first chunk so small that most requests reach the allocator. */
+static inline Arena_T failing_arena(struct Failing *f)
+{
+	Arena_Options o = { 0 };
+
+	o.chunk = 64;
+	o.alloc = failing_alloc;
+	o.free = failing_free;
+	o.cl = f;
+	return Arena_new_with(&o);
+}
+
+static inline int testing_main(Suite *suite)
+{
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
+
+#endif
