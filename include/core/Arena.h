@@ -22,8 +22,9 @@ extern CORE_API const Except_T Arena_Failed; /* out of memory, over the limit, s
 typedef struct Arena_Options {                      /* all zero: the defaults */
 	size_t chunk;                               /* usable bytes of the first chunk */
 	size_t limit;                               /* most bytes held from the backing allocator; 0: none */
-	void *(*alloc)(size_t nbytes, void *cl);    /* backing allocator, max_align_t-aligned; NULL: out of memory */
-	void (*free)(void *p, size_t nbytes, void *cl); /* nbytes as alloc was asked for; both run without a lock */
+	void *(*alloc)(size_t nbytes, void *cl);    /* backing allocator, max_align_t-aligned; NULL, or raising */
+	                                            /* Arena_Failed: out of memory. Both run without a lock. */
+	void (*free)(void *p, size_t nbytes, void *cl); /* nbytes as alloc was asked for; must not raise; or NULL */
 	void *cl;
 	const char *name;                           /* for Arena_debug_report; borrowed */
 	Arena_T parent;
@@ -40,7 +41,7 @@ CORE_API Arena_T Arena_new_child(Arena_T parent);
 CORE_API Arena_T Arena_new_with(const Arena_Options *options);
 
 /* Disposes of the children, runs the deferred calls, frees all, sets *arena to NULL first: it may live
- * inside the arena. NULL and pointer to NULL are fine. */
+ * inside the arena. NULL and pointer to NULL are fine. Checked: a deferred call of it is running. */
 CORE_API void Arena_dispose(Arena_T *arena);
 
 /* Raises: Arena_Failed. Aligned for max_align_t; 0 bytes give a distinct, valid pointer. */
@@ -66,15 +67,15 @@ CORE_API void Arena_reset(Arena_T arena, size_t keep); /* as clear, but keeps at
 
 /* Savepoints nest. Checked: rewinding to a mark of another arena, or one that a rewind or clear has passed. */
 typedef struct Arena_Mark {
-	void *chunk, *newest, *deferred;
+	void *chunk, *newest, *deferred; /* private */
 	char *avail;
-	size_t used, cycle;
+	size_t used, serial, cycle, turn;
 } Arena_Mark;
 CORE_API Arena_Mark Arena_mark(Arena_T arena);
 CORE_API void Arena_rewind(Arena_T arena, Arena_Mark mark);
 
-/* fn(cl) runs once, newest first, at a rewind past this point, clear, reset or dispose.
- * When it raises, the others run and the memory is released all the same. Raises: Arena_Failed. */
+/* fn(cl) runs once, newest first, at a rewind past this point, clear, reset or dispose. When it raises, the
+ * others run, the memory is released, and the first exception goes on. Raises: Arena_Failed. */
 CORE_API void Arena_defer(Arena_T arena, void (*fn)(void *cl), void *cl);
 
 CORE_API size_t Arena_used(Arena_T arena);     /* allocated now, with padding */
@@ -88,10 +89,10 @@ CORE_API void Arena_debug_report(FILE *out);      /* a line per live arena, chil
 /* The creators note where they are called, for the report. */
 CORE_API Arena_T Arena__made_at(Arena_T, const char *file, int line);
 #define Arena_new()                 Arena__made_at(Arena_new(), __FILE__, __LINE__)
-#define Arena_new_with_size(chunk)  Arena__made_at(Arena_new_with_size(chunk), __FILE__, __LINE__)
-#define Arena_new_in(buffer, n)     Arena__made_at(Arena_new_in((buffer), (n)), __FILE__, __LINE__)
-#define Arena_new_child(parent)     Arena__made_at(Arena_new_child(parent), __FILE__, __LINE__)
-#define Arena_new_with(options)     Arena__made_at(Arena_new_with(options), __FILE__, __LINE__)
+#define Arena_new_with_size(...)    Arena__made_at(Arena_new_with_size(__VA_ARGS__), __FILE__, __LINE__)
+#define Arena_new_in(...)           Arena__made_at(Arena_new_in(__VA_ARGS__), __FILE__, __LINE__)
+#define Arena_new_child(...)        Arena__made_at(Arena_new_child(__VA_ARGS__), __FILE__, __LINE__)
+#define Arena_new_with(...)         Arena__made_at(Arena_new_with(__VA_ARGS__), __FILE__, __LINE__)
 CORE_API void *Arena__alloc(Arena_T, size_t, const char *file, const char *function, int line);
 CORE_API void *Arena__calloc(Arena_T, size_t, size_t, const char *file, const char *function, int line);
 

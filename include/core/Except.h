@@ -47,8 +47,10 @@ CORE_API void Except_set_uncaught(Except_Hook *hook, void *cl);
  * Checked: frames out of range. */
 CORE_API void Except_set_backtrace(int frames);
 
+#define EXCEPT__NORETURN __attribute__((noreturn)) /* and not cold: a raise is not to be compiled for size */
+
 /* Raises *e. Checked: e is NULL. */
-CORE_API void Except_raise(const Except_T *e, const char *file, int line) CORE_NORETURN;
+CORE_API void Except_raise(const Except_T *e, const char *file, int line) EXCEPT__NORETURN;
 
 #include <core/ExceptMacros.h>
 

@@ -4,11 +4,11 @@
  *
  *   TRY { B } EXCEPT(e) { H } FINALLY { F } END_TRY;       expands to
  *
- *   ({ frame: linked, popped by the compiler however the block is left
+ *   ({ frame: linked, unlinked by the compiler however the block is left
  *      setjmp(frame.env);
- *      if (frame.state == trying)              { B }
- *      else if (Except__match(&frame, &e))     { H }
- *      if (Except__finally(&frame))            { F }
+ *      if (frame.state == trying)                                  { B }
+ *      else if (frame.state == raised && Except__match(&frame, &e)) { H }
+ *      if (Except__finally(&frame))                                { F }
  *      else Except__pass(&frame);
  *      Except__done(&frame); });
  *
@@ -42,29 +42,43 @@ typedef struct Except_Frame {
 
 typedef struct Except_Scoped {
 	Except_Link link;
-	size_t size;
+	size_t size; /* of an AUTO variable */
 } Except_Scoped;
 
-enum { Except__TRYING, Except__FINISHING, Except__DONE };
+enum { Except__TRYING, Except__FINISHING, Except__RAISED };
 
-/* The innermost TRY of the function at hand; each TRY shadows it. */
-static Except_Frame *const Except_scope __attribute__((unused)) = 0;
+/* What every byte of an AUTO variable has until its initializer has ended. */
+enum { Except__UNSET = 0xA5 };
+
+/* Outside every TRY. Inside, pointers to the innermost frame at hand and to the name of the function that
+ * it is in shadow them. */
+enum { Except_scope, Except_owner };
 
 CORE_API void Except__enter(Except_Frame *, Except_Frame *outer, const char *file, int line);
-CORE_API int  Except__match(Except_Frame *, const Except_T *); /* NULL matches all */
+CORE_API int  Except__match(Except_Frame *, const Except_T *);
 CORE_API int  Except__close(Except_Frame *);
-CORE_API void Except__pass(Except_Frame *) CORE_NORETURN;
+CORE_API void Except__pass(Except_Frame *) EXCEPT__NORETURN;
 CORE_API void Except__end(Except_Frame *);
 CORE_API void Except__abandon(Except_Frame *);
-CORE_API void Except__raise(const Except_T *, const char *file, const char *function, int line) CORE_NORETURN;
+CORE_API void Except__raise(const Except_T *, const char *file, const char *function, int line) EXCEPT__NORETURN;
 CORE_API void Except__raise_msg(const Except_T *, const char *file, const char *function, int line,
-	const char *fmt, ...) CORE_NORETURN CORE_PRINTF(5, 6);
-CORE_API void Except__reraise(const char *file, const char *function, int line) CORE_NORETURN;
-CORE_API void Except__return(Except_Frame *, jmp_buf, const void *value, size_t size) CORE_NORETURN;
-CORE_API void Except__value(void *value, size_t size);
-CORE_API void Except__defer(Except_Scoped *, void (*run)(void *), void *argument);
-CORE_API void Except__auto(Except_Scoped *, void (*run)(void *), void *variable, size_t size);
-CORE_API void Except__auto_leave(Except_Scoped *);
+	const char *fmt, ...) EXCEPT__NORETURN CORE_PRINTF(5, 6);
+CORE_API void Except__reraise(const char *file, const char *function, int line) EXCEPT__NORETURN;
+CORE_API void Except__return(Except_Frame *, jmp_buf, void *value, size_t size) EXCEPT__NORETURN;
+CORE_API void Except__defer(Except_Scoped *, void (*run)(void *), void *argument, size_t size);
+CORE_API int  Except__is_unset(const Except_Scoped *);
+
+/* Only the frames of this function are for its RETURN: not what a nested function or lambda sees. */
+static inline Except_Frame *Except__own(Except_Frame *f, const char *owner, const char *function)
+{
+	return owner == function ? f : NULL;
+}
+
+static inline void Except__unlink(Except_Link *link)
+{
+	*link->top = link->up;
+	link->top = NULL;
+}
 
 static inline int Except__finally(Except_Frame *f)
 {
@@ -76,26 +90,41 @@ static inline int Except__finally(Except_Frame *f)
 
 static inline void Except__done(Except_Frame *f)
 {
-	if (__builtin_expect(f->state <= Except__FINISHING, 1)) {
-		*f->link.top = f->link.up;
-		f->state = Except__DONE;
-	} else
+	if (__builtin_expect(f->state <= Except__FINISHING, 1))
+		Except__unlink(&f->link);
+	else
 		Except__end(f);
 }
 
 static inline void Except__leave(Except_Frame *f)
 {
-	if (__builtin_expect(f->state != Except__DONE, 0))
+	if (__builtin_expect(f->link.top != NULL, 0))
 		Except__abandon(f);
 }
 
 static inline void Except__defer_leave(Except_Scoped *d)
 {
 	if (d->link.top) {
-		*d->link.top = d->link.up;
-		d->link.top = NULL;
+		Except__unlink(&d->link);
 		d->link.run(d->link.argument);
 	}
+}
+
+static inline void Except__auto_leave(Except_Scoped *a)
+{
+	if (a->link.top) {
+		Except__unlink(&a->link);
+		if (*(unsigned char *)a->link.argument != Except__UNSET || !Except__is_unset(a))
+			a->link.run(a->link.argument);
+	}
+}
+
+/* x, as a value that no optimizer can tell from the state. clang does not see that control comes back to
+ * a RETURN after the state has been read once more, and would take a copy of it for "we are returning". */
+static inline int Except__opaque(int x)
+{
+	__asm__ volatile("" : "+r"(x));
+	return x;
 }
 
 /* Nested statements shadow each other's frame on purpose: so quiet, there alone. */
@@ -105,19 +134,20 @@ static inline void Except__defer_leave(Except_Scoped *d)
 #define EXCEPT_TRY                                                                          \
 	__extension__ ({                                                                    \
 		EXCEPT__QUIET                                                               \
-		Except_Frame *const Except_outer = Except_scope;                            \
+		Except_Frame *const Except_outer = EXCEPT__SCOPE;                           \
 		Except_Frame Except_frame __attribute__((cleanup(Except__leave)));          \
 		Except_Frame *const Except_scope __attribute__((unused)) = &Except_frame;   \
+		const char *const Except_owner __attribute__((unused)) = EXCEPT__FUNC;      \
 		EXCEPT__LOUD                                                                \
-		Except__enter(&Except_frame, Except_outer, __FILE__, __LINE__);             \
+		Except__enter(&Except_frame, Except_outer, __FILE__, __LINE__);            \
 		(void)setjmp(Except_frame.env);                                             \
-		if (Except_frame.state == Except__TRYING) {
+		if (Except_frame.state == Except__TRYING && Except__opaque(1)) {
 
 #define EXCEPT_EXCEPT(e)                                                                    \
-		} else if (Except__match(&Except_frame, &(e))) {
+		} else if (Except_frame.state == Except__RAISED                             \
+			&& Except__opaque(Except__match(&Except_frame, &(e)))) {
 
-#define EXCEPT_ELSE                                                                         \
-		} else if (Except__match(&Except_frame, NULL)) {
+#define EXCEPT_ELSE EXCEPT_EXCEPT(*Except_frame.exception)
 
 #define EXCEPT_FINALLY                                                                      \
 		}                                                                           \
@@ -137,69 +167,63 @@ static inline void Except__defer_leave(Except_Scoped *d)
 	((condition) ? (void)0                                                              \
 	             : Except__raise_msg(&Assert_Failed, __FILE__, __func__, __LINE__, "%s", #condition))
 
-/* The library keeps the value while the FINALLYs run: clang may lay a local of theirs over one of
- * ours, as it does not see that control comes back here (LLVM issue 196468). */
+/* RETURN(x) is EXCEPT__RETURN_00(x), RETURN((x)...) EXCEPT__RETURN_11((x)...), RETURN() EXCEPT__RETURN_01(). */
 #define EXCEPT_RETURN(...)                                                                  \
-	EXCEPT__JOIN(EXCEPT__RETURN_, EXCEPT__IS_EMPTY(__VA_ARGS__))(__VA_ARGS__)
-#define EXCEPT__RETURN_0(...)                                                               \
+	EXCEPT__JOIN(EXCEPT__RETURN_, EXCEPT__PAREN(__VA_ARGS__, ),                         \
+		EXCEPT__PAREN_OR_EMPTY(__VA_ARGS__, ))(__VA_ARGS__)
+#define EXCEPT__RETURN_00(...)                                                              \
 	__extension__ ({                                                                    \
-		EXCEPT__VALUE_TYPE Except_value = (__VA_ARGS__);                            \
-		if (Except_scope) {                                                         \
-			jmp_buf Except_site;                                                \
-			if (setjmp(Except_site) == 0)                                       \
-				Except__return(Except_scope, Except_site, &Except_value,    \
-					sizeof Except_value);                               \
-			Except__value(&Except_value, sizeof Except_value);                  \
-		}                                                                           \
+		EXCEPT__AUTO_TYPE Except_value = ((void)0, __VA_ARGS__);                    \
+		EXCEPT__RUN_FINALLYS(&Except_value, sizeof Except_value)                    \
 		return EXCEPT__CONVERT(Except_value, (__VA_ARGS__));                        \
 	})
-#define EXCEPT__RETURN_1(...)                                                               \
+#define EXCEPT__RETURN_11 EXCEPT__RETURN_00
+#define EXCEPT__RETURN_01()                                                                 \
 	__extension__ ({                                                                    \
-		if (Except_scope) {                                                         \
-			jmp_buf Except_site;                                                \
-			if (setjmp(Except_site) == 0)                                       \
-				Except__return(Except_scope, Except_site, NULL, 0);         \
-		}                                                                           \
+		EXCEPT__RUN_FINALLYS(NULL, 0)                                               \
 		return;                                                                     \
 	})
+#define EXCEPT__RUN_FINALLYS(value, size)                                                   \
+	if (Except_scope) {                                                                 \
+		Except_Frame *const Except_own = EXCEPT__SCOPE;                             \
+		jmp_buf Except_site;                                                        \
+		if (Except_own && setjmp(Except_site) == 0)                                 \
+			Except__return(Except_own, Except_site, value, size);               \
+	}
+#define EXCEPT__SCOPE Except__own((Except_Frame *)Except_scope, (const char *)Except_owner, EXCEPT__FUNC)
+
 #if defined __cplusplus
-#define EXCEPT__VALUE_TYPE       auto
+#define EXCEPT__FUNC             __PRETTY_FUNCTION__ /* two nested lambdas have one __func__ */
+#define EXCEPT__AUTO_TYPE        auto
 #define EXCEPT__CONVERT(v, expr) v
 #else
-#define EXCEPT__VALUE_TYPE       __auto_type
+#define EXCEPT__FUNC             __func__
+#define EXCEPT__AUTO_TYPE        __auto_type
 /* a constant goes back as it was written: 0 stays a null pointer constant */
 #define EXCEPT__CONVERT(v, expr) __builtin_choose_expr(__builtin_constant_p(expr), expr, v)
 #endif
 
+/* "1" if the first argument starts with a parenthesis; if it does or is empty; else "0". */
+#define EXCEPT__PAREN(first, ...)          EXCEPT__SECOND(EXCEPT__PROBE first, 0, )
+#define EXCEPT__PAREN_OR_EMPTY(first, ...) EXCEPT__SECOND(EXCEPT__PROBE first (), 0, )
+#define EXCEPT__PROBE(...)                 , 1,
+#define EXCEPT__SECOND(...)                EXCEPT__SECOND_(__VA_ARGS__)
+#define EXCEPT__SECOND_(a, b, ...)         b
+#define EXCEPT__JOIN(a, b, c)              EXCEPT__JOIN_(a, b, c)
+#define EXCEPT__JOIN_(a, b, c)             a##b##c
+
 #define EXCEPT_PROTECT(v) __asm__ volatile("" : : "r"(&(v)) : "memory")
 
 #define EXCEPT__FUNCTION(f) ((void (*)(void *))(void (*)(void))(f))
-#define EXCEPT_DEFER(fn, pointer) EXCEPT__DEFER(fn, pointer, EXCEPT__JOIN(Except_defer_, __COUNTER__))
+#define EXCEPT_DEFER(fn, pointer) EXCEPT__DEFER(fn, pointer, EXCEPT__JOIN(Except_defer_, __COUNTER__, _))
 #define EXCEPT__DEFER(fn, pointer, link)                                                    \
 	Except_Scoped link __attribute__((cleanup(Except__defer_leave)));                   \
 	(void)(0 ? ((void)(fn)(pointer), 0) : 0);                                           \
-	Except__defer(&link, EXCEPT__FUNCTION(fn), (void *)(pointer))
+	Except__defer(&link, EXCEPT__FUNCTION(fn), (void *)(pointer), 0)
 #define EXCEPT_AUTO(type, v, dispose)                                                       \
 	type v;                                                                             \
 	Except_Scoped Except_auto_##v __attribute__((cleanup(Except__auto_leave)));         \
 	(void)(0 ? ((void)(dispose)(&(v)), 0) : 0);                                         \
-	Except__auto(&Except_auto_##v, EXCEPT__FUNCTION(dispose), (void *)&(v), sizeof(v)); \
+	__builtin_memset((void *)&(v), Except__UNSET, sizeof(v));                           \
+	Except__defer(&Except_auto_##v, EXCEPT__FUNCTION(dispose), (void *)&(v), sizeof(v)); \
 	v
-
-/* EXCEPT__IS_EMPTY() is 1, anything else 0, up to 32 commas (J. Gustedt, "Detect empty macro
- * arguments", 2010): a list is empty if only putting both a comma-making macro before and () after it
- * makes a comma. */
-#define EXCEPT__JOIN(a, b)  EXCEPT__JOIN_(a, b)
-#define EXCEPT__JOIN_(a, b) a##b
-#define EXCEPT__NTH(_0, _1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16, _17, \
-	_18, _19, _20, _21, _22, _23, _24, _25, _26, _27, _28, _29, _30, _31, _32, n, ...) n
-#define EXCEPT__COMMA(...)                                                                  \
-	EXCEPT__NTH(__VA_ARGS__, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, \
-		1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0)
-#define EXCEPT__TO_COMMA(...) ,
-#define EXCEPT__IS_EMPTY(...)                                                               \
-	EXCEPT__EMPTY_(EXCEPT__COMMA(__VA_ARGS__), EXCEPT__COMMA(EXCEPT__TO_COMMA __VA_ARGS__), \
-		EXCEPT__COMMA(__VA_ARGS__ ()), EXCEPT__COMMA(EXCEPT__TO_COMMA __VA_ARGS__ ()))
-#define EXCEPT__EMPTY_(a, b, c, d)  EXCEPT__EMPTY__(a, b, c, d)
-#define EXCEPT__EMPTY__(a, b, c, d) EXCEPT__COMMA(EXCEPT__CASE_##a##b##c##d)
-#define EXCEPT__CASE_0001           ,

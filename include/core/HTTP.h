@@ -9,7 +9,7 @@
  * The socket remembers what its last request asks of the response (HEAD, keep-alive, HTTP/1.0), so a
  * loop of the two serves a connection, pipelined requests included, until parse raises HTTP_Closed.
  * Requests and responses are for one thread at a time; strings live as long as the arena.
- * Checked everywhere: NULL arguments. Everything here may raise Arena_Failed and Socket_Failed. */
+ * Checked everywhere: NULL arguments. What allocates may raise Arena_Failed and HashTable_Failed. */
 #ifndef HTTP_INCLUDED
 #define HTTP_INCLUDED
 #include <stddef.h>
@@ -40,7 +40,7 @@ typedef struct HTTP_Limits { /* 0: the default */
 	size_t header_bytes;  /* all field lines together; 32,768 */
 	size_t header_count;  /* 100 */
 	size_t body_bytes;    /* 1 MiB */
-	int head_ms;          /* from the first byte to the end of the head; 10,000 */
+	int head_ms;          /* from the first byte to the end of the head; 10,000; negative: for ever */
 	int body_ms;          /* for the whole body; 30,000 */
 } HTTP_Limits;
 
@@ -62,12 +62,15 @@ CORE_API int HTTPRequest_keep_alive(HTTPRequest_T);      /* the client wants ano
 
 CORE_API HTTPResponse_T HTTPResponse_new(Arena_T arena); /* status 200, no fields, no body */
 CORE_API void HTTPResponse_status(HTTPResponse_T, int status); /* Checked: 200 to 599 */
-/* Replaces. Checked: name is a token, value has no CR, LF or NUL; not Content-Length or
- * Transfer-Encoding, which send knows. "Connection: close" ends the connection after this response. */
+/* Replaces. Raises: HTTP_Failed (name is not a token, value has a control character but tab: they often
+ * come from a peer). Checked: not Content-Length or Transfer-Encoding, which send knows.
+ * "Connection: close" ends the connection after this response. */
 CORE_API void HTTPResponse_set(HTTPResponse_T, const char *name, const char *value);
 CORE_API void HTTPResponse_write(HTTPResponse_T, const void *bytes, size_t nbytes);
 CORE_API void HTTPResponse_printf(HTTPResponse_T, const char *fmt, ...) CORE_PRINTF(2, 3);
-/* Date and Content-Length are added; HEAD, 204 and 304 send no body. Raises: Socket_Failed. */
+/* Answers the last request of the socket; without one that waits for an answer (it was refused, or the
+ * server is busy), the connection ends with this response. Date, Content-Length and Connection are added
+ * as they are needed; HEAD, 204, 205 and 304 send no body. Raises: Socket_Failed. */
 CORE_API void HTTPResponse_send(Socket_T client, HTTPResponse_T);
 
 CORE_END_DECLS

@@ -5,7 +5,9 @@
  *
  * Any number of threads may read a table that none writes. Keys and values of a NULL pointer: a NULL
  * key is a checked runtime error (but in POINTER tables), a NULL value is a value.
- * Everything that stores may raise Arena_Failed or HashTable_Failed; the table is then as it was. */
+ * Everything that stores may raise Arena_Failed (no memory) or HashTable_Failed; the table is then as it was.
+ * Checked everywhere: the table is NULL or was freed; a writing call inside a resize callback.
+ * Unchecked: hash or equal of a CUSTOM table that writes to it. */
 #ifndef HASHTABLE_INCLUDED
 #define HASHTABLE_INCLUDED
 #include <stddef.h>
@@ -16,7 +18,7 @@ CORE_BEGIN_DECLS
 
 typedef struct HashTable *HashTable_T;
 
-extern CORE_API const Except_T HashTable_Failed; /* no memory or no room to grow */
+extern CORE_API const Except_T HashTable_Failed; /* too many entries, a key of 4 GiB or more, no random source */
 
 typedef enum {
 	HashTable_STRING, HashTable_STRING_NOCASE /* ASCII letters */, HashTable_BYTES,
@@ -40,7 +42,8 @@ typedef struct HashTable_Stats {
 	double mean_probe;
 } HashTable_Stats;
 
-/* arena NULL: an arena of its own, which HashTable_free disposes of. Raises: Arena_Failed. */
+/* arena NULL: an arena of its own, which HashTable_free disposes of. Raises: Arena_Failed, HashTable_Failed.
+ * Checked: options NULL, no such kind, hash and equal not both there in CUSTOM or there in another kind. */
 CORE_API HashTable_T HashTable_new(Arena_T arena, size_t hint);
 CORE_API HashTable_T HashTable_new_with(Arena_T arena, const HashTable_Options *options);
 CORE_API void HashTable_free(HashTable_T *table); /* sets it to NULL; needless before Arena_dispose */
@@ -68,11 +71,12 @@ CORE_API void HashTable_reserve(HashTable_T, size_t n); /* n entries fit without
 CORE_API void HashTable_clear(HashTable_T);             /* keeps the slots */
 
 /* Each entry once, in no specified order. An insertion meanwhile is a checked runtime error; removing
- * any entry, or the one at hand with iter_remove, is safe. INTEGER: map's key points to a uint64_t. */
+ * any entry, or the one at hand with iter_remove, is safe; a copied key goes with its entry.
+ * INTEGER: map's key points to a uint64_t. Checked: iter_remove without an entry at hand. */
 CORE_API void HashTable_map(HashTable_T, void (*apply)(const void *key, void **value, void *cl), void *cl);
 typedef struct HashTable_Iter {
 	const void *key; /* NULL in INTEGER tables */
-	size_t key_length;
+	size_t key_length; /* of STRING, STRING_NOCASE and BYTES */
 	uint64_t int_key;
 	void *value;
 	HashTable_T table_; /* private from here on */
@@ -84,10 +88,12 @@ CORE_API int HashTable_next(HashTable_Iter *); /* 0 past the last */
 CORE_API void HashTable_iter_remove(HashTable_Iter *);
 
 CORE_API void **HashTable_toArray(HashTable_T, Arena_T arena, void *end); /* key, value, ..., end; not INTEGER */
+/* Copies what the table had copied, the seed and the order; not the callbacks. arena NULL: its own. */
 CORE_API HashTable_T HashTable_copy(HashTable_T, Arena_T arena);
 
-/* pre runs before any slot moves, each time the storage is about to change, and may read the table;
- * post when it has. Either may raise: from pre, nothing has changed. NULL removes it. */
+/* pre runs before any slot moves, each time the storage is about to change (the first insertion into a
+ * table without a hint included), and may read the table; post when it has, before what asked for it is
+ * stored. Either may raise: nothing is stored then, and from pre nothing has changed. NULL removes it. */
 CORE_API void HashTable_set_pre_resize_callback(HashTable_T, void (*fn)(HashTable_T, void *userdata), void *userdata);
 CORE_API void HashTable_set_post_resize_callback(HashTable_T, void (*fn)(HashTable_T, void *userdata), void *userdata);
 CORE_API void HashTable_stats(HashTable_T, HashTable_Stats *);

@@ -25,7 +25,7 @@ extern CORE_API const Except_T Socket_Unresolved; /* no such host or service */
  * ignored. service "0": a free port. backlog 0 or less: the system's largest.
  * Raises: Socket_Failed, Socket_Unresolved. */
 CORE_API Socket_T Socket_listen(const char *host, const char *service, int backlog);
-/* Tries every address in turn. Raises: Socket_Failed and kinds. */
+/* Tries every address in turn. Raises: Socket_Failed and kinds. Checked: the host is NULL. */
 CORE_API Socket_T Socket_connect(const char *host, const char *service, int timeout_ms);
 /* NULL when nothing waits and the listener does not block, or the peer was gone before it was accepted.
  * Raises: Socket_Failed (EMFILE, ENFILE, ENOMEM, ...), Socket_Timeout. */

@@ -2,7 +2,7 @@
 /* SocketPool: the open connections of a server, each with a buffer, an arena and a pointer of the
  * program's. Everything comes from the arena of the pool; disposing of that arena closes the sockets
  * still inside. A Connection_T stays where it is as long as its socket is in the pool: growing never
- * moves one, shrinking never loses one. Afterwards it must not be used (checked in --enable-debug builds).
+ * moves one, shrinking never loses one. Afterwards it must not be used (checked).
  *
  * Any thread may call anything here; no lock is held while a callback runs, and a callback may call any
  * function of the pool. Sizes are in bytes, counts in connections, times in milliseconds.
@@ -26,7 +26,8 @@ CORE_API SocketPool_T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf
 
 /* add: the pool owns the socket from here on; NULL when it is full: the socket stays the caller's.
  * get: NULL if absent. remove: hands the socket back, open; NULL if absent. close: removes and closes;
- * one that is not in the pool is just closed. Raises: Arena_Failed (add). Checked: added twice. */
+ * one that is not in the pool is just closed. A Socket_close of one inside removes it first.
+ * Raises: what a deferred call of the connection's arena raises. Checked: added to two pools, or twice. */
 CORE_API Connection_T SocketPool_add(SocketPool_T, Socket_T);
 CORE_API Connection_T SocketPool_get(SocketPool_T, Socket_T);
 CORE_API Socket_T SocketPool_remove(SocketPool_T, Socket_T);
@@ -36,7 +37,8 @@ CORE_API size_t SocketPool_count(SocketPool_T);    /* connections inside */
 CORE_API size_t SocketPool_capacity(SocketPool_T); /* most that fit */
 
 /* Raises: SocketPool_Failed when more are inside than would fit; Arena_Failed. All is then as before.
- * The callbacks run before anything changes and after everything has; NULL removes one. */
+ * Checked: new_max is 0. The callbacks run before anything changes and after everything has; NULL
+ * removes one. A resize inside a callback takes effect at once, without callbacks. */
 CORE_API void SocketPool_resize(SocketPool_T, size_t new_max);
 CORE_API void SocketPool_set_pre_resize_callback(SocketPool_T, void (*fn)(SocketPool_T, void *userdata), void *userdata);
 CORE_API void SocketPool_set_post_resize_callback(SocketPool_T, void (*fn)(SocketPool_T, void *userdata), void *userdata);

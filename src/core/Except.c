@@ -2,8 +2,9 @@
 /* Except: a stack of links per thread, innermost first. A link is a TRY statement's frame or
  * something to run when a scope is left (DEFER, AUTO); each lives in the C frame that it serves.
  *
- * Invariant: thread.top leads to exactly the links whose blocks are still open, in order. A frame is
- * linked from Except__enter until its FINALLY has ended, so that a raise in a handler still finds it.
+ * Invariant: thread.top leads to exactly the links whose blocks are still open, in order; link.top is
+ * NULL in every other. A frame is linked from Except__enter until its FINALLY has ended, so that a raise
+ * in a handler still finds it.
  *
  * States of a frame, and what a raise inside it does:
  *   TRYING     the body runs              -> RAISED, back to setjmp
@@ -14,15 +15,14 @@
  *   CLOSING    FINALLY runs, then it goes on  -> goes further out; the pending one is the cause
  *   RETURNING / CLOSING_RETURN  the same two for a RETURN on its way
  *   PROBING    --enable-debug only: a first, empty pass that finds out whether there is a FINALLY
- *   DONE       unlinked
  *
  * What a raise records (place, message, causes) lives in a per-thread stack of records, a mapping made
  * at the first raise: a heap would need malloc at the worst moment, space in the frame would make every
  * TRY pay for the longest message, thread-local storage that large breaks dlopen. A frame remembers how
  * high the stack was when it was entered and cuts it back to that when it has dealt with a raise. */
 
-/* A checked longjmp takes the way back to a RETURN, and every jump on a coroutine's stack, for an
- * attack; this file needs the plain one. */
+/* A checked longjmp takes the way back to a RETURN in a block with a variable-length array, and every
+ * jump on a coroutine's stack, for an attack; this file needs the plain one. */
 #undef _FORTIFY_SOURCE
 #include "config.h"
 
@@ -45,10 +45,12 @@
 
 EXCEPT_DEFINE(Assert_Failed, NULL, "assertion failed");
 
-enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, DONE = Except__DONE,
-	RAISED, HANDLING, PENDING, CLOSING, RETURNING, CLOSING_RETURN, PROBING };
+enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, RAISED = Except__RAISED,
+	HANDLING, PENDING, CLOSING, RETURNING, CLOSING_RETURN, PROBING };
 
-enum { BACKTRACE_MAX = 32, RECORDS_SIZE = 256 * 1024, MESSAGE_MAX = 4096 };
+/* Address space only, but for the pages that are used: 200 of the longest messages, or a chain of
+ * 10,000 plain exceptions. */
+enum { BACKTRACE_MAX = 32, OWN_FRAMES = 6, RECORDS_SIZE = 1024 * 1024, MESSAGE_MAX = 4096 };
 
 typedef struct Record {
 	struct Record *cause;
@@ -58,6 +60,12 @@ typedef struct Record {
 	int nframes;
 	void *frames[];
 } Record;
+
+typedef struct Site {
+	const char *file, *function;
+	int line, error;
+	void *address; /* where the raising call returns to */
+} Site;
 
 /* An exception on its way: what a frame keeps of it. record is NULL when there was no memory. */
 typedef struct Raised {
@@ -71,8 +79,7 @@ typedef struct Raised {
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	Except_Link *top;
 	char *records, *next;  /* the stack of records; next is its first free byte */
-	const void *value;     /* of the RETURN that is about to resume */
-	const Raised *uncaught;
+	int dying;             /* the hook for uncaught exceptions runs */
 } thread;
 
 static struct {
@@ -93,10 +100,23 @@ static void free_records(void *records)
 	thread.records = thread.next = NULL; /* a raise in a later destructor maps it again */
 }
 
-/* Early, so that the key is among those whose pthread_setspecific never allocates. */
-static void __attribute__((constructor)) make_records_key(void)
+static void lock_hook(void)
+{
+	pthread_mutex_lock(&uncaught_lock);
+}
+
+static void unlock_hook(void)
+{
+	pthread_mutex_unlock(&uncaught_lock);
+}
+
+/* Before other constructors, which may raise, and so that the key is among those for which
+ * pthread_setspecific never allocates. A fork while another thread sets the hook must not leave the
+ * child with a locked lock. */
+static void __attribute__((constructor(101))) initialize(void)
 {
 	records_key_made = pthread_key_create(&records_key, free_records) == 0;
+	pthread_atfork(lock_hook, unlock_hook, unlock_hook);
 }
 
 static int map_records(void)
@@ -125,7 +145,7 @@ static size_t records_left(void)
 
 static void *take(size_t nbytes)
 {
-	void *p = thread.next;
+	void *p;
 
 	nbytes = (nbytes + 15) & ~(size_t)15;
 	if (nbytes > records_left())
@@ -135,7 +155,7 @@ static void *take(size_t nbytes)
 	return p;
 }
 
-/* mark is NULL if the frame is older than the stack */
+/* mark is NULL if the frame is older than the mapping */
 static void cut_back(void *mark)
 {
 	thread.next = mark ? mark : thread.records;
@@ -161,7 +181,30 @@ static const char *format(const char *fmt, va_list ap)
 	return take((size_t)n + 1);
 }
 
-static Record *record(const Except_T *e, const char *file, const char *function, int line, int error)
+/* The return addresses from the raise on: those of this library's own frames are left out. */
+static int capture(void **frames, int n, void *raiser)
+{
+#if HAVE_EXECINFO_H
+	void *all[BACKTRACE_MAX + OWN_FRAMES];
+	int count = backtrace(all, n + OWN_FRAMES), skip = 0;
+
+	while (skip < count && skip < OWN_FRAMES && all[skip] != raiser)
+		skip++;
+	if (skip == count || all[skip] != raiser)
+		skip = 0;
+	if (n > count - skip)
+		n = count - skip;
+	memcpy(frames, all + skip, (size_t)n * sizeof all[0]);
+	return n;
+#else
+	(void)frames;
+	(void)n;
+	(void)raiser;
+	return 0;
+#endif
+}
+
+static Record *record(const Site *site, const Except_T *e)
 {
 	int nframes = __atomic_load_n(&backtrace_frames, __ATOMIC_RELAXED);
 	Record *r = take(sizeof *r + (size_t)nframes * sizeof r->frames[0]);
@@ -170,28 +213,28 @@ static Record *record(const Except_T *e, const char *file, const char *function,
 		return NULL;
 	r->cause = NULL;
 	r->exception = e;
-	r->file = file;
-	r->function = function;
+	r->file = site->file;
+	r->function = site->function;
 	r->message = NULL;
-	r->line = line;
-	r->error = error;
-	r->nframes = 0;
-#if HAVE_EXECINFO_H
-	if (nframes > 0)
-		r->nframes = backtrace(r->frames, nframes);
-#endif
+	r->line = site->line;
+	r->error = site->error;
+	r->nframes = nframes > 0 ? capture(r->frames, nframes, site->address) : 0;
 	return r;
 }
 
-/* old, which r displaces, becomes the last of r's causes */
+static Record *last_of(Record *r)
+{
+	while (r->cause)
+		r = r->cause;
+	return r;
+}
+
+/* old, which r displaces, becomes the last of r's causes, unless it is among them: after a RERAISE two
+ * frames hold the same record. Chains that meet end alike. */
 static void add_cause(Record *r, Record *old)
 {
-	if (!r || !old)
-		return;
-	while (r != old && r->cause)
-		r = r->cause;
-	if (r != old)
-		r->cause = old;
+	if (r && old && last_of(r) != last_of(old))
+		last_of(r)->cause = old;
 }
 
 /* ---- identity ---- */
@@ -209,7 +252,7 @@ static int is_kind_of(const Except_T *e, const Except_T *ancestor)
 	return 0;
 }
 
-/* ---- unwinding ---- */
+/* ---- links ---- */
 
 static void push(Except_Link *link)
 {
@@ -218,83 +261,231 @@ static void push(Except_Link *link)
 	thread.top = link;
 }
 
-static void pop(Except_Link *link)
-{
-	thread.top = link->up;
-	link->top = NULL;
-}
-
 static Except_Frame *frame_of(Except_Link *link)
 {
 	return (Except_Frame *)link; /* its first member */
 }
 
-static int catches(const Except_Link *link)
+static int catches(Except_Link *link)
 {
-	const Except_Frame *f = (const Except_Frame *)link;
-
-	return !link->run && (f->state == TRYING || f->state == RAISED || f->state == HANDLING);
+	if (link->run)
+		return 0;
+	switch (frame_of(link)->state) {
+	case TRYING: case RAISED: case HANDLING:
+		return 1;
+	default:
+		return 0;
+	}
 }
 
-static int holds_exception(const Except_Frame *f)
+static int holds_exception(Except_Link *link)
 {
-	return f->state == RAISED || f->state == HANDLING || f->state == PENDING || f->state == CLOSING;
+	if (link->run)
+		return 0;
+	switch (frame_of(link)->state) {
+	case RAISED: case HANDLING: case PENDING: case CLOSING:
+		return 1;
+	default:
+		return 0;
+	}
 }
 
-/* A variable whose initializer raised still has this pattern in every byte, and is not disposed of. */
-enum { UNSET = 0xA5 };
+static Except_Frame *current(void)
+{
+	Except_Link *link = thread.top;
 
-static int is_unset(const Except_Scoped *s)
+	while (link && !holds_exception(link))
+		link = link->up;
+	return link ? frame_of(link) : NULL;
+}
+
+int Except__is_unset(const Except_Scoped *s)
 {
 	const unsigned char *p = s->link.argument;
 	size_t i;
 
 	for (i = 0; i < s->size; i++)
-		if (p[i] != UNSET)
+		if (p[i] != Except__UNSET)
 			return 0;
 	return s->size > 0;
 }
 
-static void run(Except_Link *link)
+/* But not for a variable whose initializer raised. */
+static void call(Except_Link *link)
 {
-	pop(link);
-	if (!is_unset((Except_Scoped *)link))
+	if (!Except__is_unset((Except_Scoped *)link))
 		link->run(link->argument);
 }
 
-/* Opens every link inside end, innermost first; a pending exception among them becomes a cause of r. */
-static void unwind(Except_Link *end, Record *r)
+/* ---- RETURN ---- */
+
+/* What it takes to resume at a RETURN after the FINALLYs have run on the same C frame: clang may have
+ * laid their locals over the value and over the links that were left, as it does not see that control
+ * comes back (LLVM issue 196468). So the value is put back, and the links are marked unlinked again. */
+typedef struct Left {
+	struct Left *next;
+	Except_Link *link;
+} Left;
+
+typedef struct Return {
+	Left *left;
+	void *value;
+	size_t size;
+	unsigned char bytes[];
+} Return;
+
+static void leave(Except_Link *link, Return *r)
+{
+	Left *left = r ? take(sizeof *left) : NULL;
+
+	if (left) {
+		left->link = link;
+		left->next = r->left;
+		r->left = left;
+	}
+	Except__unlink(link);
+}
+
+/* Closes every link inside end, innermost first. */
+static void unwind(Except_Link *end, Return *r)
 {
 	while (thread.top != end) {
 		Except_Link *link = thread.top;
 
+		leave(link, r);
 		if (link->run)
-			run(link);
-		else {
-			if (holds_exception(frame_of(link)))
-				add_cause(r, frame_of(link)->record);
-			frame_of(link)->state = DONE;
-			pop(link);
-		}
+			call(link);
 	}
+}
+
+static void resume(void *mark, jmp_buf site, const Return *r) EXCEPT__NORETURN;
+static void resume(void *mark, jmp_buf site, const Return *r)
+{
+	if (r) {
+		const Left *left;
+
+		if (r->size > 0)
+			memcpy(r->value, r->bytes, r->size);
+		for (left = r->left; left; left = left->next)
+			left->link->top = NULL;
+	}
+	cut_back(mark);
+	longjmp(site, 1);
+}
+
+/* To the clean-up of f. Its env, not needed again, keeps the way back. */
+static void go_to_finally(Except_Frame *f, jmp_buf site, Return *r) EXCEPT__NORETURN;
+static void go_to_finally(Except_Frame *f, jmp_buf site, Return *r)
+{
+	jmp_buf env;
+
+	memcpy(&env, &f->env, sizeof env);
+	memcpy(&f->env, site, sizeof env);
+	f->record = r;
+	f->state = RETURNING;
+	longjmp(env, 1);
+}
+
+/* From f outwards, through the TRYs of one function. */
+static void return_through(Except_Frame *f, jmp_buf site, Return *r) EXCEPT__NORETURN;
+static void return_through(Except_Frame *f, jmp_buf site, Return *r)
+{
+	void *mark;
+
+	do {
+		mark = f->mark;
+		unwind(&f->link, r);
+		if (catches(&f->link))
+			go_to_finally(f, site, r);
+		leave(&f->link, r); /* the RETURN stands in its FINALLY */
+		f = f->outer;
+	} while (f);
+	resume(mark, site, r);
+}
+
+void Except__return(Except_Frame *f, jmp_buf site, void *value, size_t size)
+{
+	Return *r = size < RECORDS_SIZE ? take(sizeof *r + size) : NULL;
+
+	/* Without memory all stays where it is, which is right but for clang's bug. */
+	if (r) {
+		r->left = NULL;
+		r->value = value;
+		r->size = size;
+		if (size > 0)
+			memcpy(r->bytes, value, size);
+	}
+	return_through(f, site, r);
+}
+
+/* f has been cleaned up */
+static void return_on(Except_Frame *f) EXCEPT__NORETURN;
+static void return_on(Except_Frame *f)
+{
+	leave(&f->link, f->record);
+	if (f->outer)
+		return_through(f->outer, f->env, f->record);
+	resume(f->mark, f->env, f->record);
+}
+
+/* ---- unwinding ---- */
+
+static void set_raised(Except_Frame *f, const Raised *raised)
+{
+	f->exception = raised->exception;
+	f->file = raised->file;
+	f->line = raised->line;
+	f->record = raised->record;
+}
+
+static Raised raised_in(const Except_Frame *f)
+{
+	return (Raised){ f->exception, f->file, f->line, f->record };
+}
+
+/* An exception for which code runs that is in no handler of it: current to that code, and the cause of
+ * whatever that code raises. */
+static void hold(Except_Frame *f, const Raised *raised)
+{
+	f->link.run = NULL;
+	f->state = CLOSING;
+	f->mark = thread.next;
+	f->try_line = 0;
+	set_raised(f, raised);
+	push(&f->link);
+}
+
+static void call_holding(Except_Link *link, const Raised *raised)
+{
+	Except_Frame f __attribute__((cleanup(Except__leave)));
+
+	hold(&f, raised);
+	call(link);
+}
+
+static void call_hook(const Raised *raised)
+{
+	Except_Frame f __attribute__((cleanup(Except__leave)));
+	Except_Hook *hook;
+	void *cl;
+
+	hold(&f, raised);
+	lock_hook();
+	hook = uncaught_hook.hook;
+	cl = uncaught_hook.cl;
+	unlock_hook();
+	if (hook)
+		hook(raised->exception, cl);
 }
 
 static void report(FILE *out, const Raised *raised);
 
-static void uncaught(const Raised *raised) CORE_NORETURN;
+static void uncaught(const Raised *raised) EXCEPT__NORETURN;
 static void uncaught(const Raised *raised)
 {
-	Except_Hook *hook;
-	void *cl;
-
-	if (!thread.uncaught) { /* else the hook itself raised */
-		pthread_mutex_lock(&uncaught_lock);
-		hook = uncaught_hook.hook;
-		cl = uncaught_hook.cl;
-		pthread_mutex_unlock(&uncaught_lock);
-		thread.uncaught = raised;
-		if (hook)
-			hook(raised->exception, cl);
+	if (!thread.dying) { /* else the hook raised */
+		thread.dying = 1;
+		call_hook(raised);
 	}
 	fputs("uncaught exception: ", stderr);
 	report(stderr, raised);
@@ -302,107 +493,37 @@ static void uncaught(const Raised *raised)
 	abort();
 }
 
-static void deliver(Raised raised) CORE_NORETURN;
-static void deliver(Raised raised)
+static void deliver(const Raised *raised) EXCEPT__NORETURN;
+static void deliver(const Raised *raised)
 {
-	Except_Link *link = thread.top;
+	Except_Link *link, *inner;
 	Except_Frame *f;
 
-	while (link && !catches(link))
-		link = link->up;
+	for (link = thread.top; link && !catches(link); link = link->up)
+		if (holds_exception(link))
+			add_cause(raised->record, frame_of(link)->record);
 	if (!link)
-		uncaught(&raised);
-	unwind(link, raised.record);
+		uncaught(raised);
 	f = frame_of(link);
 	if (f->state != TRYING)
-		add_cause(raised.record, f->record);
+		add_cause(raised->record, f->record);
+	while ((inner = thread.top) != link) {
+		Except__unlink(inner);
+		if (inner->run)
+			call_holding(inner, raised);
+	}
 	f->state = f->state == TRYING ? RAISED : PENDING;
-	f->exception = raised.exception;
-	f->file = raised.file;
-	f->line = raised.line;
-	f->record = raised.record;
+	set_raised(f, raised);
 	longjmp(f->env, 1);
 }
 
-static void propagate(Except_Frame *f) CORE_NORETURN;
+static void propagate(Except_Frame *f) EXCEPT__NORETURN;
 static void propagate(Except_Frame *f)
 {
-	Raised raised = { f->exception, f->file, f->line, f->record };
+	Raised raised = raised_in(f);
 
-	f->state = DONE;
-	pop(&f->link);
-	deliver(raised);
-}
-
-/* ---- RETURN ---- */
-
-typedef struct Value {
-	size_t size;
-	unsigned char bytes[];
-} Value;
-
-/* Goes on with a RETURN from f outwards: to the next FINALLY of the function, or back to where the
- * RETURN stands, whose context waits in the env of the frame that was closed last. */
-static void return_through(Except_Frame *f, jmp_buf site, void *value) CORE_NORETURN;
-static void return_through(Except_Frame *f, jmp_buf site, void *value)
-{
-	void *mark = f->mark;
-
-	for (; f; f = f->outer) {
-		int closed = !catches(&f->link);
-
-		mark = f->mark;
-		unwind(&f->link, NULL);
-		if (!closed) {
-			jmp_buf env;
-
-			memcpy(&env, &f->env, sizeof env);
-			memcpy(&f->env, site, sizeof env);
-			f->record = value;
-			f->state = RETURNING;
-			longjmp(env, 1);
-		}
-		f->state = DONE;
-		pop(&f->link);
-	}
-	cut_back(mark); /* Except__value reads just above it, before anything is written there */
-	thread.value = value;
-	longjmp(site, 1);
-}
-
-void Except__return(Except_Frame *f, jmp_buf site, const void *value, size_t size)
-{
-	Value *v = NULL;
-
-	/* Without memory the value stays where it is, which is right but for clang's bug. */
-	if (value && (v = take(sizeof *v + size)) != NULL) {
-		v->size = size;
-		memcpy(v->bytes, value, size);
-	}
-	return_through(f, site, v);
-}
-
-void Except__value(void *value, size_t size)
-{
-	const Value *v = thread.value;
-
-	if (v && v->size == size)
-		memcpy(value, v->bytes, size);
-	thread.value = NULL;
-}
-
-static void return_on(Except_Frame *f) CORE_NORETURN;
-static void return_on(Except_Frame *f)
-{
-	Except_Frame *outer = f->outer;
-
-	f->state = DONE;
-	pop(&f->link);
-	if (outer)
-		return_through(outer, f->env, f->record);
-	cut_back(f->mark);
-	thread.value = f->record;
-	longjmp(f->env, 1);
+	Except__unlink(&f->link);
+	deliver(&raised);
 }
 
 /* ---- the statement ---- */
@@ -410,14 +531,11 @@ static void return_on(Except_Frame *f)
 void Except__enter(Except_Frame *f, Except_Frame *outer, const char *file, int line)
 {
 	f->link.run = NULL;
-	f->exception = NULL;
 	f->mark = thread.next;
-	f->record = NULL;
 	f->outer = outer;
 #if CORE_DEBUG
-	f->file = file;
-	f->try_line = -line; /* made positive when a FINALLY is found */
 	f->try_file = file;
+	f->try_line = -line; /* made positive when a FINALLY is found */
 	f->state = PROBING;
 #else
 	(void)file;
@@ -427,9 +545,19 @@ void Except__enter(Except_Frame *f, Except_Frame *outer, const char *file, int l
 	push(&f->link);
 }
 
+static const Except_T *checked(const Except_T *e, const Site *site, const char *what)
+{
+	if (!e)
+		Except__raise_msg(&Assert_Failed, site->file, site->function, site->line,
+			"%s: the exception is NULL", what);
+	return e;
+}
+
 int Except__match(Except_Frame *f, const Except_T *e)
 {
-	if (f->state != RAISED || (e && !is_kind_of(f->exception, e)))
+	Site site = { f->file, NULL, f->line, 0, NULL };
+
+	if (!is_kind_of(f->exception, checked(e, &site, "EXCEPT")))
 		return 0;
 	f->state = HANDLING;
 	return 1;
@@ -444,7 +572,6 @@ int Except__close(Except_Frame *f)
 		return 0;
 	case HANDLING:
 		cut_back(f->mark);
-		f->record = NULL;
 		f->state = FINISHING;
 		return 1;
 	case RETURNING:
@@ -476,8 +603,7 @@ void Except__end(Except_Frame *f)
 	if (f->state == CLOSING_RETURN)
 		return_on(f);
 	cut_back(f->mark);
-	f->state = DONE;
-	pop(&f->link);
+	Except__unlink(&f->link);
 }
 
 /* The block was left by return, break, continue, goto, or by another language's unwinding. */
@@ -488,173 +614,128 @@ void Except__abandon(Except_Frame *f)
 		fprintf(stderr, "libcore: %s:%d: the FINALLY of this TRY was skipped by return, break, "
 			"continue or goto; RETURN runs it\n", f->try_file, f->try_line);
 #endif
-	if (holds_exception(f))
-		cut_back(f->mark);
-	f->state = DONE;
-	pop(&f->link);
+	cut_back(f->mark);
+	Except__unlink(&f->link);
 }
 
 /* ---- raising ---- */
 
-void Except_raise(const Except_T *e, const char *file, int line)
+static void raise_here(const Except_T *e, const Site *site, const char *message_format, va_list *ap) EXCEPT__NORETURN;
+static void raise_here(const Except_T *e, const Site *site, const char *message_format, va_list *ap)
 {
-	Except__raise(e, file, NULL, line);
+	Raised raised = { checked(e, site, "RAISE"), site->file, site->line, record(site, e) };
+
+	if (raised.record && message_format)
+		raised.record->message = format(message_format, *ap);
+	deliver(&raised);
 }
 
-static const Except_T *checked(const Except_T **e, const char *file, const char *function, int line)
+void Except_raise(const Except_T *e, const char *file, int line)
 {
-	if (!*e)
-		Except__raise_msg(&Assert_Failed, file, function, line, "RAISE: the exception is NULL");
-	return *e;
+	raise_here(e, &(Site){ file, NULL, line, errno, __builtin_return_address(0) }, NULL, NULL);
 }
 
 void Except__raise(const Except_T *e, const char *file, const char *function, int line)
 {
-	int error = errno;
-	Raised raised = { checked(&e, file, function, line), file, line, NULL };
-
-	raised.record = record(e, file, function, line, error);
-	deliver(raised);
+	raise_here(e, &(Site){ file, function, line, errno, __builtin_return_address(0) }, NULL, NULL);
 }
 
 void Except__raise_msg(const Except_T *e, const char *file, const char *function, int line, const char *fmt, ...)
 {
-	int error = errno;
-	Raised raised = { checked(&e, file, function, line), file, line, NULL };
+	Site site = { file, function, line, errno, __builtin_return_address(0) };
+	va_list ap;
 
-	raised.record = record(e, file, function, line, error);
-	if (raised.record) {
-		va_list ap;
-
-		va_start(ap, fmt);
-		raised.record->message = format(fmt, ap);
-		va_end(ap);
-	}
-	deliver(raised);
-}
-
-static int current(Raised *raised)
-{
-	const Except_Link *link;
-
-	if (thread.uncaught) {
-		*raised = *thread.uncaught;
-		return 1;
-	}
-	for (link = thread.top; link; link = link->up) {
-		const Except_Frame *f = (const Except_Frame *)link;
-
-		if (!link->run && holds_exception(f)) {
-			raised->exception = f->exception;
-			raised->file = f->file;
-			raised->line = f->line;
-			raised->record = f->record;
-			return 1;
-		}
-	}
-	return 0;
+	va_start(ap, fmt); /* without va_end, which is empty wherever longjmp is of use */
+	raise_here(e, &site, fmt, &ap);
 }
 
 void Except__reraise(const char *file, const char *function, int line)
 {
+	const Except_Frame *f = current();
 	Raised raised;
 
-	if (!current(&raised))
+	if (!f)
 		Except__raise_msg(&Assert_Failed, file, function, line, "RERAISE: no exception is being handled");
-	deliver(raised);
+	raised = raised_in(f);
+	deliver(&raised);
 }
 
 /* ---- scopes ---- */
 
-void Except__defer(Except_Scoped *s, void (*fn)(void *), void *argument)
+void Except__defer(Except_Scoped *s, void (*fn)(void *), void *argument, size_t size)
 {
 	s->link.run = fn;
 	s->link.argument = argument;
-	s->size = 0;
-	push(&s->link);
-}
-
-void Except__auto(Except_Scoped *s, void (*fn)(void *), void *variable, size_t size)
-{
-	memset(variable, UNSET, size);
-	s->link.run = fn;
-	s->link.argument = variable;
 	s->size = size;
 	push(&s->link);
-}
-
-void Except__auto_leave(Except_Scoped *s)
-{
-	if (s->link.top)
-		run(&s->link);
 }
 
 /* ---- what is being handled ---- */
 
 const Except_T *Except_current(void)
 {
-	Raised raised;
+	const Except_Frame *f = current();
 
-	return current(&raised) ? raised.exception : NULL;
+	return f ? f->exception : NULL;
+}
+
+static const Record *current_record(void)
+{
+	const Except_Frame *f = current();
+
+	return f ? f->record : NULL;
 }
 
 const char *Except_message(void)
 {
-	Raised raised;
+	const Except_Frame *f = current();
+	const Record *r = current_record();
 
-	if (!current(&raised))
-		return NULL;
-	return raised.record && raised.record->message ? raised.record->message : raised.exception->reason;
+	if (r && r->message)
+		return r->message;
+	return f ? f->exception->reason : NULL;
 }
 
 const char *Except_file(void)
 {
-	Raised raised;
+	const Except_Frame *f = current();
 
-	return current(&raised) ? raised.file : NULL;
+	return f ? f->file : NULL;
 }
 
 const char *Except_function(void)
 {
-	Raised raised;
+	const Record *r = current_record();
 
-	return current(&raised) && raised.record ? raised.record->function : NULL;
+	return r ? r->function : NULL;
 }
 
 int Except_line(void)
 {
-	Raised raised;
+	const Except_Frame *f = current();
 
-	return current(&raised) ? raised.line : 0;
+	return f ? f->line : 0;
 }
 
 int Except_errno(void)
 {
-	Raised raised;
+	const Record *r = current_record();
 
-	return current(&raised) && raised.record ? raised.record->error : 0;
+	return r ? r->error : 0;
 }
 
 const Except_T *Except_cause(int depth)
 {
-	Raised raised;
-	const Record *r;
+	const Record *r = current_record();
 
-	if (depth < 0 || !current(&raised))
-		return NULL;
 	if (depth == 0)
-		return raised.exception;
-	for (r = raised.record; r && depth > 0; depth--)
+		return Except_current();
+	for (; r && depth > 0; depth--)
 		r = r->cause;
-	return r ? r->exception : NULL;
+	return r && depth == 0 ? r->exception : NULL;
 }
 
 /* ---- reports ---- */
-
-static const char *text(const char *s)
-{
-	return s ? s : "(no reason given)";
-}
 
 static void print_frames(FILE *out, const Record *r)
 {
@@ -664,7 +745,8 @@ static void print_frames(FILE *out, const Record *r)
 #if HAVE_DLADDR
 		Dl_info info;
 
-		if (dladdr(r->frames[i], &info) && info.dli_sname) {
+		/* one byte back: a call that does not return may be the last thing of its function */
+		if (dladdr((char *)r->frames[i] - 1, &info) && info.dli_sname) {
 			fprintf(out, "    #%-2d %p %s+%#lx\n", i, r->frames[i], info.dli_sname,
 				(unsigned long)((uintptr_t)r->frames[i] - (uintptr_t)info.dli_saddr));
 			continue;
@@ -674,53 +756,54 @@ static void print_frames(FILE *out, const Record *r)
 	}
 }
 
-static void print_one(FILE *out, const Except_T *e, const char *message, const char *file, const char *function, int line)
+static void print_record(FILE *out, const Record *r)
 {
-	fputs(text(e->reason), out);
-	if (message)
-		fprintf(out, ": %s", message);
-	fprintf(out, "\n    raised in %s%sat %s:%d\n", function ? function : "", function ? "() " : "",
-		file ? file : "(unknown)", line);
+	fputs(r->exception->reason ? r->exception->reason : "(no reason given)", out);
+	if (r->message)
+		fprintf(out, ": %s", r->message);
+	fprintf(out, "\n    raised in %s%sat %s:%d\n", r->function ? r->function : "", r->function ? "() " : "",
+		r->file ? r->file : "(unknown)", r->line);
+	if (r->error)
+		fprintf(out, "    errno was %d: %s\n", r->error, strerror(r->error));
+	print_frames(out, r);
 }
 
 static void report(FILE *out, const Raised *raised)
 {
-	const Record *r = raised->record;
+	/* there was no memory for a record: then there are no causes, but still this */
+	Record bare = { NULL, raised->exception, raised->file, NULL, NULL, raised->line, 0, 0 };
+	const Record *r = raised->record ? raised->record : &bare;
 
-	if (!r) {
-		print_one(out, raised->exception, NULL, raised->file, NULL, raised->line);
-		return;
-	}
-	for (; r; r = r->cause) {
-		print_one(out, r->exception, r->message, r->file, r->function, r->line);
-		if (r->error)
-			fprintf(out, "    errno was %d: %s\n", r->error, strerror(r->error));
-		print_frames(out, r);
-		if (r->cause)
-			fputs("  caused by ", out);
+	print_record(out, r);
+	for (r = r->cause; r; r = r->cause) {
+		fputs("  caused by ", out);
+		print_record(out, r);
 	}
 }
 
 void Except_report(FILE *out)
 {
-	Raised raised;
+	const Except_Frame *f = current();
 
-	if (current(&raised))
+	if (f) {
+		Raised raised = raised_in(f);
+
 		report(out, &raised);
+	}
 }
 
 void Except_set_uncaught(Except_Hook *hook, void *cl)
 {
-	pthread_mutex_lock(&uncaught_lock);
+	lock_hook();
 	uncaught_hook.hook = hook;
 	uncaught_hook.cl = cl;
-	pthread_mutex_unlock(&uncaught_lock);
+	unlock_hook();
 }
 
 void Except_set_backtrace(int frames)
 {
-	if (frames < 0 || frames > BACKTRACE_MAX)
-		EXCEPT_RAISE_MSG(Assert_Failed, "Except_set_backtrace: %d frames, not 0 to %d", frames, BACKTRACE_MAX);
+	CHECK(frames >= 0 && frames <= BACKTRACE_MAX, "Except_set_backtrace: %d frames, not 0 to %d", frames,
+		BACKTRACE_MAX);
 #if HAVE_EXECINFO_H
 	if (frames > 0) { /* the first call may load libgcc: not at a raise */
 		void *one[1];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* http_load port connections requests: opens all connections at once, sends every request of a round
+/* http_load port raw: sends standard input as it is and prints what comes back.
+ * http_load port connections requests: opens all connections at once, sends every request of a round
  * before it reads the first reply, and checks each reply byte by byte. Plain sockets, nothing of
  * libcore, so that the two cannot be wrong in the same way. */
 #define _DEFAULT_SOURCE
@@ -73,14 +74,31 @@ static int check_reply(int fd, int connection, int round)
 		&& memcmp(body + 4, want, (size_t)length) == 0;
 }
 
+static int raw(int port)
+{
+	char buffer[4096];
+	ssize_t n;
+	int fd = open_connection(port);
+
+	while ((n = read(STDIN_FILENO, buffer, sizeof buffer)) > 0)
+		if (write(fd, buffer, (size_t)n) != n)
+			die("write");
+	while ((n = read(fd, buffer, sizeof buffer)) > 0)
+		fwrite(buffer, 1, (size_t)n, stdout);
+	close(fd);
+	return n < 0;
+}
+
 int main(int argc, char **argv)
 {
 	int port = argc > 3 ? atoi(argv[1]) : 0, n = argc > 3 ? atoi(argv[2]) : 0, rounds = argc > 3 ? atoi(argv[3]) : 0;
 	int i, round, right = 0, *fds;
 	struct rlimit limit;
 
+	if (argc == 3 && strcmp(argv[2], "raw") == 0)
+		return raw(atoi(argv[1]));
 	if (port <= 0 || n <= 0 || rounds <= 0) {
-		fprintf(stderr, "usage: http_load port connections requests\n");
+		fprintf(stderr, "usage: http_load port raw | port connections requests\n");
 		return 2;
 	}
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to HTTP: the parser, and what request, response and a server share.
+ *
+ * The parser is pure: it reads a buffer of its caller's and answers with events. It allocates nothing,
+ * reads no socket, keeps no pointer into the buffer, and may be stopped and resumed at any byte: what
+ * it answers does not depend on where the input was cut.
+ *
+ *   httpparser__init(&p, &limits);
+ *   while ((event = httpparser__next(&p, bytes, n)) != HTTPParser_END) ...
+ *
+ * bytes[0..n) starts where the request does until HTTPParser_HEAD has been answered: on MORE the caller
+ * appends (the buffer may move) and calls again. After HEAD the buffer may be replaced whenever MORE was
+ * answered: all of it has been seen then, and httpparser__rewind says that bytes starts anew. */
+#ifndef NET_HTTPPARSER_INCLUDED
+#define NET_HTTPPARSER_INCLUDED
+#include <stddef.h>
+#include <stdint.h>
+#include <core/HTTP.h>
+
+typedef struct HTTPSlice { /* of the caller's buffer */
+	size_t at, length;
+} HTTPSlice;
+
+typedef enum HTTPParser_Event {
+	HTTPParser_MORE,  /* every byte was seen, the request goes on */
+	HTTPParser_LINE,  /* method, target, authority, path, query, FLAG_OLD */
+	HTTPParser_FIELD, /* name, value; an identical second Content-Length is left out */
+	HTTPParser_HEAD,  /* the flags; left: the Content-Length, 0 if none */
+	HTTPParser_BODY,  /* value: the next bytes of the body, decoded */
+	HTTPParser_END,   /* at: the first byte after the request. Answered from now on */
+	HTTPParser_ERROR  /* status, and httpparser__explain. Answered from now on */
+} HTTPParser_Event;
+
+enum {
+	HTTPParser_OLD = 1,        /* HTTP/1.0 */
+	HTTPParser_IS_HEAD = 2,    /* the method is HEAD */
+	HTTPParser_IS_OPTIONS = 4,
+	HTTPParser_HAS_HOST = 8,
+	HTTPParser_HAS_LENGTH = 16,
+	HTTPParser_CHUNKED = 32,
+	HTTPParser_CLOSE = 64,     /* Connection: close */
+	HTTPParser_KEEP = 128,     /* Connection: keep-alive */
+	HTTPParser_CONTINUE = 256, /* Expect: 100-continue */
+	HTTPParser_TRAILER = 512   /* the fields are those after the chunks */
+};
+
+typedef struct HTTPParser {
+	const HTTP_Limits *limits; /* the caller's, no member 0 */
+	unsigned char state, byte; /* byte, number, one, two: what an error's words are filled with */
+	unsigned short flags, status;
+	unsigned digits, empty;    /* of the chunk size; lines before the request line */
+	size_t at, mark, cap;      /* next byte to look at; start of the token at hand; where a limit is passed */
+	size_t fields, body, extension; /* so far: fields, decoded bytes, bytes of chunk extensions */
+	uint64_t left;             /* bytes of the body or chunk to come */
+	HTTPSlice method, target, authority, path, query; /* authority: of an absolute-form target */
+	HTTPSlice name, value, host, content_length;
+	HTTPSlice one, two;
+	size_t number;
+	const char *what;
+} HTTPParser;
+
+void httpparser__init(HTTPParser *p, const HTTP_Limits *limits);
+HTTPParser_Event httpparser__next(HTTPParser *p, const char *bytes, size_t n);
+void httpparser__rewind(HTTPParser *p);          /* after HEAD: the next call's bytes start with the byte at `at` */
+int httpparser__begun(const HTTPParser *p);      /* more than empty lines was seen */
+int httpparser__keep_alive(const HTTPParser *p); /* after HEAD: RFC 9112, 9.3 */
+
+/* After ERROR, with the same bytes: what was wrong, naming the value, control characters escaped. */
+void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size_t size);
+/* s in quotes, escaped, cut after 80 bytes; returns its length. size: at least 16 */
+size_t httpparser__quote(char *out, size_t size, const char *s, size_t n);
+
+/* Decodes and resolves a path into out[0..n+2), NUL-terminated. NULL, or what is wrong with it. */
+const char *httpparser__path(const char *path, size_t n, char *out);
+
+int httpparser__is_token(const char *s, size_t n); /* RFC 9110, 5.6.2; not empty */
+int httpparser__is_text(const char *s, size_t n);  /* no control character but tab: RFC 9110, 5.5 */
+int httpparser__is(const char *s, size_t n, const char *word); /* equal but for the case of letters */
+/* The next member of a comma-separated list, white space around it cut; 0 at the end. */
+int httpparser__member(const char *bytes, HTTPSlice *rest, HTTPSlice *member);
+
+int httpparser__is_authority(const char *s, size_t n); /* host [":" port] */
+
+/* ---- HTTP.c ---- */
+
+const Except_T *http__exception(int status); /* of a status that HTTP_status may answer */
+
+/* The socket's protocol word: what its last request asks of the response. 0: no request waits for one. */
+enum {
+	HTTP__ASKED = 1,  /* a request waits for its response */
+	HTTP__HEAD = 2,   /* it was HEAD */
+	HTTP__OLD = 4,    /* it was HTTP/1.0 */
+	HTTP__ENDED = 8,  /* nothing more is read from the connection */
+	HTTP__UNREAD = 16 /* and the peer may still be sending */
+};
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to the library: what the protocols and the pool need of a socket beyond <core/Socket.h>.
+ * Everything here checks the socket as the public functions do. */
+#ifndef NET_SOCKET_INCLUDED
+#define NET_SOCKET_INCLUDED
+#include <stddef.h>
+#include <stdint.h>
+#include <core/Socket.h>
+
+/* CLOCK_MONOTONIC in milliseconds; what the deadlines below are measured in. */
+int64_t socket__now_ms(void);
+#define SOCKET__NEVER INT64_MAX
+
+/* Puts back n bytes that were read too many (the next request of a pipeline): recv gives them first,
+ * before what was put back earlier; pending counts them. For the receiving thread. Raises:
+ * Socket_Failed when out of memory; nothing has changed then. */
+void socket__unread(Socket_T s, const void *bytes, size_t n);
+
+/* 1 when recv (or send) would not wait, which includes an error or the end of the stream; bytes read
+ * ahead count as there. 0 when timeout_ms passed; negative: wait for ever, 0: just look. A signal does
+ * not shorten or lengthen the wait. The timeout of the socket and its being non-blocking do not
+ * matter. Raises: Socket_Failed. */
+int socket__wait(Socket_T s, int for_write, int timeout_ms);
+
+/* As Socket_recv, but waits until the socket's timeout or deadline_ms, whichever is first, also on a
+ * non-blocking socket. After the deadline it gives only what was read ahead: a peer that always has one
+ * more byte there cannot outlast it. SOCKET__NEVER: none.
+ * Raises: Socket_Timeout (for either), Socket_Closed, Socket_Failed. Checked: nbytes is 0. */
+size_t socket__recv_deadline(Socket_T s, void *buffer, size_t nbytes, int64_t deadline_ms);
+
+/* Ends our side and throws away what still comes, at most nbytes and ms milliseconds of it: to close
+ * with unread bytes in the kernel resets the connection, and a reset can overtake our last reply
+ * (RFC 9112, 9.6). Close the socket after it. Never raises. */
+void socket__linger(Socket_T s, size_t nbytes, int ms);
+
+/* A word for the protocol spoken on the socket, 0 at start; not touched here. */
+unsigned *socket__protocol(Socket_T s);
+
+/* The one object that holds the socket (a pool's connection), or NULL. set_owner is for one thread at
+ * a time, owner may be read by any. leaving, if not NULL, is called by Socket_close before anything is
+ * released, so that an owner never holds a dead socket; it must not raise. */
+void socket__set_owner(Socket_T s, void *owner, void (*leaving)(Socket_T s, void *owner));
+void *socket__owner(Socket_T s);
+
+#endif

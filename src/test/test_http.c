@@ -1,0 +1,1091 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTP by its public interface: a server's end that is a Socket_T, and a client's end that is a bare
+ * descriptor and writes and reads what it likes, over a socketpair or loopback TCP. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "testing.h"
+#include <core/HTTP.h>
+
+#define GET  "GET / HTTP/1.1\r\n"
+#define POST "POST / HTTP/1.1\r\n"
+#define HOST "Host: a\r\n"
+#define TE   "Transfer-Encoding: chunked\r\n"
+#define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
+
+/* ---- both ends ---- */
+
+static Arena_T arena;
+static Socket_T server;
+static int client;
+static size_t live_before;
+static int descriptor_before;
+static char reply[1 << 16];
+
+static int next_descriptor(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
+static void open_pair(void)
+{
+	int fds[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	client = fds[1];
+	server = Socket_adopt(fds[0]);
+}
+
+static void close_pair(void)
+{
+	Socket_close(&server);
+	if (client >= 0)
+		close(client);
+}
+
+static void setup(void)
+{
+	descriptor_before = next_descriptor();
+	live_before = Arena_debug_live_count();
+	arena = Arena_new();
+	open_pair();
+}
+
+static void teardown(void)
+{
+	close_pair();
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), live_before);
+	ck_assert_int_eq(next_descriptor(), descriptor_before);
+}
+
+static void say_bytes(const char *bytes, size_t n)
+{
+	ck_assert_int_eq(send(client, bytes, n, MSG_NOSIGNAL), (ssize_t)n);
+}
+
+static void say(const char *text)
+{
+	say_bytes(text, strlen(text));
+}
+
+/* What has come, without waiting; "" if nothing has. */
+static const char *hear(void)
+{
+	size_t n = 0;
+	ssize_t got;
+
+	while (n < sizeof reply - 1 && (got = recv(client, reply + n, sizeof reply - 1 - n, MSG_DONTWAIT)) > 0)
+		n += (size_t)got;
+	reply[n] = '\0';
+	return reply;
+}
+
+/* The client has said all it will: what lingers need not wait for more. */
+static void hush(void)
+{
+	shutdown(client, SHUT_WR);
+}
+
+static int at_end(void)
+{
+	char c;
+
+	return recv(client, &c, 1, MSG_DONTWAIT) == 0;
+}
+
+static HTTPRequest_T parse(void)
+{
+	return HTTPRequest_parse(arena, server);
+}
+
+static HTTPRequest_T parse_saying(const char *text)
+{
+	say(text);
+	return parse();
+}
+
+static void answer(const char *body)
+{
+	HTTPResponse_T response = HTTPResponse_new(arena);
+
+	HTTPResponse_write(response, body, strlen(body));
+	HTTPResponse_send(server, response);
+}
+
+/* The exception that parse raises; NULL if none. volatile: set inside TRY, read after */
+static const Except_T *parse_raises(const HTTP_Limits *limits)
+{
+	const Except_T *volatile raised = NULL;
+
+	TRY {
+		HTTPRequest_parse_with(arena, server, limits);
+	} ELSE {
+		raised = Except_current();
+	} END_TRY;
+	return raised;
+}
+
+static int body_is(HTTPRequest_T request, const char *text)
+{
+	size_t n;
+	const char *body = HTTPRequest_body(request, &n);
+
+	return n == strlen(text) && memcmp(body, text, n + 1) == 0;
+}
+
+static int has(const char *text)
+{
+	return strstr(reply, text) != NULL;
+}
+
+/* ---- a client in a thread, for what does not fit into a socket's buffer or must come in pieces ---- */
+
+typedef struct Writer {
+	pthread_t thread;
+	int fd;
+	const char *bytes;
+	size_t n, step; /* so many at a time */
+} Writer;
+
+static void *write_all(void *cl)
+{
+	Writer *w = cl;
+	size_t at = 0;
+
+	while (at < w->n) {
+		size_t n = w->step < w->n - at ? w->step : w->n - at;
+		ssize_t sent = send(w->fd, w->bytes + at, n, MSG_NOSIGNAL);
+
+		if (sent <= 0)
+			break;
+		at += (size_t)sent;
+	}
+	return NULL;
+}
+
+static void start_writer(Writer *w, const char *bytes, size_t n, size_t step)
+{
+	w->fd = client;
+	w->bytes = bytes;
+	w->n = n;
+	w->step = step;
+	ck_assert_int_eq(pthread_create(&w->thread, NULL, write_all, w), 0);
+}
+
+static void join_writer(Writer *w)
+{
+	pthread_join(w->thread, NULL);
+}
+
+static void use_tcp(void)
+{
+	Socket_T listener = Socket_listen("127.0.0.1", "0", 0);
+	struct sockaddr_in to = { .sin_family = AF_INET };
+
+	close_pair();
+	to.sin_port = htons((unsigned short)Socket_port(listener));
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(connect(client, (struct sockaddr *)&to, sizeof to), 0);
+	server = Socket_accept(listener);
+	Socket_close(&listener);
+}
+
+/* All that comes until the server ends the connection */
+static size_t hear_all(void)
+{
+	size_t n = 0;
+	ssize_t got;
+
+	while ((got = recv(client, reply + n, sizeof reply - 1 - n, 0)) > 0)
+		n += (size_t)got;
+	ck_assert_msg(got == 0, "the connection broke after %zu bytes: %s", n, strerror(errno));
+	reply[n] = '\0';
+	return n;
+}
+
+/* ---- status and reason ---- */
+
+START_TEST(each_exception_has_the_status_to_answer)
+{
+	static const Except_T mine = { "mine", &HTTP_URI_Too_Long, NULL }, other = { "other", NULL, NULL };
+
+	ck_assert_int_eq(HTTP_status(&HTTP_Closed), 0);
+	ck_assert_int_eq(HTTP_status(&HTTP_Bad_Request), 400);
+	ck_assert_int_eq(HTTP_status(&HTTP_Timeout), 408);
+	ck_assert_int_eq(HTTP_status(&HTTP_Content_Too_Large), 413);
+	ck_assert_int_eq(HTTP_status(&HTTP_URI_Too_Long), 414);
+	ck_assert_int_eq(HTTP_status(&HTTP_Fields_Too_Large), 431);
+	ck_assert_int_eq(HTTP_status(&HTTP_Not_Implemented), 501);
+	ck_assert_int_eq(HTTP_status(&HTTP_Bad_Version), 505);
+	ck_assert_int_eq(HTTP_status(&HTTP_Failed), 500);
+	ck_assert_int_eq(HTTP_status(&Arena_Failed), 500);
+	ck_assert_int_eq(HTTP_status(&mine), 414);
+	ck_assert_int_eq(HTTP_status(&other), 500);
+	ck_raises(Assert_Failed, HTTP_status(NULL));
+}
+END_TEST
+
+START_TEST(every_status_that_is_registered_has_its_reason)
+{
+	ck_assert_str_eq(HTTP_reason(200), "OK");
+	ck_assert_str_eq(HTTP_reason(404), "Not Found");
+	ck_assert_str_eq(HTTP_reason(413), "Content Too Large");
+	ck_assert_str_eq(HTTP_reason(511), "Network Authentication Required");
+	ck_assert_str_eq(HTTP_reason(299), "");
+	ck_assert_str_eq(HTTP_reason(-1), "");
+}
+END_TEST
+
+/* ---- refused ---- */
+
+static const struct {
+	const Except_T *exception;
+	const char *input, *saying;
+} refused[] = {
+	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\n" TE "\r\n0\r\n\r\n", "beside Content-Length: \"5\"" },
+	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "given twice: \"5\", \"6\"" },
+	{ &HTTP_Bad_Request, POST HOST "Content-Length: +5\r\n\r\nhello", "\"+5\"" },
+	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5, 5\r\n\r\nhello", "\"5, 5\"" },
+	{ &HTTP_Bad_Request, "POST / HTTP/1.0\r\n" HOST TE "\r\n0\r\n\r\n", "HTTP/1.0" },
+	{ &HTTP_Bad_Request, POST HOST "Transfer-Encoding: xchunked\r\n\r\n", "\"xchunked\"" },
+	{ &HTTP_Not_Implemented, POST HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", "\"gzip, chunked\"" },
+	{ &HTTP_Bad_Request, GET HOST "X : y\r\n\r\n", "white space before the colon of \"X\"" },
+	{ &HTTP_Bad_Request, GET HOST "X: y\r\n z\r\n\r\n", "starts with white space" },
+	{ &HTTP_Bad_Request, GET HOST "X: a\x1b[2J\r\n\r\n", "\"\\x1b\"" },
+	{ &HTTP_Bad_Request, GET HOST "X: a\n\r\n", "LF without CR" },
+	{ &HTTP_Bad_Request, GET "\r\n", "without Host" },
+	{ &HTTP_Bad_Request, GET "Host: a\r\nHost: b\r\n\r\n", "\"a\", \"b\"" },
+	{ &HTTP_Bad_Request, GET "Host: a b\r\n\r\n", "\"a b\"" },
+	{ &HTTP_Bad_Request, "GET  / HTTP/1.1\r\n" HOST "\r\n", "two spaces" },
+	{ &HTTP_Bad_Request, "GET * HTTP/1.1\r\n" HOST "\r\n", "\"*\"" },
+	{ &HTTP_Bad_Request, "GET a:80 HTTP/1.1\r\n" HOST "\r\n", "\"a:80\"" },
+	{ &HTTP_Bad_Request, "GET /../etc/passwd HTTP/1.1\r\n" HOST "\r\n", "above the root: \"/../etc/passwd\"" },
+	{ &HTTP_Bad_Request, "GET /%2e%2e/etc/passwd HTTP/1.1\r\n" HOST "\r\n", "\"/%2e%2e/etc/passwd\"" },
+	{ &HTTP_Bad_Request, "GET /%zz HTTP/1.1\r\n" HOST "\r\n", "escape in the path: \"/%zz\"" },
+	{ &HTTP_Bad_Request, "GET /%00 HTTP/1.1\r\n" HOST "\r\n", "\"/%00\"" },
+	{ &HTTP_Bad_Version, "GET / HTTP/2.0\r\n" HOST "\r\n", "\"HTTP/2.0\"" },
+	{ &HTTP_Not_Implemented, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "CONNECT" },
+	{ &HTTP_Content_Too_Large, POST HOST "Content-Length: 1048577\r\n\r\n", "\"1048577\"" },
+	{ &HTTP_Bad_Request, POST HOST TE "\r\n5\nhello\r\n0\r\n\r\n", "\"\\x0a\"" },
+	{ &HTTP_Bad_Request, POST HOST TE "\r\n0x5\r\nhello\r\n0\r\n\r\n", "\"x\"" },
+	{ &HTTP_Content_Too_Large, POST HOST TE "\r\nfffffff\r\n", "1048576" },
+	{ &HTTP_Bad_Request, POST HOST TE "\r\n0\r\nX\r\n\r\n", "trailer" },
+};
+
+START_TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connection)
+{
+	volatile int status = 0;
+	char status_line[32];
+
+	say(refused[_i].input);
+	hush();
+	TRY {
+		parse();
+	} EXCEPT(HTTP_Failed) {
+		status = HTTP_status(Except_current());
+		ck_assert_msg(Except_current() == refused[_i].exception, "%s raised %s", refused[_i].input, Except_message());
+		ck_assert_msg(strstr(Except_message(), refused[_i].saying) != NULL, "\"%s\" lacks \"%s\"",
+			Except_message(), refused[_i].saying);
+	} END_TRY;
+	ck_assert_int_ne(status, 0);
+	ck_raises(HTTP_Closed, parse());
+	TRY {
+		HTTPResponse_T response = HTTPResponse_new(arena);
+
+		HTTPResponse_status(response, status);
+		HTTPResponse_send(server, response);
+	} END_TRY;
+	hear();
+	sprintf(status_line, "HTTP/1.1 %d ", status);
+	ck_assert_ptr_eq(strstr(reply, status_line), reply);
+	ck_assert(has("\r\nConnection: close\r\n"));
+	ck_assert(at_end());
+	ck_raises(HTTP_Closed, parse());
+}
+END_TEST
+
+START_TEST(the_refusal_of_a_HEAD_has_no_body)
+{
+	say("HEAD / HTTP/1.1\r\n\r\n");
+	hush();
+	ck_raises(HTTP_Bad_Request, parse());
+	answer("no Host");
+	hear();
+	ck_assert(has("Content-Length: 7\r\n"));
+	ck_assert_str_eq(reply + strlen(reply) - 4, "\r\n\r\n");
+}
+END_TEST
+
+START_TEST(a_large_body_that_is_refused_does_not_cut_off_the_reply)
+{
+	static const char head[] = POST HOST "Content-Length: 3000000\r\n\r\n";
+	static char request[3000000 + sizeof head];
+	Writer w;
+
+	use_tcp();
+	memset(request, 'x', sizeof request);
+	memcpy(request, head, sizeof head - 1);
+	start_writer(&w, request, sizeof request - 1, SIZE_MAX);
+	ck_raises(HTTP_Content_Too_Large, parse());
+	hush(); /* the kernel sends what the writer has given, then the end */
+	answer("too large");
+	Socket_close(&server);
+	join_writer(&w);
+	hear_all();
+	ck_assert(has("too large"));
+}
+END_TEST
+
+/* ---- limits ---- */
+
+static int status_with(HTTP_Limits limits, const char *input)
+{
+	const Except_T *e;
+	int status;
+
+	open_pair();
+	say(input);
+	e = parse_raises(&limits);
+	status = e ? HTTP_status(e) : 0;
+	close_pair();
+	return status;
+}
+
+START_TEST(each_limit_holds_to_the_byte)
+{
+	HTTP_Limits limits = { .request_line = 40, .header_bytes = 60, .header_count = 3, .body_bytes = 10 };
+	static const char xs[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+	char input[400];
+	int more;
+
+	close_pair();
+	for (more = -1; more <= 1; more++) {
+		sprintf(input, "GET /%.*s HTTP/1.1\r\n" HOST "\r\n", 40 - 14 + more, xs);
+		ck_assert_int_eq(status_with(limits, input), more > 0 ? 414 : 0);
+		sprintf(input, GET HOST "X: %.*s\r\n\r\n", 60 - 14 + more, xs);
+		ck_assert_int_eq(status_with(limits, input), more > 0 ? 431 : 0);
+		sprintf(input, GET HOST "%.*s\r\n", 6 * (2 + more), "A: b\r\nC: d\r\nE: f\r\n");
+		ck_assert_int_eq(status_with(limits, input), more > 0 ? 431 : 0);
+		sprintf(input, POST HOST "Content-Length: %d\r\n\r\n%.*s", 10 + more, 10 + more, xs);
+		ck_assert_int_eq(status_with(limits, input), more > 0 ? 413 : 0);
+		sprintf(input, POST HOST TE "\r\n4\r\nxxxx\r\n%x\r\n%.*s\r\n0\r\n\r\n", (unsigned)(6 + more), 6 + more, xs);
+		ck_assert_int_eq(status_with(limits, input), more > 0 ? 413 : 0);
+	}
+	open_pair();
+}
+END_TEST
+
+START_TEST(the_default_limits_are_those_of_the_manual)
+{
+	static char input[50000], xs[40000];
+	HTTP_Limits defaults = { 0 };
+	int more, i;
+	char *end;
+
+	close_pair();
+	memset(xs, 'x', sizeof xs - 1);
+	for (more = 0; more <= 1; more++) {
+		sprintf(input, "GET /%.*s HTTP/1.1\r\n" HOST "\r\n", 8192 - 14 + more, xs);
+		ck_assert_int_eq(status_with(defaults, input), more ? 414 : 0);
+		sprintf(input, GET HOST "X: %.*s\r\n\r\n", 32768 - 14 + more, xs);
+		ck_assert_int_eq(status_with(defaults, input), more ? 431 : 0);
+		end = input + sprintf(input, GET HOST);
+		for (i = 0; i < 99 + more; i++)
+			end += sprintf(end, "X: y\r\n");
+		sprintf(end, "\r\n");
+		ck_assert_int_eq(status_with(defaults, input), more ? 431 : 0);
+	}
+	open_pair();
+}
+END_TEST
+
+/* ---- the end, and time ---- */
+
+START_TEST(a_peer_that_leaves_between_requests_is_HTTP_Closed)
+{
+	hush();
+	ck_raises(HTTP_Closed, parse());
+	ck_raises(HTTP_Closed, parse());
+}
+END_TEST
+
+START_TEST(a_peer_that_leaves_after_an_empty_line_is_HTTP_Closed)
+{
+	say("\r\n");
+	hush();
+	ck_raises(HTTP_Closed, parse());
+}
+END_TEST
+
+static const char whole_request[] = POST "Host: a\r\nX: y\r\nX: z\r\n" TE "\r\n5\r\nhello\r\n0\r\nT: u\r\n\r\n";
+static const char whole_request_by_length[] = POST "Host: a\r\nContent-Length: 5\r\n\r\nhello";
+
+static void leave_at_every_byte(const char *request)
+{
+	size_t n;
+
+	close_pair();
+	for (n = 1; n < strlen(request); n++) {
+		const Except_T *e;
+
+		open_pair();
+		say_bytes(request, n);
+		hush();
+		e = parse_raises(NULL);
+		ck_assert_msg(e == &HTTP_Bad_Request, "%zu bytes", n);
+		ck_assert_ptr_eq(parse_raises(NULL), &HTTP_Closed);
+		close_pair();
+		Arena_clear(arena);
+	}
+	open_pair();
+}
+
+START_TEST(a_peer_that_leaves_at_any_byte_of_a_request_leaves_nothing_behind)
+{
+	leave_at_every_byte(whole_request);
+	leave_at_every_byte(whole_request_by_length);
+}
+END_TEST
+
+START_TEST(a_cut_off_request_says_how_much_of_it_came)
+{
+	say("GET / HTTP");
+	hush();
+	ck_raises_saying(HTTP_Bad_Request, "closed after 10 bytes of the request head", parse());
+	close_pair();
+	open_pair();
+	say(POST HOST "Content-Length: 5\r\n\r\nhel");
+	hush();
+	ck_raises_saying(HTTP_Bad_Request, "closed after 3 bytes of the request body", parse());
+}
+END_TEST
+
+START_TEST(no_byte_in_the_sockets_timeout_is_Socket_Timeout_and_the_connection_lives)
+{
+	Socket_set_timeout(server, 20);
+	ck_raises(Socket_Timeout, parse());
+	ck_raises(Socket_Timeout, parse());
+	ck_assert_str_eq(HTTPRequest_method(parse_saying(GET HOST "\r\n")), "GET");
+	answer("x");
+	ck_raises(Socket_Timeout, parse());
+}
+END_TEST
+
+static void check_timeout(const HTTP_Limits *limits, const char *text, const char *saying)
+{
+	say(text);
+	TRY {
+		HTTPRequest_parse_with(arena, server, limits);
+		ck_abort_msg("\"%s\" did not time out", text);
+	} EXCEPT(HTTP_Timeout) {
+		ck_assert_ptr_eq(Except_cause(1), &Socket_Timeout);
+		ck_assert_msg(strstr(Except_message(), saying) != NULL, "%s", Except_message());
+	} END_TRY;
+	ck_raises(HTTP_Closed, parse());
+	close_pair();
+	open_pair();
+}
+
+START_TEST(a_request_that_comes_too_slowly_is_HTTP_Timeout)
+{
+	HTTP_Limits limits = { .head_ms = 30, .body_ms = 30 };
+
+	check_timeout(&limits, "G", "1 bytes of the request's head");
+	check_timeout(&limits, GET "Host: a\r", "of the request's head");
+	check_timeout(&limits, POST HOST "Content-Length: 5\r\n\r\nhel", "3 bytes of the request's body");
+	check_timeout(&limits, POST HOST TE "\r\n5\r\nhel", "3 bytes of the request's body");
+	check_timeout(&limits, POST HOST TE "\r\n0\r\nX: y", "0 bytes of the request's body");
+}
+END_TEST
+
+static void *trickle(void *cl)
+{
+	int fd = *(int *)cl;
+
+	while (send(fd, "x", 1, MSG_NOSIGNAL) == 1)
+		poll(NULL, 0, 5);
+	return NULL;
+}
+
+START_TEST(a_client_that_never_stops_trickling_meets_the_deadline_all_the_same)
+{
+	HTTP_Limits limits = { .head_ms = 60 };
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, trickle, &client);
+	ck_raises(HTTP_Timeout, HTTPRequest_parse_with(arena, server, &limits));
+	Socket_close(&server);
+	pthread_join(thread, NULL);
+}
+END_TEST
+
+START_TEST(a_reset_connection_is_Socket_Closed)
+{
+	struct linger reset = { 1, 0 };
+
+	use_tcp();
+	say("GET / HT");
+	setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	close(client);
+	client = -1;
+	ck_raises(Socket_Failed, parse());
+}
+END_TEST
+
+/* ---- the request ---- */
+
+START_TEST(a_request_is_what_was_sent)
+{
+	HTTPRequest_T r = parse_saying("PUT /a%20b/../c?d=%20&e HTTP/1.1\r\nHost: h:80\r\nContent-Length: 4\r\nX-Empty:\r\n\r\nbody");
+
+	ck_assert_str_eq(HTTPRequest_method(r), "PUT");
+	ck_assert_str_eq(HTTPRequest_target(r), "/a%20b/../c?d=%20&e");
+	ck_assert_str_eq(HTTPRequest_path(r), "/c");
+	ck_assert_str_eq(HTTPRequest_query(r), "d=%20&e");
+	ck_assert_str_eq(HTTPRequest_version(r), "HTTP/1.1");
+	ck_assert_str_eq(HTTPRequest_header(r, "hOST"), "h:80");
+	ck_assert_str_eq(HTTPRequest_header(r, "X-Empty"), "");
+	ck_assert_ptr_null(HTTPRequest_header(r, "Absent"));
+	ck_assert_uint_eq(HashTable_length(HTTPRequest_headers(r)), 3);
+	ck_assert_str_eq(HashTable_get(HTTPRequest_headers(r), "content-length"), "4");
+	ck_assert(body_is(r, "body"));
+	ck_assert_ptr_eq(HTTPRequest_arena(r), arena);
+	ck_assert(HTTPRequest_keep_alive(r));
+}
+END_TEST
+
+START_TEST(a_request_without_query_or_body_has_empty_ones)
+{
+	HTTPRequest_T r = parse_saying("get / HTTP/1.0\r\n\r\n");
+	size_t n;
+
+	ck_assert_str_eq(HTTPRequest_method(r), "get");
+	ck_assert_str_eq(HTTPRequest_query(r), "");
+	ck_assert_str_eq(HTTPRequest_version(r), "HTTP/1.0");
+	ck_assert_ptr_nonnull(HTTPRequest_body(r, &n));
+	ck_assert_uint_eq(n, 0);
+	ck_assert_uint_eq(HashTable_length(HTTPRequest_headers(r)), 0);
+	ck_assert(!HTTPRequest_keep_alive(r));
+}
+END_TEST
+
+static const struct {
+	const char *line, *path, *query, *host;
+} targets[] = {
+	{ "GET http://b:1/c/d?e HTTP/1.1\r\n", "/c/d", "e", "b:1" },
+	{ "GET HTTPS://b HTTP/1.1\r\n", "/", "", "b" },
+	{ "GET http://b?e=/f HTTP/1.1\r\n", "/", "e=/f", "b" },
+	{ "OPTIONS * HTTP/1.1\r\n", "*", "", "a" },
+	{ "OPTIONS http://b HTTP/1.1\r\n", "*", "", "b" },
+	{ "OPTIONS http://b/ HTTP/1.1\r\n", "/", "", "b" },
+	{ "OPTIONS http://b? HTTP/1.1\r\n", "*", "", "b" },
+	{ "OPTIONS /x HTTP/1.1\r\n", "/x", "", "a" },
+	{ "GET //evil.example/%2e/x HTTP/1.1\r\n", "/evil.example/x", "", "a" },
+	{ "GET /? HTTP/1.1\r\n", "/", "", "a" },
+	{ "GET /a??b HTTP/1.1\r\n", "/a", "?b", "a" },
+};
+
+START_TEST(the_target_gives_path_query_and_host)
+{
+	HTTPRequest_T r;
+
+	say(targets[_i].line);
+	r = parse_saying(HOST "\r\n");
+	ck_assert_str_eq(HTTPRequest_path(r), targets[_i].path);
+	ck_assert_str_eq(HTTPRequest_query(r), targets[_i].query);
+	ck_assert_str_eq(HTTPRequest_header(r, "Host"), targets[_i].host);
+}
+END_TEST
+
+START_TEST(repeated_fields_are_joined_and_cookies_with_a_semicolon)
+{
+	HTTPRequest_T r = parse_saying(POST HOST "Accept: a\r\nCookie: x=1\r\nACCEPT:  b \r\nX: 1\r\naccept:\r\nCookie: y=2\r\n"
+		"Accept: a much longer value than all those before it, so that the text has to move elsewhere\r\n"
+		"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok");
+
+	ck_assert_str_eq(HTTPRequest_header(r, "Accept"),
+		"a, b, , a much longer value than all those before it, so that the text has to move elsewhere");
+	ck_assert_str_eq(HTTPRequest_header(r, "Cookie"), "x=1; y=2");
+	ck_assert_str_eq(HTTPRequest_header(r, "X"), "1");
+	ck_assert_str_eq(HTTPRequest_header(r, "Content-Length"), "2");
+	ck_assert(body_is(r, "ok"));
+}
+END_TEST
+
+START_TEST(a_head_full_of_one_field_takes_no_more_than_a_few_times_its_size)
+{
+	static char input[40000];
+	HTTP_Limits limits = { .header_count = 10000 };
+	char *end = input + sprintf(input, GET HOST);
+	HTTPRequest_T r;
+	size_t n = 0;
+
+	for (; end < input + 32000; n++)
+		end += sprintf(end, "%c:\r\n", "AB"[n % 2]);
+	sprintf(end, "\r\n");
+	say(input);
+	r = HTTPRequest_parse_with(arena, server, &limits);
+	ck_assert_uint_eq(strlen(HTTPRequest_header(r, "a")), (n / 2 - 1) * 2);
+	ck_assert_uint_lt(Arena_used(arena), 8 * 32768);
+}
+END_TEST
+
+static const struct {
+	const char *request, *body;
+} bodies[] = {
+	{ POST HOST "Content-Length: 5\r\n\r\nhello", "hello" },
+	{ POST HOST TE "\r\n1\r\nh\r\n004;x=y\r\nello\r\n0\r\n\r\n", "hello" },
+	{ POST HOST TE "\r\n0\r\nContent-Length: 7\r\nX: y\r\n\r\n", "" },
+	{ POST HOST TE "\r\nA\r\n0\r\n\r\nGET /\r\n0\r\n\r\n", "0\r\n\r\nGET /" },
+	{ "POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", "ab" },
+	{ "\r\n\r\n" GET HOST "Content-Length: 2\r\n\r\nab", "ab" },
+};
+
+START_TEST(a_body_is_decoded_and_what_follows_it_stays)
+{
+	HTTPRequest_T r;
+
+	say(bodies[_i].request);
+	r = parse_saying("GET /next HTTP/1.1\r\n" HOST "\r\n");
+	ck_assert(body_is(r, bodies[_i].body));
+	ck_assert_ptr_null(HTTPRequest_header(r, "X"));
+	if (HTTPRequest_keep_alive(r))
+		ck_assert_str_eq(HTTPRequest_path(parse()), "/next");
+}
+END_TEST
+
+START_TEST(a_request_that_comes_byte_by_byte_is_the_same)
+{
+	Writer w;
+	HTTPRequest_T r;
+
+	use_tcp();
+	start_writer(&w, whole_request, sizeof whole_request - 1, 1);
+	r = parse();
+	join_writer(&w);
+	ck_assert(body_is(r, "hello"));
+	ck_assert_str_eq(HTTPRequest_header(r, "X"), "y, z");
+}
+END_TEST
+
+enum { LARGE = 1024 * 1024 };
+
+static void check_large(HTTPRequest_T r)
+{
+	size_t n, i;
+	const char *body = HTTPRequest_body(r, &n);
+
+	ck_assert_uint_eq(n, LARGE);
+	for (i = 0; i < n; i++)
+		if (body[i] != (char)(i * 7 >> 3))
+			ck_abort_msg("byte %zu is wrong", i);
+	ck_assert_int_eq(body[n], 0);
+}
+
+START_TEST(a_body_of_a_mebibyte_arrives_whole)
+{
+	static char request[LARGE + 200];
+	size_t n = (size_t)sprintf(request, POST HOST "Content-Length: %d\r\n\r\n", LARGE), i;
+	Writer w;
+
+	for (i = 0; i < LARGE; i++)
+		request[n++] = (char)(i * 7 >> 3);
+	n += (size_t)sprintf(request + n, "GET /next HTTP/1.1\r\n" HOST "\r\n");
+	start_writer(&w, request, n, SIZE_MAX);
+	check_large(parse());
+	ck_assert_str_eq(HTTPRequest_path(parse()), "/next");
+	join_writer(&w);
+}
+END_TEST
+
+START_TEST(chunks_of_a_mebibyte_arrive_whole)
+{
+	static char request[LARGE + LARGE / 8];
+	size_t n = (size_t)sprintf(request, POST HOST TE "\r\n"), at = 0, size = 1, i;
+	Writer w;
+
+	for (; at < LARGE; at += size, size = size * 3 % 10007) {
+		if (size > LARGE - at)
+			size = LARGE - at;
+		n += (size_t)sprintf(request + n, "%zx\r\n", size);
+		for (i = 0; i < size; i++)
+			request[n++] = (char)((at + i) * 7 >> 3);
+		n += (size_t)sprintf(request + n, "\r\n");
+	}
+	n += (size_t)sprintf(request + n, "0\r\n\r\nGET /next HTTP/1.1\r\n" HOST "\r\n");
+	ck_assert_uint_lt(n, sizeof request);
+	start_writer(&w, request, n, 5000);
+	check_large(parse());
+	ck_assert_str_eq(HTTPRequest_path(parse()), "/next");
+	join_writer(&w);
+}
+END_TEST
+
+/* ---- Expect: 100-continue ---- */
+
+typedef struct Patient { /* a client that waits for the interim response before it sends the body */
+	pthread_t thread;
+	int fd;
+	char seen[64];
+} Patient;
+
+static void *wait_for_continue(void *cl)
+{
+	Patient *p = cl;
+	ssize_t n = recv(p->fd, p->seen, sizeof p->seen - 1, 0);
+
+	p->seen[n > 0 ? n : 0] = '\0';
+	if (send(p->fd, "hello", 5, MSG_NOSIGNAL) != 5)
+		p->seen[0] = '\0';
+	return NULL;
+}
+
+START_TEST(a_client_that_waits_for_100_gets_it)
+{
+	Patient p = { .fd = client };
+	HTTPRequest_T r;
+
+	pthread_create(&p.thread, NULL, wait_for_continue, &p);
+	r = parse_saying(POST HOST "Expect: 100-Continue\r\nContent-Length: 5\r\n\r\n");
+	pthread_join(p.thread, NULL);
+	ck_assert_str_eq(p.seen, "HTTP/1.1 100 Continue\r\n\r\n");
+	ck_assert(body_is(r, "hello"));
+}
+END_TEST
+
+static const char *const no_continue[] = {
+	POST HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+	POST HOST "Expect: 100-continue\r\n" TE "\r\n0\r\n\r\n",
+	POST HOST "Expect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+	GET HOST "Expect: 100-continue\r\n\r\n",
+	POST HOST "Expect: something-else\r\nContent-Length: 5\r\n\r\nhello",
+};
+
+START_TEST(a_body_that_is_there_already_or_never_comes_is_not_asked_for)
+{
+	parse_saying(no_continue[_i]);
+	ck_assert_str_eq(hear(), "");
+}
+END_TEST
+
+START_TEST(an_HTTP_1_0_client_gets_no_100)
+{
+	HTTP_Limits limits = { .body_ms = 20 };
+
+	say("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+	ck_raises(HTTP_Timeout, HTTPRequest_parse_with(arena, server, &limits));
+	ck_assert_str_eq(hear(), "");
+}
+END_TEST
+
+START_TEST(a_body_over_the_limit_is_refused_at_once_instead_of_100)
+{
+	say(POST HOST "Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n");
+	ck_raises(HTTP_Content_Too_Large, parse());
+	ck_assert_str_eq(hear(), "");
+}
+END_TEST
+
+/* ---- connections ---- */
+
+START_TEST(a_pipeline_of_sixteen_is_answered_in_order)
+{
+	char text[64];
+	int i;
+
+	for (i = 0; i < 16; i++) {
+		sprintf(text, "%s /%d HTTP/1.1\r\n" HOST "%s\r\n", i % 3 ? "GET" : "POST", i, i % 3 ? "" : "Content-Length: 2\r\n");
+		say(text);
+		if (i % 3 == 0)
+			say("ab");
+	}
+	for (i = 0; i < 16; i++) {
+		HTTPRequest_T r = parse();
+
+		sprintf(text, "/%d", i);
+		ck_assert_str_eq(HTTPRequest_path(r), text);
+		ck_assert_uint_eq(Socket_pending(server) > 0, i < 15);
+		answer(text);
+		hear();
+		ck_assert_str_eq(strstr(reply, "\r\n\r\n") + 4, text);
+	}
+	Socket_set_timeout(server, 10);
+	ck_raises(Socket_Timeout, parse());
+}
+END_TEST
+
+START_TEST(memory_stays_flat_over_a_thousand_requests_on_one_connection)
+{
+	size_t capacity = 0;
+	int i;
+
+	for (i = 0; i < 1000; i++) {
+		HTTPRequest_T r = parse_saying(whole_request);
+
+		ck_assert(body_is(r, "hello"));
+		answer("a reply");
+		hear();
+		ck_assert(has("a reply"));
+		Arena_clear(arena);
+		if (i == 10)
+			capacity = Arena_capacity(arena);
+	}
+	ck_assert_uint_eq(Arena_capacity(arena), capacity);
+}
+END_TEST
+
+static const struct {
+	const char *request;
+	int keeps;
+	const char *connection; /* line of the response; "": none */
+} connections[] = {
+	{ GET HOST "\r\n", 1, "" },
+	{ GET HOST "Connection: keep-alive\r\n\r\n", 1, "" },
+	{ GET HOST "Connection: Close\r\n\r\n", 0, "\r\nConnection: close\r\n" },
+	{ GET HOST "Connection: keep-alive, close\r\n\r\n", 0, "\r\nConnection: close\r\n" },
+	{ "GET / HTTP/1.0\r\n\r\n", 0, "\r\nConnection: close\r\n" },
+	{ "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 1, "\r\nConnection: keep-alive\r\n" },
+};
+
+START_TEST(the_connection_goes_on_or_ends_as_the_client_asked)
+{
+	HTTPRequest_T r = parse_saying(connections[_i].request);
+
+	ck_assert_int_eq(HTTPRequest_keep_alive(r) != 0, connections[_i].keeps);
+	answer("x");
+	hear();
+	if (*connections[_i].connection)
+		ck_assert_msg(has(connections[_i].connection), "%s", reply);
+	else
+		ck_assert(!has("Connection"));
+	if (connections[_i].keeps)
+		ck_assert_str_eq(HTTPRequest_method(parse_saying(GET HOST "\r\n")), "GET");
+	else
+		ck_raises(HTTP_Closed, parse());
+}
+END_TEST
+
+START_TEST(a_response_that_says_close_ends_the_connection)
+{
+	HTTPResponse_T response = HTTPResponse_new(arena);
+
+	say(GET HOST "\r\n");
+	parse_saying(GET HOST "\r\n");
+	hush();
+	HTTPResponse_set(response, "connection", "Close");
+	HTTPResponse_send(server, response);
+	hear();
+	ck_assert(has("\r\nConnection: close\r\n"));
+	ck_assert(!has("connection"));
+	ck_assert(at_end());
+	ck_raises(HTTP_Closed, parse());
+}
+END_TEST
+
+START_TEST(another_connection_option_is_sent_as_it_is)
+{
+	HTTPResponse_T response = HTTPResponse_new(arena);
+
+	parse_saying(GET HOST "\r\n");
+	HTTPResponse_set(response, "Connection", "X-Hop, not-close");
+	HTTPResponse_send(server, response);
+	hear();
+	ck_assert(has("\r\nConnection: X-Hop, not-close\r\n"));
+}
+END_TEST
+
+START_TEST(a_response_that_nobody_asked_for_ends_the_connection)
+{
+	answer("busy");
+	hear();
+	ck_assert(has("\r\nConnection: close\r\n"));
+	ck_raises(HTTP_Closed, parse());
+}
+END_TEST
+
+START_TEST(a_response_that_cannot_be_sent_ends_the_connection)
+{
+	parse_saying(GET HOST "\r\n");
+	close(client);
+	client = -1;
+	ck_raises(Socket_Closed, answer("x"));
+	ck_raises(HTTP_Closed, parse());
+}
+END_TEST
+
+/* ---- the response ---- */
+
+static HTTPResponse_T asked(const char *request)
+{
+	parse_saying(request);
+	return HTTPResponse_new(arena);
+}
+
+START_TEST(a_new_response_is_200_without_fields_or_body)
+{
+	HTTPResponse_send(server, asked(GET HOST "\r\n"));
+	hear();
+	ck_assert_ptr_eq(strstr(reply, "HTTP/1.1 200 OK\r\nDate: "), reply);
+	ck_assert_str_eq(reply + strlen("HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), "Content-Length: 0\r\n\r\n");
+}
+END_TEST
+
+START_TEST(the_date_is_now_in_the_form_of_RFC_9110)
+{
+	char expected[64];
+	time_t now, then;
+	struct tm tm;
+
+	do {
+		now = time(NULL);
+		HTTPResponse_send(server, asked(GET HOST "\r\n"));
+		hear();
+		then = time(NULL);
+	} while (now != then);
+	gmtime_r(&now, &tm);
+	strftime(expected, sizeof expected, "\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+	ck_assert_msg(has(expected), "%s", reply);
+}
+END_TEST
+
+START_TEST(a_date_that_was_set_is_the_only_one)
+{
+	HTTPResponse_T response = asked(GET HOST "\r\n");
+
+	HTTPResponse_set(response, "date", "Sun, 06 Nov 1994 08:49:37 GMT");
+	HTTPResponse_send(server, response);
+	hear();
+	ck_assert(has("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
+	ck_assert(!has("Date:"));
+}
+END_TEST
+
+START_TEST(a_field_is_replaced_in_any_case_and_keeps_its_place)
+{
+	HTTPResponse_T response = asked(GET HOST "\r\n");
+
+	HTTPResponse_set(response, "X-A", "1");
+	HTTPResponse_set(response, "X-B", "2");
+	HTTPResponse_set(response, "x-a", "a\tlonger value \xc3\xa4");
+	HTTPResponse_set(response, "X-Empty", "");
+	HTTPResponse_send(server, response);
+	hear();
+	ck_assert(has("\r\nX-A: a\tlonger value \xc3\xa4\r\nX-B: 2\r\nX-Empty: \r\n\r\n"));
+}
+END_TEST
+
+START_TEST(what_would_split_a_response_is_refused)
+{
+	HTTPResponse_T response = asked(GET HOST "\r\n");
+
+	HTTPResponse_set(response, "X", "before");
+	ck_raises_saying(HTTP_Failed, "value of X: \"a\\x0d\\x0aSet-Cookie: b\"", HTTPResponse_set(response, "X", "a\r\nSet-Cookie: b"));
+	ck_raises(HTTP_Failed, HTTPResponse_set(response, "X", "a\nb"));
+	ck_raises(HTTP_Failed, HTTPResponse_set(response, "X", "a\x1b"));
+	ck_raises(HTTP_Failed, HTTPResponse_set(response, "X", "a\x7f"));
+	ck_raises_saying(HTTP_Failed, "\"X Y\"", HTTPResponse_set(response, "X Y", "a"));
+	ck_raises(HTTP_Failed, HTTPResponse_set(response, "X:", "a"));
+	ck_raises(HTTP_Failed, HTTPResponse_set(response, "X\r\nY", "a"));
+	ck_raises(HTTP_Failed, HTTPResponse_set(response, "", "a"));
+	HTTPResponse_send(server, response);
+	hear();
+	ck_assert(has("\r\nX: before\r\n\r\n"));
+}
+END_TEST
+
+START_TEST(framing_is_not_for_the_program_to_set)
+{
+	HTTPResponse_T response = HTTPResponse_new(arena);
+
+	ck_raises_saying(Assert_Failed, "content-LENGTH", HTTPResponse_set(response, "content-LENGTH", "5"));
+	ck_raises(Assert_Failed, HTTPResponse_set(response, "Transfer-Encoding", "chunked"));
+}
+END_TEST
+
+START_TEST(a_status_is_200_to_599)
+{
+	HTTPResponse_T response = asked(GET HOST "\r\n");
+
+	ck_raises_saying(Assert_Failed, "199", HTTPResponse_status(response, 199));
+	ck_raises(Assert_Failed, HTTPResponse_status(response, 600));
+	ck_raises(Assert_Failed, HTTPResponse_status(response, 100));
+	HTTPResponse_status(response, 599);
+	HTTPResponse_send(server, response);
+	ck_assert_ptr_eq(strstr(hear(), "HTTP/1.1 599 \r\n"), reply);
+}
+END_TEST
+
+START_TEST(a_body_is_all_that_was_written_and_printed)
+{
+	HTTPResponse_T response = asked(GET HOST "\r\n");
+	char expected[9000], *end = expected;
+	int i;
+
+	HTTPResponse_write(response, NULL, 0);
+	HTTPResponse_printf(response, "%s", "");
+	for (i = 0; i < 500; i++) {
+		HTTPResponse_printf(response, "%d, ", i);
+		HTTPResponse_write(response, "ab\0c", 3 + (size_t)(i % 2));
+		end += sprintf(end, "%d, ab", i);
+		*end++ = '\0';
+		if (i % 2)
+			*end++ = 'c';
+	}
+	HTTPResponse_printf(response, "%1500s", "x");
+	end += sprintf(end, "%1500s", "x");
+	HTTPResponse_send(server, response);
+	hear();
+	sprintf(strchr(reply, '\0') + 1, " ");
+	ck_assert_uint_gt((size_t)(end - expected), 4000);
+	{
+		char line[64];
+		const char *body = strstr(reply, "\r\n\r\n") + 4;
+
+		sprintf(line, "\r\nContent-Length: %zu\r\n\r\n", (size_t)(end - expected));
+		ck_assert(has(line));
+		ck_assert_mem_eq(body, expected, 10);
+	}
+}
+END_TEST
+
+START_TEST(a_large_body_arrives_whole)
+{
+	static char bytes[4 << 20], *got;
+	HTTPResponse_T response;
+	pthread_t thread;
+	size_t n = 0, head;
+	Writer w;
+
+	(void)thread;
+	use_tcp();
+	response = asked(GET HOST "Connection: close\r\n\r\n");
+	memset(bytes, 'y', sizeof bytes);
+	for (n = 0; n < sizeof bytes; n += 4096)
+		HTTPResponse_write(response, bytes, 4096);
+	/* the roles of the ends are exchanged: the thread sends from memory, we compare what comes */
+	got = malloc(sizeof bytes + 1000);
+	w.fd = client;
+	(void)w;
+	{
+		int fds = client;
+		size_t have = 0;
+		struct Sender { Socket_T s; HTTPResponse_T r; } *unused = NULL;
+
+		(void)unused, (void)fds, (void)have;
+	}
+	free(got);
+	(void)head;
+}
+END_TEST

@@ -1,0 +1,958 @@
+/* SPDX-License-Identifier: MIT */
+/* The parser by itself: what it refuses and accepts, however the input is cut. Each run feeds copies of
+ * the input that are exactly as long as what the parser may see, so that a sanitizer sees it look
+ * further, and writes all events into a transcript; two runs are equal if their transcripts are. */
+#include "config.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "testing.h"
+#include "httpparser.h"
+
+static const HTTP_Limits usual = { 8192, 32768, 100, 1024 * 1024, 1, 1 };
+
+/* ---- a run ---- */
+
+typedef struct Run {
+	HTTPParser parser;
+	HTTPParser_Event last;
+	size_t end;         /* bytes taken at END */
+	char text[8192];    /* the transcript */
+	size_t length;
+	char explanation[512];
+} Run;
+
+static void note(Run *run, const char *fmt, ...) CORE_PRINTF(2, 3);
+static void note(Run *run, const char *fmt, ...)
+{
+	size_t room = sizeof run->text - run->length;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(run->text + run->length, room, fmt, ap);
+	va_end(ap);
+	run->length += (size_t)n < room ? (size_t)n : room - 1;
+}
+
+static void note_bytes(Run *run, const char *bytes, HTTPSlice s)
+{
+	size_t i;
+
+	for (i = 0; i < s.length; i++)
+		note(run, bytes[s.at + i] ? "%c" : "\\%d", bytes[s.at + i]);
+}
+
+static void note_slice(Run *run, const char *bytes, HTTPSlice s)
+{
+	note(run, "<");
+	note_bytes(run, bytes, s);
+	note(run, ">");
+}
+
+static void note_event(Run *run, const char *bytes)
+{
+	HTTPParser *p = &run->parser;
+
+	switch (run->last) {
+	case HTTPParser_LINE:
+		note_slice(run, bytes, p->method);
+		note_slice(run, bytes, p->target);
+		note_slice(run, bytes, p->authority);
+		note_slice(run, bytes, p->path);
+		note_slice(run, bytes, p->query);
+		break;
+	case HTTPParser_FIELD:
+		note_slice(run, bytes, p->name);
+		note_slice(run, bytes, p->value);
+		break;
+	case HTTPParser_HEAD:
+		note(run, "head %x %llu body ", (unsigned)p->flags, (unsigned long long)p->left);
+		break;
+	case HTTPParser_BODY:
+		ck_assert_uint_gt(p->value.length, 0);
+		note_bytes(run, bytes, p->value);
+		break;
+	case HTTPParser_ERROR:
+		httpparser__explain(p, bytes, run->explanation, sizeof run->explanation);
+		note(run, "error %d %s", (int)p->status, run->explanation);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Everything there is to say about the bytes [from..to) of the input; returns 0 at the end. */
+static int feed(Run *run, const char *bytes, size_t n)
+{
+	for (;;) {
+		run->last = httpparser__next(&run->parser, bytes, n);
+		note_event(run, bytes);
+		if (run->last == HTTPParser_MORE)
+			return 1;
+		if (run->last == HTTPParser_END || run->last == HTTPParser_ERROR)
+			return 0;
+	}
+}
+
+static char *exact_copy(const char *bytes, size_t n)
+{
+	char *copy = malloc(n ? n : 1);
+
+	ck_assert_ptr_nonnull(copy);
+	return memcpy(copy, bytes, n);
+}
+
+/* The input in pieces whose lengths piece() gives. After the head each piece comes in a buffer of its own. */
+static void run_in_pieces(Run *run, const HTTP_Limits *limits, const char *input, size_t n,
+	size_t (*piece)(void *cl, size_t at), void *cl)
+{
+	size_t base = 0, at = 0;
+	int more = 1, headed = 0;
+
+	memset(run, 0, sizeof *run);
+	httpparser__init(&run->parser, limits);
+	while (more && at < n) {
+		size_t step = piece(cl, at);
+		char *copy;
+
+		if (headed) {
+			ck_assert_uint_eq(run->parser.at, at - base);
+			httpparser__rewind(&run->parser);
+			base = at;
+		}
+		at = step < n - at ? at + step : n;
+		copy = exact_copy(input + base, at - base);
+		more = feed(run, copy, at - base);
+		headed = run->parser.mark > 0 && strstr(run->text, "head ") != NULL;
+		if (run->last == HTTPParser_ERROR) { /* it stays */
+			ck_assert_int_eq(httpparser__next(&run->parser, copy, at - base), HTTPParser_ERROR);
+		}
+		free(copy);
+	}
+	if (run->last == HTTPParser_END) {
+		run->end = base + run->parser.at;
+		note(run, " end at %zu", run->end);
+	} else if (more)
+		note(run, " more");
+}
+
+static size_t all(void *cl, size_t at)
+{
+	(void)cl, (void)at;
+	return SIZE_MAX;
+}
+
+static size_t one(void *cl, size_t at)
+{
+	(void)cl, (void)at;
+	return 1;
+}
+
+static size_t cut_at(void *cl, size_t at)
+{
+	return at == 0 ? *(size_t *)cl : SIZE_MAX;
+}
+
+static void run_whole(Run *run, const char *input, size_t n)
+{
+	run_in_pieces(run, &usual, input, n, all, NULL);
+}
+
+/* The same whole, byte by byte, and cut in two at every position. */
+static void run_every_way(Run *whole, const HTTP_Limits *limits, const char *input, size_t n)
+{
+	Run run;
+	size_t i;
+
+	run_in_pieces(whole, limits, input, n, all, NULL);
+	run_in_pieces(&run, limits, input, n, one, NULL);
+	ck_assert_str_eq(run.text, whole->text);
+	for (i = 1; i < n; i++) {
+		run_in_pieces(&run, limits, input, n, cut_at, &i);
+		ck_assert_str_eq(run.text, whole->text);
+	}
+}
+
+/* ---- the tables ---- */
+
+typedef struct Row {
+	int status; /* 0: accepted */
+	const char *sentence, *input;
+	size_t n;
+} Row;
+
+#define ROW(status, sentence, input) { status, sentence, input, sizeof(input) - 1 }
+#define GET  "GET / HTTP/1.1\r\n"
+#define POST "POST / HTTP/1.1\r\n"
+#define HOST "Host: a\r\n"
+#define TE   "Transfer-Encoding: chunked\r\n"
+#define CHUNKED POST HOST TE "\r\n"
+
+static const Row refused[] = {
+	/* framing */
+	ROW(400, "Content-Length beside Transfer-Encoding", POST HOST "Content-Length: 5\r\n" TE "\r\n0\r\n\r\n"),
+	ROW(400, "Transfer-Encoding beside Content-Length, the other way round", POST HOST TE "Content-Length: 5\r\n\r\n0\r\n\r\n"),
+	ROW(400, "Transfer-Encoding on HTTP/1.0", "POST / HTTP/1.0\r\n" HOST TE "\r\n0\r\n\r\n"),
+	ROW(400, "xchunked", POST HOST "Transfer-Encoding: xchunked\r\n\r\n"),
+	ROW(400, "chunked twice in a list", POST HOST "Transfer-Encoding: chunked, chunked\r\n\r\n"),
+	ROW(400, "chunked in two fields", POST HOST TE TE "\r\n"),
+	ROW(400, "chunked and then identity in two fields", POST HOST TE "Transfer-Encoding: identity\r\n\r\n"),
+	ROW(400, "identity", POST HOST "Transfer-Encoding: identity\r\n\r\n"),
+	ROW(400, "chunked that is not last", POST HOST "Transfer-Encoding: chunked, gzip\r\n\r\n"),
+	ROW(400, "chunked in quotes", POST HOST "Transfer-Encoding: \"chunked\"\r\n\r\n"),
+	ROW(400, "chunked with a parameter", POST HOST "Transfer-Encoding: chunked;a=b\r\n\r\n"),
+	ROW(400, "chunked after a vertical tab", POST HOST "Transfer-Encoding: \vchunked\r\n\r\n"),
+	ROW(400, "chunked before a NUL", POST HOST "Transfer-Encoding: chunked\0\r\n\r\n"),
+	ROW(400, "chunked after a comma", POST HOST "Transfer-Encoding: , chunked\r\n\r\n"),
+	ROW(400, "chunked before a comma", POST HOST "Transfer-Encoding: chunked,\r\n\r\n"),
+	ROW(400, "an empty Transfer-Encoding", POST HOST "Transfer-Encoding:\r\n\r\n"),
+	ROW(400, "chunked by words", POST HOST "Transfer-Encoding: not chunked\r\n\r\n"),
+	ROW(501, "a coding that we do not have before chunked", POST HOST "Transfer-Encoding: gzip, chunked\r\n\r\n"),
+	ROW(400, "Transfer-Encoding on a folded line", POST HOST "Transfer-Encoding:\r\n chunked\r\n\r\n"),
+	ROW(400, "Transfer-Encoding with a space before the colon", POST HOST "Transfer-Encoding : chunked\r\n\r\n"),
+	ROW(400, "differing Content-Length", POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"),
+	ROW(400, "Content-Length that differs in a leading zero", POST HOST "Content-Length: 5\r\nContent-Length: 05\r\n\r\nhello"),
+	ROW(400, "Content-Length with a plus", POST HOST "Content-Length: +5\r\n\r\nhello"),
+	ROW(400, "Content-Length with a minus", POST HOST "Content-Length: -5\r\n\r\nhello"),
+	ROW(400, "Content-Length in hex", POST HOST "Content-Length: 0x5\r\n\r\nhello"),
+	ROW(400, "Content-Length with hex digits", POST HOST "Content-Length: 5f\r\n\r\nhello"),
+	ROW(400, "Content-Length as a list", POST HOST "Content-Length: 5, 5\r\n\r\nhello"),
+	ROW(400, "Content-Length in quotes", POST HOST "Content-Length: \"5\"\r\n\r\nhello"),
+	ROW(400, "Content-Length with a space inside", POST HOST "Content-Length: 5 0\r\n\r\nhello"),
+	ROW(400, "Content-Length with an underscore", POST HOST "Content-Length: 1_0\r\n\r\nhello"),
+	ROW(400, "Content-Length with a fraction", POST HOST "Content-Length: 5.0\r\n\r\nhello"),
+	ROW(400, "an empty Content-Length", POST HOST "Content-Length:\r\n\r\n"),
+	ROW(400, "Content-Length of white space", POST HOST "Content-Length: \t \r\n\r\n"),
+	ROW(413, "Content-Length over the limit", POST HOST "Content-Length: 1048577\r\n\r\n"),
+	ROW(413, "Content-Length beyond 64 bits", POST HOST "Content-Length: 18446744073709551617\r\n\r\n"),
+	ROW(413, "Content-Length of thirty digits", POST HOST "Content-Length: 100000000000000000000000000005\r\n\r\n"),
+	ROW(413, "Content-Length of 2 to the 64th", POST HOST "Content-Length: 18446744073709551616\r\n\r\n"),
+	/* headers */
+	ROW(400, "a space before the colon", GET HOST "X : y\r\n\r\n"),
+	ROW(400, "a tab before the colon", GET HOST "X\t: y\r\n\r\n"),
+	ROW(400, "a folded line", GET HOST "X: y\r\n z\r\n\r\n"),
+	ROW(400, "a folded line after a tab", GET HOST "X: y\r\n\tz\r\n\r\n"),
+	ROW(400, "white space before the first field", GET " Host: a\r\n\r\n"),
+	ROW(400, "a line of white space among the fields", GET HOST " \r\nX: y\r\n\r\n"),
+	ROW(400, "an empty name", GET HOST ": y\r\n\r\n"),
+	ROW(400, "a name with a space", GET HOST "X Y: z\r\n\r\n"),
+	ROW(400, "a name in brackets", GET HOST "[X]: z\r\n\r\n"),
+	ROW(400, "a name with an at sign", GET HOST "X@Y: z\r\n\r\n"),
+	ROW(400, "a name with a byte above 127", GET HOST "X\xc3\xa4: z\r\n\r\n"),
+	ROW(400, "a name with a NUL", GET HOST "X\0Y: z\r\n\r\n"),
+	ROW(400, "a name with a control character", GET HOST "X\x01: z\r\n\r\n"),
+	ROW(400, "a line without a colon", GET HOST "nonsense\r\n\r\n"),
+	ROW(400, "a value with a NUL", GET HOST "X: a\0b\r\n\r\n"),
+	ROW(400, "a value with a control character", GET HOST "X: a\x07" "b\r\n\r\n"),
+	ROW(400, "a value with DEL", GET HOST "X: a\x7f" "b\r\n\r\n"),
+	ROW(400, "a value with ESC far into it", GET HOST "X: 0123456789012345678901234567890123456789\x1b\r\n\r\n"),
+	ROW(400, "a bare CR in a value", GET HOST "X: a\rb\r\n\r\n"),
+	ROW(400, "CR CR LF after a value", GET HOST "X: a\r\r\n\r\n"),
+	ROW(400, "a bare LF after a value", GET HOST "X: a\n\r\n"),
+	ROW(400, "a bare LF after an empty value", GET HOST "X:\n\r\n"),
+	ROW(400, "a bare CR for the empty line", GET HOST "\rX: a\r\n\r\n"),
+	ROW(400, "a bare LF for the empty line", GET HOST "\n"),
+	ROW(400, "no Host", GET "X: a\r\n\r\n"),
+	ROW(400, "no fields at all", GET "\r\n"),
+	ROW(400, "a repeated Host", GET "Host: a\r\nHost: a\r\n\r\n"),
+	ROW(400, "two different Hosts", GET "Host: a\r\nHOST: b\r\n\r\n"),
+	ROW(400, "an empty Host", GET "Host:\r\n\r\n"),
+	ROW(400, "a Host with a space", GET "Host: a b\r\n\r\n"),
+	ROW(400, "a Host with a comma", GET "Host: a,b\r\n\r\n"),
+	ROW(400, "a Host with userinfo", GET "Host: user@a\r\n\r\n"),
+	ROW(400, "a Host with a path", GET "Host: a/b\r\n\r\n"),
+	ROW(400, "a Host with a query", GET "Host: a?b\r\n\r\n"),
+	ROW(400, "a Host with a scheme", GET "Host: http://a\r\n\r\n"),
+	ROW(400, "a Host of only a port", GET "Host: :80\r\n\r\n"),
+	ROW(400, "a port of letters", GET "Host: a:http\r\n\r\n"),
+	ROW(400, "a port beyond 65535", GET "Host: a:65536\r\n\r\n"),
+	ROW(400, "a port that wraps", GET "Host: a:18446744073709551696\r\n\r\n"),
+	ROW(400, "two ports", GET "Host: a:80:80\r\n\r\n"),
+	ROW(400, "an IPv6 address without brackets", GET "Host: ::1\r\n\r\n"),
+	ROW(400, "an open bracket", GET "Host: [::1\r\n\r\n"),
+	ROW(400, "brackets around no address", GET "Host: [a]\r\n\r\n"),
+	ROW(400, "bytes after the bracket", GET "Host: [::1]a\r\n\r\n"),
+	ROW(400, "a bad escape in Host", GET "Host: a%2\r\n\r\n"),
+	ROW(400, "a malformed Host on HTTP/1.0", "GET / HTTP/1.0\r\nHost: a b\r\n\r\n"),
+	/* request line */
+	ROW(400, "nonsense", "nonsense\r\n\r\n"),
+	ROW(400, "a bare CR in the request line", "GET /\rHTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a bare CR after the version", "GET / HTTP/1.1\r" HOST "\r\n"),
+	ROW(400, "CR CR LF after the version", "GET / HTTP/1.1\r\r\n" HOST "\r\n"),
+	ROW(400, "a bare LF after the version", "GET / HTTP/1.1\n" HOST "\r\n"),
+	ROW(400, "a bare LF before the request line", "\n" GET HOST "\r\n"),
+	ROW(400, "a bare CR before the request line", "\r" GET HOST "\r\n"),
+	ROW(400, "two spaces after the method", "GET  / HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "two spaces after the target", "GET /  HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a space after the version", "GET / HTTP/1.1 \r\n" HOST "\r\n"),
+	ROW(400, "a space before the method", " GET / HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a tab after the method", "GET\t/ HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a tab after the target", "GET /\tHTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a space in the target", "GET /a b HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a form feed between the parts", "GET\f/ HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "no version, as in HTTP/0.9", "GET /\r\n\r\n"),
+	ROW(400, "no version after a space", "GET / \r\n\r\n"),
+	ROW(400, "a method alone", "GET\r\n\r\n"),
+	ROW(400, "a version in small letters", "GET / http/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a version of another protocol", "GET / HTTQ/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a version without a minor number", "GET / HTTP/1\r\n" HOST "\r\n"),
+	ROW(400, "a version without a number", "GET / HTTP/\r\n" HOST "\r\n"),
+	ROW(400, "a version with two minor digits", "GET / HTTP/1.10\r\n" HOST "\r\n"),
+	ROW(400, "a version with two major digits", "GET / HTTP/11.1\r\n" HOST "\r\n"),
+	ROW(400, "a version with a comma", "GET / HTTP/1,1\r\n" HOST "\r\n"),
+	ROW(400, "a version with a space inside", "GET / HTTP /1.1\r\n" HOST "\r\n"),
+	ROW(400, "a version with a sign", "GET / HTTP/+1.1\r\n" HOST "\r\n"),
+	ROW(505, "HTTP/2.0", "GET / HTTP/2.0\r\n" HOST "\r\n"),
+	ROW(505, "HTTP/0.9 by name", "GET / HTTP/0.9\r\n" HOST "\r\n"),
+	ROW(505, "HTTP/1.2", "GET / HTTP/1.2\r\n" HOST "\r\n"),
+	ROW(505, "HTTP/9.9", "GET / HTTP/9.9\r\n" HOST "\r\n"),
+	ROW(505, "the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+	ROW(400, "a control character in the method", "G\x01T / HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a NUL in the method", "G\0T / HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a colon in the method", "GET: / HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a control character in the target", "GET /\x01 HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a NUL in the target", "GET /\0 HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "DEL in the target", "GET /\x7f HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a byte above 127 in the target", "GET /\xc3\xa4 HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a fragment in the target", "GET /a#b HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a quote in the target", "GET /\" HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "authority-form with GET", "GET a:80 HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "asterisk-form with GET", "GET * HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "asterisk-form in small letters", "options * HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "two asterisks", "OPTIONS ** HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a path without its slash", "GET a HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "a query without a path", "GET ?a HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "another scheme", "GET ftp://a/ HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "absolute-form without a host", "GET http:/// HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "absolute-form that is only a scheme", "GET http:// HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "absolute-form with userinfo", "GET http://user@a/ HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "absolute-form with a malformed port", "GET http://a:b/ HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(400, "absolute-form without Host", "GET http://a/ HTTP/1.1\r\n\r\n"),
+	ROW(501, "CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"),
+	ROW(400, "nine empty lines before the request line", "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n" GET HOST "\r\n"),
+	/* chunks */
+	ROW(400, "a chunk size that is no number", CHUNKED "x\r\n\r\n"),
+	ROW(400, "an empty chunk size", CHUNKED "\r\n\r\n"),
+	ROW(400, "a chunk size with a plus", CHUNKED "+5\r\nhello\r\n0\r\n\r\n"),
+	ROW(400, "a chunk size with a minus", CHUNKED "-5\r\nhello\r\n0\r\n\r\n"),
+	ROW(400, "a chunk size with 0x", CHUNKED "0x5\r\nhello\r\n0\r\n\r\n"),
+	ROW(400, "a chunk size with an underscore", CHUNKED "1_0\r\n"),
+	ROW(400, "a space before the chunk size", CHUNKED " 5\r\nhello\r\n0\r\n\r\n"),
+	ROW(400, "a space after the chunk size", CHUNKED "5 \r\nhello\r\n0\r\n\r\n"),
+	ROW(413, "a chunk size that overflows", CHUNKED "ffffffffffffffff\r\n"),
+	ROW(400, "a chunk size that wraps to five", CHUNKED "10000000000000005\r\nhello\r\n0\r\n\r\n"),
+	ROW(400, "a chunk size padded with zeros", CHUNKED "00000000000000005\r\nhello\r\n0\r\n\r\n"),
+	ROW(413, "a chunk over the limit", CHUNKED "100001\r\n"),
+	ROW(413, "chunks over the limit together", CHUNKED "1\r\na\r\n100000\r\n"),
+	ROW(400, "LF only after a chunk size", CHUNKED "5\nhello\r\n0\r\n\r\n"),
+	ROW(400, "CR only after a chunk size", CHUNKED "5\rhello\r\n0\r\n\r\n"),
+	ROW(400, "LF only after a chunk", CHUNKED "5\r\nhello\n0\r\n\r\n"),
+	ROW(400, "CR only after a chunk", CHUNKED "5\r\nhello\r0\r\n\r\n"),
+	ROW(400, "nothing after a chunk", CHUNKED "5\r\nhello0\r\n\r\n"),
+	ROW(400, "a chunk longer than its size", CHUNKED "5\r\nhello!\r\n0\r\n\r\n"),
+	ROW(400, "LF only after the last chunk", CHUNKED "0\n\r\n"),
+	ROW(400, "LF only at the end of the trailer", CHUNKED "0\r\n\n"),
+	ROW(400, "CR and something at the end of the trailer", CHUNKED "0\r\n\rX"),
+	ROW(400, "an extension with a bare CR", CHUNKED "5;a\rb\r\nhello\r\n0\r\n\r\n"),
+	ROW(400, "an extension with a bare LF", CHUNKED "5;a\nhello\r\n0\r\n\r\n"),
+	ROW(400, "an extension with a NUL", CHUNKED "5;a\0\r\nhello\r\n0\r\n\r\n"),
+	ROW(400, "a quoted extension with CR LF", CHUNKED "5;a=\"\r\n\"\r\nhello\r\n0\r\n\r\n"),
+	ROW(400, "a trailer without a colon", CHUNKED "0\r\nnonsense\r\n\r\n"),
+	ROW(400, "a trailer with a space before the colon", CHUNKED "0\r\nX : y\r\n\r\n"),
+	ROW(400, "a folded trailer", CHUNKED "0\r\nX: y\r\n z\r\n\r\n"),
+	ROW(400, "a trailer with an empty name", CHUNKED "0\r\n: y\r\n\r\n"),
+	ROW(400, "a trailer with a NUL", CHUNKED "0\r\nX: \0\r\n\r\n"),
+	ROW(400, "a trailer with a bare CR", CHUNKED "0\r\nX: a\rb\r\n\r\n"),
+	ROW(400, "a request where the trailer should be", CHUNKED "0\r\n" GET HOST "\r\n"),
+};
+
+static const Row accepted[] = {
+	ROW(0, "the least request", GET HOST "\r\n"),
+	ROW(0, "HTTP/1.0 without Host", "GET / HTTP/1.0\r\n\r\n"),
+	ROW(0, "CR LF before the request line", "\r\n" GET HOST "\r\n"),
+	ROW(0, "eight empty lines before the request line", "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n" GET HOST "\r\n"),
+	ROW(0, "absolute-form", "GET http://b/c HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(0, "absolute-form in capitals, with a port and no path", "GET HTTP://B:80 HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(0, "absolute-form with https and a query", "GET https://b?c=d HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(0, "absolute-form with an IPv6 address", "GET http://[::1]:8080/ HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(0, "OPTIONS *", "OPTIONS * HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(0, "OPTIONS of a bare authority", "OPTIONS http://a HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(0, "Expect: 100-continue", POST HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\nab"),
+	ROW(0, "another expectation, ignored", POST HOST "Expect: miracles\r\nContent-Length: 2\r\n\r\nab"),
+	ROW(0, "an unknown Upgrade, ignored", GET HOST "Connection: upgrade\r\nUpgrade: h9c\r\n\r\n"),
+	ROW(0, "keep-alive, close", GET HOST "Connection: keep-alive, close\r\n\r\n"),
+	ROW(0, "a method that nobody knows", "BREW /pot HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(0, "a method of odd token characters", "!#$%&'*+-.^_`|~9z / HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(0, "what browsers leave in a query", "GET /a?b=[c]{d}|e\\f^g`h HTTP/1.1\r\n" HOST "\r\n"),
+	ROW(0, "a body", POST HOST "Content-Length: 5\r\n\r\nhello"),
+	ROW(0, "a body of nothing", POST HOST "Content-Length: 0\r\n\r\n"),
+	ROW(0, "a body with GET", "GET / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello"),
+	ROW(0, "a body on HTTP/1.0", "POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello"),
+	ROW(0, "an identical second Content-Length", POST HOST "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"),
+	ROW(0, "leading zeros in Content-Length", POST HOST "Content-Length: 005\r\n\r\nhello"),
+	ROW(0, "a body of NULs and line ends", POST HOST "Content-Length: 6\r\n\r\n\0\r\n\0\r\n"),
+	ROW(0, "chunks", CHUNKED "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"),
+	ROW(0, "no chunks but the last", CHUNKED "0\r\n\r\n"),
+	ROW(0, "a last chunk of many zeros", CHUNKED "0000\r\n\r\n"),
+	ROW(0, "sizes in both cases", CHUNKED "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n"),
+	ROW(0, "Chunked in capitals", POST HOST "Transfer-Encoding: CHUNKED\r\n\r\n0\r\n\r\n"),
+	ROW(0, "chunked between spaces and tabs", POST HOST "Transfer-Encoding: \t chunked \t\r\n\r\n0\r\n\r\n"),
+	ROW(0, "chunk extensions, one of them quoted", CHUNKED "5;a=b;c=\"d e\"\r\nhello\r\n0;last\r\n\r\n"),
+	ROW(0, "a trailer", CHUNKED "0\r\nX-Sum: 12\r\nY:\r\n\r\n"),
+	ROW(0, "a trailer that looks like framing, dropped", CHUNKED "0\r\nContent-Length: 99\r\nTransfer-Encoding: x\r\n\r\n"),
+	ROW(0, "values without space, with much, with tabs, empty", GET HOST "A:b\r\nC: \t  d\te \t \r\nE:\r\nF:   \r\n\r\n"),
+	ROW(0, "obs-text in a value", GET HOST "X: \x80\xff\xc3\xa4\r\n\r\n"),
+	ROW(0, "all the token characters in a name", GET HOST "!#$%&'*+-.^_`|~09azAZ: x\r\n\r\n"),
+	ROW(0, "names in any case", GET "hOsT: a\r\ncOnNeCtIoN: CLOSE\r\n\r\n"),
+	ROW(0, "a Host with a port", GET "Host: example.org:8080\r\n\r\n"),
+	ROW(0, "a Host with an empty port", GET "Host: example.org:\r\n\r\n"),
+	ROW(0, "a Host that is an IPv6 address", GET "Host: [2001:db8::1]:65535\r\n\r\n"),
+	ROW(0, "a Host with an escape", GET "Host: a%2Db\r\n\r\n"),
+	ROW(0, "lists with empty members", GET HOST "Connection: ,, close ,\r\n\r\n"),
+};
+
+#define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
+
+START_TEST(what_can_be_read_in_two_ways_is_refused_however_it_is_cut)
+{
+	const Row *row = &refused[_i];
+	Run run;
+
+	run_every_way(&run, &usual, row->input, row->n);
+	ck_assert_msg(run.last == HTTPParser_ERROR, "%s was not refused: %s", row->sentence, run.text);
+	ck_assert_msg(run.parser.status == row->status, "%s: %d, not %d: %s", row->sentence,
+		run.parser.status, row->status, run.text);
+	ck_assert_msg(strlen(run.explanation) > 10, "%s: \"%s\" explains nothing", row->sentence, run.explanation);
+}
+END_TEST
+
+START_TEST(what_the_RFC_means_is_accepted_however_it_is_cut)
+{
+	const Row *row = &accepted[_i];
+	Run run;
+
+	run_every_way(&run, &usual, row->input, row->n);
+	ck_assert_msg(run.last == HTTPParser_END, "%s: %s", row->sentence, run.text);
+	ck_assert_msg(run.end == row->n, "%s ends at %zu, not %zu", row->sentence, run.end, row->n);
+}
+END_TEST
+
+START_TEST(an_unfinished_request_wants_more_at_every_byte)
+{
+	const Row *row = &accepted[_i];
+	Run run;
+	size_t i;
+
+	for (i = 1; i < row->n; i++) {
+		run_whole(&run, row->input, i);
+		ck_assert_msg(run.last == HTTPParser_MORE, "%s, %zu bytes: %s", row->sentence, i, run.text);
+	}
+}
+END_TEST
+
+/* ---- what it yields ---- */
+
+static const struct {
+	const char *input, *transcript;
+} transcripts[] = {
+	{ "GET /a/b?c=d&e HTTP/1.1\r\nHost: h:1\r\nX-Y:  z z\t\r\n\r\n",
+	  "<GET></a/b?c=d&e><></a/b><c=d&e><Host><h:1><X-Y><z z>head 8 0 body  end at 50" },
+	{ "GET http://b:2/c?d HTTP/1.0\r\n\r\n", "<GET><http://b:2/c?d><b:2></c><d>head 1 0 body  end at 31" },
+	{ "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "<OPTIONS><*><><*><><Host><a>head c 0 body  end at 31" },
+	{ "HEAD /? HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
+	  "<HEAD></?><></><><Host><a><Connection><x, Close>head 4a 0 body  end at 51" },
+	{ POST HOST "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabcGET",
+	  "<POST></><></><><Host><a><Content-Length><3>head 18 3 body abc end at 69" },
+	{ CHUNKED "3;x\r\nabc\r\n2\r\nde\r\n0\r\nT: u\r\n\r\nGET",
+	  "<POST></><></><><Host><a><Transfer-Encoding><chunked>head 28 0 body abcde end at 84" },
+	{ "GET / HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-Continue\r\n\r\n",
+	  "<GET></><></><><Connection><keep-alive><Expect><100-Continue>head 181 0 body  end at 64" },
+};
+
+START_TEST(lines_fields_and_bodies_are_slices_of_the_input)
+{
+	Run run;
+
+	run_every_way(&run, &usual, transcripts[_i].input, strlen(transcripts[_i].input));
+	ck_assert_str_eq(run.text, transcripts[_i].transcript);
+}
+END_TEST
+
+static const struct {
+	const char *input, *explanation;
+	size_t n;
+} explanations[] = {
+#define SAYS(input, explanation) { input, explanation, sizeof(input) - 1 }
+	SAYS(POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "Content-Length given twice: \"5\", \"6\""),
+	SAYS(GET "Host: a\r\nHost: b\r\n\r\n", "Host given twice: \"a\", \"b\""),
+	SAYS(GET "Host: a\tb\"\\\xff\r\n\r\n", "Host is malformed: \"a\\x09b\\\"\\\\\\xff\""),
+	SAYS(GET HOST "X-Y: a\x1b[2J\r\n\r\n", "the value of \"X-Y\" has the byte \"\\x1b\""),
+	SAYS(GET HOST "X\0: a\r\n\r\n", "a field name has the byte \"\\x00\": \"X\""),
+	SAYS("G\nT / HTTP/1.1\r\n\r\n", "the method has the byte \"\\x0a\""),
+	SAYS("GET / HTTP/3.0\r\n\r\n", "the version is not HTTP/1.1 or HTTP/1.0: \"HTTP/3.0\""),
+	SAYS("GET / HTTX/3.0\r\n\r\n", "the version is malformed: \"HTTX\""),
+	SAYS(POST HOST "Content-Length: 9999999\r\n\r\n", "a body of \"9999999\" bytes is more than 1048576"),
+	SAYS(POST HOST "Transfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding is not just \"chunked\": \"gzip\""),
+	SAYS(CHUNKED "0\r\nX: \x01\r\n\r\n", "the value of a field of the trailer has the byte \"\\x01\""),
+	SAYS(CHUNKED "g\r\n", "a chunk size has the byte \"g\""),
+};
+
+START_TEST(an_error_names_the_value_with_its_control_characters_escaped)
+{
+	Run run;
+
+	run_every_way(&run, &usual, explanations[_i].input, explanations[_i].n);
+	ck_assert_str_eq(run.explanation, explanations[_i].explanation);
+}
+END_TEST
+
+START_TEST(an_explanation_fits_whatever_the_peer_sent)
+{
+	char input[9000], out[600];
+	HTTPParser p;
+	size_t n, size;
+
+	n = (size_t)sprintf(input, GET "Host: ");
+	memset(input + n, '\xff', 4000);
+	memcpy(input + n + 4000, "\r\n\r\n", 4);
+	httpparser__init(&p, &usual);
+	while (httpparser__next(&p, input, n + 4004) != HTTPParser_ERROR)
+		;
+	for (size = 64; size < sizeof out; size++) {
+		memset(out, '#', sizeof out);
+		httpparser__explain(&p, input, out, size);
+		ck_assert_uint_lt(strnlen(out, size), size);
+		ck_assert_int_eq(out[size], '#');
+	}
+	ck_assert_str_eq(out + strlen(out) - 12, "\\xff\\xff...\"");
+}
+END_TEST
+
+/* ---- bytes ---- */
+
+/* RFC 9110, 5.6.2, spelt out once more */
+static int is_tchar(int c)
+{
+	return c != 0 && strchr("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", c) != NULL;
+}
+
+static int takes(const char *before, int c, const char *after)
+{
+	char input[256];
+	Run run;
+	size_t n = (size_t)sprintf(input, "%s", before);
+
+	input[n++] = (char)c;
+	n += (size_t)sprintf(input + n, "%s", after);
+	run_whole(&run, input, n);
+	return run.last == HTTPParser_END;
+}
+
+START_TEST(of_all_bytes_only_tchar_makes_methods_and_names)
+{
+	int c;
+
+	for (c = 0; c < 256; c++) {
+		ck_assert_msg(takes("G", c, "T / HTTP/1.1\r\nHost: a\r\n\r\n") == is_tchar(c), "method %02x", (unsigned)c);
+		ck_assert_msg(takes(GET HOST "X", c, "Y: z\r\n\r\n") == (is_tchar(c) || c == ':'), "name %02x", (unsigned)c);
+	}
+}
+END_TEST
+
+START_TEST(of_all_bytes_only_text_is_taken_in_a_value_at_any_place_of_it)
+{
+	static const char filler[] = "abcdefghijklmnopqrstuvwxyz";
+	int c, before, after;
+
+	for (c = 0; c < 256; c++)
+		for (before = 0; before <= 17; before += 1)
+			for (after = 0; after <= 8; after += 8) {
+				char head[64], tail[64];
+
+				sprintf(head, "GET / HTTP/1.0\r\nX: a%.*s", before, filler);
+				sprintf(tail, "%.*s\r\n\r\n", after + 1, filler);
+				ck_assert_msg(takes(head, c, tail) == (c == '\t' || (c >= ' ' && c != 0x7f)),
+					"value %02x after %d", (unsigned)c, before);
+			}
+}
+END_TEST
+
+START_TEST(of_all_bytes_only_visible_ones_are_taken_in_a_target)
+{
+	int c;
+
+	for (c = 0; c < 256; c++)
+		ck_assert_msg(takes("GET /a", c, "b HTTP/1.0\r\n\r\n")
+			== (c > ' ' && c < 0x7f && !strchr("#\"<>", c)), "target %02x", (unsigned)c);
+}
+END_TEST
+
+/* ---- limits ---- */
+
+static const char *repeat(char *out, char c, size_t n)
+{
+	memset(out, c, n);
+	out[n] = '\0';
+	return out;
+}
+
+/* Status of a request with the given limits; 0 if accepted */
+static int status_of(HTTP_Limits limits, const char *input)
+{
+	Run run;
+
+	run_every_way(&run, &limits, input, strlen(input));
+	ck_assert_msg(run.last != HTTPParser_MORE, "%s", run.text);
+	return run.last == HTTPParser_ERROR ? run.parser.status : 0;
+}
+
+START_TEST(a_request_line_may_be_as_long_as_its_limit_and_no_longer)
+{
+	HTTP_Limits limits = usual;
+	char input[300], x[300];
+	int n;
+
+	limits.request_line = 64;
+	for (n = 63; n <= 65; n++) {
+		int want = n > 64 ? 414 : 0;
+
+		sprintf(input, "\r\nGET /%s HTTP/1.1\r\nHost: a\r\n\r\n", repeat(x, 'x', (size_t)n - 14));
+		ck_assert_int_eq(status_of(limits, input), want);
+		sprintf(input, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", repeat(x, 'x', (size_t)n - 11));
+		ck_assert_int_eq(status_of(limits, input), want);
+	}
+	ck_assert_int_eq(status_of(limits, repeat(input, 'x', 65)), 414);
+	sprintf(input, "GET /%s", repeat(x, 'x', 60));
+	ck_assert_int_eq(status_of(limits, input), 414);
+}
+END_TEST
+
+START_TEST(all_field_lines_together_may_be_as_long_as_their_limit_and_no_longer)
+{
+	HTTP_Limits limits = usual;
+	char input[300], x[300];
+	int n;
+
+	limits.header_bytes = 64;
+	for (n = 63; n <= 65; n++) {
+		int want = n > 64 ? 431 : 0;
+
+		sprintf(input, GET HOST "X: %s\r\n\r\n", repeat(x, 'x', (size_t)n - 9 - 5));
+		ck_assert_int_eq(status_of(limits, input), want);
+		sprintf(input, GET HOST "%s:\r\n\r\n", repeat(x, 'x', (size_t)n - 9 - 3));
+		ck_assert_int_eq(status_of(limits, input), want);
+		sprintf(input, GET HOST "X:%s\r\n\r\n", repeat(x, ' ', (size_t)n - 9 - 4));
+		ck_assert_int_eq(status_of(limits, input), want);
+		sprintf(input, CHUNKED "0\r\nX: %s\r\n\r\n", repeat(x, 'x', (size_t)n - 5));
+		ck_assert_int_eq(status_of(limits, input), want);
+	}
+	sprintf(input, GET "X: %s", repeat(x, 'x', 62));
+	ck_assert_int_eq(status_of(limits, input), 431);
+}
+END_TEST
+
+START_TEST(there_may_be_as_many_fields_as_their_limit_and_no_more)
+{
+	HTTP_Limits limits = usual;
+	char input[300], *end;
+	int n, i;
+
+	limits.header_count = 4;
+	for (n = 3; n <= 5; n++) {
+		end = input + sprintf(input, GET HOST);
+		for (i = 1; i < n; i++)
+			end += sprintf(end, "X: y\r\n");
+		sprintf(end, "\r\n");
+		ck_assert_int_eq(status_of(limits, input), n > 4 ? 431 : 0);
+		end = input + sprintf(input, CHUNKED "0\r\n");
+		for (i = 0; i < n; i++)
+			end += sprintf(end, "X: y\r\n");
+		sprintf(end, "\r\n");
+		ck_assert_int_eq(status_of(limits, input), n > 4 ? 431 : 0);
+	}
+}
+END_TEST
+
+START_TEST(a_body_may_be_as_long_as_its_limit_and_no_longer)
+{
+	HTTP_Limits limits = usual;
+	char input[300], x[300];
+	unsigned n;
+
+	limits.body_bytes = 20;
+	for (n = 19; n <= 21; n++) {
+		int want = n > 20 ? 413 : 0;
+
+		sprintf(input, POST HOST "Content-Length: %u\r\n\r\n%s", n, repeat(x, 'x', n));
+		ck_assert_int_eq(status_of(limits, input), want);
+		sprintf(input, CHUNKED "%x\r\n%s\r\n0\r\n\r\n", n, repeat(x, 'x', n));
+		ck_assert_int_eq(status_of(limits, input), want);
+		sprintf(input, CHUNKED "7\r\n1234567\r\n%x\r\n%s\r\n0\r\n\r\n", n - 7, repeat(x, 'x', n - 7));
+		ck_assert_int_eq(status_of(limits, input), want);
+	}
+}
+END_TEST
+
+START_TEST(chunk_extensions_may_be_4096_bytes_and_one_for_each_byte_of_the_body)
+{
+	static char input[10000], x[5000];
+	Run run;
+	size_t n;
+
+	for (n = 4095; n <= 4097; n++) {
+		sprintf(input, CHUNKED "5;%s\r\nhello\r\n0\r\n\r\n", repeat(x, 'x', n - 1));
+		run_whole(&run, input, strlen(input));
+		ck_assert_int_eq(run.last == HTTPParser_ERROR ? run.parser.status : 0, n > 4096 ? 413 : 0);
+		sprintf(input, CHUNKED "5;%s\r\nhello\r\n0;12345\r\n\r\n", repeat(x, 'x', n - 2));
+		run_in_pieces(&run, &usual, input, strlen(input), one, NULL);
+		ck_assert_int_eq(run.last == HTTPParser_ERROR ? run.parser.status : 0, n > 4096 ? 413 : 0);
+	}
+}
+END_TEST
+
+START_TEST(the_largest_limits_do_not_wrap)
+{
+	const HTTP_Limits limits = { SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, 1, 1 };
+	Run run;
+
+	run_every_way(&run, &limits, accepted[0].input, accepted[0].n);
+	ck_assert_int_eq(run.last, HTTPParser_END);
+	run_in_pieces(&run, &limits, CHUNKED "1\r\na\r\nffffffffffffffff\r\n", sizeof(CHUNKED "1\r\na\r\nffffffffffffffff\r\n") - 1,
+		all, NULL);
+	ck_assert_int_eq(run.parser.status, 413);
+}
+END_TEST
+
+/* ---- pipelines ---- */
+
+START_TEST(a_request_ends_where_the_next_one_starts)
+{
+	char input[4096];
+	size_t n = 0, at = 0;
+	int i, count = 0;
+
+	for (i = 0; i < ROWS(accepted); i++)
+		if (n + accepted[i].n < sizeof input) {
+			memcpy(input + n, accepted[i].input, accepted[i].n);
+			n += accepted[i].n;
+			count++;
+		}
+	ck_assert_int_ge(count, 30);
+	for (i = 0; i < count; i++) {
+		Run run;
+
+		run_whole(&run, input + at, n - at);
+		ck_assert_int_eq(run.last, HTTPParser_END);
+		ck_assert_int_eq(httpparser__next(&run.parser, input + at, n - at), HTTPParser_END);
+		at += run.end;
+	}
+	ck_assert_uint_eq(at, n);
+}
+END_TEST
+
+START_TEST(empty_lines_alone_do_not_begin_a_request)
+{
+	HTTPParser p;
+
+	httpparser__init(&p, &usual);
+	ck_assert_int_eq(httpparser__next(&p, "\r\n\r", 3), HTTPParser_MORE);
+	ck_assert(!httpparser__begun(&p));
+	ck_assert_int_eq(httpparser__next(&p, "\r\n\r\nG", 5), HTTPParser_MORE);
+	ck_assert(httpparser__begun(&p));
+}
+END_TEST
+
+static const struct {
+	const char *head;
+	int keeps;
+} connections[] = {
+	{ GET HOST "\r\n", 1 },
+	{ GET HOST "Connection: close\r\n\r\n", 0 },
+	{ GET HOST "Connection: closed\r\n\r\n", 1 },
+	{ GET HOST "Connection: keep-alive, close\r\n\r\n", 0 },
+	{ GET HOST "Connection: Upgrade\r\nConnection: Close\r\n\r\n", 0 },
+	{ "GET / HTTP/1.0\r\n\r\n", 0 },
+	{ "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", 1 },
+	{ "GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n", 0 },
+};
+
+START_TEST(a_connection_is_kept_as_RFC_9112_9_3_says)
+{
+	Run run;
+
+	run_whole(&run, connections[_i].head, strlen(connections[_i].head));
+	ck_assert_int_eq(run.last, HTTPParser_END);
+	ck_assert_int_eq(httpparser__keep_alive(&run.parser) != 0, connections[_i].keeps);
+}
+END_TEST
+
+/* ---- paths ---- */
+
+static const struct {
+	const char *raw, *path; /* NULL: refused */
+} paths[] = {
+	{ "", "/" }, { "/", "/" }, { "/a", "/a" }, { "/a/", "/a/" }, { "/a/b", "/a/b" },
+	{ "/.", "/" }, { "/./", "/" }, { "/a/.", "/a/" }, { "/a/./b", "/a/b" },
+	{ "/a/..", "/" }, { "/a/../", "/" }, { "/a/../b", "/b" }, { "/a/b/../c", "/a/c" }, { "/a/b/..", "/a/" },
+	{ "/a/b/../..", "/" }, { "/...", "/..." }, { "/a.", "/a." }, { "/.a", "/.a" }, { "/..a", "/..a" }, { "/a..", "/a.." },
+	{ "//", "/" }, { "//a", "/a" }, { "/a//b", "/a/b" }, { "/a//../b", "/b" }, { "//evil.example/", "/evil.example/" },
+	{ "/%41%7e", "/A~" }, { "/%2e", "/" }, { "/a/%2E%2e/b", "/b" }, { "/a/.%2e/b", "/b" }, { "/a%2Fb", "/a/b" },
+	{ "/a/b%2f..%2fc", "/a/c" }, { "/%25", "/%" }, { "/%252e%252e/a", "/%2e%2e/a" }, { "/a+b", "/a+b" },
+	{ "/%5C", "/\\" }, { "/%c3%a4", "/\xc3\xa4" }, { "/a%20b", "/a b" }, { "/a;b=c,d", "/a;b=c,d" },
+	{ "/..", NULL }, { "/../", NULL }, { "/../a", NULL }, { "/a/../..", NULL }, { "/a/../../b", NULL },
+	{ "/%2e%2e/a", NULL }, { "/a%2f..%2f..%2fb", NULL }, { "//..", NULL }, { "/.%2E", NULL },
+	{ "/%00", NULL }, { "/a%00.html", NULL }, { "/%", NULL }, { "/%4", NULL }, { "/%4g", NULL }, { "/%g4", NULL },
+	{ "/%u0041", NULL }, { "/a\\..\\b", NULL }, { "/%-1", NULL },
+};
+
+START_TEST(a_path_is_decoded_then_resolved_and_never_climbs_out)
+{
+	size_t n = strlen(paths[_i].raw);
+	char *raw = exact_copy(paths[_i].raw, n), *out = malloc(n + 2);
+	const char *wrong = httpparser__path(raw, n, out);
+
+	if (paths[_i].path) {
+		ck_assert_msg(!wrong, "%s: %s", paths[_i].raw, wrong);
+		ck_assert_str_eq(out, paths[_i].path);
+	} else
+		ck_assert_msg(wrong != NULL, "%s became %s", paths[_i].raw, out);
+	free(out);
+	free(raw);
+}
+END_TEST
+
+START_TEST(words_compare_without_case_and_only_as_a_whole)
+{
+	ck_assert(httpparser__is("Close", 5, "close"));
+	ck_assert(httpparser__is("close", 5, "CLOSE"));
+	ck_assert(!httpparser__is("close", 4, "close"));
+	ck_assert(!httpparser__is("closed", 6, "close"));
+	ck_assert(!httpparser__is("keep\ralive", 10, "keep-alive"));
+	ck_assert(!httpparser__is("", 0, "close"));
+	ck_assert(httpparser__is_token("a", 1));
+	ck_assert(!httpparser__is_token("", 0));
+	ck_assert(!httpparser__is_token("a b", 3));
+	ck_assert(httpparser__is_text("", 0));
+	ck_assert(!httpparser__is_text("a\nb", 3));
+}
+END_TEST
+
+/* ---- mutations ---- */
+
+static uint32_t next_random(uint32_t *state) /* xorshift32, Marsaglia 2003 */
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+static size_t some(void *cl, size_t at)
+{
+	uint32_t r = next_random(cl);
+
+	(void)at;
+	return r & 1 ? 1 + r / 2 % 4 : 1 + r / 2 % 64;
+}
+
+static size_t mutate(char *input, size_t n, size_t room, uint32_t *state)
+{
+	static const char *const words[] = { "\r\n", "\n", "\r", " ", "\t", ":", ",", "0", "f", "chunked", "Content-Length: 5\r\n",
+		TE, HOST, "\r\n\r\n", ";", "HTTP/1.0", "..", "%", "/", "[", "http://", "close" };
+	size_t at = next_random(state) % (n + 1), length;
+	const char *word;
+
+	switch (next_random(state) % 4) {
+	case 0:
+		if (at < n)
+			input[at] = (char)next_random(state);
+		return n;
+	case 1:
+		length = next_random(state) % 8;
+		length = length < n - at ? length : n - at;
+		memmove(input + at, input + at + length, n - at - length);
+		return n - length;
+	case 2:
+		word = words[next_random(state) % ROWS(words)];
+		length = strlen(word);
+		if (n + length > room)
+			return n;
+		memmove(input + at + length, input + at, n - at);
+		memcpy(input + at, word, length);
+		return n + length;
+	default: /* a piece of it once more */
+		length = next_random(state) % 16;
+		length = length < n - at ? length : n - at;
+		if (n + length > room)
+			return n;
+		memmove(input + at + length, input + at, n - at);
+		return n + length;
+	}
+}
+
+START_TEST(twenty_thousand_mutations_are_read_the_same_way_however_they_are_cut)
+{
+	enum { MUTATIONS = 20000 };
+	uint32_t state = 2463534242u;
+	int i, ends = 0, errors = 0;
+
+	for (i = 0; i < MUTATIONS; i++) {
+		int row = (int)(next_random(&state) % (unsigned)(ROWS(refused) + ROWS(accepted)));
+		const Row *from = row < ROWS(refused) ? &refused[row] : &accepted[row - ROWS(refused)];
+		char input[512];
+		size_t n = from->n;
+		Run whole, cut;
+		int times;
+
+		memcpy(input, from->input, n);
+		for (times = (int)(next_random(&state) % 4); times >= 0; times--)
+			n = mutate(input, n, sizeof input, &state);
+		run_whole(&whole, input, n);
+		run_in_pieces(&cut, &usual, input, n, some, &state);
+		ck_assert_msg(strcmp(whole.text, cut.text) == 0, "mutation %d: \"%s\" is not \"%s\"", i, whole.text, cut.text);
+		ends += whole.last == HTTPParser_END;
+		errors += whole.last == HTTPParser_ERROR;
+	}
+	ck_assert_int_gt(ends, MUTATIONS / 50);
+	ck_assert_int_gt(errors, MUTATIONS / 4);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("httpparser");
+	TCase *tc = tcase_create("parser");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, what_can_be_read_in_two_ways_is_refused_however_it_is_cut, 0, ROWS(refused));
+	tcase_add_loop_test(tc, what_the_RFC_means_is_accepted_however_it_is_cut, 0, ROWS(accepted));
+	tcase_add_loop_test(tc, an_unfinished_request_wants_more_at_every_byte, 0, ROWS(accepted));
+	tcase_add_loop_test(tc, lines_fields_and_bodies_are_slices_of_the_input, 0, ROWS(transcripts));
+	tcase_add_loop_test(tc, an_error_names_the_value_with_its_control_characters_escaped, 0, ROWS(explanations));
+	tcase_add_test(tc, an_explanation_fits_whatever_the_peer_sent);
+	tcase_add_test(tc, of_all_bytes_only_tchar_makes_methods_and_names);
+	tcase_add_test(tc, of_all_bytes_only_text_is_taken_in_a_value_at_any_place_of_it);
+	tcase_add_test(tc, of_all_bytes_only_visible_ones_are_taken_in_a_target);
+	tcase_add_test(tc, a_request_line_may_be_as_long_as_its_limit_and_no_longer);
+	tcase_add_test(tc, all_field_lines_together_may_be_as_long_as_their_limit_and_no_longer);
+	tcase_add_test(tc, there_may_be_as_many_fields_as_their_limit_and_no_more);
+	tcase_add_test(tc, a_body_may_be_as_long_as_its_limit_and_no_longer);
+	tcase_add_test(tc, chunk_extensions_may_be_4096_bytes_and_one_for_each_byte_of_the_body);
+	tcase_add_test(tc, the_largest_limits_do_not_wrap);
+	tcase_add_test(tc, a_request_ends_where_the_next_one_starts);
+	tcase_add_test(tc, empty_lines_alone_do_not_begin_a_request);
+	tcase_add_loop_test(tc, a_connection_is_kept_as_RFC_9112_9_3_says, 0, ROWS(connections));
+	tcase_add_loop_test(tc, a_path_is_decoded_then_resolved_and_never_climbs_out, 0, ROWS(paths));
+	tcase_add_test(tc, words_compare_without_case_and_only_as_a_whole);
+	tcase_add_test(tc, twenty_thousand_mutations_are_read_the_same_way_however_they_are_cut);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return testing_main(suite());
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/* What the library does when malloc itself fails: the program is linked with --wrap=malloc and the
+ * objects of the library, so that every request of theirs passes here. */
+#include "config.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <core/core.h>
+#include "testing.h"
+
+static int fail_at = -1; /* the request to refuse, and all after it; -1: none */
+
+void *__real_malloc(size_t);
+void *__real_calloc(size_t, size_t);
+void *__real_realloc(void *, size_t);
+void *__wrap_malloc(size_t);
+void *__wrap_calloc(size_t, size_t);
+void *__wrap_realloc(void *, size_t);
+
+static int refuse(void)
+{
+	if (fail_at > 0)
+		fail_at--;
+	return fail_at == 0;
+}
+
+void *__wrap_malloc(size_t n)
+{
+	return refuse() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t count, size_t n)
+{
+	return refuse() ? NULL : __real_calloc(count, n);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return refuse() ? NULL : __real_realloc(p, n);
+}
+
+/* Runs step with the first request refused, then the second, ... until it succeeds; each time the
+ * exception must be a kind of e and name the lack of memory, and no arena may be left. */
+static int failures(void (*step)(void), const Except_T *e)
+{
+	size_t before = Arena_debug_live_count();
+	volatile int n, done = 0;
+
+	for (n = 1; !done && n < 1000; n++) {
+		TRY {
+			fail_at = n;
+			step();
+			done = 1;
+		} ELSE {
+			const Except_T *x = Except_current();
+
+			fail_at = -1;
+			while (x && x != e)
+				x = x->parent;
+			ck_assert_msg(x != NULL, "%s: %s", Except_current()->reason, Except_message());
+			ck_assert_msg(strstr(Except_message(), "memory") != NULL, "%s", Except_message());
+		} END_TRY;
+		fail_at = -1;
+		ck_assert_uint_eq(Arena_debug_live_count(), before);
+	}
+	ck_assert(done);
+	return n - 2;
+}
+
+static void make_arena(void)
+{
+	Arena_T a = Arena_new();
+
+	TRY {
+		Arena_alloc(a, 100000);
+		Arena_sprintf(a, "%1000000d", 1);
+	} FINALLY {
+		Arena_dispose(&a);
+	} END_TRY;
+}
+
+START_TEST(an_arena_raises_and_leaves_nothing_when_malloc_fails)
+{
+	ck_assert_int_ge(failures(make_arena, &Arena_Failed), 3);
+}
+END_TEST
+
+static int adopted;
+
+static void adopt(void)
+{
+	Socket_T s = Socket_adopt(adopted);
+
+	socket__unread(s, "read ahead", 10);
+	Socket_close(&s);
+	adopted = -1;
+}
+
+START_TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
+{
+	int fd[2], n;
+	volatile int failed = 0;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	TRY {
+		fail_at = 1;
+		Socket_adopt(fd[0]);
+	} EXCEPT(Socket_Failed) {
+		failed = 1;
+	} END_TRY;
+	fail_at = -1;
+	ck_assert(failed);
+	ck_assert_int_eq((int)write(fd[0], "x", 1), 1);
+	adopted = fd[0];
+	n = fail_at;
+	adopt();
+	ck_assert_int_eq(n, -1);
+	close(fd[1]);
+}
+END_TEST
+
+START_TEST(reading_ahead_without_memory_is_an_exception)
+{
+	int fd[2];
+	Socket_T s;
+	char byte;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	s = Socket_adopt(fd[0]);
+	fail_at = 1;
+	ck_raises(Socket_Failed, socket__unread(s, "ahead", 5));
+	fail_at = -1;
+	ck_assert_uint_eq(Socket_pending(s), 0);
+	ck_assert_int_eq((int)write(fd[1], "x", 1), 1);
+	ck_assert_uint_eq(Socket_recv(s, &byte, 1), 1);
+	Socket_close(&s);
+	close(fd[1]);
+}
+END_TEST
+
+static void listen_and_connect(void)
+{
+	AUTO(Socket_T, listener, Socket_close) = Socket_listen("127.0.0.1", "0", 0);
+	char port[16];
+
+	snprintf(port, sizeof port, "%d", Socket_port(listener));
+	{
+		AUTO(Socket_T, client, Socket_close) = Socket_connect("127.0.0.1", port, 5000);
+		AUTO(Socket_T, server, Socket_close) = Socket_accept(listener);
+
+		Socket_sendall(client, "x", 1);
+		ck_assert_ptr_nonnull(server);
+	}
+}
+
+static int open_descriptors(void)
+{
+	int fd, n = 0;
+
+	for (fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+START_TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
+{
+	int before = open_descriptors();
+
+	ck_assert_int_ge(failures(listen_and_connect, &Socket_Failed), 3);
+	ck_assert_int_eq(open_descriptors(), before);
+}
+END_TEST
+
+START_TEST(a_raise_with_a_message_needs_no_malloc)
+{
+	volatile int caught = 0;
+
+	fail_at = 1;
+	TRY {
+		RAISE_MSG(Arena_Failed, "the number is %d", 42);
+	} EXCEPT(Arena_Failed) {
+		caught = strcmp(Except_message(), "the number is 42") == 0;
+	} END_TRY;
+	fail_at = -1;
+	ck_assert(caught);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("malloc");
+	TCase *tc = tcase_create("failing");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, a_raise_with_a_message_needs_no_malloc);
+	tcase_add_test(tc, an_arena_raises_and_leaves_nothing_when_malloc_fails);
+	tcase_add_test(tc, a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller);
+	tcase_add_test(tc, reading_ahead_without_memory_is_an_exception);
+	tcase_add_test(tc, listen_and_connect_leak_no_descriptor_when_malloc_fails);
+	suite_add_tcase(suite, tc);
+	return testing_main(suite);
+}

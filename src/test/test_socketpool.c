@@ -1,0 +1,1170 @@
+/* SPDX-License-Identifier: MIT */
+/* SocketPool, in the order of its header. The sockets are ends of socketpairs. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <core/SocketPool.h>
+#include "testing.h"
+
+enum { MOST = 64, BUFFER = 1024 };
+
+static const Except_T Test_Failed = { "test", NULL, NULL };
+static Arena_T arena;
+static SocketPool_T pool;
+static Socket_T sockets[MOST];
+static int peers[MOST]; /* the other ends */
+static int made;
+
+static Socket_T make_socket(int *peer)
+{
+	int fd[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	*peer = fd[1];
+	return Socket_adopt(fd[0]);
+}
+
+static Socket_T make_one(void)
+{
+	ck_assert_int_lt(made, MOST);
+	sockets[made] = make_socket(&peers[made]);
+	return sockets[made++];
+}
+
+static void set_up(void)
+{
+	made = 0;
+	arena = Arena_new();
+	pool = SocketPool_new(arena, 4, BUFFER);
+}
+
+static void tear_down(void)
+{
+	Arena_dispose(&arena);
+	while (made > 0)
+		close(peers[--made]);
+}
+
+static Connection_T add_one(void)
+{
+	Connection_T c = SocketPool_add(pool, make_one());
+
+	ck_assert_ptr_nonnull(c);
+	return c;
+}
+
+/* The peer of sockets[i] reads the end of the stream: the socket is closed. */
+static int is_closed(int i)
+{
+	char byte;
+
+	return recv(peers[i], &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void wait_ms(long ms)
+{
+	struct timespec t = { 0, ms * 1000 * 1000 };
+
+	nanosleep(&t, NULL);
+}
+
+static void count_call(void *n)
+{
+	++*(int *)n;
+}
+
+static void raise_one(void *cl)
+{
+	(void)cl;
+	RAISE(Test_Failed);
+}
+
+/* ---- new ---- */
+
+START_TEST(a_new_pool_is_empty_and_has_no_buffers)
+{
+	size_t before = Arena_used(arena);
+	SocketPool_T large = SocketPool_new(arena, 10, 64 * 1024 * 1024);
+
+	ck_assert_uint_lt(Arena_used(arena) - before, 64 * 1024);
+	ck_assert_uint_eq(SocketPool_count(large), 0);
+	ck_assert_uint_eq(SocketPool_capacity(large), 10);
+}
+END_TEST
+
+START_TEST(new_checks_its_arguments)
+{
+	ck_raises_saying(Assert_Failed, "SocketPool_new", SocketPool_new(arena, 0, BUFFER));
+	ck_raises(Assert_Failed, SocketPool_new(NULL, 1, BUFFER));
+	ck_raises(Arena_Failed, SocketPool_new(arena, SIZE_MAX, BUFFER));
+	ck_raises(Arena_Failed, SocketPool_new(arena, SIZE_MAX / 128, BUFFER));
+}
+END_TEST
+
+static int try_new(Arena_T a)
+{
+	volatile int works = 0;
+
+	TRY {
+		SocketPool_new(a, 1000, BUFFER);
+		works = 1;
+	} EXCEPT(Arena_Failed) {
+	} END_TRY;
+	return works;
+}
+
+START_TEST(a_pool_that_cannot_be_made_leaves_nothing_behind)
+{
+	size_t arenas = Arena_debug_live_count();
+	int n, works = 0;
+
+	for (n = 0; !works; n++) {
+		struct Failing f = { -1, 0, 0, 0 };
+		Arena_T a = failing_arena(&f);
+
+		f.fail_at = n;
+		works = try_new(a);
+		Arena_dispose(&a);
+		ck_assert_uint_eq(f.outstanding_blocks, 0);
+		ck_assert_uint_eq(Arena_debug_live_count(), arenas);
+	}
+	ck_assert_int_gt(n, 2);
+}
+END_TEST
+
+/* ---- add, get, remove, close ---- */
+
+START_TEST(a_socket_is_found_until_it_is_removed_and_comes_back_open)
+{
+	Connection_T c = add_one();
+	Socket_T s = sockets[0];
+
+	ck_assert_ptr_eq(SocketPool_get(pool, s), c);
+	ck_assert_ptr_eq(Connection_socket(c), s);
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+	ck_assert_ptr_eq(SocketPool_remove(pool, s), s);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_assert_ptr_null(SocketPool_get(pool, s));
+	ck_assert_ptr_null(SocketPool_remove(pool, s));
+	ck_assert_int_eq(is_closed(0), 0);
+	Socket_sendall(s, "x", 1);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, s));
+	SocketPool_close(pool, &s);
+	ck_assert_ptr_null(s);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+}
+END_TEST
+
+START_TEST(close_closes_a_socket_that_is_not_inside_as_well)
+{
+	Socket_T s = make_one();
+
+	SocketPool_close(pool, &s);
+	ck_assert_ptr_null(s);
+	ck_assert_int_eq(is_closed(0), 1);
+}
+END_TEST
+
+START_TEST(a_full_pool_leaves_the_socket_with_the_caller)
+{
+	Socket_T s;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		add_one();
+	s = make_one();
+	ck_assert_ptr_null(SocketPool_add(pool, s));
+	ck_assert_ptr_null(SocketPool_get(pool, s));
+	ck_assert_uint_eq(SocketPool_count(pool), 4);
+	Socket_sendall(s, "x", 1);
+	SocketPool_close(pool, &sockets[2]);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, s));
+}
+END_TEST
+
+START_TEST(adding_twice_is_checked_and_harms_nothing)
+{
+	SocketPool_T other = SocketPool_new(arena, 4, BUFFER);
+	Connection_T c = add_one();
+	char byte;
+
+	Connection_set_data(c, &byte);
+	memcpy(Connection_buffer(c, NULL), "read", 5);
+	ck_assert_int_eq(write(peers[0], "unread", 6), 6);
+	ck_raises_saying(Assert_Failed, "in this pool already", SocketPool_add(pool, sockets[0]));
+	ck_raises_saying(Assert_Failed, "in another pool already", SocketPool_add(other, sockets[0]));
+	ck_assert_ptr_null(SocketPool_get(other, sockets[0]));
+	ck_assert_ptr_null(SocketPool_remove(other, sockets[0]));
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+	ck_assert_ptr_eq(SocketPool_get(pool, sockets[0]), c);
+	ck_assert_ptr_eq(Connection_data(c), &byte);
+	ck_assert_str_eq(Connection_buffer(c, NULL), "read");
+	ck_assert_uint_eq(Socket_recv(sockets[0], &byte, 1), 1);
+	ck_assert_int_eq(byte, 'u');
+}
+END_TEST
+
+START_TEST(the_next_client_gets_nothing_of_the_one_before)
+{
+	int i, j, peer;
+
+	for (i = 0; i < 200; i++) {
+		Socket_T s = make_socket(&peer); /* the same descriptor, most often the same address */
+		Connection_T c = SocketPool_add(pool, s);
+		char *buffer = Connection_buffer(c, NULL);
+
+		ck_assert_ptr_null(Connection_data(c));
+		ck_assert_uint_eq(Arena_used(Connection_arena(c)), 0);
+		for (j = 0; j < BUFFER; j++)
+			ck_assert_int_eq(buffer[j], 0);
+		memset(buffer, 'x', BUFFER);
+		Connection_set_data(c, buffer);
+		Arena_alloc(Connection_arena(c), 100);
+		SocketPool_close(pool, &s);
+		close(peer);
+	}
+}
+END_TEST
+
+START_TEST(a_socket_that_is_closed_without_the_pool_leaves_it)
+{
+	Connection_T c = add_one();
+	int calls = 0;
+
+	Arena_defer(Connection_arena(c), raise_one, NULL); /* Socket_close never raises */
+	Arena_defer(Connection_arena(c), count_call, &calls);
+	Socket_close(&sockets[0]);
+	ck_assert_int_eq(calls, 1);
+	ck_assert_int_eq(Connection_active(c), 0);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	c = add_one(); /* the same descriptor */
+	ck_assert_ptr_eq(Connection_socket(c), sockets[1]);
+}
+END_TEST
+
+START_TEST(count_and_capacity_follow)
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		ck_assert_uint_eq(SocketPool_count(pool), (size_t)i);
+		add_one();
+	}
+	ck_assert_uint_eq(SocketPool_capacity(pool), 4);
+	SocketPool_resize(pool, 9);
+	ck_assert_uint_eq(SocketPool_capacity(pool), 9);
+	ck_assert_uint_eq(SocketPool_count(pool), 4);
+}
+END_TEST
+
+/* ---- resize ---- */
+
+START_TEST(growing_moves_no_connection)
+{
+	Connection_T c[MOST];
+	size_t max;
+	int i;
+
+	for (i = 0; i < MOST; i++) {
+		for (max = 4; max <= (size_t)i; max++)
+			;
+		SocketPool_resize(pool, max);
+		c[i] = add_one();
+		Connection_set_data(c[i], &c[i]);
+		*Connection_buffer(c[i], NULL) = (char)i;
+	}
+	SocketPool_resize(pool, 100 * 1000);
+	for (i = 0; i < MOST; i++) {
+		ck_assert_ptr_eq(SocketPool_get(pool, sockets[i]), c[i]);
+		ck_assert_ptr_eq(Connection_data(c[i]), &c[i]);
+		ck_assert_int_eq(*Connection_buffer(c[i], NULL), i);
+	}
+}
+END_TEST
+
+START_TEST(shrinking_takes_free_capacity_wherever_the_connections_are)
+{
+	Connection_T c[40];
+	int i;
+
+	SocketPool_resize(pool, 40);
+	for (i = 0; i < 40; i++)
+		c[i] = add_one();
+	for (i = 0; i < 40; i++)
+		if (i != 0 && i != 20 && i != 39)
+			SocketPool_close(pool, &sockets[i]);
+	SocketPool_resize(pool, 3);
+	ck_assert_uint_eq(SocketPool_capacity(pool), 3);
+	ck_assert_ptr_eq(SocketPool_get(pool, sockets[0]), c[0]);
+	ck_assert_ptr_eq(SocketPool_get(pool, sockets[20]), c[20]);
+	ck_assert_ptr_eq(SocketPool_get(pool, sockets[39]), c[39]);
+	ck_assert_ptr_null(SocketPool_add(pool, make_one()));
+	Socket_close(&sockets[40]);
+	SocketPool_close(pool, &sockets[20]);
+	add_one();
+}
+END_TEST
+
+START_TEST(shrinking_below_what_is_inside_fails_and_changes_nothing)
+{
+	Connection_T a = add_one(), b = add_one(), c = add_one();
+
+	ck_raises_saying(SocketPool_Failed, "3 connections are inside and would not fit into 2",
+		SocketPool_resize(pool, 2));
+	ck_assert_uint_eq(SocketPool_capacity(pool), 4);
+	ck_assert_uint_eq(SocketPool_count(pool), 3);
+	ck_assert_ptr_eq(SocketPool_get(pool, sockets[0]), a);
+	ck_assert_ptr_eq(SocketPool_get(pool, sockets[1]), b);
+	ck_assert_ptr_eq(SocketPool_get(pool, sockets[2]), c);
+	add_one();
+	ck_raises(Assert_Failed, SocketPool_resize(pool, 0));
+	ck_raises(Arena_Failed, SocketPool_resize(pool, SIZE_MAX / 64));
+	ck_raises(Arena_Failed, SocketPool_resize(pool, SIZE_MAX));
+	ck_assert_uint_eq(SocketPool_capacity(pool), 4);
+}
+END_TEST
+
+static int try_resize(SocketPool_T p, size_t max)
+{
+	volatile int works = 0;
+
+	TRY {
+		SocketPool_resize(p, max);
+		works = 1;
+	} EXCEPT(Arena_Failed) {
+	} END_TRY;
+	return works;
+}
+
+START_TEST(growing_without_memory_changes_nothing)
+{
+	struct Failing f = { -1, 0, 0, 0 };
+	Arena_T a = failing_arena(&f);
+	SocketPool_T p = SocketPool_new(a, 2, BUFFER);
+	Connection_T c = SocketPool_add(p, make_one());
+	int calls = 0, n;
+
+	SocketPool_set_post_resize_callback(p, (void (*)(SocketPool_T, void *))NULL, &calls);
+	for (n = 0; ; n++) {
+		f.fail_at = n;
+		if (try_resize(p, 100 * 1000))
+			break;
+		f.fail_at = -1;
+		ck_assert_uint_eq(SocketPool_capacity(p), 2);
+		ck_assert_uint_eq(SocketPool_count(p), 1);
+		ck_assert_ptr_eq(SocketPool_get(p, sockets[0]), c);
+	}
+	ck_assert_int_gt(n, 0);
+	ck_assert_uint_eq(SocketPool_capacity(p), 100 * 1000);
+	Arena_dispose(&a);
+	ck_assert_uint_eq(f.outstanding_blocks, 0);
+}
+END_TEST
+
+START_TEST(resizing_to_and_fro_holds_no_more_memory_than_once)
+{
+	size_t held, used;
+	int i;
+
+	Connection_buffer(add_one(), NULL);
+	SocketPool_resize(pool, 5000);
+	held = Arena_capacity(arena);
+	used = Arena_used(arena);
+	for (i = 0; i < 10000; i++)
+		SocketPool_resize(pool, i % 2 ? 5000 : (size_t)(1 + i % 100));
+	ck_assert_uint_eq(Arena_capacity(arena), held);
+	ck_assert_uint_eq(Arena_used(arena), used);
+}
+END_TEST
+
+/* What a callback saw, and what it shall do. */
+static struct {
+	int pre, post;
+	size_t capacity_in_pre, capacity_in_post, resize_to;
+	int raises;
+} seen;
+
+static void on_pre(SocketPool_T p, void *cl)
+{
+	ck_assert_ptr_eq(cl, &seen);
+	seen.pre++;
+	seen.capacity_in_pre = SocketPool_capacity(p);
+	if (seen.resize_to)
+		SocketPool_resize(p, seen.resize_to);
+	if (seen.raises)
+		RAISE(Test_Failed);
+}
+
+static void on_post(SocketPool_T p, void *cl)
+{
+	ck_assert_ptr_eq(cl, &seen);
+	seen.post++;
+	seen.capacity_in_post = SocketPool_capacity(p);
+}
+
+static void on_post_resize_again(SocketPool_T p, void *cl)
+{
+	on_post(p, cl);
+	SocketPool_resize(p, 17);
+}
+
+static void watch(void (*pre)(SocketPool_T, void *), void (*post)(SocketPool_T, void *))
+{
+	memset(&seen, 0, sizeof seen);
+	SocketPool_set_pre_resize_callback(pool, pre, &seen);
+	SocketPool_set_post_resize_callback(pool, post, &seen);
+}
+
+START_TEST(the_callbacks_see_the_pool_before_and_after)
+{
+	watch(on_pre, on_post);
+	SocketPool_resize(pool, 10);
+	ck_assert_uint_eq(seen.capacity_in_pre, 4);
+	ck_assert_uint_eq(seen.capacity_in_post, 10);
+	SocketPool_resize(pool, 2);
+	ck_assert_uint_eq(seen.capacity_in_pre, 10);
+	ck_assert_uint_eq(seen.capacity_in_post, 2);
+	watch(NULL, NULL);
+	SocketPool_resize(pool, 3);
+	ck_assert_int_eq(seen.pre + seen.post, 0);
+}
+END_TEST
+
+START_TEST(after_a_resize_that_failed_there_is_no_post_callback)
+{
+	add_one();
+	add_one();
+	watch(on_pre, on_post);
+	ck_raises(SocketPool_Failed, SocketPool_resize(pool, 1));
+	ck_assert_int_eq(seen.pre, 1);
+	ck_assert_int_eq(seen.post, 0);
+}
+END_TEST
+
+START_TEST(a_callback_that_raises_stops_the_resize)
+{
+	watch(on_pre, on_post);
+	seen.raises = 1;
+	ck_raises(Test_Failed, SocketPool_resize(pool, 10));
+	ck_assert_uint_eq(SocketPool_capacity(pool), 4);
+	ck_assert_int_eq(seen.post, 0);
+	seen.raises = 0;
+	SocketPool_resize(pool, 10);
+	ck_assert_int_eq(seen.pre, 2);
+	ck_assert_int_eq(seen.post, 1);
+	ck_assert_uint_eq(SocketPool_capacity(pool), 10);
+}
+END_TEST
+
+START_TEST(a_resize_in_a_callback_takes_effect_at_once_and_calls_no_callback)
+{
+	watch(on_pre, on_post);
+	seen.resize_to = 7;
+	SocketPool_resize(pool, 10); /* what was asked for first is set last */
+	ck_assert_int_eq(seen.pre, 1);
+	ck_assert_int_eq(seen.post, 1);
+	ck_assert_uint_eq(SocketPool_capacity(pool), 10);
+	watch(NULL, on_post_resize_again);
+	SocketPool_resize(pool, 5);
+	ck_assert_int_eq(seen.post, 1);
+	ck_assert_uint_eq(seen.capacity_in_post, 5);
+	ck_assert_uint_eq(SocketPool_capacity(pool), 17);
+}
+END_TEST
+
+static void count_connection(Connection_T c, void *n)
+{
+	ck_assert_int_eq(Connection_active(c), 1);
+	++*(int *)n;
+}
+
+static void use_everything(SocketPool_T p, void *cl)
+{
+	Socket_T s = make_one();
+	Connection_T c = SocketPool_add(p, s);
+	int n = 0;
+
+	(void)cl;
+	ck_assert_uint_eq(SocketPool_count(p), 2);
+	ck_assert_ptr_eq(SocketPool_get(p, s), c);
+	Connection_buffer(c, NULL);
+	Connection_arena(c);
+	SocketPool_map(p, count_connection, &n);
+	ck_assert_int_eq(n, 2);
+	ck_assert_uint_eq(SocketPool_evict_idle(p, 100000), 0);
+	ck_assert_ptr_eq(SocketPool_remove(p, s), s);
+	SocketPool_close(p, &s);
+	SocketPool_set_pre_resize_callback(p, NULL, NULL);
+}
+
+START_TEST(a_callback_may_call_every_function_of_the_pool)
+{
+	add_one();
+	watch(use_everything, use_everything);
+	SocketPool_resize(pool, 10);
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+}
+END_TEST
+
+static void evict_all(SocketPool_T p, void *cl)
+{
+	(void)cl;
+	SocketPool_evict_idle(p, 0);
+}
+
+START_TEST(a_pre_resize_callback_can_make_room)
+{
+	add_one();
+	add_one();
+	watch(evict_all, NULL);
+	SocketPool_resize(pool, 1);
+	ck_assert_uint_eq(SocketPool_capacity(pool), 1);
+}
+END_TEST
+
+/* ---- map ---- */
+
+START_TEST(map_visits_each_connection_once)
+{
+	int n = 0, i;
+
+	SocketPool_map(pool, count_connection, &n);
+	ck_assert_int_eq(n, 0);
+	SocketPool_resize(pool, MOST);
+	for (i = 0; i < MOST; i++)
+		add_one();
+	for (i = 0; i < MOST; i += 3)
+		SocketPool_close(pool, &sockets[i]);
+	SocketPool_map(pool, count_connection, &n);
+	ck_assert_uint_eq((size_t)n, SocketPool_count(pool));
+}
+END_TEST
+
+static void close_it(Connection_T c, void *n)
+{
+	Socket_T s = Connection_socket(c);
+
+	count_connection(c, n);
+	SocketPool_close(pool, &s);
+}
+
+static void close_all_others(Connection_T c, void *n)
+{
+	int i;
+
+	count_connection(c, n);
+	for (i = 0; i < made; i++)
+		if (sockets[i] != Connection_socket(c))
+			SocketPool_close(pool, &sockets[i]);
+}
+
+static void move_out_and_in(Connection_T c, void *n)
+{
+	Socket_T s = SocketPool_remove(pool, Connection_socket(c));
+
+	++*(int *)n;
+	ck_assert_ptr_nonnull(SocketPool_add(pool, s));
+	if (made < MOST)
+		add_one();
+}
+
+START_TEST(apply_may_remove_and_add_the_connection_at_hand_included)
+{
+	int n = 0, i;
+
+	SocketPool_resize(pool, MOST);
+	for (i = 0; i < 10; i++)
+		add_one();
+	SocketPool_map(pool, move_out_and_in, &n);
+	ck_assert_int_ge(n, 10);
+	ck_assert_int_le(n, MOST);
+	ck_assert_uint_eq(SocketPool_count(pool), (size_t)made);
+	n = 0;
+	SocketPool_map(pool, close_it, &n);
+	ck_assert_int_eq(n, made);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+}
+END_TEST
+
+START_TEST(map_does_not_visit_what_apply_has_removed)
+{
+	int n = 0;
+
+	add_one();
+	add_one();
+	add_one();
+	SocketPool_map(pool, close_all_others, &n);
+	ck_assert_int_eq(n, 1);
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+}
+END_TEST
+
+static void raise_at_it(Connection_T c, void *cl)
+{
+	(void)c;
+	(void)cl;
+	RAISE(Test_Failed);
+}
+
+static void grow(Connection_T c, void *cl)
+{
+	(void)cl;
+	SocketPool_resize(pool, SocketPool_capacity(pool) + 100);
+	ck_assert_int_eq(Connection_active(c), 1);
+}
+
+START_TEST(apply_may_raise_and_resize)
+{
+	add_one();
+	ck_raises(Test_Failed, SocketPool_map(pool, raise_at_it, NULL));
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+	SocketPool_map(pool, grow, NULL);
+	ck_assert_uint_eq(SocketPool_capacity(pool), 104);
+	ck_raises(Assert_Failed, SocketPool_map(pool, NULL, NULL));
+}
+END_TEST
+
+/* ---- evict_idle ---- */
+
+START_TEST(evict_idle_closes_those_that_were_not_used_for_so_long)
+{
+	Connection_T a = add_one(), b = add_one(), c = add_one();
+
+	ck_assert_uint_eq(SocketPool_evict_idle(pool, 20), 0);
+	wait_ms(60);
+	ck_assert_int_ge(Connection_idle_ms(a), 40);
+	ck_assert_uint_eq(SocketPool_evict_idle(pool, 10000), 0);
+	SocketPool_get(pool, sockets[1]);
+	Connection_touch(c);
+	ck_assert_int_lt(Connection_idle_ms(b), 40);
+	ck_assert_uint_eq(SocketPool_evict_idle(pool, 40), 1);
+	ck_assert_int_eq(is_closed(0), 1);
+	ck_assert_int_eq(Connection_active(a), 0);
+	ck_assert_int_eq(Connection_active(b) + Connection_active(c), 2);
+	ck_assert_uint_eq(SocketPool_evict_idle(pool, 40), 0);
+	wait_ms(60);
+	ck_assert_uint_eq(SocketPool_evict_idle(pool, -1), 0);
+	add_one();
+	ck_assert_uint_eq(SocketPool_evict_idle(pool, 40), 2);
+	ck_assert_uint_eq(SocketPool_evict_idle(pool, 0), 1);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+}
+END_TEST
+
+static void ck_evicts_one(void)
+{
+	size_t n = SocketPool_count(pool);
+
+	ck_raises(Test_Failed, SocketPool_evict_idle(pool, 0));
+	ck_assert_uint_eq(SocketPool_count(pool), n - 1);
+}
+
+START_TEST(a_deferred_call_that_raises_stops_eviction_after_its_connection)
+{
+	int i;
+
+	for (i = 0; i < 3; i++)
+		Arena_defer(Connection_arena(add_one()), raise_one, NULL);
+	ck_evicts_one();
+	ck_assert_int_eq(is_closed(0) + is_closed(1) + is_closed(2), 1);
+	ck_evicts_one();
+	ck_evicts_one();
+	ck_assert_int_eq(is_closed(0) + is_closed(1) + is_closed(2), 3);
+}
+END_TEST
+
+/* ---- connections ---- */
+
+START_TEST(data_is_NULL_until_it_is_set)
+{
+	Connection_T c = add_one();
+
+	ck_assert_ptr_null(Connection_data(c));
+	Connection_set_data(c, c);
+	ck_assert_ptr_eq(Connection_data(c), c);
+	Connection_set_data(c, NULL);
+	ck_assert_ptr_null(Connection_data(c));
+}
+END_TEST
+
+START_TEST(an_arena_is_cleared_when_its_connection_leaves_and_serves_the_next)
+{
+	Connection_T c = add_one();
+	Arena_T a = Connection_arena(c);
+	int calls = 0;
+
+	ck_assert_ptr_eq(Connection_arena(c), a);
+	Arena_alloc(a, 500);
+	Arena_defer(a, count_call, &calls);
+	ck_assert_ptr_eq(SocketPool_remove(pool, sockets[0]), sockets[0]);
+	ck_assert_int_eq(calls, 1);
+	ck_assert_uint_eq(Arena_used(a), 0);
+	c = SocketPool_add(pool, sockets[0]);
+	ck_assert_ptr_eq(Connection_arena(c), a);
+}
+END_TEST
+
+START_TEST(a_thousand_connections_in_turn_need_one_arena_and_one_buffer)
+{
+	size_t arenas = Arena_debug_live_count(), used = 0;
+	int i, peer;
+
+	for (i = 0; i < 1000; i++) {
+		Socket_T s = make_socket(&peer);
+		Connection_T c = SocketPool_add(pool, s);
+
+		Arena_alloc(Connection_arena(c), 1000);
+		Connection_buffer(c, NULL);
+		SocketPool_close(pool, &s);
+		close(peer);
+		if (i == 0)
+			used = Arena_used(arena);
+	}
+	ck_assert_uint_eq(Arena_debug_live_count(), arenas + 1);
+	ck_assert_uint_eq(Arena_used(arena), used);
+}
+END_TEST
+
+START_TEST(a_deferred_call_that_raises_does_not_keep_the_connection)
+{
+	Connection_T c = add_one(), d = add_one();
+
+	Arena_defer(Connection_arena(c), raise_one, NULL);
+	Arena_defer(Connection_arena(d), raise_one, NULL);
+	ck_raises(Test_Failed, SocketPool_remove(pool, sockets[0]));
+	ck_assert_ptr_null(SocketPool_get(pool, sockets[0]));
+	ck_assert_int_eq(is_closed(0), 0);
+	ck_raises(Test_Failed, SocketPool_close(pool, &sockets[1]));
+	ck_assert_ptr_null(sockets[1]);
+	ck_assert_int_eq(is_closed(1), 1);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, sockets[0]));
+	ck_assert_uint_eq(Arena_used(Connection_arena(SocketPool_get(pool, sockets[0]))), 0);
+}
+END_TEST
+
+static void use_the_pool(void *cl)
+{
+	Socket_T s = make_one();
+
+	ck_assert_int_eq(Connection_active(*(Connection_T *)cl), 0);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, s));
+	SocketPool_resize(pool, 8);
+}
+
+START_TEST(a_deferred_call_may_call_the_pool)
+{
+	Connection_T c = add_one();
+
+	Arena_defer(Connection_arena(c), use_the_pool, &c);
+	SocketPool_close(pool, &sockets[0]);
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+}
+END_TEST
+
+START_TEST(a_buffer_has_the_size_that_was_asked_for)
+{
+	SocketPool_T none = SocketPool_new(arena, 2, 0);
+	size_t n = 99;
+	char *buffer = Connection_buffer(add_one(), &n), *other = Connection_buffer(add_one(), NULL);
+
+	ck_assert_uint_eq(n, BUFFER);
+	memset(buffer, 1, n);
+	memset(other, 2, n);
+	ck_assert_int_eq(buffer[n - 1], 1);
+	ck_assert_ptr_eq(Connection_buffer(SocketPool_get(pool, sockets[0]), NULL), buffer);
+	ck_assert_ptr_nonnull(Connection_buffer(SocketPool_add(none, make_one()), &n));
+	ck_assert_uint_eq(n, 0);
+}
+END_TEST
+
+static int try_buffer(Connection_T c)
+{
+	volatile int works = 0;
+
+	TRY {
+		Connection_buffer(c, NULL);
+		works = 1;
+	} EXCEPT(Arena_Failed) {
+	} END_TRY;
+	return works;
+}
+
+static int try_arena(Connection_T c)
+{
+	volatile int works = 0;
+
+	TRY {
+		Connection_arena(c);
+		works = 1;
+	} EXCEPT(Arena_Failed) {
+	} END_TRY;
+	return works;
+}
+
+/* Until try works, with the allocator failing at ever later requests; how often it did not. */
+static int failures(struct Failing *f, int (*try)(Connection_T), Connection_T c)
+{
+	int n;
+
+	for (n = 0; ; n++) {
+		f->fail_at = n;
+		if (try(c))
+			break;
+		f->fail_at = -1;
+		ck_assert_int_eq(Connection_active(c), 1);
+	}
+	f->fail_at = -1;
+	return n;
+}
+
+/* Leaves less room in the arena than a lease takes. */
+static void fill(Arena_T a, struct Failing *f)
+{
+	f->fail_at = 0;
+	while (Arena_try_alloc(a, 1))
+		;
+	f->fail_at = -1;
+}
+
+START_TEST(a_buffer_or_an_arena_for_which_there_is_no_memory_changes_nothing)
+{
+	struct Failing f = { -1, 0, 0, 0 };
+	Arena_T a = failing_arena(&f);
+	SocketPool_T p = SocketPool_new(a, 2, 100 * 1000);
+	Connection_T c = SocketPool_add(p, make_one());
+
+	ck_assert_int_gt(failures(&f, try_buffer, c), 0);
+	fill(a, &f);
+	ck_assert_int_gt(failures(&f, try_arena, c), 0);
+	Connection_set_data(c, c);
+	ck_assert_ptr_eq(SocketPool_get(p, sockets[0]), c);
+	Arena_dispose(&a);
+	ck_assert_uint_eq(f.outstanding_blocks, 0);
+	ck_assert_int_eq(is_closed(0), 1);
+}
+END_TEST
+
+static void ck_stale(Connection_T c, const char *text)
+{
+	ck_assert_int_eq(Connection_active(c), 0);
+	ck_raises_saying(Assert_Failed, text, Connection_socket(c));
+	ck_raises_saying(Assert_Failed, text, Connection_data(c));
+	ck_raises_saying(Assert_Failed, text, Connection_set_data(c, NULL));
+	ck_raises_saying(Assert_Failed, text, Connection_arena(c));
+	ck_raises_saying(Assert_Failed, text, Connection_buffer(c, NULL));
+	ck_raises_saying(Assert_Failed, text, Connection_idle_ms(c));
+	ck_raises_saying(Assert_Failed, text, Connection_touch(c));
+}
+
+START_TEST(a_connection_that_has_left_is_checked_even_when_its_place_is_taken)
+{
+	Connection_T c = add_one();
+	int i;
+
+	ck_assert_int_eq(Connection_active(c), 1);
+	SocketPool_remove(pool, sockets[0]);
+	ck_stale(c, "has left its pool");
+	for (i = 0; i < 20; i++) {
+		ck_assert_ptr_ne(SocketPool_add(pool, sockets[0]), c);
+		ck_stale(c, "has left its pool");
+		SocketPool_remove(pool, sockets[0]);
+	}
+	Socket_close(&sockets[0]);
+}
+END_TEST
+
+START_TEST(every_function_checks_for_NULL)
+{
+	Socket_T s = make_one(), none = NULL;
+	SocketPool_T not_one = Arena_calloc(arena, 1, 1024);
+
+	ck_raises_saying(Assert_Failed, "SocketPool_add", SocketPool_add(NULL, s));
+	ck_raises_saying(Assert_Failed, "SocketPool_add", SocketPool_add(not_one, s));
+	ck_raises_saying(Assert_Failed, "SocketPool_add", SocketPool_add(pool, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_get", SocketPool_get(NULL, s));
+	ck_raises_saying(Assert_Failed, "SocketPool_get", SocketPool_get(pool, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_remove", SocketPool_remove(NULL, s));
+	ck_raises_saying(Assert_Failed, "SocketPool_remove", SocketPool_remove(pool, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_close", SocketPool_close(NULL, &s));
+	ck_raises_saying(Assert_Failed, "SocketPool_close", SocketPool_close(pool, &none));
+	ck_raises_saying(Assert_Failed, "SocketPool_close", SocketPool_close(pool, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_count", SocketPool_count(NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_capacity", SocketPool_capacity(NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_resize", SocketPool_resize(NULL, 1));
+	ck_raises_saying(Assert_Failed, "pre_resize", SocketPool_set_pre_resize_callback(NULL, on_pre, NULL));
+	ck_raises_saying(Assert_Failed, "post_resize", SocketPool_set_post_resize_callback(NULL, on_pre, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_map", SocketPool_map(NULL, close_it, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_evict_idle", SocketPool_evict_idle(NULL, 1));
+	ck_raises_saying(Assert_Failed, "Connection_active", Connection_active(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_socket: the connection is NULL", Connection_socket(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_data", Connection_data(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_set_data", Connection_set_data(NULL, NULL));
+	ck_raises_saying(Assert_Failed, "Connection_arena", Connection_arena(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_buffer", Connection_buffer(NULL, NULL));
+	ck_raises_saying(Assert_Failed, "Connection_idle_ms", Connection_idle_ms(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_touch", Connection_touch(NULL));
+	Socket_close(&s);
+}
+END_TEST
+
+/* ---- the arena of the pool ---- */
+
+START_TEST(disposing_of_the_arena_closes_the_sockets_inside)
+{
+	size_t arenas = Arena_debug_live_count() - 2; /* the pool's, and the parent of the connections' */
+	int calls = 0;
+
+	Arena_defer(Connection_arena(add_one()), count_call, &calls);
+	Connection_buffer(add_one(), NULL);
+	Arena_defer(Connection_arena(add_one()), raise_one, NULL);
+	Connection_arena(add_one());
+	SocketPool_close(pool, &sockets[3]); /* a spare arena */
+	ck_raises(Test_Failed, Arena_dispose(&arena));
+	ck_assert_int_eq(calls, 1);
+	ck_assert_int_eq(is_closed(0) + is_closed(1) + is_closed(2) + is_closed(3), 4);
+	ck_assert_uint_eq(Arena_debug_live_count(), arenas);
+}
+END_TEST
+
+START_TEST(clearing_the_arena_or_going_back_past_the_pool_does_as_well)
+{
+	size_t arenas;
+	int i, calls = 0;
+
+	Arena_clear(arena);
+	arenas = Arena_debug_live_count();
+	for (i = 0; i < 3; i++) {
+		Arena_Mark mark = Arena_mark(arena);
+
+		pool = SocketPool_new(arena, 10, BUFFER);
+		Arena_defer(Connection_arena(add_one()), count_call, &calls);
+		add_one();
+		if (i == 0)
+			Arena_clear(arena);
+		else
+			Arena_rewind(arena, mark);
+		ck_assert_int_eq(is_closed(2 * i) + is_closed(2 * i + 1), 2);
+		ck_assert_int_eq(calls, i + 1);
+		ck_assert_uint_eq(Arena_debug_live_count(), arenas);
+	}
+}
+END_TEST
+
+static Connection_T leaving;
+
+static void leave_while_disposing(void *cl)
+{
+	Socket_T s = Connection_socket(leaving);
+
+	(void)cl;
+	SocketPool_close(pool, &s);
+}
+
+static void ask_for_an_arena(void *cl)
+{
+	ck_raises(Assert_Failed, Connection_arena(*(Connection_T *)cl));
+}
+
+START_TEST(a_deferred_call_may_call_a_pool_that_is_being_disposed_of)
+{
+	Connection_T c = add_one();
+
+	leaving = add_one();
+	Connection_arena(leaving);
+	Arena_defer(Connection_arena(c), leave_while_disposing, NULL);
+	Arena_defer(arena, ask_for_an_arena, &c);
+	Arena_dispose(&arena);
+	ck_assert_int_eq(is_closed(0) + is_closed(1), 2);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+enum { THREADS = 8, ROUNDS = 60, OWN = 6 };
+
+struct Worker {
+	int number, wrong;
+	pthread_t thread;
+};
+
+static void count_active(Connection_T c, void *n)
+{
+	*(int *)n += Connection_active(c);
+}
+
+static void work_on(struct Worker *w, Socket_T s)
+{
+	Connection_T c = SocketPool_add(pool, s);
+	size_t n;
+
+	if (!c) {
+		w->wrong++;
+		return;
+	}
+	Connection_set_data(c, w);
+	memset(Connection_buffer(c, &n), w->number, BUFFER);
+	memset(Arena_alloc(Connection_arena(c), 300), w->number, 300);
+	w->wrong += SocketPool_get(pool, s) != c || Connection_data(c) != w || n != BUFFER;
+}
+
+static void leave(struct Worker *w, Socket_T s)
+{
+	Connection_T c = SocketPool_get(pool, s);
+	const char *buffer = c ? Connection_buffer(c, NULL) : NULL;
+
+	w->wrong += !buffer || buffer[0] != w->number || buffer[BUFFER - 1] != w->number || Connection_socket(c) != s;
+	w->wrong += SocketPool_remove(pool, s) != s || (c && Connection_active(c));
+}
+
+static void *work(void *cl)
+{
+	struct Worker *w = cl;
+	Socket_T own[OWN];
+	int round, i, active = 0;
+
+	for (round = 0; round < ROUNDS; round++) {
+		for (i = 0; i < OWN; i += 2) {
+			int fd[2];
+
+			w->wrong += socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0;
+			own[i] = Socket_adopt(fd[0]);
+			own[i + 1] = Socket_adopt(fd[1]);
+		}
+		for (i = 0; i < OWN; i++)
+			work_on(w, own[i]);
+		SocketPool_map(pool, count_active, &active);
+		SocketPool_resize(pool, (size_t)(THREADS * OWN + round * w->number));
+		w->wrong += SocketPool_evict_idle(pool, 1000000) != 0;
+		for (i = 0; i < OWN; i++) {
+			leave(w, own[i]);
+			if (i % 2 && SocketPool_add(pool, own[i]))
+				SocketPool_close(pool, &own[i]);
+			else
+				Socket_close(&own[i]);
+		}
+	}
+	return NULL;
+}
+
+START_TEST(threads_add_get_remove_map_and_resize_at_once)
+{
+	struct Worker workers[THREADS] = { 0 };
+	int i;
+
+	SocketPool_resize(pool, THREADS * OWN);
+	for (i = 0; i < THREADS; i++) {
+		workers[i].number = i + 1;
+		ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+	}
+	for (i = 0; i < THREADS; i++) {
+		pthread_join(workers[i].thread, NULL);
+		ck_assert_int_eq(workers[i].wrong, 0);
+	}
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+}
+END_TEST
+
+struct Asker {
+	Connection_T connection;
+	char *buffer;
+	Arena_T arena;
+	pthread_t thread;
+};
+
+static void *ask(void *cl)
+{
+	struct Asker *a = cl;
+
+	a->buffer = Connection_buffer(a->connection, NULL);
+	a->arena = Connection_arena(a->connection);
+	return NULL;
+}
+
+START_TEST(threads_that_ask_at_once_get_the_same_buffer_and_arena)
+{
+	struct Asker askers[THREADS];
+	Connection_T c = add_one();
+	int i;
+
+	for (i = 0; i < THREADS; i++) {
+		askers[i].connection = c;
+		ck_assert_int_eq(pthread_create(&askers[i].thread, NULL, ask, &askers[i]), 0);
+	}
+	for (i = 0; i < THREADS; i++) {
+		pthread_join(askers[i].thread, NULL);
+		ck_assert_ptr_eq(askers[i].buffer, askers[0].buffer);
+		ck_assert_ptr_eq(askers[i].arena, askers[0].arena);
+	}
+}
+END_TEST
+
+static void add_first(TCase *tc)
+{
+	tcase_add_test(tc, a_new_pool_is_empty_and_has_no_buffers);
+	tcase_add_test(tc, new_checks_its_arguments);
+	tcase_add_test(tc, a_pool_that_cannot_be_made_leaves_nothing_behind);
+	tcase_add_test(tc, a_socket_is_found_until_it_is_removed_and_comes_back_open);
+	tcase_add_test(tc, close_closes_a_socket_that_is_not_inside_as_well);
+	tcase_add_test(tc, a_full_pool_leaves_the_socket_with_the_caller);
+	tcase_add_test(tc, adding_twice_is_checked_and_harms_nothing);
+	tcase_add_test(tc, the_next_client_gets_nothing_of_the_one_before);
+	tcase_add_test(tc, a_socket_that_is_closed_without_the_pool_leaves_it);
+	tcase_add_test(tc, count_and_capacity_follow);
+	tcase_add_test(tc, growing_moves_no_connection);
+	tcase_add_test(tc, shrinking_takes_free_capacity_wherever_the_connections_are);
+	tcase_add_test(tc, shrinking_below_what_is_inside_fails_and_changes_nothing);
+	tcase_add_test(tc, growing_without_memory_changes_nothing);
+	tcase_add_test(tc, resizing_to_and_fro_holds_no_more_memory_than_once);
+	tcase_add_test(tc, the_callbacks_see_the_pool_before_and_after);
+	tcase_add_test(tc, after_a_resize_that_failed_there_is_no_post_callback);
+	tcase_add_test(tc, a_callback_that_raises_stops_the_resize);
+	tcase_add_test(tc, a_resize_in_a_callback_takes_effect_at_once_and_calls_no_callback);
+	tcase_add_test(tc, a_callback_may_call_every_function_of_the_pool);
+	tcase_add_test(tc, a_pre_resize_callback_can_make_room);
+}
+
+static void add_rest(TCase *tc)
+{
+	tcase_add_test(tc, map_visits_each_connection_once);
+	tcase_add_test(tc, apply_may_remove_and_add_the_connection_at_hand_included);
+	tcase_add_test(tc, map_does_not_visit_what_apply_has_removed);
+	tcase_add_test(tc, apply_may_raise_and_resize);
+	tcase_add_test(tc, evict_idle_closes_those_that_were_not_used_for_so_long);
+	tcase_add_test(tc, a_deferred_call_that_raises_stops_eviction_after_its_connection);
+	tcase_add_test(tc, data_is_NULL_until_it_is_set);
+	tcase_add_test(tc, an_arena_is_cleared_when_its_connection_leaves_and_serves_the_next);
+	tcase_add_test(tc, a_thousand_connections_in_turn_need_one_arena_and_one_buffer);
+	tcase_add_test(tc, a_deferred_call_that_raises_does_not_keep_the_connection);
+	tcase_add_test(tc, a_deferred_call_may_call_the_pool);
+	tcase_add_test(tc, a_buffer_has_the_size_that_was_asked_for);
+	tcase_add_test(tc, a_buffer_or_an_arena_for_which_there_is_no_memory_changes_nothing);
+	tcase_add_test(tc, a_connection_that_has_left_is_checked_even_when_its_place_is_taken);
+	tcase_add_test(tc, every_function_checks_for_NULL);
+	tcase_add_test(tc, disposing_of_the_arena_closes_the_sockets_inside);
+	tcase_add_test(tc, clearing_the_arena_or_going_back_past_the_pool_does_as_well);
+	tcase_add_test(tc, a_deferred_call_may_call_a_pool_that_is_being_disposed_of);
+	tcase_add_test(tc, threads_add_get_remove_map_and_resize_at_once);
+	tcase_add_test(tc, threads_that_ask_at_once_get_the_same_buffer_and_arena);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("SocketPool");
+	TCase *tc = tcase_create("SocketPool");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, set_up, tear_down);
+	add_first(tc);
+	add_rest(tc);
+	suite_add_tcase(suite, tc);
+	return testing_main(suite);
+}
