@@ -282,10 +282,8 @@ static int take_back(void)
 	for (i = 0; i < n / (ssize_t)sizeof clients[0]; i++)
 		if (!clients[i])
 			go_on = 0;
-		else {
-			Connection_touch(SocketPool_get(pool, clients[i]));
+		else
 			watch(clients[i]);
-		}
 	return go_on;
 }
 

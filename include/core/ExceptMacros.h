@@ -7,7 +7,7 @@
  *   ({ frame: linked, unlinked by the compiler however the block is left
  *      setjmp(frame.env);
  *      if (frame.state == trying)                                  { B }
- *      else if (frame.state == raised && Except__match(&frame, &e)) { H }
+ *      else if (frame.state == raised && Except__handles(&frame, &e)) { H }
  *      if (Except__finally(&frame))                                { F }
  *      else Except__pass(&frame);
  *      Except__done(&frame); });
@@ -22,9 +22,9 @@
 /* One link of a thread's stack: a TRY (run is NULL) or something to run when the scope is left. */
 typedef struct Except_Link {
 	struct Except_Link *up;   /* the next outer one */
-	struct Except_Link **top; /* the thread's innermost link; NULL once unlinked */
-	void (*run)(void *);
 	void *argument;
+	void (*run)(void *);
+	struct Except_Link **top; /* the thread's innermost link; NULL once unlinked */
 } Except_Link;
 
 typedef struct Except_Frame {
@@ -33,30 +33,34 @@ typedef struct Except_Frame {
 	const char *file;
 	int line;
 	int state;
-	void *record, *mark;        /* message, causes: private to the library */
-	struct Except_Frame *outer; /* the enclosing TRY of the same function */
-	const char *try_file;       /* of the TRY, in --enable-debug builds */
-	int try_line;
+	void *record, *mark;    /* message, causes: private to the library */
+	const char *finally;    /* "file:line" of the FINALLY, in --enable-debug builds; NULL if there is none */
 	jmp_buf env;
 } Except_Frame;
+
+typedef struct Except_Thread {
+	Except_Link *top;
+	char *next;  /* first free byte of the library's stack of records */
+	int first;   /* state of a frame at the start: TRYING, but in --enable-debug builds */
+} Except_Thread;
 
 typedef struct Except_Scoped {
 	Except_Link link;
 	size_t size; /* of an AUTO variable */
 } Except_Scoped;
 
-enum { Except__TRYING, Except__FINISHING, Except__RAISED };
+enum { Except__TRYING, Except__FINISHING, Except__RAISED, Except__HANDLING };
 
 /* What every byte of an AUTO variable has until its initializer has ended. */
 enum { Except__UNSET = 0xA5 };
 
-/* Outside every TRY. Inside, pointers to the innermost frame at hand and to the name of the function that
- * it is in shadow them. */
+/* Outside every TRY. Inside, pointers to the frame of the function's outermost TRY and to the function's
+ * name shadow them. */
 enum { Except_scope, Except_owner };
 
-CORE_API void Except__enter(Except_Frame *, Except_Frame *outer, const char *file, int line);
+CORE_API Except_Thread *Except__thread(void) __attribute__((const)); /* so that a loop asks once */
 CORE_API int  Except__match(Except_Frame *, const Except_T *);
-CORE_API int  Except__close(Except_Frame *);
+CORE_API int  Except__close(Except_Frame *, const char *place);
 CORE_API void Except__pass(Except_Frame *) EXCEPT__NORETURN;
 CORE_API void Except__end(Except_Frame *);
 CORE_API void Except__abandon(Except_Frame *);
@@ -64,14 +68,38 @@ CORE_API void Except__raise(const Except_T *, const char *file, const char *func
 CORE_API void Except__raise_msg(const Except_T *, const char *file, const char *function, int line,
 	const char *fmt, ...) EXCEPT__NORETURN CORE_PRINTF(5, 6);
 CORE_API void Except__reraise(const char *file, const char *function, int line) EXCEPT__NORETURN;
-CORE_API void Except__return(Except_Frame *, jmp_buf, void *value, size_t size) EXCEPT__NORETURN;
-CORE_API void Except__defer(Except_Scoped *, void (*run)(void *), void *argument, size_t size);
+CORE_API void Except__return(Except_Frame *outermost, jmp_buf, void *value, size_t size) EXCEPT__NORETURN;
 CORE_API int  Except__is_unset(const Except_Scoped *);
 
-/* Only the frames of this function are for its RETURN: not what a nested function or lambda sees. */
+/* Only the frames of this function are for its RETURN: not what a nested function or lambda sees around it. */
 static inline Except_Frame *Except__own(Except_Frame *f, const char *owner, const char *function)
 {
 	return owner == function ? f : NULL;
+}
+
+static inline void Except__push(Except_Link *link, Except_Thread *thread)
+{
+	link->up = thread->top;
+	link->top = &thread->top;
+	thread->top = link;
+}
+
+static inline void Except__enter(Except_Frame *f)
+{
+	Except_Thread *thread = Except__thread();
+
+	f->link.run = NULL;
+	f->mark = thread->next;
+	f->state = thread->first;
+	Except__push(&f->link, thread);
+}
+
+static inline void Except__defer(Except_Scoped *s, void (*run)(void *), void *argument, size_t size)
+{
+	s->link.run = run;
+	s->link.argument = argument;
+	s->size = size;
+	Except__push(&s->link, Except__thread());
 }
 
 static inline void Except__unlink(Except_Link *link)
@@ -80,10 +108,18 @@ static inline void Except__unlink(Except_Link *link)
 	link->top = NULL;
 }
 
-static inline int Except__finally(Except_Frame *f)
+static inline int Except__handles(Except_Frame *f, const Except_T *e)
+{
+	if (f->exception != e)
+		return Except__match(f, e);
+	f->state = Except__HANDLING;
+	return 1;
+}
+
+static inline int Except__finally(Except_Frame *f, const char *place)
 {
 	if (__builtin_expect(f->state != Except__TRYING, 0))
-		return Except__close(f);
+		return Except__close(f, place);
 	f->state = Except__FINISHING;
 	return 1;
 }
@@ -136,22 +172,23 @@ static inline int Except__opaque(int x)
 		EXCEPT__QUIET                                                               \
 		Except_Frame *const Except_outer = EXCEPT__SCOPE;                           \
 		Except_Frame Except_frame __attribute__((cleanup(Except__leave)));          \
-		Except_Frame *const Except_scope __attribute__((unused)) = &Except_frame;   \
+		Except_Frame *const Except_scope __attribute__((unused))                    \
+			= Except_outer ? Except_outer : &Except_frame;                      \
 		const char *const Except_owner __attribute__((unused)) = EXCEPT__FUNC;      \
 		EXCEPT__LOUD                                                                \
-		Except__enter(&Except_frame, Except_outer, __FILE__, __LINE__);            \
+		Except__enter(&Except_frame);                                               \
 		(void)setjmp(Except_frame.env);                                             \
 		if (Except_frame.state == Except__TRYING && Except__opaque(1)) {
 
 #define EXCEPT_EXCEPT(e)                                                                    \
 		} else if (Except_frame.state == Except__RAISED                             \
-			&& Except__opaque(Except__match(&Except_frame, &(e)))) {
+			&& Except__opaque(Except__handles(&Except_frame, &(e)))) {
 
 #define EXCEPT_ELSE EXCEPT_EXCEPT(*Except_frame.exception)
 
 #define EXCEPT_FINALLY                                                                      \
 		}                                                                           \
-		if (Except__finally(&Except_frame)) {
+		if (Except__finally(&Except_frame, __FILE__ ":" EXCEPT__STRING(__LINE__))) {
 
 #define EXCEPT_END_TRY                                                                      \
 		} else                                                                      \
@@ -209,6 +246,8 @@ static inline int Except__opaque(int x)
 #define EXCEPT__PROBE(...)                 , 1,
 #define EXCEPT__SECOND(...)                EXCEPT__SECOND_(__VA_ARGS__)
 #define EXCEPT__SECOND_(a, b, ...)         b
+#define EXCEPT__STRING(x)                  EXCEPT__STRING_(x)
+#define EXCEPT__STRING_(x)                 #x
 #define EXCEPT__JOIN(a, b, c)              EXCEPT__JOIN_(a, b, c)
 #define EXCEPT__JOIN_(a, b, c)             a##b##c
 

@@ -56,7 +56,7 @@ CORE_API Arena_T Connection_arena(Connection_T);
 /* buf_size bytes, attached on first use; nbytes may be NULL. Raises: Arena_Failed. */
 CORE_API char *Connection_buffer(Connection_T, size_t *nbytes);
 CORE_API int Connection_active(Connection_T);      /* 0 once its socket has left the pool */
-CORE_API int64_t Connection_idle_ms(Connection_T); /* since it was added, looked up with get, or touched */
+CORE_API int64_t Connection_idle_ms(Connection_T); /* since it was added or touched, or bytes moved */
 CORE_API void Connection_touch(Connection_T);      /* it is in use now */
 
 CORE_END_DECLS

@@ -117,7 +117,7 @@ static void give_back_one(const Backing *b, Chunk *c)
 {
 	size_t size = c->size;
 
-	unpoison(c, (size_t)(c->limit - (char *)c));
+	hand_back(c, (size_t)(c->limit - (char *)c));
 	if (size && b->free)
 		b->free(c, size, b->cl);
 }

@@ -2,7 +2,7 @@
 /* Except: a stack of links per thread, innermost first. A link is a TRY statement's frame or
  * something to run when a scope is left (DEFER, AUTO); each lives in the C frame that it serves.
  *
- * Invariant: thread.top leads to exactly the links whose blocks are still open, in order; link.top is
+ * Invariant: thread.public.top leads to exactly the links whose blocks are still open, in order; link.top is
  * NULL in every other. A frame is linked from Except__enter until its FINALLY has ended, so that a raise
  * in a handler still finds it.
  *
@@ -46,7 +46,7 @@
 EXCEPT_DEFINE(Assert_Failed, NULL, "assertion failed");
 
 enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, RAISED = Except__RAISED,
-	HANDLING, PENDING, CLOSING, RETURNING, CLOSING_RETURN, PROBING };
+	HANDLING = Except__HANDLING, PENDING, CLOSING, RETURNING, CLOSING_RETURN, PROBING, PROBED };
 
 /* Address space only, but for the pages that are used: 200 of the longest messages, or a chain of
  * 10,000 plain exceptions. */
@@ -56,31 +56,22 @@ typedef struct Record {
 	struct Record *cause;
 	const Except_T *exception;
 	const char *file, *function, *message;
-	int line, error;
-	int nframes;
+	int line, nframes, error;
 	void *frames[];
 } Record;
 
-typedef struct Site {
-	const char *file, *function;
-	int line, error;
-	void *address; /* where the raising call returns to */
-} Site;
-
-/* An exception on its way: what a frame keeps of it. record is NULL when there was no memory. */
-typedef struct Raised {
-	const Except_T *exception;
-	const char *file;
-	int line;
-	Record *record;
-} Raised;
+#if CORE_DEBUG
+enum { FIRST = PROBING };
+#else
+enum { FIRST = TRYING };
+#endif
 
 /* One initial-exec slot, tiny: large static TLS makes dlopen fail. */
 static __thread __attribute__((tls_model("initial-exec"))) struct {
-	Except_Link *top;
-	char *records, *next;  /* the stack of records; next is its first free byte */
-	int dying;             /* the hook for uncaught exceptions runs */
-} thread;
+	Except_Thread public;
+	char *records, *end; /* the stack of records, which public.next is in */
+	int dying;           /* the hook for uncaught exceptions runs */
+} thread = { { NULL, NULL, FIRST }, NULL, NULL, 0 };
 
 static struct {
 	Except_Hook *hook;
@@ -97,7 +88,7 @@ static int records_key_made;
 static void free_records(void *records)
 {
 	munmap(records, RECORDS_SIZE);
-	thread.records = thread.next = NULL; /* a raise in a later destructor maps it again */
+	thread.records = thread.public.next = thread.end = NULL; /* a raise in a later destructor maps it again */
 }
 
 static void lock_hook(void)
@@ -119,7 +110,7 @@ static void __attribute__((constructor(101))) initialize(void)
 	pthread_atfork(lock_hook, unlock_hook, unlock_hook);
 }
 
-static int map_records(void)
+static int __attribute__((noinline)) map_records(void)
 {
 	void *p;
 
@@ -132,39 +123,34 @@ static int map_records(void)
 		munmap(p, RECORDS_SIZE);
 		return 0;
 	}
-	thread.records = thread.next = p;
+	thread.records = thread.public.next = p;
+	thread.end = thread.public.next + RECORDS_SIZE;
 	return 1;
 }
 
-static size_t records_left(void)
-{
-	if (!thread.records && !map_records())
-		return 0;
-	return RECORDS_SIZE - (size_t)(thread.next - thread.records);
-}
-
-static void *take(size_t nbytes)
+/* NULL if there is no room */
+static inline void *take(size_t nbytes)
 {
 	void *p;
 
 	nbytes = (nbytes + 15) & ~(size_t)15;
-	if (nbytes > records_left())
+	if (nbytes > (size_t)(thread.end - thread.public.next) && (thread.records || !map_records()))
 		return NULL;
-	p = thread.next;
-	thread.next += nbytes;
+	p = thread.public.next;
+	thread.public.next += nbytes;
 	return p;
 }
 
 /* mark is NULL if the frame is older than the mapping */
 static void cut_back(void *mark)
 {
-	thread.next = mark ? mark : thread.records;
+	thread.public.next = mark ? mark : thread.records;
 }
 
 static const char *format(const char *fmt, va_list ap)
 {
-	size_t room = records_left();
-	char *message = thread.next;
+	size_t room = (size_t)(thread.end - thread.public.next);
+	char *message = thread.public.next;
 	int n;
 
 	if (room > MESSAGE_MAX)
@@ -182,7 +168,7 @@ static const char *format(const char *fmt, va_list ap)
 }
 
 /* The return addresses from the raise on: those of this library's own frames are left out. */
-static int capture(void **frames, int n, void *raiser)
+static int __attribute__((noinline)) capture(void **frames, int n, void *raiser)
 {
 #if HAVE_EXECINFO_H
 	void *all[BACKTRACE_MAX + OWN_FRAMES];
@@ -204,21 +190,23 @@ static int capture(void **frames, int n, void *raiser)
 #endif
 }
 
-static Record *record(const Site *site, const Except_T *e)
+static Record *record(const Except_T *e, const char *file, const char *function, int line, void *raiser)
 {
-	int nframes = __atomic_load_n(&backtrace_frames, __ATOMIC_RELAXED);
+	int error = errno, nframes = __atomic_load_n(&backtrace_frames, __ATOMIC_RELAXED);
 	Record *r = take(sizeof *r + (size_t)nframes * sizeof r->frames[0]);
 
 	if (!r)
 		return NULL;
 	r->cause = NULL;
 	r->exception = e;
-	r->file = site->file;
-	r->function = site->function;
+	r->file = file;
+	r->function = function;
 	r->message = NULL;
-	r->line = site->line;
-	r->error = site->error;
-	r->nframes = nframes > 0 ? capture(r->frames, nframes, site->address) : 0;
+	r->line = line;
+	r->nframes = 0;
+	r->error = error;
+	if (nframes > 0)
+		r->nframes = capture(r->frames, nframes, raiser);
 	return r;
 }
 
@@ -254,13 +242,6 @@ static int is_kind_of(const Except_T *e, const Except_T *ancestor)
 
 /* ---- links ---- */
 
-static void push(Except_Link *link)
-{
-	link->up = thread.top;
-	link->top = &thread.top;
-	thread.top = link;
-}
-
 static Except_Frame *frame_of(Except_Link *link)
 {
 	return (Except_Frame *)link; /* its first member */
@@ -292,7 +273,7 @@ static int holds_exception(Except_Link *link)
 
 static Except_Frame *current(void)
 {
-	Except_Link *link = thread.top;
+	Except_Link *link = thread.public.top;
 
 	while (link && !holds_exception(link))
 		link = link->up;
@@ -346,18 +327,6 @@ static void leave(Except_Link *link, Return *r)
 	Except__unlink(link);
 }
 
-/* Closes every link inside end, innermost first. */
-static void unwind(Except_Link *end, Return *r)
-{
-	while (thread.top != end) {
-		Except_Link *link = thread.top;
-
-		leave(link, r);
-		if (link->run)
-			call(link);
-	}
-}
-
 static void resume(void *mark, jmp_buf site, const Return *r) EXCEPT__NORETURN;
 static void resume(void *mark, jmp_buf site, const Return *r)
 {
@@ -374,36 +343,38 @@ static void resume(void *mark, jmp_buf site, const Return *r)
 }
 
 /* To the clean-up of f. Its env, not needed again, keeps the way back. */
-static void go_to_finally(Except_Frame *f, jmp_buf site, Return *r) EXCEPT__NORETURN;
-static void go_to_finally(Except_Frame *f, jmp_buf site, Return *r)
+static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site, Return *r) EXCEPT__NORETURN;
+static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site, Return *r)
 {
 	jmp_buf env;
 
 	memcpy(&env, &f->env, sizeof env);
 	memcpy(&f->env, site, sizeof env);
+	f->link.argument = outermost;
 	f->record = r;
 	f->state = RETURNING;
 	longjmp(env, 1);
 }
 
-/* From f outwards, through the TRYs of one function. */
-static void return_through(Except_Frame *f, jmp_buf site, Return *r) EXCEPT__NORETURN;
-static void return_through(Except_Frame *f, jmp_buf site, Return *r)
+/* Leaves the links one by one, outwards to the outermost TRY of the function. What is closed is a TRY
+ * in whose FINALLY the RETURN stands. */
+static void return_through(Except_Frame *outermost, jmp_buf site, Return *r) EXCEPT__NORETURN;
+static void return_through(Except_Frame *outermost, jmp_buf site, Return *r)
 {
-	void *mark;
+	Except_Link *link;
 
 	do {
-		mark = f->mark;
-		unwind(&f->link, r);
-		if (catches(&f->link))
-			go_to_finally(f, site, r);
-		leave(&f->link, r); /* the RETURN stands in its FINALLY */
-		f = f->outer;
-	} while (f);
-	resume(mark, site, r);
+		link = thread.public.top;
+		if (catches(link))
+			go_to_finally(frame_of(link), outermost, site, r);
+		leave(link, r);
+		if (link->run)
+			call(link);
+	} while (link != &outermost->link);
+	resume(outermost->mark, site, r);
 }
 
-void Except__return(Except_Frame *f, jmp_buf site, void *value, size_t size)
+void Except__return(Except_Frame *outermost, jmp_buf site, void *value, size_t size)
 {
 	Return *r = size < RECORDS_SIZE ? take(sizeof *r + size) : NULL;
 
@@ -415,160 +386,139 @@ void Except__return(Except_Frame *f, jmp_buf site, void *value, size_t size)
 		if (size > 0)
 			memcpy(r->bytes, value, size);
 	}
-	return_through(f, site, r);
+	return_through(outermost, site, r);
 }
 
 /* f has been cleaned up */
 static void return_on(Except_Frame *f) EXCEPT__NORETURN;
 static void return_on(Except_Frame *f)
 {
+	Except_Frame *outermost = f->link.argument;
+
 	leave(&f->link, f->record);
-	if (f->outer)
-		return_through(f->outer, f->env, f->record);
+	if (f != outermost)
+		return_through(outermost, f->env, f->record);
 	resume(f->mark, f->env, f->record);
 }
 
 /* ---- unwinding ---- */
 
-static void set_raised(Except_Frame *f, const Raised *raised)
-{
-	f->exception = raised->exception;
-	f->file = raised->file;
-	f->line = raised->line;
-	f->record = raised->record;
-}
-
-static Raised raised_in(const Except_Frame *f)
-{
-	return (Raised){ f->exception, f->file, f->line, f->record };
-}
-
 /* An exception for which code runs that is in no handler of it: current to that code, and the cause of
  * whatever that code raises. */
-static void hold(Except_Frame *f, const Raised *raised)
+static void hold(Except_Frame *f, const Except_T *e, const char *file, int line, Record *record)
 {
 	f->link.run = NULL;
+	f->exception = e;
+	f->file = file;
+	f->line = line;
+	f->record = record;
+	f->mark = thread.public.next;
 	f->state = CLOSING;
-	f->mark = thread.next;
-	f->try_line = 0;
-	set_raised(f, raised);
-	push(&f->link);
+	Except__push(&f->link, &thread.public);
 }
 
-static void call_holding(Except_Link *link, const Raised *raised)
+static void call_hook(const Except_T *e)
 {
-	Except_Frame f __attribute__((cleanup(Except__leave)));
-
-	hold(&f, raised);
-	call(link);
-}
-
-static void call_hook(const Raised *raised)
-{
-	Except_Frame f __attribute__((cleanup(Except__leave)));
 	Except_Hook *hook;
 	void *cl;
 
-	hold(&f, raised);
 	lock_hook();
 	hook = uncaught_hook.hook;
 	cl = uncaught_hook.cl;
 	unlock_hook();
 	if (hook)
-		hook(raised->exception, cl);
+		hook(e, cl);
 }
 
-static void report(FILE *out, const Raised *raised);
+static void report(FILE *out, const Except_Frame *f);
 
-static void uncaught(const Raised *raised) EXCEPT__NORETURN;
-static void uncaught(const Raised *raised)
+static void uncaught(const Except_T *e, const char *file, int line, Record *record) EXCEPT__NORETURN;
+static void uncaught(const Except_T *e, const char *file, int line, Record *record)
 {
+	Except_Frame f;
+
+	hold(&f, e, file, line, record);
 	if (!thread.dying) { /* else the hook raised */
 		thread.dying = 1;
-		call_hook(raised);
+		call_hook(e);
 	}
 	fputs("uncaught exception: ", stderr);
-	report(stderr, raised);
+	report(stderr, &f);
 	fflush(stderr);
 	abort();
 }
 
-static void deliver(const Raised *raised) EXCEPT__NORETURN;
-static void deliver(const Raised *raised)
+static void call_holding(Except_Link *link, const Except_T *e, const char *file, int line, Record *record)
+{
+	Except_Frame f __attribute__((cleanup(Except__leave)));
+
+	hold(&f, e, file, line, record);
+	call(link);
+}
+
+static void deliver(const Except_T *e, const char *file, int line, Record *record) EXCEPT__NORETURN;
+static void deliver(const Except_T *e, const char *file, int line, Record *record)
 {
 	Except_Link *link, *inner;
 	Except_Frame *f;
 
-	for (link = thread.top; link && !catches(link); link = link->up)
+	for (link = thread.public.top; link && !catches(link); link = link->up)
 		if (holds_exception(link))
-			add_cause(raised->record, frame_of(link)->record);
+			add_cause(record, frame_of(link)->record);
 	if (!link)
-		uncaught(raised);
+		uncaught(e, file, line, record);
 	f = frame_of(link);
 	if (f->state != TRYING)
-		add_cause(raised->record, f->record);
-	while ((inner = thread.top) != link) {
+		add_cause(record, f->record);
+	while ((inner = thread.public.top) != link) {
 		Except__unlink(inner);
 		if (inner->run)
-			call_holding(inner, raised);
+			call_holding(inner, e, file, line, record);
 	}
 	f->state = f->state == TRYING ? RAISED : PENDING;
-	set_raised(f, raised);
+	f->exception = e;
+	f->file = file;
+	f->line = line;
+	f->record = record;
 	longjmp(f->env, 1);
 }
 
 static void propagate(Except_Frame *f) EXCEPT__NORETURN;
 static void propagate(Except_Frame *f)
 {
-	Raised raised = raised_in(f);
-
 	Except__unlink(&f->link);
-	deliver(&raised);
+	deliver(f->exception, f->file, f->line, f->record);
 }
 
 /* ---- the statement ---- */
 
-void Except__enter(Except_Frame *f, Except_Frame *outer, const char *file, int line)
+Except_Thread *Except__thread(void)
 {
-	f->link.run = NULL;
-	f->mark = thread.next;
-	f->outer = outer;
-#if CORE_DEBUG
-	f->try_file = file;
-	f->try_line = -line; /* made positive when a FINALLY is found */
-	f->state = PROBING;
-#else
-	(void)file;
-	(void)line;
-	f->state = TRYING;
-#endif
-	push(&f->link);
+	return &thread.public;
 }
 
-static const Except_T *checked(const Except_T *e, const Site *site, const char *what)
+static void check(const Except_T *e, const char *file, const char *function, int line, const char *what)
 {
 	if (!e)
-		Except__raise_msg(&Assert_Failed, site->file, site->function, site->line,
-			"%s: the exception is NULL", what);
-	return e;
+		Except__raise_msg(&Assert_Failed, file, function, line, "%s: the exception is NULL", what);
 }
 
 int Except__match(Except_Frame *f, const Except_T *e)
 {
-	Site site = { f->file, NULL, f->line, 0, NULL };
-
-	if (!is_kind_of(f->exception, checked(e, &site, "EXCEPT")))
+	check(e, f->file, NULL, f->line, "EXCEPT");
+	if (!is_kind_of(f->exception, e))
 		return 0;
 	f->state = HANDLING;
 	return 1;
 }
 
 /* Before FINALLY: 1 to run it. */
-int Except__close(Except_Frame *f)
+int Except__close(Except_Frame *f, const char *place)
 {
 	switch (f->state) {
 	case PROBING:
-		f->try_line = -f->try_line;
+		f->state = PROBED;
+		f->finally = place;
 		return 0;
 	case HANDLING:
 		cut_back(f->mark);
@@ -586,7 +536,9 @@ int Except__close(Except_Frame *f)
 /* Without a FINALLY, and no clause took it. */
 void Except__pass(Except_Frame *f)
 {
-	if (f->state == PROBING) {
+	if (f->state == PROBING)
+		f->finally = NULL;
+	if (f->state == PROBING || f->state == PROBED) {
 		f->state = TRYING;
 		longjmp(f->env, 1);
 	}
@@ -610,9 +562,9 @@ void Except__end(Except_Frame *f)
 void Except__abandon(Except_Frame *f)
 {
 #if CORE_DEBUG
-	if (f->try_line > 0 && (f->state == TRYING || f->state == HANDLING))
-		fprintf(stderr, "libcore: %s:%d: the FINALLY of this TRY was skipped by return, break, "
-			"continue or goto; RETURN runs it\n", f->try_file, f->try_line);
+	if ((f->state == TRYING || f->state == HANDLING) && f->finally)
+		fprintf(stderr, "libcore: %s: this FINALLY was skipped by return, break, continue or goto; "
+			"RETURN runs it\n", f->finally);
 #endif
 	cut_back(f->mark);
 	Except__unlink(&f->link);
@@ -620,54 +572,41 @@ void Except__abandon(Except_Frame *f)
 
 /* ---- raising ---- */
 
-static void raise_here(const Except_T *e, const Site *site, const char *message_format, va_list *ap) EXCEPT__NORETURN;
-static void raise_here(const Except_T *e, const Site *site, const char *message_format, va_list *ap)
-{
-	Raised raised = { checked(e, site, "RAISE"), site->file, site->line, record(site, e) };
-
-	if (raised.record && message_format)
-		raised.record->message = format(message_format, *ap);
-	deliver(&raised);
-}
-
 void Except_raise(const Except_T *e, const char *file, int line)
 {
-	raise_here(e, &(Site){ file, NULL, line, errno, __builtin_return_address(0) }, NULL, NULL);
+	check(e, file, NULL, line, "Except_raise");
+	deliver(e, file, line, record(e, file, NULL, line, __builtin_return_address(0)));
 }
 
 void Except__raise(const Except_T *e, const char *file, const char *function, int line)
 {
-	raise_here(e, &(Site){ file, function, line, errno, __builtin_return_address(0) }, NULL, NULL);
+	check(e, file, function, line, "RAISE");
+	deliver(e, file, line, record(e, file, function, line, __builtin_return_address(0)));
 }
 
 void Except__raise_msg(const Except_T *e, const char *file, const char *function, int line, const char *fmt, ...)
 {
-	Site site = { file, function, line, errno, __builtin_return_address(0) };
-	va_list ap;
+	Record *r;
 
-	va_start(ap, fmt); /* without va_end, which is empty wherever longjmp is of use */
-	raise_here(e, &site, fmt, &ap);
+	check(e, file, function, line, "RAISE_MSG");
+	r = record(e, file, function, line, __builtin_return_address(0));
+	if (r) {
+		va_list ap;
+
+		va_start(ap, fmt);
+		r->message = format(fmt, ap);
+		va_end(ap);
+	}
+	deliver(e, file, line, r);
 }
 
 void Except__reraise(const char *file, const char *function, int line)
 {
 	const Except_Frame *f = current();
-	Raised raised;
 
 	if (!f)
 		Except__raise_msg(&Assert_Failed, file, function, line, "RERAISE: no exception is being handled");
-	raised = raised_in(f);
-	deliver(&raised);
-}
-
-/* ---- scopes ---- */
-
-void Except__defer(Except_Scoped *s, void (*fn)(void *), void *argument, size_t size)
-{
-	s->link.run = fn;
-	s->link.argument = argument;
-	s->size = size;
-	push(&s->link);
+	deliver(f->exception, f->file, f->line, f->record);
 }
 
 /* ---- what is being handled ---- */
@@ -768,11 +707,11 @@ static void print_record(FILE *out, const Record *r)
 	print_frames(out, r);
 }
 
-static void report(FILE *out, const Raised *raised)
+static void report(FILE *out, const Except_Frame *f)
 {
 	/* there was no memory for a record: then there are no causes, but still this */
-	Record bare = { NULL, raised->exception, raised->file, NULL, NULL, raised->line, 0, 0 };
-	const Record *r = raised->record ? raised->record : &bare;
+	Record bare = { .exception = f->exception, .file = f->file, .line = f->line };
+	const Record *r = f->record ? f->record : &bare;
 
 	print_record(out, r);
 	for (r = r->cause; r; r = r->cause) {
@@ -785,11 +724,8 @@ void Except_report(FILE *out)
 {
 	const Except_Frame *f = current();
 
-	if (f) {
-		Raised raised = raised_in(f);
-
-		report(out, &raised);
-	}
+	if (f)
+		report(out, f);
 }
 
 void Except_set_uncaught(Except_Hook *hook, void *cl)

@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <unistd.h>
-#if HAVE_GETENTROPY || HAVE_GETRANDOM
+#if HAVE_SYS_RANDOM_H
 #include <sys/random.h>
 #endif
 

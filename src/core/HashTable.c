@@ -180,7 +180,8 @@ static void too_long(size_t n, const char *function)
 		(unsigned long)UINT32_MAX);
 }
 
-ALWAYS_INLINE void **locate_text(T t, const enum Way way, const void *p, size_t n, const char *function, const int add)
+ALWAYS_INLINE void **locate_text(T t, const enum Way way, const void *p, size_t n, const char *function,
+	const int add)
 {
 	Key k = { p, n, 0 };
 	void **slot;

@@ -5,7 +5,7 @@
  *
  * Invariant: every copy lies in a used block; the left bytes at avail are the free rest of one of them; idle blocks
  * hold nothing. Free bytes are poisoned (but for the links), so that a key used after its removal, or a
- * slot after a resize, is reported by AddressSanitizer and Valgrind. */
+ * slot of an outgrown storage, is reported by AddressSanitizer and Valgrind. */
 #include "config.h"
 
 #include "HashTableRep.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to Arena: telling AddressSanitizer and Valgrind which bytes may be touched. ASan's functions
- * are weak, so that a program built with it finds bugs with a libcore that was not; Valgrind's are
- * instructions that do nothing outside it. Every call is free when neither is there. */
+/* Private to Arena: telling AddressSanitizer and Valgrind which bytes may be touched. The sanitizers'
+ * functions are weak, so that a program built with one finds bugs with a libcore that was not;
+ * Valgrind's are instructions that do nothing outside it. */
 #ifndef POISON_INCLUDED
 #define POISON_INCLUDED
 #include <stddef.h>
@@ -11,6 +11,7 @@
 
 extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
 extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
+extern void __tsan_init(void) __attribute__((weak));
 
 static inline int under_valgrind(void)
 {
@@ -19,6 +20,11 @@ static inline int under_valgrind(void)
 #else
 	return 0;
 #endif
+}
+
+static inline int under_tsan(void)
+{
+	return __tsan_init != 0;
 }
 
 /* Bytes to leave between objects so that an overflow is seen. */
@@ -43,6 +49,16 @@ static inline void unpoison(const void *p, size_t n)
 		__asan_unpoison_memory_region(p, n);
 #if HAVE_VALGRIND_MEMCHECK_H
 	(void)VALGRIND_MAKE_MEM_UNDEFINED(p, n);
+#endif
+}
+
+/* p[0..n) goes back to its owner as it is. */
+static inline void hand_back(const void *p, size_t n)
+{
+	if (__asan_unpoison_memory_region)
+		__asan_unpoison_memory_region(p, n);
+#if HAVE_VALGRIND_MEMCHECK_H
+	(void)VALGRIND_MAKE_MEM_DEFINED(p, n);
 #endif
 }
 

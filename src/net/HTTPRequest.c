@@ -272,7 +272,7 @@ static void start_body(Reader *r)
 	socket__unread(r->client, rest + take, have - take);
 	httpparser__rewind(p);
 	r->deadline = 0;
-	if (have == 0 && p->flags & HTTPParser_CONTINUE && !(p->flags & HTTPParser_OLD))
+	if (have == 0 && p->flags & HTTPParser_CONTINUE && !(p->flags & HTTPParser_OLD) && (is_chunked(r) || p->left > 0))
 		Socket_sendall(r->client, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 }
 

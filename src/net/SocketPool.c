@@ -28,7 +28,6 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #include <core/SocketPool.h>
 #include "checked.h"
@@ -65,7 +64,7 @@ typedef struct Slot {
 	void *data;               /* atomic */
 	Buffer *buffer;           /* atomic */
 	Lease *lease;             /* atomic */
-	int64_t last_used;        /* atomic; now_coarse() */
+	int64_t touched;          /* atomic; socket__now_coarse() */
 	unsigned generation;
 } Slot;
 
@@ -112,19 +111,6 @@ static void lock(T pool)
 static void unlock(T pool)
 {
 	pthread_mutex_unlock(&pool->lock);
-}
-
-/* Milliseconds; the coarse clock is a read of memory, and exact to a tick. */
-static int64_t now_coarse(void)
-{
-#if defined CLOCK_MONOTONIC_COARSE
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-#else
-	return socket__now_ms();
-#endif
 }
 
 /* ---- argument checks ---- */
@@ -235,7 +221,7 @@ static Connection_T attach(T pool, Socket_T s)
 
 	STORE(&slot->u.socket, s);
 	STORE(&slot->data, NULL);
-	STORE(&slot->last_used, now_coarse());
+	STORE(&slot->touched, socket__now_coarse());
 	STORE(&slot->handle, c);
 	socket__set_owner(s, c, leaving);
 	pool->count++;
@@ -341,6 +327,14 @@ static Connection_T next_connection(T pool, Cursor *at)
 	return c;
 }
 
+/* Adding and touching are use, and so is every byte that moved. */
+static int64_t last_used(Slot *slot, Socket_T s)
+{
+	int64_t touched = LOAD(&slot->touched), moved = socket__last_moved(s);
+
+	return touched > moved ? touched : moved;
+}
+
 /* Takes out the next one that was used last at `cut` or before; *least becomes the earliest time among
  * those passed over. */
 static Socket_T next_idle(T pool, Cursor *at, int64_t cut, int64_t *least, Lease **lease)
@@ -350,7 +344,7 @@ static Socket_T next_idle(T pool, Cursor *at, int64_t cut, int64_t *least, Lease
 
 	lock(pool);
 	while (!s && (slot = step(at)) != NULL) {
-		int64_t used = LOAD(&slot->last_used);
+		int64_t used = last_used(slot, slot->u.socket);
 
 		if (used <= cut) {
 			s = slot->u.socket;
@@ -506,8 +500,6 @@ Connection_T SocketPool_get(T pool, Socket_T s)
 	CHECK_POOL(pool);
 	CHECK(s, "SocketPool_get: the socket is NULL");
 	c = connection_of(pool, s);
-	if (c)
-		STORE(&slot_of(c)->last_used, now_coarse());
 	return c;
 }
 
@@ -661,7 +653,7 @@ void SocketPool_map(T pool, void (*apply)(Connection_T, void *), void *cl)
 
 size_t SocketPool_evict_idle(T pool, int idle_ms)
 {
-	int64_t now = now_coarse(), cut = now - idle_ms;
+	int64_t now = socket__now_coarse(), cut = now - idle_ms;
 	int nobody;
 
 	CHECK_POOL(pool);
@@ -803,12 +795,18 @@ int Connection_active(Connection_T c)
 
 int64_t Connection_idle_ms(Connection_T c)
 {
-	int64_t idle = now_coarse() - LOAD(&live_slot(c, "Connection_idle_ms")->last_used);
+	Slot *slot = live_slot(c, "Connection_idle_ms");
+	T pool = slot->pool;
+	int64_t idle = -1;
 
+	lock(pool); /* so that the socket is not closed while it is asked */
+	if (slot->handle == c)
+		idle = socket__now_coarse() - last_used(slot, slot->u.socket);
+	unlock(pool);
 	return idle > 0 ? idle : 0; /* another thread may have touched it since */
 }
 
 void Connection_touch(Connection_T c)
 {
-	STORE(&live_slot(c, "Connection_touch")->last_used, now_coarse());
+	STORE(&live_slot(c, "Connection_touch")->touched, socket__now_coarse());
 }

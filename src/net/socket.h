@@ -9,6 +9,8 @@
 
 /* CLOCK_MONOTONIC in milliseconds; what the deadlines below are measured in. */
 int64_t socket__now_ms(void);
+/* The same clock, read from memory and exact to a tick: for idle times, which are not waited for. */
+int64_t socket__now_coarse(void);
 #define SOCKET__NEVER INT64_MAX
 
 /* Puts back n bytes that were read too many (the next request of a pipeline): recv gives them first,
@@ -41,5 +43,8 @@ unsigned *socket__protocol(Socket_T s);
  * released, so that an owner never holds a dead socket; it must not raise. */
 void socket__set_owner(Socket_T s, void *owner, void (*leaving)(Socket_T s, void *owner));
 void *socket__owner(Socket_T s);
+
+/* socket__now_coarse() when bytes last moved while the socket had an owner; 0: never. Any thread. */
+int64_t socket__last_moved(Socket_T s);
 
 #endif

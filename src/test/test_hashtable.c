@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -405,11 +404,13 @@ static int random_bytes(void *p, size_t n)
 	return ok;
 }
 
+int getentropy(void *p, size_t n);
 int getentropy(void *p, size_t n)
 {
 	return random_bytes(p, n) ? 0 : -1;
 }
 
+ssize_t getrandom(void *p, size_t n, unsigned flags);
 ssize_t getrandom(void *p, size_t n, unsigned flags)
 {
 	(void)flags;
@@ -721,6 +722,7 @@ START_TEST(growing_calls_no_function_of_the_caller)
 	o.kind = HashTable_CUSTOM;
 	o.hash = counting_hash;
 	o.equal = equal_number;
+	hashes_computed = 0;
 	t = HashTable_new_with(arena, &o);
 	for (i = 0; i < NUMBERS; i++)
 		HashTable_put(t, &numbers[i], value((size_t)i));
@@ -1112,6 +1114,7 @@ static void remove_another(const void *key, void **v, void *cl)
 START_TEST(inserting_inside_map_is_a_checked_runtime_error)
 {
 	mapped = HashTable_new(arena, 0);
+	visits = 0;
 	HashTable_put(mapped, "one", NULL);
 	HashTable_put(mapped, "two", NULL);
 	ck_raises_saying(Assert_Failed, "inserted", HashTable_map(mapped, insert_one, NULL));
@@ -1124,6 +1127,7 @@ START_TEST(map_skips_what_its_function_removed)
 	int i;
 
 	mapped = any_table(arena, HashTable_CUSTOM, 0);
+	visits = 0;
 	for (i = 0; i < 1000; i++)
 		HashTable_put(mapped, &numbers[i], value((size_t)i));
 	HashTable_map(mapped, remove_another, NULL);

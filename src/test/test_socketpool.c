@@ -641,7 +641,7 @@ START_TEST(evict_idle_closes_those_that_were_not_used_for_so_long)
 	wait_ms(60);
 	ck_assert_int_ge(Connection_idle_ms(a), 40);
 	ck_assert_uint_eq(SocketPool_evict_idle(pool, 10000), 0);
-	SocketPool_get(pool, sockets[1]);
+	ck_assert_uint_eq(Socket_send(sockets[1], "x", 1), 1);
 	Connection_touch(c);
 	ck_assert_int_lt(Connection_idle_ms(b), 40);
 	ck_assert_uint_eq(SocketPool_evict_idle(pool, 40), 1);

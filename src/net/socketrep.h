@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to Socket*.c: what a socket is made of, and what those files ask of each other.
+ *
+ * Invariant: magic is MAGIC from the moment the object is made until it is closed; fd is open and owned
+ * by the object alone. peer holds the address of a connected IP socket, kept because the kernel forgets
+ * it when the connection is reset, which is when a message has to name it; its family is AF_UNSPEC while
+ * there is no peer. path is set on listeners of Unix sockets. ahead is NULL or has
+ * start <= end <= size, the bytes from start to end being those recv gives first.
+ *
+ * A wait with an end is a call that does not block and a poll(2), never SO_RCVTIMEO: that would count
+ * anew after each signal. Functions that only try return -1 and errno and are allowed no raise, so that
+ * what they were called with can be given back first; the public functions raise. */
+#ifndef SOCKETREP_INCLUDED
+#define SOCKETREP_INCLUDED
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <core/Socket.h>
+#include "checked.h"
+#include "socket.h"
+
+enum { NAME_SIZE = 512 }; /* "[address%interface]:port", "unix:/path"; longer host names are cut */
+static const uint32_t MAGIC = 0x534f434b; /* "SOCK" */
+
+typedef union Address { /* not sockaddr_storage: 128 bytes a connection, most of them never used */
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+} Address;
+
+typedef struct Path {
+	pid_t creator; /* who unlinks it at close; 0: nobody */
+	dev_t device;  /* of the file we made: another may have taken its place */
+	ino_t file;
+	char name[];   /* as in "unix:name" */
+} Path;
+
+typedef struct Ahead {
+	size_t start, end, size;
+	char bytes[];
+} Ahead;
+
+struct Socket {
+	uint32_t magic;
+	int fd;
+	int timeout;           /* ms; -1: none */
+	unsigned protocol;
+	unsigned char nonblocking; /* the caller asked for it */
+	unsigned char polled;      /* accept made the descriptor non-blocking for its own sake */
+	Address peer;
+	Path *path;
+	Ahead *ahead;
+	void *owner;           /* atomic */
+	int64_t moved;         /* atomic; socket__now_coarse() */
+	void (*leaving)(Socket_T, void *owner);
+};
+
+#define CHECK_SOCKET(s) ((s) && (s)->magic == MAGIC ? (void)0 : socket__bad((s), __func__))
+
+static inline int is_ip(int family)
+{
+	return family == AF_INET || family == AF_INET6;
+}
+
+static inline int would_block(int error)
+{
+	return error == EAGAIN || error == EWOULDBLOCK;
+}
+
+/* SocketName.c: names of NAME_SIZE bytes at most, for messages; and the raises that hold them. */
+typedef int Query(int, struct sockaddr *, socklen_t *); /* getpeername or getsockname */
+int socket__name_by(Query *query, int fd, char *name);
+int socket__name_peer(Socket_T, char *name); /* 0 if there is none */
+const char *socket__name_of(Socket_T, char *name);
+const char *socket__name_target(const char *host, const char *service, char *name);
+const char *socket__unix_path(const char *host); /* NULL if it is none */
+void socket__bad(const struct Socket *, const char *function) CORE_NORETURN;
+void socket__failed(const char *what, const char *whom, int error) CORE_NORETURN;
+void socket__failed_on(const char *what, Socket_T, int error) CORE_NORETURN;
+void socket__timed_out(const char *what, Socket_T, int64_t ms) CORE_NORETURN;
+
+/* SocketOpen.c */
+void socket__unlink_own(const Path *); /* in the process that made it, and when it is still that file */
+
+/* Socket.c; none of these raises */
+int socket__set_blocking(int fd, int on);
+int64_t socket__deadline_in(int64_t ms); /* negative: SOCKET__NEVER */
+int socket__poll_ms(int64_t deadline); /* what is left, for poll */
+int socket__wait_until(int fd, int for_write, int64_t deadline); /* 1 ready, 0 not by then, -1 and errno */
+
+#endif
