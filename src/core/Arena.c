@@ -280,7 +280,11 @@ static void *allocate(T a, size_t alignment, size_t nbytes)
 {
 	void *p = bump(a, alignment, nbytes);
 
-	return p ? p : alloc_grow(a, alignment, nbytes);
+	if (!p)
+		p = alloc_grow(a, alignment, nbytes);
+	if (p && alignment > a->align_most)
+		a->align_most = alignment;
+	return p;
 }
 
 /* ---- argument checks and raises ---- */

@@ -314,14 +314,14 @@ static void clear(T a, size_t keep)
 
 	pthread_mutex_lock(&a->lock);
 	a->wanted -= a->wanted / 8;
-	if (a->wanted < a->used_most)
-		a->wanted = a->used_most;
+	if (a->wanted < a->used_most + a->align_most)
+		a->wanted = a->used_most + a->align_most;
 	if (a->wanted > keep)
 		a->wanted = keep;
 	rest = keep_largest(a, cut_list(a, a->home), keep);
 	a->current = a->home;
 	a->avail = a->floor = a->first;
-	a->used = a->used_most = 0;
+	a->used = a->used_most = a->align_most = 0;
 	a->cycle++;
 	a->nrewinds = 0;
 	a->deferred = NULL;
@@ -419,7 +419,7 @@ static int rewind_to(T a, const Arena_Mark *m)
 	good = !is_stale(a, m);
 	if (good) {
 		Chunk *rest = keep_largest(a, cut_list(a, m->newest), SIZE_MAX);
-		size_t want = rest ? spare_for(a->used - m->used) : 0;
+		size_t want = rest ? spare_for(a->used - m->used + a->align_most) : 0;
 
 		a->current = m->chunk;
 		a->avail = a->floor = m->avail;

@@ -57,7 +57,8 @@ struct Arena {
 	size_t held, limit;
 	size_t used, peak;
 	size_t used_most;  /* since the last clear */
-	size_t wanted;     /* what clear keeps room for: used_most, decaying by an eighth a turn */
+	size_t align_most; /* largest alignment since then: elsewhere the same objects need so much more padding */
+	size_t wanted;     /* what clear keeps room for: their sum, decaying by an eighth a turn */
 	Deferred *deferred;
 	size_t serial;     /* no other arena's */
 	size_t cycle;      /* clears so far */

@@ -432,7 +432,7 @@ static void call_hook(const Except_T *e)
 
 static void report(FILE *out, const Except_Frame *f);
 
-static void uncaught(const Except_T *e, const char *file, int line, Record *record) EXCEPT__NORETURN;
+static void uncaught(const Except_T *e, const char *file, int line, Record *record) CORE_NORETURN;
 static void uncaught(const Except_T *e, const char *file, int line, Record *record)
 {
 	Except_Frame f;
@@ -448,7 +448,7 @@ static void uncaught(const Except_T *e, const char *file, int line, Record *reco
 	abort();
 }
 
-static void call_holding(Except_Link *link, const Except_T *e, const char *file, int line, Record *record)
+static void __attribute__((noinline)) call_holding(Except_Link *link, const Except_T *e, const char *file, int line, Record *record)
 {
 	Except_Frame f __attribute__((cleanup(Except__leave)));
 

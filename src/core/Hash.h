@@ -91,7 +91,7 @@ ALWAYS_INLINE uint64_t lower(uint64_t word)
 
 /* ---- hashes ---- */
 
-/* Two multiplications: with one, some seeds (1 in 1,000) gather keys such as the multiples of 65,536 in
+/* Two multiplications: with one, some seeds (a few in 300) gather keys such as the multiples of 65,536 in
  * so few groups that a search looks at eight of them, even when the product is quadratic in the key. */
 ALWAYS_INLINE uint64_t hash_word(const uint64_t *secret, uint64_t key)
 {

@@ -404,13 +404,13 @@ static int random_bytes(void *p, size_t n)
 	return ok;
 }
 
-int getentropy(void *p, size_t n);
+CORE_API int getentropy(void *p, size_t n);
 int getentropy(void *p, size_t n)
 {
 	return random_bytes(p, n) ? 0 : -1;
 }
 
-ssize_t getrandom(void *p, size_t n, unsigned flags);
+CORE_API ssize_t getrandom(void *p, size_t n, unsigned flags);
 ssize_t getrandom(void *p, size_t n, unsigned flags)
 {
 	(void)flags;

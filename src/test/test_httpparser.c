@@ -612,7 +612,7 @@ static int status_of(HTTP_Limits limits, const char *input)
 START_TEST(a_request_line_may_be_as_long_as_its_limit_and_no_longer)
 {
 	HTTP_Limits limits = usual;
-	char input[300], x[300];
+	char input[400], x[100];
 	int n;
 
 	limits.request_line = 64;
@@ -633,7 +633,7 @@ END_TEST
 START_TEST(all_field_lines_together_may_be_as_long_as_their_limit_and_no_longer)
 {
 	HTTP_Limits limits = usual;
-	char input[300], x[300];
+	char input[400], x[100];
 	int n;
 
 	limits.header_bytes = 64;
@@ -679,7 +679,7 @@ END_TEST
 START_TEST(a_body_may_be_as_long_as_its_limit_and_no_longer)
 {
 	HTTP_Limits limits = usual;
-	char input[300], x[300];
+	char input[400], x[100];
 	unsigned n;
 
 	limits.body_bytes = 20;
