@@ -139,8 +139,11 @@ static void core_finally(int n)
 		} END_TRY;
 }
 
+/* depth is never negative: a way to return, lest gcc warn of infinite recursion */
 static void __attribute__((noinline)) old_down(int depth)
 {
+	if (depth < 0)
+		return;
 	if (depth == 0)
 		old_raise(&Oops, __FILE__, __LINE__);
 	old_down(depth - 1);
@@ -149,6 +152,8 @@ static void __attribute__((noinline)) old_down(int depth)
 
 static void __attribute__((noinline)) core_down(int depth)
 {
+	if (depth < 0)
+		return;
 	if (depth == 0)
 		RAISE(Oops);
 	core_down(depth - 1);

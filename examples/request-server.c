@@ -137,8 +137,11 @@ static int handle_request(Socket_T client)
 		again = HTTPRequest_keep_alive(request);
 	} EXCEPT(HTTP_Closed) {
 		again = 0;
-	} EXCEPT(HTTP_Failed) {
+	} EXCEPT(Socket_Failed) { /* the peer has gone: nobody to tell */
+		again = 0;
+	} ELSE {
 		send_failure(arena, client);
+		again = 0;
 	} FINALLY {
 		Arena_dispose(&arena);
 	} END_TRY;
@@ -153,9 +156,7 @@ static int serve(Socket_T client)
 		do
 			open = handle_request(client);
 		while (open && Socket_pending(client) > 0);
-	} EXCEPT(Socket_Failed) { /* the peer has gone: nobody to tell */
-		open = 0;
-	} EXCEPT(Arena_Failed) {
+	} ELSE { /* not even the failure could be sent */
 		open = 0;
 	} END_TRY;
 	return open;

@@ -563,8 +563,8 @@ void Except__abandon(Except_Frame *f)
 {
 #if CORE_DEBUG
 	if ((f->state == TRYING || f->state == HANDLING) && f->finally)
-		fprintf(stderr, "libcore: %s: this FINALLY was skipped by return, break, continue or goto; "
-			"RETURN runs it\n", f->finally);
+		fprintf(stderr, "libcore: %s: this FINALLY was skipped by return, break, continue, goto or the "
+			"end of the thread; RETURN runs it\n", f->finally);
 #endif
 	cut_back(f->mark);
 	Except__unlink(&f->link);
@@ -700,8 +700,10 @@ static void print_record(FILE *out, const Record *r)
 	fputs(r->exception->reason ? r->exception->reason : "(no reason given)", out);
 	if (r->message)
 		fprintf(out, ": %s", r->message);
-	fprintf(out, "\n    raised in %s%sat %s:%d\n", r->function ? r->function : "", r->function ? "() " : "",
-		r->file ? r->file : "(unknown)", r->line);
+	fputs("\n    raised ", out);
+	if (r->function)
+		fprintf(out, "in %s() ", r->function);
+	fprintf(out, "at %s:%d\n", r->file ? r->file : "(unknown)", r->line);
 	if (r->error)
 		fprintf(out, "    errno was %d: %s\n", r->error, strerror(r->error));
 	print_frames(out, r);

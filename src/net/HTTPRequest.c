@@ -200,7 +200,16 @@ static void take_field(Reader *r)
 			httpparser__is(name, p->name.length, "cookie") ? "; " : ", ");
 }
 
-/* RFC 9112, 3.2.2: the target's authority, not Host. 3.2.4: OPTIONS of a bare authority means "*". */
+/* RFC 9112, 3.2.4: OPTIONS of a bare authority means "*", too. */
+static int is_asterisk(const Reader *r)
+{
+	const HTTPParser *p = &r->parser;
+
+	return p->flags & HTTPParser_IS_OPTIONS
+		&& (r->head[p->path.at] == '*' || (p->path.length == 0 && p->query.length == 0));
+}
+
+/* RFC 9112, 3.2.2: the target's authority, not Host. */
 static void take_target(Reader *r)
 {
 	HTTPParser *p = &r->parser;
@@ -209,8 +218,9 @@ static void take_target(Reader *r)
 	char *path;
 
 	if (p->authority.length > 0)
-		HashTable_put(request->headers, "Host", Arena_strndup(r->arena, r->head + p->authority.at, p->authority.length));
-	if (p->flags & HTTPParser_IS_OPTIONS && (r->head[p->path.at] == '*' || (p->path.length == 0 && p->query.length == 0))) {
+		HashTable_put(request->headers, "Host",
+			Arena_strndup(r->arena, r->head + p->authority.at, p->authority.length));
+	if (is_asterisk(r)) {
 		request->path = "*";
 		return;
 	}
@@ -272,7 +282,8 @@ static void start_body(Reader *r)
 	socket__unread(r->client, rest + take, have - take);
 	httpparser__rewind(p);
 	r->deadline = 0;
-	if (have == 0 && p->flags & HTTPParser_CONTINUE && !(p->flags & HTTPParser_OLD) && (is_chunked(r) || p->left > 0))
+	if (have == 0 && p->flags & HTTPParser_CONTINUE && !(p->flags & HTTPParser_OLD)
+			&& (is_chunked(r) || p->left > 0))
 		Socket_sendall(r->client, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 }
 

@@ -85,7 +85,8 @@ static void check_field(const char *name, size_t name_length, const char *value,
 		httpparser__quote(shown, sizeof shown, name, name_length);
 		EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPResponse_set: %s is not a field name", shown);
 	}
-	CHECK(!httpparser__is(name, name_length, "content-length") && !httpparser__is(name, name_length, "transfer-encoding"),
+	CHECK(!httpparser__is(name, name_length, "content-length")
+			&& !httpparser__is(name, name_length, "transfer-encoding"),
 		"HTTPResponse_set: %s is for HTTPResponse_send to set", name);
 	if (!httpparser__is_text(value, value_length)) {
 		httpparser__quote(shown, sizeof shown, value, value_length);
@@ -316,7 +317,8 @@ static size_t make_head(T r, Framing f, const Field *connection, char **head)
 
 /* ---- sending ---- */
 
-/* To close while bytes come in resets the connection, and the reset may overtake the response (RFC 9112, 9.6). */
+/* To close while bytes come in resets the connection, and the reset may overtake the response
+ * (RFC 9112, 9.6). */
 static void end_connection(Socket_T client, unsigned asked)
 {
 	if (asked & HTTP__UNREAD || Socket_pending(client) > 0 || socket__wait(client, 0, 0))

@@ -8,16 +8,18 @@
 #
 # Environment, with what holds when it is unset:
 #   CC             cc
-#   CORE_CFLAGS    -I<top of the source tree>/include
-#   CORE_LIBS      -L./.libs -Wl,-rpath,./.libs -lcore (run in the top build directory); may be the sources
+#   CORE_CFLAGS    -I<top of the source tree>/include $TEST_CFLAGS
+#   CORE_LIBS      -L<libs> -Wl,-rpath,<libs> -lcore $CORE_LDFLAGS, where libs is .libs in $top_builddir
+#                  (the working directory); may be source files
 #   EXCEPT_SEED    the first seed, 1
 #   EXCEPT_COUNT   programs for each seed, 20
 #   PYTHON         python3
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 CC=${CC:-cc}
-CORE_CFLAGS=${CORE_CFLAGS:--I$here/../../include}
-CORE_LIBS=${CORE_LIBS:--L$PWD/.libs -Wl,-rpath,$PWD/.libs -lcore}
+libs=${top_builddir:-$PWD}/.libs
+CORE_CFLAGS=${CORE_CFLAGS:--I$here/../../include ${TEST_CFLAGS:-}}
+CORE_LIBS=${CORE_LIBS:--L$libs -Wl,-rpath,$libs -lcore ${CORE_LDFLAGS:-}}
 PYTHON=${PYTHON:-python3}
 first=${EXCEPT_SEED:-1}
 count=${EXCEPT_COUNT:-20}
@@ -25,6 +27,9 @@ count=${EXCEPT_COUNT:-20}
 command -v "$PYTHON" >/dev/null 2>&1 || { echo "no $PYTHON: skipped"; exit 77; }
 # shellcheck disable=SC2086
 command -v ${CC%% *} >/dev/null 2>&1 || { echo "no $CC: skipped"; exit 77; }
+case $CORE_CFLAGS in
+*-fsanitize=*thread*) export EXCEPT_VLA=0 ;; # see except_program.py
+esac
 dir=$(mktemp -d) || exit 99
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -42,7 +47,7 @@ known()
 try()
 {
 	# shellcheck disable=SC2086
-	if ! $2 -std=gnu11 -w -fexceptions $3 $CORE_CFLAGS "$dir/prog$1.c" $CORE_LIBS -pthread -o "$dir/prog" \
+	if ! $2 -std=gnu11 -w -fexceptions $CORE_CFLAGS $3 "$dir/prog$1.c" $CORE_LIBS -pthread -o "$dir/prog" \
 			> "$dir/log" 2>&1; then
 		echo "FAIL: $2 $3 does not compile seed $1"
 	elif ! "$dir/prog" > "$dir/log" 2>&1; then

@@ -21,6 +21,13 @@
 #define WITH_ASAN 1
 #endif
 #endif
+#if defined __SANITIZE_THREAD__
+#define WITH_TSAN 1
+#elif defined __has_feature
+#if __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
+#endif
+#endif
 #if WITH_ASAN
 #include <sanitizer/asan_interface.h>
 #endif
@@ -266,7 +273,7 @@ START_TEST(an_arena_may_be_backed_by_an_arena_without_a_free)
 	int i, turn;
 
 	for (turn = 0; turn < 200; turn++) {
-		for (i = 0; i < 100; i++)
+		for (i = 0; i < (turn % 100 < 10 ? 100 : 1); i++)
 			memset(Arena_alloc(inner, 1000), i, 1000);
 		Arena_clear(inner);
 		if (turn == 3)
@@ -1192,6 +1199,10 @@ START_TEST(reset_with_zero_gives_back_all_but_the_first_chunk)
 	Arena_alloc(arena, 16);
 	Arena_clear(arena); /* what was given back is not fetched again */
 	ck_assert_uint_eq(f.requests, requests);
+	Arena_alloc(arena, 30 * KB);
+	Arena_alloc(arena, 40 * KB);
+	Arena_clear(arena); /* nor when a little is wanted */
+	ck_assert_uint_lt(Arena_capacity(arena), 200 * KB);
 	Arena_dispose(&arena);
 }
 END_TEST
@@ -1944,8 +1955,9 @@ START_TEST(an_arena_may_be_handed_to_another_thread)
 }
 END_TEST
 
-/* ---- fork ---- */
+/* ---- fork; under TSan, which cannot stand the locks that this needs, there is no such promise ---- */
 
+#if !WITH_TSAN
 /* Straight from the system: the malloc of ASan is not safe after a fork amid threads. */
 static void *map(size_t nbytes, void *cl)
 {
@@ -1968,18 +1980,25 @@ static Arena_T mapped_arena(Arena_T parent)
 
 static volatile int stop;
 
+/* Keeps the lock of an arena busy, and those of the registry. */
 static void *hammer(void *cl)
 {
+	_Alignas(max_align_t) char buffer[2048];
 	Arena_T shared = cl;
 	int n;
 
 	for (n = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); n++) {
-		Arena_T own = mapped_arena(shared);
+		int i;
 
+		for (i = 0; i < 100; i++)
+			Arena_peak(shared);
 		if (n < 20000)
 			Arena_alloc(shared, 24);
-		Arena_alloc(own, 100);
-		Arena_dispose(&own);
+		for (i = 0; i < 20; i++) {
+			Arena_T own = Arena_new_in(buffer, sizeof buffer);
+
+			Arena_dispose(&own);
+		}
 	}
 	return NULL;
 }
@@ -1988,7 +2007,7 @@ static void use_after_fork(Arena_T shared)
 {
 	Arena_T own;
 
-	alarm(20); /* a lock that is held for ever */
+	alarm(10); /* a lock that is held for ever */
 	own = mapped_arena(NULL);
 	Arena_alloc(own, 100 * KB);
 	Arena_alloc(shared, 100 * KB);
@@ -2027,6 +2046,7 @@ START_TEST(a_child_forked_amid_allocating_threads_can_use_every_arena)
 	Arena_dispose(&shared);
 }
 END_TEST
+#endif
 
 /* ---- what ASan and Valgrind see ---- */
 
@@ -2437,7 +2457,9 @@ static void add_report(Suite *suite)
 	tcase_add_test(tc, threads_together_never_pass_the_limit);
 	tcase_add_test(tc, each_thread_has_arenas_of_its_own_while_others_report);
 	tcase_add_test(tc, an_arena_may_be_handed_to_another_thread);
+#if !WITH_TSAN
 	tcase_add_test(tc, a_child_forked_amid_allocating_threads_can_use_every_arena);
+#endif
 }
 
 static void add_tools(Suite *suite)

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+// Except in a C++17 program: the statement, RETURN of C++ types, AUTO and DEFER, lambdas, and a C++
+// exception that passes through TRY statements of C++ and of the library's own C code.
+#include <core/core.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+EXCEPT_DEFINE(Broken, nullptr, "broken");
+EXCEPT_DEFINE(Very_Broken, &Broken, "very broken");
+
+static std::string events;
+
+#define CHECK(condition)                                                                    \
+	((condition) ? (void)0                                                              \
+	             : (std::printf("%s:%d: not so: %s (%s)\n", __FILE__, __LINE__, #condition, \
+				events.c_str()),                                            \
+			std::exit(1)))
+
+static void note(int *p)
+{
+	events += std::to_string(*p);
+}
+
+static bool nothing_is_open()
+{
+	return Except__thread()->top == nullptr && Except_current() == nullptr;
+}
+
+static void test_statement()
+{
+	events.clear();
+	for (int i = 0; i < 3; i++)
+		TRY {
+			if (i == 0)
+				RAISE_MSG(Very_Broken, "part %d", 7);
+			if (i == 1)
+				continue;
+			Except_assert(i == 1);
+		} EXCEPT(Broken) {
+			events += Except_message();
+		} ELSE {
+			events += Except_message();
+		} FINALLY {
+			events += ";";
+		} END_TRY;
+	CHECK(events == "part 7;i == 1;");
+	CHECK(nothing_is_open());
+}
+
+static int an_int() { TRY { RETURN(1); } FINALLY { events += "i"; } END_TRY; return 0; }
+static const char *a_string() { TRY { RETURN("x"); } FINALLY { events += "s"; } END_TRY; return nullptr; }
+static void *null() { TRY { RETURN(nullptr); } FINALLY { events += "n"; } END_TRY; return &events; }
+static void nothing() { TRY { RETURN(); } FINALLY { events += "v"; } END_TRY; events += "!"; }
+static std::pair<int, long> a_pair()
+{
+	TRY { RETURN(std::pair<int, long>(1, 2)); } FINALLY { events += "p"; } END_TRY;
+	return {};
+}
+
+static void test_return()
+{
+	events.clear();
+	CHECK(an_int() == 1);
+	CHECK(std::strcmp(a_string(), "x") == 0);
+	CHECK(null() == nullptr);
+	nothing();
+	CHECK(a_pair().second == 2);
+	CHECK(events == "isnvp");
+	CHECK(nothing_is_open());
+}
+
+static int with_lambda()
+{
+	TRY {
+		auto inner = [&](int x) -> int {
+			TRY {
+				RETURN(x + 1);
+			} FINALLY {
+				events += "l";
+			} END_TRY;
+			return 0;
+		};
+		RETURN(inner(4) * 2);
+	} FINALLY {
+		events += "o";
+	} END_TRY;
+	return 0;
+}
+
+static void test_return_of_a_lambda_is_its_own()
+{
+	events.clear();
+	CHECK(with_lambda() == 10);
+	CHECK(events == "lo");
+}
+
+static int with_scopes(bool fail)
+{
+	AUTO(int, a, note) = 1;
+	DEFER(note, &a);
+	TRY {
+		AUTO(int, b, note) = 2;
+		if (fail)
+			RAISE(Broken);
+		RETURN(a + b);
+	} EXCEPT(Broken) {
+		RETURN(-1);
+	} FINALLY {
+		events += "f";
+	} END_TRY;
+	return 0;
+}
+
+static void test_scopes()
+{
+	events.clear();
+	CHECK(with_scopes(false) == 3);
+	CHECK(events == "2f11");
+	events.clear();
+	CHECK(with_scopes(true) == -1);
+	CHECK(events == "2f11");
+	CHECK(nothing_is_open());
+}
+
+// ---- C++ exceptions through TRY
+
+static void throw_inside()
+{
+	TRY {
+		AUTO(int, a, note) = 1;
+		DEFER(note, &a);
+		TRY {
+			throw std::runtime_error("thrown");
+		} ELSE {
+			events += "never";
+		} END_TRY;
+	} EXCEPT(Broken) {
+		events += "never";
+	} END_TRY;
+}
+
+static void throw_in_handler()
+{
+	TRY {
+		RAISE_MSG(Broken, "message");
+	} EXCEPT(Broken) {
+		throw std::runtime_error(Except_message());
+	} END_TRY;
+}
+
+template <class F> static std::string caught(F f)
+{
+	try {
+		f();
+	} catch (const std::exception &e) {
+		return e.what();
+	}
+	return "nothing";
+}
+
+static void test_a_cxx_exception_pops_the_frames()
+{
+	events.clear();
+	CHECK(caught(throw_inside) == "thrown");
+	CHECK(events == "11");
+	CHECK(nothing_is_open());
+	CHECK(caught(throw_in_handler) == "message");
+	CHECK(nothing_is_open());
+	CHECK(with_scopes(true) == -1); // and a raise still finds its way
+}
+
+static void thrower(void *)
+{
+	throw std::runtime_error("through C");
+}
+
+// Arena_clear calls what was deferred inside a TRY of its own, in C compiled with -fexceptions.
+static void throw_through_the_library(Arena_T arena)
+{
+	Arena_defer(arena, thrower, nullptr);
+	Arena_clear(arena);
+}
+
+static void test_a_cxx_exception_pops_the_frames_of_c_code()
+{
+	Arena_T arena = Arena_new();
+
+	CHECK(caught([&] { throw_through_the_library(arena); }) == "through C");
+	CHECK(nothing_is_open());
+	TRY {
+		CHECK(caught([&] { throw_through_the_library(arena); }) == "through C");
+		RAISE(Broken);
+	} EXCEPT(Broken) {
+		events = "caught";
+	} END_TRY;
+	CHECK(events == "caught");
+	CHECK(nothing_is_open());
+	Arena_dispose(&arena);
+}
+
+static void test_a_statement_inside_a_catch()
+{
+	events.clear();
+	try {
+		throw std::runtime_error("first");
+	} catch (const std::exception &) {
+		TRY {
+			RAISE(Broken);
+		} EXCEPT(Broken) {
+			events += "inside";
+		} END_TRY;
+	}
+	CHECK(events == "inside");
+}
+
+int main()
+{
+	test_statement();
+	test_return();
+	test_return_of_a_lambda_is_its_own();
+	test_scopes();
+	test_a_cxx_exception_pops_the_frames();
+	test_a_cxx_exception_pops_the_frames_of_c_code();
+	test_a_statement_inside_a_catch();
+	return 0;
+}
