@@ -138,7 +138,15 @@ static inline void Except__leave(Except_Frame *f)
 		Except__abandon(f);
 }
 
-static inline void Except__defer_leave(Except_Scoped *d)
+/* A dispose function takes its own type of pointer and is called as one of void *: the same call in every
+ * ABI of this library's platforms, but not to clang's sanitizers of indirect calls. */
+#if defined __clang__
+#define EXCEPT__ANY_FUNCTION __attribute__((no_sanitize("function", "cfi-icall")))
+#else
+#define EXCEPT__ANY_FUNCTION
+#endif
+
+EXCEPT__ANY_FUNCTION static inline void Except__defer_leave(Except_Scoped *d)
 {
 	if (d->link.top) {
 		Except__unlink(&d->link);
@@ -146,7 +154,7 @@ static inline void Except__defer_leave(Except_Scoped *d)
 	}
 }
 
-static inline void Except__auto_leave(Except_Scoped *a)
+EXCEPT__ANY_FUNCTION static inline void Except__auto_leave(Except_Scoped *a)
 {
 	if (a->link.top) {
 		Except__unlink(&a->link);

@@ -292,7 +292,7 @@ int Except__is_unset(const Except_Scoped *s)
 }
 
 /* But not for a variable whose initializer raised. */
-static void call(Except_Link *link)
+EXCEPT__ANY_FUNCTION static void call(Except_Link *link)
 {
 	if (!Except__is_unset((Except_Scoped *)link))
 		link->run(link->argument);

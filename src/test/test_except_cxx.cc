@@ -35,7 +35,7 @@ static bool nothing_is_open()
 static void test_statement()
 {
 	events.clear();
-	for (int i = 0; i < 3; i++)
+	for (volatile int i = 0; i < 3; i = i + 1)
 		TRY {
 			if (i == 0)
 				RAISE_MSG(Very_Broken, "part %d", 7);
@@ -180,28 +180,28 @@ static void thrower(void *)
 	throw std::runtime_error("through C");
 }
 
-// Arena_clear calls what was deferred inside a TRY of its own, in C compiled with -fexceptions.
-static void throw_through_the_library(Arena_T arena)
+// Arena_clear calls what was deferred inside a TRY of its own, in C compiled with -fexceptions. The arena is
+// left alone: its clear never ended.
+static void throw_through_the_library()
 {
+	Arena_T arena = Arena_new();
+
 	Arena_defer(arena, thrower, nullptr);
 	Arena_clear(arena);
 }
 
 static void test_a_cxx_exception_pops_the_frames_of_c_code()
 {
-	Arena_T arena = Arena_new();
-
-	CHECK(caught([&] { throw_through_the_library(arena); }) == "through C");
+	CHECK(caught(throw_through_the_library) == "through C");
 	CHECK(nothing_is_open());
 	TRY {
-		CHECK(caught([&] { throw_through_the_library(arena); }) == "through C");
+		CHECK(caught(throw_through_the_library) == "through C");
 		RAISE(Broken);
 	} EXCEPT(Broken) {
 		events = "caught";
 	} END_TRY;
 	CHECK(events == "caught");
 	CHECK(nothing_is_open());
-	Arena_dispose(&arena);
 }
 
 static void test_a_statement_inside_a_catch()
