@@ -58,7 +58,7 @@ enum { Except__UNSET = 0xA5 };
  * name shadow them. */
 enum { Except_scope, Except_owner };
 
-CORE_API Except_Thread *Except__thread(void) __attribute__((const)); /* so that a loop asks once */
+CORE_API Except_Thread *Except__thread(void) __attribute__((const, nothrow)); /* const: a loop asks once */
 CORE_API int  Except__match(Except_Frame *, const Except_T *);
 CORE_API int  Except__close(Except_Frame *, const char *place);
 CORE_API void Except__pass(Except_Frame *) EXCEPT__NORETURN;
@@ -264,7 +264,8 @@ static inline int Except__opaque(int x)
 #define EXCEPT__FUNCTION(f) ((void (*)(void *))(void (*)(void))(f))
 #define EXCEPT_DEFER(fn, pointer) EXCEPT__DEFER(fn, pointer, EXCEPT__JOIN(Except_defer_, __COUNTER__, _))
 #define EXCEPT__DEFER(fn, pointer, link)                                                    \
-	Except_Scoped link __attribute__((cleanup(Except__defer_leave)));                   \
+	Except_Scoped link __attribute__((cleanup(Except__defer_leave)))                    \
+		= { { NULL, NULL, NULL, NULL }, 0 };                                        \
 	(void)(0 ? ((void)(fn)(pointer), 0) : 0);                                           \
 	Except__defer(&link, EXCEPT__FUNCTION(fn), (void *)(pointer), 0)
 #define EXCEPT_AUTO(type, v, dispose)                                                       \

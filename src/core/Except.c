@@ -2,8 +2,8 @@
 /* Except: a stack of links per thread, innermost first. A link is a TRY statement's frame or
  * something to run when a scope is left (DEFER, AUTO); each lives in the C frame that it serves.
  *
- * Invariant: thread.public.top leads to exactly the links whose blocks are still open, in order; link.top is
- * NULL in every other. A frame is linked from Except__enter until its FINALLY has ended, so that a raise
+ * Invariant: thread.public.top leads to exactly the links whose blocks are still open, in order; link.top
+ * is NULL in every other. A frame is linked from Except__enter until its FINALLY has ended, so that a raise
  * in a handler still finds it.
  *
  * States of a frame, and what a raise inside it does:
@@ -14,7 +14,7 @@
  *   FINISHING  FINALLY runs, nothing pending  -> goes further out
  *   CLOSING    FINALLY runs, then it goes on  -> goes further out; the pending one is the cause
  *   RETURNING / CLOSING_RETURN  the same two for a RETURN on its way
- *   PROBING    --enable-debug only: a first, empty pass that finds out whether there is a FINALLY
+ *   PROBING, PROBED  --enable-debug only: a first, empty pass that finds out whether there is a FINALLY
  *
  * What a raise records (place, message, causes) lives in a per-thread stack of records, a mapping made
  * at the first raise: a heap would need malloc at the worst moment, space in the frame would make every
@@ -60,6 +60,7 @@ typedef struct Record {
 	void *frames[];
 } Record;
 
+/* the state in which a frame starts */
 #if CORE_DEBUG
 enum { FIRST = PROBING };
 #else
@@ -448,7 +449,8 @@ static void uncaught(const Except_T *e, const char *file, int line, Record *reco
 	abort();
 }
 
-static void __attribute__((noinline)) call_holding(Except_Link *link, const Except_T *e, const char *file, int line, Record *record)
+static void __attribute__((noinline)) call_holding(Except_Link *link, const Except_T *e, const char *file,
+	int line, Record *record)
 {
 	Except_Frame f __attribute__((cleanup(Except__leave)));
 
@@ -563,8 +565,8 @@ void Except__abandon(Except_Frame *f)
 {
 #if CORE_DEBUG
 	if ((f->state == TRYING || f->state == HANDLING) && f->finally)
-		fprintf(stderr, "libcore: %s: this FINALLY was skipped by return, break, continue, goto or the "
-			"end of the thread; RETURN runs it\n", f->finally);
+		fprintf(stderr, "libcore: %s: this FINALLY was skipped by return, break, continue, goto, a C++ "
+			"exception or the end of the thread; RETURN runs it\n", f->finally);
 #endif
 	cut_back(f->mark);
 	Except__unlink(&f->link);

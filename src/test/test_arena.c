@@ -1223,6 +1223,11 @@ START_TEST(reset_keeps_at_most_so_many_bytes_beyond_the_first_chunk)
 	Arena_reset(arena, SIZE_MAX);
 	ck_assert_uint_gt(Arena_capacity(arena), 9 * MB);
 	Arena_dispose(&arena);
+	arena = counted_arena(&f);
+	large_batch(arena); /* in many chunks, as the arena is new */
+	Arena_reset(arena, 2 * MB); /* keeps not that of the 5 MB object, but one of the others */
+	ck_assert_uint_ge(Arena_capacity(arena), first + 512 * KB);
+	Arena_dispose(&arena);
 }
 END_TEST
 

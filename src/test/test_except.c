@@ -1482,8 +1482,8 @@ START_TEST(a_plain_return_past_a_finally_is_reported_in_a_debug_build)
 	ck_assert_int_eq(child_says(skip_a_finally), 0);
 	if (debug) {
 		ck_said("libcore: " __FILE__ ":");
-		ck_said(": this FINALLY was skipped by return, break, continue, goto or the end of the thread; "
-			"RETURN runs it\n");
+		ck_said(": this FINALLY was skipped by return, break, continue, goto, a C++ exception or the end of the "
+			"thread; RETURN runs it\n");
 	} else
 		ck_assert_str_eq(said, "");
 	ck_assert_int_eq(child_says(skip_no_finally), 0);
