@@ -50,7 +50,7 @@ try()
 	if ! $2 -std=gnu11 -w -fexceptions $CORE_CFLAGS $3 "$dir/prog$1.c" $CORE_LIBS -pthread -o "$dir/prog" \
 			> "$dir/log" 2>&1; then
 		echo "FAIL: $2 $3 does not compile seed $1"
-	elif ! "$dir/prog" > "$dir/log" 2>&1; then
+	elif ! "$dir/prog" < /dev/null > "$dir/log" 2>&1; then
 		echo "FAIL: seed $1, $count programs, $2 $3"
 	else
 		programs=$((programs + count))
@@ -90,6 +90,7 @@ while [ "$seed" -le "$last" ]; do
 	"$PYTHON" "$here/except_program.py" "$seed" "$count" > "$dir/prog$seed.c" || exit 99
 	if [ -n "${EXCEPT_RUNS:-}" ]; then
 		long "$seed"
+		echo "seed $seed: $programs program runs so far"
 	else
 		try "$seed" "$CC" -O0
 		try "$seed" "$CC" -O2

@@ -651,7 +651,7 @@ START_TEST(keys_of_every_length_are_kept_and_their_memory_is_used_again)
 	size_t n, used = 0;
 	int round;
 
-	for (round = 0; round < 3; round++) {
+	for (round = 0; round < 12; round++) {
 		for (n = 0; n < sizeof key; n += 7) {
 			memset(key, (int)n, sizeof key);
 			ck_assert_ptr_null(HashTable_put_bytes(t, key, n, value(n)));
@@ -660,8 +660,10 @@ START_TEST(keys_of_every_length_are_kept_and_their_memory_is_used_again)
 			memset(key, (int)n, sizeof key);
 			ck_assert_ptr_eq(HashTable_remove_bytes(t, key, n), value(n));
 		}
-		ck_assert(round == 0 || Arena_used(arena) == used);
-		used = Arena_used(arena);
+		if (round == 0)
+			used = Arena_used(arena);
+		/* the slots may grow once: when depends on the seed, as removals use up room */
+		ck_assert_uint_le(Arena_used(arena), used + used / 16);
 	}
 	ck_assert_uint_eq(HashTable_length(t), 0);
 }
