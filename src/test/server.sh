@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The request server under real clients: curl, a thousand connections at once, malformed, oversized,
-# slow and vanishing ones; then SIGTERM, exit 0, live arenas 0.
+# slow and vanishing ones; then SIGTERM, exit 0, live arenas 0. SERVER_WRAPPER: what to run it under.
 command -v curl >/dev/null 2>&1 || { echo "curl is not installed"; exit 77; }
 cd "${top_builddir:-.}" || exit 1
 work=$(mktemp -d) || exit 1
@@ -21,7 +21,7 @@ wait_for() { # command: until it succeeds, ten seconds at most
 }
 
 start() {
-	./examples/request-server 0 >"$work/out" 2>"$work/err" &
+	$SERVER_WRAPPER ./examples/request-server 0 >"$work/out" 2>"$work/err" &
 	server=$!
 	wait_for grep -q 'listening on port' "$work/out" || { cat "$work/out" "$work/err"; fail "the server did not start"; exit 1; }
 	port=$(sed -n 's/.*listening on port //p' "$work/out")
