@@ -30,68 +30,17 @@
 #include <string.h>
 
 #include <core/SocketPool.h>
-#include "checked.h"
-#include "socket.h"
+#include "socketpoolrep.h"
 
 #define T SocketPool_T
 
 EXCEPT_DEFINE(SocketPool_Failed, NULL, "socket pool operation failed");
 
 enum {
-	LINE = 64,               /* alignment of a slot: room for as many generations */
 	SEGMENT_LEAST = 16,      /* slots */
 	ARENA_KEPT = 64 * 1024   /* bytes beyond its first chunk that a waiting arena may hold */
 };
-static const uint32_t MAGIC = 0x504f4f4c; /* "POOL" */
 static const uint32_t DEAD = 0xDEAD9001;
-
-typedef struct Lease { /* of an arena; without one after a failure, or at the end */
-	struct Lease *next;
-	Arena_T arena;
-} Lease;
-
-typedef struct Buffer {
-	struct Buffer *next;
-} Buffer;
-
-typedef struct Slot {
-	_Alignas(LINE) T pool;
-	Connection_T handle;      /* atomic; NULL: free */
-	union {
-		Socket_T socket;  /* atomic */
-		struct Slot *next_free;
-	} u;
-	void *data;               /* atomic */
-	Buffer *buffer;           /* atomic */
-	Lease *lease;             /* atomic */
-	int64_t touched;          /* atomic; socket__now_coarse() */
-	unsigned generation;
-} Slot;
-
-typedef struct Segment {
-	struct Segment *next;
-	size_t size, used;
-	Slot slots[];
-} Segment;
-
-typedef struct Callback {
-	void (*fn)(T, void *);
-	void *userdata;
-} Callback;
-
-struct SocketPool {
-	uint32_t magic;
-	pthread_mutex_t lock;
-	Arena_T arena;
-	Arena_T arenas;          /* the parent of the connections' arenas; NULL before the first */
-	size_t count, max, reserved, buf_size;
-	Segment *segments, **end, *filling;
-	Slot *free;
-	Buffer *buffers;
-	Lease *leases;
-	int64_t oldest;          /* no connection was used last before this */
-	Callback pre, post;
-};
 
 /* The resize callbacks that run in this thread, innermost first. */
 typedef struct Calling {
@@ -100,49 +49,13 @@ typedef struct Calling {
 } Calling;
 static __thread Calling *calling;
 
-#define LOAD(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-
-static void lock(T pool)
-{
-	pthread_mutex_lock(&pool->lock);
-}
-
-static void unlock(T pool)
-{
-	pthread_mutex_unlock(&pool->lock);
-}
-
 /* ---- argument checks ---- */
 
-#define CHECK_POOL(pool) ((pool) && (pool)->magic == MAGIC ? (void)0 : bad_pool((pool), __func__))
-
-static void bad_pool(const struct SocketPool *pool, const char *function) CORE_NORETURN;
-static void bad_pool(const struct SocketPool *pool, const char *function)
+void socketpool__bad(const struct SocketPool *pool, const char *function)
 {
 	if (!pool)
 		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the pool is NULL", function);
 	EXCEPT_RAISE_MSG(Assert_Failed, "%s: %p is not a live pool", function, (const void *)pool);
-}
-
-static Slot *slot_of(Connection_T c)
-{
-	return (Slot *)((uintptr_t)c & ~(uintptr_t)(LINE - 1));
-}
-
-static void bad_connection(Connection_T c, const char *function) CORE_NORETURN;
-static void bad_connection(Connection_T c, const char *function)
-{
-	if (!c)
-		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the connection is NULL", function);
-	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p has left its pool", function, (void *)c);
-}
-
-static Slot *live_slot(Connection_T c, const char *function)
-{
-	if (!c || LOAD(&slot_of(c)->handle) != c)
-		bad_connection(c, function);
-	return slot_of(c);
 }
 
 /* ---- segments and slots ---- */
@@ -200,18 +113,6 @@ static Slot *take_slot(T pool)
 }
 
 /* Lock held, as in the rest of this part. */
-static void put_buffer(T pool, Buffer *b)
-{
-	b->next = pool->buffers;
-	pool->buffers = b;
-}
-
-static void put_lease(T pool, Lease *lease)
-{
-	lease->next = pool->leases;
-	pool->leases = lease;
-}
-
 static void leaving(Socket_T s, void *handle);
 
 static Connection_T attach(T pool, Socket_T s)
@@ -247,13 +148,6 @@ static Lease *detach(Slot *slot)
 }
 
 /* ---- leaving ---- */
-
-static void put_back(T pool, Lease *lease)
-{
-	lock(pool);
-	put_lease(pool, lease);
-	unlock(pool);
-}
 
 /* Raises what a deferred call of the connection's arena raises; the arena is cleared and kept even so. */
 static void let_go(T pool, Lease *lease)
@@ -327,14 +221,6 @@ static Connection_T next_connection(T pool, Cursor *at)
 	return c;
 }
 
-/* Adding and touching are use, and so is every byte that moved. */
-static int64_t last_used(Slot *slot, Socket_T s)
-{
-	int64_t touched = LOAD(&slot->touched), moved = socket__last_moved(s);
-
-	return touched > moved ? touched : moved;
-}
-
 /* Takes out the next one that was used last at `cut` or before; *least becomes the earliest time among
  * those passed over. */
 static Socket_T next_idle(T pool, Cursor *at, int64_t cut, int64_t *least, Lease **lease)
@@ -344,7 +230,7 @@ static Socket_T next_idle(T pool, Cursor *at, int64_t cut, int64_t *least, Lease
 
 	lock(pool);
 	while (!s && (slot = step(at)) != NULL) {
-		int64_t used = last_used(slot, slot->u.socket);
+		int64_t used = connection__last_used(slot);
 
 		if (used <= cut) {
 			s = slot->u.socket;
@@ -661,152 +547,4 @@ size_t SocketPool_evict_idle(T pool, int idle_ms)
 	nobody = pool->oldest > cut;
 	unlock(pool);
 	return idle_ms < 0 || nobody ? 0 : evict(pool, now, cut);
-}
-
-/* ---- a connection ---- */
-
-Socket_T Connection_socket(Connection_T c)
-{
-	return LOAD(&live_slot(c, "Connection_socket")->u.socket);
-}
-
-void *Connection_data(Connection_T c)
-{
-	return LOAD(&live_slot(c, "Connection_data")->data);
-}
-
-void Connection_set_data(Connection_T c, void *data)
-{
-	STORE(&live_slot(c, "Connection_set_data")->data, data);
-}
-
-static void give_arena(T pool, Lease *lease)
-{
-	TRY {
-		lease->arena = Arena_new_child(pool->arenas);
-	} ELSE {
-		put_back(pool, lease);
-		RERAISE;
-	} END_TRY;
-}
-
-static Lease *take_lease(T pool)
-{
-	Lease *lease;
-
-	CHECK(pool->arenas, "Connection_arena: the arena of the pool is being disposed of");
-	lock(pool);
-	lease = pool->leases;
-	if (lease)
-		pool->leases = lease->next;
-	unlock(pool);
-	if (!lease)
-		NEW0(pool->arena, lease);
-	if (!lease->arena)
-		give_arena(pool, lease);
-	return lease;
-}
-
-/* Two threads may come here at once, and the connection may leave meanwhile: then lease goes back. */
-static Arena_T install_lease(Slot *slot, Connection_T c, Lease *lease)
-{
-	T pool = slot->pool;
-	Arena_T arena = NULL;
-	int mine;
-
-	lock(pool);
-	mine = slot->handle == c && !slot->lease;
-	if (mine)
-		STORE(&slot->lease, lease);
-	else
-		put_lease(pool, lease);
-	if (slot->handle == c)
-		arena = slot->lease->arena;
-	unlock(pool);
-	return arena;
-}
-
-Arena_T Connection_arena(Connection_T c)
-{
-	Slot *slot = live_slot(c, "Connection_arena");
-	Lease *lease = LOAD(&slot->lease);
-	Arena_T arena = lease ? lease->arena : install_lease(slot, c, take_lease(slot->pool));
-
-	if (!arena)
-		bad_connection(c, "Connection_arena");
-	return arena;
-}
-
-static size_t buffer_bytes(T pool)
-{
-	return pool->buf_size > sizeof(Buffer) ? pool->buf_size : sizeof(Buffer);
-}
-
-/* Zeroed: what the connection before received is none of this one's business. */
-static Buffer *take_buffer(T pool)
-{
-	Buffer *b;
-
-	lock(pool);
-	b = pool->buffers;
-	if (b)
-		pool->buffers = b->next;
-	unlock(pool);
-	if (!b)
-		b = ALLOC(pool->arena, buffer_bytes(pool));
-	return memset(b, 0, buffer_bytes(pool));
-}
-
-static Buffer *install_buffer(Slot *slot, Connection_T c, Buffer *b)
-{
-	T pool = slot->pool;
-	Buffer *installed = NULL;
-
-	lock(pool);
-	if (slot->handle == c && !slot->buffer)
-		STORE(&slot->buffer, b);
-	else
-		put_buffer(pool, b);
-	if (slot->handle == c)
-		installed = slot->buffer;
-	unlock(pool);
-	return installed;
-}
-
-char *Connection_buffer(Connection_T c, size_t *nbytes)
-{
-	Slot *slot = live_slot(c, "Connection_buffer");
-	Buffer *b = LOAD(&slot->buffer);
-
-	if (!b)
-		b = install_buffer(slot, c, take_buffer(slot->pool));
-	if (!b)
-		bad_connection(c, "Connection_buffer");
-	if (nbytes)
-		*nbytes = slot->pool->buf_size;
-	return (char *)b;
-}
-
-int Connection_active(Connection_T c)
-{
-	CHECK(c, "Connection_active: the connection is NULL");
-	return LOAD(&slot_of(c)->handle) == c;
-}
-
-int64_t Connection_idle_ms(Connection_T c)
-{
-	Slot *slot = live_slot(c, "Connection_idle_ms");
-	T pool = slot->pool;
-	int64_t idle = -1;
-
-	lock(pool); /* so that the socket is not closed while it is asked */
-	if (slot->handle == c)
-		idle = socket__now_coarse() - last_used(slot, slot->u.socket);
-	unlock(pool);
-	return idle > 0 ? idle : 0; /* another thread may have touched it since */
-}
-
-void Connection_touch(Connection_T c)
-{
-	STORE(&live_slot(c, "Connection_touch")->touched, socket__now_coarse());
 }
