@@ -47,6 +47,15 @@ CORE_API void Except_set_uncaught(Except_Hook *hook, void *cl);
  * Checked: frames out of range. */
 CORE_API void Except_set_backtrace(int frames);
 
+/* For coroutines: before a switch to another stack of calls, Except_save moves the thread's handlers to
+ * *stack, so that the other starts with none; after the switch back Except_restore returns them.
+ * Checked: not saved, restored twice, by another thread, or over handlers that were not saved. */
+typedef struct Except_Stack {
+	void *top, *next, *records, *thread; /* private */
+} Except_Stack;
+CORE_API void Except_save(Except_Stack *stack);
+CORE_API void Except_restore(Except_Stack *stack);
+
 #define EXCEPT__NORETURN __attribute__((noreturn)) /* and not cold: a raise is not to be compiled for size */
 
 /* Raises *e. Checked: e is NULL. */

@@ -77,6 +77,11 @@ static inline Except_Frame *Except__own(Except_Frame *f, const char *owner, cons
 	return owner == function ? f : NULL;
 }
 
+static inline Except_Frame *Except__outermost(Except_Frame *outer, Except_Frame *f)
+{
+	return outer ? outer : f; /* a function: written in place, cppcheck takes f for read before it is set */
+}
+
 static inline void Except__push(Except_Link *link, Except_Thread *thread)
 {
 	link->up = thread->top;
@@ -100,6 +105,12 @@ static inline void Except__defer(Except_Scoped *s, void (*run)(void *), void *ar
 	s->link.argument = argument;
 	s->size = size;
 	Except__push(&s->link, Except__thread());
+}
+
+static inline void Except__auto(Except_Scoped *s, void (*run)(void *), void *variable, size_t size)
+{
+	__builtin_memset(variable, Except__UNSET, size);
+	Except__defer(s, run, variable, size);
 }
 
 static inline void Except__unlink(Except_Link *link)
@@ -181,7 +192,7 @@ static inline int Except__opaque(int x)
 		Except_Frame *const Except_outer = EXCEPT__SCOPE;                           \
 		Except_Frame Except_frame __attribute__((cleanup(Except__leave)));          \
 		Except_Frame *const Except_scope __attribute__((unused))                    \
-			= Except_outer ? Except_outer : &Except_frame;                      \
+			= Except__outermost(Except_outer, &Except_frame);                   \
 		const char *const Except_owner __attribute__((unused)) = EXCEPT__FUNC;      \
 		EXCEPT__LOUD                                                                \
 		Except__enter(&Except_frame);                                               \
@@ -272,6 +283,5 @@ static inline int Except__opaque(int x)
 	type v;                                                                             \
 	Except_Scoped Except_auto_##v __attribute__((cleanup(Except__auto_leave)));         \
 	(void)(0 ? ((void)(dispose)(&(v)), 0) : 0);                                         \
-	__builtin_memset((void *)&(v), Except__UNSET, sizeof(v));                           \
-	Except__defer(&Except_auto_##v, EXCEPT__FUNCTION(dispose), (void *)&(v), sizeof(v)); \
+	Except__auto(&Except_auto_##v, EXCEPT__FUNCTION(dispose), (void *)&(v), sizeof(v)); \
 	v

@@ -33,15 +33,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#if HAVE_EXECINFO_H
-#include <execinfo.h>
-#endif
-#if HAVE_DLADDR
-#include <dlfcn.h>
-#endif
 
-#include <core/Except.h>
-#include "checked.h"
+#include "ExceptRep.h"
 
 EXCEPT_DEFINE(Assert_Failed, NULL, "assertion failed");
 
@@ -50,15 +43,7 @@ enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, RAISED = Except__
 
 /* Address space only, but for the pages that are used: 200 of the longest messages, or a chain of
  * 10,000 plain exceptions. */
-enum { BACKTRACE_MAX = 32, OWN_FRAMES = 6, RECORDS_SIZE = 1024 * 1024, MESSAGE_MAX = 4096 };
-
-typedef struct Record {
-	struct Record *cause;
-	const Except_T *exception;
-	const char *file, *function, *message;
-	int line, nframes, error;
-	void *frames[];
-} Record;
+enum { RECORDS_SIZE = 1024 * 1024, MESSAGE_MAX = 4096 };
 
 /* the state in which a frame starts */
 #if CORE_DEBUG
@@ -70,39 +55,36 @@ enum { FIRST = TRYING };
 /* One initial-exec slot, tiny: large static TLS makes dlopen fail. */
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	Except_Thread public;
-	char *records, *end; /* the stack of records, which public.next is in */
-	int dying;           /* the hook for uncaught exceptions runs */
-} thread = { { NULL, NULL, FIRST }, NULL, NULL, 0 };
+	char *records, *end;  /* the stack of records, which public.next is in */
+	struct Mapping *free;
+	int dying;            /* the hook for uncaught exceptions runs */
+} thread = { { NULL, NULL, FIRST }, NULL, NULL, NULL, 0 };
 
 /* Into each way to raise: an eighth of the time from raise to catch. */
 #define INLINE inline __attribute__((always_inline))
 
-static struct {
-	Except_Hook *hook;
-	void *cl;
-} uncaught_hook;
-static pthread_mutex_t uncaught_lock = PTHREAD_MUTEX_INITIALIZER;
-static int backtrace_frames;
-
 /* ---- the stack of records ---- */
 
-static pthread_key_t records_key;
-static int records_key_made;
+/* A thread has one such mapping, and one more for each Except_Stack it has saved while exceptions were
+ * recorded. They are kept until the thread ends, however its coroutines end. */
+typedef struct Mapping {
+	struct Mapping *next, *next_free; /* of the thread's, of those no stack is in */
+} Mapping;
 
-static void free_records(void *records)
-{
-	munmap(records, RECORDS_SIZE);
-	thread.records = thread.public.next = thread.end = NULL; /* a raise in a later destructor maps it again */
-}
+static pthread_key_t mappings_key; /* the newest of the thread's */
+static int mappings_key_made;
 
-static void lock_hook(void)
+static void free_mappings(void *mappings)
 {
-	pthread_mutex_lock(&uncaught_lock);
-}
+	Mapping *m, *next;
 
-static void unlock_hook(void)
-{
-	pthread_mutex_unlock(&uncaught_lock);
+	for (m = mappings; m; m = next) {
+		next = m->next;
+		munmap(m, RECORDS_SIZE);
+	}
+	/* a raise in a later destructor maps anew */
+	thread.records = thread.public.next = thread.end = NULL;
+	thread.free = NULL;
 }
 
 /* Before other constructors, which may raise, and so that the key is among those for which
@@ -110,26 +92,54 @@ static void unlock_hook(void)
  * child with a locked lock. */
 static void __attribute__((constructor(101))) initialize(void)
 {
-	records_key_made = pthread_key_create(&records_key, free_records) == 0;
-	pthread_atfork(lock_hook, unlock_hook, unlock_hook);
+	mappings_key_made = pthread_key_create(&mappings_key, free_mappings) == 0;
+	pthread_atfork(except__lock_hook, except__unlock_hook, except__unlock_hook);
+}
+
+static Mapping *map_another(void)
+{
+	Mapping *m;
+
+	if (!mappings_key_made)
+		return NULL;
+	m = mmap(NULL, RECORDS_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (m == MAP_FAILED)
+		return NULL;
+	m->next = pthread_getspecific(mappings_key);
+	if (pthread_setspecific(mappings_key, m) != 0) {
+		munmap(m, RECORDS_SIZE);
+		return NULL;
+	}
+	return m;
+}
+
+static void use_mapping(Mapping *m)
+{
+	thread.records = thread.public.next = m ? (char *)(m + 1) : NULL;
+	thread.end = m ? (char *)m + RECORDS_SIZE : NULL;
 }
 
 static int __attribute__((noinline)) map_records(void)
 {
-	void *p;
+	Mapping *m = thread.free;
 
-	if (!records_key_made)
-		return 0;
-	p = mmap(NULL, RECORDS_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
-		return 0;
-	if (pthread_setspecific(records_key, p) != 0) {
-		munmap(p, RECORDS_SIZE);
-		return 0;
+	if (m)
+		thread.free = m->next_free;
+	else
+		m = map_another();
+	use_mapping(m);
+	return m != NULL;
+}
+
+static void unmap_records(void)
+{
+	Mapping *m = (Mapping *)(void *)thread.records;
+
+	if (m) {
+		m[-1].next_free = thread.free;
+		thread.free = m - 1;
 	}
-	thread.records = thread.public.next = p;
-	thread.end = thread.public.next + RECORDS_SIZE;
-	return 1;
+	use_mapping(NULL);
 }
 
 /* NULL if there is no room */
@@ -171,32 +181,9 @@ static const char *format(const char *fmt, va_list ap)
 	return take((size_t)n + 1);
 }
 
-/* The return addresses from the raise on: those of this library's own frames are left out. */
-static int __attribute__((noinline)) capture(void **frames, int n, void *raiser)
-{
-#if HAVE_EXECINFO_H
-	void *all[BACKTRACE_MAX + OWN_FRAMES];
-	int count = backtrace(all, n + OWN_FRAMES), skip = 0;
-
-	while (skip < count && skip < OWN_FRAMES && all[skip] != raiser)
-		skip++;
-	if (skip == count || all[skip] != raiser)
-		skip = 0;
-	if (n > count - skip)
-		n = count - skip;
-	memcpy(frames, all + skip, (size_t)n * sizeof all[0]);
-	return n;
-#else
-	(void)frames;
-	(void)n;
-	(void)raiser;
-	return 0;
-#endif
-}
-
 static INLINE Record *record(const Except_T *e, const char *file, const char *function, int line, void *raiser)
 {
-	int error = errno, nframes = __atomic_load_n(&backtrace_frames, __ATOMIC_RELAXED);
+	int error = errno, nframes = __atomic_load_n(&except__nframes, __ATOMIC_RELAXED);
 	Record *r = take(sizeof *r + (size_t)nframes * sizeof r->frames[0]);
 
 	if (!r)
@@ -210,7 +197,7 @@ static INLINE Record *record(const Except_T *e, const char *file, const char *fu
 	r->nframes = 0;
 	r->error = error;
 	if (nframes > 0)
-		r->nframes = capture(r->frames, nframes, raiser);
+		r->nframes = except__capture(r->frames, nframes, raiser);
 	return r;
 }
 
@@ -275,7 +262,7 @@ static int holds_exception(Except_Link *link)
 	}
 }
 
-static Except_Frame *current(void)
+Except_Frame *except__current(void)
 {
 	Except_Link *link = thread.public.top;
 
@@ -421,21 +408,6 @@ static void hold(Except_Frame *f, const Except_T *e, const char *file, int line,
 	Except__push(&f->link, &thread.public);
 }
 
-static void call_hook(const Except_T *e)
-{
-	Except_Hook *hook;
-	void *cl;
-
-	lock_hook();
-	hook = uncaught_hook.hook;
-	cl = uncaught_hook.cl;
-	unlock_hook();
-	if (hook)
-		hook(e, cl);
-}
-
-static void report(FILE *out, const Except_Frame *f);
-
 static void uncaught(const Except_T *e, const char *file, int line, Record *record) CORE_NORETURN;
 static void uncaught(const Except_T *e, const char *file, int line, Record *record)
 {
@@ -444,10 +416,10 @@ static void uncaught(const Except_T *e, const char *file, int line, Record *reco
 	hold(&f, e, file, line, record);
 	if (!thread.dying) { /* else the hook raised */
 		thread.dying = 1;
-		call_hook(e);
+		except__call_hook(e);
 	}
 	fputs("uncaught exception: ", stderr);
-	report(stderr, &f);
+	except__report(stderr, &f);
 	fflush(stderr);
 	abort();
 }
@@ -575,6 +547,35 @@ void Except__abandon(Except_Frame *f)
 	Except__unlink(&f->link);
 }
 
+/* ---- coroutines ---- */
+
+void Except_save(Except_Stack *stack)
+{
+	CHECK(stack, "Except_save: the stack is NULL");
+	stack->top = thread.public.top;
+	stack->next = thread.public.next;
+	stack->records = thread.records;
+	stack->thread = &thread.public;
+	thread.public.top = NULL;
+	use_mapping(NULL);
+}
+
+void Except_restore(Except_Stack *stack)
+{
+	const Except_Link *left = thread.public.top;
+
+	CHECK(stack, "Except_restore: the stack is NULL");
+	CHECK(stack->thread, "Except_restore: the stack was not saved, or has been restored already");
+	CHECK(stack->thread == &thread.public, "Except_restore: the stack was saved by another thread");
+	unmap_records();
+	use_mapping(stack->records ? (Mapping *)stack->records - 1 : NULL);
+	thread.public.next = stack->next;
+	thread.public.top = stack->top;
+	stack->thread = NULL;
+	/* raised to the handlers that have just come back: the others are on a stack that is not running */
+	CHECK(!left, "Except_restore: the coroutine that ran before had handlers and did not save them");
+}
+
 /* ---- raising ---- */
 
 void Except_raise(const Except_T *e, const char *file, int line)
@@ -607,159 +608,10 @@ void Except__raise_msg(const Except_T *e, const char *file, const char *function
 
 void Except__reraise(const char *file, const char *function, int line)
 {
-	const Except_Frame *f = current();
+	const Except_Frame *f = except__current();
 
 	if (!f)
 		Except__raise_msg(&Assert_Failed, file, function, line, "RERAISE: no exception is being handled");
 	deliver(f->exception, f->file, f->line, f->record);
 }
 
-/* ---- what is being handled ---- */
-
-const Except_T *Except_current(void)
-{
-	const Except_Frame *f = current();
-
-	return f ? f->exception : NULL;
-}
-
-static const Record *current_record(void)
-{
-	const Except_Frame *f = current();
-
-	return f ? f->record : NULL;
-}
-
-const char *Except_message(void)
-{
-	const Except_Frame *f = current();
-	const Record *r = current_record();
-
-	if (r && r->message)
-		return r->message;
-	return f ? f->exception->reason : NULL;
-}
-
-const char *Except_file(void)
-{
-	const Except_Frame *f = current();
-
-	return f ? f->file : NULL;
-}
-
-const char *Except_function(void)
-{
-	const Record *r = current_record();
-
-	return r ? r->function : NULL;
-}
-
-int Except_line(void)
-{
-	const Except_Frame *f = current();
-
-	return f ? f->line : 0;
-}
-
-int Except_errno(void)
-{
-	const Record *r = current_record();
-
-	return r ? r->error : 0;
-}
-
-const Except_T *Except_cause(int depth)
-{
-	const Record *r = current_record();
-
-	if (depth == 0)
-		return Except_current();
-	for (; r && depth > 0; depth--)
-		r = r->cause;
-	return r && depth == 0 ? r->exception : NULL;
-}
-
-/* ---- reports ---- */
-
-static void print_frames(FILE *out, const Record *r)
-{
-	int i;
-
-	for (i = 0; i < r->nframes; i++) {
-#if HAVE_DLADDR
-		Dl_info info;
-
-		/* one byte back: a call that does not return may be the last thing of its function */
-		if (dladdr((char *)r->frames[i] - 1, &info) && info.dli_sname) {
-			fprintf(out, "    #%-2d %p %s+%#lx\n", i, r->frames[i], info.dli_sname,
-				(unsigned long)((uintptr_t)r->frames[i] - (uintptr_t)info.dli_saddr));
-			continue;
-		}
-#endif
-		fprintf(out, "    #%-2d %p\n", i, r->frames[i]);
-	}
-}
-
-static void print_record(FILE *out, const Record *r)
-{
-	fputs(r->exception->reason ? r->exception->reason : "(no reason given)", out);
-	if (r->message)
-		fprintf(out, ": %s", r->message);
-	fputs("\n    raised ", out);
-	if (r->function)
-		fprintf(out, "in %s() ", r->function);
-	fprintf(out, "at %s:%d\n", r->file ? r->file : "(unknown)", r->line);
-	if (r->error)
-		fprintf(out, "    errno was %d: %s\n", r->error, strerror(r->error));
-	print_frames(out, r);
-}
-
-static void report(FILE *out, const Except_Frame *f)
-{
-	/* there was no memory for a record: then there are no causes, but still this */
-	Record bare = { .exception = f->exception, .file = f->file, .line = f->line };
-	const Record *r = f->record ? f->record : &bare;
-
-	print_record(out, r);
-	for (r = r->cause; r; r = r->cause) {
-		fputs("  caused by ", out);
-		print_record(out, r);
-	}
-}
-
-void Except_report(FILE *out)
-{
-	const Except_Frame *f = current();
-
-	if (f)
-		report(out, f);
-}
-
-void Except_set_uncaught(Except_Hook *hook, void *cl)
-{
-	lock_hook();
-	uncaught_hook.hook = hook;
-	uncaught_hook.cl = cl;
-	unlock_hook();
-}
-
-void Except_set_backtrace(int frames)
-{
-	CHECK(frames >= 0 && frames <= BACKTRACE_MAX, "Except_set_backtrace: %d frames, not 0 to %d", frames,
-		BACKTRACE_MAX);
-#if HAVE_EXECINFO_H
-	if (frames > 0) { /* the first call may load libgcc: not at a raise */
-		void *one[1];
-
-		backtrace(one, 1);
-	}
-#endif
-	__atomic_store_n(&backtrace_frames, frames, __ATOMIC_RELAXED);
-}
-
-void core__corrupt(const char *file, int line, const char *what)
-{
-	fprintf(stderr, "libcore: %s:%d: internal state is corrupt: %s\n", file, line, what);
-	fflush(stderr);
-	abort();
-}

@@ -19,14 +19,6 @@
 
 #include "testing.h"
 
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-#define SANITIZED 1
-#elif defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 EXCEPT_DEFINE(A, NULL, "a failed");
 EXCEPT_DEFINE(AB, &A, "ab failed");
 EXCEPT_DEFINE(ABC, &AB, "abc failed");
@@ -730,6 +722,43 @@ static void die_with_a_hook(void)
 	Except_set_uncaught(hook, "told");
 	die_with_auto();
 }
+
+static volatile int *local_of_the_raiser;
+
+static void see_the_stack(int signal)
+{
+	static const char intact[] = "[the raiser's local is intact]";
+
+	(void)signal;
+	if (*local_of_the_raiser == 42 && write(STDERR_FILENO, intact, sizeof intact - 1) < 0)
+		_exit(2);
+}
+
+static void __attribute__((noinline)) die_deep(int depth)
+{
+	volatile int local = 42;
+
+	if (depth > 0)
+		die_deep(depth - 1);
+	if (depth == 0) {
+		local_of_the_raiser = &local;
+		RAISE(X);
+	}
+}
+
+static void die_with_a_handler_of_the_signal(void)
+{
+	signal(SIGABRT, see_the_stack);
+	die_deep(10);
+}
+
+START_TEST(the_process_aborts_with_the_stack_intact)
+{
+	ck_aborts(die_with_a_handler_of_the_signal);
+	ck_said("uncaught exception: x failed\n");
+	ck_said("[the raiser's local is intact]");
+}
+END_TEST
 
 START_TEST(the_hook_is_called_with_the_stack_intact)
 {
@@ -2047,6 +2076,7 @@ static Suite *except_suite(void)
 	tcase_add_test(tc, an_uncaught_exception_reports_and_aborts);
 	tcase_add_test(tc, so_does_one_in_another_thread);
 	tcase_add_test(tc, the_report_of_a_raise_in_finally_names_the_pending_one);
+	tcase_add_test(tc, the_process_aborts_with_the_stack_intact);
 	tcase_add_test(tc, the_hook_is_called_with_the_stack_intact);
 	tcase_add_test(tc, a_hook_that_raises_is_not_called_again);
 	tcase_add_test(tc, null_removes_the_hook);

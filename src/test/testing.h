@@ -8,6 +8,18 @@
 #include <string.h>
 #include <core/Arena.h>
 
+#if defined __has_feature
+#define TESTING_HAS(feature) __has_feature(feature)
+#else
+#define TESTING_HAS(feature) 0
+#endif
+#if defined __SANITIZE_THREAD__ || TESTING_HAS(thread_sanitizer)
+#define SANITIZED_THREADS 1
+#endif
+#if defined __SANITIZE_ADDRESS__ || TESTING_HAS(address_sanitizer) || SANITIZED_THREADS
+#define SANITIZED 1
+#endif
+
 /* Fails unless the statement raises (a kind of) e with a message that contains text. */
 #define ck_raises_saying(e, text, statement)                                                \
 	do {                                                                                \
