@@ -17,7 +17,7 @@
 #define BENCH_CFLAGS "?"
 #endif
 
-enum { MOST = 512, FEWEST_ROUNDS = 5, MOST_ROUNDS = 1001, ROUND_NS = 2000000 };
+enum { MOST = 512, FEWEST_ROUNDS = 3, MOST_ROUNDS = 1001, ROUND_NS = 2000000 };
 
 typedef struct Result {
 	Bench_Case c;
@@ -154,19 +154,18 @@ static double sample(const Bench_Case *c)
 	return x;
 }
 
-/* Warms up as well. Returns what a round takes. */
-static double calibrate(Bench_Case *c)
+/* Warms up as well. */
+static void calibrate(Bench_Case *c)
 {
 	int given = c->n > 0 || c->fresh || c->value != NULL;
-	double start = bench_now(), ns = 0;
+	double ns = 0;
 
 	for (c->n += c->n == 0; !given && ns < ROUND_NS / 4; c->n *= 2)
 		ns = sample(c) * (double)c->n;
-	if (given)
-		sample(c);
-	else
+	if (!given)
 		c->n = (size_t)((double)(c->n / 2) * ROUND_NS / ns) + 1;
-	return given ? bench_now() - start : ROUND_NS;
+	else if (!c->fresh)
+		sample(c);
 }
 
 static int ascending(const void *a, const void *b)
@@ -194,17 +193,19 @@ static void summarize(Result *r, size_t rounds)
 
 static void run_group(Result *first, const Result *end)
 {
-	double round = 0;
-	size_t rounds, i;
+	double start;
+	size_t rounds;
 	Result *r;
 
 	for (r = first; r < end; r++)
-		round += calibrate(&r->c);
-	rounds = (size_t)(seconds * 1e9 / round);
-	rounds = rounds < FEWEST_ROUNDS ? FEWEST_ROUNDS : rounds > MOST_ROUNDS ? MOST_ROUNDS : rounds;
-	for (i = 0; i < rounds; i++)
+		calibrate(&r->c);
+	start = bench_now();
+	for (rounds = 0; rounds < MOST_ROUNDS; rounds++) {
+		if (rounds >= FEWEST_ROUNDS && bench_now() - start > seconds * 1e9)
+			break;
 		for (r = first; r < end; r++)
-			r->samples[i] = sample(&r->c);
+			r->samples[rounds] = sample(&r->c);
+	}
 	for (r = first; r < end; r++) {
 		r->yardstick = first;
 		summarize(r, rounds);
