@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+#define CORE_NO_INLINE 1
+#include "arena_core.c"

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* The harness: a list of results in the order in which they were added. Consecutive ones of the same
+ * workload and size are a group, and take turns; its first is the yardstick. */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#ifndef BENCH_CFLAGS
+#define BENCH_CFLAGS "?"
+#endif
+
+enum { MOST = 512, FEWEST_ROUNDS = 3, MOST_ROUNDS = 1001, ROUND_NS = 2000000 };
+
+typedef struct Result {
+	Bench_Case c;
+	double samples[MOST_ROUNDS]; /* one a round; pages that are never touched cost nothing */
+	double median, min, spread, ratio;
+	const struct Result *yardstick;
+} Result;
+
+static Result results[MOST];
+static size_t count, done;
+static const char *program, *json, *only;
+static char conditions[1024]; /* of JSON, a member a line */
+static double seconds = 1;    /* about, a group */
+static double paused_at, paused;
+
+static _Noreturn void die(const char *why)
+{
+	fprintf(stderr, "%s: %s\n", program, why);
+	exit(2);
+}
+
+double bench_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+void bench_pause(void) { paused_at = bench_now(); }
+
+void bench_resume(void)
+{
+	paused += bench_now() - paused_at;
+	paused_at = 0;
+}
+
+double bench_resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	long pages = 0;
+
+	if (!f || fscanf(f, "%*d %ld", &pages) != 1)
+		die("cannot read /proc/self/statm");
+	fclose(f);
+	return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* ---- conditions and options ---- */
+
+static void note_conditions(void)
+{
+	FILE *f = fopen("/proc/cpuinfo", "r");
+	char line[256], cpu[128] = "unknown", date[32];
+	time_t now = time(NULL);
+	struct utsname u = { 0 };
+
+	while (f && fgets(line, sizeof line, f) && sscanf(line, "model name : %127[^\n\"\\]", cpu) != 1)
+		;
+	if (f)
+		fclose(f);
+	strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
+	uname(&u);
+	snprintf(conditions, sizeof conditions, "\"benchmark\": \"%s\",\n\"date\": \"%s\",\n\"processor\": \"%s\",\n"
+		"\"processors\": \"%ld\",\n\"system\": \"%s %s\",\n\"compiler\": \"%s; %s\",\n", program, date, cpu,
+		sysconf(_SC_NPROCESSORS_ONLN), u.sysname, u.release, __VERSION__, BENCH_CFLAGS);
+}
+
+void bench_start(const char *name, int *argc, char *argv[])
+{
+	int i, kept = 1;
+
+	program = name;
+	for (i = 1; i < *argc; i++)
+		if (strncmp(argv[i], "--", 2) != 0)
+			argv[kept++] = argv[i];
+		else if (strcmp(argv[i], "--json") == 0 && i + 1 < *argc)
+			json = argv[++i];
+		else if (strcmp(argv[i], "--only") == 0 && i + 1 < *argc)
+			only = argv[++i];
+		else if (strcmp(argv[i], "--seconds") != 0 || i + 1 == *argc || (seconds = atof(argv[++i])) <= 0)
+			die("options: --json FILE, --seconds S, --only TEXT");
+	argv[*argc = kept] = NULL;
+	note_conditions();
+	fputs(conditions, stdout);
+}
+
+void bench_add(const Bench_Case *c)
+{
+	if (only && !strstr(c->workload, only))
+		return;
+	if (count == MOST)
+		die("too many cases");
+	results[count++].c = *c;
+}
+
+/* ---- measuring ---- */
+
+static double measure(const Bench_Case *c)
+{
+	double start;
+
+	if (c->value)
+		return c->value(c->cl);
+	paused = paused_at = 0;
+	start = bench_now();
+	c->run(c->cl, c->n);
+	if (paused_at > 0)
+		bench_resume();
+	return (bench_now() - start - paused) / (double)c->n;
+}
+
+static double sample(const Bench_Case *c)
+{
+	double x = 0;
+	int fds[2];
+	pid_t child;
+
+	if (!c->fresh)
+		return measure(c);
+	fflush(NULL);
+	if (pipe(fds) != 0)
+		die("no pipe");
+	child = fork();
+	if (child == 0) {
+		x = measure(c);
+		_exit(write(fds[1], &x, sizeof x) != (ssize_t)sizeof x);
+	}
+	close(fds[1]);
+	if (child < 0 || read(fds[0], &x, sizeof x) != (ssize_t)sizeof x)
+		die(c->name); /* the child has said why */
+	close(fds[0]);
+	waitpid(child, NULL, 0);
+	return x;
+}
+
+/* Warms up as well. */
+static void calibrate(Bench_Case *c)
+{
+	int given = c->n > 0 || c->fresh || c->value != NULL;
+	double ns = 0;
+
+	for (c->n += c->n == 0; !given && ns < ROUND_NS / 4; c->n *= 2)
+		ns = sample(c) * (double)c->n;
+	if (!given)
+		c->n = (size_t)((double)(c->n / 2) * ROUND_NS / ns) + 1;
+	else if (!c->fresh)
+		sample(c);
+}
+
+static int ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void summarize(Result *r, size_t rounds)
+{
+	static double s[MOST_ROUNDS];
+	size_t i;
+
+	for (i = 0; i < rounds; i++)
+		s[i] = r->samples[i] / r->yardstick->samples[i];
+	qsort(s, rounds, sizeof *s, ascending);
+	r->ratio = s[rounds / 2];
+	memcpy(s, r->samples, rounds * sizeof *s);
+	qsort(s, rounds, sizeof *s, ascending);
+	r->min = s[0];
+	r->median = s[rounds / 2];
+	r->spread = (s[rounds * 3 / 4] - s[rounds / 4]) / r->median;
+}
+
+static void run_group(Result *first, const Result *end)
+{
+	double start;
+	size_t rounds;
+	Result *r;
+
+	for (r = first; r < end; r++)
+		calibrate(&r->c);
+	start = bench_now();
+	for (rounds = 0; rounds < MOST_ROUNDS; rounds++) {
+		if (rounds >= FEWEST_ROUNDS && bench_now() - start > seconds * 1e9)
+			break;
+		for (r = first; r < end; r++)
+			r->samples[rounds] = sample(&r->c);
+	}
+	for (r = first; r < end; r++) {
+		r->yardstick = first;
+		summarize(r, rounds);
+	}
+}
+
+/* ---- results ---- */
+
+static void print_group(const Result *first, const Result *end)
+{
+	const Result *r;
+
+	printf("\n%s", first->c.workload);
+	if (first->c.size > 0)
+		printf(", %.0f", first->c.size);
+	printf("\n  %-32s %12s %12s %7s %8s\n", "", first->c.unit, "least", "spread", "ratio");
+	for (r = first; r < end; r++) {
+		printf("  %-32s %12.2f %12.2f %6.1f%% %8.2f", r->c.name, r->median, r->min, 100 * r->spread, r->ratio);
+		printf(r->c.goal > 0 ? "  goal %g: %s\n" : "\n", r->c.goal, r->ratio <= r->c.goal ? "met" : "missed");
+	}
+	fflush(stdout);
+}
+
+void bench_run(void)
+{
+	for (size_t end; done < count; done = end) {
+		const Bench_Case *c = &results[done].c;
+
+		for (end = done; end < count && strcmp(results[end].c.workload, c->workload) == 0
+				&& !(results[end].c.size < c->size || results[end].c.size > c->size); end++)
+			if (!results[end].c.unit)
+				results[end].c.unit = "ns";
+		run_group(&results[done], &results[end]);
+		print_group(&results[done], &results[end]);
+	}
+}
+
+/* bench/plot relies on a result a line. */
+int bench_end(void)
+{
+	FILE *f = json ? fopen(json, "w") : NULL;
+	const Result *r;
+
+	if (f) {
+		fprintf(f, "{\n%s\"results\": [\n", conditions);
+		for (r = results; r < &results[done]; r++)
+			fprintf(f, "{\"workload\": \"%s\", \"size\": %.0f, \"contestant\": \"%s\", \"unit\": \"%s\", "
+				"\"median\": %.6g, \"min\": %.6g, \"spread\": %.4g, \"yardstick\": \"%s\", "
+				"\"ratio\": %.4g, \"goal\": %g}%s\n", r->c.workload, r->c.size, r->c.name, r->c.unit,
+				r->median, r->min, r->spread, r->yardstick->c.name, r->ratio, r->c.goal,
+				r + 1 < &results[done] ? "," : "");
+		fputs("] }\n", f);
+	}
+	if (json && (!f || fclose(f) != 0))
+		die("cannot write the JSON file");
+	return 0;
+}
