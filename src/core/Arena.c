@@ -58,6 +58,7 @@ static Chunk *make_chunk(void *p, size_t size)
 	c->older = NULL;
 	c->size = size;
 	c->limit = (char *)p + size;
+	c->own = 0;
 	return c;
 }
 
@@ -176,12 +177,6 @@ static void note_use(T a, size_t nbytes)
 	}
 }
 
-/* nbytes as they are laid out: at least one, so that addresses differ, and what follows is aligned */
-static size_t padded(size_t nbytes)
-{
-	return (nbytes + (nbytes == 0) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-}
-
 /* Bytes of a chunk that surely holds such an object; 0: no chunk is so large. */
 static size_t chunk_for(size_t alignment, size_t nbytes)
 {
@@ -235,7 +230,8 @@ static void *alloc_large(T a, size_t alignment, size_t nbytes, size_t size)
 	link_chunk(a, c);
 	p = chunk_start(c);
 	p += padding(p, alignment);
-	note_use(a, padded(nbytes) + red_zone() + alignment - ALIGN);
+	c->own = padded(nbytes) + red_zone() + alignment - ALIGN;
+	note_use(a, c->own);
 	unpoison(p, nbytes);
 	return p;
 }
@@ -379,7 +375,7 @@ static T arena_in(Chunk *c, const Arena_Options *o)
 	a->name = o->name;
 	a->parent = o->parent;
 	a->held = c->size;
-	a->home = a->newest = a->current = c;
+	a->home = a->newest = a->current = a->marked = c;
 	a->first = (char *)(a + 1);
 	poison(a->first, (size_t)(c->limit - a->first));
 	a->first += padding(a->first, ALIGN) + red_zone();

@@ -220,7 +220,7 @@ void Arena_dispose(T *arena)
 
 /* ---- chunks that are kept; the lock is held in all of this part ---- */
 
-/* Takes the chunks newer than last off the list. */
+/* Takes the chunks newer than last off the list; they are nobody's then. */
 static Chunk *cut_list(T a, const Chunk *last)
 {
 	Chunk *cut = NULL;
@@ -230,6 +230,7 @@ static Chunk *cut_list(T a, const Chunk *last)
 
 		a->newest = c->older;
 		poison_chunk(c);
+		c->own = 0;
 		c->older = cut;
 		cut = c;
 	}
@@ -306,6 +307,54 @@ static void consolidate(T a, size_t keep, int grew)
 		replace_spare(a, have < want ? want : have + have / 2);
 }
 
+/* ---- one block; the lock is held in all of this part but the call itself ---- */
+
+/* A rewind must find what was there at the mark, so nothing below floor. */
+static int unbump(T a, char *p, size_t nbytes)
+{
+	size_t step = padded(nbytes) + red_zone();
+
+	if ((uintptr_t)p < (uintptr_t)a->floor || (uintptr_t)a->avail - (uintptr_t)p != step)
+		return 0;
+	a->avail = p;
+	a->used -= step;
+	poison(p, step);
+	return 1;
+}
+
+/* Takes the chunk that p has to itself off the list, if no mark knows it. */
+static Chunk *cut_own(T a, const char *p)
+{
+	Chunk **link = &a->newest, *c;
+
+	for (; (c = *link) != a->marked; link = &c->older)
+		if (c->own && (uintptr_t)p - (uintptr_t)c < (uintptr_t)c->limit - (uintptr_t)c) {
+			*link = c->older;
+			a->used -= c->own;
+			a->held -= c->size;
+			c->older = NULL;
+			return c;
+		}
+	return NULL;
+}
+
+int arena__release(T a, void *p, size_t nbytes)
+{
+	int done;
+
+	CHECK_ARENA(a);
+	pthread_mutex_lock(&a->lock);
+	done = unbump(a, p, nbytes);
+	if (!done && a->backing.free) {
+		Chunk *c = cut_own(a, p);
+
+		done = c != NULL;
+		arena__give_back(a, c);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return done;
+}
+
 /* ---- clear and reset ---- */
 
 static void clear(T a, size_t keep)
@@ -319,7 +368,7 @@ static void clear(T a, size_t keep)
 	if (a->wanted > keep)
 		a->wanted = keep;
 	rest = keep_largest(a, cut_list(a, a->home), keep);
-	a->current = a->home;
+	a->current = a->marked = a->home;
 	a->avail = a->floor = a->first;
 	a->used = a->used_most = a->align_most = 0;
 	a->cycle++;
@@ -365,7 +414,7 @@ Arena_Mark Arena_mark(T a)
 	CHECK_ARENA(a);
 	pthread_mutex_lock(&a->lock);
 	m.chunk = a->current;
-	m.newest = a->newest;
+	m.newest = a->marked = a->newest;
 	m.deferred = a->deferred;
 	m.avail = a->floor = a->avail;
 	m.used = a->used;
@@ -422,6 +471,7 @@ static int rewind_to(T a, const Arena_Mark *m)
 		size_t want = rest ? spare_for(a->used - m->used + a->align_most) : 0;
 
 		a->current = m->chunk;
+		a->marked = m->newest;
 		a->avail = a->floor = m->avail;
 		a->used = m->used;
 		a->deferred = m->deferred;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <core/Arena.h>
+#include "arena.h"
 #include "checked.h"
 #include "poison.h"
 
@@ -28,6 +29,7 @@ typedef struct Chunk {
 	struct Chunk *older;
 	size_t size; /* bytes from the backing allocator, this header included; 0: the caller's buffer */
 	char *limit;
+	size_t own;  /* what the one object that has the chunk to itself counts for in used; 0: it is shared */
 } Chunk;
 
 enum { CHUNK_HEADER = (sizeof(Chunk) + ALIGN - 1) / ALIGN * ALIGN };
@@ -54,6 +56,7 @@ struct Arena {
 	char *floor;       /* what lies below is older than the last mark, or in another chunk */
 	char *first;       /* where home's free bytes start */
 	Chunk *current, *newest, *home, *spare;
+	Chunk *marked;     /* newest at the last mark: chunks after it are in no mark */
 	size_t held, limit;
 	size_t used, peak;
 	size_t used_most;  /* since the last clear */
@@ -87,6 +90,12 @@ static inline void poison_chunk(Chunk *c)
 	char *start = (char *)c + CHUNK_HEADER;
 
 	poison(start, (size_t)(c->limit - start));
+}
+
+/* nbytes as they are laid out: at least one, so that addresses differ, and what follows is aligned */
+static inline size_t padded(size_t nbytes)
+{
+	return (nbytes + (nbytes == 0) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 }
 
 /* Bytes from p to the next multiple of alignment. */
