@@ -57,7 +57,9 @@ CORE_API char *Arena_sprintf(Arena_T arena, const char *fmt, ...) CORE_PRINTF(2,
 CORE_API char *Arena_vsprintf(Arena_T arena, const char *fmt, va_list ap) CORE_PRINTF(2, 0);
 
 /* The same, with the caller's file and line in the exception. NEW makes p point to sizeof *p bytes. */
+#if defined CORE_NO_INLINE
 #define ALLOC(arena, nbytes)         Arena__alloc((arena), (nbytes), __FILE__, __func__, __LINE__)
+#endif
 #define CALLOC(arena, count, nbytes) Arena__calloc((arena), (count), (nbytes), __FILE__, __func__, __LINE__)
 #define NEW(arena, p)                ((p) = (__typeof__(p))ALLOC((arena), sizeof *(p)))
 #define NEW0(arena, p)               ((p) = (__typeof__(p))CALLOC((arena), 1, sizeof *(p)))
@@ -95,6 +97,10 @@ CORE_API Arena_T Arena__made_at(Arena_T, const char *file, int line);
 #define Arena_new_with(...)         Arena__made_at(Arena_new_with(__VA_ARGS__), __FILE__, __LINE__)
 CORE_API void *Arena__alloc(Arena_T, size_t, const char *file, const char *function, int line);
 CORE_API void *Arena__calloc(Arena_T, size_t, size_t, const char *file, const char *function, int line);
+
+#if !defined CORE_NO_INLINE /* then Arena_alloc and ALLOC are calls, and nothing of the layout is in the program */
+#include <core/ArenaInline.h>
+#endif
 
 CORE_END_DECLS
 #endif

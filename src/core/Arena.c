@@ -3,23 +3,18 @@
  * struct itself lies at the start of the first chunk ("home"), which is never given back before the
  * arena is.
  *
- * Invariant, under the lock: home is the oldest of the list; current is in the list; everything in a
- * chunk from avail (current) or from its end (others) back to its start is allocated or padding; bytes
- * past avail are poisoned under ASan and Valgrind. spare, if any, is one chunk outside the list, kept
- * by clear or rewind for the next growth, poisoned throughout. held is the sum of what the backing
- * allocator gave, spare included, and of what it is being asked for.
- *
- * A chunk is as large as all before it together, up to CHUNK_LARGEST. A request of more than an eighth
- * of that gets a chunk of its own behind the current one, so that a large object does not waste the
- * rest of a small chunk; many large ones make the arena grow until they are an eighth no longer.
+ * Invariant: home is the oldest of the list; current is in the list, and the owner's lane is in it; everything
+ * in a chunk from avail (current) or from its end (others) back to its start is allocated or padding, but for
+ * what the sides' lanes have free; bytes past avail are poisoned under ASan and Valgrind. spare, if any, is one
+ * chunk outside the list, kept by clear or rewind for the next growth, poisoned throughout. held is the sum of
+ * what the backing allocator gave, spare included, and of what it is being asked for.
  *
  * The lock covers each step and is never held while the backing allocator, a deferred call or a raise
- * runs. Lock order: the registry's, then any one arena's. */
+ * runs. Lock order: the registry's, then any one arena's, then that of the threads' records. */
 #include "config.h"
 
 #include <pthread.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <core/Arena.h>
@@ -29,263 +24,7 @@
 
 EXCEPT_DEFINE(Arena_Failed, NULL, "arena allocation failed");
 
-enum {
-	CHUNK_FIRST = 16 * 1024,     /* whole first chunk, the struct included */
-	CHUNK_LARGEST = 1024 * 1024, /* where doubling stops */
-	HOME_OVERHEAD = CHUNK_HEADER + sizeof(struct Arena) + 4 * ALIGN, /* with two red zones */
-	OBJECT_OVERHEAD = CHUNK_HEADER + 6 * ALIGN
-};
-
-/* ---- chunks ---- */
-
-static void *default_alloc(size_t nbytes, void *cl)
-{
-	(void)cl;
-	return malloc(nbytes);
-}
-
-static void default_free(void *p, size_t nbytes, void *cl)
-{
-	(void)nbytes;
-	(void)cl;
-	free(p);
-}
-
-static Chunk *make_chunk(void *p, size_t size)
-{
-	Chunk *c = p;
-
-	c->older = NULL;
-	c->size = size;
-	c->limit = (char *)p + size;
-	return c;
-}
-
-static void *call_alloc(const Backing *b, size_t size)
-{
-	void *p = b->alloc(size, b->cl);
-
-	CHECK(padding(p, ALIGN) == 0, "Arena: the backing allocator gave %p, which is not aligned for max_align_t", p);
-	return p;
-}
-
-/* A backing allocator may raise. Arena_Failed (perhaps it is an arena) means no memory; another
- * exception goes on, once the bytes are booked off again. */
-static void *call_alloc_booked(T a, size_t size)
-{
-	void *p = NULL;
-
-	PROTECT(p);
-	TRY {
-		p = call_alloc(&a->backing, size);
-	} EXCEPT(Arena_Failed) {
-		p = NULL;
-	} ELSE {
-		pthread_mutex_lock(&a->lock);
-		a->held -= size;
-		pthread_mutex_unlock(&a->lock);
-		RERAISE;
-	} END_TRY;
-	return p;
-}
-
-static int may_hold(T a, size_t size)
-{
-	return !a->fixed && (!a->limit || (size <= a->limit && a->held <= a->limit - size));
-}
-
-/* Booked first, so that two threads cannot pass the limit together. */
-Chunk *arena__take_chunk(T a, size_t size)
-{
-	void *p;
-
-	if (!may_hold(a, size))
-		return NULL;
-	a->held += size;
-	pthread_mutex_unlock(&a->lock);
-	p = call_alloc_booked(a, size);
-	pthread_mutex_lock(&a->lock);
-	if (!p) {
-		a->held -= size;
-		return NULL;
-	}
-	return make_chunk(p, size);
-}
-
-/* What the caller's buffer or a custom allocator gets back must be as touchable as it came. */
-static void give_back_one(const Backing *b, Chunk *c)
-{
-	size_t size = c->size;
-
-	hand_back(c, (size_t)(c->limit - (char *)c));
-	if (size && b->free)
-		b->free(c, size, b->cl);
-}
-
-void arena__give_back_list(const Backing *b, Chunk *c)
-{
-	while (c) {
-		Chunk *older = c->older;
-
-		give_back_one(b, c);
-		c = older;
-	}
-}
-
-void arena__give_back(T a, Chunk *list)
-{
-	if (!list)
-		return;
-	pthread_mutex_unlock(&a->lock);
-	arena__give_back_list(&a->backing, list);
-	pthread_mutex_lock(&a->lock);
-}
-
-Chunk *arena__drop_spare(T a)
-{
-	Chunk *c = a->spare;
-
-	a->spare = NULL;
-	if (c)
-		a->held -= c->size;
-	return c;
-}
-
-static void link_chunk(T a, Chunk *c)
-{
-	poison_chunk(c);
-	c->older = a->newest;
-	a->newest = c;
-}
-
-static void make_current(T a, Chunk *c)
-{
-	a->current = c;
-	a->avail = a->floor = chunk_start(c);
-}
-
-/* ---- allocation; the lock is held in all of this part ---- */
-
-static void note_use(T a, size_t nbytes)
-{
-	a->used += nbytes;
-	if (a->used > a->used_most) {
-		a->used_most = a->used;
-		if (a->used > a->peak)
-			a->peak = a->used;
-	}
-}
-
-/* nbytes as they are laid out: at least one, so that addresses differ, and what follows is aligned */
-static size_t padded(size_t nbytes)
-{
-	return (nbytes + (nbytes == 0) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-}
-
-/* Bytes of a chunk that surely holds such an object; 0: no chunk is so large. */
-static size_t chunk_for(size_t alignment, size_t nbytes)
-{
-	size_t size;
-
-	return add_size(nbytes, OBJECT_OVERHEAD + alignment, &size) && size <= PTRDIFF_MAX ? size : 0;
-}
-
-static size_t next_chunk(T a)
-{
-	size_t most = a->home->size > CHUNK_LARGEST ? a->home->size : CHUNK_LARGEST;
-	size_t size = a->held ? a->held : CHUNK_FIRST;
-	size_t room = !a->limit ? SIZE_MAX : a->limit > a->held ? a->limit - a->held : 0;
-
-	if (size > most)
-		size = most;
-	return size < room ? size : room;
-}
-
-/* nbytes from the current chunk, or NULL */
-static void *bump(T a, size_t alignment, size_t nbytes)
-{
-	size_t room = (size_t)(a->current->limit - a->avail);
-	size_t pad = padding(a->avail, alignment), step;
-	char *p;
-
-	if (nbytes > room || pad > room)
-		return NULL;
-	step = padded(nbytes) + red_zone();
-	if (step > room - pad)
-		return NULL;
-	p = a->avail + pad;
-	note_use(a, pad + step);
-	a->avail = p + step;
-	unpoison(p, nbytes);
-	return p;
-}
-
-/* A chunk of its own; the current one stays. A spare that is of no use here makes way. */
-static void *alloc_large(T a, size_t alignment, size_t nbytes, size_t size)
-{
-	Chunk *c = arena__take_chunk(a, size);
-	char *p;
-
-	if (!c && a->spare) {
-		arena__give_back(a, arena__drop_spare(a));
-		c = arena__take_chunk(a, size);
-	}
-	if (!c)
-		return NULL;
-	link_chunk(a, c);
-	p = chunk_start(c);
-	p += padding(p, alignment);
-	note_use(a, padded(nbytes) + red_zone() + alignment - ALIGN);
-	unpoison(p, nbytes);
-	return p;
-}
-
-static Chunk *use_spare(T a, size_t size)
-{
-	Chunk *c = a->spare;
-
-	if (!c || size > c->size)
-		return NULL;
-	a->spare = NULL;
-	return c;
-}
-
-static void *alloc_grow(T a, size_t alignment, size_t nbytes)
-{
-	size_t size = chunk_for(alignment, nbytes), next;
-	Chunk *c;
-	void *p;
-
-	if (size == 0)
-		return NULL;
-	c = use_spare(a, size);
-	if (!c) {
-		next = next_chunk(a);
-		c = size <= next / 8 ? arena__take_chunk(a, next) : NULL;
-		if (!c) /* large, or memory is short: just what is needed, then */
-			return alloc_large(a, alignment, nbytes, size);
-		p = a->spare ? NULL : bump(a, alignment, nbytes);
-		if (p) { /* another thread has grown the arena meanwhile */
-			poison_chunk(c);
-			a->spare = c;
-			return p;
-		}
-	}
-	link_chunk(a, c);
-	make_current(a, c);
-	return bump(a, alignment, nbytes);
-}
-
-static void *allocate(T a, size_t alignment, size_t nbytes)
-{
-	void *p = bump(a, alignment, nbytes);
-
-	if (!p)
-		p = alloc_grow(a, alignment, nbytes);
-	if (p && alignment > a->align_most)
-		a->align_most = alignment;
-	return p;
-}
+enum { HOME_OVERHEAD = CHUNK_HEADER + LINE - ALIGN + sizeof(struct Arena) + 5 * ALIGN }; /* with two red zones */
 
 /* ---- argument checks and raises ---- */
 
@@ -312,13 +51,13 @@ static void failed(T a, size_t alignment, size_t nbytes, Site site) CORE_NORETUR
 static void failed(T a, size_t alignment, size_t nbytes, Site site)
 {
 	const char *name = a->name ? a->name : "arena";
-	size_t size = chunk_for(alignment, nbytes), held, limit;
+	size_t size = arena__chunk_for(alignment, nbytes), held, limit;
 	int over;
 
 	pthread_mutex_lock(&a->lock);
 	held = a->held;
-	limit = a->limit;
-	over = !may_hold(a, size);
+	limit = a->most;
+	over = !arena__may_hold(a, size);
 	pthread_mutex_unlock(&a->lock);
 	if (size == 0)
 		Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
@@ -338,7 +77,7 @@ static void *try_allocate(T a, size_t alignment, size_t nbytes)
 	void *p;
 
 	pthread_mutex_lock(&a->lock);
-	p = allocate(a, alignment, nbytes);
+	p = arena__allocate(a, alignment, nbytes);
 	pthread_mutex_unlock(&a->lock);
 	return p;
 }
@@ -352,39 +91,33 @@ static void *allocate_at(T a, size_t alignment, size_t nbytes, Site site)
 	return p;
 }
 
-static void *callocate_at(T a, size_t count, size_t nbytes, Site site)
-{
-	size_t n;
-
-	if (!mul_size(count, nbytes, &n))
-		Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
-			"%zu elements of %zu bytes are more than an object can have", count, nbytes);
-	return memset(allocate_at(a, ALIGN, n, site), 0, n);
-}
-
 /* ---- lifecycle ---- */
 
-/* The struct at the start of chunk c, which becomes home. */
-static T arena_in(Chunk *c, const Arena_Options *o)
+/* Everything but what a shell keeps; c is to be home. */
+static void start(T a, Chunk *c, const Arena_Options *o, Thread *t)
 {
-	T a = (T)(void *)((char *)c + CHUNK_HEADER);
-
-	memset(a, 0, sizeof *a);
-	if (pthread_mutex_init(&a->lock, NULL) != 0)
-		return NULL;
+	memset(a, 0, offsetof(struct Arena, rewinds));
 	a->magic = MAGIC;
+	a->serial = arena__unique(t);
 	a->fixed = o->fixed;
-	a->limit = o->limit;
-	a->backing = (Backing){ o->alloc, o->free, o->cl };
+	a->most = o->limit;
+	a->backing = o->alloc ? (Backing){ o->alloc, o->free, o->cl } : arena__default_backing;
 	a->name = o->name;
 	a->parent = o->parent;
+	a->slow = o->alloc || o->parent || c->size != CHUNK_FIRST ? SPECIAL : 0;
 	a->held = c->size;
-	a->home = a->newest = a->current = c;
-	a->first = (char *)(a + 1);
-	poison(a->first, (size_t)(c->limit - a->first));
-	a->first += padding(a->first, ALIGN) + red_zone();
-	a->avail = a->floor = a->first;
-	return a;
+	a->home = a->newest = a->current = a->marked = c;
+	c->older = NULL;
+	a->first = (char *)(a + 1) + padding(a + 1, ALIGN) + red_zone();
+	a->lane = (Lane){ a->first, c->limit - ((uintptr_t)c->limit & (ALIGN - 1)), a->first };
+	a->counted = a->first;
+}
+
+static T struct_in(Chunk *c)
+{
+	char *p = (char *)c + CHUNK_HEADER;
+
+	return (T)(void *)(p + padding(p, LINE));
 }
 
 /* NULL if an arena does not fit there. */
@@ -395,14 +128,14 @@ static Chunk *buffer_chunk(void *buffer, size_t nbytes)
 
 	if (nbytes < HOME_OVERHEAD + pad)
 		return NULL;
-	c = make_chunk((char *)buffer + pad, (nbytes - pad) & ~(size_t)(ALIGN - 1));
+	c = arena__make_chunk((char *)buffer + pad, (nbytes - pad) & ~(size_t)(ALIGN - 1));
 	c->size = 0;
 	return c;
 }
 
 static Chunk *heap_chunk(const Arena_Options *o)
 {
-	Backing backing = { o->alloc, o->free, o->cl };
+	Backing backing = o->alloc ? (Backing){ o->alloc, o->free, o->cl } : arena__default_backing;
 	size_t size = CHUNK_FIRST;
 	void *p;
 
@@ -413,10 +146,10 @@ static Chunk *heap_chunk(const Arena_Options *o)
 		size = o->limit;
 	if (o->limit && size > o->limit)
 		EXCEPT_RAISE_MSG(Arena_Failed, "a first chunk of %zu bytes would pass the limit of %zu", size, o->limit);
-	p = call_alloc(&backing, size);
+	p = arena__call_backing(&backing, size);
 	if (!p)
 		EXCEPT_RAISE_MSG(Arena_Failed, "out of memory for an arena's first chunk of %zu bytes", size);
-	return make_chunk(p, size);
+	return arena__make_chunk(p, size);
 }
 
 static Chunk *first_chunk(const Arena_Options *o)
@@ -439,6 +172,7 @@ static void link_child(T parent, T a)
 	if (a->next_sibling)
 		a->next_sibling->sibling_link = &a->next_sibling;
 	parent->children = a;
+	STORE(parent->slow, parent->slow | CHILDREN);
 	pthread_mutex_unlock(&parent->lock);
 }
 
@@ -452,33 +186,55 @@ static void check_options(const Arena_Options *o)
 		(void *)o->parent);
 }
 
-T Arena_new_with(const Arena_Options *options)
+static T afresh(const Arena_Options *o, Thread *t)
 {
-	Arena_Options o;
-	Chunk *c;
-	T a;
+	Chunk *c = first_chunk(o);
+	T a = struct_in(c);
 
-	check_options(options);
-	o = *options;
-	if (!o.alloc) {
-		o.alloc = default_alloc;
-		o.free = default_free;
-	}
-	c = first_chunk(&o);
-	a = arena_in(c, &o);
-	if (!a) {
-		give_back_one(&(Backing){ o.alloc, o.free, o.cl }, c);
+	start(a, c, o, t);
+	if (pthread_mutex_init(&a->lock, NULL) != 0) {
+		arena__give_back_list(&a->backing, c);
 		EXCEPT_RAISE_MSG(Arena_Failed, "no mutex for an arena");
 	}
-	arena__add_live(a);
-	if (a->parent)
-		link_child(a->parent, a);
+	poison((char *)(a + 1), (size_t)(c->limit - (char *)(a + 1)));
+	arena__add_live(a, t);
+	return a;
+}
+
+/* Out of the thread's store; NULL: nothing there. */
+static T from_shell(const Arena_Options *o, Thread *t)
+{
+	T a = t ? arena__take_shell(t) : NULL;
+
+	if (!a)
+		return NULL;
+	start(a, a->home, o, t);
+	arena__count_made(t);
+	arena__end_turnover(t);
+	return a;
+}
+
+T Arena_new_with(const Arena_Options *o)
+{
+	Thread *t = arena__thread();
+	T a = NULL;
+
+	check_options(o);
+	if (!o->chunk && !o->alloc && !o->buffer && (!o->limit || o->limit >= CHUNK_FIRST))
+		a = from_shell(o, t);
+	if (!a)
+		a = afresh(o, t);
+	STORE_RELEASE(a->owner, t);
+	if (o->parent)
+		link_child(o->parent, a);
 	return a;
 }
 
 T Arena_new(void)
 {
-	return Arena_new_with(&(Arena_Options){ 0 });
+	static const Arena_Options none;
+
+	return Arena_new_with(&none);
 }
 
 T Arena_new_with_size(size_t chunk)
@@ -500,27 +256,64 @@ T Arena_new_child(T parent)
 
 T Arena__made_at(T a, const char *file, int line)
 {
-	pthread_mutex_lock(&a->lock);
-	a->file = file;
 	a->line = line;
-	pthread_mutex_unlock(&a->lock);
+	STORE_RELEASE(a->file, file); /* the report reads it, then the line */
 	return a;
 }
 
 /* ---- allocation ---- */
 
+/* NULL: no room in the lane, or none of this thread's: under the lock, then. */
+static inline void *quick(T a, size_t alignment, size_t nbytes)
+{
+	Thread *t = self_now();
+	Lane *lane = a ? arena__enter(a, t) : NULL;
+	void *p;
+
+	if (!lane)
+		return NULL;
+	p = bump_lane(lane, alignment, nbytes, 0);
+	if (alignment > ALIGN && lane == &a->lane && alignment > a->align_most)
+		a->align_most = alignment;
+	arena__leave(t);
+	return p;
+}
+
+static void *alloc_slowly(T a, size_t nbytes, const char *call, Site site) __attribute__((noinline, cold));
+static void *alloc_slowly(T a, size_t nbytes, const char *call, Site site)
+{
+	void *p = quick(a, ALIGN, nbytes); /* a side */
+
+	if (p)
+		return p;
+	check_at(a, call, site);
+	return allocate_at(a, ALIGN, nbytes, site);
+}
+
 void *Arena_alloc(T a, size_t nbytes)
 {
-	CHECK_ARENA(a);
-	return allocate_at(a, ALIGN, nbytes, HERE);
+	void *p = Arena__bump(a, nbytes);
+
+	return p ? p : alloc_slowly(a, nbytes, __func__, HERE);
 }
 
 void *Arena__alloc(T a, size_t nbytes, const char *file, const char *function, int line)
 {
-	Site site = { file, function, line };
+	void *p = Arena__bump(a, nbytes);
 
-	check_at(a, "ALLOC", site);
-	return allocate_at(a, ALIGN, nbytes, site);
+	return p ? p : alloc_slowly(a, nbytes, "ALLOC", (Site){ file, function, line });
+}
+
+static void *callocate_at(T a, size_t count, size_t nbytes, Site site)
+{
+	size_t n;
+	void *p;
+
+	if (!mul_size(count, nbytes, &n))
+		Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
+			"%zu elements of %zu bytes are more than an object can have", count, nbytes);
+	p = quick(a, ALIGN, n);
+	return memset(p ? p : allocate_at(a, ALIGN, n, site), 0, n);
 }
 
 void *Arena_calloc(T a, size_t count, size_t nbytes)
@@ -539,33 +332,60 @@ void *Arena__calloc(T a, size_t count, size_t nbytes, const char *file, const ch
 
 void *Arena_alloc_aligned(T a, size_t alignment, size_t nbytes)
 {
+	void *p;
+
 	CHECK_ARENA(a);
 	CHECK(alignment && (alignment & (alignment - 1)) == 0,
 		"Arena_alloc_aligned: an alignment of %zu is not a power of 2", alignment);
-	return allocate_at(a, alignment > ALIGN ? alignment : ALIGN, nbytes, HERE);
+	if (alignment < ALIGN)
+		alignment = ALIGN;
+	p = quick(a, alignment, nbytes);
+	return p ? p : allocate_at(a, alignment, nbytes, HERE);
 }
 
-/* Grows or shrinks p where it is, if it is the newest of the current chunk and no mark was made since:
- * a rewind must find what was there at the mark. */
+/* Grows or shrinks p where it is, if it is the newest of the lane and no mark was made since: a rewind
+ * must find what was there at the mark. */
+static int resize_in(Lane *l, char *p, size_t old_step, size_t new_step)
+{
+	if ((uintptr_t)p < (uintptr_t)l->floor || (uintptr_t)l->avail - (uintptr_t)p != old_step
+		|| new_step > (size_t)(l->limit - p))
+		return 0;
+	STORE(l->avail, p + new_step);
+	return 1;
+}
+
+static int grow_quickly(T a, char *p, size_t old_nbytes, size_t new_nbytes)
+{
+	Thread *t = self_now();
+	Lane *lane = new_nbytes >= old_nbytes ? arena__enter(a, t) : NULL;
+	int done;
+
+	if (!lane)
+		return 0;
+	done = resize_in(lane, p, padded(old_nbytes), padded(new_nbytes));
+	arena__leave(t);
+	return done;
+}
+
 static int resize_newest(T a, char *p, size_t old_nbytes, size_t new_nbytes)
 {
 	size_t old_step = padded(old_nbytes) + red_zone(), new_step = padded(new_nbytes) + red_zone();
-	int fits;
+	Side *side;
+	Lane *lane;
+	int done;
 
 	pthread_mutex_lock(&a->lock);
-	fits = (uintptr_t)p >= (uintptr_t)a->floor && (uintptr_t)a->avail - (uintptr_t)p == old_step
-		&& new_step <= (size_t)(a->current->limit - p);
-	if (fits) {
-		a->avail = p + new_step;
-		a->used -= old_step;
-		note_use(a, new_step);
-		if (new_nbytes > old_nbytes)
-			unpoison(p + old_nbytes, new_nbytes - old_nbytes);
-		else
-			poison(p + new_nbytes, old_step - new_nbytes);
-	}
+	side = arena__is_mine(a) ? NULL : arena__find_side(a);
+	lane = arena__is_mine(a) ? &a->lane : side ? &side->lane : NULL;
+	if (new_nbytes < old_nbytes)
+		arena__note_most(a);
+	done = lane && resize_in(lane, p, old_step, new_step);
+	if (done && new_nbytes > old_nbytes)
+		unpoison(p + old_nbytes, new_nbytes - old_nbytes);
+	else if (done)
+		poison(p + new_nbytes, old_step - new_nbytes);
 	pthread_mutex_unlock(&a->lock);
-	return fits;
+	return done;
 }
 
 void *Arena_realloc(T a, void *p, size_t old_nbytes, size_t new_nbytes)
@@ -575,18 +395,25 @@ void *Arena_realloc(T a, void *p, size_t old_nbytes, size_t new_nbytes)
 	CHECK_ARENA(a);
 	CHECK(p || old_nbytes == 0, "Arena_realloc: NULL with %zu old bytes", old_nbytes);
 	CHECK(old_nbytes <= PTRDIFF_MAX, "Arena_realloc: no object has %zu bytes", old_nbytes);
-	if (p && new_nbytes <= PTRDIFF_MAX && resize_newest(a, p, old_nbytes, new_nbytes))
+	if (p && new_nbytes <= PTRDIFF_MAX
+		&& (grow_quickly(a, p, old_nbytes, new_nbytes) || resize_newest(a, p, old_nbytes, new_nbytes)))
 		return p;
 	if (p && new_nbytes <= old_nbytes) {
 		poison((char *)p + new_nbytes, old_nbytes - new_nbytes);
 		return p;
 	}
-	q = allocate_at(a, ALIGN, new_nbytes, HERE);
+	q = quick(a, ALIGN, new_nbytes);
+	if (!q)
+		q = allocate_at(a, ALIGN, new_nbytes, HERE);
 	return old_nbytes ? memcpy(q, p, old_nbytes) : q;
 }
 
 void *Arena_try_alloc(T a, size_t nbytes)
 {
+	void *p = quick(a, ALIGN, nbytes);
+
+	if (p)
+		return p;
 	CHECK_ARENA(a);
 	return try_allocate(a, ALIGN, nbytes);
 }

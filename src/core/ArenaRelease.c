@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: every way in which memory goes: dispose, clear, reset, rewind, and the deferred
- * calls that they run first.
+/* Arena, continued: every way in which memory goes but by a rewind: dispose, clear, reset, one block before its
+ * time, and the deferred calls that are run first.
  *
  * Deferred calls run without the lock and may do anything with any arena, this one included, but
  * dispose of one whose deferred calls are running: `running` counts those on the stack. They may clear or
  * rewind this arena, so nothing that was known before them is taken for granted after them. When one
  * raises, the others run and the memory is released all the same. The first exception goes on; those
- * that follow are dropped: as each other's causes they would need a stack as deep as their number.
- *
- * A mark is stale if the arena was cleared since, or rewound to a lower position. The position is
- * `used`, which never falls below its value at the last mark but by a rewind. Only the latest rewind to
- * each of the REWINDS highest positions is remembered: a rewind makes all to higher positions before it
- * redundant, so these are exact up to that depth of nesting; beyond, a stale mark may pass. */
+ * that follow are dropped: as each other's causes they would need a stack as deep as their number. */
 #include "config.h"
 
 #include <string.h>
@@ -35,6 +30,7 @@ void Arena_defer(T a, void (*fn)(void *), void *cl)
 	pthread_mutex_lock(&a->lock);
 	d->older = a->deferred;
 	a->deferred = d;
+	STORE(a->slow, a->slow | DEFERRED);
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -88,7 +84,7 @@ static void insist(void (*work)(T, const Deferred *), T a, const Deferred *last)
 	} END_TRY;
 }
 
-static void run_deferred(T a, const Deferred *last)
+void arena__run_deferred(T a, const Deferred *last)
 {
 	add_running(a, 1);
 	TRY {
@@ -98,7 +94,7 @@ static void run_deferred(T a, const Deferred *last)
 	} END_TRY;
 }
 
-static int has_deferred(T a, const Deferred *last)
+int arena__has_deferred(T a, const Deferred *last)
 {
 	int has;
 
@@ -126,17 +122,69 @@ static void unlink_child(T a)
 	pthread_mutex_unlock(&a->lock);
 }
 
+/* Keeps home, with the struct, for this thread's next arena. */
+static int keep_home(T a)
+{
+	Thread *t = self_now();
+	int kept;
+
+	if (t == NOBODY || a->home->size != CHUNK_FIRST || a->backing.alloc != arena__default_backing.alloc
+		|| !arena__begin_turnover(t))
+		return 0;
+	kept = arena__keep_shell(t, a);
+	if (kept) {
+		STORE(a->owner, NULL);
+		STORE(a->magic, DEAD);
+		arena__count_gone(t);
+	}
+	arena__end_turnover(t);
+	return kept;
+}
+
 static void release(T a)
 {
 	Backing backing = a->backing;
-	Chunk *list = a->newest, *spare = a->spare;
+	Chunk *spare, *list = NULL, *home = a->home;
 
-	arena__remove_live(a);
 	unlink_child(a);
-	pthread_mutex_destroy(&a->lock);
-	a->magic = DEAD;
+	arena__lock_alone(a);
+	spare = a->spare;
+	if (a->newest != home)
+		list = a->newest;
+	while (a->newest != home) { /* home is the last: the list is to end before it */
+		Chunk *c = a->newest;
+
+		a->newest = c->older;
+		if (c->older == home)
+			c->older = NULL;
+	}
+	pthread_mutex_unlock(&a->lock);
+	if (!keep_home(a)) {
+		arena__remove_live(a);
+		pthread_mutex_destroy(&a->lock);
+		STORE(a->owner, NULL);
+		STORE(a->magic, DEAD);
+		arena__give_back_list(&backing, home);
+	}
 	arena__give_back_list(&backing, spare);
 	arena__give_back_list(&backing, list);
+	if (self_now() != NOBODY)
+		arena__decay(self_now());
+}
+
+/* An arena of this thread alone with nothing but home: that is kept, without a lock. */
+static int dispose_quickly(T a)
+{
+	Thread *t = self_now();
+	int done;
+
+	if (LOAD(a->owner) != t || !arena__enter(a, t))
+		return 0;
+	done = LOAD(a->slow) == 0 && LOAD(a->owner) == t && keep_home(a);
+	arena__leave(t);
+	if (done)
+		arena__decay(t);
+	return done;
 }
 
 static T newest_child(T a)
@@ -188,7 +236,7 @@ static void dispose_tree(T root, const Deferred *last)
 		if (child) {
 			at = child;
 			add_running(at, 1);
-		} else if (has_deferred(at, last))
+		} else if (arena__has_deferred(at, last))
 			run_each(at, last);
 		else {
 			release(at);
@@ -207,21 +255,23 @@ void Arena_dispose(T *arena)
 		return;
 	a = *arena;
 	CHECK_ARENA(a);
-	CHECK(!is_running(a), "Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
-	*arena = NULL;
-	if (!newest_child(a) && !has_deferred(a, NULL)) {
-		release(a);
+	if (!(LOAD(a->slow) & (CHILDREN | DEFERRED))) {
+		*arena = NULL;
+		if (!dispose_quickly(a))
+			release(a);
 		return;
 	}
+	CHECK(!is_running(a), "Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
+	*arena = NULL;
 	add_running(a, 1);
 	unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
 	insist(dispose_tree, a, NULL);
 }
 
-/* ---- chunks that are kept; the lock is held in all of this part ---- */
+/* ---- chunks that are kept; the thread is alone with the arena in all of this part ---- */
 
-/* Takes the chunks newer than last off the list. */
-static Chunk *cut_list(T a, const Chunk *last)
+/* Takes the chunks newer than last off the list; they are nobody's then. */
+Chunk *arena__cut_list(T a, const Chunk *last)
 {
 	Chunk *cut = NULL;
 
@@ -230,6 +280,7 @@ static Chunk *cut_list(T a, const Chunk *last)
 
 		a->newest = c->older;
 		poison_chunk(c);
+		c->own = 0;
 		c->older = cut;
 		cut = c;
 	}
@@ -238,7 +289,7 @@ static Chunk *cut_list(T a, const Chunk *last)
 
 /* Moves the largest of a list, of those of at most keep bytes, into spare if it is larger, and returns
  * the others, booked off. */
-static Chunk *keep_largest(T a, Chunk *list, size_t keep)
+Chunk *arena__keep_largest(T a, Chunk *list, size_t keep)
 {
 	Chunk *rest = NULL;
 
@@ -262,24 +313,26 @@ static Chunk *keep_largest(T a, Chunk *list, size_t keep)
 
 /* Size 0: with nothing. When the larger one is over the limit, the old one stays; when there is no
  * memory for it, the arena grows again as it did at first. */
-static void replace_spare(T a, size_t size)
+void arena__replace_spare(T a, size_t size)
 {
 	size_t have = a->spare ? a->spare->size : 0, others = a->held - have;
 
-	if (size && a->limit && (others > a->limit || size > a->limit - others)) {
-		size = others < a->limit ? a->limit - others : 0;
+	if (size && a->most && (others > a->most || size > a->most - others)) {
+		size = others < a->most ? a->most - others : 0;
 		if (size <= have)
 			return;
 	}
 	arena__give_back(a, arena__drop_spare(a));
 	if (size)
 		a->spare = arena__take_chunk(a, size);
-	if (a->spare)
+	if (a->spare) {
 		poison_chunk(a->spare);
+		STORE(a->slow, a->slow | GREW);
+	}
 }
 
 /* A chunk for so much use, with room for other padding than this time; 0: none is so large. */
-static size_t spare_for(size_t used)
+size_t arena__spare_for(size_t used)
 {
 	size_t size;
 
@@ -292,53 +345,147 @@ static size_t spare_for(size_t used)
 static void consolidate(T a, size_t keep, int grew)
 {
 	size_t home = (size_t)(a->home->limit - a->first), have = a->spare ? a->spare->size : 0;
-	size_t want = a->wanted > home ? spare_for(a->wanted) : 0;
+	size_t want = a->wanted > home ? arena__spare_for(a->wanted) : 0;
 
 	if (!a->backing.free && keep == SIZE_MAX && !grew)
 		return; /* to let go of memory that nobody takes is to lose it */
 	if (want == 0 || have > keep)
-		replace_spare(a, want <= keep ? want : 0);
+		arena__replace_spare(a, want <= keep ? want : 0);
 	else if (want > keep)
 		return;
 	else if (have / 4 > want)
-		replace_spare(a, want);
+		arena__replace_spare(a, want);
 	else if (grew)
-		replace_spare(a, have < want ? want : have + have / 2);
+		arena__replace_spare(a, have < want ? want : have + have / 2);
+}
+
+/* ---- one block; the lock is held in all of this part but the call itself ---- */
+
+/* A rewind must find what was there at the mark, so nothing below floor. */
+static int unbump(T a, char *p, size_t nbytes)
+{
+	size_t step = padded(nbytes) + red_zone();
+	Lane *l = &a->lane;
+
+	if (!arena__is_mine(a) || (uintptr_t)p < (uintptr_t)l->floor || (uintptr_t)l->avail - (uintptr_t)p != step)
+		return 0;
+	STORE(l->avail, p);
+	poison(p, step);
+	return 1;
+}
+
+/* Takes the chunk that p has to itself off the list, if no mark knows it. */
+static Chunk *cut_own(T a, const char *p)
+{
+	Chunk **link = &a->newest, *c;
+
+	for (; (c = *link) != a->marked; link = &c->older)
+		if (c->own && (uintptr_t)p - (uintptr_t)c < (uintptr_t)c->limit - (uintptr_t)c) {
+			*link = c->older;
+			a->used -= c->own;
+			a->held -= c->size;
+			c->older = NULL;
+			return c;
+		}
+	return NULL;
+}
+
+int arena__release(T a, void *p, size_t nbytes)
+{
+	int done;
+
+	CHECK_ARENA(a);
+	pthread_mutex_lock(&a->lock);
+	arena__note_most(a);
+	done = unbump(a, p, nbytes);
+	if (!done && a->backing.free) {
+		Chunk *c = cut_own(a, p);
+
+		done = c != NULL;
+		arena__give_back(a, c);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return done;
 }
 
 /* ---- clear and reset ---- */
+
+static void note_cycle(T a, size_t keep)
+{
+	size_t used = a->used_most + a->align_most;
+
+	a->wanted -= a->wanted / 8;
+	if (a->wanted < used)
+		a->wanted = used;
+	if (a->wanted > keep)
+		a->wanted = keep;
+	if (a->used_most > a->peak)
+		STORE(a->peak, a->used_most);
+	STORE(a->used_most, 0);
+	a->align_most = 0;
+	a->cycle++;
+	a->nrewinds = 0;
+}
+
+static void start_over(T a)
+{
+	a->lane.floor = a->first;
+	STORE(a->lane.avail, a->first);
+}
+
+/* Nothing but home, and nothing that others may touch. */
+static int clear_quickly(T a)
+{
+	Thread *t = self_now();
+	int done;
+
+	if (LOAD(a->owner) != t || !arena__enter(a, t))
+		return 0;
+	done = !(LOAD(a->slow) & SLOW_CLEAR) && LOAD(a->owner) == t;
+	if (done) {
+		size_t used = (size_t)(a->lane.avail - a->first);
+
+		if (used > a->used_most)
+			STORE(a->used_most, used);
+		note_cycle(a, SIZE_MAX);
+		start_over(a);
+	}
+	arena__leave(t);
+	return done;
+}
 
 static void clear(T a, size_t keep)
 {
 	Chunk *rest;
 
-	pthread_mutex_lock(&a->lock);
-	a->wanted -= a->wanted / 8;
-	if (a->wanted < a->used_most + a->align_most)
-		a->wanted = a->used_most + a->align_most;
-	if (a->wanted > keep)
-		a->wanted = keep;
-	rest = keep_largest(a, cut_list(a, a->home), keep);
-	a->current = a->home;
-	a->avail = a->floor = a->first;
-	a->used = a->used_most = a->align_most = 0;
-	a->cycle++;
-	a->nrewinds = 0;
+	arena__lock_alone(a);
+	arena__note_most(a);
+	note_cycle(a, keep);
+	rest = arena__keep_largest(a, arena__cut_list(a, a->home), keep);
+	a->current = a->marked = a->home;
+	a->counted = a->first;
+	a->lane.limit = a->home->limit - ((uintptr_t)a->home->limit & (ALIGN - 1));
+	start_over(a);
+	a->used = 0;
 	a->deferred = NULL;
+	a->steals = 0;
 	poison(a->first, (size_t)(a->home->limit - a->first));
+	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare ? GREW : 0));
 	arena__check(a);
 	arena__give_back(a, rest);
 	consolidate(a, keep, rest != NULL);
+	if (!a->spare && a->newest == a->home)
+		STORE(a->slow, a->slow & ~(uint32_t)GREW);
 	pthread_mutex_unlock(&a->lock);
 }
 
 static void clear_all(T a, size_t keep)
 {
-	if (!has_deferred(a, NULL))
+	if (!arena__has_deferred(a, NULL))
 		clear(a, keep);
 	else
 		TRY {
-			run_deferred(a, NULL);
+			arena__run_deferred(a, NULL);
 		} FINALLY {
 			clear(a, keep);
 		} END_TRY;
@@ -347,126 +494,12 @@ static void clear_all(T a, size_t keep)
 void Arena_clear(T a)
 {
 	CHECK_ARENA(a);
-	clear_all(a, SIZE_MAX);
+	if (!clear_quickly(a))
+		clear_all(a, SIZE_MAX);
 }
 
 void Arena_reset(T a, size_t keep)
 {
 	CHECK_ARENA(a);
 	clear_all(a, keep);
-}
-
-/* ---- savepoints ---- */
-
-Arena_Mark Arena_mark(T a)
-{
-	Arena_Mark m;
-
-	CHECK_ARENA(a);
-	pthread_mutex_lock(&a->lock);
-	m.chunk = a->current;
-	m.newest = a->newest;
-	m.deferred = a->deferred;
-	m.avail = a->floor = a->avail;
-	m.used = a->used;
-	m.serial = a->serial;
-	m.cycle = a->cycle;
-	m.turn = a->turn;
-	pthread_mutex_unlock(&a->lock);
-	return m;
-}
-
-static int is_linked(T a, const void *chunk)
-{
-	const Chunk *c = a->newest;
-
-	while (c && c != chunk)
-		c = c->older;
-	return c != NULL;
-}
-
-static int is_stale(T a, const Arena_Mark *m)
-{
-	int i;
-
-	if (m->serial != a->serial || m->cycle != a->cycle)
-		return 1;
-	for (i = 0; i < a->nrewinds; i++)
-		if (a->rewinds[i].turn > m->turn && a->rewinds[i].used < m->used)
-			return 1;
-	return m->used > a->used || !is_linked(a, m->newest);
-}
-
-static void note_rewind(T a, size_t used)
-{
-	while (a->nrewinds > 0 && a->rewinds[a->nrewinds - 1].used >= used)
-		a->nrewinds--;
-	if (a->nrewinds == REWINDS) {
-		memmove(&a->rewinds[0], &a->rewinds[1], (REWINDS - 1) * sizeof a->rewinds[0]);
-		a->nrewinds--;
-	}
-	a->rewinds[a->nrewinds].used = used;
-	a->rewinds[a->nrewinds].turn = ++a->turn;
-	a->nrewinds++;
-}
-
-/* 0 if the mark is stale. A loop of mark and rewind keeps one chunk large enough for its turns. */
-static int rewind_to(T a, const Arena_Mark *m)
-{
-	int good;
-
-	pthread_mutex_lock(&a->lock);
-	good = !is_stale(a, m);
-	if (good) {
-		Chunk *rest = keep_largest(a, cut_list(a, m->newest), SIZE_MAX);
-		size_t want = rest ? spare_for(a->used - m->used + a->align_most) : 0;
-
-		a->current = m->chunk;
-		a->avail = a->floor = m->avail;
-		a->used = m->used;
-		a->deferred = m->deferred;
-		note_rewind(a, m->used);
-		poison(a->avail, (size_t)(a->current->limit - a->avail));
-		arena__check(a);
-		arena__give_back(a, rest);
-		if (a->spare && a->spare->size < want)
-			replace_spare(a, want);
-	}
-	pthread_mutex_unlock(&a->lock);
-	return good;
-}
-
-/* Nothing is left to do if a deferred call has cleared the arena, or rewound it further. */
-static void rewind_deferred(T a, const Arena_Mark *m)
-{
-	TRY {
-		run_deferred(a, m->deferred);
-	} FINALLY {
-		(void)rewind_to(a, m);
-	} END_TRY;
-}
-
-static int is_good(T a, const Arena_Mark *m)
-{
-	int good;
-
-	pthread_mutex_lock(&a->lock);
-	good = !is_stale(a, m);
-	pthread_mutex_unlock(&a->lock);
-	return good;
-}
-
-void Arena_rewind(T a, Arena_Mark m)
-{
-	int good;
-
-	CHECK_ARENA(a);
-	if (!has_deferred(a, m.deferred))
-		good = rewind_to(a, &m);
-	else {
-		good = is_good(a, &m);
-		if (good)
-			rewind_deferred(a, &m);
-	}
-	CHECK(good, "Arena_rewind: the mark is of another arena, or a clear or rewind has passed it");
 }

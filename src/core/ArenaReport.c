@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: the registry of all live arenas, for the count, the report and fork, and what an
- * arena tells about itself.
+/* Arena, continued: the registry of arenas, for the count, the report and fork, and what an arena tells
+ * about itself.
  *
  * The registry is SHARDS lists, each with a lock, so that threads that create and dispose of arenas
- * seldom meet. An arena is in the list of its address from its creation until just before it goes; all
- * shards locked, the lists are exactly the live arenas and live_count is their number. */
+ * seldom meet. An arena is in the list of its address from when its home comes from the backing allocator until it
+ * goes back; between, it may be a shell in a thread's store, which its magic tells. The walkers close the gate
+ * (ArenaCache.c) as well as locking all shards: the lists are then exactly the arenas and shells, and none is
+ * changing from one into the other. */
 #include "config.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -18,31 +21,45 @@
 
 #define T Arena_T
 
-#define SHARD  { PTHREAD_MUTEX_INITIALIZER, NULL, 0 }
+#define SHARD  { PTHREAD_MUTEX_INITIALIZER, NULL }
 #define SHARDS_4 SHARD, SHARD, SHARD, SHARD
 enum { SHARDS = 16 };
 
 static struct {
 	pthread_mutex_t lock;
 	struct Arena *first;
-	size_t made;
 } live[SHARDS] = { SHARDS_4, SHARDS_4, SHARDS_4, SHARDS_4 };
-static atomic_size_t live_count;
+static atomic_size_t made_by_others, gone_by_others; /* threads without a record */
+static int walked;
 
 static void lock_shards(void)
 {
+	Thread *t;
 	int i;
 
 	for (i = 0; i < SHARDS; i++)
 		pthread_mutex_lock(&live[i].lock);
+	t = arena__first_thread();
+	STORE(walked, 1);
+	if (t)
+		arena__barrier();
+	for (; t; t = t->next)
+		while (LOAD_ACQUIRE(t->turnover))
+			sched_yield();
 }
 
 static void unlock_shards(void)
 {
 	int i;
 
+	STORE_RELEASE(walked, 0);
 	for (i = 0; i < SHARDS; i++)
 		pthread_mutex_unlock(&live[i].lock);
+}
+
+int arena__registry_is_walked(void)
+{
+	return LOAD_ACQUIRE(walked);
 }
 
 /* ---- fork: no lock may be held by a thread that the child does not have ----
@@ -66,17 +83,25 @@ static void lock_all(void)
 {
 	lock_shards();
 	for_each_lock(pthread_mutex_lock);
+	arena__lock_records();
 }
 
 static void unlock_all(void)
 {
+	arena__unlock_records();
 	for_each_lock(pthread_mutex_unlock);
 	unlock_shards();
 }
 
+static void unlock_in_child(void)
+{
+	arena__reset_threads();
+	unlock_all();
+}
+
 static void __attribute__((constructor)) prepare_for_fork(void)
 {
-	pthread_atfork(lock_all, unlock_all, unlock_all);
+	pthread_atfork(lock_all, unlock_all, unlock_in_child);
 }
 
 /* ---- the registry ---- */
@@ -86,18 +111,33 @@ static unsigned shard(const struct Arena *a)
 	return (unsigned)((uintptr_t)a >> 12 ^ (uintptr_t)a >> 16) % SHARDS;
 }
 
-void arena__add_live(T a)
+void arena__count_made(Thread *t)
+{
+	if (t)
+		STORE(t->made, t->made + 1);
+	else
+		atomic_fetch_add_explicit(&made_by_others, 1, memory_order_relaxed);
+}
+
+void arena__count_gone(Thread *t)
+{
+	if (t)
+		STORE(t->gone, t->gone + 1);
+	else
+		atomic_fetch_add_explicit(&gone_by_others, 1, memory_order_relaxed);
+}
+
+void arena__add_live(T a, Thread *t)
 {
 	unsigned s = shard(a);
 
 	pthread_mutex_lock(&live[s].lock);
-	a->serial = live[s].made++ * SHARDS + s;
 	a->next_live = live[s].first;
 	a->live_link = &live[s].first;
 	if (a->next_live)
 		a->next_live->live_link = &a->next_live;
 	live[s].first = a;
-	atomic_fetch_add_explicit(&live_count, 1, memory_order_relaxed);
+	arena__count_made(t);
 	pthread_mutex_unlock(&live[s].lock);
 }
 
@@ -109,13 +149,22 @@ void arena__remove_live(T a)
 	*a->live_link = a->next_live;
 	if (a->next_live)
 		a->next_live->live_link = a->live_link;
-	atomic_fetch_sub_explicit(&live_count, 1, memory_order_relaxed);
+	if (a->magic == MAGIC)
+		arena__count_gone(self_now() == NOBODY ? NULL : self_now());
 	pthread_mutex_unlock(&live[s].lock);
 }
 
+/* What is gone is read first, as it was made before: the count is never too low by an arena that goes meanwhile. */
 size_t Arena_debug_live_count(void)
 {
-	return atomic_load_explicit(&live_count, memory_order_relaxed);
+	size_t made = 0, gone = atomic_load(&gone_by_others);
+	Thread *t;
+
+	for (t = arena__first_thread(); t; t = t->next)
+		gone += LOAD_ACQUIRE(t->gone);
+	for (t = arena__first_thread(); t; t = t->next)
+		made += LOAD_ACQUIRE(t->made);
+	return made + atomic_load(&made_by_others) - gone;
 }
 
 /* ---- the report: a snapshot under the locks, printed without them ---- */
@@ -130,17 +179,26 @@ typedef struct Line {
 	int line;
 } Line;
 
+static size_t peak_now(const struct Arena *a)
+{
+	size_t used = arena__used_now(a), most = LOAD(a->used_most), peak = LOAD(a->peak);
+
+	if (most > peak)
+		peak = most;
+	return used > peak ? used : peak;
+}
+
 /* The name is copied: it is borrowed only while the arena lives. */
 static void fill_line(Line *line, struct Arena *a)
 {
 	pthread_mutex_lock(&a->lock);
 	line->arena = a;
 	line->parent = a->parent;
-	line->file = a->file;
+	line->file = LOAD_ACQUIRE(a->file);
 	line->line = a->line;
-	line->used = a->used;
+	line->used = arena__used_now(a);
 	line->held = a->held;
-	line->peak = a->peak;
+	line->peak = peak_now(a);
 	pthread_mutex_unlock(&a->lock);
 	line->name[0] = '\0';
 	strncat(line->name, a->name ? a->name : "arena", sizeof line->name - 1);
@@ -158,7 +216,8 @@ static size_t snapshot(Line *lines, size_t room)
 		struct Arena *a;
 
 		for (a = live[i].first; a; a = a->next_live)
-			fill_line(&lines[n++], a);
+			if (LOAD(a->magic) == MAGIC)
+				fill_line(&lines[n++], a);
 	}
 	unlock_shards();
 	return count;
@@ -204,39 +263,45 @@ void Arena_debug_report(FILE *out)
 
 /* ---- accounting ---- */
 
-static size_t read_size(T a, const size_t *field)
+/* No thread is stopped for these: what the owner allocates meanwhile is counted or not. */
+static size_t ask(T a, size_t (*what)(const struct Arena *))
 {
 	size_t n;
 
 	pthread_mutex_lock(&a->lock);
-	n = *field;
+	n = what(a);
 	pthread_mutex_unlock(&a->lock);
 	return n;
+}
+
+static size_t held_now(const struct Arena *a)
+{
+	return a->held;
 }
 
 size_t Arena_used(T a)
 {
 	CHECK_ARENA(a);
-	return read_size(a, &a->used);
+	return ask(a, arena__used_now);
 }
 
 size_t Arena_capacity(T a)
 {
 	CHECK_ARENA(a);
-	return read_size(a, &a->held);
+	return ask(a, held_now);
 }
 
 size_t Arena_peak(T a)
 {
 	CHECK_ARENA(a);
-	return read_size(a, &a->peak);
+	return ask(a, peak_now);
 }
 
 void Arena_set_limit(T a, size_t nbytes)
 {
 	CHECK_ARENA(a);
 	pthread_mutex_lock(&a->lock);
-	a->limit = nbytes;
+	a->most = nbytes;
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -256,9 +321,10 @@ void arena__check(T a)
 		CORRUPT("an arena's chunks are not linked");
 	if (held > a->held)
 		CORRUPT("an arena holds more than it has booked");
-	if (a->avail < a->floor || a->avail > a->current->limit)
+	if (a->lane.avail < a->lane.floor || a->lane.avail > a->lane.limit || a->lane.limit > a->current->limit
+		|| a->counted > a->lane.floor)
 		CORRUPT("an arena's free bytes are not in its current chunk");
-	if (a->used > a->used_most || a->used_most > a->peak)
-		CORRUPT("an arena's accounts are wrong");
+	if (a->owner || a->sides)
+		CORRUPT("an arena has lanes in a build without");
 }
 #endif
