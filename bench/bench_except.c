@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What a TRY, a raise, a FINALLY, AUTO, DEFER and RETURN cost, beside bare _setjmp and beside the macros
- * of Hanson's book, written anew here in their shortest form (one stack for all threads, no causes).
- *
- * Each case is a function that does one thing n times. The cases take turns in short rounds, so that a
- * change of the clock or a neighbour's load hits all of them; the table shows the median time, and the
- * median of the rounds' own ratios. Goals: docs/design.md. */
+/* What a TRY, a raise, a FINALLY, AUTO, DEFER and RETURN cost, beside bare _setjmp, beside C++
+ * (bench_except_cxx.cc), and beside two ways to do it in C, written anew here in their shortest form: the macros
+ * of Hanson's book (one stack for all threads, no causes), and PostgreSQL's PG_TRY with sigsetjmp. */
 #include <setjmp.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <core/Except.h>
-
-enum { ROUNDS = 401, PASSES = 500 };
+#include "bench.h"
+#include "bench_except.h"
 
 EXCEPT_DEFINE(Oops, NULL, "oops");
 
@@ -71,31 +66,53 @@ static void __attribute__((noinline, noreturn)) old_raise(const Except_T *e, con
 			old_raise(old_frame.exception, old_frame.file, old_frame.line);     \
 	} while (0)
 
+/* ---- another: PostgreSQL's, for a FINALLY ---- */
+
+static sigjmp_buf *pg_stack;
+
+#define PG_TRY_FINALLY(body, finally)                                                       \
+	do {                                                                                \
+		sigjmp_buf *pg_saved = pg_stack, pg_local;                                  \
+		volatile int pg_rethrow = 0;                                                \
+		if (sigsetjmp(pg_local, 0) == 0) {                                          \
+			pg_stack = &pg_local;                                               \
+			body;                                                               \
+		} else                                                                      \
+			pg_rethrow = 1;                                                     \
+		pg_stack = pg_saved;                                                        \
+		finally;                                                                    \
+		if (pg_rethrow)                                                             \
+			siglongjmp(*pg_stack, 1);                                           \
+	} while (0)
+
 /* ---- the cases ---- */
 
-static void setjmp_alone(int n)
+static void setjmp_alone(void *cl, size_t n)
 {
 	static jmp_buf env;
 
+	(void)cl;
 	while (n-- > 0)
 		if (_setjmp(env) == 0)
 			sink++;
 }
 
-static void setjmp_longjmp(int n)
+static void setjmp_longjmp(void *cl, size_t n)
 {
 	static jmp_buf env;
-	volatile int left = n;
+	volatile size_t left = n;
 
+	(void)cl;
 	while (left-- > 0)
 		if (_setjmp(env) == 0)
 			_longjmp(env, 1);
 }
 
-static void old_try(int n)
+static void old_try(void *cl, size_t n)
 {
-	volatile int left = n;
+	volatile size_t left = n;
 
+	(void)cl;
 	while (left-- > 0)
 		OLD_TRY {
 			sink++;
@@ -104,10 +121,11 @@ static void old_try(int n)
 		} OLD_END_TRY;
 }
 
-static void core_try(int n)
+static void core_try(void *cl, size_t n)
 {
-	volatile int left = n;
+	volatile size_t left = n;
 
+	(void)cl;
 	while (left-- > 0)
 		TRY {
 			sink++;
@@ -116,10 +134,11 @@ static void core_try(int n)
 		} END_TRY;
 }
 
-static void old_finally(int n)
+static void old_finally(void *cl, size_t n)
 {
-	volatile int left = n;
+	volatile size_t left = n;
 
+	(void)cl;
 	while (left-- > 0)
 		OLD_TRY {
 			sink++;
@@ -128,10 +147,11 @@ static void old_finally(int n)
 		} OLD_END_TRY;
 }
 
-static void core_finally(int n)
+static void core_finally(void *cl, size_t n)
 {
-	volatile int left = n;
+	volatile size_t left = n;
 
+	(void)cl;
 	while (left-- > 0)
 		TRY {
 			sink++;
@@ -161,9 +181,9 @@ static void __attribute__((noinline)) core_down(int depth)
 	sink++;
 }
 
-static void old_catch(int n, int depth)
+static void old_catch(size_t n, int depth)
 {
-	volatile int left = n;
+	volatile size_t left = n;
 
 	while (left-- > 0)
 		OLD_TRY {
@@ -173,9 +193,9 @@ static void old_catch(int n, int depth)
 		} OLD_END_TRY;
 }
 
-static void core_catch(int n, int depth)
+static void core_catch(size_t n, int depth)
 {
-	volatile int left = n;
+	volatile size_t left = n;
 
 	while (left-- > 0)
 		TRY {
@@ -185,12 +205,12 @@ static void core_catch(int n, int depth)
 		} END_TRY;
 }
 
-static void old_catch_0(int n) { old_catch(n, 0); }
-static void old_catch_10(int n) { old_catch(n, 10); }
-static void old_catch_100(int n) { old_catch(n, 100); }
-static void core_catch_0(int n) { core_catch(n, 0); }
-static void core_catch_10(int n) { core_catch(n, 10); }
-static void core_catch_100(int n) { core_catch(n, 100); }
+static void old_catch_0(void *cl, size_t n) { (void)cl; old_catch(n, 0); }
+static void old_catch_10(void *cl, size_t n) { (void)cl; old_catch(n, 10); }
+static void old_catch_100(void *cl, size_t n) { (void)cl; old_catch(n, 100); }
+static void core_catch_0(void *cl, size_t n) { (void)cl; core_catch(n, 0); }
+static void core_catch_10(void *cl, size_t n) { (void)cl; core_catch(n, 10); }
+static void core_catch_100(void *cl, size_t n) { (void)cl; core_catch(n, 100); }
 
 static void __attribute__((noinline)) old_nest(int depth)
 {
@@ -214,10 +234,11 @@ static void __attribute__((noinline)) core_nest(int depth)
 	} END_TRY;
 }
 
-static void old_finallys(int n)
+static void old_finallys(void *cl, size_t n)
 {
-	volatile int left = n;
+	volatile size_t left = n;
 
+	(void)cl;
 	while (left-- > 0)
 		OLD_TRY {
 			old_nest(10);
@@ -226,10 +247,34 @@ static void old_finallys(int n)
 		} OLD_END_TRY;
 }
 
-static void core_finallys(int n)
+static void __attribute__((noinline)) pg_nest(int depth)
 {
-	volatile int left = n;
+	if (depth == 0)
+		siglongjmp(*pg_stack, 1);
+	PG_TRY_FINALLY(pg_nest(depth - 1), sink++);
+}
 
+static void pg_finallys(void *cl, size_t n)
+{
+	volatile size_t left = n;
+
+	(void)cl;
+	while (left-- > 0) {
+		sigjmp_buf local;
+
+		if (sigsetjmp(local, 0) == 0) {
+			pg_stack = &local;
+			pg_nest(10);
+		} else
+			sink++;
+	}
+}
+
+static void core_finallys(void *cl, size_t n)
+{
+	volatile size_t left = n;
+
+	(void)cl;
 	while (left-- > 0)
 		TRY {
 			core_nest(10);
@@ -243,10 +288,11 @@ static void __attribute__((noinline)) dispose(int *p)
 	sink += *p;
 }
 
-static void core_auto(int n)
+static void core_auto(void *cl, size_t n)
 {
+	(void)cl;
 	while (n-- > 0) {
-		AUTO(int, x, dispose) = n;
+		AUTO(int, x, dispose) = (int)n;
 		sink = x;
 	}
 }
@@ -259,10 +305,11 @@ static void __attribute__((noinline)) core_auto_raises(void)
 	RAISE(Oops);
 }
 
-static void core_auto_raise(int n)
+static void core_auto_raise(void *cl, size_t n)
 {
-	volatile int left = n;
+	volatile size_t left = n;
 
+	(void)cl;
 	while (left-- > 0)
 		TRY {
 			core_auto_raises();
@@ -271,10 +318,11 @@ static void core_auto_raise(int n)
 		} END_TRY;
 }
 
-static void core_defer(int n)
+static void core_defer(void *cl, size_t n)
 {
 	int x = 1;
 
+	(void)cl;
 	while (n-- > 0) {
 		DEFER(dispose, &x);
 		sink = x;
@@ -282,19 +330,21 @@ static void core_defer(int n)
 }
 
 /* the same call through __attribute__((cleanup)) alone */
-static void plain_cleanup(int n)
+static void plain_cleanup(void *cl, size_t n)
 {
+	(void)cl;
 	while (n-- > 0) {
-		int x __attribute__((cleanup(dispose))) = n;
+		int x __attribute__((cleanup(dispose))) = (int)n;
 
 		sink = x;
 	}
 }
 
-static void core_message(int n)
+static void core_message(void *cl, size_t n)
 {
-	volatile int left = n;
+	volatile size_t left = n;
 
+	(void)cl;
 	while (left-- > 0)
 		TRY {
 			RAISE_MSG(Oops, "%s: %d bytes", "file", (int)left);
@@ -313,100 +363,55 @@ static int __attribute__((noinline)) returns(int x)
 	return 0;
 }
 
-static void core_return(int n)
+static void core_return(void *cl, size_t n)
 {
+	(void)cl;
 	while (n-- > 0)
-		sink += returns(n);
+		sink += returns((int)n);
 }
 
 /* ---- the table ---- */
 
-typedef struct Case {
-	const char *name;
-	void (*run)(int);
-	int yardstick;     /* the case to compare with */
-	double goal;       /* of the ratio; 0: goal_ns */
-	double goal_ns;
-	double ns[ROUNDS];
-} Case;
-
-static Case cases[] = {
-	{ "_setjmp alone", setjmp_alone, 0, 0, 0, { 0 } },
-	{ "_setjmp and _longjmp", setjmp_longjmp, 0, 0, 0, { 0 } },
-	{ "Hanson: TRY, no raise", old_try, 0, 0, 0, { 0 } },
-	{ "TRY, no raise", core_try, 2, 1.25, 0, { 0 } },
-	{ "Hanson: TRY FINALLY, no raise", old_finally, 0, 0, 0, { 0 } },
-	{ "TRY FINALLY, no raise", core_finally, 4, 1.25, 0, { 0 } },
-	{ "Hanson: raise to catch", old_catch_0, 1, 0, 0, { 0 } },
-	{ "raise to catch", core_catch_0, 6, 1.5, 0, { 0 } },
-	{ "Hanson: raise 10 calls down", old_catch_10, 1, 0, 0, { 0 } },
-	{ "raise 10 calls down", core_catch_10, 8, 1.5, 0, { 0 } },
-	{ "Hanson: raise 100 calls down", old_catch_100, 1, 0, 0, { 0 } },
-	{ "raise 100 calls down", core_catch_100, 10, 1.5, 0, { 0 } },
-	{ "Hanson: through 10 FINALLYs", old_finallys, 1, 0, 0, { 0 } },
-	{ "through 10 FINALLYs", core_finallys, 12, 0, 163, { 0 } },
-	{ "plain cleanup attribute", plain_cleanup, 0, 0, 0, { 0 } },
-	{ "AUTO, no raise", core_auto, 14, 0, 4, { 0 } },
-	{ "DEFER, no raise", core_defer, 14, 0, 4, { 0 } },
-	{ "AUTO, raise passes", core_auto_raise, 6, 0, 0, { 0 } },
-	{ "RAISE_MSG to catch", core_message, 6, 0, 100, { 0 } },
-	{ "RETURN through FINALLY", core_return, 5, 0, 0, { 0 } },
-};
-enum { CASES = sizeof cases / sizeof cases[0] };
-
-static double now(void)
+static void add(const char *workload, const char *name, void (*run)(void *, size_t), double goal)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+	bench_add(&(Bench_Case){ .workload = workload, .name = name, .run = run, .goal = goal });
 }
 
-static int ascending(const void *a, const void *b)
+int main(int argc, char *argv[])
 {
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* of c's times, each divided by that of the same round of yardstick */
-static double median(const Case *c, const Case *yardstick)
-{
-	double sorted[ROUNDS];
-	int i;
-
-	for (i = 0; i < ROUNDS; i++)
-		sorted[i] = c->ns[i] / (yardstick ? yardstick->ns[i] : 1);
-	qsort(sorted, ROUNDS, sizeof sorted[0], ascending);
-	return sorted[ROUNDS / 2];
-}
-
-static void print(const Case *c)
-{
-	double ns = median(c, NULL), ratio = median(c, &cases[c->yardstick]);
-
-	printf("%-32s %8.1f %7.2f x %-30s", c->name, ns, ratio, cases[c->yardstick].name);
-	if (c->goal > 0)
-		printf(" <= %.2f x %s", c->goal, ratio <= c->goal ? "met" : "MISSED");
-	if (c->goal_ns > 0)
-		printf(" <= %.0f ns %s", c->goal_ns, ns <= c->goal_ns ? "met" : "MISSED");
-	putchar('\n');
-}
-
-int main(void)
-{
-	double start;
-	int round, i;
-
-	for (round = -1; round < ROUNDS; round++) /* round -1 warms up */
-		for (i = 0; i < CASES; i++) {
-			start = now();
-			cases[i].run(PASSES);
-			if (round >= 0)
-				cases[i].ns[round] = (now() - start) / PASSES;
-		}
-	printf("%-32s %8s %-41s %s\n", "case", "ns", "ratio", "goal");
-	for (i = 0; i < CASES; i++)
-		print(&cases[i]);
-	return 0;
+	bench_start(BENCH_NAME, &argc, argv);
+	add("TRY, no raise", "Hanson", old_try, 0);
+	add("TRY, no raise", "libcore", core_try, 1.25);
+	add("TRY, no raise", "_setjmp alone", setjmp_alone, 0);
+	add("TRY FINALLY, no raise", "Hanson", old_finally, 0);
+	add("TRY FINALLY, no raise", "libcore", core_finally, 1.25);
+	add("TRY, no raise, beside C++", "libcore", core_try, 0);
+	add("TRY, no raise, beside C++", "C++", cxx_try, 0);
+	add("raise to catch", "Hanson", old_catch_0, 0);
+	add("raise to catch", "libcore", core_catch_0, 1.5);
+	add("raise to catch", "_setjmp and _longjmp", setjmp_longjmp, 0);
+	add("raise 10 calls down", "Hanson", old_catch_10, 0);
+	add("raise 10 calls down", "libcore", core_catch_10, 1.5);
+	add("raise 100 calls down", "Hanson", old_catch_100, 0);
+	add("raise 100 calls down", "libcore", core_catch_100, 1.5);
+	add("raise to catch, beside C++", "C++", cxx_catch_0, 0);
+	add("raise to catch, beside C++", "libcore", core_catch_0, 1 / 20.0);
+	add("raise 10 calls down, beside C++", "C++", cxx_catch_10, 0);
+	add("raise 10 calls down, beside C++", "libcore", core_catch_10, 1 / 20.0);
+	add("raise 100 calls down, beside C++", "C++", cxx_catch_100, 0);
+	add("raise 100 calls down, beside C++", "libcore", core_catch_100, 1 / 20.0);
+	add("through 10 FINALLYs", "PostgreSQL's way", pg_finallys, 0);
+	add("through 10 FINALLYs", "libcore", core_finallys, 1);
+	add("through 10 FINALLYs", "Hanson", old_finallys, 0);
+	add("through 10 FINALLYs", "C++ (destructors)", cxx_destructors, 0);
+	add("clean-up at the end of a scope", "cleanup attribute", plain_cleanup, 0);
+	add("clean-up at the end of a scope", "AUTO", core_auto, 0);
+	add("clean-up at the end of a scope", "DEFER", core_defer, 0);
+	add("raise", "RAISE", core_catch_0, 0);
+	add("raise", "RAISE_MSG", core_message, 0);
+	add("raise", "RAISE past an AUTO", core_auto_raise, 0);
+	add("return through FINALLY", "TRY FINALLY", core_finally, 0);
+	add("return through FINALLY", "RETURN", core_return, 0);
+	bench_run();
+	return bench_end();
 }

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: MIT
-// What C++ exceptions cost on this machine, for the same cases as bench_except: compare by hand.
-//   c++ -O2 -std=c++17 bench/bench_except_cxx.cc -o bench_except_cxx && ./bench_except_cxx
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
+// What C++ exceptions cost, for the cases of bench_except.c.
+#include "bench_except.h"
 
 namespace {
 
-constexpr int rounds = 51, passes = 200;
 volatile int sink;
 
 struct Oops {};
@@ -64,28 +60,16 @@ void destructors()
 	}
 }
 
-double median(void (*f)())
+template <void (*once)()> void repeat(size_t n)
 {
-	using clock = std::chrono::steady_clock;
-	double ns[rounds];
-
-	for (double &t : ns) {
-		auto start = clock::now();
-		for (int i = 0; i < passes; i++)
-			f();
-		t = std::chrono::duration<double, std::nano>(clock::now() - start).count() / passes;
-	}
-	std::sort(ns, ns + rounds);
-	return ns[rounds / 2];
+	while (n-- > 0)
+		once();
 }
 
 }
 
-int main()
-{
-	std::printf("C++: try, no throw               %8.1f ns\n", median(no_throw));
-	std::printf("C++: throw to catch              %8.1f ns\n", median(thrown<0>));
-	std::printf("C++: throw 10 calls down         %8.1f ns\n", median(thrown<10>));
-	std::printf("C++: throw 100 calls down        %8.1f ns\n", median(thrown<100>));
-	std::printf("C++: through 10 destructors      %8.1f ns\n", median(destructors));
-}
+void cxx_try(void *, size_t n) { repeat<no_throw>(n); }
+void cxx_catch_0(void *, size_t n) { repeat<thrown<0>>(n); }
+void cxx_catch_10(void *, size_t n) { repeat<thrown<10>>(n); }
+void cxx_catch_100(void *, size_t n) { repeat<thrown<100>>(n); }
+void cxx_destructors(void *, size_t n) { repeat<destructors>(n); }

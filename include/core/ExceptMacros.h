@@ -49,7 +49,7 @@ typedef struct Except_Scoped {
 	size_t size; /* of an AUTO variable */
 } Except_Scoped;
 
-enum { Except__TRYING, Except__FINISHING, Except__RAISED, Except__HANDLING };
+enum { Except__TRYING, Except__FINISHING, Except__RAISED, Except__HANDLING, Except__CLOSING };
 
 /* What every byte of an AUTO variable has until its initializer has ended. */
 enum { Except__UNSET = 0xA5 };
@@ -129,9 +129,12 @@ static inline int Except__handles(Except_Frame *f, const Except_T *e)
 
 static inline int Except__finally(Except_Frame *f, const char *place)
 {
-	if (__builtin_expect(f->state != Except__TRYING, 0))
+	if (__builtin_expect(f->state == Except__TRYING, 1))
+		f->state = Except__FINISHING;
+	else if (f->state == Except__RAISED)
+		f->state = Except__CLOSING;
+	else
 		return Except__close(f, place);
-	f->state = Except__FINISHING;
 	return 1;
 }
 

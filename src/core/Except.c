@@ -39,7 +39,7 @@
 EXCEPT_DEFINE(Assert_Failed, NULL, "assertion failed");
 
 enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, RAISED = Except__RAISED,
-	HANDLING = Except__HANDLING, PENDING, CLOSING, RETURNING, CLOSING_RETURN, PROBING, PROBED };
+	HANDLING = Except__HANDLING, CLOSING = Except__CLOSING, PENDING, RETURNING, CLOSING_RETURN, PROBING, PROBED };
 
 /* Address space only, but for the pages that are used: 200 of the longest messages, or a chain of
  * 10,000 plain exceptions. */
@@ -57,8 +57,9 @@ static __thread __attribute__((tls_model("initial-exec"))) struct {
 	Except_Thread public;
 	char *records, *end;  /* the stack of records, which public.next is in */
 	struct Mapping *free;
+	int *error;           /* &errno, if there are records: a call less */
 	int dying;            /* the hook for uncaught exceptions runs */
-} thread = { { NULL, NULL, FIRST }, NULL, NULL, NULL, 0 };
+} thread = { { NULL, NULL, FIRST }, NULL, NULL, NULL, NULL, 0 };
 
 /* Into each way to raise: an eighth of the time from raise to catch. */
 #define INLINE inline __attribute__((always_inline))
@@ -117,6 +118,7 @@ static void use_mapping(Mapping *m)
 {
 	thread.records = thread.public.next = m ? (char *)(m + 1) : NULL;
 	thread.end = m ? (char *)m + RECORDS_SIZE : NULL;
+	thread.error = &errno;
 }
 
 static int __attribute__((noinline)) map_records(void)
@@ -181,13 +183,8 @@ static const char *format(const char *fmt, va_list ap)
 	return take((size_t)n + 1);
 }
 
-static INLINE Record *record(const Except_T *e, const char *file, const char *function, int line, void *raiser)
+static INLINE Record *fill(Record *r, const Except_T *e, const char *file, const char *function, int line)
 {
-	int error = errno, nframes = __atomic_load_n(&except__nframes, __ATOMIC_RELAXED);
-	Record *r = take(sizeof *r + (size_t)nframes * sizeof r->frames[0]);
-
-	if (!r)
-		return NULL;
 	r->cause = NULL;
 	r->exception = e;
 	r->file = file;
@@ -195,7 +192,19 @@ static INLINE Record *record(const Except_T *e, const char *file, const char *fu
 	r->message = NULL;
 	r->line = line;
 	r->nframes = 0;
-	r->error = error;
+	r->error = *thread.error;
+	return r;
+}
+
+static Record *record(const Except_T *e, const char *file, const char *function, int line, void *raiser)
+{
+	int error = errno, nframes = __atomic_load_n(&except__nframes, __ATOMIC_RELAXED);
+	Record *r = take(sizeof *r + (size_t)nframes * sizeof r->frames[0]);
+
+	if (!r)
+		return NULL;
+	fill(r, e, file, function, line);
+	r->error = error; /* from before the mapping was made */
 	if (nframes > 0)
 		r->nframes = except__capture(r->frames, nframes, raiser);
 	return r;
@@ -238,35 +247,22 @@ static Except_Frame *frame_of(Except_Link *link)
 	return (Except_Frame *)link; /* its first member */
 }
 
-static int catches(Except_Link *link)
-{
-	if (link->run)
-		return 0;
-	switch (frame_of(link)->state) {
-	case TRYING: case RAISED: case HANDLING:
-		return 1;
-	default:
-		return 0;
-	}
-}
+/* sets of states: a switch would be an indirect jump */
+enum {
+	CATCHING = 1 << TRYING | 1 << RAISED | 1 << HANDLING,
+	HOLDING = 1 << RAISED | 1 << HANDLING | 1 << PENDING | 1 << CLOSING
+};
 
-static int holds_exception(Except_Link *link)
+static inline int is_in(Except_Link *link, unsigned states)
 {
-	if (link->run)
-		return 0;
-	switch (frame_of(link)->state) {
-	case RAISED: case HANDLING: case PENDING: case CLOSING:
-		return 1;
-	default:
-		return 0;
-	}
+	return !link->run && (states >> frame_of(link)->state & 1);
 }
 
 Except_Frame *except__current(void)
 {
 	Except_Link *link = thread.public.top;
 
-	while (link && !holds_exception(link))
+	while (link && !is_in(link, HOLDING))
 		link = link->up;
 	return link ? frame_of(link) : NULL;
 }
@@ -356,7 +352,7 @@ static void return_through(Except_Frame *outermost, jmp_buf site, Return *r)
 
 	do {
 		link = thread.public.top;
-		if (catches(link))
+		if (is_in(link, CATCHING))
 			go_to_finally(frame_of(link), outermost, site, r);
 		leave(link, r);
 		if (link->run)
@@ -433,26 +429,11 @@ static void __attribute__((noinline)) call_holding(Except_Link *link, const Exce
 	call(link);
 }
 
-static INLINE void deliver(const Except_T *e, const char *file, int line, Record *record) EXCEPT__NORETURN;
-static INLINE void deliver(const Except_T *e, const char *file, int line, Record *record)
+static INLINE void arrive(Except_Frame *f, int state, const Except_T *e, const char *file, int line,
+	Record *record) EXCEPT__NORETURN;
+static INLINE void arrive(Except_Frame *f, int state, const Except_T *e, const char *file, int line, Record *record)
 {
-	Except_Link *link, *inner;
-	Except_Frame *f;
-
-	for (link = thread.public.top; link && !catches(link); link = link->up)
-		if (holds_exception(link))
-			add_cause(record, frame_of(link)->record);
-	if (!link)
-		uncaught(e, file, line, record);
-	f = frame_of(link);
-	if (f->state != TRYING)
-		add_cause(record, f->record);
-	while ((inner = thread.public.top) != link) {
-		Except__unlink(inner);
-		if (inner->run)
-			call_holding(inner, e, file, line, record);
-	}
-	f->state = f->state == TRYING ? RAISED : PENDING;
+	f->state = state;
 	f->exception = e;
 	f->file = file;
 	f->line = line;
@@ -460,10 +441,38 @@ static INLINE void deliver(const Except_T *e, const char *file, int line, Record
 	longjmp(f->env, 1);
 }
 
+static void deliver(const Except_T *e, const char *file, int line, Record *record) EXCEPT__NORETURN;
+static void deliver(const Except_T *e, const char *file, int line, Record *record)
+{
+	Except_Link *link, *inner;
+
+	for (link = thread.public.top; link && !is_in(link, CATCHING); link = link->up)
+		if (is_in(link, HOLDING))
+			add_cause(record, frame_of(link)->record);
+	if (!link)
+		uncaught(e, file, line, record);
+	if (frame_of(link)->state != TRYING)
+		add_cause(record, frame_of(link)->record);
+	while ((inner = thread.public.top) != link) {
+		Except__unlink(inner);
+		if (inner->run)
+			call_holding(inner, e, file, line, record);
+	}
+	arrive(frame_of(link), frame_of(link)->state == TRYING ? RAISED : PENDING, e, file, line, record);
+}
+
+/* Most raises have nothing between them and the body of a TRY, and are not to pay for the others. */
+static INLINE int is_trying(Except_Link *link)
+{
+	return __builtin_expect(link && !link->run && frame_of(link)->state == TRYING, 1);
+}
+
 static void propagate(Except_Frame *f) EXCEPT__NORETURN;
 static void propagate(Except_Frame *f)
 {
 	Except__unlink(&f->link);
+	if (is_trying(f->link.up))
+		arrive(frame_of(f->link.up), RAISED, f->exception, f->file, f->line, f->record);
 	deliver(f->exception, f->file, f->line, f->record);
 }
 
@@ -489,7 +498,7 @@ int Except__match(Except_Frame *f, const Except_T *e)
 	return 1;
 }
 
-/* Before FINALLY: 1 to run it. */
+/* Before FINALLY, in the rarer states: 1 to run it. */
 int Except__close(Except_Frame *f, const char *place)
 {
 	switch (f->state) {
@@ -578,16 +587,40 @@ void Except_restore(Except_Stack *stack)
 
 /* ---- raising ---- */
 
+static void __attribute__((noinline)) raise_slowly(const Except_T *e, const char *file, const char *function,
+	int line, void *raiser, const char *call) EXCEPT__NORETURN;
+static void __attribute__((noinline)) raise_slowly(const Except_T *e, const char *file, const char *function,
+	int line, void *raiser, const char *call)
+{
+	check(e, file, function, line, call);
+	deliver(e, file, line, record(e, file, function, line, raiser));
+}
+
+static INLINE void raise_from(const Except_T *e, const char *file, const char *function, int line, void *raiser,
+	const char *call) EXCEPT__NORETURN;
+static INLINE void raise_from(const Except_T *e, const char *file, const char *function, int line, void *raiser,
+	const char *call)
+{
+	Except_Link *link = thread.public.top;
+	Record *r = (Record *)(void *)thread.public.next;
+	enum { SIZE = (sizeof *r + 15) & ~15 };
+
+	if (e && is_trying(link) && thread.end - thread.public.next >= SIZE
+		&& __atomic_load_n(&except__nframes, __ATOMIC_RELAXED) == 0) {
+		thread.public.next += SIZE;
+		arrive(frame_of(link), RAISED, e, file, line, fill(r, e, file, function, line));
+	}
+	raise_slowly(e, file, function, line, raiser, call);
+}
+
 void Except_raise(const Except_T *e, const char *file, int line)
 {
-	check(e, file, NULL, line, "Except_raise");
-	deliver(e, file, line, record(e, file, NULL, line, __builtin_return_address(0)));
+	raise_from(e, file, NULL, line, __builtin_return_address(0), "Except_raise");
 }
 
 void Except__raise(const Except_T *e, const char *file, const char *function, int line)
 {
-	check(e, file, function, line, "RAISE");
-	deliver(e, file, line, record(e, file, function, line, __builtin_return_address(0)));
+	raise_from(e, file, function, line, __builtin_return_address(0), "RAISE");
 }
 
 void Except__raise_msg(const Except_T *e, const char *file, const char *function, int line, const char *fmt, ...)

@@ -17,7 +17,7 @@ typedef struct Record {
 Except_Frame *except__current(void);
 
 /* ExceptReport.c */
-extern int except__nframes; /* return addresses to capture at a raise; read and written atomically */
+extern int except__nframes __attribute__((visibility("hidden"))); /* return addresses to capture at a raise; read and written atomically */
 int except__capture(void **frames, int n, void *raiser);
 void except__call_hook(const Except_T *e);
 void except__report(FILE *out, const Except_Frame *f);
