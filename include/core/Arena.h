@@ -44,6 +44,10 @@ CORE_API Arena_T Arena_new_with(const Arena_Options *options);
  * inside the arena. NULL and pointer to NULL are fine. Checked: a deferred call of it is running. */
 CORE_API void Arena_dispose(Arena_T *arena);
 
+/* Makes child a child of another arena, or with NULL of none. Checked: the new parent is child itself or
+ * below it; child's deferred calls are running. */
+CORE_API void Arena_adopt(Arena_T child, Arena_T new_parent);
+
 /* Raises: Arena_Failed. Aligned for max_align_t; 0 bytes give a distinct, valid pointer. */
 CORE_API void *Arena_alloc(Arena_T arena, size_t nbytes);
 CORE_API void *Arena_calloc(Arena_T arena, size_t count, size_t nbytes); /* zeroed */

@@ -164,18 +164,6 @@ static Chunk *first_chunk(const Arena_Options *o)
 	return heap_chunk(o);
 }
 
-static void link_child(T parent, T a)
-{
-	pthread_mutex_lock(&parent->lock);
-	a->next_sibling = parent->children;
-	a->sibling_link = &parent->children;
-	if (a->next_sibling)
-		a->next_sibling->sibling_link = &a->next_sibling;
-	parent->children = a;
-	STORE(parent->slow, parent->slow | CHILDREN);
-	pthread_mutex_unlock(&parent->lock);
-}
-
 static void check_options(const Arena_Options *o)
 {
 	CHECK(o, "Arena_new_with: the options are NULL");
@@ -226,7 +214,7 @@ T Arena_new_with(const Arena_Options *o)
 		a = afresh(o, t);
 	STORE_RELEASE(a->owner, t);
 	if (o->parent)
-		link_child(o->parent, a);
+		arena__link_child(o->parent, a);
 	return a;
 }
 

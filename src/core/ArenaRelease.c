@@ -106,22 +106,6 @@ int arena__has_deferred(T a, const Deferred *last)
 
 /* ---- dispose ---- */
 
-static void unlink_child(T a)
-{
-	T parent = a->parent;
-
-	if (!parent)
-		return;
-	pthread_mutex_lock(&parent->lock);
-	*a->sibling_link = a->next_sibling;
-	if (a->next_sibling)
-		a->next_sibling->sibling_link = a->sibling_link;
-	pthread_mutex_unlock(&parent->lock);
-	pthread_mutex_lock(&a->lock); /* the report reads it */
-	a->parent = NULL;
-	pthread_mutex_unlock(&a->lock);
-}
-
 /* Keeps home, with the struct, for this thread's next arena. */
 static int keep_home(T a)
 {
@@ -146,7 +130,7 @@ static void release(T a)
 	Backing backing = a->backing;
 	Chunk *spare, *list = NULL, *home = a->home;
 
-	unlink_child(a);
+	arena__unlink_child(a);
 	arena__lock_alone(a);
 	spare = a->spare;
 	if (a->newest != home)
@@ -264,7 +248,7 @@ void Arena_dispose(T *arena)
 	CHECK(!is_running(a), "Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
 	*arena = NULL;
 	add_running(a, 1);
-	unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
+	arena__unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
 	insist(dispose_tree, a, NULL);
 }
 

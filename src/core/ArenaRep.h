@@ -278,6 +278,11 @@ static inline void arena__end_turnover(Thread *t)
 size_t arena__chunk_for(size_t alignment, size_t nbytes); /* surely holds such an object; 0: no chunk is so large */
 void *arena__allocate(struct Arena *, size_t alignment, size_t nbytes); /* lock held; NULL: no memory */
 
+/* ---- ArenaTree.c ---- */
+
+void arena__link_child(struct Arena *parent, struct Arena *);
+void arena__unlink_child(struct Arena *);
+
 /* ---- ArenaRelease.c ---- */
 
 void arena__run_deferred(struct Arena *, const Deferred *last); /* those made after last */
@@ -296,6 +301,8 @@ void arena__remove_live(struct Arena *);
 void arena__count_made(Thread *);
 void arena__count_gone(Thread *);
 int arena__registry_is_walked(void);
+void arena__lock_tree(void);
+void arena__unlock_tree(void);
 #if CORE_DEBUG
 void arena__check(struct Arena *); /* the whole invariant; aborts. Lock held. */
 #else

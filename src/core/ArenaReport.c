@@ -106,6 +106,17 @@ static void __attribute__((constructor)) prepare_for_fork(void)
 
 /* ---- the registry ---- */
 
+/* One adoption at a time, lest two make a cycle. The first shard's lock serves, as fork takes it anyway. */
+void arena__lock_tree(void)
+{
+	pthread_mutex_lock(&live[0].lock);
+}
+
+void arena__unlock_tree(void)
+{
+	pthread_mutex_unlock(&live[0].lock);
+}
+
 static unsigned shard(const struct Arena *a)
 {
 	return (unsigned)((uintptr_t)a >> 12 ^ (uintptr_t)a >> 16) % SHARDS;

@@ -585,6 +585,78 @@ START_TEST(a_deferred_call_may_dispose_of_a_sibling)
 }
 END_TEST
 
+START_TEST(an_adopted_child_goes_with_its_new_parent)
+{
+	size_t before = Arena_debug_live_count();
+	Arena_T first = Arena_new(), second = Arena_new(), child = Arena_new_child(first);
+	Arena_T grandchild = Arena_new_child(child), sibling = Arena_new_child(first);
+	char *s = Arena_strdup(grandchild, "still here");
+
+	Arena_defer(child, note, "c");
+	Arena_adopt(child, second);
+	Arena_dispose(&first); /* and sibling */
+	ck_assert_uint_eq(Arena_debug_live_count(), before + 3);
+	ck_assert_str_eq(s, "still here");
+	ck_assert_uint_eq(journal.n, 0);
+	Arena_adopt(child, second); /* where it is */
+	Arena_dispose(&second);
+	ck_assert_str_eq(journal.text, "c");
+	ck_assert_uint_eq(Arena_debug_live_count(), before);
+	(void)sibling;
+}
+END_TEST
+
+START_TEST(an_arena_adopted_by_none_stands_alone_and_a_root_can_be_adopted)
+{
+	size_t before = Arena_debug_live_count();
+	Arena_T parent = Arena_new(), child = Arena_new_child(parent), root = Arena_new();
+
+	Arena_adopt(child, NULL);
+	Arena_adopt(root, parent);
+	Arena_dispose(&parent);
+	ck_assert_uint_eq(Arena_debug_live_count(), before + 1);
+	Arena_adopt(child, NULL);
+	Arena_dispose(&child);
+	ck_assert_uint_eq(Arena_debug_live_count(), before);
+}
+END_TEST
+
+START_TEST(adoption_that_would_make_a_cycle_is_checked)
+{
+	Arena_T top = Arena_new(), middle = Arena_new_child(top), bottom = Arena_new_child(middle);
+
+	ck_raises_saying(Assert_Failed, "Arena_adopt", Arena_adopt(top, top));
+	ck_raises_saying(Assert_Failed, "itself or below it", Arena_adopt(top, bottom));
+	ck_raises_saying(Assert_Failed, "itself or below it", Arena_adopt(middle, bottom));
+	Arena_adopt(bottom, top);
+	Arena_adopt(middle, bottom); /* which is no longer below it */
+	Arena_dispose(&top);
+}
+END_TEST
+
+static Arena_T refuge;
+
+static void flee(void *cl)
+{
+	Arena_adopt(cl, refuge);
+}
+
+START_TEST(a_deferred_call_may_save_a_sibling_but_not_its_own_arena)
+{
+	size_t before = Arena_debug_live_count();
+	Arena_T parent = Arena_new(), elder = Arena_new_child(parent), younger = Arena_new_child(parent);
+
+	refuge = Arena_new();
+	Arena_defer(younger, flee, elder);
+	Arena_dispose(&parent);
+	ck_assert_uint_eq(Arena_debug_live_count(), before + 2);
+	Arena_defer(elder, flee, elder);
+	ck_raises_saying(Assert_Failed, "Arena_adopt: a deferred call", Arena_clear(elder));
+	Arena_dispose(&refuge);
+	ck_assert_uint_eq(Arena_debug_live_count(), before);
+}
+END_TEST
+
 START_TEST(an_arena_that_was_disposed_of_is_told_from_a_live_one)
 {
 	static char buffer[4 * KB]; /* where reading it afterwards is no error */
@@ -595,6 +667,10 @@ START_TEST(an_arena_that_was_disposed_of_is_told_from_a_live_one)
 	ck_raises_saying(Assert_Failed, "is not a live arena", Arena_clear(copy));
 	ck_raises_saying(Assert_Failed, "is not a live arena", (void)Arena_new_child(copy));
 	ck_raises_saying(Assert_Failed, "is not a live arena", (void)Arena_new_with(&(Arena_Options){ .parent = copy }));
+	arena = Arena_new();
+	ck_raises_saying(Assert_Failed, "is not a live arena", Arena_adopt(copy, arena));
+	ck_raises_saying(Assert_Failed, "is not a live arena", Arena_adopt(arena, copy));
+	Arena_dispose(&arena);
 	ck_raises_saying(Assert_Failed, "is not a live arena", Arena_dispose(&copy));
 }
 END_TEST
@@ -607,6 +683,7 @@ START_TEST(a_null_arena_is_checked_by_every_call)
 
 	memset(&none, 0, sizeof none);
 	ck_raises_saying(Assert_Failed, "Arena_new_child: the arena is NULL", (void)Arena_new_child(NULL));
+	ck_raises_saying(Assert_Failed, "Arena_adopt: the arena is NULL", Arena_adopt(NULL, NULL));
 	ck_raises_saying(Assert_Failed, "Arena_alloc: the arena is NULL", Arena_alloc(NULL, 1));
 	ck_raises_saying(Assert_Failed, "Arena_calloc: the arena is NULL", Arena_calloc(NULL, 1, 1));
 	ck_raises_saying(Assert_Failed, "Arena_alloc_aligned: the arena is NULL", Arena_alloc_aligned(NULL, 16, 1));
@@ -1960,6 +2037,176 @@ START_TEST(an_arena_may_be_handed_to_another_thread)
 }
 END_TEST
 
+/* Bursts by one thread after the other: the ownership wanders, and now and then two meet. */
+static pthread_mutex_t turn_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void *fill_in_bursts(void *cl)
+{
+	Worker *w = cl;
+	size_t i = 0, k;
+
+	while (i < OBJECTS) {
+		int alone = i / 100 % 2 == 0;
+
+		if (alone)
+			pthread_mutex_lock(&turn_lock);
+		for (k = 0; k < 100 && i < OBJECTS; k++, i++) {
+			w->sizes[i] = (i * 37 + (size_t)w->id) % 500;
+			w->objects[i] = i % 7 ? Arena_alloc(w->arena, w->sizes[i]) : Arena_alloc_aligned(w->arena, 64, w->sizes[i]);
+			memset(w->objects[i], w->id, w->sizes[i]);
+			if (i % 50 == 0)
+				w->wrong += Arena_used(w->arena) > Arena_capacity(w->arena);
+		}
+		if (alone)
+			pthread_mutex_unlock(&turn_lock);
+	}
+	return NULL;
+}
+
+START_TEST(ownership_wanders_between_threads_without_overlap)
+{
+	static Worker workers[THREADS];
+	Arena_T arena = Arena_new();
+	int i, turn;
+
+	for (turn = 0; turn < 20; turn++) {
+		on_threads(fill_in_bursts, workers, arena);
+		for (i = 0; i < THREADS; i++) {
+			ck_assert_uint_eq(wrong_objects(&workers[i]), 0);
+			ck_assert_int_eq(workers[i].wrong, 0);
+		}
+		Arena_clear(arena);
+		ck_assert_uint_eq(Arena_used(arena), 0);
+	}
+	Arena_dispose(&arena);
+}
+END_TEST
+
+static void *allocate_untouched(void *cl)
+{
+	Worker *w = cl;
+	size_t i;
+
+	for (i = 0; i < 50000; i++) {
+		w->wrong += (uintptr_t)Arena_alloc(w->arena, i % 200) % 16 != 0;
+		if (i % 1000 == 0)
+			w->wrong += Arena_alloc(w->arena, 100 * KB) == NULL;
+	}
+	return NULL;
+}
+
+static void *release_meanwhile(void *cl)
+{
+	Worker *w = cl;
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		Arena_Mark mark;
+
+		if (i % 3 == 0)
+			Arena_clear(w->arena);
+		else if (i % 3 == 1)
+			Arena_reset(w->arena, (size_t)i * 100);
+		mark = Arena_mark(w->arena);
+		Arena_alloc(w->arena, 10);
+		Arena_rewind(w->arena, mark);
+		w->wrong += Arena_used(w->arena) > Arena_capacity(w->arena) || Arena_peak(w->arena) < Arena_used(w->arena) / 2;
+	}
+	return NULL;
+}
+
+static void *allocate_or_release(void *cl)
+{
+	return ((Worker *)cl)->id == 1 ? release_meanwhile(cl) : allocate_untouched(cl);
+}
+
+/* What was allocated is forgotten under the others' feet, which is the program's fault; the arena must stay sound. */
+START_TEST(clear_and_rewind_amid_allocations_leave_the_arena_sound)
+{
+	static Worker workers[THREADS];
+	Arena_T arena = Arena_new_with(&(Arena_Options){ .name = "trampled" });
+	int i;
+
+	on_threads(allocate_or_release, workers, arena);
+	for (i = 0; i < THREADS; i++)
+		ck_assert_int_eq(workers[i].wrong, 0);
+	Arena_clear(arena);
+	on_threads(fill, workers, arena);
+	for (i = 0; i < THREADS; i++)
+		ck_assert_uint_eq(wrong_objects(&workers[i]), 0);
+	Arena_reset(arena, 0);
+	ck_assert_uint_le(Arena_capacity(arena), 16 * KB);
+	Arena_dispose(&arena);
+}
+END_TEST
+
+static void *use_and_dispose(void *cl)
+{
+	Worker *w = cl;
+	Arena_T arena = __atomic_exchange_n(&w->arena, NULL, __ATOMIC_ACQ_REL);
+	size_t i;
+
+	for (i = 0; i < 100; i++)
+		memset(Arena_alloc(arena, i * 10), w->id, i * 10);
+	Arena_clear(arena);
+	Arena_strdup(arena, "again");
+	Arena_dispose(&arena);
+	return NULL;
+}
+
+START_TEST(a_worker_may_use_clear_and_dispose_of_what_an_acceptor_made)
+{
+	size_t before = Arena_debug_live_count();
+	int turn, i;
+
+	for (turn = 0; turn < 200; turn++) {
+		Worker w[4];
+
+		for (i = 0; i < 4; i++) {
+			w[i].id = i;
+			w[i].arena = Arena_new();
+			Arena_strdup(w[i].arena, "accepted");
+			ck_assert_int_eq(pthread_create(&w[i].thread, NULL, use_and_dispose, &w[i]), 0);
+		}
+		for (i = 0; i < 4; i++)
+			pthread_join(w[i].thread, NULL);
+	}
+	ck_assert_uint_eq(Arena_debug_live_count(), before);
+}
+END_TEST
+
+static void *many_arenas(void *cl)
+{
+	Worker *w = cl;
+	Arena_T arenas[20];
+	int turn, i;
+
+	for (turn = 0; turn < 50; turn++) { /* more arenas than a thread knows lanes of */
+		for (i = 0; i < 20; i++)
+			memset(Arena_alloc(w->arena, 24), w->id, 24);
+		for (i = 0; i < 20; i++)
+			arenas[i] = Arena_new();
+		for (i = 0; i < 20; i++)
+			small_batch(arenas[i]);
+		for (i = 0; i < 20; i++)
+			Arena_dispose(&arenas[i]);
+	}
+	return NULL;
+}
+
+START_TEST(threads_use_many_arenas_each_and_one_together)
+{
+	static Worker workers[THREADS];
+	size_t before = Arena_debug_live_count();
+	Arena_T arena = Arena_new();
+
+	on_threads(many_arenas, workers, arena);
+	ck_assert_uint_ge(Arena_used(arena), THREADS * 50 * 20 * 24);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), before);
+}
+END_TEST
+
 /* ---- fork; under TSan, which cannot stand the locks that this needs, there is no such promise ---- */
 
 #if !WITH_TSAN
@@ -2378,6 +2625,10 @@ static void add_dispose(Suite *suite)
 	tcase_add_test(tc, disposing_of_an_arena_from_its_own_deferred_call_is_checked);
 	tcase_add_test(tc, a_childs_deferred_call_may_dispose_of_the_parent_only_when_the_child_goes_alone);
 	tcase_add_test(tc, a_deferred_call_may_dispose_of_a_sibling);
+	tcase_add_test(tc, an_adopted_child_goes_with_its_new_parent);
+	tcase_add_test(tc, an_arena_adopted_by_none_stands_alone_and_a_root_can_be_adopted);
+	tcase_add_test(tc, adoption_that_would_make_a_cycle_is_checked);
+	tcase_add_test(tc, a_deferred_call_may_save_a_sibling_but_not_its_own_arena);
 	tcase_add_test(tc, an_arena_that_was_disposed_of_is_told_from_a_live_one);
 	tcase_add_test(tc, a_null_arena_is_checked_by_every_call);
 	tcase_add_test_raise_signal(tc, an_uncaught_misuse_aborts, SIGABRT);
@@ -2462,6 +2713,10 @@ static void add_report(Suite *suite)
 	tcase_add_test(tc, threads_together_never_pass_the_limit);
 	tcase_add_test(tc, each_thread_has_arenas_of_its_own_while_others_report);
 	tcase_add_test(tc, an_arena_may_be_handed_to_another_thread);
+	tcase_add_test(tc, ownership_wanders_between_threads_without_overlap);
+	tcase_add_test(tc, clear_and_rewind_amid_allocations_leave_the_arena_sound);
+	tcase_add_test(tc, a_worker_may_use_clear_and_dispose_of_what_an_acceptor_made);
+	tcase_add_test(tc, threads_use_many_arenas_each_and_one_together);
 #if !WITH_TSAN
 	tcase_add_test(tc, a_child_forked_amid_allocating_threads_can_use_every_arena);
 #endif
