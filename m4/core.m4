@@ -69,3 +69,9 @@ AC_DEFUN([CORE_SANITIZERS],
 	CFLAGS=$core_save_CFLAGS
 	CORE_CFLAGS="$CORE_CFLAGS $core_flags"
 	CORE_LDFLAGS="$CORE_LDFLAGS -fsanitize=$enable_sanitizers"])])
+
+# CORE_EXAMPLE(NAME, MODULE): the example for a library is built and tested if pkg-config knows the library.
+AC_DEFUN([CORE_EXAMPLE],
+[PKG_CHECK_MODULES([$1], [$2], [core_have_$1=yes],
+	[core_have_$1=no; AC_MSG_NOTICE([$2 is not installed: the example that uses it will not be built])])
+AM_CONDITIONAL([HAVE_$1], [test "$core_have_$1" = yes])])

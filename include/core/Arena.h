@@ -60,7 +60,11 @@ CORE_API void *Arena_memdup(Arena_T arena, const void *p, size_t nbytes);
 CORE_API char *Arena_sprintf(Arena_T arena, const char *fmt, ...) CORE_PRINTF(2, 3);
 CORE_API char *Arena_vsprintf(Arena_T arena, const char *fmt, va_list ap) CORE_PRINTF(2, 0);
 
-/* The same, with the caller's file and line in the exception. NEW makes p point to sizeof *p bytes. */
+/* A stream to write to; *text and *nbytes (without a NUL that follows) are right after each fflush, and after
+ * fclose, which release of the arena does if need be. Without memory a write fails, see ferror. Raises: Arena_Failed. */
+CORE_API FILE *Arena_open_stream(Arena_T arena, char **text, size_t *nbytes);
+
+/* As the functions, with the caller's file and line in the exception. NEW makes p point to sizeof *p bytes. */
 #if defined CORE_NO_INLINE
 #define ALLOC(arena, nbytes)         Arena__alloc((arena), (nbytes), __FILE__, __func__, __LINE__)
 #endif

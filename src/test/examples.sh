@@ -28,6 +28,46 @@ live arenas: 0'
 expect worker-queue '300 items, 3 failed, 718 distinct digits
 live arenas: 0'
 
+with() { # library, expected output, with the size of what was compressed as N
+	case " $EXAMPLES " in
+	*" examples/with-$1 "*) ;;
+	*) echo "with-$1: not tested, configure has not found the library"; return ;;
+	esac
+	"./examples/with-$1" 2>&1 | sed 's/ to [1-9][0-9]\{2\} bytes/ to N bytes/' >"$out"
+	[ "$(cat "$out")" = "$2" ] || { echo "with-$1 printed:"; cat "$out"; echo "and not:"; echo "$2"; status=1; }
+}
+
+with zlib '5130 bytes to N bytes and back: the same
+zlib: incorrect data check
+zlib: insufficient memory
+live arenas: 0'
+with expat 'book isbn=0-201-49841-3
+  title
+  chapters count=21
+    chapter n=5
+book
+  title
+line 2: mismatched tag
+no memory for a parser
+live arenas: 0'
+with pcre2 '1969-07-20
+1972-12-11
+"(\d{4}" at 6: missing closing parenthesis
+"(?:[a-z]{200}){1000}" at 20: failed to allocate heap memory
+live arenas: 0'
+with cjson '[{
+		"name":	"Ada",
+		"born":	1815,
+		"seen":	true
+	}, {
+		"name":	"Grace",
+		"born":	1906,
+		"seen":	true
+	}]
+not JSON from byte 24 on: }
+out of memory for JSON
+live arenas: 0'
+
 # wf against a count made by other means
 text=$abs_top_srcdir/README.md
 LC_ALL=C tr 'A-Z' 'a-z' <"$text" | LC_ALL=C tr -cs 'a-z' '\n' | grep . | LC_ALL=C sort | uniq -c |
