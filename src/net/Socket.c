@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -336,6 +337,38 @@ void Socket_set_nonblocking(T s, int on)
 		socket__failed_on("set non-blocking", s, errno);
 	s->nonblocking = on != 0;
 	s->polled = 0;
+}
+
+/* Linux takes at most 32767 s; three probes share the time after the silence. */
+static int keep_alive(int fd, int ms)
+{
+	int on = ms > 0, idle = ms / 1000 + (ms % 1000 != 0), interval, probes = 3;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 || !on)
+		return on ? -1 : 0;
+	idle = idle > 32767 ? 32767 : idle;
+	interval = idle / (2 * probes) + (idle % (2 * probes) != 0);
+#if defined TCP_KEEPIDLE
+	if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle) != 0)
+		return -1;
+#elif defined TCP_KEEPALIVE
+	if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPALIVE, &idle, sizeof idle) != 0)
+		return -1;
+#endif
+#if defined TCP_KEEPINTVL && defined TCP_KEEPCNT
+	if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval) != 0)
+		return -1;
+	return setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+#else
+	return 0;
+#endif
+}
+
+void Socket_set_keepalive(T s, int ms)
+{
+	CHECK_SOCKET(s);
+	if (Socket_port(s) > 0 && keep_alive(s->fd, ms) != 0)
+		socket__failed_on("set keep-alive", s, errno);
 }
 
 size_t Socket_pending(T s)
