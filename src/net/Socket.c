@@ -427,6 +427,8 @@ const char *Socket_local(T s, Arena_T arena)
 
 /* ---- the end ---- */
 
+static void (*unwatch_any)(T, void *); /* atomic; once set, always the same: a pointer a socket would be more */
+
 void Socket_close(T *socket)
 {
 	int error = errno; /* it stands in handlers that still want it */
@@ -439,6 +441,8 @@ void Socket_close(T *socket)
 	*socket = NULL;
 	if (s->leaving)
 		s->leaving(s, socket__owner(s));
+	if (s->watch)
+		__atomic_load_n(&unwatch_any, __ATOMIC_RELAXED)(s, s->watch);
 	s->magic = DEAD;
 	if (s->path)
 		socket__unlink_own(s->path);
@@ -524,6 +528,20 @@ void *socket__owner(T s)
 {
 	CHECK_SOCKET(s);
 	return __atomic_load_n(&s->owner, __ATOMIC_ACQUIRE);
+}
+
+void socket__set_watch(T s, void *watch, void (*unwatch)(T, void *))
+{
+	CHECK_SOCKET(s);
+	if (unwatch)
+		__atomic_store_n(&unwatch_any, unwatch, __ATOMIC_RELAXED);
+	s->watch = watch;
+}
+
+void *socket__watch(T s)
+{
+	CHECK_SOCKET(s);
+	return s->watch;
 }
 
 int64_t socket__last_moved(T s)

@@ -56,6 +56,7 @@ struct Socket {
 	void *owner;           /* atomic */
 	int64_t moved;         /* atomic; socket__now_coarse() */
 	void (*leaving)(Socket_T, void *owner);
+	void *watch;           /* the poll it is in */
 };
 
 #define CHECK_SOCKET(s) ((s) && (s)->magic == MAGIC ? (void)0 : socket__bad((s), __func__))
@@ -97,7 +98,6 @@ void socket__unlink_own(const Path *); /* in the process that made it, and when 
 /* Socket.c; none of these raises */
 int socket__set_blocking(int fd, int on);
 int64_t socket__deadline_in(int64_t ms); /* negative: SOCKET__NEVER */
-int socket__poll_ms(int64_t deadline); /* what is left, for poll */
 int socket__wait_until(int fd, int for_write, int64_t deadline); /* 1 ready, 0 not by then, -1 and errno */
 
 #endif
