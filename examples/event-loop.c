@@ -3,13 +3,12 @@
  * arena and is done with it before the loop goes on. The bytes of a line that is not complete yet wait
  * in the connection's buffer. The clients are two sockets of the program itself. */
 #include <ctype.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include <core/core.h>
 
-enum { CLIENTS = 2, LINE_MAX_BYTES = 512 };
+enum { CLIENTS = 2, LINE_MAX_BYTES = 512, PATIENCE = 10 * 1000 /* ms */ };
 
 typedef struct Partial { /* Connection_data: how much of the buffer is filled */
 	size_t length;
@@ -60,29 +59,34 @@ static int on_readable(Connection_T c)
 	return n > 0;
 }
 
-static void loop(SocketPool_T pool, Socket_T *sockets)
+static void handle(SocketPoll_T loop, SocketPool_T pool, SocketPoll_Event *e)
 {
-	while (SocketPool_count(pool) > 0) {
-		struct pollfd ready[CLIENTS];
-		int i;
-
-		for (i = 0; i < CLIENTS; i++)
-			ready[i] = (struct pollfd){ .fd = sockets[i] ? Socket_fd(sockets[i]) : -1, .events = POLLIN };
-		poll(ready, CLIENTS, -1);
-		for (i = 0; i < CLIENTS; i++)
-			if (ready[i].revents && !on_readable(SocketPool_get(pool, sockets[i])))
-				SocketPool_close(pool, &sockets[i]);
-	}
+	if (e->events & SocketPoll_TIMEOUT || !on_readable(SocketPool_get(pool, e->socket)))
+		SocketPool_close(pool, &e->socket); /* which takes it out of the loop, too */
+	else
+		SocketPoll_set_deadline(loop, e->socket, PATIENCE);
 }
 
-static Socket_T client(Arena_T arena, SocketPool_T pool, Socket_T *server_side)
+static void run(SocketPoll_T loop, SocketPool_T pool)
+{
+	SocketPoll_Event e;
+
+	while (SocketPoll_count(loop) > 0)
+		if (SocketPoll_wait(loop, &e, 1, -1) > 0)
+			handle(loop, pool, &e);
+}
+
+static Socket_T client(Arena_T arena, SocketPoll_T loop, SocketPool_T pool)
 {
 	int fd[2];
+	Socket_T server_side;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
 		RAISE_MSG(Socket_Failed, "socketpair");
-	*server_side = Socket_adopt(fd[0]);
-	Connection_set_data(SocketPool_add(pool, *server_side), CALLOC(arena, 1, sizeof(Partial)));
+	server_side = Socket_adopt(fd[0]);
+	Connection_set_data(SocketPool_add(pool, server_side), CALLOC(arena, 1, sizeof(Partial)));
+	SocketPoll_add(loop, server_side, SocketPoll_READ, NULL);
+	SocketPoll_set_deadline(loop, server_side, PATIENCE);
 	return Socket_adopt(fd[1]);
 }
 
@@ -101,16 +105,16 @@ int main(void)
 
 	TRY {
 		SocketPool_T pool = SocketPool_new(arena, CLIENTS, LINE_MAX_BYTES);
-		Socket_T sockets[CLIENTS];
-		AUTO(Socket_T, ada, Socket_close) = client(arena, pool, &sockets[0]);
-		AUTO(Socket_T, grace, Socket_close) = client(arena, pool, &sockets[1]);
+		SocketPoll_T loop = SocketPoll_new(arena);
+		AUTO(Socket_T, ada, Socket_close) = client(arena, loop, pool);
+		AUTO(Socket_T, grace, Socket_close) = client(arena, loop, pool);
 
 		Socket_sendall(ada, "one ev", 6);
 		Socket_sendall(grace, "many connections\n", 17);
 		Socket_sendall(ada, "ent loop\n", 9);
 		Socket_shutdown(ada);
 		Socket_shutdown(grace);
-		loop(pool, sockets);
+		run(loop, pool);
 		show(ada);
 		show(grace);
 	} FINALLY {

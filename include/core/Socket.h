@@ -25,7 +25,10 @@ extern CORE_API const Except_T Socket_Unresolved; /* no such host or service */
  * ignored. service "0": a free port. backlog 0 or less: the system's largest.
  * Raises: Socket_Failed, Socket_Unresolved. */
 CORE_API Socket_T Socket_listen(const char *host, const char *service, int backlog);
-/* Tries every address in turn. Raises: Socket_Failed and kinds. Checked: the host is NULL. */
+/* The same, and others of this user that do the same may listen on it too: each has its share of the connections
+ * (SO_REUSEPORT). Raises as above; Socket_Failed where there is no such thing. Checked: host is "unix:...". */
+CORE_API Socket_T Socket_listen_shared(const char *host, const char *service, int backlog);
+/* Tries every address, IPv6 and IPv4 by turns, the next when one has failed or not answered for 250 ms. Raises: Socket_Failed and kinds. Checked: the host is NULL. */
 CORE_API Socket_T Socket_connect(const char *host, const char *service, int timeout_ms);
 /* NULL when nothing waits and the listener does not block, or the peer was gone before it was accepted.
  * Raises: Socket_Failed (EMFILE, ENFILE, ENOMEM, ...), Socket_Timeout. */
@@ -42,6 +45,9 @@ CORE_API void Socket_sendv(Socket_T, const struct iovec *vector, int n);   /* al
 
 CORE_API void Socket_set_timeout(Socket_T, int ms); /* for each wait in accept, recv and send; -1 at start */
 CORE_API void Socket_set_nonblocking(Socket_T, int on);
+/* A peer that has been silent for ms is asked whether it is there, and given up after half as long again: the
+ * next recv or send raises Socket_Timeout. Counted in seconds, 1 at least; 0: off, as at start. TCP only. */
+CORE_API void Socket_set_keepalive(Socket_T, int ms);
 CORE_API size_t Socket_pending(Socket_T); /* bytes already read ahead: recv gives them without waiting */
 CORE_API void Socket_shutdown(Socket_T);  /* no more will be sent; the peer reads end of stream */
 

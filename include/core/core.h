@@ -6,6 +6,7 @@
 #include <core/Arena.h>
 #include <core/HashTable.h>
 #include <core/Socket.h>
+#include <core/SocketPoll.h>
 #include <core/SocketPool.h>
 #include <core/HTTP.h>
 #endif

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -338,6 +339,38 @@ void Socket_set_nonblocking(T s, int on)
 	s->polled = 0;
 }
 
+/* Linux takes at most 32767 s; three probes share the time after the silence. */
+static int keep_alive(int fd, int ms)
+{
+	int on = ms > 0, idle = ms / 1000 + (ms % 1000 != 0), interval, probes = 3;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 || !on)
+		return on ? -1 : 0;
+	idle = idle > 32767 ? 32767 : idle;
+	interval = idle / (2 * probes) + (idle % (2 * probes) != 0);
+#if defined TCP_KEEPIDLE
+	if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle) != 0)
+		return -1;
+#elif defined TCP_KEEPALIVE
+	if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPALIVE, &idle, sizeof idle) != 0)
+		return -1;
+#endif
+#if defined TCP_KEEPINTVL && defined TCP_KEEPCNT
+	if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval) != 0)
+		return -1;
+	return setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+#else
+	return 0;
+#endif
+}
+
+void Socket_set_keepalive(T s, int ms)
+{
+	CHECK_SOCKET(s);
+	if (Socket_port(s) > 0 && keep_alive(s->fd, ms) != 0)
+		socket__failed_on("set keep-alive", s, errno);
+}
+
 size_t Socket_pending(T s)
 {
 	CHECK_SOCKET(s);
@@ -394,6 +427,8 @@ const char *Socket_local(T s, Arena_T arena)
 
 /* ---- the end ---- */
 
+static void (*unwatch_any)(T, void *); /* atomic; once set, always the same: a pointer a socket would be more */
+
 void Socket_close(T *socket)
 {
 	int error = errno; /* it stands in handlers that still want it */
@@ -406,6 +441,8 @@ void Socket_close(T *socket)
 	*socket = NULL;
 	if (s->leaving)
 		s->leaving(s, socket__owner(s));
+	if (s->watch)
+		__atomic_load_n(&unwatch_any, __ATOMIC_RELAXED)(s, s->watch);
 	s->magic = DEAD;
 	if (s->path)
 		socket__unlink_own(s->path);
@@ -491,6 +528,20 @@ void *socket__owner(T s)
 {
 	CHECK_SOCKET(s);
 	return __atomic_load_n(&s->owner, __ATOMIC_ACQUIRE);
+}
+
+void socket__set_watch(T s, void *watch, void (*unwatch)(T, void *))
+{
+	CHECK_SOCKET(s);
+	if (unwatch)
+		__atomic_store_n(&unwatch_any, unwatch, __ATOMIC_RELAXED);
+	s->watch = watch;
+}
+
+void *socket__watch(T s)
+{
+	CHECK_SOCKET(s);
+	return s->watch;
 }
 
 int64_t socket__last_moved(T s)

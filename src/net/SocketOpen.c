@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket, continued: how one comes to be: listen, connect, accept, adopt. */
+/* Socket, continued: how one comes to be: listen, accept, adopt; connect is in SocketConnect.c. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ enum { PORT_MAX = 65535 };
 
 /* ---- descriptors; nothing in this part raises ---- */
 
-static void close_keeping_errno(int fd)
+void socket__abandon(int fd)
 {
 	int error = errno;
 
@@ -29,7 +29,7 @@ static void close_keeping_errno(int fd)
 	errno = error;
 }
 
-static void set_option(int fd, int level, int option, int value)
+void socket__set_option(int fd, int level, int option, int value)
 {
 	setsockopt(fd, level, option, &value, sizeof value);
 }
@@ -38,13 +38,13 @@ static void set_option(int fd, int level, int option, int value)
 static void prepare(int fd, int family)
 {
 	if (is_ip(family))
-		set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		socket__set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 #if defined SO_NOSIGPIPE
-	set_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);
+	socket__set_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);
 #endif
 }
 
-static int open_descriptor(int family)
+int socket__open(int family)
 {
 #if defined SOCK_CLOEXEC
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -71,7 +71,7 @@ static int accept_descriptor(int listener, struct sockaddr *a, socklen_t *n)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 		socket__set_blocking(fd, 1); /* the BSDs hand down the listener's flag */
 #if defined SO_NOSIGPIPE
-		set_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);
+		socket__set_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);
 #endif
 	}
 	return fd;
@@ -124,7 +124,7 @@ void socket__unlink_own(const Path *p)
 }
 
 /* Takes over fd and path; when there is no memory for the object they are disposed of. */
-static T make_or_fail(int fd, Path *path, const char *what, const char *whom)
+T socket__make(int fd, Path *path, const char *what, const char *whom)
 {
 	T s = make(fd);
 
@@ -139,7 +139,7 @@ static T make_or_fail(int fd, Path *path, const char *what, const char *whom)
 	return s;
 }
 
-static void copy_address(Address *to, const void *address)
+void socket__copy_address(Address *to, const void *address)
 {
 	const struct sockaddr *a = address;
 
@@ -160,7 +160,7 @@ static int is_service(const char *service)
 	return service[strcspn(service, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")] != '\0';
 }
 
-static struct addrinfo *resolve(const char *what, const char *host, const char *service, int flags, int family)
+struct addrinfo *socket__resolve(const char *what, const char *host, const char *service, int flags, int family)
 {
 	struct addrinfo hints = { 0 }, *list = NULL;
 	char name[NAME_SIZE];
@@ -186,7 +186,7 @@ static struct addrinfo *resolve(const char *what, const char *host, const char *
 }
 
 /* Its length, or 0 and errno. A name that starts with @ is abstract: a Linux name without a file. */
-static socklen_t unix_address(const char *path, struct sockaddr_un *a)
+socklen_t socket__unix_address(const char *path, struct sockaddr_un *a)
 {
 	size_t n = strlen(path);
 
@@ -210,37 +210,51 @@ static socklen_t unix_address(const char *path, struct sockaddr_un *a)
 
 /* ---- listening ---- */
 
-static int listen_at(const struct addrinfo *a, int both_families, int backlog)
+/* What the three kinds of listeners have in common. */
+typedef struct Listening {
+	const char *host, *service;
+	int backlog, shared;
+} Listening;
+
+static int share_port(int fd)
 {
-	int fd = open_descriptor(a->ai_family);
+#if defined SO_REUSEPORT
+	int on = 1;
+
+	return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+#else
+	(void)fd;
+	errno = ENOPROTOOPT;
+	return -1;
+#endif
+}
+
+static int listen_at(const struct addrinfo *a, int both_families, const Listening *how)
+{
+	int fd = socket__open(a->ai_family);
 
 	if (fd < 0)
 		return -1;
-	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	socket__set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 #if defined IPV6_V6ONLY
 	if (a->ai_family == AF_INET6) /* what a host says is what it gets, whatever the system's default */
-		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !both_families);
+		socket__set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !both_families);
 #endif
-	if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, backlog) == 0)
+	if ((!how->shared || share_port(fd) == 0) && bind(fd, a->ai_addr, a->ai_addrlen) == 0
+			&& listen(fd, how->backlog) == 0)
 		return fd;
-	close_keeping_errno(fd);
+	socket__abandon(fd);
 	return -1;
 }
 
-static int listen_any(const struct addrinfo *list, int both_families, int backlog)
+static int listen_host(const char *host, const Listening *how)
 {
+	struct addrinfo *a, *list
+		= socket__resolve("listen", host, how->service, AI_PASSIVE, host ? AF_UNSPEC : AF_INET6);
 	int fd = -1;
 
-	for (; list && fd < 0; list = list->ai_next)
-		fd = listen_at(list, both_families, backlog);
-	return fd;
-}
-
-static int listen_host(const char *host, const char *service, int backlog)
-{
-	struct addrinfo *list = resolve("listen", host, service, AI_PASSIVE, host ? AF_UNSPEC : AF_INET6);
-	int fd = listen_any(list, !host, backlog);
-
+	for (a = list; a && fd < 0; a = a->ai_next)
+		fd = listen_at(a, !host, how);
 	freeaddrinfo(list);
 	return fd;
 }
@@ -250,11 +264,11 @@ static int lacks_ipv6(int error)
 	return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
 }
 
-static int listen_everywhere(const char *service, int backlog)
+static int listen_everywhere(const Listening *how)
 {
-	int fd = listen_host(NULL, service, backlog);
+	int fd = listen_host(NULL, how);
 
-	return fd < 0 && lacks_ipv6(errno) ? listen_host("0.0.0.0", service, backlog) : fd;
+	return fd < 0 && lacks_ipv6(errno) ? listen_host("0.0.0.0", how) : fd;
 }
 
 /* A file that refuses is one whose process died; connect(2) refuses at any other file too. */
@@ -265,7 +279,7 @@ static int is_stale(const struct sockaddr_un *a, socklen_t n)
 
 	if (a->sun_path[0] == '\0' || lstat(a->sun_path, &file) != 0 || !S_ISSOCK(file.st_mode))
 		return 0;
-	fd = open_descriptor(AF_UNIX);
+	fd = socket__open(AF_UNIX);
 	if (fd < 0)
 		return 0;
 	socket__set_blocking(fd, 0); /* a live one may have a full backlog */
@@ -292,8 +306,8 @@ static int bind_unix(int fd, const struct sockaddr_un *a, socklen_t n)
 static int listen_unix(Path *path, int backlog)
 {
 	struct sockaddr_un a;
-	socklen_t n = unix_address(path->name, &a);
-	int fd = n ? open_descriptor(AF_UNIX) : -1;
+	socklen_t n = socket__unix_address(path->name, &a);
+	int fd = n ? socket__open(AF_UNIX) : -1;
 
 	if (fd < 0)
 		return -1;
@@ -303,168 +317,60 @@ static int listen_unix(Path *path, int backlog)
 			return fd;
 		socket__unlink_own(path);
 	}
-	close_keeping_errno(fd);
+	socket__abandon(fd);
 	return -1;
+}
+
+static T listen_file(const char *host, const char *file, const Listening *how)
+{
+	Path *path = make_path(file);
+	int fd, error;
+
+	if (!path)
+		socket__failed("listen", host, ENOMEM);
+	fd = listen_unix(path, how->backlog);
+	if (fd < 0) {
+		error = errno;
+		free(path);
+		socket__failed("listen", host, error);
+	}
+	return socket__make(fd, path, "listen", host);
+}
+
+static T listen_port(const Listening *how)
+{
+	char name[NAME_SIZE];
+	int fd = how->host ? listen_host(how->host, how) : listen_everywhere(how);
+
+	socket__name_target(how->host, how->service, name);
+	if (fd < 0)
+		socket__failed("listen", name, errno);
+	return socket__make(fd, NULL, "listen", name);
+}
+
+/* The kernel cuts a backlog to its own limit, which SOMAXCONN need not be. */
+static int backlog_of(int backlog)
+{
+	return backlog > 0 ? backlog : INT_MAX;
 }
 
 T Socket_listen(const char *host, const char *service, int backlog)
 {
 	const char *file = socket__unix_path(host);
+	Listening how = { host, service, backlog_of(backlog), 0 };
 	char name[NAME_SIZE];
-	Path *path = NULL;
-	int fd, error;
 
 	CHECK(service || file, "Socket_listen: the service is NULL");
-	if (backlog <= 0)
-		backlog = INT_MAX; /* the kernel cuts it to its own limit, which SOMAXCONN need not be */
-	socket__name_target(host, service, name);
-	if (file) {
-		path = make_path(file);
-		if (!path)
-			socket__failed("listen", name, ENOMEM);
-		fd = listen_unix(path, backlog);
-	} else
-		fd = host ? listen_host(host, service, backlog) : listen_everywhere(service, backlog);
-	if (fd < 0) {
-		error = errno;
-		free(path);
-		socket__failed("listen", name, error);
-	}
-	return make_or_fail(fd, path, "listen", name);
+	return file ? listen_file(socket__name_target(host, service, name), file, &how) : listen_port(&how);
 }
 
-/* ---- connecting ---- */
-
-static int await_connection(int fd, int64_t deadline)
+T Socket_listen_shared(const char *host, const char *service, int backlog)
 {
-	int error = 0, ready = socket__wait_until(fd, 1, deadline);
-	socklen_t n = sizeof error;
+	Listening how = { host, service, backlog_of(backlog), 1 };
 
-	if (ready < 0 || (ready > 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0))
-		return -1;
-	if (ready == 0)
-		error = ETIMEDOUT;
-	errno = error;
-	return error ? -1 : 0;
-}
-
-/* A connect that a signal interrupts goes on by itself (POSIX). */
-static int connect_descriptor(int fd, const struct sockaddr *a, socklen_t n, int64_t deadline)
-{
-	if (socket__set_blocking(fd, 0) != 0)
-		return -1;
-	if (connect(fd, a, n) != 0) {
-		if ((errno != EINPROGRESS && errno != EINTR) || await_connection(fd, deadline) != 0)
-			return -1;
-	}
-	return socket__set_blocking(fd, 1);
-}
-
-static int connect_at(const struct addrinfo *a, int64_t deadline)
-{
-	int fd = open_descriptor(a->ai_family);
-
-	if (fd < 0 || connect_descriptor(fd, a->ai_addr, a->ai_addrlen, deadline) == 0)
-		return fd;
-	close_keeping_errno(fd);
-	return -1;
-}
-
-/* Each address may use its share of the time that is left: a dead IPv6 route leaves some to IPv4. */
-static int64_t share(const struct addrinfo *a, int64_t deadline)
-{
-	int64_t now, n = 0;
-
-	if (deadline == SOCKET__NEVER)
-		return deadline;
-	now = socket__now_ms();
-	for (; a; a = a->ai_next)
-		n++;
-	return deadline > now ? now + (deadline - now) / n : deadline;
-}
-
-static int connect_any(const struct addrinfo *list, int64_t deadline, Address *peer)
-{
-	for (; list; list = list->ai_next) {
-		int fd = connect_at(list, share(list, deadline));
-
-		if (fd >= 0) {
-			copy_address(peer, list->ai_addr);
-			return fd;
-		}
-	}
-	return -1;
-}
-
-/* poll(2) does not tell when a full backlog of a Unix socket has room again: this one blocks. */
-static int connect_unix_fd(int fd, const struct sockaddr_un *a, socklen_t n, int64_t deadline)
-{
-	for (;;) {
-		int ms = socket__poll_ms(deadline);
-		struct timeval left = { 0, 0 }, none = { 0, 0 };
-
-		if (ms >= 0) {
-			left.tv_sec = ms / 1000;
-			left.tv_usec = ms == 0 ? 1 : ms % 1000 * 1000; /* 0 would be for ever */
-		}
-		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof left);
-		if (connect(fd, (const struct sockaddr *)a, n) == 0)
-			return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
-		if (would_block(errno))
-			errno = ETIMEDOUT;
-		if (errno != EINTR)
-			return -1;
-	}
-}
-
-static int connect_unix(const char *path, int64_t deadline)
-{
-	struct sockaddr_un a;
-	socklen_t n = unix_address(path, &a);
-	int fd = n ? open_descriptor(AF_UNIX) : -1;
-
-	if (fd < 0 || connect_unix_fd(fd, &a, n, deadline) == 0)
-		return fd;
-	close_keeping_errno(fd);
-	return -1;
-}
-
-static void connect_failed(const char *name, int is_unix, int error, int timeout_ms) CORE_NORETURN;
-static void connect_failed(const char *name, int is_unix, int error, int timeout_ms)
-{
-	errno = error;
-	if (is_unix && error == ENOENT) /* nobody listens there, whether or not a file was left behind */
-		EXCEPT_RAISE_MSG(Socket_Refused, "connect %s: %s", name, strerror(error));
-	if (error == ETIMEDOUT && timeout_ms >= 0)
-		EXCEPT_RAISE_MSG(Socket_Timeout, "connect %s: timed out after %d ms", name, timeout_ms);
-	socket__failed("connect", name, error);
-}
-
-T Socket_connect(const char *host, const char *service, int timeout_ms)
-{
-	const char *file = socket__unix_path(host);
-	int64_t deadline = socket__deadline_in(timeout_ms);
-	char name[NAME_SIZE];
-	Address peer = { 0 };
-	T s;
-	int fd;
-
-	CHECK(host, "Socket_connect: the host is NULL");
-	CHECK(service || file, "Socket_connect: the service is NULL");
-	socket__name_target(host, service, name);
-	if (file)
-		fd = connect_unix(file, deadline);
-	else {
-		struct addrinfo *list = resolve("connect", host, service, 0, AF_UNSPEC);
-
-		fd = connect_any(list, deadline, &peer);
-		freeaddrinfo(list);
-	}
-	if (fd < 0)
-		connect_failed(name, file != NULL, errno, timeout_ms);
-	s = make_or_fail(fd, NULL, "connect", name);
-	s->peer = peer;
-	return s;
+	CHECK(service, "Socket_listen_shared: the service is NULL");
+	CHECK(!socket__unix_path(host), "Socket_listen_shared: %s has no port to share", host);
+	return listen_port(&how);
 }
 
 /* ---- accepting and adopting ---- */
@@ -502,7 +408,7 @@ static T accepted(T listener, int fd, const struct sockaddr_storage *peer)
 		close(fd);
 		socket__failed_on("accept", listener, ENOMEM);
 	}
-	copy_address(&s->peer, peer);
+	socket__copy_address(&s->peer, peer);
 	return s;
 }
 
@@ -551,7 +457,7 @@ T Socket_adopt(int fd)
 	}
 	n = sizeof a;
 	if (getpeername(fd, (struct sockaddr *)&a, &n) == 0)
-		copy_address(&s->peer, &a);
+		socket__copy_address(&s->peer, &a);
 	n = sizeof a;
 	if (getsockname(fd, (struct sockaddr *)&a, &n) == 0)
 		prepare(fd, a.ss_family);

@@ -12,6 +12,8 @@ int64_t socket__now_ms(void);
 /* The same clock, read from memory and exact to a tick: for idle times, which are not waited for. */
 int64_t socket__now_coarse(void);
 #define SOCKET__NEVER INT64_MAX
+/* What is left until then, as poll(2) takes it: at most INT_MAX, -1 for never. */
+int socket__poll_ms(int64_t deadline);
 
 /* Puts back n bytes that were read too many (the next request of a pipeline): recv gives them first,
  * before what was put back earlier; pending counts them. For the receiving thread. Raises:
@@ -43,6 +45,11 @@ unsigned *socket__protocol(Socket_T s);
  * released, so that an owner never holds a dead socket; it must not raise. */
 void socket__set_owner(Socket_T s, void *owner, void (*leaving)(Socket_T s, void *owner));
 void *socket__owner(Socket_T s);
+
+/* The poll that watches the socket, or NULL; for the thread of the poll. unwatch is called by Socket_close, the
+ * descriptor still open, and must not raise; it is the same function for all sockets. */
+void socket__set_watch(Socket_T s, void *watch, void (*unwatch)(Socket_T s, void *watch));
+void *socket__watch(Socket_T s);
 
 /* socket__now_coarse() when bytes last moved while the socket had an owner; 0: never. Any thread. */
 int64_t socket__last_moved(Socket_T s);

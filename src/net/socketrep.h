@@ -56,6 +56,7 @@ struct Socket {
 	void *owner;           /* atomic */
 	int64_t moved;         /* atomic; socket__now_coarse() */
 	void (*leaving)(Socket_T, void *owner);
+	void *watch;           /* the poll it is in */
 };
 
 #define CHECK_SOCKET(s) ((s) && (s)->magic == MAGIC ? (void)0 : socket__bad((s), __func__))
@@ -82,13 +83,21 @@ void socket__failed(const char *what, const char *whom, int error) CORE_NORETURN
 void socket__failed_on(const char *what, Socket_T, int error) CORE_NORETURN;
 void socket__timed_out(const char *what, Socket_T, int64_t ms) CORE_NORETURN;
 
-/* SocketOpen.c */
+/* SocketOpen.c; only resolve and make raise */
+struct addrinfo;
+struct sockaddr_un;
+int socket__open(int family); /* a descriptor as ours all are, or -1 and errno */
+void socket__abandon(int fd); /* closes it and keeps errno */
+void socket__set_option(int fd, int level, int option, int value); /* one that cannot fail in a way that matters */
+void socket__copy_address(Address *to, const void *address);
+socklen_t socket__unix_address(const char *path, struct sockaddr_un *); /* its length, or 0 and errno */
+struct addrinfo *socket__resolve(const char *what, const char *host, const char *service, int flags, int family);
+Socket_T socket__make(int fd, Path *, const char *what, const char *whom); /* takes them over, also when it raises */
 void socket__unlink_own(const Path *); /* in the process that made it, and when it is still that file */
 
 /* Socket.c; none of these raises */
 int socket__set_blocking(int fd, int on);
 int64_t socket__deadline_in(int64_t ms); /* negative: SOCKET__NEVER */
-int socket__poll_ms(int64_t deadline); /* what is left, for poll */
 int socket__wait_until(int fd, int for_write, int64_t deadline); /* 1 ready, 0 not by then, -1 and errno */
 
 #endif

@@ -212,6 +212,46 @@ START_TEST(a_port_can_be_listened_on_again_while_old_connections_wait)
 }
 END_TEST
 
+/* How many of n connections this listener, which does not block, gets when nobody else accepts. */
+static int gets(Socket_T s, int n)
+{
+	int i, got = 0;
+
+	for (i = 0; i < n; i++) {
+		Socket_T client = Socket_connect("127.0.0.1", port_of(s), 5000), server = Socket_accept(s);
+
+		got += server != NULL;
+		Socket_close(&server);
+		Socket_close(&client);
+	}
+	return got;
+}
+
+START_TEST(listeners_that_share_a_port_share_its_connections)
+{
+	Socket_T a = Socket_listen_shared("127.0.0.1", "0", 0), b;
+	int n;
+
+	Socket_set_nonblocking(a, 1);
+	ck_assert_int_eq(gets(a, 50), 50);
+	b = Socket_listen_shared("127.0.0.1", port_of(a), 0);
+	ck_assert_int_eq(Socket_port(a), Socket_port(b));
+	n = gets(a, 100); /* by a hash of the client's port: none or all has a chance of 2 to the -100 */
+	ck_assert_int_gt(n, 0);
+	ck_assert_int_lt(n, 100);
+	ck_assert_int_eq(listen_errno("127.0.0.1", port_of(a), "Address already in use"), EADDRINUSE);
+	Socket_close(&a);
+	Socket_close(&b);
+}
+END_TEST
+
+START_TEST(listen_shared_checks_that_there_is_a_port)
+{
+	ck_raises_saying(Assert_Failed, "no port to share", Socket_listen_shared(path, "0", 0));
+	ck_raises_saying(Assert_Failed, "service", Socket_listen_shared("127.0.0.1", NULL, 0));
+}
+END_TEST
+
 static void ck_bad_service(const char *service)
 {
 	const char *what = Arena_sprintf(arena, "127.0.0.1:%s: ", service);
@@ -1065,6 +1105,45 @@ START_TEST(set_nonblocking_sets_the_descriptor)
 }
 END_TEST
 
+static int option(Socket_T s, int level, int name)
+{
+	int value = -1;
+	socklen_t n = sizeof value;
+
+	ck_assert_int_eq(getsockopt(Socket_fd(s), level, name, &value, &n), 0);
+	return value;
+}
+
+START_TEST(keepalive_asks_a_silent_peer_and_a_listener_hands_it_on)
+{
+	Socket_T s = listen_tcp(), here, there;
+
+	Socket_set_keepalive(s, 60000);
+	here = Socket_connect("127.0.0.1", port_of(s), 5000);
+	there = Socket_accept(s);
+	ck_assert_int_ne(option(there, SOL_SOCKET, SO_KEEPALIVE), 0);
+	ck_assert_int_eq(option(here, SOL_SOCKET, SO_KEEPALIVE), 0);
+	Socket_set_keepalive(here, 1);
+	ck_assert_int_ne(option(here, SOL_SOCKET, SO_KEEPALIVE), 0);
+#if defined TCP_KEEPIDLE
+	ck_assert_int_eq(option(there, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+	ck_assert_int_eq(option(there, IPPROTO_TCP, TCP_KEEPINTVL), 10);
+	ck_assert_int_eq(option(there, IPPROTO_TCP, TCP_KEEPCNT), 3);
+	ck_assert_int_eq(option(here, IPPROTO_TCP, TCP_KEEPIDLE), 1);
+#endif
+	Socket_set_keepalive(here, 0x7fffffff);
+	Socket_set_keepalive(here, 0);
+	ck_assert_int_eq(option(here, SOL_SOCKET, SO_KEEPALIVE), 0);
+	Socket_close(&here);
+	Socket_close(&there);
+	Socket_close(&s);
+	adopt_pair(&here, &there);
+	Socket_set_keepalive(here, 1000); /* nothing to ask: the kernel knows */
+	Socket_close(&here);
+	Socket_close(&there);
+}
+END_TEST
+
 START_TEST(after_shutdown_the_peer_reads_the_end_and_can_still_answer)
 {
 	Socket_T here, there;
@@ -1114,6 +1193,7 @@ static void ck_checks(Socket_T s)
 	ck_raises_saying(Assert_Failed, "Socket_sendv", Socket_sendv(s, &part, 1));
 	ck_raises_saying(Assert_Failed, "Socket_set_timeout", Socket_set_timeout(s, 1));
 	ck_raises_saying(Assert_Failed, "Socket_set_nonblocking", Socket_set_nonblocking(s, 1));
+	ck_raises_saying(Assert_Failed, "Socket_set_keepalive", Socket_set_keepalive(s, 1));
 	ck_raises_saying(Assert_Failed, "Socket_pending", Socket_pending(s));
 	ck_raises_saying(Assert_Failed, "Socket_shutdown", Socket_shutdown(s));
 	ck_raises_saying(Assert_Failed, "Socket_fd", Socket_fd(s));
@@ -1153,6 +1233,8 @@ static void add_connections(TCase *tc)
 	tcase_add_test(tc, a_listener_for_all_addresses_takes_IPv4_and_IPv6);
 	tcase_add_test(tc, a_port_in_use_is_named);
 	tcase_add_test(tc, a_port_can_be_listened_on_again_while_old_connections_wait);
+	tcase_add_test(tc, listeners_that_share_a_port_share_its_connections);
+	tcase_add_test(tc, listen_shared_checks_that_there_is_a_port);
 	tcase_add_test(tc, a_bad_service_is_named);
 	tcase_add_test(tc, a_host_that_cannot_be_resolved_is_named);
 	tcase_add_test(tc, a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed);
@@ -1197,6 +1279,7 @@ static void add_transfers(TCase *tc)
 	tcase_add_test(tc, sendv_checks_the_vector);
 	tcase_add_test(tc, one_thread_may_receive_while_another_sends);
 	tcase_add_test(tc, set_nonblocking_sets_the_descriptor);
+	tcase_add_test(tc, keepalive_asks_a_silent_peer_and_a_listener_hands_it_on);
 	tcase_add_test(tc, after_shutdown_the_peer_reads_the_end_and_can_still_answer);
 	tcase_add_test(tc, close_releases_the_descriptor_keeps_errno_and_takes_NULL);
 	tcase_add_test(tc, every_function_checks_that_the_socket_is_open);

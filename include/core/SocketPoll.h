@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* SocketPoll: which of many sockets can be read or written, and whose time is up: the core of an event loop.
+ * epoll, kqueue or poll(2) behind one interface; level-triggered: what is not dealt with is told again.
+ *
+ * A poll is for one thread; SocketPoll_wake is for any. A socket is in one poll at most, and leaves it when
+ * it is closed. An event belongs to the socket that was added: never to another that has its descriptor now.
+ * Times are in milliseconds.
+ * Checked everywhere: the poll or socket is NULL or closed; a poll is used in a child of its process. */
+#ifndef SOCKETPOLL_INCLUDED
+#define SOCKETPOLL_INCLUDED
+#include <stddef.h>
+#include <core/Arena.h>
+#include <core/Socket.h>
+
+CORE_BEGIN_DECLS
+
+typedef struct SocketPoll *SocketPoll_T;
+
+extern CORE_API const Except_T SocketPoll_Failed; /* no descriptor or kernel memory for it */
+
+enum {
+	SocketPoll_READ = 1,   /* recv or accept would not wait; an error or the end of the stream counts */
+	SocketPoll_WRITE = 2,  /* send would not wait; an error counts */
+	SocketPoll_TIMEOUT = 4 /* its deadline has passed */
+};
+
+typedef struct SocketPoll_Event {
+	Socket_T socket;
+	void *data;      /* as added */
+	unsigned events; /* READ and WRITE as far as asked for, or TIMEOUT */
+	unsigned tag;    /* private, these two */
+	int descriptor;
+} SocketPoll_Event;
+
+/* Everything from the arena; disposing of that arena closes the poll, not the sockets inside.
+ * Raises: SocketPoll_Failed, Arena_Failed. backend: "epoll", "kqueue", "poll", or NULL for the best. */
+CORE_API SocketPoll_T SocketPoll_new(Arena_T arena);
+CORE_API SocketPoll_T SocketPoll_new_with(Arena_T arena, const char *backend);
+CORE_API const char *SocketPoll_backend(SocketPoll_T);
+
+/* events: READ, WRITE, both, or 0: stays inside and is not told of. Raises: SocketPoll_Failed, Arena_Failed;
+ * all is then as before. Checked: events is anything else; the socket or its descriptor is inside already
+ * (add), is not inside (change, remove), or was closed behind the socket's back (add). */
+CORE_API void SocketPoll_add(SocketPoll_T, Socket_T, unsigned events, void *data);
+CORE_API void SocketPoll_change(SocketPoll_T, Socket_T, unsigned events, void *data);
+CORE_API void SocketPoll_remove(SocketPoll_T, Socket_T);
+/* Removes it at once; the wait that finds all the events of this tick given out closes it, so that events already
+ * in the caller's hands do not dangle. Sets it to NULL. One that is not inside is just closed. Never raises. */
+CORE_API void SocketPoll_close(SocketPoll_T, Socket_T *);
+CORE_API size_t SocketPoll_count(SocketPoll_T);
+
+/* At most n events, each of a socket still inside; 0 after timeout_ms (negative: never), a wake-up, or a timer.
+ * Raises: SocketPoll_Failed; what a timer raises: no event is lost. Checked: n is less than 1. */
+CORE_API int SocketPoll_wait(SocketPoll_T, SocketPoll_Event *events, int n, int timeout_ms);
+/* 0 when the socket has left since wait gave the event: its data may be gone. Reads nothing but the event. */
+CORE_API int SocketPoll_holds(SocketPoll_T, const SocketPoll_Event *);
+/* Makes wait return, this one or the next. Any thread, and signal handlers; keeps errno. */
+CORE_API void SocketPoll_wake(SocketPoll_T);
+
+/* The socket's TIMEOUT comes once, ms from now unless it is set again; negative: none, as at start. Moving it
+ * farther away, as a server does with each request, costs no more than a store. */
+CORE_API void SocketPoll_set_deadline(SocketPoll_T, Socket_T, int ms);
+
+/* wait calls fn(cl), once for each time that the timer is set; fn may call anything, and raise.
+ * timer raises: Arena_Failed; the others never. drop gives it up and sets it to NULL. Checked: fn is NULL. */
+typedef struct SocketPoll_Timer *SocketPoll_Timer_T;
+CORE_API SocketPoll_Timer_T SocketPoll_timer(SocketPoll_T, void (*fn)(void *cl), void *cl);
+CORE_API void SocketPoll_set_timer(SocketPoll_T, SocketPoll_Timer_T, int ms); /* negative: not any more */
+CORE_API void SocketPoll_drop_timer(SocketPoll_T, SocketPoll_Timer_T *);
+
+CORE_END_DECLS
+#endif

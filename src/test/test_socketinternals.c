@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: MIT */
+/* What the protocols and the pool ask of a socket, and connect among several addresses: the program is linked
+ * with --wrap=getaddrinfo, so that a host has the addresses that a test gives it. */
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <core/Socket.h>
+#include "socket.h"
+#include "testing.h"
+
+enum { MOST = 16 };
+
+static struct addrinfo list[MOST];
+static struct sockaddr_in6 addresses[MOST]; /* of either family */
+static int naddresses;
+
+int __real_getaddrinfo(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+int __wrap_getaddrinfo(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+void __real_freeaddrinfo(struct addrinfo *);
+void __wrap_freeaddrinfo(struct addrinfo *);
+
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **result)
+{
+	if (!host || strcmp(host, "several.test") != 0)
+		return __real_getaddrinfo(host, service, hints, result);
+	*result = list;
+	return 0;
+}
+
+void __wrap_freeaddrinfo(struct addrinfo *a)
+{
+	if (a != list)
+		__real_freeaddrinfo(a);
+}
+
+static void add_address(int family, const char *address, int port)
+{
+	struct addrinfo *a = &list[naddresses];
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&addresses[naddresses];
+	struct sockaddr_in6 *v6 = &addresses[naddresses];
+
+	ck_assert_int_lt(naddresses, MOST);
+	memset(a, 0, sizeof *a);
+	memset(v6, 0, sizeof *v6);
+	a->ai_family = family;
+	a->ai_addr = (struct sockaddr *)v6;
+	if (family == AF_INET) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons((uint16_t)port);
+		ck_assert_int_eq(inet_pton(AF_INET, address, &v4->sin_addr), 1);
+		a->ai_addrlen = sizeof *v4;
+	} else {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons((uint16_t)port);
+		ck_assert_int_eq(inet_pton(AF_INET6, address, &v6->sin6_addr), 1);
+		a->ai_addrlen = sizeof *v6;
+	}
+	if (naddresses > 0)
+		list[naddresses - 1].ai_next = a;
+	naddresses++;
+}
+
+static Arena_T arena;
+
+static void set_up(void)
+{
+	naddresses = 0;
+	arena = Arena_new();
+}
+
+static void tear_down(void)
+{
+	Arena_dispose(&arena);
+}
+
+/* A listener that does not answer: its backlog is full. */
+typedef struct Deaf {
+	Socket_T listener, clients[MOST];
+	int n;
+} Deaf;
+
+static void make_deaf(Deaf *d)
+{
+	volatile int full = 0;
+	char port[8];
+
+	memset(d, 0, sizeof *d);
+	d->listener = Socket_listen("127.0.0.1", "0", 1);
+	snprintf(port, sizeof port, "%d", Socket_port(d->listener));
+	while (!full && d->n < MOST)
+		TRY {
+			d->clients[d->n] = Socket_connect("127.0.0.1", port, 50);
+			d->n++;
+		} EXCEPT(Socket_Timeout) {
+			full = 1;
+		} END_TRY;
+	ck_assert(full);
+}
+
+static void hear(Deaf *d)
+{
+	while (d->n > 0)
+		Socket_close(&d->clients[--d->n]);
+	Socket_close(&d->listener);
+}
+
+static int64_t took_since(int64_t start)
+{
+	return socket__now_ms() - start;
+}
+
+static __attribute__((noinline)) int open_descriptors(void) /* inlined, gcc fears for its n */
+{
+	int fd, n = 0;
+
+	for (fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* ---- connect ---- */
+
+START_TEST(an_address_that_does_not_answer_costs_a_quarter_of_a_second)
+{
+	Socket_T s = Socket_listen("127.0.0.1", "0", 0), client;
+	int64_t start;
+	Deaf deaf;
+	int before;
+
+	make_deaf(&deaf);
+	add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
+	add_address(AF_INET, "127.0.0.1", Socket_port(s));
+	before = open_descriptors();
+	start = socket__now_ms();
+	client = Socket_connect("several.test", "1", -1);
+	ck_assert_int_ge(took_since(start), 240);
+	ck_assert_int_lt(took_since(start), 900);
+	ck_assert_str_eq(Socket_peer(client, arena), Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
+	Socket_close(&client);
+	ck_assert_int_eq(open_descriptors(), before);
+	Socket_close(&s);
+	hear(&deaf);
+}
+END_TEST
+
+START_TEST(a_short_time_is_shared_so_that_the_last_address_is_tried)
+{
+	Socket_T s = Socket_listen("127.0.0.1", "0", 0), client;
+	int64_t start = 0;
+	Deaf deaf;
+	int i;
+
+	make_deaf(&deaf);
+	for (i = 0; i < 3; i++)
+		add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
+	add_address(AF_INET, "127.0.0.1", Socket_port(s));
+	start = socket__now_ms();
+	client = Socket_connect("several.test", "1", 200);
+	ck_assert_int_lt(took_since(start), 200);
+	Socket_close(&client);
+	Socket_close(&s);
+	hear(&deaf);
+}
+END_TEST
+
+START_TEST(an_address_that_refuses_costs_nothing)
+{
+	Socket_T s = Socket_listen("127.0.0.1", "0", 0), closed = Socket_listen("127.0.0.1", "0", 0), client;
+	int64_t start;
+	int i;
+
+	for (i = 0; i < MOST - 1; i++)
+		add_address(AF_INET, "127.0.0.1", Socket_port(closed));
+	add_address(AF_INET, "127.0.0.1", Socket_port(s));
+	Socket_close(&closed);
+	start = socket__now_ms();
+	client = Socket_connect("several.test", "1", 5000);
+	ck_assert_int_lt(took_since(start), 200);
+	Socket_close(&client);
+	Socket_close(&s);
+}
+END_TEST
+
+START_TEST(the_families_take_turns)
+{
+	Socket_T s = Socket_listen("127.0.0.1", "0", 0), client;
+	int64_t start;
+	Deaf deaf;
+	int i;
+
+	make_deaf(&deaf);
+	for (i = 0; i < 6; i++)
+		add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
+	add_address(AF_INET6, "::ffff:127.0.0.1", Socket_port(s)); /* the last in the list, the second in turn */
+	start = socket__now_ms();
+	client = Socket_connect("several.test", "1", -1);
+	ck_assert_int_lt(took_since(start), 480);
+	ck_assert_str_eq(Socket_peer(client, arena), Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
+	Socket_close(&client);
+	Socket_close(&s);
+	hear(&deaf);
+}
+END_TEST
+
+START_TEST(a_host_none_of_whose_addresses_answers_is_given_up_in_time)
+{
+	volatile int64_t start = 0;
+	Deaf deaf;
+	int i, before;
+
+	make_deaf(&deaf);
+	for (i = 0; i < MOST; i++) /* more than are tried at once */
+		add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
+	before = open_descriptors();
+	start = socket__now_ms();
+	ck_raises_saying(Socket_Timeout, "connect several.test:1: timed out after 80 ms",
+		Socket_connect("several.test", "1", 80));
+	ck_assert_int_ge(took_since(start), 79);
+	ck_assert_int_lt(took_since(start), 1000);
+	ck_assert_int_eq(open_descriptors(), before);
+	hear(&deaf);
+}
+END_TEST
+
+START_TEST(a_host_all_of_whose_addresses_refuse_is_refused_at_once)
+{
+	Socket_T closed = Socket_listen("127.0.0.1", "0", 0);
+	int64_t start = socket__now_ms();
+
+	add_address(AF_INET6, "::ffff:127.0.0.1", Socket_port(closed));
+	add_address(AF_INET, "127.0.0.1", Socket_port(closed));
+	Socket_close(&closed);
+	ck_raises_saying(Socket_Refused, "connect several.test:1: Connection refused",
+		Socket_connect("several.test", "1", -1));
+	ck_assert_int_lt(took_since(start), 240);
+}
+END_TEST
+
+/* ---- for the protocols ---- */
+
+static void adopt_pair(Socket_T *a, Socket_T *b)
+{
+	int fd[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	*a = Socket_adopt(fd[0]);
+	*b = Socket_adopt(fd[1]);
+}
+
+START_TEST(wait_tells_whether_a_call_would_wait)
+{
+	static char block[65536];
+	Socket_T a, b;
+	int64_t start;
+
+	adopt_pair(&a, &b);
+	ck_assert_int_eq(socket__wait(a, 0, 0), 0);
+	ck_assert_int_eq(socket__wait(a, 1, 0), 1);
+	start = socket__now_ms();
+	ck_assert_int_eq(socket__wait(a, 0, 30), 0);
+	ck_assert_int_ge(took_since(start), 29);
+	Socket_sendall(b, "x", 1);
+	ck_assert_int_eq(socket__wait(a, 0, -1), 1);
+	ck_assert_uint_eq(Socket_recv(a, block, 1), 1);
+	ck_assert_int_eq(socket__wait(a, 0, 0), 0);
+	socket__unread(a, "x", 1);
+	ck_assert_int_eq(socket__wait(a, 0, -1), 1);
+	ck_assert_uint_eq(Socket_recv(a, block, 1), 1);
+	Socket_set_nonblocking(a, 1);
+	while (Socket_send(a, block, sizeof block) > 0)
+		;
+	ck_assert_int_eq(socket__wait(a, 1, 0), 0);
+	Socket_close(&b);
+	ck_assert_int_eq(socket__wait(a, 0, -1), 1);
+	ck_assert_int_eq(socket__wait(a, 1, -1), 1);
+	Socket_close(&a);
+	ck_raises(Assert_Failed, socket__wait(NULL, 0, 0));
+}
+END_TEST
+
+START_TEST(recv_deadline_waits_until_the_earlier_of_deadline_and_timeout)
+{
+	Socket_T a, b;
+	volatile int64_t start;
+	char byte;
+
+	adopt_pair(&a, &b);
+	Socket_set_nonblocking(a, 1);
+	start = socket__now_ms();
+	ck_raises_saying(Socket_Timeout, "timed out", socket__recv_deadline(a, &byte, 1, socket__now_ms() + 30));
+	ck_assert_int_ge(took_since(start), 29);
+	Socket_set_timeout(a, 20);
+	start = socket__now_ms();
+	ck_raises(Socket_Timeout, socket__recv_deadline(a, &byte, 1, socket__now_ms() + 10000));
+	ck_raises(Socket_Timeout, socket__recv_deadline(a, &byte, 1, SOCKET__NEVER));
+	ck_assert_int_ge(took_since(start), 38);
+	ck_assert_int_lt(took_since(start), 5000);
+	Socket_close(&a);
+	Socket_close(&b);
+}
+END_TEST
+
+START_TEST(after_the_deadline_there_is_only_what_was_read_ahead)
+{
+	Socket_T a, b;
+	char byte;
+
+	adopt_pair(&a, &b);
+	Socket_sendall(b, "kernel", 6);
+	socket__unread(a, "ah", 2);
+	ck_assert_uint_eq(socket__recv_deadline(a, &byte, 1, socket__now_ms() - 1), 1);
+	ck_assert_uint_eq(socket__recv_deadline(a, &byte, 1, socket__now_ms() - 1), 1);
+	ck_raises(Socket_Timeout, socket__recv_deadline(a, &byte, 1, socket__now_ms() - 1));
+	ck_assert_uint_eq(socket__recv_deadline(a, &byte, 1, socket__now_ms() + 1000), 1);
+	ck_assert_int_eq(byte, 'k');
+	ck_raises(Assert_Failed, socket__recv_deadline(a, NULL, 1, SOCKET__NEVER));
+	ck_raises(Assert_Failed, socket__recv_deadline(a, &byte, 0, SOCKET__NEVER));
+	Socket_close(&a);
+	Socket_close(&b);
+}
+END_TEST
+
+START_TEST(what_is_put_back_comes_first_and_the_latest_before_the_others)
+{
+	Socket_T a, b;
+	char buffer[16] = "";
+
+	adopt_pair(&a, &b);
+	Socket_sendall(b, "ghi", 3);
+	socket__unread(a, "def", 3);
+	socket__unread(a, "abc", 3);
+	socket__unread(a, NULL, 0);
+	ck_assert_uint_eq(Socket_pending(a), 6);
+	ck_assert_uint_eq(Socket_recv(a, buffer, 2), 2);
+	socket__unread(a, "ab", 2);
+	ck_assert_uint_eq(Socket_recv(a, buffer, sizeof buffer), 6);
+	ck_assert_uint_eq(Socket_recv(a, buffer + 6, sizeof buffer - 6), 3);
+	ck_assert_str_eq(buffer, "abcdefghi");
+	Socket_close(&a);
+	Socket_close(&b);
+}
+END_TEST
+
+/* A connection over TCP whose client has sent n bytes that nobody has read. */
+static void tcp_pair(Socket_T *server, Socket_T *client, size_t n)
+{
+	Socket_T s = Socket_listen("127.0.0.1", "0", 0);
+	char port[8], block[100] = "";
+
+	snprintf(port, sizeof port, "%d", Socket_port(s));
+	*client = Socket_connect("127.0.0.1", port, 5000);
+	*server = Socket_accept(s);
+	for (; n > 0; n -= n < sizeof block ? n : sizeof block)
+		Socket_sendall(*client, block, n < sizeof block ? n : sizeof block);
+	Socket_close(&s);
+}
+
+static void *read_reply(void *cl)
+{
+	Socket_T client = cl;
+	char reply[8] = "";
+	volatile int good = 0;
+
+	TRY {
+		size_t got, n;
+
+		for (n = 0; (got = Socket_recv(client, reply + n, sizeof reply - n)) > 0; n += got)
+			;
+		good = n == 5 && memcmp(reply, "reply", 5) == 0;
+	} EXCEPT(Socket_Closed) {
+	} FINALLY {
+		Socket_close(&client);
+	} END_TRY;
+	return good ? cl : NULL;
+}
+
+START_TEST(lingering_lets_the_last_reply_arrive_before_unread_bytes_reset_it)
+{
+	Socket_T server, client;
+	pthread_t reader;
+	void *good;
+
+	tcp_pair(&server, &client, 50000);
+	Socket_sendall(server, "reply", 5);
+	ck_assert_int_eq(pthread_create(&reader, NULL, read_reply, client), 0);
+	socket__linger(server, 1000000, 2000); /* until the client has closed */
+	Socket_close(&server);
+	pthread_join(reader, &good);
+	ck_assert_ptr_nonnull(good);
+}
+END_TEST
+
+START_TEST(lingering_ends_after_so_many_bytes_or_so_long)
+{
+	Socket_T server, client;
+	int64_t start;
+	char byte;
+
+	tcp_pair(&server, &client, 300);
+	ck_assert_int_eq(socket__wait(server, 0, 1000), 1);
+	socket__linger(server, 200, 5000);
+	ck_assert_uint_eq(Socket_recv(server, &byte, 1), 1);
+	ck_assert_uint_eq(Socket_recv(client, &byte, 1), 0);
+	start = socket__now_ms();
+	socket__linger(server, 1000, 40);
+	ck_assert_int_ge(took_since(start), 39);
+	ck_assert_int_lt(took_since(start), 2000);
+	socket__linger(server, 1000, -1);
+	Socket_close(&client);
+	socket__linger(server, 1000, -1);
+	Socket_close(&server);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("Socket, within");
+	TCase *tc = tcase_create("Socket");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_test(tc, an_address_that_does_not_answer_costs_a_quarter_of_a_second);
+	tcase_add_test(tc, a_short_time_is_shared_so_that_the_last_address_is_tried);
+	tcase_add_test(tc, an_address_that_refuses_costs_nothing);
+	tcase_add_test(tc, the_families_take_turns);
+	tcase_add_test(tc, a_host_none_of_whose_addresses_answers_is_given_up_in_time);
+	tcase_add_test(tc, a_host_all_of_whose_addresses_refuse_is_refused_at_once);
+	tcase_add_test(tc, wait_tells_whether_a_call_would_wait);
+	tcase_add_test(tc, recv_deadline_waits_until_the_earlier_of_deadline_and_timeout);
+	tcase_add_test(tc, after_the_deadline_there_is_only_what_was_read_ahead);
+	tcase_add_test(tc, what_is_put_back_comes_first_and_the_latest_before_the_others);
+	tcase_add_test(tc, lingering_lets_the_last_reply_arrive_before_unread_bytes_reset_it);
+	tcase_add_test(tc, lingering_ends_after_so_many_bytes_or_so_long);
+	suite_add_tcase(suite, tc);
+	return testing_main(suite);
+}

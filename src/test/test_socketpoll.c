@@ -1,0 +1,1056 @@
+/* SPDX-License-Identifier: MIT */
+/* SocketPoll, in the order of its header, once with each back end that is here. The sockets are ends of
+ * socketpairs. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <core/SocketPoll.h>
+#include "testing.h"
+
+enum { MOST = 400, READ = SocketPoll_READ, WRITE = SocketPoll_WRITE, TIMEOUT = SocketPoll_TIMEOUT };
+
+static const Except_T Test_Failed = { "test", NULL, NULL };
+static const char *backend;
+static Arena_T arena;
+static SocketPoll_T loop;
+static Socket_T sockets[MOST];
+static int peers[MOST]; /* the other ends */
+static int made;
+static SocketPoll_Event events[MOST];
+
+static void set_up(void)
+{
+	made = 0;
+	arena = Arena_new();
+	loop = SocketPoll_new_with(arena, backend);
+}
+
+static void tear_down(void)
+{
+	int i;
+
+	Arena_dispose(&arena);
+	for (i = 0; i < made; i++) {
+		Socket_close(&sockets[i]);
+		close(peers[i]);
+	}
+}
+
+static void set_up_poll(void)
+{
+	backend = "poll";
+	set_up();
+}
+
+static void set_up_best(void)
+{
+	backend = NULL;
+	set_up();
+}
+
+static Socket_T make_one(void)
+{
+	int fd[2];
+
+	ck_assert_int_lt(made, MOST);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	peers[made] = fd[1];
+	sockets[made] = Socket_adopt(fd[0]);
+	return sockets[made++];
+}
+
+/* One that is inside, with its number as data. */
+static Socket_T add_one(unsigned asked)
+{
+	Socket_T s = make_one();
+
+	SocketPoll_add(loop, s, asked, &sockets[made - 1]);
+	return s;
+}
+
+static void send_to(int i)
+{
+	ck_assert_int_eq((int)write(peers[i], "x", 1), 1);
+}
+
+static void eat(Socket_T s)
+{
+	char byte;
+
+	ck_assert_uint_eq(Socket_recv(s, &byte, 1), 1);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void wait_ms(long ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000 * 1000 };
+
+	while (nanosleep(&t, &t) != 0)
+		;
+}
+
+/* What the loop says of this socket now, all that it has to say. */
+static unsigned told_of(Socket_T s)
+{
+	unsigned told = 0;
+	int i, n = SocketPoll_wait(loop, events, MOST, 0);
+
+	for (i = 0; i < n; i++)
+		if (events[i].socket == s)
+			told |= events[i].events;
+	return told;
+}
+
+static void ck_quiet(void)
+{
+	ck_assert_int_eq(SocketPoll_wait(loop, events, MOST, 0), 0);
+}
+
+static void ck_only(Socket_T s, unsigned expected)
+{
+	ck_assert_int_eq(SocketPoll_wait(loop, events, MOST, 1000), 1);
+	ck_assert_ptr_eq(events[0].socket, s);
+	ck_assert_uint_eq(events[0].events, expected);
+}
+
+/* ---- new ---- */
+
+START_TEST(the_back_end_is_the_one_asked_for)
+{
+	if (backend)
+		ck_assert_str_eq(SocketPoll_backend(loop), backend);
+#if defined __linux__
+	else
+		ck_assert_str_eq(SocketPoll_backend(loop), "epoll");
+	ck_raises_saying(SocketPoll_Failed, "no kqueue here", SocketPoll_new_with(arena, "kqueue"));
+#endif
+	ck_assert_uint_eq(SocketPoll_count(SocketPoll_new(arena)), 0);
+}
+END_TEST
+
+static __attribute__((noinline)) int open_descriptors(void) /* inlined, gcc fears for its n */
+{
+	int fd, n = 0;
+
+	for (fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+START_TEST(a_poll_for_which_there_is_no_descriptor_leaves_nothing_open)
+{
+	struct rlimit limit, few;
+	volatile int n;
+	int before = open_descriptors(), lowest = dup(0);
+
+	close(lowest);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	few = limit;
+	for (n = lowest; n < lowest + 2; n++) { /* none; one, which the wake-up takes */
+		few.rlim_cur = (rlim_t)n;
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+		TRY {
+			SocketPoll_new_with(arena, backend);
+		} EXCEPT(SocketPoll_Failed) {
+			ck_assert_int_eq(Except_errno(), EMFILE);
+			ck_assert_str_eq(Except_message(), "SocketPoll_new: Too many open files");
+		} END_TRY;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		if (backend)
+			break; /* with one it works */
+		ck_assert_int_eq(open_descriptors(), before);
+	}
+}
+END_TEST
+
+/* ---- in and out ---- */
+
+START_TEST(an_event_tells_what_was_asked_for_and_what_was_added)
+{
+	Socket_T s = add_one(READ);
+
+	ck_assert_uint_eq(SocketPoll_count(loop), 1);
+	ck_quiet();
+	send_to(0);
+	ck_only(s, READ);
+	ck_assert_ptr_eq(events[0].data, &sockets[0]);
+	ck_assert_int_eq(SocketPoll_holds(loop, &events[0]), 1);
+	SocketPoll_change(loop, s, READ | WRITE, &made);
+	ck_assert_uint_eq(told_of(s), READ | WRITE);
+	ck_assert_ptr_eq(events[0].data, &made);
+	SocketPoll_change(loop, s, WRITE, NULL);
+	ck_only(s, WRITE);
+	SocketPoll_remove(loop, s);
+	ck_quiet();
+	ck_assert_uint_eq(SocketPoll_count(loop), 0);
+	SocketPoll_add(loop, s, READ, NULL);
+	ck_only(s, READ);
+}
+END_TEST
+
+START_TEST(what_is_not_dealt_with_is_told_again)
+{
+	Socket_T s = add_one(READ);
+
+	send_to(0);
+	send_to(0);
+	ck_only(s, READ);
+	ck_only(s, READ);
+	eat(s);
+	ck_only(s, READ);
+	eat(s);
+	ck_quiet();
+}
+END_TEST
+
+START_TEST(the_end_of_the_stream_and_errors_are_told_as_what_was_asked_for)
+{
+	Socket_T reader = add_one(READ), writer = add_one(WRITE);
+	char byte;
+
+	close(peers[0]);
+	close(peers[1]);
+	peers[0] = peers[1] = -1;
+	ck_assert_uint_eq(told_of(reader), READ);
+	ck_assert_uint_eq(told_of(writer), WRITE);
+	ck_assert_uint_eq(Socket_recv(reader, &byte, 1), 0);
+	ck_raises(Socket_Closed, Socket_send(writer, "x", 1));
+}
+END_TEST
+
+START_TEST(a_socket_that_is_asked_for_nothing_is_quiet_even_when_its_peer_is_gone)
+{
+	Socket_T s = add_one(0);
+
+	send_to(0);
+	ck_quiet();
+	close(peers[0]);
+	peers[0] = -1;
+	ck_quiet();
+	SocketPoll_change(loop, s, READ, NULL);
+	ck_only(s, READ);
+	SocketPoll_change(loop, s, 0, NULL);
+	ck_quiet();
+	ck_assert_uint_eq(SocketPoll_count(loop), 1);
+	SocketPoll_remove(loop, s);
+}
+END_TEST
+
+START_TEST(adding_twice_is_checked)
+{
+	SocketPoll_T other = SocketPoll_new(arena);
+	Socket_T s = add_one(READ), twin = Socket_adopt(Socket_fd(s));
+
+	ck_raises_saying(Assert_Failed, "in this poll already", SocketPoll_add(loop, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "in another poll already", SocketPoll_add(other, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "another socket's", SocketPoll_add(loop, twin, READ, NULL));
+	ck_assert_uint_eq(SocketPoll_count(loop), 1);
+	send_to(0);
+	ck_only(s, READ);
+	SocketPoll_remove(loop, s);
+	SocketPoll_add(loop, twin, READ, NULL);
+	ck_only(twin, READ);
+	SocketPoll_remove(loop, twin);
+	Socket_close(&twin); /* and the other one's in the end, when nothing else has it */
+}
+END_TEST
+
+START_TEST(a_descriptor_closed_behind_its_sockets_back_is_checked)
+{
+	Socket_T s = make_one();
+	int keep = dup(Socket_fd(s)), fd = Socket_fd(s);
+
+	close(fd);
+	ck_raises_saying(Assert_Failed, "behind its socket's back", SocketPoll_add(loop, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "behind its socket's back", SocketPoll_add(loop, s, 0, NULL));
+	ck_assert_uint_eq(SocketPoll_count(loop), 0);
+	ck_assert_int_eq(dup2(keep, fd), fd);
+	close(keep);
+	SocketPoll_add(loop, s, READ, NULL);
+	send_to(0);
+	ck_only(s, READ);
+}
+END_TEST
+
+START_TEST(a_socket_that_is_not_inside_is_checked)
+{
+	Socket_T s = make_one(), none = NULL;
+	SocketPoll_T not_one = Arena_calloc(arena, 1, 8192);
+	SocketPoll_Timer_T timer = SocketPoll_timer(loop, (void (*)(void *))free, NULL), no_timer = NULL;
+
+	ck_raises_saying(Assert_Failed, "SocketPoll_change: socket", SocketPoll_change(loop, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_remove: socket", SocketPoll_remove(loop, s));
+	ck_raises_saying(Assert_Failed, "SocketPoll_set_deadline: socket", SocketPoll_set_deadline(loop, s, 1));
+	ck_raises_saying(Assert_Failed, "SocketPoll_add: 0x4", SocketPoll_add(loop, s, TIMEOUT, NULL));
+	SocketPoll_add(loop, s, READ, NULL);
+	ck_raises_saying(Assert_Failed, "SocketPoll_change: 0x8", SocketPoll_change(loop, s, 8, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_add: the poll is NULL", SocketPoll_add(NULL, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "not a live poll", SocketPoll_add(not_one, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_add: the socket is NULL", SocketPoll_add(loop, NULL, READ, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_change", SocketPoll_change(NULL, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "the socket is NULL", SocketPoll_change(loop, NULL, READ, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_remove", SocketPoll_remove(NULL, s));
+	ck_raises_saying(Assert_Failed, "the socket is NULL", SocketPoll_remove(loop, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_close", SocketPoll_close(NULL, &s));
+	ck_raises_saying(Assert_Failed, "SocketPoll_close", SocketPoll_close(loop, NULL));
+	SocketPoll_close(loop, &none);
+	ck_raises_saying(Assert_Failed, "SocketPoll_count", SocketPoll_count(NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_backend", SocketPoll_backend(NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_wait", SocketPoll_wait(NULL, events, 1, 0));
+	ck_raises_saying(Assert_Failed, "room for 0 events", SocketPoll_wait(loop, events, 0, 0));
+	ck_raises_saying(Assert_Failed, "SocketPoll_wait", SocketPoll_wait(loop, NULL, 1, 0));
+	ck_raises_saying(Assert_Failed, "SocketPoll_holds", SocketPoll_holds(loop, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_holds", SocketPoll_holds(NULL, events));
+	ck_raises_saying(Assert_Failed, "SocketPoll_wake", SocketPoll_wake(NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_set_deadline", SocketPoll_set_deadline(NULL, s, 1));
+	ck_raises_saying(Assert_Failed, "the socket is NULL", SocketPoll_set_deadline(loop, NULL, 1));
+	ck_raises_saying(Assert_Failed, "SocketPoll_timer", SocketPoll_timer(NULL, (void (*)(void *))free, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_timer", SocketPoll_timer(loop, NULL, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_set_timer", SocketPoll_set_timer(NULL, timer, 1));
+	ck_raises_saying(Assert_Failed, "the timer is NULL", SocketPoll_set_timer(loop, NULL, 1));
+	ck_raises_saying(Assert_Failed, "the timer is NULL", SocketPoll_drop_timer(loop, &no_timer));
+	ck_raises_saying(Assert_Failed, "SocketPoll_drop_timer", SocketPoll_drop_timer(loop, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_drop_timer", SocketPoll_drop_timer(NULL, &timer));
+	no_timer = timer;
+	SocketPoll_drop_timer(loop, &timer);
+	ck_assert_ptr_null(timer);
+	ck_raises_saying(Assert_Failed, "was dropped", SocketPoll_set_timer(loop, no_timer, 1));
+	ck_raises_saying(Assert_Failed, "was dropped", SocketPoll_drop_timer(loop, &no_timer));
+}
+END_TEST
+
+START_TEST(an_event_is_never_that_of_another_socket_with_the_same_descriptor)
+{
+	Socket_T a = add_one(READ), b = add_one(READ);
+	SocketPoll_Event first, held;
+	int fd[2], i;
+
+	for (i = 0; i < 50; i++) {
+		send_to(0);
+		write(peers[1], "y", 1);
+		ck_assert_int_eq(SocketPoll_wait(loop, &first, 1, 1000), 1);
+		held = first;
+		if (first.socket == a) { /* let it be the other one that goes away */
+			ck_assert_int_eq(SocketPoll_holds(loop, &held), 1);
+			fd[0] = Socket_fd(b);
+			Socket_close(&b);
+			close(peers[1]);
+			ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+			peers[1] = fd[1];
+			sockets[1] = b = Socket_adopt(fd[0]);
+			SocketPoll_add(loop, b, READ, NULL);
+			ck_assert_int_eq(SocketPoll_holds(loop, &held), 1);
+		} else {
+			Socket_close(&b);
+			close(peers[1]);
+			ck_assert_int_eq(SocketPoll_holds(loop, &held), 0);
+			ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+			peers[1] = fd[1];
+			sockets[1] = b = Socket_adopt(fd[0]);
+			SocketPoll_add(loop, b, READ, NULL);
+			ck_assert_int_eq(SocketPoll_holds(loop, &held), 0);
+		}
+		eat(a);
+		while (SocketPoll_wait(loop, &first, 1, 0))
+			ck_assert_ptr_ne(first.socket, b);
+	}
+}
+END_TEST
+
+START_TEST(what_leaves_or_is_not_asked_for_any_more_is_not_told_of_within_the_tick)
+{
+	int i;
+
+	for (i = 0; i < 6; i++)
+		add_one(READ | WRITE);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 0), 1);
+	for (i = 0; i < 6; i++)
+		if (sockets[i] != events[0].socket) {
+			if (i % 2)
+				SocketPoll_remove(loop, sockets[i]);
+			else
+				SocketPoll_change(loop, sockets[i], READ, NULL);
+		}
+	SocketPoll_change(loop, events[0].socket, 0, NULL);
+	ck_quiet();
+}
+END_TEST
+
+static int peer_reads_the_end(int i)
+{
+	char byte;
+
+	return recv(peers[i], &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+START_TEST(a_close_is_put_off_until_the_events_of_the_tick_are_given_out)
+{
+	Socket_T s;
+	int fd;
+	volatile int i;
+
+	for (i = 0; i < 4; i++)
+		add_one(WRITE);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 2, 0), 2); /* two more are to come */
+	i = (int)((Socket_T *)events[1].data - sockets);
+	fd = Socket_fd(sockets[i]);
+	SocketPoll_close(loop, &sockets[i]);
+	ck_assert_ptr_null(sockets[i]);
+	ck_assert_uint_eq(SocketPoll_count(loop), 3);
+	ck_assert_int_eq(SocketPoll_holds(loop, &events[1]), 0);
+	ck_assert_int_eq(Socket_fd(events[1].socket), fd); /* does not dangle */
+	ck_raises_saying(Assert_Failed, "not in the poll", SocketPoll_change(loop, events[1].socket, READ, NULL));
+	ck_assert_int_eq(peer_reads_the_end(i), 0);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 4, 0), 2);
+	ck_assert_int_eq(peer_reads_the_end(i), 0);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 4, 0), 3);
+	ck_assert_int_eq(peer_reads_the_end(i), 1);
+	s = make_one();
+	ck_assert_int_eq(Socket_fd(s), fd);
+	SocketPoll_add(loop, s, WRITE, NULL);
+	SocketPoll_close(loop, &sockets[4]);
+}
+END_TEST
+
+START_TEST(close_closes_a_socket_that_is_not_inside_at_once)
+{
+	make_one();
+	SocketPoll_close(loop, &sockets[0]);
+	ck_assert_ptr_null(sockets[0]);
+	ck_assert_int_eq(peer_reads_the_end(0), 1);
+}
+END_TEST
+
+START_TEST(disposing_closes_what_was_to_be_closed_and_lets_the_others_go)
+{
+	Socket_T s = add_one(READ);
+
+	add_one(READ);
+	SocketPoll_close(loop, &sockets[1]);
+	Arena_dispose(&arena);
+	ck_assert_int_eq(peer_reads_the_end(1), 1);
+	ck_assert_int_eq(peer_reads_the_end(0), 0);
+	arena = Arena_new();
+	loop = SocketPoll_new_with(arena, backend);
+	SocketPoll_add(loop, s, READ, NULL);
+	send_to(0);
+	ck_only(s, READ);
+}
+END_TEST
+
+/* ---- wait ---- */
+
+START_TEST(wait_lasts_as_long_as_it_may)
+{
+	int64_t start = now_ms();
+
+	add_one(READ);
+	ck_quiet();
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 40), 0);
+	ck_assert_int_ge(now_ms() - start, 39);
+	ck_assert_int_lt(now_ms() - start, 2000);
+}
+END_TEST
+
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
+static void start_alarms(int ms, void (*handler)(int))
+{
+	struct sigaction action = { 0 };
+	struct itimerval timer = { { 0, 0 }, { 0, 0 } };
+
+	action.sa_handler = handler;
+	sigaction(SIGALRM, &action, NULL);
+	timer.it_interval.tv_usec = timer.it_value.tv_usec = ms * 1000;
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+START_TEST(signals_neither_end_nor_lengthen_it)
+{
+	int64_t start = now_ms();
+
+	start_alarms(5, on_alarm);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 60), 0);
+	start_alarms(0, on_alarm);
+	ck_assert_int_ge(now_ms() - start, 59);
+	ck_assert_int_lt(now_ms() - start, 2000);
+}
+END_TEST
+
+START_TEST(more_sockets_than_a_batch_are_all_told_of)
+{
+	int i, n, seen[MOST] = { 0 }, all = 0;
+
+	for (i = 0; i < MOST; i++)
+		add_one(WRITE);
+	for (i = 0; i < 1000 && all < MOST; i++) {
+		int k;
+
+		n = SocketPoll_wait(loop, events, 7, 0);
+		ck_assert_int_gt(n, 0);
+		ck_assert_int_le(n, 7);
+		for (k = 0; k < n; k++)
+			all += seen[(Socket_T *)events[k].data - sockets]++ == 0;
+	}
+	ck_assert_int_eq(all, MOST);
+	ck_assert_int_lt(i, 2 * MOST / 7 + 80); /* about two rounds */
+}
+END_TEST
+
+/* One step of the model: what the loop tells must be what poll(2) says of those inside. */
+static void ck_as_poll(const unsigned *asked, int n)
+{
+	unsigned told[MOST] = { 0 };
+	int i, count = SocketPoll_wait(loop, events, MOST, 0);
+
+	while (count > 0) {
+		for (i = 0; i < count; i++)
+			told[(Socket_T *)events[i].data - sockets] |= events[i].events;
+		count = count == MOST ? SocketPoll_wait(loop, events, MOST, 0) : 0;
+	}
+	for (i = 0; i < n; i++) {
+		struct pollfd p = { Socket_fd(sockets[i]), (short)(POLLIN | POLLOUT), 0 };
+		unsigned ready = 0;
+
+		poll(&p, 1, 0);
+		if (p.revents & ~POLLOUT)
+			ready |= READ;
+		if (p.revents & ~POLLIN)
+			ready |= WRITE;
+		ck_assert_uint_eq(told[i], asked[i] == 8 ? 0 : ready & asked[i]);
+	}
+}
+
+static void renew(int i)
+{
+	int fd[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	close(peers[i]);
+	peers[i] = fd[1];
+	sockets[i] = Socket_adopt(fd[0]);
+}
+
+START_TEST(at_random_it_tells_what_poll_tells)
+{
+	enum { N = 24 };
+	unsigned asked[N], random = 12345; /* 8: not inside */
+	char byte;
+	int i, step;
+
+	for (i = 0; i < N; i++) {
+		make_one();
+		asked[i] = 8;
+	}
+	for (step = 0; step < 3000; step++) {
+		random = random * 1103515245u + 12345u;
+		i = (int)(random >> 16) % N;
+		switch (random >> 8 & 7) {
+		case 0: case 1:
+			if (asked[i] == 8)
+				SocketPoll_add(loop, sockets[i], asked[i] = random >> 4 & 3, &sockets[i]);
+			break;
+		case 2:
+			if (asked[i] != 8)
+				SocketPoll_change(loop, sockets[i], asked[i] = random >> 4 & 3, &sockets[i]);
+			break;
+		case 3:
+			if (asked[i] != 8)
+				SocketPoll_remove(loop, sockets[i]);
+			asked[i] = 8;
+			break;
+		case 4:
+			if (random & 16)
+				SocketPoll_close(loop, &sockets[i]);
+			else
+				Socket_close(&sockets[i]);
+			renew(i);
+			asked[i] = 8;
+			break;
+		case 5:
+			ck_assert_int_eq((int)write(peers[i], "x", 1), 1);
+			break;
+		case 6:
+			recv(Socket_fd(sockets[i]), &byte, 1, MSG_DONTWAIT);
+			break;
+		default:
+			if (asked[i] != 8)
+				SocketPoll_set_deadline(loop, sockets[i], 1000000);
+		}
+		ck_as_poll(asked, N);
+	}
+}
+END_TEST
+
+/* ---- wake ---- */
+
+START_TEST(a_wake_up_ends_this_wait_or_the_next)
+{
+	errno = EDOM;
+	SocketPoll_wake(loop);
+	SocketPoll_wake(loop);
+	ck_assert_int_eq(errno, EDOM);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
+	ck_quiet();
+	add_one(WRITE);
+	SocketPoll_wake(loop);
+	ck_only(sockets[0], WRITE);
+	SocketPoll_change(loop, sockets[0], READ, NULL);
+	SocketPoll_wake(loop);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
+}
+END_TEST
+
+static void wake_the_loop(int number)
+{
+	(void)number;
+	SocketPoll_wake(loop);
+}
+
+START_TEST(a_signal_handler_may_wake)
+{
+	start_alarms(20, wake_the_loop);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
+	start_alarms(0, on_alarm);
+}
+END_TEST
+
+enum { WAKERS = 4, WAKES = 2000 };
+
+static int posted; /* atomic */
+
+static void *post(void *cl)
+{
+	int i;
+
+	for (i = 0; i < WAKES; i++) {
+		__atomic_add_fetch(&posted, 1, __ATOMIC_RELEASE);
+		SocketPoll_wake(loop);
+	}
+	return cl;
+}
+
+START_TEST(no_wake_up_from_other_threads_is_lost)
+{
+	pthread_t threads[WAKERS];
+	int i, seen = 0;
+
+	posted = 0;
+	for (i = 0; i < WAKERS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, post, NULL), 0);
+	while (seen < WAKERS * WAKES) { /* one lost would hang here */
+		SocketPoll_wait(loop, events, 1, -1);
+		seen = __atomic_load_n(&posted, __ATOMIC_ACQUIRE);
+	}
+	for (i = 0; i < WAKERS; i++)
+		pthread_join(threads[i], NULL);
+}
+END_TEST
+
+/* ---- deadlines ---- */
+
+START_TEST(a_deadline_is_told_once_and_never_early)
+{
+	Socket_T s = add_one(READ);
+	int64_t start = now_ms();
+
+	SocketPoll_set_deadline(loop, s, 30);
+	ck_quiet();
+	ck_only(s, TIMEOUT);
+	ck_assert_int_ge(now_ms() - start, 30);
+	ck_assert_ptr_eq(events[0].data, &sockets[0]);
+	ck_assert_int_eq(SocketPoll_holds(loop, &events[0]), 1);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 20), 0);
+	SocketPoll_set_deadline(loop, s, 0);
+	ck_only(s, TIMEOUT);
+}
+END_TEST
+
+START_TEST(a_deadline_can_be_moved_both_ways_and_taken_back)
+{
+	Socket_T a = add_one(READ), b = add_one(0), c = add_one(0), d = add_one(READ);
+	int64_t start = now_ms();
+	int i;
+
+	SocketPoll_set_deadline(loop, a, 10);
+	SocketPoll_set_deadline(loop, b, 100000);
+	SocketPoll_set_deadline(loop, c, 5);
+	SocketPoll_set_deadline(loop, d, 5);
+	for (i = 0; i < 100; i++)
+		SocketPoll_set_deadline(loop, a, 10 + i);
+	SocketPoll_set_deadline(loop, a, 60);
+	SocketPoll_set_deadline(loop, b, 20);
+	SocketPoll_set_deadline(loop, c, -1);
+	SocketPoll_remove(loop, d);
+	ck_only(b, TIMEOUT);
+	ck_assert_int_ge(now_ms() - start, 20);
+	ck_only(a, TIMEOUT);
+	ck_assert_int_ge(now_ms() - start, 60);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 30), 0);
+	SocketPoll_set_deadline(loop, c, 1);
+	ck_only(c, TIMEOUT);
+}
+END_TEST
+
+START_TEST(bytes_that_came_in_time_are_told_before_the_deadline)
+{
+	Socket_T s = add_one(READ);
+
+	SocketPoll_set_deadline(loop, s, 5);
+	send_to(0);
+	wait_ms(20); /* a handler that takes long */
+	ck_only(s, READ);
+	eat(s);
+	SocketPoll_set_deadline(loop, s, 10000);
+	ck_quiet();
+	SocketPoll_set_deadline(loop, s, 5);
+	send_to(0);
+	wait_ms(20);
+	ck_only(s, READ);
+	ck_only(s, TIMEOUT); /* nobody moved it */
+}
+END_TEST
+
+START_TEST(deadlines_come_in_their_order_and_busy_sockets_do_not_hold_them_up)
+{
+	int64_t least[60], most[60], last = 0; /* when each is due, as far as the clock tells */
+	int i, busy, n = 0;
+
+	for (i = 0; i < 60; i++) {
+		int ms = i < 5 ? -1 : (i * 37 % 60) / 2;
+
+		add_one(i < 5 ? WRITE : READ);
+		least[i] = now_ms() + ms;
+		SocketPoll_set_deadline(loop, sockets[i], ms);
+		most[i] = now_ms() + ms + 1;
+	}
+	for (busy = 0; n < 55 && busy < 1000 * 1000; busy++) {
+		int k, count = SocketPoll_wait(loop, events, 3, -1);
+
+		for (k = 0; k < count; k++)
+			if (events[k].events == TIMEOUT) {
+				i = (int)((Socket_T *)events[k].data - sockets);
+				ck_assert_int_ge(most[i], last);
+				last = least[i] > last ? least[i] : last;
+				n++;
+			}
+	}
+	ck_assert_int_eq(n, 55);
+}
+END_TEST
+
+/* ---- timers ---- */
+
+static int calls[8], order[8], ncalls;
+static SocketPoll_Timer_T timers[8];
+
+static void count_call(void *cl)
+{
+	order[ncalls++ % 8] = (int)((int *)cl - calls);
+	++*(int *)cl;
+}
+
+static void make_timers(int n)
+{
+	int i;
+
+	ncalls = 0;
+	memset(calls, 0, sizeof calls);
+	for (i = 0; i < n; i++)
+		timers[i] = SocketPoll_timer(loop, count_call, &calls[i]);
+}
+
+START_TEST(timers_run_in_their_order_once_for_each_time_they_are_set)
+{
+	int64_t start = now_ms();
+
+	make_timers(4);
+	ck_quiet();
+	SocketPoll_set_timer(loop, timers[0], 30);
+	SocketPoll_set_timer(loop, timers[1], 10);
+	SocketPoll_set_timer(loop, timers[2], 20);
+	SocketPoll_set_timer(loop, timers[3], 5);
+	SocketPoll_set_timer(loop, timers[3], -1);
+	while (ncalls < 3)
+		ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
+	ck_assert_int_ge(now_ms() - start, 30);
+	ck_assert_int_eq(order[0] * 100 + order[1] * 10 + order[2], 120);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 20), 0);
+	ck_assert_int_eq(ncalls, 3);
+	SocketPoll_set_timer(loop, timers[0], 0);
+	SocketPoll_wait(loop, events, 1, -1);
+	ck_assert_int_eq(calls[0], 2);
+}
+END_TEST
+
+static void again(void *cl)
+{
+	count_call(cl);
+	SocketPoll_set_timer(loop, timers[0], 0);
+}
+
+START_TEST(a_timer_that_sets_itself_does_not_hold_up_the_loop)
+{
+	Socket_T s = add_one(WRITE);
+	int n = 0;
+
+	make_timers(0);
+	timers[0] = SocketPoll_timer(loop, again, &calls[0]);
+	SocketPoll_set_timer(loop, timers[0], 0);
+	while (calls[0] < 20)
+		n += SocketPoll_wait(loop, events, 1, -1);
+	ck_assert_int_ge(n, 5);
+	ck_assert_uint_eq(events[0].events, WRITE);
+	SocketPoll_remove(loop, s);
+}
+END_TEST
+
+static void do_everything(void *cl)
+{
+	Socket_T s;
+
+	count_call(cl);
+	SocketPoll_drop_timer(loop, &timers[0]);
+	timers[0] = SocketPoll_timer(loop, count_call, &calls[0]);
+	SocketPoll_drop_timer(loop, &timers[1]);
+	SocketPoll_set_timer(loop, timers[0], 0);
+	SocketPoll_close(loop, &sockets[0]);
+	Socket_close(&sockets[1]);
+	s = add_one(WRITE);
+	while (SocketPoll_wait(loop, events, 1, 0) == 0) /* the others' turn, perhaps */
+		;
+	ck_assert_ptr_eq(events[0].socket, s);
+	SocketPoll_wake(loop);
+	RAISE(Test_Failed);
+}
+
+START_TEST(a_timer_may_call_anything_and_raise)
+{
+	make_timers(3);
+	SocketPoll_drop_timer(loop, &timers[0]);
+	timers[0] = SocketPoll_timer(loop, do_everything, &calls[3]);
+	add_one(READ);
+	add_one(READ);
+	SocketPoll_set_timer(loop, timers[0], 0);
+	SocketPoll_set_timer(loop, timers[1], 1);
+	SocketPoll_set_timer(loop, timers[2], 2);
+	wait_ms(10);
+	ck_raises(Test_Failed, SocketPoll_wait(loop, events, 1, -1));
+	SocketPoll_remove(loop, sockets[2]);
+	while (calls[0] + calls[2] < 2)
+		ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 1000), 0);
+	ck_assert_int_eq(calls[3], 1);
+	ck_assert_int_eq(calls[1], 0);
+	ck_assert_uint_eq(SocketPoll_count(loop), 0);
+	ck_assert_int_eq(peer_reads_the_end(0) + peer_reads_the_end(1), 2);
+}
+END_TEST
+
+START_TEST(dropped_timers_are_used_again)
+{
+	size_t used = 0;
+	int i;
+
+	make_timers(0);
+	for (i = 0; i < 1000; i++) {
+		SocketPoll_Timer_T t = SocketPoll_timer(loop, count_call, &calls[0]);
+
+		SocketPoll_set_timer(loop, t, 1000);
+		SocketPoll_drop_timer(loop, &t);
+		if (i == 0)
+			used = Arena_used(arena);
+	}
+	ck_assert_uint_eq(Arena_used(arena), used);
+}
+END_TEST
+
+/* ---- out of memory, and other processes ---- */
+
+static int attempt(void (*step)(void *), void *cl)
+{
+	volatile int works = 0;
+
+	TRY {
+		step(cl);
+		works = 1;
+	} EXCEPT(Arena_Failed) {
+	} END_TRY;
+	return works;
+}
+
+static SocketPoll_T scarce;
+
+static void make_scarce(void *a)
+{
+	scarce = SocketPoll_new_with(a, backend);
+}
+
+static void add_scarce(void *s)
+{
+	SocketPoll_add(scarce, s, READ | WRITE, s);
+}
+
+static void timer_scarce(void *cl)
+{
+	SocketPoll_timer(scarce, count_call, cl);
+}
+
+START_TEST(a_poll_that_cannot_be_made_leaves_nothing_behind)
+{
+	int before = open_descriptors(), n, works = 0;
+
+	for (n = 0; !works; n++) {
+		struct Failing f = { -1, 0, 0, 0 };
+		Arena_T a = failing_arena(&f);
+
+		f.fail_at = n;
+		works = attempt(make_scarce, a);
+		if (!works)
+			ck_assert_int_eq(open_descriptors(), before);
+		Arena_dispose(&a);
+		ck_assert_uint_eq(f.outstanding_blocks, 0);
+		ck_assert_int_eq(open_descriptors(), before);
+	}
+	ck_assert_int_gt(n, 1);
+}
+END_TEST
+
+START_TEST(without_memory_adding_and_timers_change_nothing)
+{
+	struct Failing f = { -1, 0, 0, 0 };
+	Arena_T a = failing_arena(&f);
+	int i, failed = 0;
+
+	make_scarce(a);
+	for (i = 0; i < 300; i++) {
+		Socket_T s = make_one();
+
+		for (f.fail_at = 0; !attempt(add_scarce, s); f.fail_at = failed % 3) {
+			failed++;
+			f.fail_at = -1;
+			ck_assert_uint_eq(SocketPoll_count(scarce), (size_t)i);
+			ck_assert_int_eq(SocketPoll_wait(scarce, events, MOST, 0) > 0, i > 0);
+			ck_raises(Assert_Failed, SocketPoll_remove(scarce, s));
+		}
+		for (f.fail_at = 0; !attempt(timer_scarce, s); f.fail_at = failed % 3)
+			failed++;
+		f.fail_at = -1;
+		SocketPoll_set_deadline(scarce, s, 100000);
+	}
+	ck_assert_int_gt(failed, 5);
+	for (i = 0; i < 300; i++)
+		if (i % 2)
+			Socket_close(&sockets[i]);
+		else
+			SocketPoll_remove(scarce, sockets[i]);
+	ck_assert_int_eq(SocketPoll_wait(scarce, events, MOST, 0), 0);
+	Arena_dispose(&a);
+	ck_assert_uint_eq(f.outstanding_blocks, 0);
+}
+END_TEST
+
+static int child_closes_everything(void)
+{
+	volatile int checked = 0;
+	int i;
+
+	TRY {
+		SocketPoll_wait(loop, events, 1, 0);
+	} EXCEPT(Assert_Failed) {
+		checked = strstr(Except_message(), "is that of process") != NULL;
+	} END_TRY;
+	for (i = 0; i < made; i++)
+		Socket_close(&sockets[i]);
+	Arena_dispose(&arena);
+	return checked ? 0 : 1;
+}
+
+START_TEST(a_child_that_closes_everything_takes_nothing_from_its_parent)
+{
+	Socket_T s = add_one(READ);
+	pid_t child;
+	int status;
+
+	add_one(WRITE);
+	child = fork();
+	if (child == 0)
+		_exit(child_closes_everything());
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	send_to(0);
+	ck_assert_uint_eq(told_of(s), READ);
+	ck_assert_uint_eq(told_of(sockets[1]), WRITE);
+}
+END_TEST
+
+static void add_all(Suite *suite, const char *name, void (*up)(void))
+{
+	TCase *tc = tcase_create(name);
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, up, tear_down);
+	tcase_add_test(tc, the_back_end_is_the_one_asked_for);
+	tcase_add_test(tc, a_poll_for_which_there_is_no_descriptor_leaves_nothing_open);
+	tcase_add_test(tc, an_event_tells_what_was_asked_for_and_what_was_added);
+	tcase_add_test(tc, what_is_not_dealt_with_is_told_again);
+	tcase_add_test(tc, the_end_of_the_stream_and_errors_are_told_as_what_was_asked_for);
+	tcase_add_test(tc, a_socket_that_is_asked_for_nothing_is_quiet_even_when_its_peer_is_gone);
+	tcase_add_test(tc, adding_twice_is_checked);
+	tcase_add_test(tc, a_descriptor_closed_behind_its_sockets_back_is_checked);
+	tcase_add_test(tc, a_socket_that_is_not_inside_is_checked);
+	tcase_add_test(tc, an_event_is_never_that_of_another_socket_with_the_same_descriptor);
+	tcase_add_test(tc, what_leaves_or_is_not_asked_for_any_more_is_not_told_of_within_the_tick);
+	tcase_add_test(tc, a_close_is_put_off_until_the_events_of_the_tick_are_given_out);
+	tcase_add_test(tc, close_closes_a_socket_that_is_not_inside_at_once);
+	tcase_add_test(tc, disposing_closes_what_was_to_be_closed_and_lets_the_others_go);
+	tcase_add_test(tc, wait_lasts_as_long_as_it_may);
+	tcase_add_test(tc, signals_neither_end_nor_lengthen_it);
+	tcase_add_test(tc, more_sockets_than_a_batch_are_all_told_of);
+	tcase_add_test(tc, at_random_it_tells_what_poll_tells);
+	tcase_add_test(tc, a_wake_up_ends_this_wait_or_the_next);
+	tcase_add_test(tc, a_signal_handler_may_wake);
+	tcase_add_test(tc, no_wake_up_from_other_threads_is_lost);
+	tcase_add_test(tc, a_deadline_is_told_once_and_never_early);
+	tcase_add_test(tc, a_deadline_can_be_moved_both_ways_and_taken_back);
+	tcase_add_test(tc, bytes_that_came_in_time_are_told_before_the_deadline);
+	tcase_add_test(tc, deadlines_come_in_their_order_and_busy_sockets_do_not_hold_them_up);
+	tcase_add_test(tc, timers_run_in_their_order_once_for_each_time_they_are_set);
+	tcase_add_test(tc, a_timer_that_sets_itself_does_not_hold_up_the_loop);
+	tcase_add_test(tc, a_timer_may_call_anything_and_raise);
+	tcase_add_test(tc, dropped_timers_are_used_again);
+	tcase_add_test(tc, a_poll_that_cannot_be_made_leaves_nothing_behind);
+	tcase_add_test(tc, without_memory_adding_and_timers_change_nothing);
+	tcase_add_test(tc, a_child_that_closes_everything_takes_nothing_from_its_parent);
+	suite_add_tcase(suite, tc);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("SocketPoll");
+
+	add_all(suite, "the best back end", set_up_best);
+	add_all(suite, "poll", set_up_poll);
+	return testing_main(suite);
+}
