@@ -77,7 +77,7 @@ CORE_API void Arena_reset(Arena_T arena, size_t keep); /* as clear, but keeps at
 
 /* Savepoints nest. Checked: rewinding to a mark of another arena, or one that a rewind or clear has passed. */
 typedef struct Arena_Mark {
-	void *chunk, *newest, *deferred; /* private */
+	void *chunk, *newest, *deferred, *fences; /* private */
 	char *avail;
 	size_t used, serial, cycle, turn;
 } Arena_Mark;

@@ -38,8 +38,9 @@ void arena__bad(const struct Arena *a, const char *call, const char *file, const
 typedef struct Site {
 	const char *file, *function;
 	int line;
+	int ours;
 } Site;
-#define HERE ((Site){ __FILE__, __func__, __LINE__ })
+#define HERE ((Site){ __FILE__, __func__, __LINE__, 1 })
 
 static void check_at(const struct Arena *a, const char *call, Site site)
 {
@@ -72,19 +73,21 @@ static void failed(T a, size_t alignment, size_t nbytes, Site site)
 		"%s: out of memory for %zu bytes", name, nbytes);
 }
 
-static void *try_allocate(T a, size_t alignment, size_t nbytes)
+static void *try_allocate(T a, size_t alignment, size_t nbytes, Site site)
 {
 	void *p;
 
 	pthread_mutex_lock(&a->lock);
-	p = arena__allocate(a, alignment, nbytes);
+	p = arena__guards & GUARD_FENCES
+		? arena__allocate_guarded(a, alignment, nbytes, site.ours ? NULL : site.file, site.line)
+		: arena__allocate(a, alignment, nbytes);
 	pthread_mutex_unlock(&a->lock);
 	return p;
 }
 
 static void *allocate_at(T a, size_t alignment, size_t nbytes, Site site)
 {
-	void *p = try_allocate(a, alignment, nbytes);
+	void *p = try_allocate(a, alignment, nbytes, site);
 
 	if (!p)
 		failed(a, alignment, nbytes, site);
@@ -184,7 +187,7 @@ static T afresh(const Arena_Options *o, Thread *t)
 		arena__give_back_list(&a->backing, c);
 		EXCEPT_RAISE_MSG(Arena_Failed, "no mutex for an arena");
 	}
-	poison((char *)(a + 1), (size_t)(c->limit - (char *)(a + 1)));
+	hide((char *)(a + 1), (size_t)(c->limit - (char *)(a + 1)));
 	arena__add_live(a, t);
 	return a;
 }
@@ -289,7 +292,7 @@ void *Arena__alloc(T a, size_t nbytes, const char *file, const char *function, i
 {
 	void *p = Arena__bump(a, nbytes);
 
-	return p ? p : alloc_slowly(a, nbytes, "ALLOC", (Site){ file, function, line });
+	return p ? p : alloc_slowly(a, nbytes, "ALLOC", (Site){ file, function, line, 0 });
 }
 
 static void *callocate_at(T a, size_t count, size_t nbytes, Site site)
@@ -312,7 +315,7 @@ void *Arena_calloc(T a, size_t count, size_t nbytes)
 
 void *Arena__calloc(T a, size_t count, size_t nbytes, const char *file, const char *function, int line)
 {
-	Site site = { file, function, line };
+	Site site = { file, function, line, 0 };
 
 	check_at(a, "CALLOC", site);
 	return callocate_at(a, count, nbytes, site);
@@ -363,15 +366,20 @@ static int resize_newest(T a, char *p, size_t old_nbytes, size_t new_nbytes)
 	int done;
 
 	pthread_mutex_lock(&a->lock);
+	if (arena__guards & GUARD_FENCES) {
+		done = arena__shrink_guarded(a, p, old_nbytes, new_nbytes);
+		pthread_mutex_unlock(&a->lock);
+		return done;
+	}
 	side = arena__is_mine(a) ? NULL : arena__find_side(a);
 	lane = arena__is_mine(a) ? &a->lane : side ? &side->lane : NULL;
 	if (new_nbytes < old_nbytes)
 		arena__note_most(a);
 	done = lane && resize_in(lane, p, old_step, new_step);
 	if (done && new_nbytes > old_nbytes)
-		unpoison(p + old_nbytes, new_nbytes - old_nbytes);
+		show(a, p + old_nbytes, new_nbytes - old_nbytes);
 	else if (done)
-		poison(p + new_nbytes, old_step - new_nbytes);
+		hide(p + new_nbytes, old_step - new_nbytes);
 	pthread_mutex_unlock(&a->lock);
 	return done;
 }
@@ -387,7 +395,7 @@ void *Arena_realloc(T a, void *p, size_t old_nbytes, size_t new_nbytes)
 		&& (grow_quickly(a, p, old_nbytes, new_nbytes) || resize_newest(a, p, old_nbytes, new_nbytes)))
 		return p;
 	if (p && new_nbytes <= old_nbytes) {
-		poison((char *)p + new_nbytes, old_nbytes - new_nbytes);
+		hide((char *)p + new_nbytes, old_nbytes - new_nbytes);
 		return p;
 	}
 	q = quick(a, ALIGN, new_nbytes);
@@ -403,5 +411,5 @@ void *Arena_try_alloc(T a, size_t nbytes)
 	if (p)
 		return p;
 	CHECK_ARENA(a);
-	return try_allocate(a, ALIGN, nbytes);
+	return try_allocate(a, ALIGN, nbytes, HERE);
 }

@@ -144,7 +144,7 @@ static void *bump_owner(T a, size_t alignment, size_t nbytes)
 	void *p = bump_lane(&a->lane, alignment, nbytes, red_zone());
 
 	if (p) {
-		unpoison(p, nbytes);
+		show(a, p, nbytes);
 		if (alignment > a->align_most)
 			a->align_most = alignment;
 	}
@@ -175,7 +175,7 @@ static void *alloc_large(T a, size_t alignment, size_t nbytes, size_t size)
 	a->used += c->own;
 	if (arena__is_mine(a) && alignment > a->align_most)
 		a->align_most = alignment;
-	unpoison(p, nbytes);
+	show(a, p, nbytes);
 	return p;
 }
 

@@ -103,7 +103,8 @@ static void retire(void *record)
 
 static void __attribute__((constructor)) allow_lanes(void)
 {
-	lanes_allowed = !DEBUG_BUILD && !red_zone() && !under_tsan() && register_for_barriers()
+	arena__read_guards();
+	lanes_allowed = !DEBUG_BUILD && !(arena__guards & GUARD_FENCES) && !red_zone() && !under_tsan() && register_for_barriers()
 		&& pthread_key_create(&exit_key, retire) == 0;
 }
 

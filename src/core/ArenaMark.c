@@ -25,6 +25,7 @@ Arena_Mark Arena_mark(T a)
 	m.chunk = a->current;
 	m.newest = a->marked = a->newest;
 	m.deferred = a->deferred;
+	m.fences = a->fences;
 	m.avail = a->lane.floor = a->lane.avail;
 	m.used = arena__used_now(a);
 	m.serial = (size_t)a->serial;
@@ -81,7 +82,7 @@ static void return_to(T a, const Arena_Mark *m)
 	a->used = m->used - (size_t)(m->avail - a->counted);
 	a->deferred = m->deferred;
 	note_rewind(a, m->used);
-	poison(m->avail, (size_t)(c->limit - m->avail));
+	hide(m->avail, (size_t)(c->limit - m->avail));
 }
 
 /* 0 if the mark is stale. A loop of mark and rewind keeps one chunk large enough for its turns. */
@@ -96,6 +97,7 @@ static int rewind_to(T a, const Arena_Mark *m)
 		Chunk *rest;
 
 		arena__note_most(a);
+		arena__check_fences(a, m->fences);
 		rest = arena__keep_largest(a, arena__cut_list(a, m->newest), SIZE_MAX);
 		want = rest ? arena__spare_for(used + a->align_most) : 0;
 		return_to(a, m);

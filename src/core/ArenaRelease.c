@@ -132,6 +132,7 @@ static void release(T a)
 
 	arena__unlink_child(a);
 	arena__lock_alone(a);
+	arena__check_fences(a, NULL);
 	spare = a->spare;
 	if (a->newest != home)
 		list = a->newest;
@@ -300,6 +301,7 @@ Chunk *arena__keep_largest(T a, Chunk *list, size_t keep)
 void arena__replace_spare(T a, size_t size)
 {
 	size_t have = a->spare ? a->spare->size : 0, others = a->held - have;
+	Chunk *c;
 
 	if (size && a->most && (others > a->most || size > a->most - others)) {
 		size = others < a->most ? a->most - others : 0;
@@ -307,10 +309,13 @@ void arena__replace_spare(T a, size_t size)
 			return;
 	}
 	arena__give_back(a, arena__drop_spare(a));
-	if (size)
-		a->spare = arena__take_chunk(a, size);
-	if (a->spare) {
-		poison_chunk(a->spare);
+	c = size ? arena__take_chunk(a, size) : NULL;
+	if (c && a->spare) { /* another thread has left one meanwhile */
+		a->held -= c->size;
+		arena__give_back(a, c);
+	} else if (c) {
+		poison_chunk(c);
+		a->spare = c;
 		STORE(a->slow, a->slow | GREW);
 	}
 }
@@ -354,7 +359,7 @@ static int unbump(T a, char *p, size_t nbytes)
 	if (!arena__is_mine(a) || (uintptr_t)p < (uintptr_t)l->floor || (uintptr_t)l->avail - (uintptr_t)p != step)
 		return 0;
 	STORE(l->avail, p);
-	poison(p, step);
+	hide(p, step);
 	return 1;
 }
 
@@ -381,8 +386,8 @@ int arena__release(T a, void *p, size_t nbytes)
 	CHECK_ARENA(a);
 	pthread_mutex_lock(&a->lock);
 	arena__note_most(a);
-	done = unbump(a, p, nbytes);
-	if (!done && a->backing.free) {
+	done = !a->fences && unbump(a, p, nbytes);
+	if (!done && !a->fences && a->backing.free) {
 		Chunk *c = cut_own(a, p);
 
 		done = c != NULL;
@@ -444,6 +449,7 @@ static void clear(T a, size_t keep)
 
 	arena__lock_alone(a);
 	arena__note_most(a);
+	arena__check_fences(a, NULL);
 	note_cycle(a, keep);
 	rest = arena__keep_largest(a, arena__cut_list(a, a->home), keep);
 	a->current = a->marked = a->home;
@@ -453,7 +459,7 @@ static void clear(T a, size_t keep)
 	a->used = 0;
 	a->deferred = NULL;
 	a->steals = 0;
-	poison(a->first, (size_t)(a->home->limit - a->first));
+	hide(a->first, (size_t)(a->home->limit - a->first));
 	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare ? GREW : 0));
 	arena__check(a);
 	arena__give_back(a, rest);

@@ -114,6 +114,7 @@ struct Arena {
 	size_t held, most; /* from the backing allocator; its limit */
 	size_t used;       /* without what is in the owner's lane, and with all of the slices */
 	Deferred *deferred;
+	struct Fence *fences; /* in guard mode */
 	Side *sides;
 	char *slices, *slices_limit; /* what sides' slices are cut from */
 	size_t slice;      /* bytes of one, as a rule */
@@ -131,6 +132,36 @@ struct Arena {
 /* call: the name of what was called, for the message */
 void arena__bad(const struct Arena *, const char *call, const char *file, const char *function, int line) CORE_NORETURN;
 
+/* ---- ArenaGuard.c: CORE_ARENA_DEBUG ---- */
+
+enum { GUARD_LEAKS = 1, GUARD_FENCES = 2, GUARD_PAGES = 4, GUARD_FILL = 8 };
+extern int arena__guards;
+
+struct Fence;
+void arena__read_guards(void);
+void arena__fill_free(const void *p, size_t nbytes);
+void arena__fill_fresh(struct Arena *, void *p, size_t nbytes); /* after looking whether they were free; aborts */
+/* The lock is held in these. */
+void *arena__allocate_guarded(struct Arena *, size_t alignment, size_t nbytes, const char *file, int line);
+int arena__shrink_guarded(struct Arena *, void *p, size_t old_nbytes, size_t new_nbytes); /* 0: it must move */
+void arena__check_fences(struct Arena *, const struct Fence *last); /* of what is newer, and the free bytes; aborts */
+
+/* Bytes become free. */
+static inline void hide(const void *p, size_t nbytes)
+{
+	if (arena__guards & GUARD_FILL)
+		arena__fill_free(p, nbytes);
+	poison(p, nbytes);
+}
+
+/* Bytes become an object, or a part of one. */
+static inline void show(struct Arena *a, void *p, size_t nbytes)
+{
+	unpoison(p, nbytes);
+	if (arena__guards & GUARD_FILL)
+		arena__fill_fresh(a, p, nbytes);
+}
+
 static inline char *chunk_start(Chunk *c)
 {
 	return (char *)c + CHUNK_HEADER + red_zone();
@@ -140,7 +171,7 @@ static inline void poison_chunk(Chunk *c)
 {
 	char *start = (char *)c + CHUNK_HEADER;
 
-	poison(start, (size_t)(c->limit - start));
+	hide(start, (size_t)(c->limit - start));
 }
 
 /* nbytes as they are laid out: at least one, so that addresses differ, and what follows is aligned */

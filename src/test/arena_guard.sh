@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# CORE_ARENA_DEBUG: what it finds, without a rebuilt library or program; and what Valgrind finds without it.
+case $TEST_CFLAGS in *-fsanitize=*address*) echo "ASan finds these itself; test_arena expects it to"; exit 77 ;; esac
+cd "${top_builddir:-.}" || exit 1
+program=src/test/arena_misuse
+status=0
+
+bad() {
+	echo "$1: $2, and said:"
+	echo "$said"
+	status=1
+}
+
+# mode, misuse, the least exit status, what must be said (a basic regular expression)
+expect() {
+	said=$(CORE_ARENA_DEBUG=$1 ./$program "$2" 2>&1)
+	got=$?
+	[ $got -ge "$3" ] || bad "$1 $2" "ended with $got"
+	echo "$said" | grep -q "$4" || bad "$1 $2" "did not say \"$4\""
+}
+
+made='ledger 0x[0-9a-f]* made at .*arena_misuse.c:[0-9]*'
+block='96 bytes at 0x[0-9a-f]*, allocated at .*arena_misuse.c:[0-9]*,'
+expect fill after_clear         128 "$made: memory was written after it was released"
+expect fill after_rewind        128 "$made: memory was written after it was released"
+expect fill past_the_end        128 "$made: $block were written past their end"
+expect fill past_the_end_clear  128 "$made: $block were written past their end"
+expect fill past_the_end_rewind 128 "$made: $block were written past their end"
+expect fill past_an_odd_end     128 "$made: 90 bytes .* were written past their end"
+expect fill before_the_start    128 "$made: $block were written before their start"
+expect fill wrong_size          128 "$made: 100 bytes .* are said to be of another size in Arena_realloc"
+expect fill fresh               0   '^CDCD$'
+expect fill leak                0   'not disposed of at exit: 2 live arenas'
+
+expect leaks leak               0   "not disposed of at exit: 2 live arenas"
+expect leaks leak               0   "^  $made: 0 used"
+expect leaks leak               0   '^    arena 0x[0-9a-f]* made at .*arena_misuse.c'
+expect leaks past_the_end       0   '^$'
+
+# a write where no page is ends the program on the spot, so it says nothing
+expect guard after_clear        128 ''
+expect guard after_rewind       128 ''
+expect guard after_dispose      128 ''
+expect guard past_the_end       128 ''
+expect guard past_an_odd_end    128 "$made: 90 bytes .* were written past their end"
+expect guard before_the_start   128 "$made: $block were written before their start"
+expect guard fresh              0   '^CDCD$'
+expect gaurd fresh              0   'CORE_ARENA_DEBUG takes leaks, fill and guard, not "gaurd"'
+
+for what in after_clear past_the_end leak; do # and without the mode nothing is said or stopped
+	said=$(./$program $what 2>&1) && [ -z "$said" ] || bad "no mode, $what" "was stopped"
+done
+
+case $TEST_CFLAGS in *-fsanitize=*) exit $status ;; esac
+if command -v valgrind >/dev/null && grep -q 'HAVE_VALGRIND_MEMCHECK_H 1' config.h; then
+	for what in after_clear after_rewind after_dispose past_the_end past_an_odd_end before_the_start; do
+		said=$(./libtool --mode=execute valgrind -q --error-exitcode=99 $program $what 2>&1)
+		[ $? -eq 99 ] || bad "valgrind $what" "was not reported"
+		echo "$said" | grep -q 'Invalid write of size 1' || bad "valgrind $what" "was no invalid write"
+	done
+fi
+exit $status
