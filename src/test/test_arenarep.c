@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena from the inside: what the library's other modules may ask of it. */
+/* Arena from the inside: what the library's other modules may ask of it, stores and lanes. ArenaRep.h takes the
+ * inline path away: Arena_alloc is a call here. */
 #include "config.h"
 
+#include <pthread.h>
 #include <stdint.h>
 
 #include "testing.h"
-#include "arena.h"
+#include "ArenaRep.h"
 
 enum { KB = 1024, MB = 1024 * 1024 };
 
@@ -222,6 +224,239 @@ START_TEST(release_checks_its_arena)
 }
 END_TEST
 
+/* ---- what a thread keeps in store; nothing, where arenas are closed ---- */
+
+static Thread *empty_handed(void)
+{
+	Thread *t = arena__thread();
+
+	if (t)
+		arena__empty_store(t);
+	return t;
+}
+
+static void use_bytes(Arena_T arena, size_t nbytes)
+{
+	for (; nbytes >= KB; nbytes -= KB)
+		memset(Arena_alloc(arena, KB), 1, KB);
+}
+
+START_TEST(the_store_is_bounded_in_number_and_bytes)
+{
+	Thread *t = empty_handed();
+	Arena_T arenas[100];
+	size_t bytes = 0;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		arenas[i] = Arena_new();
+		use_bytes(arenas[i], (size_t)i * 20 * KB);
+	}
+	for (i = 0; i < 100; i++)
+		Arena_dispose(&arenas[i]);
+	if (!t)
+		return;
+	ck_assert_int_gt(t->nshells, 0);
+	ck_assert_int_le(t->nshells, SHELLS);
+	ck_assert_int_gt(t->nchunks, 0);
+	for (i = 0; i < t->nchunks; i++) {
+		ck_assert_uint_le(t->chunks[i]->size, MB);
+		bytes += t->chunks[i]->size;
+	}
+	ck_assert_uint_eq(bytes, t->chunk_bytes);
+	ck_assert_uint_le(bytes, 2 * MB);
+}
+END_TEST
+
+START_TEST(one_large_request_takes_nothing_of_another_size_from_the_store)
+{
+	Thread *t = empty_handed();
+	Arena_T arena = Arena_new();
+	int i, chunks;
+
+	use_bytes(arena, 100 * KB);
+	Arena_dispose(&arena);
+	chunks = t ? t->nchunks : 0;
+	ck_assert(!t || chunks >= 2);
+	for (i = 0; i < 20; i++) {
+		arena = Arena_new();
+		Arena_alloc(arena, 700 * KB);
+		ck_assert_uint_ge(Arena_capacity(arena), 700 * KB);
+		ck_assert(!t || t->nchunks >= chunks);
+		Arena_dispose(&arena);
+	}
+	ck_assert(!t || t->nchunks == chunks + 1);
+}
+END_TEST
+
+START_TEST(what_is_in_store_counts_in_no_limit_and_is_taken_to_the_byte)
+{
+	Thread *t = empty_handed();
+	Arena_T arena = Arena_new();
+
+	use_bytes(arena, 500 * KB);
+	Arena_dispose(&arena);
+	arena = Arena_new_with(&(Arena_Options){ .limit = 100 * KB });
+	ck_assert_uint_eq(Arena_capacity(arena), CHUNK_FIRST);
+	use_bytes(arena, 60 * KB);
+	ck_assert_uint_le(Arena_capacity(arena), 100 * KB);
+	ck_raises(Arena_Failed, use_bytes(arena, 60 * KB));
+	Arena_dispose(&arena);
+	(void)t;
+}
+END_TEST
+
+START_TEST(a_custom_backing_allocator_sees_every_request_and_gets_all_back)
+{
+	struct Failing f = { .fail_at = -1 };
+	int i;
+
+	for (i = 1; i <= 50; i++) {
+		Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = failing_alloc, .free = failing_free, .cl = &f });
+
+		ck_assert_uint_eq(f.requests, (size_t)(2 * i - 1));
+		use_bytes(arena, 20 * KB);
+		ck_assert_uint_eq(f.requests, (size_t)(2 * i));
+		dispose_of_all(arena, &f);
+	}
+}
+END_TEST
+
+START_TEST(the_store_decays_when_the_load_falls)
+{
+	Thread *t = empty_handed();
+	Arena_T arenas[SHELLS];
+	int i, turn;
+
+	for (i = 0; i < SHELLS; i++) {
+		arenas[i] = Arena_new();
+		use_bytes(arenas[i], 60 * KB);
+	}
+	for (i = 0; i < SHELLS; i++)
+		Arena_dispose(&arenas[i]);
+	ck_assert(!t || t->nshells + t->nchunks > 20);
+	for (turn = 0; turn < 1000; turn++) {
+		Arena_T arena = Arena_new();
+
+		Arena_alloc(arena, 100);
+		Arena_dispose(&arena);
+	}
+	if (t) {
+		ck_assert_int_eq(t->nshells, 1);
+		ck_assert_int_eq(t->nchunks, 0);
+		ck_assert_uint_eq(t->chunk_bytes, 0);
+	}
+}
+END_TEST
+
+static void *fill_store(void *cl)
+{
+	Arena_T arena = Arena_new(), other = Arena_new();
+
+	use_bytes(arena, 200 * KB);
+	Arena_dispose(&arena);
+	Arena_dispose(&other);
+	*(Thread **)cl = arena__thread();
+	if (*(Thread **)cl)
+		ck_assert_int_gt((*(Thread **)cl)->nshells, 1);
+	return NULL;
+}
+
+START_TEST(a_thread_that_ends_gives_its_store_back_and_its_record_to_the_next)
+{
+	Thread *first = NULL, *second = NULL;
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, fill_store, &first), 0);
+	pthread_join(thread, NULL);
+	if (first) {
+		ck_assert_int_eq(first->nshells, 0);
+		ck_assert_int_eq(first->nchunks, 0);
+		ck_assert_uint_eq(first->chunk_bytes, 0);
+	}
+	ck_assert_int_eq(pthread_create(&thread, NULL, fill_store, &second), 0);
+	pthread_join(thread, NULL);
+	ck_assert_ptr_eq(first, second);
+}
+END_TEST
+
+static void *make_arena(void *cl)
+{
+	Arena_T *arena = cl;
+
+	*arena = Arena_new();
+	memset(Arena_alloc(*arena, 100), 1, 100);
+	return NULL;
+}
+
+START_TEST(an_arena_outlives_its_owner_whose_record_another_thread_has)
+{
+	Arena_T arena, other;
+	pthread_t thread;
+	char *p;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &arena), 0);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &other), 0);
+	pthread_join(thread, NULL);
+	ck_assert(arena->owner == other->owner);
+	p = memset(Arena_alloc(arena, 100), 2, 100);
+	ck_assert(!arena->owner || arena->owner == arena__thread()); /* handed over at the first visit */
+	ck_assert_ptr_ne(memset(Arena_alloc(arena, 100), 3, 100), p);
+	ck_assert_int_eq(p[99], 2);
+	Arena_dispose(&arena);
+	Arena_dispose(&other);
+}
+END_TEST
+
+START_TEST(threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing)
+{
+	Arena_T arena = Arena_new(), elsewhere;
+	pthread_t thread;
+	Side *side;
+	int i;
+
+	Arena_alloc(arena, 10);
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &elsewhere), 0);
+	pthread_join(thread, NULL);
+	if (arena->owner) {
+		Thread *other = arena__first_thread();
+
+		while (other == arena__thread())
+			other = other->next;
+		arena->owner = other; /* as if it had come, and allocated again between our visits */
+		arena->steals = 1;
+		for (i = 0; i < 3000; i++) {
+			Arena_alloc(arena, 100);
+			arena->seen = NULL;
+		}
+		side = arena__find_side(arena);
+		ck_assert(arena->owner == other && side);
+		ck_assert_uint_ge(Arena_used(arena), 3000 * 100);
+		Arena_mark(arena); /* which takes the side away */
+		ck_assert_ptr_null(arena->sides);
+		ck_assert(arena->owner == arena__thread());
+	}
+	Arena_dispose(&arena);
+	Arena_dispose(&elsewhere);
+}
+END_TEST
+
+static void add_store(Suite *suite)
+{
+	TCase *tc = tcase_create("store and lanes");
+
+	tcase_add_test(tc, the_store_is_bounded_in_number_and_bytes);
+	tcase_add_test(tc, one_large_request_takes_nothing_of_another_size_from_the_store);
+	tcase_add_test(tc, what_is_in_store_counts_in_no_limit_and_is_taken_to_the_byte);
+	tcase_add_test(tc, a_custom_backing_allocator_sees_every_request_and_gets_all_back);
+	tcase_add_test(tc, the_store_decays_when_the_load_falls);
+	tcase_add_test(tc, a_thread_that_ends_gives_its_store_back_and_its_record_to_the_next);
+	tcase_add_test(tc, an_arena_outlives_its_owner_whose_record_another_thread_has);
+	tcase_add_test(tc, threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing);
+	suite_add_tcase(suite, tc);
+}
+
 static void add_release(Suite *suite)
 {
 	TCase *tc = tcase_create("release");
@@ -244,5 +479,6 @@ int main(void)
 	Suite *suite = suite_create("Arena, inside");
 
 	add_release(suite);
+	add_store(suite);
 	return testing_main(suite);
 }
