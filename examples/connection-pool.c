@@ -1,39 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Connection pool: open connections wait to be used again; the arena of each is cleared when it comes
- * back, so a connection holds the memory of its largest use and no more, however often it is used. */
+/* Connection pool: connections to a server are checked out, used and checked in; the arena of each is cleared when it
+ * comes back, so a connection holds the memory of its largest use and no more, however often it is used. The server is
+ * a thread of the program. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <core/core.h>
 
-enum { CONNECTIONS = 2, USES = 1000 };
+enum { USES = 1000, PATIENCE = 5000 /* ms */ };
 
 typedef struct Upstream {
 	SocketPool_T pool;
-	Connection_T idle[CONNECTIONS];
-	int nidle;
+	char service[8];
 } Upstream;
-
-/* The pool is about to change: a Connection_T that we keep might not be worth keeping. */
-static void on_resize(SocketPool_T pool, void *cl)
-{
-	Upstream *up = cl;
-
-	printf("resize: %zu connections inside, %d of them idle\n", SocketPool_count(pool), up->nidle);
-}
-
-static Connection_T check_out(Upstream *up)
-{
-	return up->idle[--up->nidle];
-}
-
-static void check_in(Upstream *up, Connection_T c)
-{
-	Arena_clear(Connection_arena(c));
-	up->idle[up->nidle++] = c;
-}
 
 /* The reply is in the connection's arena: gone when the connection is checked in. */
 static const char *ask(Connection_T c, const char *question)
@@ -47,9 +27,26 @@ static const char *ask(Connection_T c, const char *question)
 	return reply;
 }
 
-static void *echo(void *cl) /* the other end */
+/* What went wrong half-way is not to be used again. */
+static int ask_once(Upstream *up, const char *question)
 {
-	Socket_T s = cl;
+	Connection_T c = SocketPool_checkout(up->pool, "127.0.0.1", up->service, PATIENCE);
+	int same = 0;
+
+	PROTECT(same);
+	TRY {
+		same = strcmp(ask(c, question), question) == 0;
+	} ELSE {
+		SocketPool_discard(up->pool, c);
+		RERAISE;
+	} END_TRY;
+	SocketPool_checkin(up->pool, c);
+	return same;
+}
+
+static void *echo(void *cl) /* the server: one client, until it closes */
+{
+	Socket_T s = Socket_accept(cl);
 	char buffer[256];
 
 	TRY {
@@ -65,50 +62,31 @@ static void *echo(void *cl) /* the other end */
 	return NULL;
 }
 
-static Connection_T open_connection(SocketPool_T pool, pthread_t *thread)
-{
-	int fd[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
-		RAISE_MSG(Socket_Failed, "socketpair");
-	if (pthread_create(thread, NULL, echo, Socket_adopt(fd[1])) != 0)
-		abort();
-	return SocketPool_add(pool, Socket_adopt(fd[0]));
-}
-
 int main(void)
 {
 	Arena_T arena = Arena_new();
-	pthread_t threads[CONNECTIONS];
-	int i;
+	Socket_T listener = Socket_listen("127.0.0.1", "0", 0);
+	pthread_t thread;
+	int i, right = 0;
 
+	PROTECT(right);
+	if (pthread_create(&thread, NULL, echo, listener) != 0)
+		abort();
 	TRY {
-		Upstream up = { SocketPool_new(arena, CONNECTIONS, 0), { NULL }, 0 };
-		size_t held;
+		Upstream up = { SocketPool_new(arena, 1, 0), "" };
+		SocketPool_Stats stats;
 
-		SocketPool_set_pre_resize_callback(up.pool, on_resize, &up);
-		while (up.nidle < CONNECTIONS) {
-			up.idle[up.nidle] = open_connection(up.pool, &threads[up.nidle]);
-			up.nidle++;
-		}
-		SocketPool_resize(up.pool, 2 * CONNECTIONS);
-		check_in(&up, check_out(&up));
-		held = Arena_capacity(Connection_arena(up.idle[up.nidle - 1]));
-		for (i = 0; i < USES; i++) {
-			Connection_T c = check_out(&up);
-			const char *reply = ask(c, "are you still there?");
-
-			if (i == 0)
-				printf("first reply: %s\n", reply);
-			check_in(&up, c);
-		}
-		printf("after %d uses the connection holds %s\n", USES,
-			Arena_capacity(Connection_arena(up.idle[up.nidle - 1])) == held ? "what it held at first" : "more");
+		snprintf(up.service, sizeof up.service, "%d", Socket_port(listener));
+		for (i = 0; i < USES; i++)
+			right += ask_once(&up, "are you still there?");
+		SocketPool_stats(up.pool, &stats);
+		printf("%d answers over %zu connection, used again %zu times\n", right, stats.opened, stats.reused);
+		SocketPool_report(up.pool, stdout); /* nothing is checked out */
 	} FINALLY {
-		Arena_dispose(&arena); /* closes the connections, so the echoes end */
+		Arena_dispose(&arena); /* closes the connection, so the server ends */
 	} END_TRY;
-	for (i = 0; i < CONNECTIONS; i++)
-		pthread_join(threads[i], NULL);
+	pthread_join(thread, NULL);
+	Socket_close(&listener);
 	printf("live arenas: %zu\n", Arena_debug_live_count());
 	return 0;
 }

@@ -20,7 +20,7 @@ static void bad_connection(Connection_T c, const char *function)
 
 static Slot *live_slot(Connection_T c, const char *function)
 {
-	if (!c || LOAD(&slot_of(c)->handle) != c)
+	if (!c || !is_inside(c))
 		bad_connection(c, function);
 	return slot_of(c);
 }
@@ -31,6 +31,17 @@ int64_t connection__last_used(Slot *slot)
 	int64_t touched = LOAD(&slot->touched), moved = socket__last_moved(slot->u.socket);
 
 	return touched > moved ? touched : moved;
+}
+
+Lease *connection__strip(Slot *slot)
+{
+	Lease *lease = slot->lease;
+
+	if (slot->buffer)
+		put_buffer(slot->pool, slot->buffer);
+	STORE(&slot->buffer, NULL);
+	STORE(&slot->lease, NULL);
+	return lease;
 }
 
 Socket_T Connection_socket(Connection_T c)
@@ -83,12 +94,12 @@ static Arena_T install_lease(Slot *slot, Connection_T c, Lease *lease)
 	int mine;
 
 	lock(pool);
-	mine = slot->handle == c && !slot->lease;
+	mine = is_inside(c) && !slot->lease;
 	if (mine)
 		STORE(&slot->lease, lease);
 	else
 		put_lease(pool, lease);
-	if (slot->handle == c)
+	if (is_inside(c))
 		arena = slot->lease->arena;
 	unlock(pool);
 	return arena;
@@ -131,11 +142,11 @@ static Buffer *install_buffer(Slot *slot, Connection_T c, Buffer *b)
 	Buffer *installed = NULL;
 
 	lock(pool);
-	if (slot->handle == c && !slot->buffer)
+	if (is_inside(c) && !slot->buffer)
 		STORE(&slot->buffer, b);
 	else
 		put_buffer(pool, b);
-	if (slot->handle == c)
+	if (is_inside(c))
 		installed = slot->buffer;
 	unlock(pool);
 	return installed;
@@ -158,7 +169,7 @@ char *Connection_buffer(Connection_T c, size_t *nbytes)
 int Connection_active(Connection_T c)
 {
 	CHECK(c, "Connection_active: the connection is NULL");
-	return LOAD(&slot_of(c)->handle) == c;
+	return is_inside(c);
 }
 
 int64_t Connection_idle_ms(Connection_T c)
@@ -168,7 +179,7 @@ int64_t Connection_idle_ms(Connection_T c)
 	int64_t idle = -1;
 
 	lock(pool); /* so that the socket is not closed while it is asked */
-	if (slot->handle == c)
+	if (is_inside(c))
 		idle = socket__now_coarse() - connection__last_used(slot);
 	unlock(pool);
 	return idle > 0 ? idle : 0; /* another thread may have touched it since */
@@ -176,5 +187,22 @@ int64_t Connection_idle_ms(Connection_T c)
 
 void Connection_touch(Connection_T c)
 {
-	STORE(&live_slot(c, "Connection_touch")->touched, socket__now_coarse());
+	Slot *slot = live_slot(c, "Connection_touch");
+
+	STORE(&slot->touched, socket__now_coarse());
+}
+
+void Connection_rest(Connection_T c)
+{
+	Slot *slot = live_slot(c, "Connection_rest");
+	T pool = slot->pool;
+	Lease *lease = NULL;
+
+	lock(pool);
+	if (is_inside(c)) {
+		lease = connection__strip(slot);
+		STORE(&slot->touched, socket__now_coarse());
+	}
+	unlock(pool);
+	socketpool__let_go(pool, lease);
 }

@@ -511,6 +511,46 @@ void socket__linger(T s, size_t nbytes, int ms)
 	}
 }
 
+void socket__shut(T s)
+{
+	shutdown(s->fd, SHUT_RDWR);
+}
+
+int socket__is_quiet(T s)
+{
+	char byte;
+	ssize_t n;
+
+	if (Socket_pending(s) > 0)
+		return 0;
+	do
+		n = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n < 0 && would_block(errno);
+}
+
+uint64_t socket__peer_key(T s)
+{
+	const unsigned char *bytes;
+	uint64_t key = 0;
+	int i;
+
+	CHECK_SOCKET(s);
+	if (s->peer.any.sa_family == AF_INET)
+		return (uint64_t)1 << 32 | ntohl(s->peer.v4.sin_addr.s_addr);
+	if (s->peer.any.sa_family != AF_INET6)
+		return 0;
+	bytes = s->peer.v6.sin6_addr.s6_addr;
+	if (IN6_IS_ADDR_V4MAPPED(&s->peer.v6.sin6_addr)) {
+		for (i = 12; i < 16; i++)
+			key = key << 8 | bytes[i];
+		return (uint64_t)1 << 32 | key;
+	}
+	for (i = 0; i < 8; i++)
+		key = key << 8 | bytes[i];
+	return key ? key : 1; /* ::1 */
+}
+
 unsigned *socket__protocol(T s)
 {
 	CHECK_SOCKET(s);

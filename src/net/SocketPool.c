@@ -28,6 +28,7 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <core/SocketPool.h>
 #include "socketpoolrep.h"
@@ -42,13 +43,6 @@ enum {
 };
 static const uint32_t DEAD = 0xDEAD9001;
 
-/* The resize callbacks that run in this thread, innermost first. */
-typedef struct Calling {
-	const struct SocketPool *pool;
-	struct Calling *outer;
-} Calling;
-static __thread Calling *calling;
-
 /* ---- argument checks ---- */
 
 void socketpool__bad(const struct SocketPool *pool, const char *function)
@@ -60,7 +54,8 @@ void socketpool__bad(const struct SocketPool *pool, const char *function)
 
 /* ---- segments and slots ---- */
 
-static void link_segment(T pool, Segment *g)
+/* Lock held, once others know of the pool. */
+void socketpool__link(T pool, Segment *g)
 {
 	*pool->end = g;
 	pool->end = &g->next;
@@ -69,16 +64,21 @@ static void link_segment(T pool, Segment *g)
 		pool->filling = g;
 }
 
-/* Room for so many more; when two threads are here for the same ones there is just more of it. */
-static Segment *make_segment(Arena_T arena, size_t reserved, size_t missing)
+size_t socketpool__segment_size(size_t reserved, size_t missing)
 {
-	size_t size = missing > reserved / 8 ? missing : reserved / 8, bytes;
+	size_t size = missing > reserved / 8 ? missing : reserved / 8;
+
+	return size < SEGMENT_LEAST ? SEGMENT_LEAST : size;
+}
+
+/* When two threads are here for the same ones there is just more room. */
+Segment *socketpool__segment(Arena_T arena, size_t size)
+{
+	size_t bytes;
 	Segment *g;
 
-	if (size < SEGMENT_LEAST)
-		size = SEGMENT_LEAST;
 	if (!mul_size(size, sizeof(Slot), &bytes) || !add_size(bytes, sizeof *g, &bytes))
-		EXCEPT_RAISE_MSG(Arena_Failed, "room for %zu connections is more than a size_t holds", missing);
+		EXCEPT_RAISE_MSG(Arena_Failed, "room for %zu connections is more than a size_t holds", size);
 	g = Arena_alloc_aligned(arena, LINE, bytes);
 	g->next = NULL;
 	g->size = size;
@@ -106,51 +106,62 @@ static Slot *take_slot(T pool)
 
 	if (!slot)
 		return fresh_slot(pool);
-	if (slot->handle)
+	if (slot->mark & LIVE)
 		CORRUPT("a free slot of a socket pool holds a connection");
 	pool->free = slot->u.next_free;
 	return slot;
 }
 
 /* Lock held, as in the rest of this part. */
-static void leaving(Socket_T s, void *handle);
+static int64_t last_used(const uint32_t *place)
+{
+	return connection__last_used(slot_at(place));
+}
 
-static Connection_T attach(T pool, Socket_T s)
+Connection_T socketpool__attach(T pool, Socket_T s, Upstream *u)
 {
 	Slot *slot = take_slot(pool);
-	Connection_T c = (Connection_T)((uintptr_t)slot | (slot->generation++ % LINE));
 
 	STORE(&slot->u.socket, s);
 	STORE(&slot->data, NULL);
 	STORE(&slot->touched, socket__now_coarse());
-	STORE(&slot->handle, c);
-	socket__set_owner(s, c, leaving);
-	pool->count++;
-	return c;
+	slot->state = ACTIVE;
+	slot->counted = 0;
+	slot->upstream = u;
+	STORE(&slot->mark, (unsigned char)(LIVE | (slot->mark + 1) % LINE));
+	socket__set_owner(s, handle_of(slot), socketpool__leaving);
+	if (!u)
+		lazyheap__update(&pool->heap, &slot->place);
+	if (++pool->count > pool->stats.peak)
+		pool->stats.peak = pool->count;
+	return handle_of(slot);
 }
 
-/* The slot is free at once. What comes back is for let_go, without the lock. */
-static Lease *detach(Slot *slot)
+/* The slot is free at once. */
+Lease *socketpool__detach(Slot *slot)
 {
 	T pool = slot->pool;
-	Lease *lease = slot->lease;
+	Lease *lease = connection__strip(slot);
 
+	lazyheap__remove(&pool->heap, &slot->place);
+	if (slot->upstream)
+		socketpool__upstream_leaves(slot);
+	if (slot->counted)
+		socketpool__uncount(pool, slot->u.socket);
 	socket__set_owner(slot->u.socket, NULL, NULL);
-	STORE(&slot->handle, NULL);
-	if (slot->buffer)
-		put_buffer(pool, slot->buffer);
-	STORE(&slot->buffer, NULL);
-	STORE(&slot->lease, NULL);
+	STORE(&slot->mark, (unsigned char)(slot->mark & ~LIVE));
+	slot->state = FREE;
 	STORE(&slot->u.next_free, pool->free);
 	pool->free = slot;
-	pool->count--;
+	if (--pool->count == 0)
+		pthread_cond_broadcast(&pool->emptied);
 	return lease;
 }
 
 /* ---- leaving ---- */
 
 /* Raises what a deferred call of the connection's arena raises; the arena is cleared and kept even so. */
-static void let_go(T pool, Lease *lease)
+void socketpool__let_go(T pool, Lease *lease)
 {
 	if (!lease)
 		return;
@@ -162,52 +173,60 @@ static void let_go(T pool, Lease *lease)
 	} END_TRY;
 }
 
-/* Takes the connection out if it is (still) in; 0 if not. */
-static int take_out(Connection_T c, Lease **lease)
+int socketpool__take_out(Connection_T c, Lease **lease)
 {
 	T pool = slot_of(c)->pool;
 	int in;
 
 	lock(pool);
-	in = slot_of(c)->handle == c;
-	*lease = in ? detach(slot_of(c)) : NULL;
+	in = is_inside(c);
+	*lease = in ? socketpool__detach(slot_of(c)) : NULL;
+	socketpool__serve(pool);
 	unlock(pool);
 	return in;
 }
 
 /* A socket that is closed behind the pool's back takes its leave; Socket_close never raises. */
-static void leaving(Socket_T s, void *handle)
+void socketpool__leaving(Socket_T s, void *handle)
 {
 	T pool = slot_of(handle)->pool;
 	Lease *lease;
 
 	(void)s;
-	take_out(handle, &lease);
+	socketpool__take_out(handle, &lease);
 	TRY {
-		let_go(pool, lease);
+		socketpool__let_go(pool, lease);
 	} ELSE {
+	} END_TRY;
+}
+
+void socketpool__finish(T pool, Lease *lease, Socket_T s)
+{
+	TRY {
+		socketpool__let_go(pool, lease);
+	} FINALLY {
+		Socket_close(&s);
 	} END_TRY;
 }
 
 /* ---- walking: no lock between two steps, and no connection twice ---- */
 
-typedef struct Cursor {
-	Segment *segment;
-	size_t next;
-} Cursor;
-
-/* The next slot in use, or NULL. Lock held. */
-static Slot *step(Cursor *at)
+Slot *socketpool__next(Segment **segment, size_t *next)
 {
-	for (; at->segment; at->segment = at->segment->next, at->next = 0)
-		while (at->next < at->segment->used) {
-			Slot *slot = &at->segment->slots[at->next++];
+	for (; *segment; *segment = (*segment)->next, *next = 0)
+		while (*next < (*segment)->used) {
+			Slot *slot = &(*segment)->slots[(*next)++];
 
-			if (slot->handle)
+			if (slot->mark & LIVE)
 				return slot;
 		}
 	return NULL;
 }
+
+typedef struct Cursor {
+	Segment *segment;
+	size_t next;
+} Cursor;
 
 static Connection_T next_connection(T pool, Cursor *at)
 {
@@ -215,60 +234,31 @@ static Connection_T next_connection(T pool, Cursor *at)
 	Connection_T c;
 
 	lock(pool);
-	slot = step(at);
-	c = slot ? slot->handle : NULL;
+	slot = socketpool__next(&at->segment, &at->next);
+	c = slot ? handle_of(slot) : NULL;
 	unlock(pool);
 	return c;
 }
 
-/* Takes out the next one that was used last at `cut` or before; *least becomes the earliest time among
- * those passed over. */
-static Socket_T next_idle(T pool, Cursor *at, int64_t cut, int64_t *least, Lease **lease)
-{
-	Socket_T s = NULL;
-	Slot *slot;
-
-	lock(pool);
-	while (!s && (slot = step(at)) != NULL) {
-		int64_t used = connection__last_used(slot);
-
-		if (used <= cut) {
-			s = slot->u.socket;
-			*lease = detach(slot);
-		} else if (used < *least)
-			*least = used;
-	}
-	unlock(pool);
-	return s;
-}
-
-static void finish(T pool, Lease *lease, Socket_T s)
-{
-	TRY {
-		let_go(pool, lease);
-	} FINALLY {
-		Socket_close(&s);
-	} END_TRY;
-}
-
-/* Times only grow, so the least one seen is a bound until the next walk: a call at each wake-up of a
- * server walks only when somebody may have been idle long enough. */
-static size_t evict(T pool, int64_t now, int64_t cut)
+void socketpool__close_all(T pool)
 {
 	Cursor at = { pool->segments, 0 };
-	int64_t least = now;
-	size_t n = 0;
-	Lease *lease;
+	Slot *slot;
+	Lease *lease = NULL;
 	Socket_T s;
 
-	while ((s = next_idle(pool, &at, cut, &least, &lease)) != NULL) {
-		n++;
-		finish(pool, lease, s);
-	}
-	lock(pool);
-	pool->oldest = least;
-	unlock(pool);
-	return n;
+	do {
+		s = NULL;
+		lock(pool);
+		slot = socketpool__next(&at.segment, &at.next);
+		if (slot) {
+			s = slot->u.socket;
+			lease = socketpool__detach(slot);
+		}
+		unlock(pool);
+		if (s)
+			socketpool__finish(pool, lease, s);
+	} while (s);
 }
 
 /* ---- lifecycle ---- */
@@ -281,8 +271,11 @@ static void dispose(T pool)
 	TRY {
 		Arena_dispose(&pool->arenas);
 	} FINALLY {
-		evict(pool, INT64_MAX, INT64_MAX);
+		socketpool__close_all(pool);
 		pool->magic = DEAD;
+		if (pool->spare >= 0)
+			close(pool->spare);
+		pthread_cond_destroy(&pool->emptied);
 		pthread_mutex_destroy(&pool->lock);
 	} END_TRY;
 }
@@ -302,7 +295,7 @@ static void forget_arenas(void *cl)
 
 	lock(pool);
 	pool->arenas = NULL;
-	while ((slot = step(&at)) != NULL)
+	while ((slot = socketpool__next(&at.segment, &at.next)) != NULL)
 		if (slot->lease) {
 			put_lease(pool, slot->lease);
 			STORE(&slot->lease, NULL);
@@ -329,6 +322,7 @@ static Arena_T make_parent(T pool)
 T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 {
 	T pool;
+	size_t size;
 	int e;
 
 	CHECK(max_conns > 0, "SocketPool_new: a pool of 0 connections");
@@ -337,13 +331,18 @@ T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 	pool->max = max_conns;
 	pool->buf_size = buf_size;
 	pool->end = &pool->segments;
-	link_segment(pool, make_segment(arena, 0, max_conns));
+	pool->spare = pool->idle_ms = -1;
+	pool->heap.due = last_used;
+	size = socketpool__segment_size(0, max_conns);
+	lazyheap__move(&pool->heap, lazyheap__room(arena, size), size);
+	socketpool__link(pool, socketpool__segment(arena, size));
 	Arena_defer(arena, dispose_of, pool);
 	e = pthread_mutex_init(&pool->lock, NULL);
 	if (e != 0) {
 		errno = e;
 		EXCEPT_RAISE_MSG(SocketPool_Failed, "SocketPool_new: no mutex for a pool: %s", strerror(e));
 	}
+	socketpool__condition(&pool->emptied);
 	pool->magic = MAGIC;
 	pool->arenas = make_parent(pool);
 	return pool;
@@ -359,6 +358,20 @@ static Connection_T connection_of(T pool, Socket_T s)
 	return c && slot_of(c)->pool == pool ? c : NULL;
 }
 
+static Connection_T add(T pool, Socket_T s)
+{
+	Connection_T c = NULL;
+	int counted;
+
+	if (socketpool__may_add(pool, s, &counted)) {
+		c = socketpool__attach(pool, s, NULL);
+		slot_of(c)->counted = (unsigned char)counted;
+		pool->stats.added++;
+	} else
+		pool->stats.refused++;
+	return c;
+}
+
 Connection_T SocketPool_add(T pool, Socket_T s)
 {
 	Connection_T c = NULL;
@@ -368,10 +381,12 @@ Connection_T SocketPool_add(T pool, Socket_T s)
 	CHECK(s, "SocketPool_add: the socket is NULL");
 	in = socket__owner(s) != NULL;
 	if (!in) {
+		SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
+		socketpool__provide_peer(pool);
 		lock(pool);
 		in = socket__owner(s) != NULL;
-		if (!in && pool->count < pool->max)
-			c = attach(pool, s);
+		if (!in)
+			c = add(pool, s);
 		unlock(pool);
 	}
 	CHECK(!in, "SocketPool_add: socket %d is in %s pool already", Socket_fd(s),
@@ -397,9 +412,9 @@ Socket_T SocketPool_remove(T pool, Socket_T s)
 	CHECK_POOL(pool);
 	CHECK(s, "SocketPool_remove: the socket is NULL");
 	c = connection_of(pool, s);
-	if (!c || !take_out(c, &lease))
+	if (!c || !socketpool__take_out(c, &lease))
 		return NULL;
-	let_go(pool, lease);
+	socketpool__let_go(pool, lease);
 	return s;
 }
 
@@ -436,92 +451,6 @@ size_t SocketPool_capacity(T pool)
 	return read_size(pool, &pool->max);
 }
 
-/* ---- resizing ---- */
-
-static int is_calling(T pool)
-{
-	const Calling *c = calling;
-
-	while (c && c->pool != pool)
-		c = c->outer;
-	return c != NULL;
-}
-
-/* Not from inside one of the pool's own callbacks: one that resizes would call itself for ever. */
-static void call(T pool, const Callback *which)
-{
-	Calling here = { pool, calling };
-	Callback callback;
-
-	lock(pool);
-	callback = *which;
-	unlock(pool);
-	if (!callback.fn || is_calling(pool))
-		return;
-	calling = &here;
-	TRY {
-		callback.fn(pool, callback.userdata);
-	} FINALLY {
-		calling = calling->outer;
-	} END_TRY;
-}
-
-/* How many slots it takes before max can be that; 0: it is now, or *inside does not fit. */
-static size_t set_max(T pool, size_t max, size_t *inside, size_t *reserved)
-{
-	size_t missing = 0;
-
-	lock(pool);
-	*inside = pool->count;
-	*reserved = pool->reserved;
-	if (max > pool->reserved)
-		missing = max - pool->reserved;
-	else if (pool->count <= max)
-		pool->max = max;
-	unlock(pool);
-	return missing;
-}
-
-void SocketPool_resize(T pool, size_t new_max)
-{
-	size_t inside, reserved, missing;
-
-	CHECK_POOL(pool);
-	CHECK(new_max > 0, "SocketPool_resize: a pool of 0 connections");
-	call(pool, &pool->pre);
-	while ((missing = set_max(pool, new_max, &inside, &reserved)) > 0) {
-		Segment *g = make_segment(pool->arena, reserved, missing);
-
-		lock(pool);
-		link_segment(pool, g);
-		unlock(pool);
-	}
-	if (inside > new_max)
-		EXCEPT_RAISE_MSG(SocketPool_Failed,
-			"SocketPool_resize: %zu connections are inside and would not fit into %zu", inside, new_max);
-	call(pool, &pool->post);
-}
-
-static void set_callback(T pool, Callback *which, void (*fn)(T, void *), void *userdata)
-{
-	lock(pool);
-	which->fn = fn;
-	which->userdata = userdata;
-	unlock(pool);
-}
-
-void SocketPool_set_pre_resize_callback(T pool, void (*fn)(T, void *), void *userdata)
-{
-	CHECK_POOL(pool);
-	set_callback(pool, &pool->pre, fn, userdata);
-}
-
-void SocketPool_set_post_resize_callback(T pool, void (*fn)(T, void *), void *userdata)
-{
-	CHECK_POOL(pool);
-	set_callback(pool, &pool->post, fn, userdata);
-}
-
 /* ---- all of them ---- */
 
 void SocketPool_map(T pool, void (*apply)(Connection_T, void *), void *cl)
@@ -535,16 +464,4 @@ void SocketPool_map(T pool, void (*apply)(Connection_T, void *), void *cl)
 	at.next = 0;
 	while ((c = next_connection(pool, &at)) != NULL)
 		apply(c, cl);
-}
-
-size_t SocketPool_evict_idle(T pool, int idle_ms)
-{
-	int64_t now = socket__now_coarse(), cut = now - idle_ms;
-	int nobody;
-
-	CHECK_POOL(pool);
-	lock(pool);
-	nobody = pool->oldest > cut;
-	unlock(pool);
-	return idle_ms < 0 || nobody ? 0 : evict(pool, now, cut);
 }

@@ -12,6 +12,7 @@ int64_t socket__now_ms(void);
 /* The same clock, read from memory and exact to a tick: for idle times, which are not waited for. */
 int64_t socket__now_coarse(void);
 #define SOCKET__NEVER INT64_MAX
+int64_t socket__deadline_in(int64_t ms); /* negative: never */
 /* What is left until then, as poll(2) takes it: at most INT_MAX, -1 for never. */
 int socket__poll_ms(int64_t deadline);
 
@@ -45,6 +46,16 @@ unsigned *socket__protocol(Socket_T s);
  * released, so that an owner never holds a dead socket; it must not raise. */
 void socket__set_owner(Socket_T s, void *owner, void (*leaving)(Socket_T s, void *owner));
 void *socket__owner(Socket_T s);
+
+/* Ends both directions, from any thread: whoever is in a call on the socket comes back from it. Never raises. */
+void socket__shut(Socket_T s);
+
+/* 1 when the connection is open and nothing was sent to it: fit to be used again. Does not wait or raise. */
+int socket__is_quiet(Socket_T s);
+
+/* Whom to count a connection for: an IPv4 address, or the first 64 bits of an IPv6 one, which is what one customer
+ * has. 0: nobody, as with Unix sockets. */
+uint64_t socket__peer_key(Socket_T s);
 
 /* The poll that watches the socket, or NULL; for the thread of the poll. unwatch is called by Socket_close, the
  * descriptor still open, and must not raise; it is the same function for all sockets. */

@@ -97,7 +97,6 @@ void socket__unlink_own(const Path *); /* in the process that made it, and when 
 
 /* Socket.c; none of these raises */
 int socket__set_blocking(int fd, int on);
-int64_t socket__deadline_in(int64_t ms); /* negative: SOCKET__NEVER */
 int socket__wait_until(int fd, int for_write, int64_t deadline); /* 1 ready, 0 not by then, -1 and errno */
 
 #endif

@@ -21,9 +21,7 @@ live arenas: 0'
 expect event-loop 'ONE EVENT LOOP
 MANY CONNECTIONS
 live arenas: 0'
-expect connection-pool 'resize: 2 connections inside, 2 of them idle
-first reply: are you still there?
-after 1000 uses the connection holds what it held at first
+expect connection-pool '1000 answers over 1 connection, used again 999 times
 live arenas: 0'
 expect worker-queue '300 items, 3 failed, 718 distinct digits
 live arenas: 0'

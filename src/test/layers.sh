@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Except <- Arena <- HashTable <- Socket <- SocketPool <- HTTP: nothing includes what is above it.
 cd "${top_srcdir:-.}" || exit 1
-rank() { case $1 in api) echo 0;; Except*) echo 1;; Arena*) echo 2;; Hash*) echo 3;; SocketPool|Connection) echo 5;; Socket*|socket*) echo 4;; HTTP*) echo 6;; *) echo 9;; esac; }
+rank() { case $1 in api) echo 0;; Except*) echo 1;; Arena*) echo 2;; Hash*) echo 3;; SocketPool*|Connection) echo 5;; Socket*|socket*) echo 4;; HTTP*) echo 6;; *) echo 9;; esac; }
 status=0
 for file in include/core/*.h src/core/*.c src/net/*.c; do
 	name=${file##*/}; name=${name%.*}

@@ -1,0 +1,741 @@
+/* SPDX-License-Identifier: MIT */
+/* SocketPool, continued: connections to servers, checked out and in. The slots are those of SocketPool.c.
+ *
+ * Invariant, under the lock: a host's `open` counts its slots and those being opened, `idle` its slots that are
+ * checked in, which are a list from the newest to the oldest. A slot with an upstream is IDLE and in the heap, or
+ * ACTIVE or DRAINING and a caller's. pool->opening places are reserved for connections being opened. Nobody is on the
+ * list of waiters who could be served: so whoever finds something to take overtakes nobody.
+ *
+ * Who serves a waiter takes it off the list and gives it what it waits for, a slot or a place, in one step; a waiter
+ * that gives up looks, under the lock, whether it was served first, and then has what it was given. A cancelled thread
+ * gives it back. A host's record is used again when it has no connections, no waiters and no hold-down. */
+#include "config.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <core/SocketPool.h>
+#include "socketpoolrep.h"
+
+#define T SocketPool_T
+#undef SocketPool_checkout
+
+enum {
+	HOLD = 100, HOLD_MOST = 5000, /* ms */
+	NAME_LEAST = 64 /* bytes of a host's record, which may be that of another one later */
+};
+
+/* ---- waiting ---- */
+
+void socketpool__condition(pthread_cond_t *condition)
+{
+	pthread_condattr_t a;
+
+	pthread_condattr_init(&a);
+#if HAVE_PTHREAD_CONDATTR_SETCLOCK
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+#endif
+	pthread_cond_init(condition, &a);
+	pthread_condattr_destroy(&a);
+}
+
+int socketpool__wait(T pool, pthread_cond_t *condition, int64_t deadline)
+{
+	struct timespec t;
+	int64_t left;
+
+	if (deadline == SOCKET__NEVER) {
+		pthread_cond_wait(condition, &pool->lock);
+		return 1;
+	}
+	left = deadline - socket__now_ms();
+	if (left <= 0)
+		return 0;
+#if HAVE_PTHREAD_CONDATTR_SETCLOCK
+	clock_gettime(CLOCK_MONOTONIC, &t);
+#else
+	clock_gettime(CLOCK_REALTIME, &t);
+#endif
+	t.tv_sec += (time_t)(left / 1000);
+	t.tv_nsec += (long)(left % 1000) * 1000000;
+	if (t.tv_nsec >= 1000000000) {
+		t.tv_nsec -= 1000000000;
+		t.tv_sec++;
+	}
+	pthread_cond_timedwait(condition, &pool->lock, &t);
+	return 1;
+}
+
+/* ---- hosts ---- */
+
+static Host **bucket_of(T pool, const char *host, const char *service)
+{
+	unsigned hash = 2166136261u; /* FNV-1a; who chooses what to connect to is the program */
+
+	for (; *host; host++)
+		hash = (hash ^ (unsigned char)*host) * 16777619u;
+	for (; *service; service++)
+		hash = (hash ^ (unsigned char)*service) * 16777619u;
+	return &pool->hosts[hash % BUCKETS];
+}
+
+static int is_unused(const Host *h)
+{
+	return h->open == 0 && h->waiting == 0 && h->held_until <= socket__now_ms();
+}
+
+static Host *lookup(Host **bucket, const char *host, const char *service)
+{
+	Host *h;
+
+	for (h = *bucket; h; h = h->next)
+		if (strcmp(h->name, host) == 0 && strcmp(h->service, service) == 0)
+			return h;
+	return NULL;
+}
+
+static Host *use_again(Host **bucket, const char *host, const char *service)
+{
+	size_t n = strlen(host) + 1, all = n + strlen(service) + 1;
+	Host *h = *bucket;
+
+	while (h && (h->room < all || !is_unused(h)))
+		h = h->next;
+	if (!h)
+		return NULL;
+	memcpy(h->name, host, n);
+	h->service = memcpy(h->name + n, service, all - n);
+	h->failures = 0;
+	return h;
+}
+
+/* With the lock held, which it was not before. Raises: Arena_Failed, without it. */
+static Host *find_host(T pool, const char *host, const char *service)
+{
+	Host **bucket = bucket_of(pool, host, service), *h;
+	size_t room = strlen(host) + strlen(service) + 2;
+
+	if (room < NAME_LEAST)
+		room = NAME_LEAST;
+	lock(pool);
+	while (!(h = lookup(bucket, host, service)) && !(h = use_again(bucket, host, service))) {
+		unlock(pool);
+		h = CALLOC(pool->arena, 1, sizeof *h + room);
+		h->room = room;
+		h->service = h->name;
+		lock(pool);
+		h->next = *bucket;
+		*bucket = h;
+	}
+	return h;
+}
+
+/* ---- idle connections, and places for new ones; lock held ---- */
+
+static void push_idle(Slot *slot)
+{
+	Upstream *u = slot->upstream;
+	Host *h = u->host;
+
+	slot->state = IDLE;
+	u->newer = NULL;
+	u->older = h->newest;
+	if (h->newest)
+		h->newest->upstream->newer = slot;
+	h->newest = slot;
+	h->idle++;
+	slot->pool->stats.idle++;
+	lazyheap__update(&slot->pool->heap, &slot->place);
+}
+
+static void unlink_idle(Slot *slot)
+{
+	Upstream *u = slot->upstream;
+
+	if (u->newer)
+		u->newer->upstream->older = u->older;
+	else
+		u->host->newest = u->older;
+	if (u->older)
+		u->older->upstream->newer = u->newer;
+	u->host->idle--;
+	slot->pool->stats.idle--;
+	lazyheap__remove(&slot->pool->heap, &slot->place);
+}
+
+/* For the caller, who is to say where it is. */
+static void become_active(Slot *slot)
+{
+	slot->state = ACTIVE;
+	slot->upstream->since = socket__now_ms();
+	slot->upstream->file = NULL;
+	slot->pool->stats.checked_out++;
+}
+
+static Slot *pop_idle(Host *h)
+{
+	Slot *slot = h->newest;
+
+	unlink_idle(slot);
+	become_active(slot);
+	return slot;
+}
+
+void socketpool__upstream_leaves(Slot *slot)
+{
+	T pool = slot->pool;
+	Upstream *u = slot->upstream;
+
+	if (slot->state == IDLE)
+		unlink_idle(slot);
+	else
+		pool->stats.checked_out--;
+	u->host->open--;
+	u->next_free = pool->spare_upstreams;
+	pool->spare_upstreams = u;
+	slot->upstream = NULL;
+}
+
+static int has_place(T pool)
+{
+	return pool->count + pool->opening < pool->max;
+}
+
+static int host_may_open(T pool, const Host *h)
+{
+	return (pool->limits.per_host == 0 || h->open < pool->limits.per_host) && h->held_until <= socket__now_ms();
+}
+
+static void reserve(T pool, Host *h)
+{
+	pool->opening++;
+	h->open++;
+}
+
+static void unreserve(T pool, Host *h)
+{
+	pool->opening--;
+	h->open--;
+}
+
+/* ---- waiters; lock held ---- */
+
+static void enqueue(T pool, Waiter *w)
+{
+	w->previous = pool->last;
+	if (pool->last)
+		pool->last->next = w;
+	else
+		pool->first = w;
+	pool->last = w;
+	w->host->waiting++;
+	pool->stats.waiting++;
+}
+
+static void dequeue(T pool, Waiter *w)
+{
+	if (w->previous)
+		w->previous->next = w->next;
+	else
+		pool->first = w->next;
+	if (w->next)
+		w->next->previous = w->previous;
+	else
+		pool->last = w->previous;
+	w->host->waiting--;
+	pool->stats.waiting--;
+}
+
+static void serve_one(T pool, Waiter *w, Verdict verdict)
+{
+	dequeue(pool, w);
+	w->verdict = verdict;
+	pthread_cond_signal(&w->woken);
+}
+
+/* Each in its turn gets what there is for it: first come, first served. */
+void socketpool__serve(T pool)
+{
+	Waiter *w, *next;
+
+	for (w = pool->draining ? NULL : pool->first; w; w = next) {
+		next = w->next;
+		if (w->host->newest) {
+			w->given = pop_idle(w->host);
+			serve_one(pool, w, GIVEN);
+		} else if (has_place(pool) && host_may_open(pool, w->host)) {
+			reserve(pool, w->host);
+			serve_one(pool, w, MAY_OPEN);
+		}
+	}
+}
+
+void socketpool__dismiss(T pool)
+{
+	Waiter *w;
+
+	for (w = pool->first; w; w = w->next)
+		pthread_cond_signal(&w->woken);
+}
+
+/* What checkout was asked for. */
+typedef struct Target {
+	const char *host, *service;
+	int timeout_ms;
+	int64_t deadline;
+	int cancel_state;        /* the caller's, while it waits */
+} Target;
+
+/* The thread that waits was cancelled, and has the lock. */
+static void cancelled(void *cl)
+{
+	Waiter *w = cl;
+	T pool = w->pool;
+
+	if (w->verdict == WAITING)
+		dequeue(pool, w);
+	else if (w->verdict == MAY_OPEN)
+		unreserve(pool, w->host);
+	else {
+		pool->stats.checked_out--;
+		push_idle(w->given);
+	}
+	socketpool__serve(pool);
+	unlock(pool);
+	pthread_cond_destroy(&w->woken);
+}
+
+/* Until it is served, the deadline, or there is no hope: then it is off the list and still WAITING. */
+static void await_turn(T pool, Waiter *w, const Target *to)
+{
+	int64_t deadline = to->deadline;
+	int ours;
+
+	pthread_cleanup_push(cancelled, w);
+	pthread_setcancelstate(to->cancel_state, &ours);
+	while (w->verdict == WAITING && !pool->draining) {
+		int64_t until = deadline;
+
+		if (w->host->held_until > socket__now_ms()) {
+			if (w->host->open == 0)
+				break;
+			if (w->host->held_until < until)
+				until = w->host->held_until;
+		}
+		if (!socketpool__wait(pool, &w->woken, until) && until == deadline)
+			break;
+		socketpool__serve(pool); /* a hold-down may have ended */
+	}
+	pthread_setcancelstate(ours, NULL);
+	pthread_cleanup_pop(0);
+	if (w->verdict == WAITING)
+		dequeue(pool, w);
+}
+
+/* ---- what checkout raises; lock held, and given up ---- */
+
+static Slot *longest_out(T pool, const Host *h)
+{
+	Segment *segment = pool->segments;
+	size_t next = 0;
+	Slot *slot, *longest = NULL;
+
+	while ((slot = socketpool__next(&segment, &next)) != NULL)
+		if (slot->upstream && slot->upstream->host == h && slot->state != IDLE
+				&& (!longest || slot->upstream->since < longest->upstream->since))
+			longest = slot;
+	return longest;
+}
+
+static void timed_out(T pool, const Host *h, const Target *to) CORE_NORETURN;
+static void timed_out(T pool, const Host *h, const Target *to)
+{
+	Slot *slot = longest_out(pool, h);
+	size_t open = h->open, count = pool->count + pool->opening, max = pool->max;
+	const char *file = slot && slot->upstream->file ? slot->upstream->file : "?";
+	int line = slot ? slot->upstream->line : 0;
+	int64_t since = slot ? socket__now_ms() - slot->upstream->since : 0;
+
+	pool->stats.timed_out++;
+	unlock(pool);
+	errno = ETIMEDOUT;
+	EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: none became free in %d ms; open: %zu there, %zu of %zu in all;"
+		" out longest: for %lld ms, by %s:%d", to->host, to->service, to->timeout_ms, open, count, max,
+		(long long)since, file, line);
+}
+
+static void refuse(T pool, const Host *h, const Target *to) CORE_NORETURN;
+static void refuse(T pool, const Host *h, const Target *to)
+{
+	int64_t held = h->held_until - socket__now_ms();
+	int is_draining = pool->draining, error = h->error;
+	const char *why = strerror(error);
+
+	if (!is_draining && !(held > 0 && h->open == 0))
+		timed_out(pool, h, to);
+	unlock(pool);
+	errno = is_draining ? ESHUTDOWN : error;
+	if (is_draining)
+		EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: the pool is drained", to->host, to->service);
+	EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: held down for %lld ms more after failing to connect: %s",
+		to->host, to->service, (long long)held, why);
+}
+
+/* ---- checkout ---- */
+
+/* A slot, or NULL for a place; either is the caller's. Lock held, and given up. */
+static Slot *wait_for_turn(T pool, Host *h, const Target *to)
+{
+	Waiter w = { 0 };
+
+	w.pool = pool;
+	w.host = h;
+	socketpool__condition(&w.woken);
+	enqueue(pool, &w);
+	await_turn(pool, &w, to);
+	pthread_cond_destroy(&w.woken);
+	if (w.verdict == WAITING)
+		refuse(pool, h, to);
+	unlock(pool);
+	return w.given;
+}
+
+/* The idle connection, of another host, that was used least recently. Lock held. */
+static Slot *least_recent(T pool)
+{
+	int64_t at;
+	uint32_t *place = lazyheap__first(&pool->heap, &at);
+
+	return place && slot_at(place)->upstream ? slot_at(place) : NULL;
+}
+
+/* As wait_for_turn, but looks first, and the lock is not held. */
+static Slot *claim(T pool, const Target *to, Host **host)
+{
+	Host *h = *host = find_host(pool, to->host, to->service);
+	Slot *slot = NULL, *victim = NULL;
+	Socket_T s = NULL;
+
+	if (pool->draining || (!h->newest && h->held_until > socket__now_ms() && h->open == 0))
+		refuse(pool, h, to);
+	if (h->newest)
+		slot = pop_idle(h);
+	else if (host_may_open(pool, h) && (has_place(pool) || (victim = least_recent(pool)) != NULL)) {
+		if (victim) {
+			s = victim->u.socket;
+			socketpool__detach(victim); /* its arena went when it was checked in */
+		}
+		reserve(pool, h);
+	} else
+		return wait_for_turn(pool, h, to);
+	unlock(pool);
+	Socket_close(&s);
+	return slot;
+}
+
+static int is_fit(const Slot *slot)
+{
+	return slot->upstream->expires > socket__now_ms() && socket__is_quiet(slot->u.socket);
+}
+
+/* For one that is not fit any more the next idle one, or its place. */
+static Slot *replace(T pool, Slot *slot)
+{
+	Host *h = slot->upstream->host;
+	Socket_T s = slot->u.socket;
+	Slot *next = NULL;
+
+	lock(pool);
+	socketpool__detach(slot);
+	pool->stats.stale++;
+	if (h->newest)
+		next = pop_idle(h);
+	else
+		reserve(pool, h);
+	socketpool__serve(pool);
+	unlock(pool);
+	Socket_close(&s);
+	return next;
+}
+
+static Upstream *take_upstream(T pool)
+{
+	Upstream *u;
+
+	lock(pool);
+	u = pool->spare_upstreams;
+	if (u)
+		pool->spare_upstreams = u->next_free;
+	unlock(pool);
+	if (!u)
+		NEW0(pool->arena, u);
+	return u;
+}
+
+/* What is not the host's fault does not hold it down. */
+static int is_hosts_fault(int error, const Target *to)
+{
+	if (error == ETIMEDOUT)
+		return to->timeout_ms < 0 || to->timeout_ms >= 1000;
+	return error != 0 && error != EMFILE && error != ENFILE && error != ENOMEM && error != ENOBUFS;
+}
+
+static void hold_down(T pool, Host *h, int error)
+{
+	int64_t ms = pool->limits.hold_ms > 0 ? pool->limits.hold_ms : HOLD;
+
+	ms <<= h->failures < 6 ? h->failures : 6;
+	h->failures++;
+	h->error = error;
+	h->held_until = socket__now_ms() + (ms < HOLD_MOST ? ms : HOLD_MOST);
+}
+
+static void failed_to_open(T pool, Host *h, Upstream *u, const Target *to, int error)
+{
+	lock(pool);
+	unreserve(pool, h);
+	if (u) {
+		u->next_free = pool->spare_upstreams;
+		pool->spare_upstreams = u;
+		pool->stats.failed++;
+		if (is_hosts_fault(error, to))
+			hold_down(pool, h, error);
+	}
+	socketpool__serve(pool);
+	socketpool__dismiss(pool); /* those for whom there is no hope now */
+	unlock(pool);
+}
+
+/* Connections made together are not to end together. */
+static int64_t expiry(T pool, const Upstream *u)
+{
+	int64_t now = socket__now_ms(), life = pool->limits.lifetime_ms;
+	uint64_t random = ((uint64_t)now ^ (uintptr_t)u) * 0x9E3779B97F4A7C15u >> 32;
+
+	return life > 0 ? now + life - (int64_t)(random % (uint64_t)(life / 10 + 1)) : SOCKET__NEVER;
+}
+
+static Connection_T install(T pool, Host *h, Upstream *u, Socket_T s, const Target *to)
+{
+	Connection_T c;
+
+	lock(pool);
+	if (pool->draining) {
+		unlock(pool);
+		Socket_close(&s);
+		failed_to_open(pool, h, u, to, 0);
+		lock(pool);
+		refuse(pool, h, to);
+	}
+	pool->opening--; /* it stays open at the host */
+	h->failures = 0;
+	u->host = h;
+	u->uses = 1;
+	u->expires = expiry(pool, u);
+	c = socketpool__attach(pool, s, u);
+	become_active(slot_of(c));
+	pool->stats.opened++;
+	unlock(pool);
+	return c;
+}
+
+static Connection_T open_connection(T pool, Host *h, const Target *to)
+{
+	Upstream *u = NULL;
+	Socket_T s = NULL;
+
+	PROTECT(u);
+	PROTECT(s);
+	TRY {
+		u = take_upstream(pool);
+		s = Socket_connect(h->name, h->service, socket__poll_ms(to->deadline));
+	} ELSE {
+		failed_to_open(pool, h, u, to, Except_errno());
+		RERAISE;
+	} END_TRY;
+	return install(pool, h, u, s, to);
+}
+
+static Connection_T used_again(T pool, Slot *slot)
+{
+	lock(pool);
+	slot->upstream->uses++;
+	pool->stats.reused++;
+	unlock(pool);
+	return handle_of(slot);
+}
+
+static Connection_T find_or_open(T pool, const Target *to)
+{
+	Host *h;
+	Slot *slot;
+
+	SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
+	slot = claim(pool, to, &h);
+	while (slot && !is_fit(slot))
+		slot = replace(pool, slot);
+	return slot ? used_again(pool, slot) : open_connection(pool, h, to);
+}
+
+/* To be cancelled while it has a place, a slot or a socket in its hands would lose it. */
+Connection_T SocketPool_checkout(T pool, const char *host, const char *service, int timeout_ms)
+{
+	Target to = { host, service ? service : "", timeout_ms, socket__deadline_in(timeout_ms), 0 };
+	Connection_T c = NULL;
+
+	CHECK_POOL(pool);
+	CHECK(host, "SocketPool_checkout: the host is NULL");
+	CHECK(service || strncmp(host, "unix:", 5) == 0, "SocketPool_checkout: the service is NULL");
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &to.cancel_state);
+	TRY {
+		c = find_or_open(pool, &to);
+	} FINALLY {
+		pthread_setcancelstate(to.cancel_state, NULL);
+	} END_TRY;
+	return c;
+}
+
+Connection_T SocketPool__at(Connection_T c, const char *file, int line)
+{
+	Slot *slot = slot_of(c);
+
+	lock(slot->pool);
+	if (is_inside(c) && slot->upstream) {
+		slot->upstream->file = file;
+		slot->upstream->line = line;
+	}
+	unlock(slot->pool);
+	return c;
+}
+
+/* ---- checkin ---- */
+
+static Slot *checked_out(T pool, Connection_T c, const char *function)
+{
+	Slot *slot;
+	int out;
+
+	if (!c)
+		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the connection is NULL", function);
+	slot = slot_of(c);
+	lock(pool);
+	out = is_inside(c) && slot->pool == pool && slot->upstream && slot->state != IDLE;
+	unlock(pool);
+	if (!out)
+		EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function, (void *)c);
+	return slot;
+}
+
+/* Lock held. */
+static int may_stay(T pool, const Slot *slot)
+{
+	const Upstream *u = slot->upstream;
+
+	return !pool->draining && u->expires > socket__now_ms() && (pool->limits.uses <= 0 || u->uses < pool->limits.uses)
+		&& Socket_pending(slot->u.socket) == 0;
+}
+
+/* Lock held. Whether the place of an idle connection is what a waiter for another host needs. */
+static int is_wanted(T pool)
+{
+	const Waiter *w = has_place(pool) ? NULL : pool->first;
+
+	while (w && !host_may_open(pool, w->host))
+		w = w->next;
+	return w != NULL;
+}
+
+/* Lock held. The handle is stale from here on; 0 when nobody wants the connection, nor may keep it. */
+static int come_back(T pool, Slot *slot)
+{
+	if (!may_stay(pool, slot))
+		return 0;
+	STORE(&slot->mark, (unsigned char)(LIVE | (slot->mark + 1) % LINE));
+	socket__set_owner(slot->u.socket, handle_of(slot), socketpool__leaving);
+	STORE(&slot->touched, socket__now_coarse());
+	pool->stats.checked_out--;
+	push_idle(slot);
+	socketpool__serve(pool);
+	if (slot->state != IDLE)
+		return 1;
+	return !is_wanted(pool) && (pool->limits.max_idle == 0 || pool->stats.idle <= pool->limits.max_idle);
+}
+
+static void take_back(T pool, Slot *slot)
+{
+	Socket_T s = NULL;
+
+	lock(pool);
+	if (!come_back(pool, slot)) {
+		s = slot->u.socket;
+		socketpool__detach(slot);
+		socketpool__serve(pool);
+	}
+	unlock(pool);
+	Socket_close(&s);
+}
+
+void SocketPool_checkin(T pool, Connection_T c)
+{
+	Slot *slot;
+	Lease *lease;
+
+	CHECK_POOL(pool);
+	slot = checked_out(pool, c, "SocketPool_checkin");
+	lock(pool);
+	lease = connection__strip(slot);
+	unlock(pool);
+	TRY {
+		socketpool__let_go(pool, lease);
+	} FINALLY {
+		take_back(pool, slot);
+	} END_TRY;
+}
+
+void SocketPool_discard(T pool, Connection_T c)
+{
+	Socket_T s;
+	Lease *lease;
+
+	CHECK_POOL(pool);
+	s = checked_out(pool, c, "SocketPool_discard")->u.socket;
+	socketpool__take_out(c, &lease);
+	socketpool__finish(pool, lease, s);
+}
+
+/* ---- report ---- */
+
+static int describe(Slot *slot, char *line, size_t size)
+{
+	const Upstream *u = slot->upstream;
+
+	if (!u || slot->state == IDLE)
+		return 0;
+	snprintf(line, size, "%s:%s checked out for %lld ms by %s:%d", u->host->name, u->host->service,
+		(long long)(socket__now_ms() - u->since), u->file ? u->file : "?", u->file ? u->line : 0);
+	return 1;
+}
+
+/* No lock is held while it writes. */
+void SocketPool_report(T pool, FILE *out)
+{
+	Segment *segment;
+	size_t next = 0;
+	char line[512];
+	Slot *slot;
+
+	CHECK_POOL(pool);
+	CHECK(out, "SocketPool_report: the file is NULL");
+	segment = pool->segments;
+	do {
+		lock(pool);
+		while ((slot = socketpool__next(&segment, &next)) != NULL && !describe(slot, line, sizeof line))
+			;
+		unlock(pool);
+		if (slot)
+			fprintf(out, "%s\n", line);
+	} while (slot);
+}

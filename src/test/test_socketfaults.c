@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/* What the modules of sockets do when the system fails them: the program is linked with --wrap for each call below and
+ * the objects of the library. A session that uses all of them runs again and again; each time one call, at one of its
+ * occurrences, fails with one of the errors that it documents. Whatever is raised, nothing may stay open or allocated,
+ * and the pools must agree with themselves. */
+#define _GNU_SOURCE
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <core/core.h>
+#include "testing.h"
+
+/* ---- the shim ---- */
+
+enum Call { SOCKET, BIND, LISTEN, ACCEPT, CONNECT, RECV, SEND, SENDMSG, POLL, EPOLL_CREATE, EPOLL_CTL, EPOLL_WAIT,
+	EVENTFD, MALLOC, CALLS };
+
+static int failing = -1, fail_at, fail_with, fired;
+
+/* 1 when this is the one that is to fail. */
+static int fails(enum Call call)
+{
+	if ((int)call != failing || --fail_at != 0)
+		return 0;
+	fired = 1;
+	errno = fail_with;
+	return 1;
+}
+
+#define WRAP(type, name, call, failure, parameters, arguments) \
+	type __real_##name parameters;                         \
+	type __wrap_##name parameters;                         \
+	type __wrap_##name parameters                          \
+	{                                                      \
+		return fails(call) ? failure : __real_##name arguments; \
+	}
+
+WRAP(int, socket, SOCKET, -1, (int a, int b, int c), (a, b, c))
+WRAP(int, bind, BIND, -1, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
+WRAP(int, listen, LISTEN, -1, (int fd, int n), (fd, n))
+WRAP(int, accept4, ACCEPT, -1, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags))
+WRAP(int, connect, CONNECT, -1, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
+WRAP(ssize_t, recv, RECV, -1, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
+WRAP(ssize_t, send, SEND, -1, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags))
+WRAP(ssize_t, sendmsg, SENDMSG, -1, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
+WRAP(int, poll, POLL, -1, (struct pollfd *p, nfds_t n, int ms), (p, n, ms))
+WRAP(int, epoll_create1, EPOLL_CREATE, -1, (int flags), (flags))
+WRAP(int, epoll_ctl, EPOLL_CTL, -1, (int e, int what, int fd, struct epoll_event *event), (e, what, fd, event))
+WRAP(int, epoll_wait, EPOLL_WAIT, -1, (int e, struct epoll_event *events, int n, int ms), (e, events, n, ms))
+WRAP(int, eventfd, EVENTFD, -1, (unsigned n, int flags), (n, flags))
+WRAP(void *, malloc, MALLOC, NULL, (size_t n), (n))
+WRAP(void *, calloc, MALLOC, NULL, (size_t count, size_t n), (count, n))
+
+typedef struct Faults {
+	const char *name;
+	int errors[10]; /* 0 ends them */
+} Faults;
+
+static const Faults faults[CALLS] = {
+	[SOCKET] = { "socket", { EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, EAFNOSUPPORT } },
+	[BIND] = { "bind", { EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOMEM } },
+	[LISTEN] = { "listen", { EADDRINUSE, EOPNOTSUPP } },
+	[ACCEPT] = { "accept", { EINTR, EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTO, EPERM } },
+	[CONNECT] = { "connect", { ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EADDRNOTAVAIL, EACCES, EAGAIN, ENOMEM } },
+	[RECV] = { "recv", { EINTR, EAGAIN, ECONNRESET, ENOMEM, ETIMEDOUT, ENOTCONN } },
+	[SEND] = { "send", { EINTR, EAGAIN, EPIPE, ECONNRESET, ENOBUFS, ENOMEM } },
+	[SENDMSG] = { "sendmsg", { EINTR, EAGAIN, EPIPE, ECONNRESET, ENOBUFS, ENOMEM } },
+	[POLL] = { "poll", { EINTR, EAGAIN, ENOMEM } },
+	[EPOLL_CREATE] = { "epoll_create1", { EMFILE, ENFILE, ENOMEM } },
+	[EPOLL_CTL] = { "epoll_ctl", { ENOMEM, ENOSPC } },
+	[EPOLL_WAIT] = { "epoll_wait", { EINTR } },
+	[EVENTFD] = { "eventfd", { EMFILE, ENFILE, ENODEV, ENOMEM } },
+	[MALLOC] = { "malloc", { ENOMEM } },
+};
+
+/* ---- the session ---- */
+
+static const Except_T Cut_Short = { "the session was cut short", NULL, NULL };
+
+typedef struct Session {
+	const char *backend;
+	Arena_T arena;
+	SocketPool_T servers, clients; /* their ends of the connections */
+	SocketPoll_T loop;
+	Socket_T listener;
+	char port[8];
+} Session;
+
+static SocketPoll_Event next_event(Session *s)
+{
+	SocketPoll_Event e;
+
+	if (SocketPoll_wait(s->loop, &e, 1, 1000) == 0)
+		RAISE(Cut_Short);
+	return e;
+}
+
+/* A connection that was taken for a stale one has a successor, which waits to be accepted. */
+static SocketPoll_Event next_connection_event(Session *s)
+{
+	SocketPoll_Event e = next_event(s);
+
+	if (e.socket == s->listener)
+		RAISE(Cut_Short);
+	return e;
+}
+
+static void open_all(Session *s)
+{
+	s->servers = SocketPool_new(s->arena, 4, 256);
+	s->clients = SocketPool_new(s->arena, 4, 256);
+	s->loop = SocketPoll_new_with(s->arena, s->backend);
+	s->listener = Socket_listen("127.0.0.1", "0", 0);
+	Socket_set_nonblocking(s->listener, 1);
+	snprintf(s->port, sizeof s->port, "%d", Socket_port(s->listener));
+	SocketPoll_add(s->loop, s->listener, SocketPoll_READ, NULL);
+}
+
+static Connection_T accept_one(Session *s)
+{
+	int pause;
+	Connection_T c;
+
+	next_event(s);
+	c = SocketPool_accept(s->servers, s->listener, &pause);
+	if (!c)
+		RAISE(Cut_Short);
+	SocketPoll_add(s->loop, Connection_socket(c), SocketPoll_READ, c);
+	SocketPoll_set_deadline(s->loop, Connection_socket(c), 60000);
+	return c;
+}
+
+static Connection_T checkout(Session *s)
+{
+	Connection_T c = SocketPool_checkout(s->clients, "127.0.0.1", s->port, 1000);
+
+	Socket_set_timeout(Connection_socket(c), 1000);
+	return c;
+}
+
+static void exchange(Session *s, Connection_T client)
+{
+	struct iovec parts[2] = { { s->port, 1 }, { s->port, 1 } };
+	SocketPoll_Event e;
+	char *buffer;
+
+	Socket_sendall(Connection_socket(client), "ping", 4);
+	e = next_connection_event(s);
+	buffer = Connection_buffer(e.data, NULL);
+	Socket_recv(e.socket, buffer, 4);
+	SocketPoll_change(s->loop, e.socket, SocketPoll_READ | SocketPoll_WRITE, e.data);
+	e = next_connection_event(s);
+	Arena_alloc(Connection_arena(e.data), 1000);
+	Socket_sendv(e.socket, parts, 2);
+	SocketPoll_change(s->loop, e.socket, SocketPoll_READ, e.data);
+	Connection_rest(e.data);
+	Socket_recv(Connection_socket(client), Connection_buffer(client, NULL), 2);
+}
+
+static void run_session(Session *s)
+{
+	SocketPoll_Event e;
+	Connection_T c;
+
+	open_all(s);
+	c = checkout(s);
+	accept_one(s);
+	exchange(s, c);
+	SocketPool_checkin(s->clients, c);
+	c = checkout(s);
+	exchange(s, c);
+	SocketPool_resize(s->servers, 100);
+	SocketPool_discard(s->clients, c);
+	e = next_event(s);
+	SocketPoll_close(s->loop, &e.socket);
+	SocketPoll_wake(s->loop);
+	SocketPoll_wait(s->loop, &e, 1, 1000);
+}
+
+/* ---- what must hold whatever was raised ---- */
+
+static void count_one(Connection_T c, void *n)
+{
+	ck_assert_int_eq(Connection_active(c), 1);
+	++*(size_t *)n;
+}
+
+/* Nothing is reserved for ever: a pool for one more than it has takes one more. */
+static void ck_has_place(SocketPool_T pool, size_t n)
+{
+	SocketPool_Limits none = { 0 };
+	int fd[2];
+
+	SocketPool_set_limits(pool, &none);
+	SocketPool_resize(pool, n + 1);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	if (!SocketPool_add(pool, Socket_adopt(fd[0])))
+		ck_abort_msg("a place was lost");
+	close(fd[1]);
+}
+
+static void ck_consistent(SocketPool_T pool)
+{
+	SocketPool_Stats stats;
+	size_t n = 0;
+
+	if (!pool)
+		return;
+	SocketPool_map(pool, count_one, &n);
+	SocketPool_stats(pool, &stats);
+	ck_assert_uint_eq(stats.count, n);
+	ck_assert_uint_le(stats.idle + stats.checked_out, n);
+	ck_assert_uint_eq(stats.waiting, 0);
+	ck_has_place(pool, n);
+	SocketPool_evict_idle(pool, 0);
+	ck_assert_uint_eq(SocketPool_count(pool), stats.checked_out);
+}
+
+static int is_ours(const Except_T *e)
+{
+	for (; e; e = e->parent)
+		if (e == &Socket_Failed || e == &SocketPool_Failed || e == &SocketPoll_Failed || e == &Arena_Failed
+				|| e == &Cut_Short)
+			return 1;
+	return 0;
+}
+
+static __attribute__((noinline)) int open_descriptors(void)
+{
+	int fd, n = 0;
+
+	for (fd = 0; fd < 128; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* 1 when it came to the end. */
+static int attempt(Session *s)
+{
+	volatile int whole = 0;
+
+	TRY {
+		s->arena = Arena_new();
+		run_session(s);
+		whole = 1;
+	} ELSE {
+		failing = -1;
+		ck_assert_msg(is_ours(Except_current()), "%s: %s", Except_current()->reason, Except_message());
+		ck_assert_uint_gt(strlen(Except_message()), 0);
+	} END_TRY;
+	failing = -1;
+	ck_consistent(s->servers);
+	ck_consistent(s->clients);
+	Arena_dispose(&s->arena);
+	Socket_close(&s->listener);
+	return whole;
+}
+
+/* Calls whose failing once is nobody's business but ours. */
+static int is_hidden(enum Call call, int error)
+{
+	if (call == MALLOC || call == ACCEPT || call == RECV)
+		return 0; /* a peek may take it for a stale connection */
+	return error == EINTR || (error == EAGAIN && call != CONNECT);
+}
+
+static void fail_everywhere(enum Call call, int error, const char *backend, int *sessions)
+{
+	int before = open_descriptors(), n;
+	size_t arenas = Arena_debug_live_count();
+
+	for (n = 1; ; n++) {
+		Session s = { 0 };
+		int whole;
+
+		s.backend = backend;
+		failing = (int)call;
+		fail_at = n;
+		fail_with = error;
+		fired = 0;
+		whole = attempt(&s);
+		ck_assert_msg(open_descriptors() == before, "%s %d: %s: %d descriptors leaked", faults[call].name, n,
+			strerror(error), open_descriptors() - before);
+		ck_assert_uint_eq(Arena_debug_live_count(), arenas);
+		if (!fired) {
+			ck_assert_msg(whole, "%s: without a fault the session failed", faults[call].name);
+			break;
+		}
+		if (is_hidden(call, error))
+			ck_assert_msg(whole, "%s %d: %s was seen", faults[call].name, n, strerror(error));
+		++*sessions;
+	}
+}
+
+static void fail_all(const char *backend)
+{
+	int call, i, sessions = 0;
+
+	for (call = 0; call < CALLS; call++)
+		for (i = 0; faults[call].errors[i]; i++)
+			fail_everywhere((enum Call)call, faults[call].errors[i], backend, &sessions);
+	printf("%s: %d sessions with a fault\n", backend ? backend : "epoll", sessions);
+	ck_assert_int_gt(sessions, 100);
+}
+
+START_TEST(any_call_may_fail_at_any_time_and_nothing_is_left_behind)
+{
+	fail_all(NULL);
+}
+END_TEST
+
+START_TEST(nor_with_poll)
+{
+	fail_all("poll");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("sockets, failing");
+	TCase *tc = tcase_create("faults");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, any_call_may_fail_at_any_time_and_nothing_is_left_behind);
+	tcase_add_test(tc, nor_with_poll);
+	suite_add_tcase(suite, tc);
+	return testing_main(suite);
+}

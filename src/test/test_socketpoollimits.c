@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT */
+/* SocketPool's limits: who may come in, who has to go, and in which order. */
+#include "config.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <core/SocketPool.h>
+#include "testing.h"
+
+enum { MOST = 64 };
+
+static const Except_T Test_Failed = { "test", NULL, NULL };
+static Arena_T arena;
+static SocketPool_T pool;
+static Socket_T listener;
+static int clients[MOST], nclients;
+
+static void set_up(void)
+{
+	nclients = 0;
+	arena = Arena_new();
+	pool = SocketPool_new(arena, 8, 1024);
+	listener = Socket_listen("127.0.0.1", "0", 0);
+	Socket_set_nonblocking(listener, 1);
+}
+
+static void tear_down(void)
+{
+	Arena_dispose(&arena);
+	Socket_close(&listener);
+	while (nclients > 0)
+		close(clients[--nclients]);
+}
+
+/* A client at 127.0.0.n; its number. */
+static int connect_from(unsigned n)
+{
+	struct sockaddr_in a = { 0 };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	ck_assert_int_lt(nclients, MOST);
+	a.sin_family = AF_INET;
+	a.sin_addr.s_addr = htonl(0x7f000000u + n);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+	a.sin_addr.s_addr = htonl(0x7f000001u);
+	a.sin_port = htons((uint16_t)Socket_port(listener));
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+	clients[nclients] = fd;
+	return nclients++;
+}
+
+static Socket_T accepted_from(unsigned n)
+{
+	connect_from(n);
+	return Socket_accept(listener);
+}
+
+static Socket_T make_pair(void)
+{
+	int fd[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	clients[nclients++] = fd[1];
+	return Socket_adopt(fd[0]);
+}
+
+static int is_closed(int i)
+{
+	char byte;
+	ssize_t n = recv(clients[i], &byte, 1, MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno == ECONNRESET);
+}
+
+static void wait_ms(long ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000 * 1000 };
+
+	while (nanosleep(&t, &t) != 0)
+		;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static SocketPool_Stats stats(void)
+{
+	SocketPool_Stats s;
+
+	SocketPool_stats(pool, &s);
+	return s;
+}
+
+/* ---- eviction ---- */
+
+static int order[MOST], norder;
+
+static void note(void *n)
+{
+	order[norder++] = (int)(intptr_t)n;
+}
+
+START_TEST(eviction_begins_with_the_least_recently_used)
+{
+	static const int used[] = { 3, 0, 5, 1, 4, 2 };
+	Connection_T c[6];
+	int i;
+
+	norder = 0;
+	for (i = 0; i < 6; i++) {
+		c[i] = SocketPool_add(pool, make_pair());
+		Arena_defer(Connection_arena(c[i]), note, (void *)(intptr_t)i);
+	}
+	for (i = 0; i < 6; i++) {
+		wait_ms(30);
+		if (i % 2)
+			Connection_touch(c[used[i]]);
+		else
+			Socket_sendall(Connection_socket(c[used[i]]), "x", 1);
+	}
+	wait_ms(30);
+	ck_assert_uint_eq(SocketPool_evict_idle(pool, (int)Connection_idle_ms(c[used[2]])), 3);
+	ck_assert_uint_eq(SocketPool_evict_idle(pool, 0), 3);
+	for (i = 0; i < 6; i++)
+		ck_assert_int_eq(order[i], used[i]);
+	ck_assert_uint_eq(stats().evicted, 6);
+}
+END_TEST
+
+START_TEST(at_random_eviction_is_in_the_order_of_use)
+{
+	Connection_T c[40];
+	int64_t when[40], last = 0;
+	unsigned random = 7;
+	int i, step;
+
+	norder = 0;
+	SocketPool_resize(pool, 40);
+	for (i = 0; i < 40; i++) {
+		c[i] = SocketPool_add(pool, make_pair());
+		when[i] = now_ms();
+		Arena_defer(Connection_arena(c[i]), note, (void *)(intptr_t)i);
+	}
+	for (step = 0; step < 30; step++) {
+		wait_ms(1);
+		for (i = 0; i < 4; i++) {
+			int k = (int)((random = random * 1103515245u + 12345u) >> 16) % 40;
+
+			Connection_touch(c[k]);
+			when[k] = now_ms();
+		}
+		if (step % 10 == 5)
+			SocketPool_evict_idle(pool, 100000); /* a look at the heap */
+	}
+	wait_ms(20);
+	ck_assert_uint_eq(SocketPool_evict_idle(pool, 0), 40);
+	for (i = 0; i < 40; i++) {
+		ck_assert_int_ge(when[order[i]], last - 12); /* the coarse clock ticks so often */
+		last = when[order[i]] > last ? when[order[i]] : last;
+	}
+}
+END_TEST
+
+START_TEST(add_evicts_what_was_idle_for_too_long)
+{
+	SocketPool_Limits limits = { 0 };
+	int i;
+
+	limits.idle_ms = 30;
+	SocketPool_set_limits(pool, &limits);
+	for (i = 0; i < 8; i++)
+		ck_assert_ptr_nonnull(SocketPool_add(pool, make_pair()));
+	wait_ms(60);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, make_pair()));
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+	ck_assert_int_eq(is_closed(0) + is_closed(7), 2);
+}
+END_TEST
+
+/* ---- limits ---- */
+
+START_TEST(an_address_may_have_so_many_connections)
+{
+	SocketPool_Limits limits = { 0 };
+	Socket_T s[5];
+	int i;
+
+	limits.per_address = 2;
+	ck_assert_ptr_nonnull(SocketPool_add(pool, accepted_from(1))); /* before, so not counted */
+	SocketPool_set_limits(pool, &limits);
+	for (i = 0; i < 3; i++)
+		s[i] = accepted_from(1);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, s[0]));
+	ck_assert_ptr_nonnull(SocketPool_add(pool, s[1]));
+	ck_assert_ptr_null(SocketPool_add(pool, s[2]));
+	s[3] = accepted_from(2);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, s[3]));
+	ck_assert_ptr_nonnull(SocketPool_add(pool, make_pair())); /* has no address */
+	SocketPool_close(pool, &s[0]);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, s[2]));
+	s[4] = accepted_from(1);
+	ck_assert_ptr_null(SocketPool_add(pool, s[4]));
+	Socket_close(&s[1]); /* behind the pool's back counts */
+	ck_assert_ptr_nonnull(SocketPool_add(pool, s[4]));
+	ck_assert_uint_eq(stats().refused, 2);
+	limits.per_address = 0;
+	SocketPool_set_limits(pool, &limits);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, accepted_from(1)));
+}
+END_TEST
+
+START_TEST(addresses_that_have_gone_cost_no_memory)
+{
+	SocketPool_Limits limits = { 0 };
+	size_t used = 0;
+	unsigned i;
+
+	limits.per_address = 1;
+	SocketPool_set_limits(pool, &limits);
+	for (i = 0; i < 2000; i++) {
+		Socket_T s = accepted_from(1 + i);
+
+		ck_assert_ptr_nonnull(SocketPool_add(pool, s));
+		SocketPool_close(pool, &s);
+		close(clients[--nclients]);
+		if (i == 0)
+			used = Arena_used(arena);
+	}
+	ck_assert_uint_eq(Arena_used(arena), used);
+}
+END_TEST
+
+START_TEST(so_many_may_come_in_a_second)
+{
+	SocketPool_Limits limits = { 0 };
+	Socket_T s;
+	int i, pause = 0;
+
+	limits.rate = 5;
+	SocketPool_set_limits(pool, &limits);
+	for (i = 0; i < 5; i++)
+		ck_assert_ptr_nonnull(SocketPool_add(pool, make_pair()));
+	s = make_pair();
+	ck_assert_ptr_null(SocketPool_add(pool, s));
+	connect_from(1);
+	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
+	ck_assert_int_gt(pause, 0);
+	ck_assert_int_le(pause, 200);
+	wait_ms(pause);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, s));
+	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
+	wait_ms(pause);
+	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
+	ck_assert_int_eq(pause, 0);
+}
+END_TEST
+
+START_TEST(limits_and_statistics_are_checked)
+{
+	SocketPool_Limits limits = { 0 };
+	SocketPool_Stats s;
+	int pause;
+
+	ck_raises_saying(Assert_Failed, "SocketPool_set_limits", SocketPool_set_limits(NULL, &limits));
+	ck_raises_saying(Assert_Failed, "limits are NULL", SocketPool_set_limits(pool, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_stats", SocketPool_stats(NULL, &s));
+	ck_raises_saying(Assert_Failed, "statistics are NULL", SocketPool_stats(pool, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_accept", SocketPool_accept(NULL, listener, &pause));
+	ck_raises_saying(Assert_Failed, "listener is NULL", SocketPool_accept(pool, NULL, &pause));
+	ck_raises_saying(Assert_Failed, "pause is NULL", SocketPool_accept(pool, listener, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_drain", SocketPool_drain(NULL, 0));
+	ck_raises_saying(Assert_Failed, "Connection_rest", Connection_rest(NULL));
+}
+END_TEST
+
+START_TEST(statistics_count)
+{
+	Socket_T s = make_pair();
+
+	SocketPool_add(pool, s);
+	SocketPool_add(pool, make_pair());
+	SocketPool_close(pool, &s);
+	ck_assert_uint_eq(stats().count, 1);
+	ck_assert_uint_eq(stats().capacity, 8);
+	ck_assert_uint_eq(stats().peak, 2);
+	ck_assert_uint_eq(stats().added, 2);
+	ck_assert_uint_eq(stats().refused + stats().evicted + stats().shed + stats().idle, 0);
+}
+END_TEST
+
+/* ---- accept ---- */
+
+START_TEST(accept_adds_what_waits)
+{
+	int pause = 7;
+	Connection_T c;
+
+	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
+	ck_assert_int_eq(pause, 0);
+	connect_from(1);
+	c = SocketPool_accept(pool, listener, &pause);
+	ck_assert_ptr_nonnull(c);
+	Socket_sendall(Connection_socket(c), "x", 1);
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+}
+END_TEST
+
+START_TEST(a_full_pool_leaves_clients_in_the_backlog)
+{
+	int pause;
+
+	SocketPool_resize(pool, 1);
+	connect_from(1);
+	connect_from(1);
+	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
+	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
+	ck_assert_int_gt(pause, 0);
+	ck_assert_int_eq(is_closed(1), 0);
+	SocketPool_resize(pool, 2);
+	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
+}
+END_TEST
+
+START_TEST(accept_closes_who_has_too_many)
+{
+	SocketPool_Limits limits = { 0 };
+	int pause;
+
+	limits.per_address = 1;
+	SocketPool_set_limits(pool, &limits);
+	connect_from(1);
+	connect_from(1);
+	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
+	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
+	ck_assert_int_eq(pause, 0);
+	wait_ms(10);
+	ck_assert_int_eq(is_closed(1), 1);
+}
+END_TEST
+
+START_TEST(without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause)
+{
+	struct rlimit limit, few;
+	int pause = 0, highest, i;
+
+	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause)); /* takes the spare descriptor */
+	connect_from(1);
+	connect_from(1);
+	highest = dup(0);
+	close(highest);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	few = limit;
+	few.rlim_cur = (rlim_t)highest;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
+	ck_assert_int_gt(pause, 0);
+	ck_assert_uint_eq(stats().shed, 1);
+	ck_assert_int_eq(is_closed(0), 1);
+	ck_assert_int_eq(is_closed(1), 0);
+	for (i = 0; i < 3; i++)
+		ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
+	ck_assert_uint_eq(stats().shed, 2); /* the spare came back each time */
+	setrlimit(RLIMIT_NOFILE, &limit);
+	connect_from(1);
+	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
+}
+END_TEST
+
+/* ---- drain ---- */
+
+START_TEST(after_a_drain_nothing_is_inside_and_nothing_comes_in)
+{
+	int64_t start = now_ms();
+	Socket_T s = make_pair();
+	int pause;
+
+	SocketPool_add(pool, make_pair());
+	SocketPool_add(pool, make_pair());
+	SocketPool_drain(pool, 40);
+	ck_assert_int_ge(now_ms() - start, 39);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_assert_int_eq(is_closed(1) + is_closed(2), 2);
+	ck_assert_ptr_null(SocketPool_add(pool, s));
+	Socket_sendall(s, "x", 1);
+	Socket_close(&s);
+	connect_from(1);
+	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
+	ck_assert_int_eq(pause, -1);
+	start = now_ms();
+	SocketPool_drain(pool, 10000);
+	ck_assert_int_lt(now_ms() - start, 1000);
+}
+END_TEST
+
+static void *close_later(void *cl)
+{
+	Socket_T *s = cl;
+
+	wait_ms(30);
+	SocketPool_close(pool, &s[0]);
+	wait_ms(30);
+	Socket_close(&s[1]);
+	return NULL;
+}
+
+START_TEST(a_drain_ends_when_the_last_one_has_left)
+{
+	int64_t start = now_ms();
+	pthread_t thread;
+	Socket_T s[2];
+
+	s[0] = make_pair();
+	s[1] = make_pair();
+	SocketPool_add(pool, s[0]);
+	SocketPool_add(pool, s[1]);
+	ck_assert_int_eq(pthread_create(&thread, NULL, close_later, s), 0);
+	SocketPool_drain(pool, -1);
+	ck_assert_int_ge(now_ms() - start, 59);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_assert_uint_eq(stats().evicted, 0);
+	pthread_join(thread, NULL);
+}
+END_TEST
+
+/* ---- rest ---- */
+
+static void raise_one(void *cl)
+{
+	(void)cl;
+	RAISE(Test_Failed);
+}
+
+START_TEST(a_connection_at_rest_has_neither_buffer_nor_arena_but_its_data)
+{
+	Connection_T a = SocketPool_add(pool, make_pair()), b = SocketPool_add(pool, make_pair());
+	char *buffer = Connection_buffer(a, NULL);
+	Arena_T first = Connection_arena(a);
+
+	buffer[0] = 'x';
+	Arena_alloc(first, 100);
+	Connection_set_data(a, &arena);
+	Connection_rest(a);
+	ck_assert_ptr_eq(Connection_buffer(b, NULL), buffer);
+	ck_assert_ptr_eq(Connection_arena(b), first);
+	ck_assert_uint_eq(Arena_used(first), 0);
+	ck_assert_ptr_eq(Connection_data(a), &arena);
+	ck_assert_int_eq(Connection_active(a), 1);
+	ck_assert_ptr_ne(Connection_buffer(a, NULL), buffer);
+	Arena_defer(Connection_arena(a), raise_one, NULL);
+	ck_raises(Test_Failed, Connection_rest(a));
+	ck_assert_int_eq(Connection_active(a), 1);
+	Connection_rest(a);
+}
+END_TEST
+
+static int try_add(SocketPool_T p, Socket_T s)
+{
+	volatile int works = 0;
+
+	TRY {
+		works = SocketPool_add(p, s) != NULL;
+	} EXCEPT(Arena_Failed) {
+	} END_TRY;
+	return works;
+}
+
+START_TEST(without_memory_for_its_address_a_socket_stays_the_callers)
+{
+	struct Failing f = { -1, 0, 0, 0 };
+	Arena_T a = failing_arena(&f);
+	SocketPool_T p = SocketPool_new(a, 4, 64);
+	SocketPool_Limits limits = { 0 };
+	Socket_T s = accepted_from(1);
+
+	limits.per_address = 3;
+	f.fail_at = 0;
+	ck_raises(Arena_Failed, SocketPool_set_limits(p, &limits));
+	f.fail_at = -1;
+	SocketPool_set_limits(p, &limits);
+	f.fail_at = 0;
+	while (Arena_try_alloc(a, 1))
+		;
+	ck_assert_int_eq(try_add(p, s), 0);
+	ck_assert_uint_eq(SocketPool_count(p), 0);
+	f.fail_at = -1;
+	ck_assert_int_eq(try_add(p, s), 1);
+	Arena_dispose(&a);
+	ck_assert_uint_eq(f.outstanding_blocks, 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("SocketPool's limits");
+	TCase *tc = tcase_create("limits");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_test(tc, eviction_begins_with_the_least_recently_used);
+	tcase_add_test(tc, at_random_eviction_is_in_the_order_of_use);
+	tcase_add_test(tc, add_evicts_what_was_idle_for_too_long);
+	tcase_add_test(tc, an_address_may_have_so_many_connections);
+	tcase_add_test(tc, addresses_that_have_gone_cost_no_memory);
+	tcase_add_test(tc, so_many_may_come_in_a_second);
+	tcase_add_test(tc, limits_and_statistics_are_checked);
+	tcase_add_test(tc, statistics_count);
+	tcase_add_test(tc, accept_adds_what_waits);
+	tcase_add_test(tc, a_full_pool_leaves_clients_in_the_backlog);
+	tcase_add_test(tc, accept_closes_who_has_too_many);
+	tcase_add_test(tc, without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause);
+	tcase_add_test(tc, after_a_drain_nothing_is_inside_and_nothing_comes_in);
+	tcase_add_test(tc, a_drain_ends_when_the_last_one_has_left);
+	tcase_add_test(tc, a_connection_at_rest_has_neither_buffer_nor_arena_but_its_data);
+	tcase_add_test(tc, without_memory_for_its_address_a_socket_stays_the_callers);
+	suite_add_tcase(suite, tc);
+	return testing_main(suite);
+}
