@@ -30,28 +30,33 @@ typedef struct __attribute__((may_alias)) Arena__Head {
 #define ARENA__LOAD(place, order)         __atomic_load_n(&(place), __ATOMIC_##order)
 #define ARENA__STORE(place, value, order) __atomic_store_n(&(place), (value), __ATOMIC_##order)
 
+#define ARENA__OFTEN(condition)           __builtin_expect(!!(condition), 1)
+
 /* NULL: ask the library. 0 bytes are for it, too: nbytes - 1 is no size then. */
 static inline void *Arena__bump(Arena_T arena, size_t nbytes)
 {
 	Arena__Head *head = (Arena__Head *)(void *)arena;
 	Arena__Thread *self = Arena__self;
-	char *p = NULL;
 
-	if (!head || ARENA__LOAD(head->owner, RELAXED) != self) /* [own-1] */
-		return NULL;
-	ARENA__STORE(self->busy, arena, RELAXED);               /* [own-2] */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);                /* [own-3] the revoker's membarrier does the rest */
-	if (ARENA__LOAD(head->owner, ACQUIRE) == self) {        /* [own-4] */
-		char *avail = head->avail;
+	if (ARENA__OFTEN(head && ARENA__LOAD(head->owner, RELAXED) == self)) { /* [own-1] */
+		ARENA__STORE(self->busy, arena, RELAXED);       /* [own-2] */
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);        /* [own-3] the revoker's membarrier does the rest */
+		if (ARENA__OFTEN(ARENA__LOAD(head->owner, ACQUIRE) == self)) { /* [own-4] */
+			char *p = head->avail;
 
-		if (nbytes - 1 < (size_t)(head->limit - avail)) {
-			p = avail;
-			ARENA__STORE(head->avail,
-				p + ((nbytes + Arena__ALIGN - 1) & ~(size_t)(Arena__ALIGN - 1)), RELAXED); /* [own-5] */
+			if (ARENA__OFTEN(nbytes - 1 < (size_t)(head->limit - p))) {
+				size_t step = (nbytes + Arena__ALIGN - 1) & ~(size_t)(Arena__ALIGN - 1);
+
+				ARENA__STORE(head->avail, p + step, RELAXED);            /* [own-5] */
+				ARENA__STORE(self->busy, (struct Arena *)NULL, RELEASE); /* [own-6] */
+				if (!p)
+					__builtin_unreachable();
+				return p;
+			}
 		}
+		ARENA__STORE(self->busy, (struct Arena *)NULL, RELEASE); /* [own-6] */
 	}
-	ARENA__STORE(self->busy, (struct Arena *)NULL, RELEASE); /* [own-6] */
-	return p;
+	return NULL;
 }
 
 /* p, by one instruction: of a value that two places may set, gcc warns (-Wclobbered) where there is a TRY. */
@@ -76,16 +81,17 @@ static inline void *Arena__quick(Arena_T arena, size_t nbytes)
 {
 	void *p = Arena__bump(arena, nbytes);
 
-	return Arena__one(__builtin_expect(p != NULL, 1) ? p : Arena_alloc(arena, nbytes));
+	return Arena__one(ARENA__OFTEN(p) ? p : Arena_alloc(arena, nbytes));
 }
 
 static inline void *Arena__quick_at(Arena_T arena, size_t nbytes, const char *file, const char *function, int line)
 {
 	void *p = Arena__bump(arena, nbytes);
 
-	return Arena__one(__builtin_expect(p != NULL, 1) ? p : Arena__alloc(arena, nbytes, file, function, line));
+	return Arena__one(ARENA__OFTEN(p) ? p : Arena__alloc(arena, nbytes, file, function, line));
 }
 
+#undef ARENA__OFTEN
 #undef ARENA__LOAD
 #undef ARENA__STORE
 #define Arena_alloc(arena, nbytes) Arena__quick((arena), (nbytes))

@@ -270,29 +270,31 @@ static inline void *quick(T a, size_t alignment, size_t nbytes)
 	return p;
 }
 
-static void *alloc_slowly(T a, size_t nbytes, const char *call, Site site) __attribute__((noinline, cold));
-static void *alloc_slowly(T a, size_t nbytes, const char *call, Site site)
+/* Few arguments, in registers: the way there must cost the callers nothing. */
+static void *alloc_slowly(T a, size_t nbytes, const Site *site) __attribute__((noinline, cold));
+static void *alloc_slowly(T a, size_t nbytes, const Site *site)
 {
 	void *p = quick(a, ALIGN, nbytes); /* a side */
 
 	if (p)
 		return p;
-	check_at(a, call, site);
-	return allocate_at(a, ALIGN, nbytes, site);
+	check_at(a, site->ours ? site->function : "ALLOC", *site);
+	return allocate_at(a, ALIGN, nbytes, *site);
 }
 
 void *Arena_alloc(T a, size_t nbytes)
 {
+	static const Site here = { __FILE__, "Arena_alloc", __LINE__, 1 };
 	void *p = Arena__bump(a, nbytes);
 
-	return p ? p : alloc_slowly(a, nbytes, __func__, HERE);
+	return p ? p : alloc_slowly(a, nbytes, &here);
 }
 
 void *Arena__alloc(T a, size_t nbytes, const char *file, const char *function, int line)
 {
 	void *p = Arena__bump(a, nbytes);
 
-	return p ? p : alloc_slowly(a, nbytes, "ALLOC", (Site){ file, function, line, 0 });
+	return p ? p : alloc_slowly(a, nbytes, &(Site){ file, function, line, 0 });
 }
 
 static void *callocate_at(T a, size_t count, size_t nbytes, Site site)
