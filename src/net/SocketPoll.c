@@ -474,13 +474,14 @@ int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 	int64_t until = SOCKET__NEVER;
 	int count, awake = 0;
 
-	CHECK_OWN(poll);
+	CHECK_POLL(poll);
 	CHECK(events && n > 0, "SocketPoll_wait: room for %d events at %p", n, (void *)events);
 	count = give_ready(poll, events, n);
 	if (count == 0)
 		count = give_due(poll, events, n, &awake);
 	if (count > 0 || awake)
 		return count;
+	CHECK_OWN(poll); /* not for each event: it is a system call */
 	if (timeout_ms >= 0)
 		until = socket__now_ms() + timeout_ms;
 	do {

@@ -592,9 +592,11 @@ Connection_T SocketPool_checkout(T pool, const char *host, const char *service, 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &to.cancel_state);
 	TRY {
 		c = find_or_open(pool, &to);
-	} FINALLY {
+	} ELSE { /* not FINALLY: a thread that is cancelled skips it, and --enable-debug says so */
 		pthread_setcancelstate(to.cancel_state, NULL);
+		RERAISE;
 	} END_TRY;
+	pthread_setcancelstate(to.cancel_state, NULL);
 	return c;
 }
 

