@@ -15,7 +15,7 @@ typedef struct Arena__Thread {
 	struct Arena *busy;
 } Arena__Thread;
 
-/* NULL never: of a thread that has no record yet it is the address 1, which owns nothing. */
+/* NULL never: a thread that has no record yet has one that owns nothing. */
 extern CORE_API __thread Arena__Thread *Arena__self __attribute__((tls_model("initial-exec")));
 
 enum { Arena__LINE = 64, Arena__ALIGN = 16 };
@@ -38,24 +38,24 @@ static inline void *Arena__bump(Arena_T arena, size_t nbytes)
 	Arena__Head *head = (Arena__Head *)(void *)arena;
 	Arena__Thread *self = Arena__self;
 
-	if (ARENA__OFTEN(head && ARENA__LOAD(head->owner, RELAXED) == self)) { /* [own-1] */
-		ARENA__STORE(self->busy, arena, RELAXED);       /* [own-2] */
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);        /* [own-3] the revoker's membarrier does the rest */
-		if (ARENA__OFTEN(ARENA__LOAD(head->owner, ACQUIRE) == self)) { /* [own-4] */
-			char *p = head->avail;
+	if (!ARENA__OFTEN(head))
+		return NULL;
+	ARENA__STORE(self->busy, arena, RELAXED);                /* [own-1] */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);                 /* [own-2] the revoker's membarrier does the rest */
+	if (ARENA__OFTEN(ARENA__LOAD(head->owner, ACQUIRE) == self)) { /* [own-3] */
+		char *p = head->avail;
 
-			if (ARENA__OFTEN(nbytes - 1 < (size_t)(head->limit - p))) {
-				size_t step = (nbytes + Arena__ALIGN - 1) & ~(size_t)(Arena__ALIGN - 1);
+		if (ARENA__OFTEN(nbytes - 1 < (size_t)(head->limit - p))) {
+			size_t step = (nbytes + Arena__ALIGN - 1) & ~(size_t)(Arena__ALIGN - 1);
 
-				ARENA__STORE(head->avail, p + step, RELAXED);            /* [own-5] */
-				ARENA__STORE(self->busy, (struct Arena *)NULL, RELEASE); /* [own-6] */
-				if (!p)
-					__builtin_unreachable();
-				return p;
-			}
+			ARENA__STORE(head->avail, p + step, RELAXED);            /* [own-4] */
+			ARENA__STORE(self->busy, (struct Arena *)NULL, RELEASE); /* [own-5] */
+			if (!p)
+				__builtin_unreachable();
+			return p;
 		}
-		ARENA__STORE(self->busy, (struct Arena *)NULL, RELEASE); /* [own-6] */
 	}
+	ARENA__STORE(self->busy, (struct Arena *)NULL, RELEASE); /* [own-5] */
 	return NULL;
 }
 

@@ -83,11 +83,11 @@ static Chunk *remove_chunk(Thread *t, int i)
 
 Chunk *arena__take_cached(size_t least, size_t most)
 {
-	Thread *t = self_now();
+	Thread *t = record_now();
 	Chunk *c = NULL;
 	int i;
 
-	if (t == NOBODY || t->nchunks == 0 || !arena__begin_turnover(t))
+	if (!t || t->nchunks == 0 || !arena__begin_turnover(t))
 		return NULL;
 	for (i = t->nchunks - 1; i >= 0 && !c; i--)
 		if (t->chunks[i]->size >= least && t->chunks[i]->size <= most)
@@ -100,10 +100,10 @@ Chunk *arena__take_cached(size_t least, size_t most)
 
 int arena__keep_chunk(Chunk *c)
 {
-	Thread *t = self_now();
+	Thread *t = record_now();
 	int kept;
 
-	if (t == NOBODY || c->size == 0 || c->size > CHUNK_KEPT || !arena__begin_turnover(t))
+	if (!t || c->size == 0 || c->size > CHUNK_KEPT || !arena__begin_turnover(t))
 		return 0;
 	kept = t->nchunks < CHUNKS_CACHED && t->chunk_bytes + c->size <= BYTES_KEPT;
 	if (kept) {

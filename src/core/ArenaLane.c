@@ -3,22 +3,21 @@
  * lane.avail without a lock or an atomic instruction. Another thread that comes either takes the ownership
  * away ("steals" it) or gets a side: a lane of its own, cut in slices from chunks that the owner does not use.
  *
- * Invariant: at most one thread is between [own-4] and [own-6] of a lane; whoever has revoked the owner (or
+ * Invariant: at most one thread is between [own-3] and [own-5] of a lane; whoever has revoked the owner (or
  * the sides) under the lock is alone with what they write, until it sets the owner (or makes a side) anew.
  * Only a thread itself, in the library and under the lock, makes itself the owner or gets a side. The keys
  * of sides, and records, are never taken for others: keys are never used twice, records never freed.
  *
- *   the thread                                    the revoker, under the lock
- *   [own-1] owner == self?  (key == known?)       [rev-1] owner = NULL  (key = 0)
- *   [own-2] busy = arena                          [rev-2] membarrier
- *   [own-3] compiler barrier                      [rev-3] wait until busy of the thread that
- *   [own-4] owner == self still? (acquire)                was the owner is not this arena (acquire)
- *   [own-5] read and write the lane
- *   [own-6] busy = NULL (release)
+ *   the thread                                       the revoker, under the lock
+ *   [own-1] busy = arena                             [rev-1] owner = NULL  (key = 0)
+ *   [own-2] compiler barrier                         [rev-2] membarrier
+ *   [own-3] owner == self?  (key known?) (acquire)   [rev-3] wait until busy of the thread that
+ *   [own-4] read and write the lane                          was the owner is not this arena (acquire)
+ *   [own-5] busy = NULL (release)
  *
- * membarrier makes every running thread pass a full barrier: so either [own-2] is seen in [rev-3], or [rev-1] is seen
- * in [own-4]. `busy` is in the record of the thread, not in the arena: there, a thread that was stopped between
- * [own-1] and [own-2] could clear the mark of the next owner. */
+ * membarrier makes every running thread pass a full barrier: so either [own-1] is seen in [rev-3], or [rev-1] is seen
+ * in [own-3]. `busy` is in the record of the thread, not in the arena: so it may be set before anything is known, and
+ * a thread that was stopped after it can clear no other's. */
 #include "config.h"
 
 #include <errno.h>
@@ -54,7 +53,8 @@ enum { DEBUG_BUILD = 0 };
 
 enum { STEALS = 1 }; /* that need no proof that the owner is idle; more, and two busy threads would go on stealing */
 
-__thread Arena__Thread *Arena__self __attribute__((tls_model("initial-exec"))) = (Arena__Thread *)1;
+Thread arena__nobody;
+__thread Arena__Thread *Arena__self __attribute__((tls_model("initial-exec"))) = &arena__nobody.face;
 
 /* ---- the barrier ---- */
 
@@ -82,7 +82,7 @@ void arena__barrier(void)
 
 /* ---- records ---- */
 
-static int lanes_allowed; /* set before main */
+int arena__lanes_allowed;
 static pthread_key_t exit_key;
 static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
 static Thread *all, *idle; /* all: pushed to under the lock, read without */
@@ -104,7 +104,7 @@ static void retire(void *record)
 static void __attribute__((constructor)) allow_lanes(void)
 {
 	arena__read_guards();
-	lanes_allowed = !DEBUG_BUILD && !(arena__guards & GUARD_FENCES) && !red_zone() && !under_tsan() && register_for_barriers()
+	arena__lanes_allowed = !DEBUG_BUILD && !(arena__guards & GUARD_FENCES) && !red_zone() && !under_tsan() && register_for_barriers()
 		&& pthread_key_create(&exit_key, retire) == 0;
 }
 
@@ -138,8 +138,11 @@ static Thread *get_record(void)
 
 static Thread *enrol(void)
 {
-	Thread *t = lanes_allowed ? get_record() : NULL;
+	static __thread Arena__Thread alone __attribute__((tls_model("initial-exec")));
+	Thread *t = arena__lanes_allowed ? get_record() : NULL;
 
+	if (!arena__lanes_allowed)
+		Arena__self = &alone; /* lest all threads write to nobody's */
 	if (t && pthread_setspecific(exit_key, t) != 0) {
 		retire(t);
 		t = NULL;
@@ -151,9 +154,7 @@ static Thread *enrol(void)
 
 Thread *arena__thread(void)
 {
-	Thread *t = self_now();
-
-	return t != NOBODY ? t : enrol();
+	return self_now() == NOBODY ? enrol() : record_now();
 }
 
 Thread *arena__first_thread(void)
@@ -181,7 +182,7 @@ void arena__reset_threads(void)
 {
 	Thread *t, *self = self_now();
 
-	if (!lanes_allowed)
+	if (!arena__lanes_allowed)
 		return;
 	(void)register_for_barriers();
 	idle = NULL;

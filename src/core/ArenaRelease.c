@@ -109,10 +109,10 @@ int arena__has_deferred(T a, const Deferred *last)
 /* Keeps home, with the struct, for this thread's next arena. */
 static int keep_home(T a)
 {
-	Thread *t = self_now();
+	Thread *t = record_now();
 	int kept;
 
-	if (t == NOBODY || a->home->size != CHUNK_FIRST || a->backing.alloc != arena__default_backing.alloc
+	if (!t || a->home->size != CHUNK_FIRST || a->backing.alloc != arena__default_backing.alloc
 		|| !arena__begin_turnover(t))
 		return 0;
 	kept = arena__keep_shell(t, a);
@@ -153,8 +153,8 @@ static void release(T a)
 	}
 	arena__give_back_list(&backing, spare);
 	arena__give_back_list(&backing, list);
-	if (self_now() != NOBODY)
-		arena__decay(self_now());
+	if (record_now())
+		arena__decay(record_now());
 }
 
 /* An arena of this thread alone with nothing but home: that is kept, without a lock. */
@@ -163,9 +163,9 @@ static int dispose_quickly(T a)
 	Thread *t = self_now();
 	int done;
 
-	if (LOAD(a->owner) != t || !arena__enter(a, t))
+	if (!arena__enter_as_owner(a, t))
 		return 0;
-	done = LOAD(a->slow) == 0 && LOAD(a->owner) == t && keep_home(a);
+	done = LOAD(a->slow) == 0 && keep_home(a);
 	arena__leave(t);
 	if (done)
 		arena__decay(t);
@@ -428,9 +428,9 @@ static int clear_quickly(T a)
 	Thread *t = self_now();
 	int done;
 
-	if (LOAD(a->owner) != t || !arena__enter(a, t))
+	if (!arena__enter_as_owner(a, t))
 		return 0;
-	done = !(LOAD(a->slow) & SLOW_CLEAR) && LOAD(a->owner) == t;
+	done = !(LOAD(a->slow) & SLOW_CLEAR);
 	if (done) {
 		size_t used = (size_t)(a->lane.avail - a->first);
 

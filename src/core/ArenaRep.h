@@ -224,38 +224,53 @@ typedef struct Thread {
 	Chunk *chunks[CHUNKS_CACHED];
 } Thread;
 
-#define NOBODY ((Thread *)1)
+extern Thread arena__nobody __attribute__((aligned(LINE)));
+#define NOBODY (&arena__nobody)
 
-/* NOBODY if it has none yet */
+extern int arena__lanes_allowed; /* set before main */
+
+/* Whether or not it has a record of its own: for comparing with owners, and for arena__enter. */
 static inline Thread *self_now(void)
 {
 	return (Thread *)(void *)Arena__self;
 }
 
+/* NULL if it has none yet, or arenas are closed. */
+static inline Thread *record_now(void)
+{
+	return arena__lanes_allowed && self_now() != NOBODY ? self_now() : NULL;
+}
+
 /* The lane of this thread in a, entered: no revoker goes on before arena__leave. NULL: take the lock. */
 static inline Lane *arena__enter(struct Arena *a, Thread *t)
 {
-	Lane *lane = &a->lane;
-	uint64_t key = 0;
-	int good;
+	uint64_t key;
 
-	if (LOAD(a->owner) != t) {                       /* [own-1] */
-		key = LOAD(a->key);
-		if (!key || t == NOBODY || t->known[key % SIDES_KNOWN].key != key)
-			return NULL;
-		lane = &t->known[key % SIDES_KNOWN].side->lane;
-	}
-	STORE(t->face.busy, a);                          /* [own-2] */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);         /* [own-3] */
-	good = key ? LOAD_ACQUIRE(a->key) == key : LOAD_ACQUIRE(a->owner) == t; /* [own-4] */
-	if (!good)
-		STORE_RELEASE(t->face.busy, NULL);       /* [own-6] */
-	return good ? lane : NULL;
+	STORE(t->face.busy, a);                     /* [own-1] */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);    /* [own-2] */
+	if (LOAD_ACQUIRE(a->owner) == t)            /* [own-3] */
+		return &a->lane;
+	key = LOAD_ACQUIRE(a->key);                 /* [own-3] */
+	if (key && t->known[key % SIDES_KNOWN].key == key)
+		return &t->known[key % SIDES_KNOWN].side->lane;
+	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
+	return NULL;
+}
+
+/* 1 if this thread is the owner, and in. */
+static inline int arena__enter_as_owner(struct Arena *a, Thread *t)
+{
+	STORE(t->face.busy, a);                     /* [own-1] */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);    /* [own-2] */
+	if (LOAD_ACQUIRE(a->owner) == t)            /* [own-3] */
+		return 1;
+	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
+	return 0;
 }
 
 static inline void arena__leave(Thread *t)
 {
-	STORE_RELEASE(t->face.busy, NULL);               /* [own-6] */
+	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
 }
 
 Thread *arena__thread(void);           /* this thread's record; NULL: arenas are to be closed, or no memory */

@@ -161,7 +161,7 @@ void arena__remove_live(T a)
 	if (a->next_live)
 		a->next_live->live_link = a->live_link;
 	if (a->magic == MAGIC)
-		arena__count_gone(self_now() == NOBODY ? NULL : self_now());
+		arena__count_gone(record_now());
 	pthread_mutex_unlock(&live[s].lock);
 }
 
