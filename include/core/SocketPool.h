@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* SocketPool: open connections, of a server to its clients (add) or of a client to its servers (checkout), each with
- * a buffer, an arena and a pointer of the program's. Everything comes from the arena of the pool; disposing of that arena closes the sockets
- * still inside. A Connection_T stays where it is as long as its socket is in the pool: growing never
- * moves one, shrinking never loses one. Afterwards it must not be used (checked).
+ * a buffer, an arena and a pointer of the program's. Everything comes from the arena of the pool; disposing of that
+ * arena closes the sockets still inside. A Connection_T stays where it is as long as its socket is in the pool: growing
+ * never moves one, shrinking never loses one. Afterwards it must not be used (checked).
  *
- * Any thread may call anything here, but no thread may close or evict what another is using; no lock is held while a callback runs, and a callback may call any
- * function of the pool. Sizes are in bytes, counts in connections, times in milliseconds.
- * Checked everywhere: the pool, connection or socket is NULL. */
+ * Any thread may call anything here, but none may close, evict or drain what another is using. No lock is held while a
+ * callback runs, and a callback may call any function of the pool. Sizes are in bytes, counts in connections, times in
+ * milliseconds. Checked everywhere: the pool, connection or socket is NULL. */
 #ifndef SOCKETPOOL_INCLUDED
 #define SOCKETPOOL_INCLUDED
 #include <stddef.h>
@@ -86,7 +86,7 @@ CORE_API Connection_T SocketPool_checkout(SocketPool_T, const char *host, const 
  * stale afterwards. Checked: it is not checked out. */
 CORE_API void SocketPool_checkin(SocketPool_T, Connection_T);
 CORE_API void SocketPool_discard(SocketPool_T, Connection_T);
-CORE_API void SocketPool_report(SocketPool_T, FILE *out); /* a line for each one checked out: to where, by which line, since */
+CORE_API void SocketPool_report(SocketPool_T, FILE *out); /* each one checked out: to where, how long, by which line */
 CORE_API Connection_T SocketPool__at(Connection_T, const char *file, int line);
 #define SocketPool_checkout(...) SocketPool__at(SocketPool_checkout(__VA_ARGS__), __FILE__, __LINE__)
 

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -432,6 +433,7 @@ static void (*unwatch_any)(T, void *); /* atomic; once set, always the same: a p
 void Socket_close(T *socket)
 {
 	int error = errno; /* it stands in handlers that still want it */
+	int cancel;
 	T s;
 
 	if (!socket || !*socket)
@@ -446,7 +448,9 @@ void Socket_close(T *socket)
 	s->magic = DEAD;
 	if (s->path)
 		socket__unlink_own(s->path);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel); /* close would leave without closing */
 	close(s->fd);
+	pthread_setcancelstate(cancel, NULL);
 	free(s->path);
 	free(s->ahead);
 	free(s);

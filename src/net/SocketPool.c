@@ -3,17 +3,18 @@
  * is a number: shrinking lowers it, growing raises it, and only growth beyond every earlier size takes
  * memory, reserved but not touched.
  *
- * Invariant, under the lock: count <= max <= reserved, the sum of the segments' sizes. In a segment the
- * first `used` slots were in use at some time; each of them holds a connection (handle is not NULL, and
- * the socket's owner is that handle) or is on the free list. Segments before `filling` are full up.
+ * Invariant, under the lock: count + opening <= max <= reserved, the sum of the segments' sizes, for as many of
+ * which the heap has room. In a segment the first `used` slots were in use at some time; each of them holds a
+ * connection (its mark has LIVE, and the socket's owner is its handle) or is on the free list. Segments before `filling`
+ * are full up. The heap, by last use, holds every connection but those that are checked out.
  *
- * A Connection_T is the address of its slot with the slot's generation in the low bits that alignment
- * leaves free. The slot knows the handle of the connection inside, so a stale one is seen by a compare,
- * without memory of its own, until as many connections as there are generations have used the slot.
+ * A Connection_T is the address of its slot with the slot's generation in the low bits that alignment leaves free. The
+ * slot knows its generation, so a stale handle is seen by a compare, without memory of its own, until as many
+ * connections as there are generations have used the slot.
  *
  * The way from a socket to its connection is a pointer in the socket: as flat as an index by
  * descriptor, with nothing to grow, and right when a descriptor or an address comes back as another's.
- * It, the handle and what is read through a handle are atomic, so that get, data and touch take no lock.
+ * It, the mark and what is read through a handle are atomic, so that get, data and touch take no lock.
  *
  * Buffers and arenas of connections that left are kept for later ones: Buffer links lie in the buffers,
  * Leases in the pool's arena, as the arenas come and go with the connections. The connections' arenas

@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* SocketPool, continued: connections to servers, checked out and in. The slots are those of SocketPool.c.
  *
- * Invariant, under the lock: a host's `open` counts its slots and those being opened, `idle` its slots that are
- * checked in, which are a list from the newest to the oldest. A slot with an upstream is IDLE and in the heap, or
+ * Invariant, under the lock: a host's `open` counts its slots and those being opened; those that
+ * are checked in are a list from the newest to the oldest. A slot with an upstream is IDLE and in the heap, or
  * ACTIVE or DRAINING and a caller's. pool->opening places are reserved for connections being opened. Nobody is on the
  * list of waiters who could be served: so whoever finds something to take overtakes nobody.
  *
  * Who serves a waiter takes it off the list and gives it what it waits for, a slot or a place, in one step; a waiter
  * that gives up looks, under the lock, whether it was served first, and then has what it was given. A cancelled thread
- * gives it back. A host's record is used again when it has no connections, no waiters and no hold-down. */
+ * gives it back. */
 #include "config.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <core/SocketPool.h>
 #include "socketpoolrep.h"
@@ -23,115 +21,7 @@
 #define T SocketPool_T
 #undef SocketPool_checkout
 
-enum {
-	HOLD = 100, HOLD_MOST = 5000, /* ms */
-	NAME_LEAST = 64 /* bytes of a host's record, which may be that of another one later */
-};
-
-/* ---- waiting ---- */
-
-void socketpool__condition(pthread_cond_t *condition)
-{
-	pthread_condattr_t a;
-
-	pthread_condattr_init(&a);
-#if HAVE_PTHREAD_CONDATTR_SETCLOCK
-	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-#endif
-	pthread_cond_init(condition, &a);
-	pthread_condattr_destroy(&a);
-}
-
-int socketpool__wait(T pool, pthread_cond_t *condition, int64_t deadline)
-{
-	struct timespec t;
-	int64_t left;
-
-	if (deadline == SOCKET__NEVER) {
-		pthread_cond_wait(condition, &pool->lock);
-		return 1;
-	}
-	left = deadline - socket__now_ms();
-	if (left <= 0)
-		return 0;
-#if HAVE_PTHREAD_CONDATTR_SETCLOCK
-	clock_gettime(CLOCK_MONOTONIC, &t);
-#else
-	clock_gettime(CLOCK_REALTIME, &t);
-#endif
-	t.tv_sec += (time_t)(left / 1000);
-	t.tv_nsec += (long)(left % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
-	pthread_cond_timedwait(condition, &pool->lock, &t);
-	return 1;
-}
-
-/* ---- hosts ---- */
-
-static Host **bucket_of(T pool, const char *host, const char *service)
-{
-	unsigned hash = 2166136261u; /* FNV-1a; who chooses what to connect to is the program */
-
-	for (; *host; host++)
-		hash = (hash ^ (unsigned char)*host) * 16777619u;
-	for (; *service; service++)
-		hash = (hash ^ (unsigned char)*service) * 16777619u;
-	return &pool->hosts[hash % BUCKETS];
-}
-
-static int is_unused(const Host *h)
-{
-	return h->open == 0 && h->waiting == 0 && h->held_until <= socket__now_ms();
-}
-
-static Host *lookup(Host **bucket, const char *host, const char *service)
-{
-	Host *h;
-
-	for (h = *bucket; h; h = h->next)
-		if (strcmp(h->name, host) == 0 && strcmp(h->service, service) == 0)
-			return h;
-	return NULL;
-}
-
-static Host *use_again(Host **bucket, const char *host, const char *service)
-{
-	size_t n = strlen(host) + 1, all = n + strlen(service) + 1;
-	Host *h = *bucket;
-
-	while (h && (h->room < all || !is_unused(h)))
-		h = h->next;
-	if (!h)
-		return NULL;
-	memcpy(h->name, host, n);
-	h->service = memcpy(h->name + n, service, all - n);
-	h->failures = 0;
-	return h;
-}
-
-/* With the lock held, which it was not before. Raises: Arena_Failed, without it. */
-static Host *find_host(T pool, const char *host, const char *service)
-{
-	Host **bucket = bucket_of(pool, host, service), *h;
-	size_t room = strlen(host) + strlen(service) + 2;
-
-	if (room < NAME_LEAST)
-		room = NAME_LEAST;
-	lock(pool);
-	while (!(h = lookup(bucket, host, service)) && !(h = use_again(bucket, host, service))) {
-		unlock(pool);
-		h = CALLOC(pool->arena, 1, sizeof *h + room);
-		h->room = room;
-		h->service = h->name;
-		lock(pool);
-		h->next = *bucket;
-		*bucket = h;
-	}
-	return h;
-}
+enum { HOLD = 100, HOLD_MOST = 5000 }; /* ms */
 
 /* ---- idle connections, and places for new ones; lock held ---- */
 
@@ -146,7 +36,6 @@ static void push_idle(Slot *slot)
 	if (h->newest)
 		h->newest->upstream->newer = slot;
 	h->newest = slot;
-	h->idle++;
 	slot->pool->stats.idle++;
 	lazyheap__update(&slot->pool->heap, &slot->place);
 }
@@ -161,7 +50,6 @@ static void unlink_idle(Slot *slot)
 		u->host->newest = u->older;
 	if (u->older)
 		u->older->upstream->newer = u->newer;
-	u->host->idle--;
 	slot->pool->stats.idle--;
 	lazyheap__remove(&slot->pool->heap, &slot->place);
 }
@@ -415,7 +303,7 @@ static Slot *least_recent(T pool)
 /* As wait_for_turn, but looks first, and the lock is not held. */
 static Slot *claim(T pool, const Target *to, Host **host)
 {
-	Host *h = *host = find_host(pool, to->host, to->service);
+	Host *h = *host = socketpool__find_host(pool, to->host, to->service);
 	Slot *slot = NULL, *victim = NULL;
 	Socket_T s = NULL;
 
@@ -706,38 +594,4 @@ void SocketPool_discard(T pool, Connection_T c)
 	s = checked_out(pool, c, "SocketPool_discard")->u.socket;
 	socketpool__take_out(c, &lease);
 	socketpool__finish(pool, lease, s);
-}
-
-/* ---- report ---- */
-
-static int describe(Slot *slot, char *line, size_t size)
-{
-	const Upstream *u = slot->upstream;
-
-	if (!u || slot->state == IDLE)
-		return 0;
-	snprintf(line, size, "%s:%s checked out for %lld ms by %s:%d", u->host->name, u->host->service,
-		(long long)(socket__now_ms() - u->since), u->file ? u->file : "?", u->file ? u->line : 0);
-	return 1;
-}
-
-/* No lock is held while it writes. */
-void SocketPool_report(T pool, FILE *out)
-{
-	Segment *segment;
-	size_t next = 0;
-	char line[512];
-	Slot *slot;
-
-	CHECK_POOL(pool);
-	CHECK(out, "SocketPool_report: the file is NULL");
-	segment = pool->segments;
-	do {
-		lock(pool);
-		while ((slot = socketpool__next(&segment, &next)) != NULL && !describe(slot, line, sizeof line))
-			;
-		unlock(pool);
-		if (slot)
-			fprintf(out, "%s\n", line);
-	} while (slot);
 }

@@ -149,6 +149,38 @@ void SocketPool_stats(T pool, SocketPool_Stats *stats)
 	unlock(pool);
 }
 
+static int describe(Slot *slot, char *line, size_t size)
+{
+	const Upstream *u = slot->upstream;
+
+	if (!u || slot->state == IDLE)
+		return 0;
+	snprintf(line, size, "%s:%s checked out for %lld ms by %s:%d", u->host->name, u->host->service,
+		(long long)(socket__now_ms() - u->since), u->file ? u->file : "?", u->file ? u->line : 0);
+	return 1;
+}
+
+/* No lock is held while it writes. */
+void SocketPool_report(T pool, FILE *out)
+{
+	Segment *segment;
+	size_t next = 0;
+	char line[512];
+	Slot *slot;
+
+	CHECK_POOL(pool);
+	CHECK(out, "SocketPool_report: the file is NULL");
+	segment = pool->segments;
+	do {
+		lock(pool);
+		while ((slot = socketpool__next(&segment, &next)) != NULL && !describe(slot, line, sizeof line))
+			;
+		unlock(pool);
+		if (slot)
+			fprintf(out, "%s\n", line);
+	} while (slot);
+}
+
 /* ---- accepting ---- */
 
 static int64_t time_until_room(T pool)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to SocketPool.c and Connection.c: what a pool is made of. The invariant is in SocketPool.c. */
+/* Private to SocketPool*.c and Connection.c: what a pool is made of. The invariant is in SocketPool.c. */
 #ifndef SOCKETPOOLREP_INCLUDED
 #define SOCKETPOOLREP_INCLUDED
 #include <pthread.h>
@@ -63,7 +63,7 @@ typedef struct Peer { /* an address that has connections here */
 typedef struct Host { /* where checkout connects to */
 	struct Host *next;
 	Slot *newest;            /* of the idle connections */
-	size_t open, idle;       /* open: those being opened included */
+	size_t open;             /* those being opened included */
 	size_t waiting;
 	int64_t held_until;      /* after failures */
 	unsigned failures;
@@ -182,12 +182,15 @@ int socketpool__may_add(SocketPool_T pool, Socket_T s, int *counted); /* lock he
 void socketpool__provide_peer(SocketPool_T pool); /* Raises: Arena_Failed */
 void socketpool__uncount(SocketPool_T pool, Socket_T s); /* lock held */
 
+/* SocketPoolHost.c. find_host: with the lock held, which it was not before. Raises: Arena_Failed, without it. */
+Host *socketpool__find_host(SocketPool_T pool, const char *host, const char *service);
+void socketpool__condition(pthread_cond_t *); /* to wait for with a deadline */
+int socketpool__wait(SocketPool_T pool, pthread_cond_t *, int64_t deadline); /* 0 after it; lock held */
+
 /* SocketPoolClient.c; lock held */
 void socketpool__serve(SocketPool_T pool);
 void socketpool__upstream_leaves(Slot *slot);
 void socketpool__dismiss(SocketPool_T pool); /* those who wait */
-void socketpool__condition(pthread_cond_t *); /* to wait for with a deadline */
-int socketpool__wait(SocketPool_T pool, pthread_cond_t *, int64_t deadline); /* 0 after it */
 
 /* Lock held. */
 static inline void put_buffer(SocketPool_T pool, Buffer *b)

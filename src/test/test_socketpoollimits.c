@@ -357,23 +357,22 @@ START_TEST(without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause)
 	int pause = 0, highest, i;
 
 	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause)); /* takes the spare descriptor */
-	connect_from(1);
-	connect_from(1);
-	highest = dup(0);
-	close(highest);
 	getrlimit(RLIMIT_NOFILE, &limit);
 	few = limit;
-	few.rlim_cur = (rlim_t)highest;
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
-	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
-	ck_assert_int_gt(pause, 0);
-	ck_assert_uint_eq(stats().shed, 1);
-	ck_assert_int_eq(is_closed(0), 1);
-	ck_assert_int_eq(is_closed(1), 0);
-	for (i = 0; i < 3; i++)
+	for (i = 1; i <= 3; i++) { /* the spare one comes back each time */
+		connect_from(1);
+		connect_from(1); /* under Valgrind, the accept that fails drops one */
+		highest = dup(0);
+		close(highest);
+		few.rlim_cur = (rlim_t)highest;
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
 		ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
-	ck_assert_uint_eq(stats().shed, 2); /* the spare came back each time */
-	setrlimit(RLIMIT_NOFILE, &limit);
+		setrlimit(RLIMIT_NOFILE, &limit);
+		ck_assert_int_gt(pause, 0);
+		ck_assert_uint_eq(stats().shed, (size_t)i);
+	}
+	ck_assert_int_eq(is_closed(0), 1);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	connect_from(1);
 	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
 }
