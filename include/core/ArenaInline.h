@@ -48,10 +48,10 @@ static inline void *Arena__bump(Arena_T arena, size_t nbytes)
 		if (ARENA__OFTEN(nbytes - 1 < (size_t)(head->limit - p))) {
 			size_t step = (nbytes + Arena__ALIGN - 1) & ~(size_t)(Arena__ALIGN - 1);
 
-			ARENA__STORE(head->avail, p + step, RELAXED);            /* [own-4] */
-			ARENA__STORE(self->busy, (struct Arena *)NULL, RELEASE); /* [own-5] */
 			if (!p)
 				__builtin_unreachable();
+			ARENA__STORE(head->avail, p + step, RELAXED);            /* [own-4] */
+			ARENA__STORE(self->busy, (struct Arena *)NULL, RELEASE); /* [own-5] */
 			return p;
 		}
 	}
