@@ -260,10 +260,11 @@ START_TEST(a_connection_that_the_peer_closed_is_not_given_out)
 	start(&server, CLOSE_AFTER_REPLY);
 	for (i = 0; i < 5; i++) {
 		Connection_T c = checkout(&server);
+		struct pollfd p = { Socket_fd(Connection_socket(c)), POLLIN, 0 };
 
 		ck_echo(c);
 		SocketPool_checkin(pool, c);
-		wait_ms(20);
+		ck_assert_int_eq(poll(&p, 1, 20000), 1); /* the end of the stream */
 	}
 	ck_assert_uint_eq(stats().stale, 4);
 	ck_assert_uint_eq(stats().opened, 5);
@@ -649,7 +650,7 @@ START_TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
 	Server server;
 	volatile int error = 0;
 
-	limits.hold_ms = 60;
+	limits.hold_ms = 300;
 	SocketPool_set_limits(pool, &limits);
 	ck_raises(Socket_Refused, SocketPool_checkout(pool, "127.0.0.1", port, 5000));
 	TRY {
@@ -659,13 +660,13 @@ START_TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
 		ck_assert_msg(strstr(Except_message(), "held down for") != NULL, "%s", Except_message());
 	} END_TRY;
 	ck_assert_int_eq(error, ECONNREFUSED);
-	wait_ms(65);
+	wait_ms(320);
 	ck_raises(Socket_Refused, SocketPool_checkout(pool, "127.0.0.1", port, 5000));
-	wait_ms(65);
+	wait_ms(320);
 	ck_raises_saying(SocketPool_Failed, "held down", SocketPool_checkout(pool, "127.0.0.1", port, 5000));
 	ck_assert_uint_eq(stats().failed, 2);
 	start_at(&server, ECHO, port);
-	wait_ms(65);
+	wait_ms(320);
 	ck_echo(checkout(&server));
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 	stop(&server);

@@ -179,11 +179,11 @@ START_TEST(add_evicts_what_was_idle_for_too_long)
 	SocketPool_Limits limits = { 0 };
 	int i;
 
-	limits.idle_ms = 30;
+	limits.idle_ms = 300;
 	SocketPool_set_limits(pool, &limits);
 	for (i = 0; i < 8; i++)
 		ck_assert_ptr_nonnull(SocketPool_add(pool, make_pair()));
-	wait_ms(60);
+	wait_ms(400);
 	ck_assert_ptr_nonnull(SocketPool_add(pool, make_pair()));
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 	ck_assert_int_eq(is_closed(0) + is_closed(7), 2);
