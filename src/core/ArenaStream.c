@@ -117,6 +117,8 @@ static FILE *open_cookie(Stream *s)
 	return fopencookie(s, "w", calls);
 #else
 	(void)s;
+	(void)write_stream;
+	(void)close_stream;
 	errno = ENOSYS;
 	return NULL;
 #endif
