@@ -247,7 +247,7 @@ T Arena_new_child(T parent)
 
 T Arena__made_at(T a, const char *file, int line)
 {
-	a->line = line;
+	STORE(a->line, line);
 	STORE_RELEASE(a->file, file); /* the report reads it, then the line */
 	return a;
 }

@@ -206,7 +206,7 @@ static void fill_line(Line *line, struct Arena *a)
 	line->arena = a;
 	line->parent = a->parent;
 	line->file = LOAD_ACQUIRE(a->file);
-	line->line = a->line;
+	line->line = LOAD(a->line);
 	line->used = arena__used_now(a);
 	line->held = a->held;
 	line->peak = peak_now(a);
