@@ -17,7 +17,7 @@
 #define BENCH_CFLAGS "?"
 #endif
 
-enum { MOST = 512, FEWEST_ROUNDS = 3, MOST_ROUNDS = 1001, ROUND_NS = 2000000 };
+enum { MOST = 1024, FEWEST_ROUNDS = 3, MOST_ROUNDS = 1001, ROUND_NS = 2000000 };
 
 typedef struct Result {
 	Bench_Case c;

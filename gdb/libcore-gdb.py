@@ -125,13 +125,14 @@ class ArenaPrinter:
 
 class HashTablePrinter:
     SLOTS = 15  # of a group; the rest of its 16 bytes is a filter
+    SEGMENT = 256  # groups
 
     def __init__(self, table):
         self.table = table
         self.kind = 'HashTable_T'
         for name in ('STRING', 'STRING_NOCASE', 'BYTES', 'INTEGER', 'POINTER', 'CUSTOM'):
             value = evaluate("(int)HashTable_%s" % name)
-            if value is not None and number(table, 'magic') is not None and int(value) == int(table['magic']) & 0xff:
+            if value is not None and number(table, 'magic') is not None and int(value) == int(table['magic']) & 0x7f:
                 self.kind = name
 
     def to_string(self):
@@ -140,15 +141,16 @@ class HashTablePrinter:
                                        '%d entr%s' % (n, 'y' if n == 1 else 'ies'))
 
     def children(self):
-        mask, groups, slots = (number(self.table, p) for p in ('mask', 'groups', 'slots'))
-        slot = self.slot_type()
-        if not slots or mask is None or groups is None or slot is None:
+        ngroups, groups, first = (number(self.table, p) for p in ('ngroups', 'groups', 'first'))
+        slot, segments = self.slot_type(), field(self.table, 'segments')
+        if None in (ngroups, groups, first, slot, segments) or first == int(self.table.address):
             return
         memory = gdb.selected_inferior()
-        for g in range(mask + 1):
+        for g in range(ngroups):
             tags = bytes(memory.read_memory(groups + 16 * g, self.SLOTS))
             for i in (i for i, tag in enumerate(tags) if tag != 0):
-                at = gdb.Value(slots + (g * self.SLOTS + i) * slot.sizeof)
+                place = g % self.SEGMENT * self.SLOTS + i
+                at = gdb.Value(int(segments[g // self.SEGMENT]) + place * slot.sizeof)
                 entry = at.cast(slot.pointer()).dereference()
                 yield 'key', self.key(entry)
                 yield 'value', entry['value']
@@ -168,7 +170,7 @@ class HashTablePrinter:
         if self.kind in ('STRING', 'STRING_NOCASE'):
             return entry['key'].cast(gdb.lookup_type('char').const().pointer())
         if self.kind == 'BYTES':
-            return bytes(gdb.selected_inferior().read_memory(int(entry['key']), int(entry['length']))).hex()
+            return bytes(gdb.selected_inferior().read_memory(int(entry['key']), int(entry['id']) >> 32)).hex()
         return entry['key']
 
 

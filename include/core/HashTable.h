@@ -80,8 +80,9 @@ typedef struct HashTable_Iter {
 	uint64_t int_key;
 	void *value;
 	HashTable_T table_; /* private from here on */
-	size_t position_, epoch_;
+	size_t turn_, group_, epoch_;
 	void *place_;
+	unsigned slot_;
 } HashTable_Iter;
 CORE_API void HashTable_iterate(HashTable_T, HashTable_Iter *);
 CORE_API int HashTable_next(HashTable_Iter *); /* 0 past the last */

@@ -89,6 +89,119 @@ ALWAYS_INLINE uint64_t lower(uint64_t word)
 
 #define FOLD(word) (folded ? lower(word) : (word))
 
+/* ---- the first 32 bytes ---- */
+
+enum { SHORT = 32 }; /* bytes of a short key */
+
+/* A short key as four words, 0 beyond its end. */
+typedef struct Words {
+	uint64_t w[SHORT / 8];
+} Words;
+
+ALWAYS_INLINE Words fold(Words k)
+{
+	int i;
+
+	for (i = 0; i < SHORT / 8; i++)
+		k.w[i] = lower(k.w[i]);
+	return k;
+}
+
+ALWAYS_INLINE Words words_of(const void *p, size_t n, const int folded)
+{
+	Words k = { { 0, 0, 0, 0 } };
+
+	memcpy(k.w, p, n);
+	return folded ? fold(k) : k;
+}
+
+/* With SSE2 a short key is read as 32 bytes whatever its length is, unless those might reach into another
+ * page: no branch depends on the length, which the processor cannot foresee, and a string's end is found in
+ * the same bytes. What lies past the end is masked out. Tools that watch each byte must not see that. */
+#if defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define HASH_EXACT_READS 1
+#endif
+#endif
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define HASH_EXACT_READS 1
+#endif
+#if defined __SSE2__ && !defined HASH_EXACT_READS && !defined HASHTABLE_SCALAR
+#define HASH_WIDE_READS 1
+#include <emmintrin.h>
+
+enum { PAGE = 4096 }; /* no page is smaller */
+
+/* limit: PAGE - SHORT, or 0 for exact reads */
+ALWAYS_INLINE int may_read_wide(const void *p, uint32_t limit)
+{
+	return ((uintptr_t)p & (PAGE - 1)) < limit;
+}
+
+typedef struct Wide {
+	__m128i low, high;
+} Wide;
+
+ALWAYS_INLINE Wide read_wide(const void *p)
+{
+	return (Wide){ _mm_loadu_si128(p), _mm_loadu_si128((const __m128i *)p + 1) };
+}
+
+/* The bytes before n <= 32 stay, the others become 0. */
+ALWAYS_INLINE Wide cut_wide(Wide k, size_t n)
+{
+	static const uint8_t keep[2 * SHORT] = {
+		255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+		255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255
+	};
+	Wide mask = read_wide(keep + SHORT - n);
+
+	return (Wide){ _mm_and_si128(k.low, mask.low), _mm_and_si128(k.high, mask.high) };
+}
+
+/* Signed comparison: bytes above 127 are less than 'A'. */
+ALWAYS_INLINE __m128i fold_16(__m128i k)
+{
+	__m128i is_upper = _mm_and_si128(_mm_cmpgt_epi8(k, _mm_set1_epi8('A' - 1)), _mm_cmplt_epi8(k, _mm_set1_epi8('Z' + 1)));
+
+	return _mm_or_si128(k, _mm_and_si128(is_upper, _mm_set1_epi8(0x20)));
+}
+
+ALWAYS_INLINE Wide fold_wide(Wide k)
+{
+	return (Wide){ fold_16(k.low), fold_16(k.high) };
+}
+
+/* Bit i is set if byte i is 0. */
+ALWAYS_INLINE uint32_t zeros_wide(Wide k)
+{
+	__m128i zero = _mm_setzero_si128();
+
+	return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(k.low, zero))
+		| (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(k.high, zero)) << 16;
+}
+
+ALWAYS_INLINE Words words_of_wide(Wide k)
+{
+	Words words;
+
+	memcpy(words.w, &k, sizeof words.w);
+	return words;
+}
+
+ALWAYS_INLINE int same_wide(const void *one, const void *other, size_t n, const int folded)
+{
+	Wide x = read_wide(one), y = read_wide(other), differ;
+
+	if (folded) {
+		x = fold_wide(x);
+		y = fold_wide(y);
+	}
+	differ = cut_wide((Wide){ _mm_xor_si128(x.low, y.low), _mm_xor_si128(x.high, y.high) }, n);
+	return zeros_wide(differ) == UINT32_MAX;
+}
+#endif
+
 /* ---- hashes ---- */
 
 /* Two multiplications: with one, some seeds (a few in 300) gather keys such as the multiples of 65,536 in
@@ -101,50 +214,43 @@ ALWAYS_INLINE uint64_t hash_word(const uint64_t *secret, uint64_t key)
 	return mix(x ^ secret[2], y ^ secret[3]);
 }
 
-ALWAYS_INLINE uint64_t hash_long(const uint64_t *secret, const unsigned char *p, size_t n, uint64_t state,
-	const int folded)
+/* Each word is multiplied with another under secrets of their own, and what comes out once more. The length
+ * tells keys apart that differ in NULs at the end; a peer cannot cancel it, not knowing what it is added to. */
+ALWAYS_INLINE uint64_t hash_short(const uint64_t *secret, Words k, size_t n)
 {
-	if (n > 48) {
-		uint64_t state1 = state, state2 = state;
+	uint64_t x = k.w[0] ^ secret[0], y = k.w[1] ^ secret[1], u = k.w[2] ^ secret[2], v = k.w[3] ^ secret[3];
 
-		for (; n > 48; n -= 48, p += 48) {
-			state = mix(FOLD(load8(p)) ^ secret[1], FOLD(load8(p + 8)) ^ state);
-			state1 = mix(FOLD(load8(p + 16)) ^ secret[2], FOLD(load8(p + 24)) ^ state1);
-			state2 = mix(FOLD(load8(p + 32)) ^ secret[3], FOLD(load8(p + 40)) ^ state2);
-		}
-		state ^= state1 ^ state2;
-	}
-	for (; n > 16; n -= 16, p += 16)
-		state = mix(FOLD(load8(p)) ^ secret[2], FOLD(load8(p + 8)) ^ state);
-	return state;
+	multiply(&x, &y);
+	multiply(&u, &v);
+	return mix(x ^ v, y ^ u ^ n);
 }
 
-/* The length is in both multiplications: xored into the first alone, a peer could cancel it with the
- * bytes of a longer key. folded is a constant at each call. */
-ALWAYS_INLINE uint64_t hash_bytes(const uint64_t *secret, const void *bytes, size_t n, const int folded)
+/* n > 32: two chains of multiplications, and the last 32 bytes, which may overlap them, as a short key. */
+static inline uint64_t hash_long(const uint64_t *secret, const unsigned char *p, size_t n, const int folded)
 {
-	const unsigned char *p = bytes;
-	uint64_t state = secret[0] ^ n, x, y = 0;
+	uint64_t x = secret[1], y = secret[3];
+	size_t left = n;
+	Words last;
 
-	if (n < 8)
-		x = load_short(p, n);
-	else if (n <= 16) {
-		x = load8(p);
-		y = load8(p + n - 8);
-	} else {
-		state = hash_long(secret, p, n, state, folded);
-		x = load8(p + n - 16);
-		y = load8(p + n - 8);
+	for (; left > SHORT; left -= SHORT, p += SHORT) {
+		x = mix(FOLD(load8(p)) ^ secret[0], FOLD(load8(p + 8)) ^ x);
+		y = mix(FOLD(load8(p + 16)) ^ secret[2], FOLD(load8(p + 24)) ^ y);
 	}
-	x = FOLD(x) ^ secret[1];
-	y = FOLD(y) ^ state;
-	multiply(&x, &y);
-	return mix(x ^ secret[2] ^ n, y ^ secret[3]);
+	last = words_of(p + left - SHORT, SHORT, folded);
+	last.w[1] ^= x;
+	last.w[3] ^= y;
+	return hash_short(secret, last, n);
+}
+
+/* folded is a constant at each call. */
+ALWAYS_INLINE uint64_t hash_bytes(const uint64_t *secret, const void *p, size_t n, const int folded)
+{
+	return n <= SHORT ? hash_short(secret, words_of(p, n, folded), n) : hash_long(secret, p, n, folded);
 }
 
 /* ---- comparison ---- */
 
-ALWAYS_INLINE int same_bytes(const void *one, const void *other, size_t n, const int folded)
+static inline int same_bytes(const void *one, const void *other, size_t n, const int folded)
 {
 	const unsigned char *p = one, *q = other;
 	size_t i;

@@ -120,5 +120,5 @@ void hash__secrets(uint64_t secret[HASH_SECRETS], uint64_t seed)
 	int i;
 
 	for (i = 0; i < HASH_SECRETS; i++)
-		secret[i] = splitmix(&seed);
+		secret[i] = splitmix(&seed) | 1;
 }

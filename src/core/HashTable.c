@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* HashTable: open addressing in groups of 15 slots; the representation and its invariant are in
- * HashTableRep.h. This file makes tables, finds and changes entries. The probe is written once, always
- * inlined, with the way of comparing keys as a constant: each kind gets a loop of its own, and only
- * CUSTOM keys cost a call through a pointer. Lookups write nothing. */
+ * HashTableRep.h. This file makes tables and changes entries. The kind that a call is most often used with
+ * is tried first, with one comparison for kind and liveness at once; the others, and what is wrong, are out
+ * of the way. */
 #include "config.h"
 
-#include "HashTableRep.h"
+#include "HashTableProbe.h"
 #include "poison.h"
 
 EXCEPT_DEFINE(HashTable_Failed, NULL, "hash table failed");
@@ -25,15 +25,48 @@ void hashtable__bad_table(T t, const char *function)
 	EXCEPT_RAISE_MSG(Assert_Failed, "%s: %p is not a live table", function, (void *)t);
 }
 
+void hashtable__refuse_write(T t, const char *function)
+{
+	CHECK(!t, "%s: called from a resize callback, which may only read the table", function);
+}
+
 static void wrong_kind(T t, const char *function) CORE_NORETURN;
 static void wrong_kind(T t, const char *function)
 {
 	EXCEPT_RAISE_MSG(Assert_Failed, "%s: not for a table with %s keys", function, kind_names[kind_of(t)]);
 }
 
+static void null_key(const char *function) CORE_NORETURN;
+static void null_key(const char *function)
+{
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s: the key is NULL", function);
+}
+
+static void too_long(size_t n, const char *function) CORE_NORETURN;
+static void too_long(size_t n, const char *function)
+{
+	EXCEPT_RAISE_MSG(HashTable_Failed, "%s: a key of %zu bytes; the longest has %lu", function, n,
+		(unsigned long)UINT32_MAX);
+}
+
 ALWAYS_INLINE void check_key(const void *key, const char *function)
 {
-	CHECK(key, "%s: the key is NULL", function);
+	if (UNLIKELY(!key))
+		null_key(function);
+}
+
+/* A live table of that kind, in which no callback runs. */
+ALWAYS_INLINE int is_plain(T t, HashTable_Kind kind)
+{
+	return LIKELY(t != NULL) && t->magic == (HASHTABLE_MAGIC | (uint32_t)kind);
+}
+
+ALWAYS_INLINE void check_access(T t, const int writes, const char *function)
+{
+	if (writes)
+		check_writable(t, function);
+	else
+		check_table(t, function);
 }
 
 static void check_options(const HashTable_Options *o)
@@ -47,83 +80,23 @@ static void check_options(const HashTable_Options *o)
 			kind_names[o->kind]);
 }
 
-/* ---- probing ---- */
-
-/* A key to look for. */
-typedef struct Key {
-	const void *p; /* not in WORDS */
-	uint64_t n;    /* the word, or the length */
-	uint64_t hash;
-} Key;
-
-ALWAYS_INLINE int is_key(T t, const enum Way way, const void *slot, const Key *k)
-{
-	const Text_Slot *s = slot;
-
-	if (way == WORDS)
-		return ((const Word_Slot *)slot)->key == k->n;
-	if (s->hash != (uint32_t)k->hash)
-		return 0;
-	if (way == CUSTOM)
-		return t->options.equal(s->key, k->p) != 0;
-	return s->length == k->n && same_bytes(s->key, k->p, s->length, way == FOLDED);
-}
-
-ALWAYS_INLINE void **find(T t, const enum Way way, const Key *k)
-{
-	const uint8_t tag = tag_of(k->hash);
-	size_t position = (size_t)k->hash & t->mask, step = 0;
-
-	do {
-		const Group *g = &t->groups[position];
-		Mask m;
-
-		for (m = group_match(g, tag); m; m = mask_rest(m)) {
-			void *slot = t->slots + (position * GROUP_SLOTS + mask_first(m)) * slot_size(way);
-
-			if (is_key(t, way, slot, k))
-				return slot;
-		}
-		if (!(g->overflow & overflow_bit(tag)))
-			return NULL;
-		position = (position + ++step) & t->mask;
-	} while (step <= t->mask);
-	return NULL;
-}
-
-/* A free slot for a key that is not there; there is one. */
-ALWAYS_INLINE void *claim(T t, const size_t slot_bytes, uint64_t hash)
-{
-	const uint8_t tag = tag_of(hash);
-	size_t position = (size_t)hash & t->mask, step = 0;
-	Group *g;
-	Mask m;
-	unsigned s;
-
-	while (!(m = group_match(g = &groups_of(t)[position], FREE))) {
-		g->overflow |= overflow_bit(tag);
-		position = (position + ++step) & t->mask;
-	}
-	s = mask_first(m);
-	g->tags[s] = tag;
-	t->length++;
-	t->room--;
-	t->epoch++;
-	return t->slots + (position * GROUP_SLOTS + s) * slot_bytes;
-}
-
 /* ---- adding; all that can fail comes before claim ---- */
 
-static void *add_word(T t, const Key *k)
+static __attribute__((noinline)) void make_room(T t)
+{
+	hashtable__make_room(t);
+}
+
+ALWAYS_INLINE void **add_word(T t, const Key *k)
 {
 	Word_Slot *slot;
 
-	if (t->room == 0)
-		hashtable__make_room(t);
+	if (UNLIKELY(t->room == 0))
+		make_room(t);
 	slot = claim(t, sizeof *slot, k->hash);
 	slot->value = NULL;
 	slot->key = k->n;
-	return slot;
+	return &slot->value;
 }
 
 /* The key was copied first, so that nothing is resized for a key that has no room. */
@@ -138,82 +111,112 @@ static void make_room_for(T t, const void *key, size_t n)
 	} END_TRY;
 }
 
-static void *add_text(T t, const Key *k)
+static void **add_text(T t, const void *p, size_t n, uint32_t hash)
 {
-	const void *key = t->copies_keys ? hashtable__keep_key(t, k->p, (size_t)k->n) : k->p;
+	const void *key = t->copies_keys ? hashtable__keep_key(t, p, n) : p;
 	Text_Slot *slot;
 
-	if (t->room == 0)
-		make_room_for(t, key, (size_t)k->n);
-	slot = claim(t, sizeof *slot, k->hash);
+	if (UNLIKELY(t->room == 0))
+		make_room_for(t, key, n);
+	slot = claim(t, sizeof *slot, hash);
 	slot->value = NULL;
 	slot->key = key;
-	slot->hash = (uint32_t)k->hash;
-	slot->length = (uint32_t)k->n;
-	return slot;
+	slot->id = id_of(hash, n);
+	return &slot->value;
 }
 
-/* ---- one key of each kind: its slot, or NULL; made if it is missing and add is set ---- */
+/* ---- one key of each kind: where it is; made if it is missing and add is set ---- */
 
-ALWAYS_INLINE void **locate_word(T t, uint64_t word, const int add)
+ALWAYS_INLINE Place locate_word(T t, uint64_t word, const int add)
 {
-	Key k = { NULL, word, hash_word(t->secret, word) };
-	void **slot = find(t, WORDS, &k);
+	Key k = { NULL, word, (uint32_t)(hash_word(t->secret, word) >> 32), 0 };
+	Place at = find(t, WORDS, &k);
 
-	return slot || !add ? slot : add_word(t, &k);
+	if (add && !at.slot)
+		at.slot = add_word(t, &k);
+	return at;
 }
 
-ALWAYS_INLINE uint64_t fold_hash(uint64_t hash)
+ALWAYS_INLINE Place locate_text(T t, const enum Way way, Key k, uint64_t hash, const int add)
 {
-	return widen((uint32_t)(hash ^ hash >> 32));
+	Place at;
+
+	k.hash = (uint32_t)(hash >> 32);
+	at = find(t, way, &k);
+	if (add && !at.slot)
+		at.slot = add_text(t, k.p, (size_t)k.n, k.hash);
+	return at;
 }
 
-ALWAYS_INLINE int is_too_long(size_t n)
+static __attribute__((noinline)) uint64_t hash_exactly(T t, const void *p, size_t n, int folded)
 {
-	return n >> 16 >> 16 != 0;
+	return folded ? hash_bytes(t->secret, p, n, 1) : hash_bytes(t->secret, p, n, 0);
 }
 
-static void too_long(size_t n, const char *function) CORE_NORETURN;
-static void too_long(size_t n, const char *function)
+ALWAYS_INLINE Place locate_exactly(T t, const enum Way way, const void *p, size_t n, const char *function, const int add)
 {
-	EXCEPT_RAISE_MSG(HashTable_Failed, "%s: a key of %zu bytes; the longest has %lu", function, n,
-		(unsigned long)UINT32_MAX);
-}
+	Key k = { p, n, 0, 0 };
 
-ALWAYS_INLINE void **locate_text(T t, const enum Way way, const void *p, size_t n, const char *function,
-	const int add)
-{
-	Key k = { p, n, 0 };
-	void **slot;
-
-	if (UNLIKELY(is_too_long(n))) {
+	if (UNLIKELY(n >> 16 >> 16 != 0)) {
 		if (add)
 			too_long(n, function);
-		return NULL;
+		return (Place){ NULL, NULL, 0 };
 	}
-	k.hash = fold_hash(hash_bytes(t->secret, p, n, way == FOLDED));
-	slot = find(t, way, &k);
-	return slot || !add ? slot : add_text(t, &k);
+	return locate_text(t, way, k, hash_exactly(t, p, n, way == FOLDED), add);
+}
+
+#if HASH_WIDE_READS
+ALWAYS_INLINE Place locate_wide(T t, const enum Way way, const void *p, Wide bytes, size_t n, const int add)
+{
+	Key k = { p, n, 0, n > 0 };
+
+	bytes = cut_wide(way == FOLDED ? fold_wide(bytes) : bytes, n);
+	return locate_text(t, way, k, hash_short(t->secret, words_of_wide(bytes), n), add);
+}
+#endif
+
+/* No bytes may lie anywhere, also just past the end of memory. */
+ALWAYS_INLINE Place locate_n_bytes(T t, const enum Way way, const void *p, size_t n, const char *function, const int add)
+{
+#if HASH_WIDE_READS
+	if (n - 1 < SHORT && LIKELY(may_read_wide(p, t->wide_limit)))
+		return locate_wide(t, way, p, read_wide(p), n, add);
+#endif
+	return locate_exactly(t, way, p, n, function, add);
+}
+
+ALWAYS_INLINE Place locate_string(T t, const enum Way way, const char *p, const char *function, const int add)
+{
+#if HASH_WIDE_READS
+	if (LIKELY(may_read_wide(p, t->wide_limit))) {
+		Wide bytes = read_wide(p);
+		uint32_t zeros = zeros_wide(bytes);
+
+		if (LIKELY(zeros))
+			return locate_wide(t, way, p, bytes, (size_t)__builtin_ctz(zeros), add);
+	}
+#endif
+	return locate_exactly(t, way, p, strlen(p), function, add);
 }
 
 /* The caller's hash may have little in its low bits, or be known to a peer for some keys. */
-ALWAYS_INLINE void **locate_custom(T t, const void *p, const int add)
+static Place locate_custom(T t, const void *p, const int add)
 {
-	Key k = { p, 0, fold_hash(hash_word(t->secret, t->options.hash(p, t->options.seed))) };
-	void **slot = find(t, CUSTOM, &k);
+	Key k = { p, 0, 0, 0 };
 
-	return slot || !add ? slot : add_text(t, &k);
+	return locate_text(t, CUSTOM, k, hash_word(t->secret, t->options.hash(p, t->options.seed)), add);
 }
 
-ALWAYS_INLINE void **locate(T t, const void *key, const char *function, const int add)
+ALWAYS_INLINE Place locate(T t, const void *key, const char *function, const int add)
 {
+	check_access(t, add, function);
 	switch (kind_of(t)) {
 	case HashTable_STRING:
 		check_key(key, function);
-		return locate_text(t, TEXT, key, strlen(key), function, add);
+		return locate_string(t, TEXT, key, function, add);
 	case HashTable_STRING_NOCASE:
 		check_key(key, function);
-		return locate_text(t, FOLDED, key, strlen(key), function, add);
+		return locate_string(t, FOLDED, key, function, add);
 	case HashTable_POINTER:
 		return locate_word(t, (uintptr_t)key, add);
 	case HashTable_CUSTOM:
@@ -224,69 +227,79 @@ ALWAYS_INLINE void **locate(T t, const void *key, const char *function, const in
 	}
 }
 
-ALWAYS_INLINE void **locate_bytes(T t, const void *key, size_t n, const char *function, const int add)
+ALWAYS_INLINE Place locate_bytes(T t, const void *key, size_t n, const char *function, const int add)
 {
-	switch (kind_of(t)) {
-	case HashTable_STRING:
-	case HashTable_BYTES:
+	check_access(t, add, function);
+	if (kind_of(t) == HashTable_STRING || kind_of(t) == HashTable_BYTES) {
 		check_key(key, function);
-		return locate_text(t, TEXT, key, n, function, add);
-	case HashTable_STRING_NOCASE:
-		check_key(key, function);
-		return locate_text(t, FOLDED, key, n, function, add);
-	default:
-		wrong_kind(t, function);
+		return locate_n_bytes(t, TEXT, key, n, function, add);
 	}
+	if (kind_of(t) != HashTable_STRING_NOCASE)
+		wrong_kind(t, function);
+	check_key(key, function);
+	return locate_n_bytes(t, FOLDED, key, n, function, add);
 }
 
-ALWAYS_INLINE void **locate_int(T t, uint64_t key, const char *function, const int add)
+static void check_int(T t, const int writes, const char *function)
 {
-	if (UNLIKELY(kind_of(t) != HashTable_INTEGER))
+	check_access(t, writes, function);
+	if (kind_of(t) != HashTable_INTEGER)
 		wrong_kind(t, function);
-	return locate_word(t, key, add);
 }
 
 /* ---- lifecycle ---- */
 
 enum { ALIGN = _Alignof(max_align_t), STRUCT_BYTES = (sizeof(struct HashTable) + ALIGN - 1) / ALIGN * ALIGN };
 
-static void start_empty(T t, char *storage, size_t groups)
-{
-	hashtable__set_storage(t, storage, groups);
-	memset(groups_of(t), 0, groups * sizeof(Group));
-	t->room = capacity_of(groups);
-}
-
 static size_t slot_size_for(HashTable_Kind kind)
 {
 	return slot_size(kind == HashTable_INTEGER || kind == HashTable_POINTER ? WORDS : TEXT);
+}
+
+/* 0: the bytes past a key are not to be read, not even in passing */
+static uint32_t wide_limit(void)
+{
+#if HASH_WIDE_READS
+	return under_valgrind() ? 0 : PAGE - SHORT + 1;
+#else
+	return 0;
+#endif
 }
 
 static void initialize(T t, Arena_T arena, const HashTable_Options *o)
 {
 	memset(t, 0, sizeof *t);
 	t->magic = HASHTABLE_MAGIC | (uint32_t)o->kind;
+	t->wide_limit = wide_limit();
 	t->copies_keys = o->kind <= HashTable_BYTES && !o->borrow_keys;
-	t->groups = &hashtable__no_group;
 	t->options = *o;
 	t->arena = arena;
+	hashtable__no_storage(t);
 	hash__secrets(t->secret, o->seed);
 	hashtable__keys_init(t);
+}
+
+static void embed_group(T t)
+{
+	t->embedded = 1;
+	hashtable__use_block(t, (char *)t + STRUCT_BYTES, 1);
+	memset(groups_of(t), 0, sizeof(Group));
+	t->room = capacity_of(1);
 }
 
 /* One group lies behind the struct, so that a small table is one allocation. A larger storage has one of
  * its own, after the struct's: then it is the arena's newest, and grows where it is if nothing follows. */
 static T make(Arena_T arena, const HashTable_Options *o, size_t groups)
 {
-	size_t nbytes = hashtable__storage_bytes(slot_size_for(o->kind), groups);
-	size_t own_bytes = STRUCT_BYTES + (groups == 1 ? nbytes : 0);
+	size_t own_bytes = STRUCT_BYTES + (groups == 1 ? hashtable__block_bytes(slot_size_for(o->kind), 1) : 0);
 	T t = ALLOC(arena, own_bytes);
 
 	initialize(t, arena, o);
 	t->own_bytes = own_bytes;
-	t->embedded = groups == 1;
-	if (groups)
-		start_empty(t, t->embedded ? (char *)t + STRUCT_BYTES : ALLOC(arena, nbytes), groups);
+	if (groups == 1)
+		embed_group(t);
+	else if (groups > 1)
+		hashtable__add_storage(t, groups);
 	return t;
 }
 
@@ -337,18 +350,13 @@ T HashTable_new(Arena_T arena, size_t hint)
 	return HashTable_new_with(arena, &o);
 }
 
-/* What is newest in the arena goes back to it; the first bytes stay, and with them the dead magic. */
+/* What the arena takes goes back to it; the first bytes stay, and with them the dead magic. */
 static void give_back(T t)
 {
 	Arena_T arena = t->arena;
 	size_t own_bytes = t->own_bytes;
 
-	if (t->slots && !t->embedded) {
-		size_t nbytes = hashtable__storage_bytes(slot_size_of(t), t->mask + 1);
-
-		poison(t->slots, nbytes);
-		Arena_realloc(arena, t->slots, nbytes, 0);
-	}
+	hashtable__free_storage(t);
 	t->magic = DEAD;
 	poison((char *)t + ALIGN, own_bytes - ALIGN);
 	Arena_realloc(arena, t, own_bytes, ALIGN);
@@ -374,60 +382,89 @@ void HashTable_free(T *table)
 
 /* ---- entries ---- */
 
-void hashtable__erase(T t, void **slot)
+void hashtable__erase(T t, void **slot, Group *group, unsigned s)
 {
-	size_t i = (size_t)((char *)slot - t->slots) / slot_size_of(t);
-	Group *g = &groups_of(t)[i / GROUP_SLOTS];
-	uint8_t *tag = &g->tags[i % GROUP_SLOTS];
-
-	t->room += !(g->overflow & overflow_bit(*tag));
+	t->room += !(group->overflow & overflow_bit(group->tags[s]));
 	t->length--;
-	*tag = FREE;
+	group_set(group, s, FREE);
 	if (t->copies_keys) {
-		Text_Slot *s = (Text_Slot *)(void *)slot;
+		Text_Slot *text = (Text_Slot *)(void *)slot;
 
-		hashtable__drop_key(t, s->key, s->length);
+		hashtable__drop_key(t, text->key, length_of_id(text->id));
 	}
 }
 
-ALWAYS_INLINE void *get(void **slot)
+ALWAYS_INLINE void *get(Place at)
 {
-	return slot ? *slot : NULL;
+	return at.slot ? *at.slot : NULL;
 }
 
-ALWAYS_INLINE void *exchange(void **slot, void *value)
+ALWAYS_INLINE void *exchange(Place at, void *value)
 {
-	void *old = *slot;
+	void *old = *at.slot;
 
-	*slot = value;
+	*at.slot = value;
 	return old;
 }
 
-static void *take(T t, void **slot)
+ALWAYS_INLINE void *take(T t, Place at)
 {
-	void *value = get(slot);
+	void *value = get(at);
 
-	if (slot)
-		hashtable__erase(t, slot);
+	if (at.slot)
+		hashtable__erase(t, at.slot, at.group, at.s);
 	return value;
 }
 
+/* ---- what is called most, with the rare cases as functions of their own, at the end of the call ---- */
+
+static __attribute__((noinline)) void *get_other(T t, const void *key)
+{
+	return get(locate(t, key, "HashTable_get", 0));
+}
+
+static __attribute__((noinline)) void *put_other(T t, const void *key, void *value)
+{
+	return exchange(locate(t, key, "HashTable_put", 1), value);
+}
+
+static __attribute__((noinline)) void *get_other_int(T t, uint64_t key)
+{
+	check_int(t, 0, "HashTable_get_int");
+	return get(locate_word(t, key, 0));
+}
+
+static __attribute__((noinline)) void *put_other_int(T t, uint64_t key, void *value)
+{
+	check_int(t, 1, "HashTable_put_int");
+	return exchange(locate_word(t, key, 1), value);
+}
+
+static __attribute__((noinline)) void *remove_other_int(T t, uint64_t key)
+{
+	check_int(t, 1, "HashTable_remove_int");
+	return take(t, locate_word(t, key, 0));
+}
+
+/* ---- */
+
 void *HashTable_put(T t, const void *key, void *value)
 {
-	check_writable(t, "HashTable_put");
-	return exchange(locate(t, key, "HashTable_put", 1), value);
+	if (UNLIKELY(!is_plain(t, HashTable_STRING) || !key))
+		return put_other(t, key, value);
+	return exchange(locate_string(t, TEXT, key, "HashTable_put", 1), value);
 }
 
 void *HashTable_get(T t, const void *key)
 {
-	check_table(t, "HashTable_get");
-	return get(locate(t, key, "HashTable_get", 0));
+	if (UNLIKELY(!is_plain(t, HashTable_STRING) || !key))
+		return get_other(t, key);
+	return get(locate_string(t, TEXT, key, "HashTable_get", 0));
 }
 
 int HashTable_has(T t, const void *key)
 {
-	check_table(t, "HashTable_has");
-	return locate(t, key, "HashTable_has", 0) != NULL;
+	return locate(t, key, "HashTable_has", 0).slot != NULL;
 }
 
 void *HashTable_remove(T t, const void *key)
@@ -438,19 +475,16 @@ void *HashTable_remove(T t, const void *key)
 
 void **HashTable_slot(T t, const void *key)
 {
-	check_writable(t, "HashTable_slot");
-	return locate(t, key, "HashTable_slot", 1);
+	return locate(t, key, "HashTable_slot", 1).slot;
 }
 
 void *HashTable_put_bytes(T t, const void *key, size_t n, void *value)
 {
-	check_writable(t, "HashTable_put_bytes");
 	return exchange(locate_bytes(t, key, n, "HashTable_put_bytes", 1), value);
 }
 
 void *HashTable_get_bytes(T t, const void *key, size_t n)
 {
-	check_table(t, "HashTable_get_bytes");
 	return get(locate_bytes(t, key, n, "HashTable_get_bytes", 0));
 }
 
@@ -462,20 +496,23 @@ void *HashTable_remove_bytes(T t, const void *key, size_t n)
 
 void *HashTable_put_int(T t, uint64_t key, void *value)
 {
-	check_writable(t, "HashTable_put_int");
-	return exchange(locate_int(t, key, "HashTable_put_int", 1), value);
+	if (UNLIKELY(!is_plain(t, HashTable_INTEGER)))
+		return put_other_int(t, key, value);
+	return exchange(locate_word(t, key, 1), value);
 }
 
 void *HashTable_get_int(T t, uint64_t key)
 {
-	check_table(t, "HashTable_get_int");
-	return get(locate_int(t, key, "HashTable_get_int", 0));
+	if (UNLIKELY(!is_plain(t, HashTable_INTEGER)))
+		return get_other_int(t, key);
+	return get(locate_word(t, key, 0));
 }
 
 void *HashTable_remove_int(T t, uint64_t key)
 {
-	check_writable(t, "HashTable_remove_int");
-	return take(t, locate_int(t, key, "HashTable_remove_int", 0));
+	if (UNLIKELY(!is_plain(t, HashTable_INTEGER)))
+		return remove_other_int(t, key);
+	return take(t, locate_word(t, key, 0));
 }
 
 size_t HashTable_length(T t)
@@ -487,11 +524,11 @@ size_t HashTable_length(T t)
 void HashTable_clear(T t)
 {
 	check_writable(t, "HashTable_clear");
-	if (!t->slots)
+	if (!has_storage(t))
 		return;
-	memset(groups_of(t), 0, (t->mask + 1) * sizeof(Group));
+	memset(groups_of(t), 0, t->ngroups * sizeof(Group));
 	t->length = 0;
-	t->room = capacity_of(t->mask + 1);
+	t->room = capacity_of(t->ngroups);
 	if (t->copies_keys)
 		hashtable__drop_all_keys(t);
 }

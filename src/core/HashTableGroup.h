@@ -23,7 +23,7 @@ enum { GROUP_SLOTS = 15 };
 enum { FREE, MOVING, TAG_FIRST };
 
 typedef struct Group {
-	uint8_t tags[GROUP_SLOTS];
+	_Alignas(16) uint8_t tags[GROUP_SLOTS];
 	uint8_t overflow;
 } Group;
 
@@ -35,13 +35,50 @@ typedef uint32_t Mask;
 enum { LANE = 1 };
 #endif
 
+/* Of the 32 bits that count, the low ones: the position comes from the high ones. They overlap from 2^24
+ * groups on (200 million entries), which costs a few more comparisons a group and nothing else. */
+ALWAYS_INLINE uint8_t tag_of(uint32_t hash)
+{
+	uint8_t tag = (uint8_t)hash;
+
+	return tag > TAG_FIRST ? tag : (uint8_t)TAG_FIRST;
+}
+
+/* A tag is written as a load and a store of the whole group: a search that follows soon loads all of it, and no
+ * processor forwards a stored byte to a wider load; it would wait until the byte has reached the cache.
+ * This is one lane of 255s, at a distance of 16 - s. */
+static const uint8_t group_lane[2 * sizeof(Group)] = { [sizeof(Group)] = 255 };
+
 #if HASHTABLE_SSE2
+
+ALWAYS_INLINE __m128i everywhere(uint8_t tag)
+{
+	return _mm_shuffle_epi32(_mm_cvtsi32_si128((int)(tag * 0x01010101u)), 0);
+}
 
 ALWAYS_INLINE Mask group_match(const Group *g, uint8_t tag)
 {
-	__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)g);
+	__m128i bytes = _mm_load_si128((const __m128i *)(const void *)g);
 
-	return (Mask)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8((char)tag))) & 0x7fff;
+	return (Mask)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, everywhere(tag))) & 0x7fff;
+}
+
+/* The slots with the tag of that hash. */
+ALWAYS_INLINE Mask group_match_hash(const Group *g, uint32_t hash)
+{
+	__m128i bytes = _mm_load_si128((const __m128i *)(const void *)g);
+	__m128i tag = _mm_max_epu8(everywhere((uint8_t)hash), _mm_set1_epi8(TAG_FIRST));
+
+	return (Mask)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, tag)) & 0x7fff;
+}
+
+ALWAYS_INLINE void group_set(Group *g, unsigned s, uint8_t tag)
+{
+	__m128i *bytes = (__m128i *)(void *)g;
+	__m128i here = _mm_loadu_si128((const __m128i *)(const void *)(group_lane + sizeof *g - s));
+
+	_mm_store_si128(bytes, _mm_or_si128(_mm_andnot_si128(here, _mm_load_si128(bytes)),
+		_mm_and_si128(here, everywhere(tag))));
 }
 
 ALWAYS_INLINE Mask group_taken(const Group *g)
@@ -58,6 +95,11 @@ ALWAYS_INLINE Mask group_match(const Group *g, uint8_t tag)
 	uint8x8_t narrow = vshrn_n_u16(vreinterpretq_u16_u8(equal), 4);
 
 	return vget_lane_u64(vreinterpret_u64_u8(narrow), 0) & 0x0111111111111111u;
+}
+
+ALWAYS_INLINE void group_set(Group *g, unsigned s, uint8_t tag)
+{
+	vst1q_u8(g->tags, vbslq_u8(vld1q_u8(group_lane + sizeof *g - s), vdupq_n_u8(tag), vld1q_u8(g->tags)));
 }
 
 ALWAYS_INLINE Mask group_taken(const Group *g)
@@ -95,6 +137,15 @@ ALWAYS_INLINE Mask group_match(const Group *g, uint8_t tag)
 	return (zero_bytes(load_lanes(bytes) ^ wanted) | zero_bytes(load_lanes(bytes + 8) ^ wanted) << 8) & 0x7fff;
 }
 
+ALWAYS_INLINE void group_set(Group *g, unsigned s, uint8_t tag)
+{
+	uint8_t *half = (uint8_t *)g + (s & 8);
+	uint64_t here = load8(group_lane + sizeof *g - (s & 7)), word = load8(half);
+
+	word = (word & ~here) | (here & 0x0101010101010101u * tag);
+	memcpy(half, &word, sizeof word);
+}
+
 ALWAYS_INLINE Mask group_taken(const Group *g)
 {
 	return group_match(g, FREE) ^ 0x7fff;
@@ -102,12 +153,19 @@ ALWAYS_INLINE Mask group_taken(const Group *g)
 
 #endif
 
+#if !HASHTABLE_SSE2
+ALWAYS_INLINE Mask group_match_hash(const Group *g, uint32_t hash)
+{
+	return group_match(g, tag_of(hash));
+}
+#endif
+
 ALWAYS_INLINE unsigned mask_first(Mask m)
 {
 #if HASHTABLE_NEON
 	return (unsigned)__builtin_ctzll(m) / LANE;
 #else
-	return (unsigned)__builtin_ctz(m) / LANE;
+	return (unsigned)__builtin_ctzll(m) / LANE;
 #endif
 }
 
@@ -122,12 +180,12 @@ ALWAYS_INLINE Mask mask_from(Mask m, unsigned slot)
 	return m >> slot * LANE << slot * LANE;
 }
 
-/* From the top byte of the hash: the position comes from its low bits. */
-ALWAYS_INLINE uint8_t tag_of(uint64_t hash)
+/* count lanes, of which `before` lie before slot */
+ALWAYS_INLINE Mask mask_span(unsigned slot, unsigned before, unsigned count)
 {
-	uint8_t tag = (uint8_t)(hash >> 56);
+	Mask lanes = ((Mask)1 << count * LANE) - 1;
 
-	return tag < TAG_FIRST ? (uint8_t)(tag + TAG_FIRST) : tag;
+	return slot >= before ? lanes << (slot - before) * LANE : lanes >> (before - slot) * LANE;
 }
 
 ALWAYS_INLINE uint8_t overflow_bit(uint8_t tag)

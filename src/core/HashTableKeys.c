@@ -121,17 +121,17 @@ static char *cut_from_block(T t, size_t size)
 	return p;
 }
 
-void hashtable__donate(T t, void *p, size_t nbytes)
+int hashtable__donate(T t, void *p, size_t nbytes)
 {
 	Key_Block *b = p;
 
-	if (t->copies_keys && nbytes > HEADER) {
-		b->size = nbytes - HEADER;
-		b->next = t->keys.idle;
-		t->keys.idle = b;
-		poison(block_bytes(b), b->size);
-	} else
-		poison(p, nbytes);
+	if (!t->copies_keys || nbytes <= HEADER)
+		return 0;
+	b->size = nbytes - HEADER;
+	b->next = t->keys.idle;
+	t->keys.idle = b;
+	poison(block_bytes(b), b->size);
+	return 1;
 }
 
 /* ---- keys ---- */

@@ -6,40 +6,74 @@
 
 #include "HashTableRep.h"
 
-/* Places are counted 16 to a group, so that a group and a slot are a shift and a mask away. */
-enum { PLACES = 16 };
+/* An iterator is at slot slot_ of group group_, the turn_-th group that it looks at.
+ *
+ * The groups are not walked in their order, which is that of the hashes: who puts what he meets into a smaller
+ * table with the same seed would fill that from one end, with searches past all its full groups (Rust had that,
+ * issue 36481). Instead every stretch of 4 groups is followed by one some 0.618 of the table further on,
+ * so that what was met at any time is spread over the table evenly. */
+enum { STRETCH = 4 };
 
-static size_t end_of(T t)
+/* Has no divisor in common with a number of stretches, which has only the divisors 2 and 3. */
+static size_t stride_of(size_t stretches)
 {
-	return t->slots ? (t->mask + 1) * PLACES : 0;
+	size_t stride = (size_t)((double)stretches * 0.618) | 1;
+
+	return stride % 3 ? stride : stride + 2;
 }
 
-/* The first taken place at or after place, or end. */
-static size_t taken_from(T t, size_t place, size_t end)
+/* Also asks for the one after. */
+static size_t next_stretch(T t, size_t group)
 {
-	for (; place < end; place = (place / PLACES + 1) * PLACES) {
-		Mask m = mask_from(group_taken(&t->groups[place / PLACES]), place % PLACES);
+	size_t n = t->ngroups / STRETCH, stride = stride_of(n), next = (group / STRETCH + stride) % n;
+	size_t after = (next + stride) % n * STRETCH;
 
-		if (m)
-			return place / PLACES * PLACES + mask_first(m);
+	__builtin_prefetch(&t->groups[after]);
+	__builtin_prefetch(block_of(t, slot_size_of(t), after));
+	return next * STRETCH;
+}
+
+/* To the next group with an entry; 0 if there is none. */
+static __attribute__((noinline)) int next_group(T t, HashTable_Iter *it)
+{
+	while (it->turn_ + 1 < t->ngroups) {
+		it->slot_ = 0;
+		it->turn_++;
+		it->group_++;
+		if (it->group_ % STRETCH == 0 && t->ngroups >= 2 * STRETCH)
+			it->group_ = next_stretch(t, it->group_ - STRETCH);
+		if (group_taken(&t->groups[it->group_]))
+			return 1;
 	}
-	return end;
+	it->slot_ = GROUP_SLOTS;
+	return 0;
 }
 
-static int is_taken(T t, size_t place)
+static void begin(T t, HashTable_Iter *it)
 {
-	return t->groups[place / PLACES].tags[place % PLACES] != FREE;
+	memset(it, 0, sizeof *it);
+	it->table_ = t;
+	it->epoch_ = t->epoch;
 }
 
-static void *slot_at(T t, size_t place)
+/* The next entry's slot, or NULL past the last; the iterator is then just behind it. */
+ALWAYS_INLINE void *step(T t, const size_t slot_bytes, HashTable_Iter *it)
 {
-	return t->slots + (place / PLACES * GROUP_SLOTS + place % PLACES) * slot_size_of(t);
+	Mask m = mask_from(group_taken(&t->groups[it->group_]), it->slot_);
+
+	if (!m) {
+		if (!next_group(t, it))
+			return NULL;
+		m = group_taken(&t->groups[it->group_]);
+	}
+	it->slot_ = mask_first(m) + 1;
+	return block_of(t, slot_bytes, it->group_) + mask_first(m) * slot_bytes;
 }
 
-#define FOR_EACH_SLOT(t, place, slot)                                                   \
-	for ((place) = taken_from((t), 0, end_of(t));                                   \
-		(place) < end_of(t) && ((slot) = slot_at((t), (place)), 1);             \
-		(place) = taken_from((t), (place) + 1, end_of(t)))
+static void *step_any(T t, HashTable_Iter *it)
+{
+	return step(t, slot_size_of(t), it);
+}
 
 static const void *key_of(T t, const void *slot)
 {
@@ -56,13 +90,15 @@ static const void *key_of(T t, const void *slot)
 
 void HashTable_map(T t, void (*apply)(const void *key, void **value, void *cl), void *cl)
 {
-	size_t place, epoch;
+	HashTable_Iter it;
+	size_t epoch;
 	void *slot;
 
 	check_table(t, "HashTable_map");
 	CHECK(apply, "HashTable_map: the function is NULL");
 	epoch = t->epoch;
-	FOR_EACH_SLOT(t, place, slot) {
+	begin(t, &it);
+	while ((slot = step_any(t, &it)) != NULL) {
 		apply(key_of(t, slot), slot, cl);
 		check_table(t, "HashTable_map");
 		CHECK(t->epoch == epoch, "HashTable_map: the function inserted into the table or resized it");
@@ -75,57 +111,62 @@ void HashTable_iterate(T t, HashTable_Iter *it)
 {
 	check_table(t, "HashTable_iterate");
 	CHECK(it, "HashTable_iterate: the iterator is NULL");
-	memset(it, 0, sizeof *it);
-	it->table_ = t;
-	it->epoch_ = t->epoch;
+	begin(t, it);
 }
 
-static void check_iterator(const HashTable_Iter *it, const char *function)
+ALWAYS_INLINE void check_iterator(const HashTable_Iter *it, const char *function)
 {
-	CHECK(it, "%s: the iterator is NULL", function);
+	CHECK(LIKELY(it != NULL), "%s: the iterator is NULL", function);
 	check_table(it->table_, function);
-	CHECK(it->epoch_ == it->table_->epoch, "%s: insertion or resize since HashTable_iterate", function);
+	CHECK(LIKELY(it->epoch_ == it->table_->epoch), "%s: insertion or resize since HashTable_iterate", function);
 }
 
-static int finish(HashTable_Iter *it, size_t end)
+static __attribute__((noinline)) int finish(HashTable_Iter *it)
 {
 	it->key = it->value = it->place_ = NULL;
 	it->key_length = 0;
 	it->int_key = 0;
-	it->position_ = end;
 	return 0;
 }
 
 int HashTable_next(HashTable_Iter *it)
 {
-	size_t place, end;
 	T t;
 
 	check_iterator(it, "HashTable_next");
 	t = it->table_;
-	end = end_of(t);
-	place = taken_from(t, it->position_, end);
-	if (place >= end)
-		return finish(it, end);
-	it->position_ = place + 1;
-	it->place_ = slot_at(t, place);
-	it->value = *(void **)it->place_;
-	if (kind_of(t) == HashTable_INTEGER)
-		it->int_key = ((const Word_Slot *)it->place_)->key;
-	else {
-		it->key = key_of(t, it->place_);
-		it->key_length = is_words(t) ? 0 : ((const Text_Slot *)it->place_)->length;
+	if (is_words(t)) {
+		const Word_Slot *slot = it->place_ = step(t, sizeof *slot, it);
+
+		if (!slot)
+			return finish(it);
+		it->value = slot->value;
+		if (kind_of(t) == HashTable_INTEGER)
+			it->int_key = slot->key;
+		else
+			it->key = (const void *)(uintptr_t)slot->key;
+	} else {
+		const Text_Slot *slot = it->place_ = step(t, sizeof *slot, it);
+
+		if (!slot)
+			return finish(it);
+		it->value = slot->value;
+		it->key = slot->key;
+		it->key_length = length_of_id(slot->id);
 	}
 	return 1;
 }
 
 void HashTable_iter_remove(HashTable_Iter *it)
 {
+	Group *group;
+
 	check_iterator(it, "HashTable_iter_remove");
 	check_writable(it->table_, "HashTable_iter_remove");
-	CHECK(it->place_ && is_taken(it->table_, it->position_ - 1),
+	group = groups_of(it->table_) + it->group_;
+	CHECK(it->place_ && group->tags[it->slot_ - 1] != FREE,
 		"HashTable_iter_remove: there is no entry at hand, or it was removed");
-	hashtable__erase(it->table_, it->place_);
+	hashtable__erase(it->table_, it->place_, group, it->slot_ - 1);
 	it->place_ = NULL;
 }
 
@@ -133,7 +174,8 @@ void HashTable_iter_remove(HashTable_Iter *it)
 
 void **HashTable_toArray(T t, Arena_T arena, void *end)
 {
-	size_t place, n, i = 0;
+	HashTable_Iter it;
+	size_t n, i = 0;
 	void **array, *slot;
 
 	check_table(t, "HashTable_toArray");
@@ -142,7 +184,8 @@ void **HashTable_toArray(T t, Arena_T arena, void *end)
 	if (!mul_size(2 * t->length + 1, sizeof *array, &n))
 		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_toArray: no array holds %zu entries", t->length);
 	array = ALLOC(arena, n);
-	FOR_EACH_SLOT(t, place, slot) {
+	begin(t, &it);
+	while ((slot = step_any(t, &it)) != NULL) {
 		array[i++] = (void *)(uintptr_t)key_of(t, slot);
 		array[i++] = *(void **)slot;
 	}
@@ -152,18 +195,30 @@ void **HashTable_toArray(T t, Arena_T arena, void *end)
 
 /* ---- copies ---- */
 
-/* Into an empty table with the same secret and storage. */
+static void copy_storage(T copy, T t)
+{
+	size_t group_bytes = GROUP_SLOTS * slot_size_of(t), g, n;
+
+	for (g = 0; g < t->ngroups; g += n) {
+		n = t->ngroups - g < SEGMENT ? t->ngroups - g : SEGMENT;
+		memcpy(block_of(copy, slot_size_of(t), g), block_of(t, slot_size_of(t), g), n * group_bytes);
+	}
+	memcpy(groups_of(copy), t->groups, t->ngroups * sizeof(Group));
+}
+
+/* Into an empty table with the same secret and as many groups. */
 static void copy_entries(T copy, T t)
 {
-	size_t place;
+	HashTable_Iter it;
 	Text_Slot *s;
 
-	if (!t->slots)
+	if (!has_storage(t))
 		return;
-	memcpy(copy->slots, t->slots, hashtable__storage_bytes(slot_size_of(t), t->mask + 1));
+	copy_storage(copy, t);
+	begin(copy, &it);
 	if (copy->copies_keys)
-		FOR_EACH_SLOT(copy, place, s)
-			s->key = hashtable__keep_key(copy, s->key, s->length);
+		while ((s = step_any(copy, &it)) != NULL)
+			s->key = hashtable__keep_key(copy, s->key, length_of_id(s->id));
 	copy->length = t->length;
 	copy->room = t->room;
 }
@@ -173,7 +228,7 @@ T HashTable_copy(T t, Arena_T arena)
 	T copy;
 
 	check_table(t, "HashTable_copy");
-	copy = hashtable__new(arena, &t->options, t->slots ? t->mask + 1 : 0);
+	copy = hashtable__new(arena, &t->options, has_storage(t) ? t->ngroups : 0);
 	PROTECT(copy);
 	TRY {
 		copy_entries(copy, t);
@@ -189,17 +244,14 @@ T HashTable_copy(T t, Arena_T arena)
 /* Groups looked at to find what is in group g. */
 static size_t probes(T t, const void *slot, size_t g)
 {
-	uint64_t hash = is_words(t) ? hash_of_slot(t, WORDS, slot) : hash_of_slot(t, TEXT, slot);
-	size_t position = (size_t)hash & t->mask, step = 0;
+	size_t position = position_of(t, is_words(t) ? hash_of_slot(t, WORDS, slot) : hash_of_slot(t, TEXT, slot));
 
-	while (position != g)
-		position = (position + ++step) & t->mask;
-	return step + 1;
+	return (g >= position ? g - position : g + t->ngroups - position) + 1;
 }
 
 void HashTable_stats(T t, HashTable_Stats *stats)
 {
-	size_t place;
+	HashTable_Iter it;
 	double total = 0;
 	void *slot;
 
@@ -209,10 +261,10 @@ void HashTable_stats(T t, HashTable_Stats *stats)
 	stats->length = t->length;
 	stats->capacity = t->length + t->room;
 	stats->resizes = t->resizes;
-	if (t->slots)
-		stats->bytes = hashtable__storage_bytes(slot_size_of(t), t->mask + 1);
-	FOR_EACH_SLOT(t, place, slot) {
-		size_t n = probes(t, slot, place / PLACES);
+	stats->bytes = hashtable__storage_bytes(t);
+	begin(t, &it);
+	while ((slot = step_any(t, &it)) != NULL) {
+		size_t n = probes(t, slot, it.group_);
 
 		total += (double)n;
 		if (n > stats->longest_probe)

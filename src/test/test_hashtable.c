@@ -370,7 +370,7 @@ START_TEST(a_hint_beyond_memory_raises_and_leaves_no_arena_behind)
 	ck_raises(HashTable_Failed, HashTable_new(arena, SIZE_MAX / 2));
 	ck_raises(HashTable_Failed, HashTable_reserve(HashTable_new(arena, 0), SIZE_MAX));
 	o.kind = HashTable_INTEGER;
-	o.hint = SIZE_MAX / 256; /* computable, and more than there is */
+	o.hint = SIZE_MAX > UINT32_MAX ? SIZE_MAX >> 29 : SIZE_MAX / 64; /* possible, and more than there is */
 	ck_raises(Arena_Failed, HashTable_new_with(NULL, &o));
 	ck_assert_uint_eq(Arena_debug_live_count(), live);
 }
@@ -1583,7 +1583,7 @@ START_TEST(storage_that_is_the_newest_of_its_arena_grows_where_it_is)
 	for (i = 0; i < 50000; i++)
 		HashTable_put_int(t, i, value(i));
 	HashTable_stats(t, &s);
-	ck_assert_uint_le(Arena_used(big), s.bytes + 1024);
+	ck_assert_uint_le(Arena_used(big), s.bytes + s.bytes / 6 + 1024);
 	for (i = 0; i < 50000; i++)
 		ck_assert_ptr_eq(HashTable_get_int(t, i), value(i));
 	ck_assert_ptr_null(HashTable_get_int(t, 50000));
