@@ -44,7 +44,7 @@ typedef struct Site {
 
 static void check_at(const struct Arena *a, const char *call, Site site)
 {
-	if (!a || a->magic != MAGIC)
+	if (!a || LOAD(a->magic) != MAGIC)
 		arena__bad(a, call, site.file, site.function, site.line);
 }
 
@@ -55,7 +55,7 @@ static void failed(T a, size_t alignment, size_t nbytes, Site site)
 	size_t size = arena__chunk_for(alignment, nbytes), held, limit;
 	int over;
 
-	pthread_mutex_lock(&a->lock);
+	arena__lock(a);
 	held = a->held;
 	limit = a->most;
 	over = !arena__may_hold(a, size);
@@ -77,7 +77,7 @@ static void *try_allocate(T a, size_t alignment, size_t nbytes, Site site)
 {
 	void *p;
 
-	pthread_mutex_lock(&a->lock);
+	arena__lock(a);
 	p = arena__guards & GUARD_FENCES
 		? arena__allocate_guarded(a, alignment, nbytes, site.ours ? NULL : site.file, site.line)
 		: arena__allocate(a, alignment, nbytes);
@@ -173,7 +173,7 @@ static void check_options(const Arena_Options *o)
 	CHECK(!o->fixed || o->buffer, "Arena_new_with: a fixed arena needs a buffer");
 	CHECK(o->alloc || !o->free, "Arena_new_with: free is given and alloc is not");
 	CHECK(o->buffer || o->buffer_size == 0, "Arena_new_with: a buffer of %zu bytes is NULL", o->buffer_size);
-	CHECK(!o->parent || o->parent->magic == MAGIC, "Arena_new_with: the parent %p is not a live arena",
+	CHECK(!o->parent || LOAD(o->parent->magic) == MAGIC, "Arena_new_with: the parent %p is not a live arena",
 		(void *)o->parent);
 }
 
@@ -367,7 +367,7 @@ static int resize_newest(T a, char *p, size_t old_nbytes, size_t new_nbytes)
 	Lane *lane;
 	int done;
 
-	pthread_mutex_lock(&a->lock);
+	arena__lock(a);
 	if (arena__guards & GUARD_FENCES) {
 		done = arena__shrink_guarded(a, p, old_nbytes, new_nbytes);
 		pthread_mutex_unlock(&a->lock);

@@ -272,7 +272,7 @@ Side *arena__find_side(const struct Arena *a)
 
 void arena__lock_alone(T a)
 {
-	pthread_mutex_lock(&a->lock);
+	arena__lock(a);
 	arena__revoke(a, 1);
 	a->slices = a->slices_limit = NULL;
 	STORE_RELEASE(a->owner, arena__thread());

@@ -27,7 +27,7 @@ void Arena_defer(T a, void (*fn)(void *), void *cl)
 	d = ALLOC(a, sizeof *d);
 	d->fn = fn;
 	d->cl = cl;
-	pthread_mutex_lock(&a->lock);
+	arena__lock(a);
 	d->older = a->deferred;
 	a->deferred = d;
 	STORE(a->slow, a->slow | DEFERRED);
@@ -125,6 +125,48 @@ static int keep_home(T a)
 	return kept;
 }
 
+#if CORE_DEBUG
+enum { GRAVES = 64 };
+
+void arena__lock(T a)
+{
+	int gone;
+
+	pthread_mutex_lock(&a->lock);
+	gone = a->gone;
+	if (gone)
+		pthread_mutex_unlock(&a->lock);
+	CHECK(!gone, "Arena: a thread uses %p while another disposes of it", (void *)a);
+}
+
+/* Keeps what is disposed of for a while, so that a thread that still uses it is told. ASan and Valgrind tell, too. */
+static int bury(T a)
+{
+	static T graves[GRAVES];
+	static unsigned next;
+	T oldest;
+
+	if (a->backing.alloc != arena__default_backing.alloc || a->home->size != CHUNK_FIRST || red_zone())
+		return 0;
+	arena__lock_tree();
+	oldest = graves[next];
+	graves[next] = a;
+	next = (next + 1) % GRAVES;
+	arena__unlock_tree();
+	if (oldest) {
+		pthread_mutex_destroy(&oldest->lock);
+		arena__give_back_list(&arena__default_backing, oldest->home);
+	}
+	return 1;
+}
+#else
+static int bury(const struct Arena *a)
+{
+	(void)a;
+	return 0;
+}
+#endif
+
 static void release(T a)
 {
 	Backing backing = a->backing;
@@ -132,6 +174,7 @@ static void release(T a)
 
 	arena__unlink_child(a);
 	arena__lock_alone(a);
+	a->gone = 1;
 	arena__check_fences(a, NULL);
 	spare = a->spare;
 	if (a->newest != home)
@@ -146,10 +189,12 @@ static void release(T a)
 	pthread_mutex_unlock(&a->lock);
 	if (!keep_home(a)) {
 		arena__remove_live(a);
-		pthread_mutex_destroy(&a->lock);
 		STORE(a->owner, NULL);
 		STORE(a->magic, DEAD);
-		arena__give_back_list(&backing, home);
+		if (!bury(a)) {
+			pthread_mutex_destroy(&a->lock);
+			arena__give_back_list(&backing, home);
+		}
 	}
 	arena__give_back_list(&backing, spare);
 	arena__give_back_list(&backing, list);
@@ -384,7 +429,7 @@ int arena__release(T a, void *p, size_t nbytes)
 	int done;
 
 	CHECK_ARENA(a);
-	pthread_mutex_lock(&a->lock);
+	arena__lock(a);
 	arena__note_most(a);
 	done = !a->fences && unbump(a, p, nbytes);
 	if (!done && !a->fences && a->backing.free) {

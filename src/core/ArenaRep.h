@@ -107,6 +107,7 @@ struct Arena {
 	int nrewinds;
 	/* under the lock */
 	int running;       /* clears, rewinds and disposals that are running deferred calls */
+	int gone;          /* it is being released: debug builds look */
 	int steals;        /* of ownership, since the last clear */
 	const char *seen;  /* the owner's avail when another thread last came here */
 	Chunk *newest, *home, *spare;
@@ -127,10 +128,18 @@ struct Arena {
 };
 
 #define CHECK_ARENA(a) \
-	((a) && (a)->magic == MAGIC ? (void)0 : arena__bad((a), __func__, __FILE__, __func__, __LINE__))
+	((a) && LOAD((a)->magic) == MAGIC ? (void)0 : arena__bad((a), __func__, __FILE__, __func__, __LINE__))
 
 /* call: the name of what was called, for the message */
 void arena__bad(const struct Arena *, const char *call, const char *file, const char *function, int line) CORE_NORETURN;
+
+/* Debug builds tell a thread that comes for the lock while another disposes of the arena, or soon after: the last
+ * arenas that were disposed of lie in a grave for that (ArenaRelease.c). Raises: Assert_Failed. */
+#if CORE_DEBUG
+void arena__lock(struct Arena *);
+#else
+#define arena__lock(a) ((void)pthread_mutex_lock(&(a)->lock))
+#endif
 
 /* ---- ArenaGuard.c: CORE_ARENA_DEBUG ---- */
 

@@ -160,7 +160,7 @@ void arena__remove_live(T a)
 	*a->live_link = a->next_live;
 	if (a->next_live)
 		a->next_live->live_link = a->live_link;
-	if (a->magic == MAGIC)
+	if (LOAD(a->magic) == MAGIC)
 		arena__count_gone(record_now());
 	pthread_mutex_unlock(&live[s].lock);
 }
@@ -279,7 +279,7 @@ static size_t ask(T a, size_t (*what)(const struct Arena *))
 {
 	size_t n;
 
-	pthread_mutex_lock(&a->lock);
+	arena__lock(a);
 	n = what(a);
 	pthread_mutex_unlock(&a->lock);
 	return n;
@@ -311,7 +311,7 @@ size_t Arena_peak(T a)
 void Arena_set_limit(T a, size_t nbytes)
 {
 	CHECK_ARENA(a);
-	pthread_mutex_lock(&a->lock);
+	arena__lock(a);
 	a->most = nbytes;
 	pthread_mutex_unlock(&a->lock);
 }

@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -2123,6 +2124,54 @@ static void *release_meanwhile(void *cl)
 	return NULL;
 }
 
+#if CORE_DEBUG
+static int is_watched(void); /* by a tool that tells of it in its own way */
+
+static void *allocate_until_told(void *cl)
+{
+	Worker *w = cl;
+	const char *volatile told = NULL;
+
+	while (!told)
+		TRY {
+			w->wrong += Arena_alloc(w->arena, 1000) == NULL;
+		} EXCEPT(Assert_Failed) {
+			told = Except_message();
+			w->wrong += !strstr(told, "while another disposes of it") && !strstr(told, "is not a live arena");
+		} END_TRY;
+	return NULL;
+}
+
+static void *dispose_meanwhile(void *cl)
+{
+	Worker *w = cl;
+
+	while (Arena_used(w->arena) < 1000 * KB)
+		sched_yield();
+	Arena_dispose(&w->arena);
+	return NULL;
+}
+
+static void *allocate_or_dispose(void *cl)
+{
+	return ((Worker *)cl)->id == 1 ? dispose_meanwhile(cl) : allocate_until_told(cl);
+}
+
+START_TEST(dispose_amid_allocations_is_told_in_debug_builds)
+{
+	static Worker workers[THREADS];
+	int turn, i;
+
+	for (turn = 0; !is_watched() && turn < 20; turn++) {
+		on_threads(allocate_or_dispose, workers, Arena_new());
+		for (i = 0; i < THREADS; i++)
+			ck_assert_int_eq(workers[i].wrong, 0);
+	}
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+END_TEST
+#endif
+
 static void *allocate_or_release(void *cl)
 {
 	return ((Worker *)cl)->id == 1 ? release_meanwhile(cl) : allocate_untouched(cl);
@@ -2723,6 +2772,9 @@ static void add_report(Suite *suite)
 	tcase_add_test(tc, an_arena_may_be_handed_to_another_thread);
 	tcase_add_test(tc, ownership_wanders_between_threads_without_overlap);
 	tcase_add_test(tc, clear_and_rewind_amid_allocations_leave_the_arena_sound);
+#if CORE_DEBUG
+	tcase_add_test(tc, dispose_amid_allocations_is_told_in_debug_builds);
+#endif
 	tcase_add_test(tc, a_worker_may_use_clear_and_dispose_of_what_an_acceptor_made);
 	tcase_add_test(tc, threads_use_many_arenas_each_and_one_together);
 #if !WITH_TSAN
