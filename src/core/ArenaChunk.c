@@ -146,6 +146,10 @@ Chunk *arena__take_chunk(T a, size_t size)
 	pthread_mutex_unlock(&a->lock);
 	p = call_booked(a, size);
 	pthread_mutex_lock(&a->lock);
+	if (p && a->gone) { /* meanwhile: who asks will see it */
+		arena__give_back(a, arena__make_chunk(p, size));
+		p = NULL;
+	}
 	if (!p) {
 		a->held -= size;
 		return NULL;

@@ -175,8 +175,10 @@ static void release(T a)
 	arena__unlink_child(a);
 	arena__lock_alone(a);
 	a->gone = 1;
+	STORE(a->owner, NULL);
 	arena__check_fences(a, NULL);
 	spare = a->spare;
+	a->spare = NULL;
 	if (a->newest != home)
 		list = a->newest;
 	while (a->newest != home) { /* home is the last: the list is to end before it */
@@ -189,7 +191,6 @@ static void release(T a)
 	pthread_mutex_unlock(&a->lock);
 	if (!keep_home(a)) {
 		arena__remove_live(a);
-		STORE(a->owner, NULL);
 		STORE(a->magic, DEAD);
 		if (!bury(a)) {
 			pthread_mutex_destroy(&a->lock);
