@@ -10,10 +10,36 @@
 #include "httpparser.h"
 #include "httpsyntax.h"
 
-static int slice_is(const char *b, HTTPSlice s, const char *word)
+static inline uint64_t differ8(const char *s, const char *word)
 {
-	return httpparser__is(b + s.at, s.length, word);
+	uint64_t x, w;
+
+	memcpy(&x, s, 8);
+	memcpy(&w, word, 8);
+	return (x | UINT64_MAX / 255 * 0x20) ^ w;
 }
+
+static inline uint32_t differ4(const char *s, const char *word)
+{
+	uint32_t x, w;
+
+	memcpy(&x, s, 4);
+	memcpy(&w, word, 4);
+	return (x | 0x20202020u) ^ w;
+}
+
+/* Equal but for the case of letters. The slice is text, the word one of small letters, digits and hyphens, at least
+ * four: what else 0x20 would take for them are control characters. Some bytes are looked at twice. */
+static inline int equals(const char *s, const char *word, size_t n)
+{
+	if (n < 8)
+		return (differ4(s, word) | differ4(s + n - 4, word + n - 4)) == 0;
+	if (n > 16 && differ8(s + 8, word + 8) != 0)
+		return 0;
+	return (differ8(s, word) | differ8(s + n - 8, word + n - 8)) == 0;
+}
+
+#define slice_is(b, s, word) ((s).length == sizeof(word) - 1 && equals((b) + (s).at, (word), sizeof(word) - 1))
 
 static int same(const char *b, HTTPSlice x, HTTPSlice y)
 {

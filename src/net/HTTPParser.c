@@ -53,17 +53,6 @@ static int line_byte(HTTPParser *p, const char *b, size_t n)
 	return p->at < n ? GO_ON : HTTPParser_MORE;
 }
 
-static int start(HTTPParser *p, const char *b, size_t n)
-{
-	if (p->at == n)
-		return HTTPParser_MORE;
-	if (b[p->at] == '\r')
-		return go_past(p, START_LF);
-	p->mark = p->at;
-	p->cap = capped_at(p->at, p->limits->request_line);
-	return go(p, METHOD);
-}
-
 static int start_lf(HTTPParser *p, const char *b, size_t n)
 {
 	if (p->at == n)
@@ -73,6 +62,45 @@ static int start_lf(HTTPParser *p, const char *b, size_t n)
 	if (++p->empty > EMPTY_LINES)
 		return fail_number(p, 400, EMPTY_LINES, "more than %n empty lines before the request line");
 	return go_past(p, START);
+}
+
+/* The whole line at once if it lies there whole, plainly right and within its limit. Otherwise nothing was done:
+ * the states look at it byte by byte, and know what is wrong with it. */
+static int whole_line(HTTPParser *p, const char *b, size_t n)
+{
+	static const char rest[] = " HTTP/1.1\r\n";
+	size_t method_end = skip(b, p->at, n, IN_TOKEN), from = method_end + 1, to;
+
+	if (method_end == p->at || method_end == n || b[method_end] != ' ')
+		return 0;
+	to = skip_target(b, from, n);
+	if (to == from || n - to < sizeof rest - 1 || memcmp(b + to, rest, sizeof rest - 1) != 0 || to + 9 > p->cap)
+		return 0;
+	p->method = between(p->at, method_end);
+	p->target = between(from, to);
+	p->at = to + sizeof rest - 1;
+	return 1;
+}
+
+static int end_line(HTTPParser *p, const char *b)
+{
+	p->mark = p->at;
+	p->cap = capped_at(p->at, p->limits->header_bytes);
+	go(p, FIELD);
+	return httpparser__target(p, b);
+}
+
+static int start(HTTPParser *p, const char *b, size_t n)
+{
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (b[p->at] == '\r')
+		return go_past(p, START_LF);
+	p->cap = capped_at(p->at, p->limits->request_line);
+	if (whole_line(p, b, n))
+		return end_line(p, b);
+	p->mark = p->at;
+	return go(p, METHOD);
 }
 
 static int method(HTTPParser *p, const char *b, size_t n)
@@ -94,7 +122,7 @@ static int target(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
-	p->at = skip(b, p->at, n, IN_TARGET);
+	p->at = skip_target(b, p->at, n);
 	if ((e = line_byte(p, b, n)) != GO_ON)
 		return e;
 	if (b[p->at] == '\r' || b[p->at] == '\n')
@@ -148,9 +176,8 @@ static int line_lf(HTTPParser *p, const char *b, size_t n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
 		return fail(p, 400, "the request line has a CR without LF");
-	go_past(p, FIELD);
-	p->cap = capped_at(p->at, p->limits->header_bytes);
-	return httpparser__target(p, b);
+	p->at++;
+	return end_line(p, b);
 }
 
 /* ---- field lines, of the head and of the trailer ---- */
@@ -163,12 +190,34 @@ static int field_byte(HTTPParser *p, size_t n)
 	return p->at < n ? GO_ON : HTTPParser_MORE;
 }
 
+/* As whole_line. The end of the line is looked for from the start of the name, whose bytes are text, too: so the
+ * processor need not wait for the end of the name before it goes on to the next line. In a trailer the slices are
+ * not wanted. */
+static int whole_field(HTTPParser *p, const char *b, size_t n)
+{
+	size_t end = n < p->cap ? n : p->cap, to = skip_text(b, p->at, end), colon;
+
+	if (end - to < 2 || b[to] != '\r' || b[to + 1] != '\n' || p->fields == p->limits->header_count
+			|| p->flags & HTTPParser_TRAILER)
+		return 0;
+	colon = skip_token(b, p->at, to);
+	if (colon == p->at || b[colon] != ':')
+		return 0;
+	p->name = between(p->at, colon);
+	p->value = trim(b, colon + 1, to);
+	p->fields++;
+	p->at = p->mark = to + 2;
+	return 1;
+}
+
 static int field(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
 	if (p->at < n && b[p->at] == '\r')
 		return go_past(p, HEAD_LF);
+	if (whole_field(p, b, n))
+		return httpparser__known_field(p, b);
 	if ((e = field_byte(p, n)) != GO_ON)
 		return e;
 	if (is_space(b[p->at]))
@@ -186,7 +235,7 @@ static int name(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
-	p->at = skip(b, p->at, n, IN_TOKEN);
+	p->at = skip_token(b, p->at, n);
 	if ((e = field_byte(p, n)) != GO_ON)
 		return e;
 	p->name = p->flags & HTTPParser_TRAILER ? between(0, 0) : between(p->mark, p->at);
@@ -384,7 +433,8 @@ static int (*const steps[])(HTTPParser *, const char *, size_t) = {
 
 void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
 {
-	memset(p, 0, sizeof *p);
+	memset(p, 0, offsetof(HTTPParser, method)); /* the slices are set before they are looked at */
+	p->authority = p->name = (HTTPSlice){ 0, 0 };
 	p->limits = limits;
 }
 

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* llhttp, a peer of our parser: the rest of it, whose declarations differ from those of the machine. */
+#include "config.h"
+
+#if HAVE_LLHTTP
+#include <api.c>
+#include <http.c>
+#else
+typedef int no_llhttp;
+#endif
