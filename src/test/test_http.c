@@ -13,11 +13,8 @@
 
 #include "testing.h"
 #include <core/HTTP.h>
+#include "http_cases.h"
 
-#define GET  "GET / HTTP/1.1\r\n"
-#define POST "POST / HTTP/1.1\r\n"
-#define HOST "Host: a\r\n"
-#define TE   "Transfer-Encoding: chunked\r\n"
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
 /* ---- both ends ---- */
@@ -257,7 +254,7 @@ END_TEST
 static const struct {
 	const Except_T *exception;
 	const char *input, *saying;
-} refused[] = {
+} refusals[] = {
 	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\n" TE "\r\n0\r\n\r\n", "beside Content-Length: \"5\"" },
 	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "given twice: \"5\", \"6\"" },
 	{ &HTTP_Bad_Request, POST HOST "Content-Length: +5\r\n\r\nhello", "\"+5\"" },
@@ -293,15 +290,15 @@ START_TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connectio
 	volatile int status = 0;
 	char status_line[32];
 
-	say(refused[_i].input);
+	say(refusals[_i].input);
 	hush();
 	TRY {
 		parse();
 	} EXCEPT(HTTP_Failed) {
 		status = HTTP_status(Except_current());
-		ck_assert_msg(Except_current() == refused[_i].exception, "%s raised %s", refused[_i].input, Except_message());
-		ck_assert_msg(strstr(Except_message(), refused[_i].saying) != NULL, "\"%s\" lacks \"%s\"",
-			Except_message(), refused[_i].saying);
+		ck_assert_msg(Except_current() == refusals[_i].exception, "%s raised %s", refusals[_i].input, Except_message());
+		ck_assert_msg(strstr(Except_message(), refusals[_i].saying) != NULL, "\"%s\" lacks \"%s\"",
+			Except_message(), refusals[_i].saying);
 	} END_TRY;
 	ck_assert_int_ne(status, 0);
 	ck_raises(HTTP_Closed, parse());
@@ -317,6 +314,85 @@ START_TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connectio
 	ck_assert(has("\r\nConnection: close\r\n"));
 	ck_assert(at_end());
 	ck_raises(HTTP_Closed, parse());
+}
+END_TEST
+
+#define GOOD "GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
+
+/* A pair that keeps what is sent together apart from the rest, one read taking one packet, under a socket that was
+ * made for a stream. */
+static void open_packets(void)
+{
+	int fds[2], room = 1 << 20;
+
+	close_pair();
+	open_pair();
+	close(client);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
+	ck_assert_int_ge(dup2(fds[0], Socket_fd(server)), 0);
+	close(fds[0]);
+	client = fds[1];
+	setsockopt(client, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+}
+
+/* A good request, the row's with its first part in the same packet, the rest in packets of step bytes, and after it
+ * another good one: then nothing of this one has been left or taken. */
+static void say_row(const Row *row, size_t first, size_t step)
+{
+	char packet[1024] = GOOD;
+	size_t at;
+
+	memcpy(packet + strlen(GOOD), row->input, first);
+	say_bytes(packet, strlen(GOOD) + first);
+	for (at = first; at < row->n; at += step)
+		say_bytes(row->input + at, step < row->n - at ? step : row->n - at);
+	say(GOOD);
+	hush();
+}
+
+/* The status; 0 if it is accepted */
+static int status_behind_a_good_one(const Row *row, size_t first, size_t step)
+{
+	volatile int status = 0;
+
+	open_packets();
+	Arena_clear(arena);
+	say_row(row, first, step);
+	ck_assert_str_eq(HTTPRequest_path(parse()), "/good");
+	answer("good");
+	TRY {
+		int more = HTTPRequest_keep_alive(parse());
+
+		answer("accepted");
+		if (more)
+			ck_assert_str_eq(HTTPRequest_path(parse()), "/good");
+	} EXCEPT(HTTP_Failed) {
+		status = HTTP_status(Except_current());
+	} END_TRY;
+	if (status != 0)
+		ck_raises(HTTP_Closed, parse());
+	return status;
+}
+
+static void check_row(const Row *row)
+{
+	size_t first;
+
+	ck_assert_msg(status_behind_a_good_one(row, 0, 1) == row->status, "%s, byte by byte", row->sentence);
+	for (first = 0; first <= row->n; first++)
+		ck_assert_msg(status_behind_a_good_one(row, first, row->n) == row->status, "%s, cut after %zu bytes",
+			row->sentence, first);
+}
+
+START_TEST(what_is_refused_is_refused_behind_a_good_request_too_however_it_is_cut)
+{
+	check_row(&refused[_i]);
+}
+END_TEST
+
+START_TEST(what_is_accepted_is_accepted_between_good_requests_however_it_is_cut)
+{
+	check_row(&accepted[_i]);
 }
 END_TEST
 
@@ -1470,7 +1546,9 @@ static void add_requests(Suite *s)
 
 	tcase_add_test(tc, each_exception_has_the_status_to_answer);
 	tcase_add_test(tc, every_status_that_is_registered_has_its_reason);
-	tcase_add_loop_test(tc, a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, 0, COUNT(refused));
+	tcase_add_loop_test(tc, a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, 0, COUNT(refusals));
+	tcase_add_loop_test(tc, what_is_refused_is_refused_behind_a_good_request_too_however_it_is_cut, 0, COUNT(refused));
+	tcase_add_loop_test(tc, what_is_accepted_is_accepted_between_good_requests_however_it_is_cut, 0, COUNT(accepted));
 	tcase_add_test(tc, the_refusal_of_a_HEAD_has_no_body);
 	tcase_add_test(tc, a_large_body_that_is_refused_does_not_cut_off_the_reply);
 	tcase_add_test(tc, each_limit_holds_to_the_byte);
