@@ -3,6 +3,7 @@
 #include "config.h"
 
 #if HAVE_LLHTTP
+#define LLHTTP_STRICT_MODE 1
 #include <api.c>
 #include <http.c>
 #else
