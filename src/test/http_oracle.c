@@ -172,12 +172,20 @@ static int ll_body(llhttp_t *p, const char *s, size_t n)
 	return 0;
 }
 
+/* Later it would heed a Connection field of the trailer (9110, 6.5.1). */
+static int ll_headed(llhttp_t *p)
+{
+	Seen *seen = p->data;
+
+	seen->keep_alive = llhttp_should_keep_alive(p);
+	return ll_line(p);
+}
+
 static int ll_end(llhttp_t *p)
 {
 	Seen *seen = p->data;
 
 	seen->verdict = ACCEPTED;
-	seen->keep_alive = llhttp_should_keep_alive(p);
 	return HPE_PAUSED;
 }
 
@@ -196,7 +204,7 @@ int see_llhttp(Seen *seen, const char *bytes, size_t n)
 	settings.on_header_field_complete = ll_name_complete;
 	settings.on_header_value = ll_value;
 	settings.on_header_value_complete = ll_value_complete;
-	settings.on_headers_complete = ll_line;
+	settings.on_headers_complete = ll_headed;
 	settings.on_body = ll_body;
 	settings.on_message_complete = ll_end;
 	seen->verdict = UNFINISHED;

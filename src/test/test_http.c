@@ -745,6 +745,143 @@ START_TEST(a_body_is_decoded_and_what_follows_it_stays)
 }
 END_TEST
 
+/* ---- queries and forms ---- */
+
+#define FORM "Content-Type: application/x-www-form-urlencoded\r\n"
+
+static const struct {
+	const char *text, *pairs;
+} forms[] = {
+	{ "", "" }, { "&", "" }, { "&&&", "" }, { "a=b", "<a=b>" }, { "a", "<a=>" }, { "a=", "<a=>" }, { "=b", "<=b>" }, { "=", "<=>" },
+	{ "a=b&c=d", "<a=b><c=d>" }, { "&a=b&&c=d&", "<a=b><c=d>" }, { "a&b&c", "<a=><b=><c=>" }, { "a=b=c", "<a=b=c>" },
+	{ "a=1&b=2&a=3&A=4", "<a=1><b=2><a=3><A=4>" }, { "a=b;c=d", "<a=b;c=d>" },
+	{ "a+b=c++d", "<a b=c  d>" }, { "a%20b=%2B%26%3d%3D", "<a b=+&==>" }, { "%61=%41%7e", "<a=A~>" },
+	{ "a=%252e", "<a=%2e>" }, { "a=%c3%A4", "<a=\xc3\xa4>" }, { "a=%ff", "<a=\xff>" }, { "a=%0d%0A", "<a=\r\n>" },
+	{ "a=/b/../c?d", "<a=/b/../c?d>" },
+	{ "%", NULL }, { "a=%", NULL }, { "a=%4", NULL }, { "a=%4&b=c", NULL }, { "a=%zz", NULL }, { "a=%4g", NULL }, { "a=%g4", NULL },
+	{ "a=%-1", NULL }, { "a=% 1", NULL }, { "a=%+1", NULL }, { "a=%u0041", NULL }, { "a=%00", NULL }, { "%00=b", NULL },
+	{ "a=b&c=%", NULL }, { "a%=b", NULL },
+};
+
+static const char *pairs_of(const HTTP_Param *pairs, size_t n)
+{
+	static char text[256];
+	char *end = text;
+	size_t i;
+
+	*end = '\0';
+	for (i = 0; i < n; i++)
+		end += sprintf(end, "<%s=%s>", pairs[i].name, pairs[i].value);
+	return text;
+}
+
+static HTTPRequest_T request_with(const char *query, const char *fields, const char *body)
+{
+	char text[1024];
+
+	sprintf(text, "POST /?%s HTTP/1.1\r\n" HOST "%sContent-Length: %zu\r\n\r\n%s", query, fields, strlen(body), body);
+	return parse_saying(text);
+}
+
+START_TEST(a_query_is_pairs_in_the_order_sent_or_is_refused)
+{
+	const char *text = forms[_i].text;
+	size_t n;
+	HTTPRequest_T r;
+
+	if (strchr(text, ' '))
+		return; /* not in a target */
+	r = request_with(text, "", "");
+	if (forms[_i].pairs) {
+		const HTTP_Param *pairs = HTTPRequest_query_params(r, &n);
+
+		ck_assert_str_eq(pairs_of(pairs, n), forms[_i].pairs);
+		ck_assert_ptr_eq(HTTPRequest_query_params(r, &n), pairs);
+	} else {
+		ck_raises_saying(HTTP_Bad_Request, "in the query: \"%", HTTPRequest_query_params(r, &n));
+		ck_raises(HTTP_Bad_Request, HTTPRequest_query_param(r, "not there"));
+	}
+	ck_assert_str_eq(HTTPRequest_query(r), text);
+	answer("and the connection goes on");
+	ck_assert_str_eq(HTTPRequest_path(request_with("", "", "")), "/");
+}
+END_TEST
+
+START_TEST(a_form_is_pairs_in_the_order_sent_or_is_refused)
+{
+	HTTPRequest_T r = request_with("", FORM, forms[_i].text);
+	size_t n;
+
+	if (forms[_i].pairs) {
+		const HTTP_Param *pairs = HTTPRequest_form_params(r, &n);
+
+		ck_assert_str_eq(pairs_of(pairs, n), forms[_i].pairs);
+		ck_assert_ptr_eq(HTTPRequest_form_params(r, &n), pairs);
+	} else {
+		ck_raises_saying(HTTP_Bad_Request, "in the form: \"%", HTTPRequest_form_params(r, &n));
+		ck_raises(HTTP_Bad_Request, HTTPRequest_form_param(r, "not there"));
+	}
+}
+END_TEST
+
+START_TEST(a_pair_is_found_by_its_name_the_first_of_several)
+{
+	HTTPRequest_T r = request_with("a=1&b=2&a=3&%63=4&d", FORM, "a=5&e=6");
+
+	ck_assert_str_eq(HTTPRequest_query_param(r, "a"), "1");
+	ck_assert_str_eq(HTTPRequest_query_param(r, "b"), "2");
+	ck_assert_str_eq(HTTPRequest_query_param(r, "c"), "4");
+	ck_assert_str_eq(HTTPRequest_query_param(r, "d"), "");
+	ck_assert_ptr_null(HTTPRequest_query_param(r, "A"));
+	ck_assert_ptr_null(HTTPRequest_query_param(r, "e"));
+	ck_assert_str_eq(HTTPRequest_form_param(r, "a"), "5");
+	ck_assert_str_eq(HTTPRequest_form_param(r, "e"), "6");
+	ck_assert_ptr_null(HTTPRequest_form_param(r, "b"));
+}
+END_TEST
+
+static const struct {
+	const char *fields;
+	int is_form;
+} types[] = {
+	{ FORM, 1 }, { "content-type: Application/X-WWW-Form-URLEncoded; charset=UTF-8\r\n", 1 },
+	{ "Content-Type: application/x-www-form-urlencoded;charset=UTF-8\r\n", 1 }, { "", 0 }, { "Content-Type:\r\n", 0 },
+	{ "Content-Type: text/plain\r\n", 0 }, { "Content-Type: application/x-www-form-urlencoded2\r\n", 0 },
+	{ "Content-Type: multipart/form-data; boundary=b\r\n", 0 },
+};
+
+START_TEST(only_a_body_of_that_type_is_a_form)
+{
+	HTTPRequest_T r = request_with("", types[_i].fields, "a=b");
+	size_t n;
+
+	HTTPRequest_form_params(r, &n);
+	ck_assert_uint_eq(n, types[_i].is_form);
+}
+END_TEST
+
+START_TEST(a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused)
+{
+	static const char nul[] = POST HOST FORM "Content-Length: 5\r\n\r\na=b\0c";
+	HTTPRequest_T r = parse_saying(POST HOST FORM TE "\r\n4\r\na=%4\r\n5\r\n1&b=c\r\n0\r\n\r\n");
+
+	ck_assert_str_eq(HTTPRequest_form_param(r, "a"), "A");
+	ck_assert_str_eq(HTTPRequest_form_param(r, "b"), "c");
+	answer("");
+	say_bytes(nul, sizeof nul - 1);
+	r = parse();
+	ck_raises_saying(HTTP_Bad_Request, "a NUL in the form: \"\\x00c\"", HTTPRequest_form_param(r, "a"));
+}
+END_TEST
+
+START_TEST(an_explanation_of_a_malformed_query_shows_where_it_is_malformed)
+{
+	HTTPRequest_T r = request_with("a=b&c=100%&d=e", "", "");
+
+	ck_raises_saying(HTTP_Bad_Request, "a malformed escape in the query: \"%&d=e\"", HTTPRequest_query_param(r, "a"));
+}
+END_TEST
+
 START_TEST(a_request_that_comes_byte_by_byte_is_the_same)
 {
 	Writer w = { 0 };
@@ -1384,6 +1521,47 @@ static void respond_in(Arena_T a)
 	HTTPResponse_send(server, response);
 }
 
+static HTTPRequest_T of_small_arena;
+
+static void ask_for_pairs(void)
+{
+	ck_assert_str_eq(HTTPRequest_query_param(of_small_arena, "b") + 299, "x");
+	ck_assert_str_eq(HTTPRequest_form_param(of_small_arena, "d"), "5");
+}
+
+static int asks(void)
+{
+	volatile int fine = 0;
+
+	TRY {
+		ask_for_pairs();
+		fine = 1;
+	} EXCEPT(Arena_Failed) {
+		fine = 0;
+	} END_TRY;
+	return fine;
+}
+
+START_TEST(pairs_that_find_no_memory_are_there_when_asked_for_again)
+{
+	char query[400] = "a=1&b=";
+	struct Failing failing = { .fail_at = -1 };
+	Arena_T small = failing_arena(&failing);
+	int n = 0;
+
+	memset(query + 6, 'x', 300);
+	say("POST /?");
+	say(query);
+	say(" HTTP/1.1\r\n" HOST FORM "Content-Length: 7\r\n\r\nc=4&d=5");
+	of_small_arena = HTTPRequest_parse(small, server);
+	for (failing.fail_at = 0; !asks(); failing.fail_at = ++n)
+		;
+	ck_assert_int_gt(n, 0);
+	Arena_dispose(&small);
+	ck_assert_uint_eq(failing.outstanding_blocks, 0);
+}
+END_TEST
+
 START_TEST(without_memory_at_any_point_a_response_raises_and_nothing_was_sent)
 {
 	int n = 0, fine = 0;
@@ -1476,6 +1654,14 @@ START_TEST(no_argument_may_be_NULL)
 	ck_raises(Assert_Failed, HTTPRequest_body(request, NULL));
 	ck_raises(Assert_Failed, HTTPRequest_arena(NULL));
 	ck_raises(Assert_Failed, HTTPRequest_keep_alive(NULL));
+	ck_raises(Assert_Failed, HTTPRequest_query_param(NULL, "a"));
+	ck_raises(Assert_Failed, HTTPRequest_query_param(request, NULL));
+	ck_raises(Assert_Failed, HTTPRequest_query_params(NULL, &n));
+	ck_raises(Assert_Failed, HTTPRequest_query_params(request, NULL));
+	ck_raises(Assert_Failed, HTTPRequest_form_param(NULL, "a"));
+	ck_raises(Assert_Failed, HTTPRequest_form_param(request, NULL));
+	ck_raises(Assert_Failed, HTTPRequest_form_params(NULL, &n));
+	ck_raises(Assert_Failed, HTTPRequest_form_params(request, NULL));
 	ck_raises(Assert_Failed, HTTPResponse_new(NULL));
 	ck_raises(Assert_Failed, HTTPResponse_status(NULL, 200));
 	ck_raises(Assert_Failed, HTTPResponse_set(NULL, "a", "b"));
@@ -1569,6 +1755,12 @@ static void add_requests(Suite *s)
 	tcase_add_test(tc, repeated_fields_are_joined_and_cookies_with_a_semicolon);
 	tcase_add_test(tc, a_head_full_of_one_field_takes_no_more_than_a_few_times_its_size);
 	tcase_add_loop_test(tc, a_body_is_decoded_and_what_follows_it_stays, 0, COUNT(bodies));
+	tcase_add_loop_test(tc, a_query_is_pairs_in_the_order_sent_or_is_refused, 0, COUNT(forms));
+	tcase_add_loop_test(tc, a_form_is_pairs_in_the_order_sent_or_is_refused, 0, COUNT(forms));
+	tcase_add_test(tc, a_pair_is_found_by_its_name_the_first_of_several);
+	tcase_add_loop_test(tc, only_a_body_of_that_type_is_a_form, 0, COUNT(types));
+	tcase_add_test(tc, a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused);
+	tcase_add_test(tc, an_explanation_of_a_malformed_query_shows_where_it_is_malformed);
 	tcase_add_test(tc, a_request_that_comes_byte_by_byte_is_the_same);
 	tcase_add_test(tc, a_body_of_a_mebibyte_arrives_whole);
 	tcase_add_test(tc, chunks_of_a_mebibyte_arrive_whole);
@@ -1608,6 +1800,7 @@ static void add_responses(Suite *s)
 	tcase_add_test(tc, a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends);
 	tc = new_case(s, "memory, contracts, threads");
 	tcase_add_test(tc, without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_whole_or_ended);
+	tcase_add_test(tc, pairs_that_find_no_memory_are_there_when_asked_for_again);
 	tcase_add_test(tc, without_memory_at_any_point_a_response_raises_and_nothing_was_sent);
 	tcase_add_test(tc, in_a_buffer_of_any_size_parse_succeeds_or_raises_and_the_socket_is_whole_or_ended);
 	tcase_add_test(tc, in_a_buffer_of_any_size_a_response_is_sent_or_raises_and_nothing_was_sent);
