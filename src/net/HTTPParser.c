@@ -3,9 +3,10 @@
  * its token ends and then moves to the next state, or runs out of bytes and answers MORE.
  *
  * Invariant: bytes before `at` were seen and are never looked at again but as finished slices; `mark`
- * is where the token at hand began. No decision looks beyond the byte at `at`, so that the events do
- * not depend on how the input was cut. `cap` is the first position at which a byte of the line (or of
- * the field lines) at hand is one too many; at <= cap whenever the parser returns without an error.
+ * is where the token at hand began. No state looks beyond the byte at `at`, so that the events do not
+ * depend on how the input was cut; a line that is there whole is taken at once if the states would take it,
+ * too. `cap` is the first position at which a byte of the line (or of the field lines) at hand is one too
+ * many; at <= cap whenever the parser returns without an error.
  *
  * Strictness is the point (RFC 9112, 11.2): where the RFC lets a recipient repair what it reads, two
  * recipients on one path may repair it differently, and the difference is a smuggled request. So a line
@@ -195,10 +196,12 @@ static int field_byte(HTTPParser *p, size_t n)
  * not wanted. */
 static int whole_field(HTTPParser *p, const char *b, size_t n)
 {
-	size_t end = n < p->cap ? n : p->cap, to = skip_text(b, p->at, end), colon;
+	size_t end = n < p->cap ? n : p->cap, to, colon;
 
-	if (end - to < 2 || b[to] != '\r' || b[to + 1] != '\n' || p->fields == p->limits->header_count
-			|| p->flags & HTTPParser_TRAILER)
+	if (p->fields == p->limits->header_count || p->flags & HTTPParser_TRAILER)
+		return 0;
+	to = skip_text(b, p->at, end);
+	if (end - to < 2 || b[to] != '\r' || b[to + 1] != '\n')
 		return 0;
 	colon = skip_token(b, p->at, to);
 	if (colon == p->at || b[colon] != ':')
@@ -435,6 +438,7 @@ void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
 {
 	memset(p, 0, offsetof(HTTPParser, method)); /* the slices are set before they are looked at */
 	p->authority = p->name = (HTTPSlice){ 0, 0 };
+	p->what = NULL;
 	p->limits = limits;
 }
 

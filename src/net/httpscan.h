@@ -14,7 +14,7 @@
 #if !defined HTTPPARSER_SCALAR && defined __SSE2__
 #define HTTPSCAN_VECTORS 1
 #include <emmintrin.h>
-#elif !defined HTTPPARSER_SCALAR && defined __aarch64__ && defined __ARM_NEON
+#elif !defined HTTPPARSER_SCALAR && defined __AARCH64EL__ && defined __ARM_NEON
 #define HTTPSCAN_VECTORS 1
 #include <arm_neon.h>
 #endif
@@ -86,8 +86,8 @@ static inline Lanes name_stops(Lanes x)
 	return (Lanes)((((x | 0x20) - 'a') > 'z' - 'a') & (x != '-'));
 }
 
-/* The first lane that stops, or a place after which fewer than LANES bytes are left in a buffer of no more. The
- * last bytes of a longer one are the last lanes of a load that reaches back before `at`. */
+/* Where the first lane stops; n if none does; in a buffer of fewer than LANES bytes, `at` as it was. The last bytes
+ * are looked at as the last lanes of a load that reaches back before `at`. */
 __attribute__((always_inline))
 static inline size_t scan(const char *b, size_t at, size_t n, Lanes (*stops)(Lanes))
 {
