@@ -75,7 +75,7 @@ static HTTPParser_Event feed(Seen *seen, HTTPParser *p, const char *bytes, size_
 
 void see_ours(Seen *seen, const char *bytes, size_t n, size_t step)
 {
-	static const HTTP_Limits limits = { 8192, 32768, 100, 1024 * 1024, 1, 1 };
+	static const HTTP_Limits limits = { SEEN_ROOM, SEEN_ROOM, SEEN_ROOM, 1024 * 1024, 1, 1 }; /* but the body's: no difference */
 	HTTPParser p;
 	HTTPParser_Event event = HTTPParser_MORE;
 	size_t base = 0, at = 0;
@@ -271,6 +271,7 @@ static const Difference stricter[] = {
 	{ BOTH, "a chunk size of more than %n digits", "9112, 7.1: MUST anticipate large numerals; zeros in front are padding" },
 	{ H11, "a chunk size has the byte", "9112, 7.1: no space after the size" },
 	{ H11, "a chunk extension has the byte", "9112, 7.1.1: tokens and quoted strings have no control characters" },
+	{ BOTH, "too many bytes of chunk extensions", "9112, 7.1.1: ought to limit them" },
 	{ H11, "the line of a chunk size has a CR without LF", "9112, 2.2: bare CR" },
 };
 
