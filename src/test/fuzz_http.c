@@ -79,6 +79,7 @@ static void see_h11(Seen *seen, const char *bytes, size_t n)
 		die("h11");
 	seen->verdict = head[0] == 'A' ? ACCEPTED : head[0] == 'R' ? REFUSED : UNFINISHED;
 	seen->end = number(head + 1);
+	seen->keep_alive = UNKNOWN;
 	seen->length = number(head + 5);
 	if (seen->length >= SEEN_ROOM || fread(seen->text, 1, seen->length, from_h11) != seen->length)
 		die("h11");

@@ -172,12 +172,16 @@ static int ll_body(llhttp_t *p, const char *s, size_t n)
 	return 0;
 }
 
-/* Later it would heed a Connection field of the trailer (9110, 6.5.1). */
+/* Later it would heed a Connection field of the trailer (9110, 6.5.1). It takes Proxy-Connection for Connection (9112,
+ * C.2.2) and overlooks "close" and "keep-alive" before a tab (9110, 5.6.1). */
 static int ll_headed(llhttp_t *p)
 {
 	Seen *seen = p->data;
 
-	seen->keep_alive = llhttp_should_keep_alive(p);
+	add_text(seen, "", 1);
+	seen->length--;
+	seen->keep_alive = strstr(seen->text, "\nproxy-connection:") || memchr(seen->bytes, '\t', seen->n)
+		? UNKNOWN : llhttp_should_keep_alive(p);
 	return ll_line(p);
 }
 
@@ -210,6 +214,8 @@ int see_llhttp(Seen *seen, const char *bytes, size_t n)
 	seen->verdict = UNFINISHED;
 	seen->length = 0;
 	seen->what = NULL;
+	seen->bytes = bytes;
+	seen->n = n;
 	llhttp_init(&p, HTTP_REQUEST, &settings);
 	p.data = seen;
 	e = llhttp_execute(&p, bytes, n);
@@ -266,6 +272,7 @@ static const Difference stricter[] = {
 	{ H11, "the value of %f has the byte", "9110, 5.5: a control character is invalid; NUL, CR and LF MUST be refused or replaced" },
 	{ BOTH, "Content-Length is not a number", "9112, 6.3: a list of equal numbers may be refused; or, of llhttp, on a folded line" },
 	{ H11, "Transfer-Encoding beside Content-Length", "9112, 6.1: may be refused, and ought to be handled as an error" },
+	{ LLHTTP, "Transfer-Encoding given twice", "9112, 6.1: chunked is applied once; llhttp overlooks one before a tab" },
 	{ BOTH, "Transfer-Encoding in HTTP/1.0", "9112, 6.1: MUST treat the framing as faulty" },
 	{ BOTH, "Transfer-Encoding is not just", "9110, 5.6.1: empty members, or a folded line (9112, 5.2)" },
 	{ BOTH, "a chunk size of more than %n digits", "9112, 7.1: MUST anticipate large numerals; zeros in front are padding" },
@@ -317,8 +324,7 @@ int same(const Seen *x, const Seen *y)
 		&& (x->verdict != ACCEPTED || (x->end == y->end && x->keep_alive == y->keep_alive));
 }
 
-/* Whoever refuses may see it at once or at the end of the line: that the other waits is no difference. llhttp does not
- * know "close" before a tab and a comma (9110, 5.6.1). */
+/* Whoever refuses may see it at once or at the end of the line: that the other waits is no difference. */
 int agree(const Seen *ours, const Seen *theirs, Peer peer)
 {
 	if (ours->verdict == REFUSED && theirs->verdict == ACCEPTED)
@@ -330,6 +336,6 @@ int agree(const Seen *ours, const Seen *theirs, Peer peer)
 	if (ours->verdict != theirs->verdict)
 		return 0;
 	return ours->verdict == UNFINISHED || (ours->end == theirs->end && ours->length == theirs->length
-		&& (peer == H11 || ours->keep_alive <= theirs->keep_alive)
+		&& (theirs->keep_alive == UNKNOWN || !ours->keep_alive == !theirs->keep_alive)
 		&& equal(ours->text, theirs->text, ours->length, peer));
 }

@@ -4,13 +4,15 @@
 #define HTTP_ORACLE_INCLUDED
 #include <stddef.h>
 
-enum { SEEN_ROOM = 1 << 16 };
+enum { SEEN_ROOM = 1 << 16, UNKNOWN = -1 };
 
 typedef struct Seen {
 	enum { UNFINISHED, ACCEPTED, REFUSED } verdict;
 	const char *what;  /* of a refusal: a string that does not change with the request */
 	size_t end;        /* where an accepted request ends */
-	int keep_alive;
+	int keep_alive;    /* or UNKNOWN */
+	const char *bytes; /* the input */
+	size_t n;
 	size_t length;
 	char text[SEEN_ROOM]; /* method, target, fields with small names, body: lines of an accepted request */
 } Seen;

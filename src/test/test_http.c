@@ -874,6 +874,49 @@ START_TEST(a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused)
 }
 END_TEST
 
+/* c as a client may send it: escaped, or as it is if that means the same */
+static int encode(char *out, int c, int escape)
+{
+	if (c == ' ' && !escape)
+		return sprintf(out, "+");
+	if (escape || strchr("%+&=", c))
+		return sprintf(out, escape & 2 ? "%%%02X" : "%%%02x", (unsigned)c);
+	*out = (char)c;
+	return 1;
+}
+
+START_TEST(every_byte_but_NUL_is_decoded_to_itself_at_every_place)
+{
+	static char body[1 << 16], text[128];
+	HTTPRequest_T r;
+	const HTTP_Param *pairs;
+	char *end = body;
+	size_t n, i;
+	int c, escape;
+
+	for (escape = 0; escape < 4; escape++)
+		for (c = 1; c < 256; c++) {
+			end += encode(end, c, escape);
+			end += sprintf(end, "x=y");
+			end += encode(end, c, escape);
+			*end++ = '&';
+		}
+	*end = '\0';
+	sprintf(text, POST HOST FORM "Content-Length: %zu\r\n\r\n", (size_t)(end - body));
+	say(text);
+	say(body);
+	r = parse();
+	pairs = HTTPRequest_form_params(r, &n);
+	ck_assert_uint_eq(n, 4 * 255);
+	for (i = 0; i < n; i++) {
+		const char name[] = { (char)(i % 255 + 1), 'x', 0 }, value[] = { 'y', (char)(i % 255 + 1), 0 };
+
+		ck_assert_str_eq(pairs[i].name, name);
+		ck_assert_str_eq(pairs[i].value, value);
+	}
+}
+END_TEST
+
 START_TEST(an_explanation_of_a_malformed_query_shows_where_it_is_malformed)
 {
 	HTTPRequest_T r = request_with("a=b&c=100%&d=e", "", "");
@@ -1760,6 +1803,7 @@ static void add_requests(Suite *s)
 	tcase_add_test(tc, a_pair_is_found_by_its_name_the_first_of_several);
 	tcase_add_loop_test(tc, only_a_body_of_that_type_is_a_form, 0, COUNT(types));
 	tcase_add_test(tc, a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused);
+	tcase_add_test(tc, every_byte_but_NUL_is_decoded_to_itself_at_every_place);
 	tcase_add_test(tc, an_explanation_of_a_malformed_query_shows_where_it_is_malformed);
 	tcase_add_test(tc, a_request_that_comes_byte_by_byte_is_the_same);
 	tcase_add_test(tc, a_body_of_a_mebibyte_arrives_whole);
