@@ -556,6 +556,11 @@ static const struct {
 	{ "GET / HTTP/1.0\r\n\r\n", 0 },
 	{ "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", 1 },
 	{ "GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n", 0 },
+	/* which llhttp reads otherwise */
+	{ GET HOST "Connection: x, close\t,\r\n\r\n", 0 },
+	{ "GET / HTTP/1.0\r\nConnection: Keep-Alive\t\r\n\r\n", 1 },
+	{ GET HOST "Proxy-Connection: close\r\n\r\n", 1 },
+	{ CHUNKED "0\r\nConnection: close\r\n\r\n", 1 },
 };
 
 START_TEST(a_connection_is_kept_as_RFC_9112_9_3_says)
