@@ -10,6 +10,8 @@
 #include "httpparser.h"
 #include "httpsyntax.h"
 
+#define NOINLINE __attribute__((noinline))
+
 static inline uint64_t differ8(const char *s, const char *word)
 {
 	uint64_t x, w;
@@ -102,9 +104,10 @@ int httpparser__target(HTTPParser *p, const char *b)
 	return absolute_form(p, b);
 }
 
-/* ---- fields that say something about the message itself ---- */
+/* ---- fields that say something about the message itself. Out of line, or the fields that say nothing would save and
+ * restore registers for them ---- */
 
-static int host(HTTPParser *p, const char *b)
+NOINLINE static int host(HTTPParser *p, const char *b)
 {
 	if (p->flags & HTTPParser_HAS_HOST) {
 		p->two = p->value;
@@ -123,7 +126,7 @@ static int body_too_large(HTTPParser *p)
 	return fail_number(p, 413, p->limits->body_bytes, "a body of %1 bytes is more than %n");
 }
 
-static int content_length(HTTPParser *p, const char *b)
+NOINLINE static int content_length(HTTPParser *p, const char *b)
 {
 	const char *s = b + p->value.at;
 	size_t i;
@@ -146,7 +149,7 @@ static int content_length(HTTPParser *p, const char *b)
 }
 
 /* Exactly "chunked", once. Codings before it are valid but not ours: 501 (RFC 9112, 6.1). */
-static int transfer_encoding(HTTPParser *p, const char *b)
+NOINLINE static int transfer_encoding(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member = { 0, 0 };
 	int final = 0, sound = p->value.length > 0 && b[p->value.at + p->value.length - 1] != ',';
@@ -166,7 +169,7 @@ static int transfer_encoding(HTTPParser *p, const char *b)
 	return HTTPParser_ERROR;
 }
 
-static int connection(HTTPParser *p, const char *b)
+NOINLINE static int connection(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member;
 
@@ -179,7 +182,7 @@ static int connection(HTTPParser *p, const char *b)
 }
 
 /* Other expectations are ignored, as RFC 9110, 10.1.1 allows. */
-static int expect(HTTPParser *p, const char *b)
+NOINLINE static int expect(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member;
 
