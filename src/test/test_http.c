@@ -1585,6 +1585,12 @@ static int asks(void)
 	return fine;
 }
 
+static void fill(Arena_T a)
+{
+	for (;;)
+		Arena_alloc(a, 16);
+}
+
 START_TEST(pairs_that_find_no_memory_are_there_when_asked_for_again)
 {
 	char query[400] = "a=1&b=";
@@ -1597,6 +1603,8 @@ START_TEST(pairs_that_find_no_memory_are_there_when_asked_for_again)
 	say(query);
 	say(" HTTP/1.1\r\n" HOST FORM "Content-Length: 7\r\n\r\nc=4&d=5");
 	of_small_arena = HTTPRequest_parse(small, server);
+	failing.fail_at = 0;
+	ck_raises(Arena_Failed, fill(small));
 	for (failing.fail_at = 0; !asks(); failing.fail_at = ++n)
 		;
 	ck_assert_int_gt(n, 0);
