@@ -60,6 +60,17 @@ CORE_API const void *HTTPRequest_body(HTTPRequest_T, size_t *nbytes); /* never N
 CORE_API Arena_T HTTPRequest_arena(HTTPRequest_T);
 CORE_API int HTTPRequest_keep_alive(HTTPRequest_T);      /* the client wants another request on the connection */
 
+/* The pairs of the query, and of a body that is application/x-www-form-urlencoded (of another one: none), decoded; in
+ * the order sent, names may be repeated. param: the value of the first of that name, "" without '='; NULL if absent.
+ * Raises: HTTP_Bad_Request (a malformed escape, or a NUL, in any of them). */
+typedef struct HTTP_Param {
+	const char *name, *value;
+} HTTP_Param;
+CORE_API const char *HTTPRequest_query_param(HTTPRequest_T, const char *name);
+CORE_API const char *HTTPRequest_form_param(HTTPRequest_T, const char *name);
+CORE_API const HTTP_Param *HTTPRequest_query_params(HTTPRequest_T, size_t *count);
+CORE_API const HTTP_Param *HTTPRequest_form_params(HTTPRequest_T, size_t *count);
+
 CORE_API HTTPResponse_T HTTPResponse_new(Arena_T arena); /* status 200, no fields, no body */
 CORE_API void HTTPResponse_status(HTTPResponse_T, int status); /* Checked: 200 to 599 */
 /* Replaces. Raises: HTTP_Failed (name is not a token, value has a control character but tab: they often

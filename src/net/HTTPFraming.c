@@ -10,10 +10,38 @@
 #include "httpparser.h"
 #include "httpsyntax.h"
 
-static int slice_is(const char *b, HTTPSlice s, const char *word)
+#define NOINLINE __attribute__((noinline))
+
+static inline uint64_t differ8(const char *s, const char *word)
 {
-	return httpparser__is(b + s.at, s.length, word);
+	uint64_t x, w;
+
+	memcpy(&x, s, 8);
+	memcpy(&w, word, 8);
+	return (x | UINT64_MAX / 255 * 0x20) ^ w;
 }
+
+static inline uint32_t differ4(const char *s, const char *word)
+{
+	uint32_t x, w;
+
+	memcpy(&x, s, 4);
+	memcpy(&w, word, 4);
+	return (x | 0x20202020u) ^ w;
+}
+
+/* Equal but for the case of letters. The slice is text, the word one of small letters, digits and hyphens, at least
+ * four: what else 0x20 would take for them are control characters. Some bytes are looked at twice. */
+static inline int equals(const char *s, const char *word, size_t n)
+{
+	if (n < 8)
+		return (differ4(s, word) | differ4(s + n - 4, word + n - 4)) == 0;
+	if (n > 16 && differ8(s + 8, word + 8) != 0)
+		return 0;
+	return (differ8(s, word) | differ8(s + n - 8, word + n - 8)) == 0;
+}
+
+#define slice_is(b, s, word) ((s).length == sizeof(word) - 1 && equals((b) + (s).at, (word), sizeof(word) - 1))
 
 static int same(const char *b, HTTPSlice x, HTTPSlice y)
 {
@@ -76,9 +104,10 @@ int httpparser__target(HTTPParser *p, const char *b)
 	return absolute_form(p, b);
 }
 
-/* ---- fields that say something about the message itself ---- */
+/* ---- fields that say something about the message itself. Out of line, or the fields that say nothing would save and
+ * restore registers for them ---- */
 
-static int host(HTTPParser *p, const char *b)
+NOINLINE static int host(HTTPParser *p, const char *b)
 {
 	if (p->flags & HTTPParser_HAS_HOST) {
 		p->two = p->value;
@@ -97,7 +126,7 @@ static int body_too_large(HTTPParser *p)
 	return fail_number(p, 413, p->limits->body_bytes, "a body of %1 bytes is more than %n");
 }
 
-static int content_length(HTTPParser *p, const char *b)
+NOINLINE static int content_length(HTTPParser *p, const char *b)
 {
 	const char *s = b + p->value.at;
 	size_t i;
@@ -120,7 +149,7 @@ static int content_length(HTTPParser *p, const char *b)
 }
 
 /* Exactly "chunked", once. Codings before it are valid but not ours: 501 (RFC 9112, 6.1). */
-static int transfer_encoding(HTTPParser *p, const char *b)
+NOINLINE static int transfer_encoding(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member = { 0, 0 };
 	int final = 0, sound = p->value.length > 0 && b[p->value.at + p->value.length - 1] != ',';
@@ -140,7 +169,7 @@ static int transfer_encoding(HTTPParser *p, const char *b)
 	return HTTPParser_ERROR;
 }
 
-static int connection(HTTPParser *p, const char *b)
+NOINLINE static int connection(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member;
 
@@ -153,7 +182,7 @@ static int connection(HTTPParser *p, const char *b)
 }
 
 /* Other expectations are ignored, as RFC 9110, 10.1.1 allows. */
-static int expect(HTTPParser *p, const char *b)
+NOINLINE static int expect(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member;
 

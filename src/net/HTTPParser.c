@@ -3,9 +3,10 @@
  * its token ends and then moves to the next state, or runs out of bytes and answers MORE.
  *
  * Invariant: bytes before `at` were seen and are never looked at again but as finished slices; `mark`
- * is where the token at hand began. No decision looks beyond the byte at `at`, so that the events do
- * not depend on how the input was cut. `cap` is the first position at which a byte of the line (or of
- * the field lines) at hand is one too many; at <= cap whenever the parser returns without an error.
+ * is where the token at hand began. No state looks beyond the byte at `at`, so that the events do not
+ * depend on how the input was cut; a line that is there whole is taken at once if the states would take it,
+ * too. `cap` is the first position at which a byte of the line (or of the field lines) at hand is one too
+ * many; at <= cap whenever the parser returns without an error.
  *
  * Strictness is the point (RFC 9112, 11.2): where the RFC lets a recipient repair what it reads, two
  * recipients on one path may repair it differently, and the difference is a smuggled request. So a line
@@ -53,17 +54,6 @@ static int line_byte(HTTPParser *p, const char *b, size_t n)
 	return p->at < n ? GO_ON : HTTPParser_MORE;
 }
 
-static int start(HTTPParser *p, const char *b, size_t n)
-{
-	if (p->at == n)
-		return HTTPParser_MORE;
-	if (b[p->at] == '\r')
-		return go_past(p, START_LF);
-	p->mark = p->at;
-	p->cap = capped_at(p->at, p->limits->request_line);
-	return go(p, METHOD);
-}
-
 static int start_lf(HTTPParser *p, const char *b, size_t n)
 {
 	if (p->at == n)
@@ -73,6 +63,45 @@ static int start_lf(HTTPParser *p, const char *b, size_t n)
 	if (++p->empty > EMPTY_LINES)
 		return fail_number(p, 400, EMPTY_LINES, "more than %n empty lines before the request line");
 	return go_past(p, START);
+}
+
+/* The whole line at once if it lies there whole, plainly right and within its limit. Otherwise nothing was done:
+ * the states look at it byte by byte, and know what is wrong with it. */
+static int whole_line(HTTPParser *p, const char *b, size_t n)
+{
+	static const char rest[] = " HTTP/1.1\r\n";
+	size_t method_end = skip(b, p->at, n, IN_TOKEN), from = method_end + 1, to;
+
+	if (method_end == p->at || method_end == n || b[method_end] != ' ')
+		return 0;
+	to = skip_target(b, from, n);
+	if (to == from || n - to < sizeof rest - 1 || memcmp(b + to, rest, sizeof rest - 1) != 0 || to + 9 > p->cap)
+		return 0;
+	p->method = between(p->at, method_end);
+	p->target = between(from, to);
+	p->at = to + sizeof rest - 1;
+	return 1;
+}
+
+static int end_line(HTTPParser *p, const char *b)
+{
+	p->mark = p->at;
+	p->cap = capped_at(p->at, p->limits->header_bytes);
+	go(p, FIELD);
+	return httpparser__target(p, b);
+}
+
+static int start(HTTPParser *p, const char *b, size_t n)
+{
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (b[p->at] == '\r')
+		return go_past(p, START_LF);
+	p->cap = capped_at(p->at, p->limits->request_line);
+	if (whole_line(p, b, n))
+		return end_line(p, b);
+	p->mark = p->at;
+	return go(p, METHOD);
 }
 
 static int method(HTTPParser *p, const char *b, size_t n)
@@ -94,7 +123,7 @@ static int target(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
-	p->at = skip(b, p->at, n, IN_TARGET);
+	p->at = skip_target(b, p->at, n);
 	if ((e = line_byte(p, b, n)) != GO_ON)
 		return e;
 	if (b[p->at] == '\r' || b[p->at] == '\n')
@@ -148,9 +177,8 @@ static int line_lf(HTTPParser *p, const char *b, size_t n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
 		return fail(p, 400, "the request line has a CR without LF");
-	go_past(p, FIELD);
-	p->cap = capped_at(p->at, p->limits->header_bytes);
-	return httpparser__target(p, b);
+	p->at++;
+	return end_line(p, b);
 }
 
 /* ---- field lines, of the head and of the trailer ---- */
@@ -163,12 +191,36 @@ static int field_byte(HTTPParser *p, size_t n)
 	return p->at < n ? GO_ON : HTTPParser_MORE;
 }
 
+/* As whole_line. The end of the line is looked for from the start of the name, whose bytes are text, too: so the
+ * processor need not wait for the end of the name before it goes on to the next line. In a trailer the slices are
+ * not wanted. */
+static int whole_field(HTTPParser *p, const char *b, size_t n)
+{
+	size_t end = n < p->cap ? n : p->cap, to, colon;
+
+	if (p->fields == p->limits->header_count || p->flags & HTTPParser_TRAILER)
+		return 0;
+	to = skip_text(b, p->at, end);
+	if (end - to < 2 || b[to] != '\r' || b[to + 1] != '\n')
+		return 0;
+	colon = skip_token(b, p->at, to);
+	if (colon == p->at || b[colon] != ':')
+		return 0;
+	p->name = between(p->at, colon);
+	p->value = trim(b, colon + 1, to);
+	p->fields++;
+	p->at = p->mark = to + 2;
+	return 1;
+}
+
 static int field(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
 	if (p->at < n && b[p->at] == '\r')
 		return go_past(p, HEAD_LF);
+	if (whole_field(p, b, n))
+		return httpparser__known_field(p, b);
 	if ((e = field_byte(p, n)) != GO_ON)
 		return e;
 	if (is_space(b[p->at]))
@@ -186,7 +238,7 @@ static int name(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
-	p->at = skip(b, p->at, n, IN_TOKEN);
+	p->at = skip_token(b, p->at, n);
 	if ((e = field_byte(p, n)) != GO_ON)
 		return e;
 	p->name = p->flags & HTTPParser_TRAILER ? between(0, 0) : between(p->mark, p->at);
@@ -384,7 +436,9 @@ static int (*const steps[])(HTTPParser *, const char *, size_t) = {
 
 void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
 {
-	memset(p, 0, sizeof *p);
+	memset(p, 0, offsetof(HTTPParser, method)); /* the slices are set before they are looked at */
+	p->authority = p->name = (HTTPSlice){ 0, 0 };
+	p->what = NULL;
 	p->limits = limits;
 }
 

@@ -16,6 +16,7 @@
 
 #include <core/HTTP.h>
 #include "checked.h"
+#include "httpform.h"
 #include "httpparser.h"
 #include "socket.h"
 
@@ -36,6 +37,7 @@ struct HTTPRequest {
 	const char *body;
 	size_t nbytes;
 	int keep_alive;
+	HTTPPairs pairs[2]; /* the query's, the form's */
 };
 
 typedef struct Reader {
@@ -469,4 +471,9 @@ int HTTPRequest_keep_alive(T r)
 {
 	CHECK_REQUEST(r);
 	return r->keep_alive;
+}
+
+HTTPPairs *httprequest__pairs(T r, int which)
+{
+	return &r->pairs[which];
 }

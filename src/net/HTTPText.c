@@ -68,16 +68,23 @@ static int is_ipv6(const char *s, size_t n)
 	return inet_pton(AF_INET6, text, &address) == 1;
 }
 
-static int is_reg_name(const char *s, size_t n)
+/* The length of the reg-name in front; SIZE_MAX if an escape in it is malformed */
+static size_t reg_name(const char *s, size_t n)
 {
 	size_t i;
 
-	if (n == 0 || skip(s, 0, n, IN_HOST) != n)
-		return 0;
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n && http__classes[(unsigned char)s[i]] & IN_HOST; i++)
 		if (s[i] == '%' && (n - i < 3 || hex(s[i + 1]) < 0 || hex(s[i + 2]) < 0))
-			return 0;
-	return 1;
+			return SIZE_MAX;
+	return i;
+}
+
+/* The length of the address in brackets in front; 0 if it is none */
+static size_t bracketed(const char *s, size_t n)
+{
+	const char *end = memchr(s, ']', n);
+
+	return end && is_ipv6(s + 1, (size_t)(end - s - 1)) ? (size_t)(end - s) + 1 : 0;
 }
 
 static int is_port(const char *s, size_t n)
@@ -94,20 +101,11 @@ static int is_port(const char *s, size_t n)
  * is refused as 4.2.4 advises: its @ is no byte of a host. */
 int httpparser__is_authority(const char *s, size_t n)
 {
-	int bracket = n > 0 && *s == '[';
-	const char *end = s + n, *host_end = n > 0 ? memchr(s, bracket ? ']' : ':', n) : NULL;
+	size_t host = n > 0 && *s == '[' ? bracketed(s, n) : reg_name(s, n);
 
-	if (bracket) {
-		if (!host_end || !is_ipv6(s + 1, (size_t)(host_end - s - 1)))
-			return 0;
-		host_end++;
-	} else {
-		if (!host_end)
-			host_end = end;
-		if (!is_reg_name(s, (size_t)(host_end - s)))
-			return 0;
-	}
-	return host_end == end || (*host_end == ':' && is_port(host_end + 1, (size_t)(end - host_end - 1)));
+	if (host == 0 || host > n)
+		return 0;
+	return host == n || (s[host] == ':' && is_port(s + host + 1, n - host - 1));
 }
 
 static int is_dots(const char *segment, size_t n)

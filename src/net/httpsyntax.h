@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "httpparser.h"
+#include "httpscan.h"
 
 /* What a state's function returns: an event for the caller, or GO_ON to the next state. */
 enum { GO_ON = HTTPParser_ERROR + 1 };
@@ -23,41 +24,7 @@ int httpparser__target(HTTPParser *p, const char *b);
 int httpparser__known_field(HTTPParser *p, const char *b);
 int httpparser__framing(HTTPParser *p); /* of the whole head */
 
-/* ---- classes of bytes ---- */
-
-enum {
-	IN_TOKEN = 1,  /* tchar, RFC 9110, 5.6.2 */
-	IN_TARGET = 2, /* visible ASCII without # " < >: browsers send [ ] { } | \ ^ ` as they are */
-	IN_TEXT = 4,   /* field-vchar, SP and HTAB, RFC 9110, 5.5: obs-text is kept */
-	IN_HOST = 8    /* reg-name without the comma, which is what joined Host fields look like; RFC 3986, 3.2.2 */
-};
-
-extern const unsigned char http__classes[256];
-
-static inline size_t skip(const char *b, size_t at, size_t n, int class)
-{
-	while (at < n && http__classes[(unsigned char)b[at]] & class)
-		at++;
-	return at;
-}
-
-/* Eight bytes at a time while none is below 0x20 or is 0x7f ("Bit Twiddling Hacks", hasless and
- * haszero: exact as a yes or no for all eight); a tab only costs the slower way. */
-static inline size_t skip_text(const char *b, size_t at, size_t n)
-{
-	const uint64_t ones = UINT64_MAX / 255, tops = ones * 0x80;
-
-	while (n - at >= 8) {
-		uint64_t x, dels;
-
-		memcpy(&x, b + at, 8);
-		dels = x ^ ones * 0x7f;
-		if ((((x - ones * 0x20) & ~x) | ((dels - ones) & ~dels)) & tops)
-			break;
-		at += 8;
-	}
-	return skip(b, at, n, IN_TEXT);
-}
+/* ---- bytes ---- */
 
 static inline int is_digit(int c)
 {

@@ -13,11 +13,8 @@
 
 #include "testing.h"
 #include <core/HTTP.h>
+#include "http_cases.h"
 
-#define GET  "GET / HTTP/1.1\r\n"
-#define POST "POST / HTTP/1.1\r\n"
-#define HOST "Host: a\r\n"
-#define TE   "Transfer-Encoding: chunked\r\n"
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
 /* ---- both ends ---- */
@@ -257,7 +254,7 @@ END_TEST
 static const struct {
 	const Except_T *exception;
 	const char *input, *saying;
-} refused[] = {
+} refusals[] = {
 	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\n" TE "\r\n0\r\n\r\n", "beside Content-Length: \"5\"" },
 	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "given twice: \"5\", \"6\"" },
 	{ &HTTP_Bad_Request, POST HOST "Content-Length: +5\r\n\r\nhello", "\"+5\"" },
@@ -293,15 +290,15 @@ START_TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connectio
 	volatile int status = 0;
 	char status_line[32];
 
-	say(refused[_i].input);
+	say(refusals[_i].input);
 	hush();
 	TRY {
 		parse();
 	} EXCEPT(HTTP_Failed) {
 		status = HTTP_status(Except_current());
-		ck_assert_msg(Except_current() == refused[_i].exception, "%s raised %s", refused[_i].input, Except_message());
-		ck_assert_msg(strstr(Except_message(), refused[_i].saying) != NULL, "\"%s\" lacks \"%s\"",
-			Except_message(), refused[_i].saying);
+		ck_assert_msg(Except_current() == refusals[_i].exception, "%s raised %s", refusals[_i].input, Except_message());
+		ck_assert_msg(strstr(Except_message(), refusals[_i].saying) != NULL, "\"%s\" lacks \"%s\"",
+			Except_message(), refusals[_i].saying);
 	} END_TRY;
 	ck_assert_int_ne(status, 0);
 	ck_raises(HTTP_Closed, parse());
@@ -317,6 +314,85 @@ START_TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connectio
 	ck_assert(has("\r\nConnection: close\r\n"));
 	ck_assert(at_end());
 	ck_raises(HTTP_Closed, parse());
+}
+END_TEST
+
+#define GOOD "GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
+
+/* A pair that keeps what is sent together apart from the rest, one read taking one packet, under a socket that was
+ * made for a stream. */
+static void open_packets(void)
+{
+	int fds[2], room = 1 << 20;
+
+	close_pair();
+	open_pair();
+	close(client);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
+	ck_assert_int_ge(dup2(fds[0], Socket_fd(server)), 0);
+	close(fds[0]);
+	client = fds[1];
+	setsockopt(client, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+}
+
+/* A good request, the row's with its first part in the same packet, the rest in packets of step bytes, and after it
+ * another good one: then nothing of this one has been left or taken. */
+static void say_row(const Row *row, size_t first, size_t step)
+{
+	char packet[1024] = GOOD;
+	size_t at;
+
+	memcpy(packet + strlen(GOOD), row->input, first);
+	say_bytes(packet, strlen(GOOD) + first);
+	for (at = first; at < row->n; at += step)
+		say_bytes(row->input + at, step < row->n - at ? step : row->n - at);
+	say(GOOD);
+	hush();
+}
+
+/* The status; 0 if it is accepted */
+static int status_behind_a_good_one(const Row *row, size_t first, size_t step)
+{
+	volatile int status = 0;
+
+	open_packets();
+	Arena_clear(arena);
+	say_row(row, first, step);
+	ck_assert_str_eq(HTTPRequest_path(parse()), "/good");
+	answer("good");
+	TRY {
+		int more = HTTPRequest_keep_alive(parse());
+
+		answer("accepted");
+		if (more)
+			ck_assert_str_eq(HTTPRequest_path(parse()), "/good");
+	} EXCEPT(HTTP_Failed) {
+		status = HTTP_status(Except_current());
+	} END_TRY;
+	if (status != 0)
+		ck_raises(HTTP_Closed, parse());
+	return status;
+}
+
+static void check_row(const Row *row)
+{
+	size_t first;
+
+	ck_assert_msg(status_behind_a_good_one(row, 0, 1) == row->status, "%s, byte by byte", row->sentence);
+	for (first = 0; first <= row->n; first++)
+		ck_assert_msg(status_behind_a_good_one(row, first, row->n) == row->status, "%s, cut after %zu bytes",
+			row->sentence, first);
+}
+
+START_TEST(what_is_refused_is_refused_behind_a_good_request_too_however_it_is_cut)
+{
+	check_row(&refused[_i]);
+}
+END_TEST
+
+START_TEST(what_is_accepted_is_accepted_between_good_requests_however_it_is_cut)
+{
+	check_row(&accepted[_i]);
 }
 END_TEST
 
@@ -666,6 +742,186 @@ START_TEST(a_body_is_decoded_and_what_follows_it_stays)
 	ck_assert_ptr_null(HTTPRequest_header(r, "X"));
 	if (HTTPRequest_keep_alive(r))
 		ck_assert_str_eq(HTTPRequest_path(parse()), "/next");
+}
+END_TEST
+
+/* ---- queries and forms ---- */
+
+#define FORM "Content-Type: application/x-www-form-urlencoded\r\n"
+
+static const struct {
+	const char *text, *pairs;
+} forms[] = {
+	{ "", "" }, { "&", "" }, { "&&&", "" }, { "a=b", "<a=b>" }, { "a", "<a=>" }, { "a=", "<a=>" }, { "=b", "<=b>" }, { "=", "<=>" },
+	{ "a=b&c=d", "<a=b><c=d>" }, { "&a=b&&c=d&", "<a=b><c=d>" }, { "a&b&c", "<a=><b=><c=>" }, { "a=b=c", "<a=b=c>" },
+	{ "a=1&b=2&a=3&A=4", "<a=1><b=2><a=3><A=4>" }, { "a=b;c=d", "<a=b;c=d>" },
+	{ "a+b=c++d", "<a b=c  d>" }, { "a%20b=%2B%26%3d%3D", "<a b=+&==>" }, { "%61=%41%7e", "<a=A~>" },
+	{ "a=%252e", "<a=%2e>" }, { "a=%c3%A4", "<a=\xc3\xa4>" }, { "a=%ff", "<a=\xff>" }, { "a=%0d%0A", "<a=\r\n>" },
+	{ "a=/b/../c?d", "<a=/b/../c?d>" },
+	{ "%", NULL }, { "a=%", NULL }, { "a=%4", NULL }, { "a=%4&b=c", NULL }, { "a=%zz", NULL }, { "a=%4g", NULL }, { "a=%g4", NULL },
+	{ "a=%-1", NULL }, { "a=% 1", NULL }, { "a=%+1", NULL }, { "a=%u0041", NULL }, { "a=%00", NULL }, { "%00=b", NULL },
+	{ "a=b&c=%", NULL }, { "a%=b", NULL },
+};
+
+static const char *pairs_of(const HTTP_Param *pairs, size_t n)
+{
+	static char text[256];
+	char *end = text;
+	size_t i;
+
+	*end = '\0';
+	for (i = 0; i < n; i++)
+		end += sprintf(end, "<%s=%s>", pairs[i].name, pairs[i].value);
+	return text;
+}
+
+static HTTPRequest_T request_with(const char *query, const char *fields, const char *body)
+{
+	char text[1024];
+
+	sprintf(text, "POST /?%s HTTP/1.1\r\n" HOST "%sContent-Length: %zu\r\n\r\n%s", query, fields, strlen(body), body);
+	return parse_saying(text);
+}
+
+START_TEST(a_query_is_pairs_in_the_order_sent_or_is_refused)
+{
+	const char *text = forms[_i].text;
+	size_t n;
+	HTTPRequest_T r;
+
+	if (strchr(text, ' '))
+		return; /* not in a target */
+	r = request_with(text, "", "");
+	if (forms[_i].pairs) {
+		const HTTP_Param *pairs = HTTPRequest_query_params(r, &n);
+
+		ck_assert_str_eq(pairs_of(pairs, n), forms[_i].pairs);
+		ck_assert_ptr_eq(HTTPRequest_query_params(r, &n), pairs);
+	} else {
+		ck_raises_saying(HTTP_Bad_Request, "in the query: \"%", HTTPRequest_query_params(r, &n));
+		ck_raises(HTTP_Bad_Request, HTTPRequest_query_param(r, "not there"));
+	}
+	ck_assert_str_eq(HTTPRequest_query(r), text);
+	answer("and the connection goes on");
+	ck_assert_str_eq(HTTPRequest_path(request_with("", "", "")), "/");
+}
+END_TEST
+
+START_TEST(a_form_is_pairs_in_the_order_sent_or_is_refused)
+{
+	HTTPRequest_T r = request_with("", FORM, forms[_i].text);
+	size_t n;
+
+	if (forms[_i].pairs) {
+		const HTTP_Param *pairs = HTTPRequest_form_params(r, &n);
+
+		ck_assert_str_eq(pairs_of(pairs, n), forms[_i].pairs);
+		ck_assert_ptr_eq(HTTPRequest_form_params(r, &n), pairs);
+	} else {
+		ck_raises_saying(HTTP_Bad_Request, "in the form: \"%", HTTPRequest_form_params(r, &n));
+		ck_raises(HTTP_Bad_Request, HTTPRequest_form_param(r, "not there"));
+	}
+}
+END_TEST
+
+START_TEST(a_pair_is_found_by_its_name_the_first_of_several)
+{
+	HTTPRequest_T r = request_with("a=1&b=2&a=3&%63=4&d", FORM, "a=5&e=6");
+
+	ck_assert_str_eq(HTTPRequest_query_param(r, "a"), "1");
+	ck_assert_str_eq(HTTPRequest_query_param(r, "b"), "2");
+	ck_assert_str_eq(HTTPRequest_query_param(r, "c"), "4");
+	ck_assert_str_eq(HTTPRequest_query_param(r, "d"), "");
+	ck_assert_ptr_null(HTTPRequest_query_param(r, "A"));
+	ck_assert_ptr_null(HTTPRequest_query_param(r, "e"));
+	ck_assert_str_eq(HTTPRequest_form_param(r, "a"), "5");
+	ck_assert_str_eq(HTTPRequest_form_param(r, "e"), "6");
+	ck_assert_ptr_null(HTTPRequest_form_param(r, "b"));
+}
+END_TEST
+
+static const struct {
+	const char *fields;
+	int is_form;
+} types[] = {
+	{ FORM, 1 }, { "content-type: Application/X-WWW-Form-URLEncoded; charset=UTF-8\r\n", 1 },
+	{ "Content-Type: application/x-www-form-urlencoded;charset=UTF-8\r\n", 1 }, { "", 0 }, { "Content-Type:\r\n", 0 },
+	{ "Content-Type: text/plain\r\n", 0 }, { "Content-Type: application/x-www-form-urlencoded2\r\n", 0 },
+	{ "Content-Type: multipart/form-data; boundary=b\r\n", 0 },
+};
+
+START_TEST(only_a_body_of_that_type_is_a_form)
+{
+	HTTPRequest_T r = request_with("", types[_i].fields, "a=b");
+	size_t n;
+
+	HTTPRequest_form_params(r, &n);
+	ck_assert_uint_eq(n, types[_i].is_form);
+}
+END_TEST
+
+START_TEST(a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused)
+{
+	static const char nul[] = POST HOST FORM "Content-Length: 5\r\n\r\na=b\0c";
+	HTTPRequest_T r = parse_saying(POST HOST FORM TE "\r\n4\r\na=%4\r\n5\r\n1&b=c\r\n0\r\n\r\n");
+
+	ck_assert_str_eq(HTTPRequest_form_param(r, "a"), "A");
+	ck_assert_str_eq(HTTPRequest_form_param(r, "b"), "c");
+	answer("");
+	say_bytes(nul, sizeof nul - 1);
+	r = parse();
+	ck_raises_saying(HTTP_Bad_Request, "a NUL in the form: \"\\x00c\"", HTTPRequest_form_param(r, "a"));
+}
+END_TEST
+
+/* c as a client may send it: escaped, or as it is if that means the same */
+static int encode(char *out, int c, int escape)
+{
+	if (c == ' ' && !escape)
+		return sprintf(out, "+");
+	if (escape || strchr("%+&=", c))
+		return sprintf(out, escape & 2 ? "%%%02X" : "%%%02x", (unsigned)c);
+	*out = (char)c;
+	return 1;
+}
+
+START_TEST(every_byte_but_NUL_is_decoded_to_itself_at_every_place)
+{
+	static char body[1 << 16], text[128];
+	HTTPRequest_T r;
+	const HTTP_Param *pairs;
+	char *end = body;
+	size_t n, i;
+	int c, escape;
+
+	for (escape = 0; escape < 4; escape++)
+		for (c = 1; c < 256; c++) {
+			end += encode(end, c, escape);
+			end += sprintf(end, "x=y");
+			end += encode(end, c, escape);
+			*end++ = '&';
+		}
+	*end = '\0';
+	sprintf(text, POST HOST FORM "Content-Length: %zu\r\n\r\n", (size_t)(end - body));
+	say(text);
+	say(body);
+	r = parse();
+	pairs = HTTPRequest_form_params(r, &n);
+	ck_assert_uint_eq(n, 4 * 255);
+	for (i = 0; i < n; i++) {
+		const char name[] = { (char)(i % 255 + 1), 'x', 0 }, value[] = { 'y', (char)(i % 255 + 1), 0 };
+
+		ck_assert_str_eq(pairs[i].name, name);
+		ck_assert_str_eq(pairs[i].value, value);
+	}
+}
+END_TEST
+
+START_TEST(an_explanation_of_a_malformed_query_shows_where_it_is_malformed)
+{
+	HTTPRequest_T r = request_with("a=b&c=100%&d=e", "", "");
+
+	ck_raises_saying(HTTP_Bad_Request, "a malformed escape in the query: \"%&d=e\"", HTTPRequest_query_param(r, "a"));
 }
 END_TEST
 
@@ -1308,6 +1564,55 @@ static void respond_in(Arena_T a)
 	HTTPResponse_send(server, response);
 }
 
+static HTTPRequest_T of_small_arena;
+
+static void ask_for_pairs(void)
+{
+	ck_assert_str_eq(HTTPRequest_query_param(of_small_arena, "b") + 299, "x");
+	ck_assert_str_eq(HTTPRequest_form_param(of_small_arena, "d"), "5");
+}
+
+static int asks(void)
+{
+	volatile int fine = 0;
+
+	TRY {
+		ask_for_pairs();
+		fine = 1;
+	} EXCEPT(Arena_Failed) {
+		fine = 0;
+	} END_TRY;
+	return fine;
+}
+
+static void fill(Arena_T a)
+{
+	for (;;)
+		Arena_alloc(a, 16);
+}
+
+START_TEST(pairs_that_find_no_memory_are_there_when_asked_for_again)
+{
+	char query[400] = "a=1&b=";
+	struct Failing failing = { .fail_at = -1 };
+	Arena_T small = failing_arena(&failing);
+	int n = 0;
+
+	memset(query + 6, 'x', 300);
+	say("POST /?");
+	say(query);
+	say(" HTTP/1.1\r\n" HOST FORM "Content-Length: 7\r\n\r\nc=4&d=5");
+	of_small_arena = HTTPRequest_parse(small, server);
+	failing.fail_at = 0;
+	ck_raises(Arena_Failed, fill(small));
+	for (failing.fail_at = 0; !asks(); failing.fail_at = ++n)
+		;
+	ck_assert_int_gt(n, 0);
+	Arena_dispose(&small);
+	ck_assert_uint_eq(failing.outstanding_blocks, 0);
+}
+END_TEST
+
 START_TEST(without_memory_at_any_point_a_response_raises_and_nothing_was_sent)
 {
 	int n = 0, fine = 0;
@@ -1400,6 +1705,14 @@ START_TEST(no_argument_may_be_NULL)
 	ck_raises(Assert_Failed, HTTPRequest_body(request, NULL));
 	ck_raises(Assert_Failed, HTTPRequest_arena(NULL));
 	ck_raises(Assert_Failed, HTTPRequest_keep_alive(NULL));
+	ck_raises(Assert_Failed, HTTPRequest_query_param(NULL, "a"));
+	ck_raises(Assert_Failed, HTTPRequest_query_param(request, NULL));
+	ck_raises(Assert_Failed, HTTPRequest_query_params(NULL, &n));
+	ck_raises(Assert_Failed, HTTPRequest_query_params(request, NULL));
+	ck_raises(Assert_Failed, HTTPRequest_form_param(NULL, "a"));
+	ck_raises(Assert_Failed, HTTPRequest_form_param(request, NULL));
+	ck_raises(Assert_Failed, HTTPRequest_form_params(NULL, &n));
+	ck_raises(Assert_Failed, HTTPRequest_form_params(request, NULL));
 	ck_raises(Assert_Failed, HTTPResponse_new(NULL));
 	ck_raises(Assert_Failed, HTTPResponse_status(NULL, 200));
 	ck_raises(Assert_Failed, HTTPResponse_set(NULL, "a", "b"));
@@ -1470,7 +1783,9 @@ static void add_requests(Suite *s)
 
 	tcase_add_test(tc, each_exception_has_the_status_to_answer);
 	tcase_add_test(tc, every_status_that_is_registered_has_its_reason);
-	tcase_add_loop_test(tc, a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, 0, COUNT(refused));
+	tcase_add_loop_test(tc, a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, 0, COUNT(refusals));
+	tcase_add_loop_test(tc, what_is_refused_is_refused_behind_a_good_request_too_however_it_is_cut, 0, COUNT(refused));
+	tcase_add_loop_test(tc, what_is_accepted_is_accepted_between_good_requests_however_it_is_cut, 0, COUNT(accepted));
 	tcase_add_test(tc, the_refusal_of_a_HEAD_has_no_body);
 	tcase_add_test(tc, a_large_body_that_is_refused_does_not_cut_off_the_reply);
 	tcase_add_test(tc, each_limit_holds_to_the_byte);
@@ -1491,6 +1806,13 @@ static void add_requests(Suite *s)
 	tcase_add_test(tc, repeated_fields_are_joined_and_cookies_with_a_semicolon);
 	tcase_add_test(tc, a_head_full_of_one_field_takes_no_more_than_a_few_times_its_size);
 	tcase_add_loop_test(tc, a_body_is_decoded_and_what_follows_it_stays, 0, COUNT(bodies));
+	tcase_add_loop_test(tc, a_query_is_pairs_in_the_order_sent_or_is_refused, 0, COUNT(forms));
+	tcase_add_loop_test(tc, a_form_is_pairs_in_the_order_sent_or_is_refused, 0, COUNT(forms));
+	tcase_add_test(tc, a_pair_is_found_by_its_name_the_first_of_several);
+	tcase_add_loop_test(tc, only_a_body_of_that_type_is_a_form, 0, COUNT(types));
+	tcase_add_test(tc, a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused);
+	tcase_add_test(tc, every_byte_but_NUL_is_decoded_to_itself_at_every_place);
+	tcase_add_test(tc, an_explanation_of_a_malformed_query_shows_where_it_is_malformed);
 	tcase_add_test(tc, a_request_that_comes_byte_by_byte_is_the_same);
 	tcase_add_test(tc, a_body_of_a_mebibyte_arrives_whole);
 	tcase_add_test(tc, chunks_of_a_mebibyte_arrive_whole);
@@ -1530,6 +1852,7 @@ static void add_responses(Suite *s)
 	tcase_add_test(tc, a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends);
 	tc = new_case(s, "memory, contracts, threads");
 	tcase_add_test(tc, without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_whole_or_ended);
+	tcase_add_test(tc, pairs_that_find_no_memory_are_there_when_asked_for_again);
 	tcase_add_test(tc, without_memory_at_any_point_a_response_raises_and_nothing_was_sent);
 	tcase_add_test(tc, in_a_buffer_of_any_size_parse_succeeds_or_raises_and_the_socket_is_whole_or_ended);
 	tcase_add_test(tc, in_a_buffer_of_any_size_a_response_is_sent_or_raises_and_nothing_was_sent);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* The parser under libFuzzer ("make fuzz-http-libfuzzer"): however the input is cut, the same comes of it; llhttp agrees
+ * where it is installed; and what lies in a target can be made a path without reading or writing beside it. */
+#include "config.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http_oracle.h"
+#include "httpparser.h"
+
+enum { LONGEST = 16384 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static void make_path(const char *bytes, size_t n)
+{
+	char *out = malloc(n + 2);
+
+	if (!httpparser__path(bytes, n, out) && (out[0] != '/' || strstr(out, "/../") || strstr(out, "//")))
+		abort();
+	free(out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	static Seen whole, cut, theirs;
+	const char *bytes = (const char *)data;
+
+	if (n == 0 || n > LONGEST)
+		return 0;
+	see_ours(&whole, bytes, n, n);
+	see_ours(&cut, bytes, n, 1 + data[n / 2] % 32);
+	if (!same(&whole, &cut))
+		abort();
+	if (see_llhttp(&theirs, bytes, n) && !agree(&whole, &theirs, LLHTTP))
+		abort();
+	make_path(bytes, n);
+	return 0;
+}
