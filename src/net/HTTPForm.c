@@ -12,7 +12,7 @@
 
 #include <core/HTTP.h>
 #include "checked.h"
-#include "httpform.h"
+#include "httpmessage.h"
 #include "httpparser.h"
 #include "httpsyntax.h"
 
@@ -111,7 +111,7 @@ static int is_form(HTTPRequest_T r)
 
 static const HTTPPairs *query_pairs(HTTPRequest_T r)
 {
-	HTTPPairs *pairs = httprequest__pairs(r, QUERY_PAIRS);
+	HTTPPairs *pairs = &r->query_pairs;
 	const char *query = HTTPRequest_query(r);
 
 	if (!pairs->pairs)
@@ -121,7 +121,7 @@ static const HTTPPairs *query_pairs(HTTPRequest_T r)
 
 static const HTTPPairs *form_pairs(HTTPRequest_T r)
 {
-	HTTPPairs *pairs = httprequest__pairs(r, FORM_PAIRS);
+	HTTPPairs *pairs = &r->form_pairs;
 	size_t n;
 	const char *body = HTTPRequest_body(r, &n);
 
