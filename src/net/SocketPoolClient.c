@@ -278,10 +278,15 @@ static void refuse(T pool, const Host *h, const Target *to)
 static Slot *wait_for_turn(T pool, Host *h, const Target *to)
 {
 	Waiter w = { 0 };
+	int e = socketpool__condition(&w.woken);
 
+	if (e != 0) {
+		unlock(pool);
+		errno = e;
+		EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: cannot wait: %s", to->host, to->service, strerror(e));
+	}
 	w.pool = pool;
 	w.host = h;
-	socketpool__condition(&w.woken);
 	enqueue(pool, &w);
 	await_turn(pool, &w, to);
 	pthread_cond_destroy(&w.woken);

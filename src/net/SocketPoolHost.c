@@ -16,16 +16,19 @@ enum { NAME_LEAST = 64 }; /* bytes of a record, which may be that of another hos
 
 /* ---- waiting ---- */
 
-void socketpool__condition(pthread_cond_t *condition)
+int socketpool__condition(pthread_cond_t *condition)
 {
 	pthread_condattr_t a;
+	int error = pthread_condattr_init(&a);
 
-	pthread_condattr_init(&a);
+	if (error != 0)
+		return error;
 #if HAVE_PTHREAD_CONDATTR_SETCLOCK
 	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
 #endif
-	pthread_cond_init(condition, &a);
+	error = pthread_cond_init(condition, &a);
 	pthread_condattr_destroy(&a);
+	return error;
 }
 
 int socketpool__wait(T pool, pthread_cond_t *condition, int64_t deadline)
