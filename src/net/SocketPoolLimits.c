@@ -119,13 +119,23 @@ int socketpool__may_add(T pool, Socket_T s, int *counted)
 	return 1;
 }
 
+static int has_peers(T pool)
+{
+	int has;
+
+	lock(pool);
+	has = pool->peers != NULL;
+	unlock(pool);
+	return has;
+}
+
 void SocketPool_set_limits(T pool, const SocketPool_Limits *limits)
 {
 	Peer **peers = NULL;
 
 	CHECK_POOL(pool);
 	CHECK(limits, "SocketPool_set_limits: the limits are NULL");
-	if (limits->per_address > 0)
+	if (limits->per_address > 0 && !has_peers(pool))
 		peers = CALLOC(pool->arena, PEER_BUCKETS, sizeof *peers);
 	lock(pool);
 	pool->limits = *limits;
