@@ -58,8 +58,8 @@ static void unlink_idle(Slot *slot)
 static void become_active(Slot *slot)
 {
 	slot->state = ACTIVE;
-	slot->upstream->since = socket__now_ms();
-	slot->upstream->file = NULL;
+	slot->upstream->since = socket__now_coarse();
+	STORE(&slot->upstream->file, NULL);
 	slot->pool->stats.checked_out++;
 }
 
@@ -69,6 +69,8 @@ static Slot *pop_idle(Host *h)
 
 	unlink_idle(slot);
 	become_active(slot);
+	slot->upstream->uses++;
+	slot->pool->stats.reused++;
 	return slot;
 }
 
@@ -188,6 +190,8 @@ static void cancelled(void *cl)
 	else if (w->verdict == MAY_OPEN)
 		unreserve(pool, w->host);
 	else {
+		w->given->upstream->uses--;
+		pool->stats.reused--;
 		pool->stats.checked_out--;
 		push_idle(w->given);
 	}
@@ -243,9 +247,9 @@ static void timed_out(T pool, const Host *h, const Target *to)
 {
 	Slot *slot = longest_out(pool, h);
 	size_t open = h->open, count = pool->count + pool->opening, max = pool->max;
-	const char *file = slot && slot->upstream->file ? slot->upstream->file : "?";
-	int line = slot ? slot->upstream->line : 0;
-	int64_t since = slot ? socket__now_ms() - slot->upstream->since : 0;
+	int line = 0;
+	const char *file = slot ? taken_by(slot->upstream, &line) : "?";
+	int64_t since = slot ? socket__now_coarse() - slot->upstream->since : 0;
 
 	pool->stats.timed_out++;
 	unlock(pool);
@@ -331,7 +335,7 @@ static Slot *claim(T pool, const Target *to, Host **host)
 
 static int is_fit(const Slot *slot)
 {
-	return slot->upstream->expires > socket__now_ms() && socket__is_quiet(slot->u.socket);
+	return slot->upstream->expires > socket__now_coarse() && socket__is_quiet(slot->u.socket);
 }
 
 /* For one that is not fit any more the next idle one, or its place. */
@@ -343,6 +347,7 @@ static Slot *replace(T pool, Slot *slot)
 
 	lock(pool);
 	socketpool__detach(slot);
+	pool->stats.reused--;
 	pool->stats.stale++;
 	if (h->newest)
 		next = pop_idle(h);
@@ -405,7 +410,7 @@ static void failed_to_open(T pool, Host *h, Upstream *u, const Target *to, int e
 /* Connections made together are not to end together. */
 static int64_t expiry(T pool, const Upstream *u)
 {
-	int64_t now = socket__now_ms(), life = pool->limits.lifetime_ms;
+	int64_t now = socket__now_coarse(), life = pool->limits.lifetime_ms;
 	uint64_t random = ((uint64_t)now ^ (uintptr_t)u) * 0x9E3779B97F4A7C15u >> 32;
 
 	return life > 0 ? now + life - (int64_t)(random % (uint64_t)(life / 10 + 1)) : SOCKET__NEVER;
@@ -452,15 +457,6 @@ static Connection_T open_connection(T pool, Host *h, const Target *to)
 	return install(pool, h, u, s, to);
 }
 
-static Connection_T used_again(T pool, Slot *slot)
-{
-	lock(pool);
-	slot->upstream->uses++;
-	pool->stats.reused++;
-	unlock(pool);
-	return handle_of(slot);
-}
-
 static Connection_T find_or_open(T pool, const Target *to)
 {
 	Host *h;
@@ -470,7 +466,7 @@ static Connection_T find_or_open(T pool, const Target *to)
 	slot = claim(pool, to, &h);
 	while (slot && !is_fit(slot))
 		slot = replace(pool, slot);
-	return slot ? used_again(pool, slot) : open_connection(pool, h, to);
+	return slot ? handle_of(slot) : open_connection(pool, h, to);
 }
 
 /* To be cancelled while it has a place, a slot or a socket in its hands would lose it. */
@@ -495,32 +491,28 @@ Connection_T SocketPool_checkout(T pool, const char *host, const char *service, 
 
 Connection_T SocketPool__at(Connection_T c, const char *file, int line)
 {
-	Slot *slot = slot_of(c);
+	Upstream *u = slot_of(c)->upstream; /* the caller's, who has just been given it */
 
-	lock(slot->pool);
-	if (is_inside(c) && slot->upstream) {
-		slot->upstream->file = file;
-		slot->upstream->line = line;
-	}
-	unlock(slot->pool);
+	u->line = line;
+	STORE(&u->file, file);
 	return c;
 }
 
 /* ---- checkin ---- */
 
+/* With the lock held, which it was not before. */
 static Slot *checked_out(T pool, Connection_T c, const char *function)
 {
 	Slot *slot;
-	int out;
 
 	if (!c)
 		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the connection is NULL", function);
 	slot = slot_of(c);
 	lock(pool);
-	out = is_inside(c) && slot->pool == pool && slot->upstream && slot->state != IDLE;
-	unlock(pool);
-	if (!out)
+	if (!is_inside(c) || slot->pool != pool || !slot->upstream || slot->state == IDLE) {
+		unlock(pool);
 		EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function, (void *)c);
+	}
 	return slot;
 }
 
@@ -529,7 +521,7 @@ static int may_stay(T pool, const Slot *slot)
 {
 	const Upstream *u = slot->upstream;
 
-	return !pool->draining && u->expires > socket__now_ms() && (pool->limits.uses <= 0 || u->uses < pool->limits.uses)
+	return !pool->draining && u->expires > socket__now_coarse() && (pool->limits.uses <= 0 || u->uses < pool->limits.uses)
 		&& Socket_pending(slot->u.socket) == 0;
 }
 
@@ -559,44 +551,61 @@ static int come_back(T pool, Slot *slot)
 	return !is_wanted(pool) && (pool->limits.max_idle == 0 || pool->stats.idle <= pool->limits.max_idle);
 }
 
-static void take_back(T pool, Slot *slot)
+/* Lock held. The socket that is to be closed, or NULL. */
+static Socket_T take_back(T pool, Slot *slot)
 {
-	Socket_T s = NULL;
+	Socket_T s = slot->u.socket;
 
-	lock(pool);
-	if (!come_back(pool, slot)) {
-		s = slot->u.socket;
-		socketpool__detach(slot);
-		socketpool__serve(pool);
-	}
-	unlock(pool);
-	Socket_close(&s);
+	if (come_back(pool, slot))
+		return NULL;
+	socketpool__detach(slot);
+	socketpool__serve(pool);
+	return s;
 }
 
-void SocketPool_checkin(T pool, Connection_T c)
+static void clear_and_take_back(T pool, Slot *slot, Lease *lease)
 {
-	Slot *slot;
-	Lease *lease;
-
-	CHECK_POOL(pool);
-	slot = checked_out(pool, c, "SocketPool_checkin");
-	lock(pool);
-	lease = connection__strip(slot);
-	unlock(pool);
 	TRY {
 		socketpool__let_go(pool, lease);
 	} FINALLY {
-		take_back(pool, slot);
+		Socket_T s;
+
+		lock(pool);
+		s = take_back(pool, slot);
+		unlock(pool);
+		Socket_close(&s);
 	} END_TRY;
+}
+
+/* The lock once, when there is no arena to clear: a pool's users meet there. */
+void SocketPool_checkin(T pool, Connection_T c)
+{
+	Socket_T s = NULL;
+	Lease *lease;
+	Slot *slot;
+
+	CHECK_POOL(pool);
+	slot = checked_out(pool, c, "SocketPool_checkin");
+	lease = connection__strip(slot);
+	if (!lease)
+		s = take_back(pool, slot);
+	unlock(pool);
+	if (lease)
+		clear_and_take_back(pool, slot, lease);
+	Socket_close(&s);
 }
 
 void SocketPool_discard(T pool, Connection_T c)
 {
 	Socket_T s;
 	Lease *lease;
+	Slot *slot;
 
 	CHECK_POOL(pool);
-	s = checked_out(pool, c, "SocketPool_discard")->u.socket;
-	socketpool__take_out(c, &lease);
+	slot = checked_out(pool, c, "SocketPool_discard");
+	s = slot->u.socket;
+	lease = socketpool__detach(slot);
+	socketpool__serve(pool);
+	unlock(pool);
 	socketpool__finish(pool, lease, s);
 }

@@ -161,12 +161,15 @@ void SocketPool_stats(T pool, SocketPool_Stats *stats)
 
 static int describe(Slot *slot, char *line, size_t size)
 {
-	const Upstream *u = slot->upstream;
+	Upstream *u = slot->upstream;
+	const char *file;
+	int at;
 
 	if (!u || slot->state == IDLE)
 		return 0;
+	file = taken_by(u, &at);
 	snprintf(line, size, "%s:%s checked out for %lld ms by %s:%d", u->host->name, u->host->service,
-		(long long)(socket__now_ms() - u->since), u->file ? u->file : "?", u->file ? u->line : 0);
+		(long long)(socket__now_coarse() - u->since), file, at);
 	return 1;
 }
 

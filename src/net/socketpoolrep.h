@@ -77,12 +77,20 @@ typedef struct Upstream { /* what a slot has more when checkout opened it */
 	struct Upstream *next_free;
 	Host *host;
 	Slot *newer, *older;     /* while idle */
-	int64_t expires;         /* SOCKET__NEVER: does not */
+	int64_t expires;         /* SOCKET__NEVER: does not; this and the next by socket__now_coarse() */
 	int64_t since;           /* checked out */
-	const char *file;        /* where */
-	int line;
+	const char *file;        /* atomic; where; NULL: not said yet */
+	int line;                /* valid when file is there */
 	int uses;
 } Upstream;
+
+static inline const char *taken_by(Upstream *u, int *line)
+{
+	const char *file = __atomic_load_n(&u->file, __ATOMIC_ACQUIRE);
+
+	*line = file ? u->line : 0;
+	return file ? file : "?";
+}
 
 typedef enum Verdict { WAITING, GIVEN, MAY_OPEN } Verdict;
 

@@ -788,6 +788,42 @@ static void make_timers(int n)
 		timers[i] = SocketPoll_timer(loop, count_call, &calls[i]);
 }
 
+static void ignore(void *cl)
+{
+	(void)cl;
+}
+
+/* ns, of the fastest of many. */
+static int64_t time_of_a_wait(void)
+{
+	int64_t least = INT64_MAX;
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		struct timespec start, end;
+		int64_t took;
+
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		ck_quiet();
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		took = (int64_t)(end.tv_sec - start.tv_sec) * 1000000000 + end.tv_nsec - start.tv_nsec;
+		least = took < least ? took : least;
+	}
+	return least;
+}
+
+/* To look at each of them would take twenty times as long as to ask the kernel. */
+START_TEST(a_wait_costs_the_same_however_many_deadlines_there_are)
+{
+	int64_t alone = time_of_a_wait();
+	int i;
+
+	for (i = 0; i < 50000; i++)
+		SocketPoll_set_timer(loop, SocketPoll_timer(loop, ignore, NULL), 1000000 + i % 1000);
+	ck_assert_int_le(time_of_a_wait(), 4 * alone + 1000);
+}
+END_TEST
+
 START_TEST(timers_run_in_their_order_once_for_each_time_they_are_set)
 {
 	int64_t start = now_ms();
@@ -1042,6 +1078,7 @@ static void add_all(Suite *suite, const char *name, void (*up)(void))
 	tcase_add_test(tc, a_deadline_can_be_moved_both_ways_and_taken_back);
 	tcase_add_test(tc, bytes_that_came_in_time_are_told_before_the_deadline);
 	tcase_add_test(tc, deadlines_come_in_their_order_and_busy_sockets_do_not_hold_them_up);
+	tcase_add_test(tc, a_wait_costs_the_same_however_many_deadlines_there_are);
 	tcase_add_test(tc, timers_run_in_their_order_once_for_each_time_they_are_set);
 	tcase_add_test(tc, a_timer_that_sets_itself_does_not_hold_up_the_loop);
 	tcase_add_test(tc, a_timer_may_call_anything_and_raise);
