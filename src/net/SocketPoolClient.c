@@ -4,7 +4,8 @@
  * Invariant, under the lock: a host's `open` counts its slots and those being opened; those that
  * are checked in are a list from the newest to the oldest. A slot with an upstream is IDLE and in the heap, or
  * ACTIVE or DRAINING and a caller's. pool->opening places are reserved for connections being opened. Nobody is on the
- * list of waiters who could be served: so whoever finds something to take overtakes nobody.
+ * list of waiters who could be served: so whoever finds something to take overtakes nobody. Of those who wait for one
+ * host the first is served first; who waits for another is passed over PASSES times at most.
  *
  * Who serves a waiter takes it off the list and gives it what it waits for, a slot or a place, in one step; a waiter
  * that gives up looks, under the lock, whether it was served first, and then has what it was given. A cancelled thread
@@ -22,6 +23,7 @@
 #undef SocketPool_checkout
 
 enum { HOLD = 100, HOLD_MOST = 5000 }; /* ms */
+enum { PASSES = 8 }; /* connections worth keeping, before a waiter for another host gets the place of one */
 
 /* ---- idle connections, and places for new ones; lock held ---- */
 
@@ -535,10 +537,22 @@ static int is_wanted(T pool)
 	return w != NULL;
 }
 
+/* Lock held. Whether somebody before those who wait for this host needs a place and was passed over often enough: a
+ * busy host could keep its connections, and all others waiting, for ever. */
+static int is_overdue(T pool, const Host *h)
+{
+	Waiter *w = has_place(pool) ? NULL : pool->first;
+
+	for (; w && w->host != h; w = w->next)
+		if (host_may_open(pool, w->host) && ++w->passed > PASSES)
+			return 1;
+	return 0;
+}
+
 /* Lock held. The handle is stale from here on; 0 when nobody wants the connection, nor may keep it. */
 static int come_back(T pool, Slot *slot)
 {
-	if (!may_stay(pool, slot))
+	if (!may_stay(pool, slot) || is_overdue(pool, slot->upstream->host))
 		return 0;
 	STORE(&slot->mark, (unsigned char)(LIVE | (slot->mark + 1) % LINE));
 	socket__set_owner(slot->u.socket, handle_of(slot), socketpool__leaving);

@@ -101,6 +101,7 @@ typedef struct Waiter { /* on the stack of the thread that waits */
 	pthread_cond_t woken;
 	Verdict verdict;         /* when it is not WAITING, it is off the list */
 	Slot *given;
+	unsigned passed;         /* how often a place went to a later one, whose host had the connection for it */
 } Waiter;
 
 struct SocketPool {

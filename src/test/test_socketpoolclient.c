@@ -540,6 +540,36 @@ START_TEST(an_idle_connection_makes_room_for_another_host)
 }
 END_TEST
 
+START_TEST(a_busy_host_does_not_keep_others_waiting)
+{
+	enum { BUSY = 30 };
+	struct Waiting other, w[BUSY];
+	Server a, b;
+	Connection_T c;
+	int i, place = -1;
+
+	start(&a, ECHO);
+	start(&b, ECHO);
+	SocketPool_resize(pool, 1);
+	c = checkout(&a);
+	norder = 0;
+	start_waiting(&other, 0, &b, 20000);
+	for (i = 0; i < BUSY; i++)
+		start_waiting(&w[i], 2 * i + 1, &a, 20000); /* odd: each gives it to the next */
+	SocketPool_checkin(pool, c);
+	pthread_join(other.thread, NULL);
+	for (i = 0; i < BUSY; i++)
+		pthread_join(w[i].thread, NULL);
+	ck_assert_int_eq(norder, BUSY + 1);
+	for (i = 0; i <= BUSY; i++)
+		if (order[i] == 0)
+			place = i;
+	ck_assert_int_eq(place, 8);
+	stop(&a);
+	stop(&b);
+}
+END_TEST
+
 START_TEST(a_larger_pool_serves_who_waits)
 {
 	Server server;
@@ -1017,6 +1047,7 @@ int main(void)
 	tcase_add_test(tc, a_cancelled_waiter_leaves_its_place);
 #endif
 	tcase_add_test(tc, an_idle_connection_makes_room_for_another_host);
+	tcase_add_test(tc, a_busy_host_does_not_keep_others_waiting);
 	tcase_add_test(tc, a_larger_pool_serves_who_waits);
 	tcase_add_test(tc, sixty_four_threads_share_four_connections_fairly);
 	tcase_add_test(tc, threads_check_out_and_in_while_all_is_changed_and_at_last_drained);
