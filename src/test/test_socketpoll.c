@@ -133,11 +133,22 @@ static void ck_quiet(void)
 	ck_assert_int_eq(SocketPoll_wait(loop, events, MOST, 0), 0);
 }
 
-static void ck_only(Socket_T s, unsigned expected)
+static void ck_among(Socket_T s, unsigned expected, int most)
 {
-	ck_assert_int_eq(SocketPoll_wait(loop, events, MOST, 1000), 1);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, most, 1000), 1);
 	ck_assert_ptr_eq(events[0].socket, s);
 	ck_assert_uint_eq(events[0].events, expected);
+}
+
+static void ck_only(Socket_T s, unsigned expected)
+{
+	ck_among(s, expected, MOST);
+}
+
+/* On a busy machine there may be more. */
+static void ck_next(Socket_T s, unsigned expected)
+{
+	ck_among(s, expected, 1);
 }
 
 /* ---- new ---- */
@@ -710,9 +721,9 @@ START_TEST(a_deadline_can_be_moved_both_ways_and_taken_back)
 	SocketPoll_set_deadline(loop, b, 20);
 	SocketPoll_set_deadline(loop, c, -1);
 	SocketPoll_remove(loop, d);
-	ck_only(b, TIMEOUT);
+	ck_next(b, TIMEOUT);
 	ck_assert_int_ge(now_ms() - start, 20);
-	ck_only(a, TIMEOUT);
+	ck_next(a, TIMEOUT);
 	ck_assert_int_ge(now_ms() - start, 60);
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 30), 0);
 	SocketPoll_set_deadline(loop, c, 1);
