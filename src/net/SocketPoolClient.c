@@ -22,7 +22,6 @@
 #define T SocketPool_T
 #undef SocketPool_checkout
 
-enum { HOLD = 100, HOLD_MOST = 5000 }; /* ms */
 enum { PASSES = 8 }; /* connections worth keeping, before a waiter for another host gets the place of one */
 
 /* ---- idle connections, and places for new ones; lock held ---- */
@@ -383,16 +382,6 @@ static int is_hosts_fault(int error, const Target *to)
 	return error != 0 && error != EMFILE && error != ENFILE && error != ENOMEM && error != ENOBUFS;
 }
 
-static void hold_down(T pool, Host *h, int error)
-{
-	int64_t ms = pool->limits.hold_ms > 0 ? pool->limits.hold_ms : HOLD;
-
-	ms <<= h->failures < 6 ? h->failures : 6;
-	h->failures++;
-	h->error = error;
-	h->held_until = socket__now_ms() + (ms < HOLD_MOST ? ms : HOLD_MOST);
-}
-
 static void failed_to_open(T pool, Host *h, Upstream *u, const Target *to, int error)
 {
 	lock(pool);
@@ -402,7 +391,7 @@ static void failed_to_open(T pool, Host *h, Upstream *u, const Target *to, int e
 		pool->spare_upstreams = u;
 		pool->stats.failed++;
 		if (is_hosts_fault(error, to))
-			hold_down(pool, h, error);
+			socketpool__hold_down(pool, h, error);
 	}
 	socketpool__serve(pool);
 	socketpool__dismiss(pool); /* those for whom there is no hope now */

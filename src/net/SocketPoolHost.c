@@ -12,7 +12,10 @@
 
 #define T SocketPool_T
 
-enum { NAME_LEAST = 64 }; /* bytes of a record, which may be that of another host later */
+enum {
+	NAME_LEAST = 64,              /* bytes of a record, which may be that of another host later */
+	HOLD = 100, HOLD_MOST = 5000  /* ms */
+};
 
 /* ---- waiting ---- */
 
@@ -119,4 +122,14 @@ Host *socketpool__find_host(T pool, const char *host, const char *service)
 		*bucket = h;
 	}
 	return h;
+}
+
+void socketpool__hold_down(T pool, Host *h, int error)
+{
+	int64_t ms = pool->limits.hold_ms > 0 ? pool->limits.hold_ms : HOLD;
+
+	ms <<= h->failures < 6 ? h->failures : 6;
+	h->failures++;
+	h->error = error;
+	h->held_until = socket__now_ms() + (ms < HOLD_MOST ? ms : HOLD_MOST);
 }

@@ -193,6 +193,7 @@ void socketpool__uncount(SocketPool_T pool, Socket_T s); /* lock held */
 
 /* SocketPoolHost.c. find_host: with the lock held, which it was not before. Raises: Arena_Failed, without it. */
 Host *socketpool__find_host(SocketPool_T pool, const char *host, const char *service);
+void socketpool__hold_down(SocketPool_T pool, Host *h, int error); /* lock held */
 int socketpool__condition(pthread_cond_t *); /* to wait for with a deadline; 0 or an error number */
 int socketpool__wait(SocketPool_T pool, pthread_cond_t *, int64_t deadline); /* 0 after it; lock held */
 
