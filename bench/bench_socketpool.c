@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool and SocketPoll. The sockets are copies of one descriptor, or, where the limit of descriptors is lower than
- * their number, made over the same few. Peers: a table of GLib's by descriptor, a bare epoll. */
+/* SocketPool and SocketPoll. Where nothing is sent, many sockets are made over the same few descriptors, or are copies
+ * of one. Peers: a table of GLib's by descriptor, APR's list of resources, a bare epoll. */
 #include "config.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#if HAVE_APR_UTIL
+#include <apr_general.h>
+#include <apr_reslist.h>
+#endif
 #if HAVE_GLIB
 #include <glib.h>
 #endif
@@ -15,7 +24,7 @@
 #include <core/core.h>
 #include "bench.h"
 
-enum { LARGE = 100000, PAIRS = 100 };
+enum { LARGE = 100000, PAIRS = 100, EVENTS = 1000 };
 
 static Arena_T arena;
 static int spare_fd[64];
@@ -203,20 +212,145 @@ static double resize_us(void *cl)
 	return took / 1e3;
 }
 
+/* What the contract allows, as the yardstick of what is measured. */
+static double allowance(void *cl)
+{
+	return *(double *)cl;
+}
+
+static void add_resize(Table *t)
+{
+	static double most = 1000;
+
+	bench_add(&(Bench_Case){ .workload = "resize 100,000 to 200,000", .name = "allowed", .value = allowance, .cl = &most,
+		.unit = "us" });
+	bench_add(&(Bench_Case){ .workload = "resize 100,000 to 200,000", .name = "SocketPool", .value = resize_us, .cl = t,
+		.unit = "us", .goal = 1 });
+}
+
+/* ---- memory of a connection ---- */
+
+typedef struct Weight { /* what it has */
+	int watched, active;
+} Weight;
+
+static int many_descriptors(void)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return limit.rlim_cur < 12000 ? (int)limit.rlim_cur - 2000 : 10000;
+}
+
+/* Resident bytes; the kernel's part is not in them. */
+static double weigh(void *cl)
+{
+	const Weight *w = cl;
+	int fd[2], i, n = many_descriptors();
+	Arena_T a = Arena_new();
+	double before = bench_resident();
+	SocketPool_T pool = SocketPool_new(a, (size_t)n, 4096);
+	SocketPoll_T loop = SocketPoll_new(a);
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
+		checked(NULL);
+	for (i = 0; i < n; i++) {
+		Socket_T s = Socket_adopt(dup(fd[0]));
+		Connection_T c = SocketPool_add(pool, s);
+
+		if (w->watched) {
+			SocketPoll_add(loop, s, SocketPoll_READ, c);
+			SocketPoll_set_deadline(loop, s, 60000);
+		}
+		if (w->active) {
+			memset(Connection_buffer(c, NULL), 1, 4096);
+			memset(Arena_alloc(Connection_arena(c), 100), 1, 100);
+		}
+	}
+	return (bench_resident() - before) / n;
+}
+
+static void add_memory(void)
+{
+	static Weight idle = { 0, 0 }, watched = { 1, 0 }, active = { 1, 1 };
+	static double most = 256;
+
+	bench_add(&(Bench_Case){ .workload = "memory of a connection", .name = "allowed for an idle one", .value = allowance,
+		.cl = &most, .fresh = 1, .unit = "bytes" });
+	bench_add(&(Bench_Case){ .workload = "memory of a connection", .name = "idle, in a SocketPool", .value = weigh,
+		.cl = &idle, .fresh = 1, .unit = "bytes", .goal = 1 });
+	bench_add(&(Bench_Case){ .workload = "memory of a connection", .name = "and a SocketPoll, with deadline", .value = weigh,
+		.cl = &watched, .fresh = 1, .unit = "bytes" });
+	bench_add(&(Bench_Case){ .workload = "memory of a connection", .name = "and in use: 4 KiB buffer, arena", .value = weigh,
+		.cl = &active, .fresh = 1, .unit = "bytes" });
+}
+
 /* ---- client side ---- */
 
 typedef struct Client {
 	SocketPool_T pool;
 	char port[8];
+#if HAVE_APR_UTIL
+	apr_reslist_t *list;
+#endif
 } Client;
+
+
+/* Out, in use for so long, in again. */
+static void pool_use(Client *c, long ns)
+{
+	Connection_T connection = SocketPool_checkout(c->pool, "127.0.0.1", c->port, -1);
+	struct timespec t = { 0, ns };
+
+	if (ns)
+		nanosleep(&t, NULL);
+	SocketPool_checkin(c->pool, connection);
+}
 
 static void client_checkout(void *cl, size_t n)
 {
 	Client *c = cl;
 
 	while (n-- > 0)
-		SocketPool_checkin(c->pool, SocketPool_checkout(c->pool, "127.0.0.1", c->port, 1000));
+		pool_use(c, 0);
 }
+
+#if HAVE_APR_UTIL
+static apr_status_t construct(void **resource, void *cl, apr_pool_t *pool)
+{
+	(void)pool;
+	*resource = cl;
+	return APR_SUCCESS;
+}
+
+static apr_status_t destruct(void *resource, void *cl, apr_pool_t *pool)
+{
+	(void)resource;
+	(void)cl;
+	(void)pool;
+	return APR_SUCCESS;
+}
+
+static void list_use(Client *c, long ns)
+{
+	struct timespec t = { 0, ns };
+	void *resource;
+
+	if (apr_reslist_acquire(c->list, &resource) != APR_SUCCESS)
+		checked(NULL);
+	if (ns)
+		nanosleep(&t, NULL);
+	apr_reslist_release(c->list, resource);
+}
+
+static void list_checkout(void *cl, size_t n)
+{
+	while (n-- > 0)
+		list_use(cl, 0);
+}
+#endif
 
 static int peeked;
 
@@ -229,15 +363,135 @@ static void peek(void *cl, size_t n) /* the system call that is in it */
 		recv(peeked, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 }
 
+/* Threads that do nothing else, all at once. */
+typedef struct Crowd {
+	Client *client;
+	void (*use)(Client *c, long ns);
+	int threads;
+	long ns;
+} Crowd;
+
+typedef struct Member {
+	const Crowd *crowd;
+	pthread_t thread;
+	size_t uses;
+} Member;
+
+enum { CROWD = 64, CROWD_MS = 100 };
+static pthread_barrier_t all_there;
+static int enough; /* atomic */
+
+static void *use_until_enough(void *cl)
+{
+	Member *m = cl;
+
+	pthread_barrier_wait(&all_there);
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED)) {
+		m->crowd->use(m->crowd->client, m->crowd->ns);
+		m->uses++;
+	}
+	return NULL;
+}
+
+/* Its ns. */
+static double run_crowd(const Crowd *crowd, Member *members)
+{
+	struct timespec t = { 0, CROWD_MS * 1000000L };
+	double start, took;
+	int i;
+
+	enough = 0;
+	pthread_barrier_init(&all_there, NULL, (unsigned)crowd->threads + 1);
+	for (i = 0; i < crowd->threads; i++) {
+		members[i] = (Member){ .crowd = crowd };
+		if (pthread_create(&members[i].thread, NULL, use_until_enough, &members[i]) != 0)
+			checked(NULL);
+	}
+	pthread_barrier_wait(&all_there);
+	start = bench_now();
+	nanosleep(&t, NULL);
+	__atomic_store_n(&enough, 1, __ATOMIC_RELAXED);
+	took = bench_now() - start;
+	for (i = 0; i < crowd->threads; i++)
+		pthread_join(members[i].thread, NULL);
+	pthread_barrier_destroy(&all_there);
+	return took;
+}
+
+static double crowd_speed(void *cl)
+{
+	const Crowd *crowd = cl;
+	Member members[CROWD];
+	double took = run_crowd(crowd, members);
+	size_t uses = 0;
+	int i;
+
+	for (i = 0; i < crowd->threads; i++)
+		uses += members[i].uses;
+	return took / (double)uses;
+}
+
+static double crowd_fairness(void *cl)
+{
+	const Crowd *crowd = cl;
+	Member members[CROWD];
+	size_t least = SIZE_MAX, most = 0;
+	int i;
+
+	run_crowd(crowd, members);
+	for (i = 0; i < crowd->threads; i++) {
+		least = members[i].uses < least ? members[i].uses : least;
+		most = members[i].uses > most ? members[i].uses : most;
+	}
+	return (double)most / (double)(least ? least : 1);
+}
+
+static void add_crowds(Client *c)
+{
+	static Crowd few, many;
+#if HAVE_APR_UTIL
+	static Crowd few_apr, many_apr;
+#endif
+
+	few = (Crowd){ c, pool_use, 8, 0 };
+	many = (Crowd){ c, pool_use, CROWD, 50000 };
+#if HAVE_APR_UTIL
+	few_apr = few;
+	many_apr = many;
+	few_apr.use = many_apr.use = list_use;
+	bench_add(&(Bench_Case){ .workload = "checkout, checkin, 8 threads", .name = "apr_reslist", .value = crowd_speed,
+		.cl = &few_apr });
+#endif
+	bench_add(&(Bench_Case){ .workload = "checkout, checkin, 8 threads", .name = "SocketPool", .value = crowd_speed,
+		.cl = &few });
+#if HAVE_APR_UTIL
+	bench_add(&(Bench_Case){ .workload = "most turns to fewest, 64 threads", .name = "apr_reslist",
+		.value = crowd_fairness, .cl = &many_apr, .unit = "times" });
+#endif
+	bench_add(&(Bench_Case){ .workload = "most turns to fewest, 64 threads", .name = "SocketPool",
+		.value = crowd_fairness, .cl = &many, .unit = "times" });
+}
+
 static void add_client(Client *c)
 {
 	Socket_T listener = Socket_listen("127.0.0.1", "0", 0);
+#if HAVE_APR_UTIL
+	apr_pool_t *pool;
 
+	if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS
+			|| apr_reslist_create(&c->list, 0, 8, 8, 0, construct, destruct, c, pool) != APR_SUCCESS)
+		checked(NULL);
+#endif
 	c->pool = SocketPool_new(arena, 8, 0);
 	snprintf(c->port, sizeof c->port, "%d", Socket_port(listener));
 	peeked = Socket_fd(Socket_connect("127.0.0.1", c->port, 1000));
 	bench_add(&(Bench_Case){ .workload = "checkout, checkin", .name = "the peek alone", .run = peek });
+#if HAVE_APR_UTIL
+	bench_add(&(Bench_Case){ .workload = "checkout, checkin", .name = "apr_reslist, which does not look",
+		.run = list_checkout, .cl = c });
+#endif
 	bench_add(&(Bench_Case){ .workload = "checkout, checkin", .name = "SocketPool", .run = client_checkout, .cl = c });
+	add_crowds(c);
 }
 
 /* ---- events: a byte goes round among pairs ---- */
@@ -331,6 +585,7 @@ static void epoll_events(void *cl, size_t n)
 		for (i = 0; i < count && n > 0; i++)
 			n -= pass(r->here[events[i].data.fd], r->there[(events[i].data.fd + 1) % PAIRS]);
 	}
+	bench_pause();
 	drain(r);
 }
 
@@ -345,31 +600,33 @@ static void loop_one_by_one(void *cl, size_t n)
 		SocketPoll_set_deadline(r->loop, e.socket, 60000);
 		n -= pass(Socket_fd(e.socket), r->there[((int *)e.data - r->there + 1) % PAIRS]);
 	}
+	bench_pause();
 	drain(r);
 }
 
 int main(int argc, char *argv[])
 {
-	static Table small, large;
+	static Table small, middle, large;
 	static Client client;
 	static Ring bare, best, by_poll;
 
 	arena = Arena_new();
 	bench_start("socketpool", &argc, argv);
+	add_memory();
 	add_table(&small, 1000);
+	add_table(&middle, 10000);
 	add_table(&large, LARGE);
-	bench_add(&(Bench_Case){ .workload = "resize 100,000 to 200,000", .name = "SocketPool", .value = resize_us, .cl = &large,
-		.unit = "us" });
+	add_resize(&large);
 	add_client(&client);
 	make_epoll(&bare);
 	make_loop(&best, NULL);
 	make_loop(&by_poll, "poll");
 	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets", .name = "bare epoll: the limit", .run = epoll_events,
-		.cl = &bare });
+		.cl = &bare, .n = EVENTS });
 	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets", .name = "SocketPoll, with a deadline",
-		.run = loop_one_by_one, .cl = &best, .goal = 1.2 });
+		.run = loop_one_by_one, .cl = &best, .n = EVENTS, .goal = 1.2 });
 	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets", .name = "SocketPoll by poll(2)",
-		.run = loop_one_by_one, .cl = &by_poll });
+		.run = loop_one_by_one, .cl = &by_poll, .n = EVENTS });
 	bench_run();
 	return bench_end();
 }

@@ -34,7 +34,8 @@ CORE_API Socket_T Socket_connect(const char *host, const char *service, int time
 /* NULL when nothing waits and the listener does not block, or the peer was gone before it was accepted.
  * Raises: Socket_Failed (EMFILE, ENFILE, ENOMEM, ...), Socket_Timeout. */
 CORE_API Socket_T Socket_accept(Socket_T listener);
-CORE_API Socket_T Socket_adopt(int fd); /* takes over an open stream socket. Checked: fd is one */
+/* Takes over an open stream socket. Raises: Socket_Failed; fd stays the caller's. Checked: fd is one. */
+CORE_API Socket_T Socket_adopt(int fd);
 
 /* At most nbytes; 0 at end of stream. Raises: Socket_Timeout (also when it does not block and nothing
  * is there), Socket_Closed, Socket_Failed. */

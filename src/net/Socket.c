@@ -416,7 +416,8 @@ const char *Socket_local(T s, Arena_T arena)
 
 /* ---- the end ---- */
 
-static void (*unwatch_any)(T, void *); /* atomic; once set, always the same: a pointer a socket would be more */
+/* Atomic; once set, always the same: pointers in each socket would be more. */
+static void (*leaving_any)(T, void *), (*unwatch_any)(T, void *);
 
 void Socket_close(T *socket)
 {
@@ -429,8 +430,8 @@ void Socket_close(T *socket)
 	s = *socket;
 	CHECK_SOCKET(s);
 	*socket = NULL;
-	if (s->leaving)
-		s->leaving(s, socket__owner(s));
+	if (socket__owner(s))
+		__atomic_load_n(&leaving_any, __ATOMIC_RELAXED)(s, socket__owner(s));
 	if (s->watch)
 		__atomic_load_n(&unwatch_any, __ATOMIC_RELAXED)(s, s->watch);
 	s->magic = DEAD;
@@ -552,7 +553,8 @@ unsigned *socket__protocol(T s)
 void socket__set_owner(T s, void *owner, void (*leaving)(T, void *))
 {
 	CHECK_SOCKET(s);
-	s->leaving = leaving;
+	if (leaving)
+		__atomic_store_n(&leaving_any, leaving, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->owner, owner, __ATOMIC_RELEASE);
 }
 

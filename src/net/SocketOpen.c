@@ -441,6 +441,13 @@ T Socket_accept(T s)
 	}
 }
 
+static void adopt_failed(int fd, int error) CORE_NORETURN;
+static void adopt_failed(int fd, int error)
+{
+	errno = error;
+	EXCEPT_RAISE_MSG(Socket_Failed, "adopt descriptor %d: %s", fd, strerror(error));
+}
+
 T Socket_adopt(int fd)
 {
 	struct sockaddr_storage a = { 0 };
@@ -448,13 +455,12 @@ T Socket_adopt(int fd)
 	socklen_t n = sizeof type;
 	T s;
 
-	CHECK(getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM,
-		"Socket_adopt: %d is not an open stream socket", fd);
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) != 0 && errno != EBADF && errno != ENOTSOCK)
+		adopt_failed(fd, errno);
+	CHECK(type == SOCK_STREAM, "Socket_adopt: %d is not an open stream socket", fd);
 	s = make(fd);
-	if (!s) {
-		errno = ENOMEM;
-		EXCEPT_RAISE_MSG(Socket_Failed, "adopt descriptor %d: %s", fd, strerror(ENOMEM));
-	}
+	if (!s)
+		adopt_failed(fd, ENOMEM);
 	n = sizeof a;
 	if (getpeername(fd, (struct sockaddr *)&a, &n) == 0)
 		socket__copy_address(&s->peer, &a);

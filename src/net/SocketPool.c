@@ -320,11 +320,22 @@ static Arena_T make_parent(T pool)
 	return parent;
 }
 
+static void make_lock(T pool)
+{
+	int e = pthread_mutex_init(&pool->lock, NULL);
+
+	if (e == 0 && (e = socketpool__condition(&pool->emptied)) != 0)
+		pthread_mutex_destroy(&pool->lock);
+	if (e != 0) {
+		errno = e;
+		EXCEPT_RAISE_MSG(SocketPool_Failed, "SocketPool_new: no lock for a pool: %s", strerror(e));
+	}
+}
+
 T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 {
 	T pool;
 	size_t size;
-	int e;
 
 	CHECK(max_conns > 0, "SocketPool_new: a pool of 0 connections");
 	pool = CALLOC(arena, 1, sizeof *pool);
@@ -338,12 +349,7 @@ T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 	lazyheap__move(&pool->heap, lazyheap__room(arena, size), size);
 	socketpool__link(pool, socketpool__segment(arena, size));
 	Arena_defer(arena, dispose_of, pool);
-	e = pthread_mutex_init(&pool->lock, NULL);
-	if (e != 0) {
-		errno = e;
-		EXCEPT_RAISE_MSG(SocketPool_Failed, "SocketPool_new: no mutex for a pool: %s", strerror(e));
-	}
-	socketpool__condition(&pool->emptied);
+	make_lock(pool);
 	pool->magic = MAGIC;
 	pool->arenas = make_parent(pool);
 	return pool;

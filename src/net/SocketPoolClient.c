@@ -4,7 +4,8 @@
  * Invariant, under the lock: a host's `open` counts its slots and those being opened; those that
  * are checked in are a list from the newest to the oldest. A slot with an upstream is IDLE and in the heap, or
  * ACTIVE or DRAINING and a caller's. pool->opening places are reserved for connections being opened. Nobody is on the
- * list of waiters who could be served: so whoever finds something to take overtakes nobody.
+ * list of waiters who could be served: so whoever finds something to take overtakes nobody. Of those who wait for one
+ * host the first is served first; who waits for another is passed over PASSES times at most.
  *
  * Who serves a waiter takes it off the list and gives it what it waits for, a slot or a place, in one step; a waiter
  * that gives up looks, under the lock, whether it was served first, and then has what it was given. A cancelled thread
@@ -21,7 +22,7 @@
 #define T SocketPool_T
 #undef SocketPool_checkout
 
-enum { HOLD = 100, HOLD_MOST = 5000 }; /* ms */
+enum { PASSES = 8 }; /* connections worth keeping, before a waiter for another host gets the place of one */
 
 /* ---- idle connections, and places for new ones; lock held ---- */
 
@@ -58,8 +59,8 @@ static void unlink_idle(Slot *slot)
 static void become_active(Slot *slot)
 {
 	slot->state = ACTIVE;
-	slot->upstream->since = socket__now_ms();
-	slot->upstream->file = NULL;
+	slot->upstream->since = socket__now_coarse();
+	STORE(&slot->upstream->file, NULL);
 	slot->pool->stats.checked_out++;
 }
 
@@ -69,6 +70,8 @@ static Slot *pop_idle(Host *h)
 
 	unlink_idle(slot);
 	become_active(slot);
+	slot->upstream->uses++;
+	slot->pool->stats.reused++;
 	return slot;
 }
 
@@ -188,6 +191,8 @@ static void cancelled(void *cl)
 	else if (w->verdict == MAY_OPEN)
 		unreserve(pool, w->host);
 	else {
+		w->given->upstream->uses--;
+		pool->stats.reused--;
 		pool->stats.checked_out--;
 		push_idle(w->given);
 	}
@@ -243,9 +248,9 @@ static void timed_out(T pool, const Host *h, const Target *to)
 {
 	Slot *slot = longest_out(pool, h);
 	size_t open = h->open, count = pool->count + pool->opening, max = pool->max;
-	const char *file = slot && slot->upstream->file ? slot->upstream->file : "?";
-	int line = slot ? slot->upstream->line : 0;
-	int64_t since = slot ? socket__now_ms() - slot->upstream->since : 0;
+	int line = 0;
+	const char *file = slot ? taken_by(slot->upstream, &line) : "?";
+	int64_t since = slot ? socket__now_coarse() - slot->upstream->since : 0;
 
 	pool->stats.timed_out++;
 	unlock(pool);
@@ -278,10 +283,15 @@ static void refuse(T pool, const Host *h, const Target *to)
 static Slot *wait_for_turn(T pool, Host *h, const Target *to)
 {
 	Waiter w = { 0 };
+	int e = socketpool__condition(&w.woken);
 
+	if (e != 0) {
+		unlock(pool);
+		errno = e;
+		EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: cannot wait: %s", to->host, to->service, strerror(e));
+	}
 	w.pool = pool;
 	w.host = h;
-	socketpool__condition(&w.woken);
 	enqueue(pool, &w);
 	await_turn(pool, &w, to);
 	pthread_cond_destroy(&w.woken);
@@ -326,7 +336,7 @@ static Slot *claim(T pool, const Target *to, Host **host)
 
 static int is_fit(const Slot *slot)
 {
-	return slot->upstream->expires > socket__now_ms() && socket__is_quiet(slot->u.socket);
+	return slot->upstream->expires > socket__now_coarse() && socket__is_quiet(slot->u.socket);
 }
 
 /* For one that is not fit any more the next idle one, or its place. */
@@ -338,6 +348,7 @@ static Slot *replace(T pool, Slot *slot)
 
 	lock(pool);
 	socketpool__detach(slot);
+	pool->stats.reused--;
 	pool->stats.stale++;
 	if (h->newest)
 		next = pop_idle(h);
@@ -371,16 +382,6 @@ static int is_hosts_fault(int error, const Target *to)
 	return error != 0 && error != EMFILE && error != ENFILE && error != ENOMEM && error != ENOBUFS;
 }
 
-static void hold_down(T pool, Host *h, int error)
-{
-	int64_t ms = pool->limits.hold_ms > 0 ? pool->limits.hold_ms : HOLD;
-
-	ms <<= h->failures < 6 ? h->failures : 6;
-	h->failures++;
-	h->error = error;
-	h->held_until = socket__now_ms() + (ms < HOLD_MOST ? ms : HOLD_MOST);
-}
-
 static void failed_to_open(T pool, Host *h, Upstream *u, const Target *to, int error)
 {
 	lock(pool);
@@ -390,7 +391,7 @@ static void failed_to_open(T pool, Host *h, Upstream *u, const Target *to, int e
 		pool->spare_upstreams = u;
 		pool->stats.failed++;
 		if (is_hosts_fault(error, to))
-			hold_down(pool, h, error);
+			socketpool__hold_down(pool, h, error);
 	}
 	socketpool__serve(pool);
 	socketpool__dismiss(pool); /* those for whom there is no hope now */
@@ -400,7 +401,7 @@ static void failed_to_open(T pool, Host *h, Upstream *u, const Target *to, int e
 /* Connections made together are not to end together. */
 static int64_t expiry(T pool, const Upstream *u)
 {
-	int64_t now = socket__now_ms(), life = pool->limits.lifetime_ms;
+	int64_t now = socket__now_coarse(), life = pool->limits.lifetime_ms;
 	uint64_t random = ((uint64_t)now ^ (uintptr_t)u) * 0x9E3779B97F4A7C15u >> 32;
 
 	return life > 0 ? now + life - (int64_t)(random % (uint64_t)(life / 10 + 1)) : SOCKET__NEVER;
@@ -447,15 +448,6 @@ static Connection_T open_connection(T pool, Host *h, const Target *to)
 	return install(pool, h, u, s, to);
 }
 
-static Connection_T used_again(T pool, Slot *slot)
-{
-	lock(pool);
-	slot->upstream->uses++;
-	pool->stats.reused++;
-	unlock(pool);
-	return handle_of(slot);
-}
-
 static Connection_T find_or_open(T pool, const Target *to)
 {
 	Host *h;
@@ -465,7 +457,7 @@ static Connection_T find_or_open(T pool, const Target *to)
 	slot = claim(pool, to, &h);
 	while (slot && !is_fit(slot))
 		slot = replace(pool, slot);
-	return slot ? used_again(pool, slot) : open_connection(pool, h, to);
+	return slot ? handle_of(slot) : open_connection(pool, h, to);
 }
 
 /* To be cancelled while it has a place, a slot or a socket in its hands would lose it. */
@@ -490,32 +482,28 @@ Connection_T SocketPool_checkout(T pool, const char *host, const char *service, 
 
 Connection_T SocketPool__at(Connection_T c, const char *file, int line)
 {
-	Slot *slot = slot_of(c);
+	Upstream *u = slot_of(c)->upstream; /* the caller's, who has just been given it */
 
-	lock(slot->pool);
-	if (is_inside(c) && slot->upstream) {
-		slot->upstream->file = file;
-		slot->upstream->line = line;
-	}
-	unlock(slot->pool);
+	u->line = line;
+	STORE(&u->file, file);
 	return c;
 }
 
 /* ---- checkin ---- */
 
+/* With the lock held, which it was not before. */
 static Slot *checked_out(T pool, Connection_T c, const char *function)
 {
 	Slot *slot;
-	int out;
 
 	if (!c)
 		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the connection is NULL", function);
 	slot = slot_of(c);
 	lock(pool);
-	out = is_inside(c) && slot->pool == pool && slot->upstream && slot->state != IDLE;
-	unlock(pool);
-	if (!out)
+	if (!is_inside(c) || slot->pool != pool || !slot->upstream || slot->state == IDLE) {
+		unlock(pool);
 		EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function, (void *)c);
+	}
 	return slot;
 }
 
@@ -524,7 +512,7 @@ static int may_stay(T pool, const Slot *slot)
 {
 	const Upstream *u = slot->upstream;
 
-	return !pool->draining && u->expires > socket__now_ms() && (pool->limits.uses <= 0 || u->uses < pool->limits.uses)
+	return !pool->draining && u->expires > socket__now_coarse() && (pool->limits.uses <= 0 || u->uses < pool->limits.uses)
 		&& Socket_pending(slot->u.socket) == 0;
 }
 
@@ -538,10 +526,22 @@ static int is_wanted(T pool)
 	return w != NULL;
 }
 
+/* Lock held. Whether somebody before those who wait for this host needs a place and was passed over often enough: a
+ * busy host could keep its connections, and all others waiting, for ever. */
+static int is_overdue(T pool, const Host *h)
+{
+	Waiter *w = has_place(pool) ? NULL : pool->first;
+
+	for (; w && w->host != h; w = w->next)
+		if (host_may_open(pool, w->host) && ++w->passed > PASSES)
+			return 1;
+	return 0;
+}
+
 /* Lock held. The handle is stale from here on; 0 when nobody wants the connection, nor may keep it. */
 static int come_back(T pool, Slot *slot)
 {
-	if (!may_stay(pool, slot))
+	if (!may_stay(pool, slot) || is_overdue(pool, slot->upstream->host))
 		return 0;
 	STORE(&slot->mark, (unsigned char)(LIVE | (slot->mark + 1) % LINE));
 	socket__set_owner(slot->u.socket, handle_of(slot), socketpool__leaving);
@@ -554,44 +554,61 @@ static int come_back(T pool, Slot *slot)
 	return !is_wanted(pool) && (pool->limits.max_idle == 0 || pool->stats.idle <= pool->limits.max_idle);
 }
 
-static void take_back(T pool, Slot *slot)
+/* Lock held. The socket that is to be closed, or NULL. */
+static Socket_T take_back(T pool, Slot *slot)
 {
-	Socket_T s = NULL;
+	Socket_T s = slot->u.socket;
 
-	lock(pool);
-	if (!come_back(pool, slot)) {
-		s = slot->u.socket;
-		socketpool__detach(slot);
-		socketpool__serve(pool);
-	}
-	unlock(pool);
-	Socket_close(&s);
+	if (come_back(pool, slot))
+		return NULL;
+	socketpool__detach(slot);
+	socketpool__serve(pool);
+	return s;
 }
 
-void SocketPool_checkin(T pool, Connection_T c)
+static void clear_and_take_back(T pool, Slot *slot, Lease *lease)
 {
-	Slot *slot;
-	Lease *lease;
-
-	CHECK_POOL(pool);
-	slot = checked_out(pool, c, "SocketPool_checkin");
-	lock(pool);
-	lease = connection__strip(slot);
-	unlock(pool);
 	TRY {
 		socketpool__let_go(pool, lease);
 	} FINALLY {
-		take_back(pool, slot);
+		Socket_T s;
+
+		lock(pool);
+		s = take_back(pool, slot);
+		unlock(pool);
+		Socket_close(&s);
 	} END_TRY;
+}
+
+/* The lock once, when there is no arena to clear: a pool's users meet there. */
+void SocketPool_checkin(T pool, Connection_T c)
+{
+	Socket_T s = NULL;
+	Lease *lease;
+	Slot *slot;
+
+	CHECK_POOL(pool);
+	slot = checked_out(pool, c, "SocketPool_checkin");
+	lease = connection__strip(slot);
+	if (!lease)
+		s = take_back(pool, slot);
+	unlock(pool);
+	if (lease)
+		clear_and_take_back(pool, slot, lease);
+	Socket_close(&s);
 }
 
 void SocketPool_discard(T pool, Connection_T c)
 {
 	Socket_T s;
 	Lease *lease;
+	Slot *slot;
 
 	CHECK_POOL(pool);
-	s = checked_out(pool, c, "SocketPool_discard")->u.socket;
-	socketpool__take_out(c, &lease);
+	slot = checked_out(pool, c, "SocketPool_discard");
+	s = slot->u.socket;
+	lease = socketpool__detach(slot);
+	socketpool__serve(pool);
+	unlock(pool);
 	socketpool__finish(pool, lease, s);
 }

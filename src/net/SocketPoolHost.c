@@ -12,20 +12,26 @@
 
 #define T SocketPool_T
 
-enum { NAME_LEAST = 64 }; /* bytes of a record, which may be that of another host later */
+enum {
+	NAME_LEAST = 64,              /* bytes of a record, which may be that of another host later */
+	HOLD = 100, HOLD_MOST = 5000  /* ms */
+};
 
 /* ---- waiting ---- */
 
-void socketpool__condition(pthread_cond_t *condition)
+int socketpool__condition(pthread_cond_t *condition)
 {
 	pthread_condattr_t a;
+	int error = pthread_condattr_init(&a);
 
-	pthread_condattr_init(&a);
+	if (error != 0)
+		return error;
 #if HAVE_PTHREAD_CONDATTR_SETCLOCK
 	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
 #endif
-	pthread_cond_init(condition, &a);
+	error = pthread_cond_init(condition, &a);
 	pthread_condattr_destroy(&a);
+	return error;
 }
 
 int socketpool__wait(T pool, pthread_cond_t *condition, int64_t deadline)
@@ -116,4 +122,14 @@ Host *socketpool__find_host(T pool, const char *host, const char *service)
 		*bucket = h;
 	}
 	return h;
+}
+
+void socketpool__hold_down(T pool, Host *h, int error)
+{
+	int64_t ms = pool->limits.hold_ms > 0 ? pool->limits.hold_ms : HOLD;
+
+	ms <<= h->failures < 6 ? h->failures : 6;
+	h->failures++;
+	h->error = error;
+	h->held_until = socket__now_ms() + (ms < HOLD_MOST ? ms : HOLD_MOST);
 }

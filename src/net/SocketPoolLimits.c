@@ -119,13 +119,23 @@ int socketpool__may_add(T pool, Socket_T s, int *counted)
 	return 1;
 }
 
+static int has_peers(T pool)
+{
+	int has;
+
+	lock(pool);
+	has = pool->peers != NULL;
+	unlock(pool);
+	return has;
+}
+
 void SocketPool_set_limits(T pool, const SocketPool_Limits *limits)
 {
 	Peer **peers = NULL;
 
 	CHECK_POOL(pool);
 	CHECK(limits, "SocketPool_set_limits: the limits are NULL");
-	if (limits->per_address > 0)
+	if (limits->per_address > 0 && !has_peers(pool))
 		peers = CALLOC(pool->arena, PEER_BUCKETS, sizeof *peers);
 	lock(pool);
 	pool->limits = *limits;
@@ -151,12 +161,15 @@ void SocketPool_stats(T pool, SocketPool_Stats *stats)
 
 static int describe(Slot *slot, char *line, size_t size)
 {
-	const Upstream *u = slot->upstream;
+	Upstream *u = slot->upstream;
+	const char *file;
+	int at;
 
 	if (!u || slot->state == IDLE)
 		return 0;
+	file = taken_by(u, &at);
 	snprintf(line, size, "%s:%s checked out for %lld ms by %s:%d", u->host->name, u->host->service,
-		(long long)(socket__now_ms() - u->since), u->file ? u->file : "?", u->file ? u->line : 0);
+		(long long)(socket__now_coarse() - u->since), file, at);
 	return 1;
 }
 

@@ -48,8 +48,8 @@ void socket__linger(Socket_T s, size_t nbytes, int ms);
 unsigned *socket__protocol(Socket_T s);
 
 /* The one object that holds the socket (a pool's connection), or NULL. set_owner is for one thread at
- * a time, owner may be read by any. leaving, if not NULL, is called by Socket_close before anything is
- * released, so that an owner never holds a dead socket; it must not raise. */
+ * a time, owner may be read by any. leaving is called by Socket_close before anything is released, so that an
+ * owner never holds a dead socket; it must not raise, and is the same function for all sockets. */
 void socket__set_owner(Socket_T s, void *owner, void (*leaving)(Socket_T s, void *owner));
 void *socket__owner(Socket_T s);
 

@@ -77,12 +77,20 @@ typedef struct Upstream { /* what a slot has more when checkout opened it */
 	struct Upstream *next_free;
 	Host *host;
 	Slot *newer, *older;     /* while idle */
-	int64_t expires;         /* SOCKET__NEVER: does not */
+	int64_t expires;         /* SOCKET__NEVER: does not; this and the next by socket__now_coarse() */
 	int64_t since;           /* checked out */
-	const char *file;        /* where */
-	int line;
+	const char *file;        /* atomic; where; NULL: not said yet */
+	int line;                /* valid when file is there */
 	int uses;
 } Upstream;
+
+static inline const char *taken_by(Upstream *u, int *line)
+{
+	const char *file = __atomic_load_n(&u->file, __ATOMIC_ACQUIRE);
+
+	*line = file ? u->line : 0;
+	return file ? file : "?";
+}
 
 typedef enum Verdict { WAITING, GIVEN, MAY_OPEN } Verdict;
 
@@ -93,6 +101,7 @@ typedef struct Waiter { /* on the stack of the thread that waits */
 	pthread_cond_t woken;
 	Verdict verdict;         /* when it is not WAITING, it is off the list */
 	Slot *given;
+	unsigned passed;         /* how often a place went to a later one, whose host had the connection for it */
 } Waiter;
 
 struct SocketPool {
@@ -184,7 +193,8 @@ void socketpool__uncount(SocketPool_T pool, Socket_T s); /* lock held */
 
 /* SocketPoolHost.c. find_host: with the lock held, which it was not before. Raises: Arena_Failed, without it. */
 Host *socketpool__find_host(SocketPool_T pool, const char *host, const char *service);
-void socketpool__condition(pthread_cond_t *); /* to wait for with a deadline */
+void socketpool__hold_down(SocketPool_T pool, Host *h, int error); /* lock held */
+int socketpool__condition(pthread_cond_t *); /* to wait for with a deadline; 0 or an error number */
 int socketpool__wait(SocketPool_T pool, pthread_cond_t *, int64_t deadline); /* 0 after it; lock held */
 
 /* SocketPoolClient.c; lock held */

@@ -59,7 +59,6 @@ struct Socket {
 	Ahead *ahead;
 	void *owner;           /* atomic */
 	int64_t moved;         /* atomic; socket__now_coarse() */
-	void (*leaving)(Socket_T, void *owner);
 	void *watch;           /* the poll it is in */
 };
 

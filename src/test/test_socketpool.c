@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -286,6 +287,57 @@ START_TEST(growing_moves_no_connection)
 		ck_assert_ptr_eq(Connection_data(c[i]), &c[i]);
 		ck_assert_int_eq(*Connection_buffer(c[i], NULL), i);
 	}
+}
+END_TEST
+
+enum { MULTITUDE = 100 * 1000 };
+
+/* Over few descriptors, which are closed when the process ends: 0 when all is right, or the line that says what is not. */
+static int keep_a_multitude(void)
+{
+	Socket_T *s = Arena_alloc(arena, MULTITUDE * sizeof *s);
+	Connection_T *c = Arena_alloc(arena, MULTITUDE * sizeof *c);
+	int i, fd[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
+		return __LINE__;
+	SocketPool_resize(pool, MULTITUDE);
+	for (i = 0; i < MULTITUDE; i++) {
+		s[i] = Socket_adopt(fd[i % 2]);
+		c[i] = SocketPool_add(pool, s[i]);
+	}
+	for (i = 0; i < MULTITUDE; i += 2)
+		if (SocketPool_remove(pool, s[i]) != s[i])
+			return __LINE__;
+	SocketPool_resize(pool, MULTITUDE / 2);
+	for (i = 0; i < MULTITUDE; i++)
+		if (SocketPool_get(pool, s[i]) != (i % 2 ? c[i] : NULL))
+			return __LINE__;
+	if (SocketPool_count(pool) != MULTITUDE / 2 || SocketPool_add(pool, s[0]))
+		return __LINE__;
+	SocketPool_resize(pool, 2 * MULTITUDE);
+	for (i = 0; i < MULTITUDE; i += 2)
+		if (!SocketPool_add(pool, s[i]))
+			return __LINE__;
+	for (i = 1; i < MULTITUDE; i += 2)
+		if (SocketPool_get(pool, s[i]) != c[i] || Connection_socket(c[i]) != s[i])
+			return __LINE__;
+	return 0;
+}
+
+START_TEST(a_hundred_thousand_connections_come_and_go_and_are_found)
+{
+	int status, wrong;
+	pid_t child = fork();
+
+	if (child == 0) {
+		wrong = keep_a_multitude();
+		if (wrong)
+			fprintf(stderr, "line %d\n", wrong);
+		_exit(wrong != 0);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
 }
 END_TEST
 
@@ -1120,6 +1172,7 @@ static void add_first(TCase *tc)
 	tcase_add_test(tc, a_socket_that_is_closed_without_the_pool_leaves_it);
 	tcase_add_test(tc, count_and_capacity_follow);
 	tcase_add_test(tc, growing_moves_no_connection);
+	tcase_add_test(tc, a_hundred_thousand_connections_come_and_go_and_are_found);
 	tcase_add_test(tc, shrinking_takes_free_capacity_wherever_the_connections_are);
 	tcase_add_test(tc, shrinking_below_what_is_inside_fails_and_changes_nothing);
 	tcase_add_test(tc, growing_without_memory_changes_nothing);

@@ -268,6 +268,23 @@ START_TEST(so_many_may_come_in_a_second)
 }
 END_TEST
 
+START_TEST(limits_that_are_set_again_and_again_cost_no_memory)
+{
+	SocketPool_Limits limits = { 0 };
+	size_t used;
+	int i;
+
+	limits.per_address = 1;
+	SocketPool_set_limits(pool, &limits);
+	used = Arena_used(arena);
+	for (i = 0; i < 100; i++) {
+		limits.per_address = (size_t)i % 3;
+		SocketPool_set_limits(pool, &limits);
+	}
+	ck_assert_uint_eq(Arena_used(arena), used);
+}
+END_TEST
+
 START_TEST(limits_and_statistics_are_checked)
 {
 	SocketPool_Limits limits = { 0 };
@@ -501,6 +518,166 @@ START_TEST(without_memory_for_its_address_a_socket_stays_the_callers)
 }
 END_TEST
 
+/* ---- threads: each at an address of its own, which has as many connections as it should ---- */
+
+enum { THREADS = 8, ROUNDS = 30, OWN = 4 };
+
+struct Worker {
+	unsigned number;
+	int wrong;
+	size_t evicted;
+	Socket_T listener, own[OWN];
+	pthread_t thread;
+};
+
+static pthread_barrier_t phase;
+
+static Socket_T connect_to_self(struct Worker *w)
+{
+	struct sockaddr_in a = { 0 };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	a.sin_family = AF_INET;
+	a.sin_addr.s_addr = htonl(0x7f000001u + w->number);
+	w->wrong += bind(fd, (struct sockaddr *)&a, sizeof a) != 0;
+	a.sin_addr.s_addr = htonl(0x7f000001u);
+	a.sin_port = htons((uint16_t)Socket_port(w->listener));
+	w->wrong += connect(fd, (struct sockaddr *)&a, sizeof a) != 0;
+	return Socket_adopt(fd);
+}
+
+/* One is added in two steps, the next in one; NULL when the limits of this moment do not let it in. */
+static Socket_T come_in(struct Worker *w, int i)
+{
+	Socket_T client = connect_to_self(w), s = NULL;
+	Connection_T c;
+	int pause;
+
+	if (i % 2) {
+		s = Socket_accept(w->listener);
+		c = SocketPool_add(pool, s);
+		if (!c)
+			Socket_close(&s);
+	} else {
+		c = SocketPool_accept(pool, w->listener, &pause);
+		s = c ? Connection_socket(c) : NULL;
+		if (!c && pause != 0) { /* it was left in the backlog */
+			Socket_T left = Socket_accept(w->listener);
+
+			Socket_close(&left);
+		}
+	}
+	Socket_close(&client);
+	return s;
+}
+
+static void count_active(Connection_T c, void *n)
+{
+	*(int *)n += Connection_active(c);
+}
+
+static void change_all(struct Worker *w, int round)
+{
+	SocketPool_Limits limits = { 0 };
+	SocketPool_Stats now;
+	int active = 0;
+
+	limits.per_address = (size_t)round % 3;
+	limits.rate = round % 5 ? 0 : 1000000;
+	limits.idle_ms = round % 4 ? 0 : 1000000;
+	SocketPool_set_limits(pool, &limits);
+	TRY {
+		SocketPool_resize(pool, round % 7 ? (size_t)(THREADS * OWN + round) : 2);
+	} EXCEPT(SocketPool_Failed) { /* more are inside */
+	} END_TRY;
+	SocketPool_map(pool, count_active, &active);
+	SocketPool_stats(pool, &now);
+	w->wrong += now.count > THREADS * OWN || now.added < now.count + now.evicted || now.peak < now.count;
+}
+
+static void come_and_go(struct Worker *w)
+{
+	int round, i;
+
+	for (round = 0; round < ROUNDS; round++) {
+		for (i = 0; i < OWN; i++)
+			w->own[i] = come_in(w, i);
+		change_all(w, round + (int)w->number);
+		w->wrong += SocketPool_evict_idle(pool, 1000000) != 0;
+		for (i = 0; i < OWN; i++) {
+			w->wrong += w->own[i] && !SocketPool_get(pool, w->own[i]);
+			if (w->own[i] && i % 2)
+				SocketPool_close(pool, &w->own[i]);
+			else
+				Socket_close(&w->own[i]);
+		}
+	}
+}
+
+/* After a phase in which all come and go the counts of the addresses are right: one and no more may come. All of
+ * these are evicted by all threads at once; then all drain while half of them still have connections inside. */
+static void come_in_turn(struct Worker *w)
+{
+	int i;
+
+	pthread_barrier_wait(&phase);
+	w->own[0] = come_in(w, 1);
+	w->own[1] = come_in(w, 1);
+	w->wrong += !w->own[0] || w->own[1];
+	pthread_barrier_wait(&phase);
+	for (i = 0; i < 3; i++) {
+		w->evicted += SocketPool_evict_idle(pool, 0);
+		SocketPool_resize(pool, THREADS * OWN + w->number);
+	}
+	pthread_barrier_wait(&phase);
+	w->own[0] = w->number % 2 ? come_in(w, 0) : NULL;
+	pthread_barrier_wait(&phase);
+	if (w->own[0])
+		SocketPool_close(pool, &w->own[0]);
+	SocketPool_drain(pool, 10000);
+	w->wrong += SocketPool_count(pool) != 0 || come_in(w, 0) || come_in(w, 1);
+}
+
+static void *work(void *cl)
+{
+	SocketPool_Limits limits = { 0 };
+	struct Worker *w = cl;
+
+	come_and_go(w);
+	if (pthread_barrier_wait(&phase) == PTHREAD_BARRIER_SERIAL_THREAD) {
+		limits.per_address = 1;
+		SocketPool_set_limits(pool, &limits);
+		SocketPool_resize(pool, THREADS * OWN);
+	}
+	come_in_turn(w);
+	return NULL;
+}
+
+START_TEST(threads_add_evict_limit_resize_and_drain_at_once)
+{
+	struct Worker workers[THREADS] = { 0 };
+	size_t evicted = 0;
+	unsigned i;
+
+	pthread_barrier_init(&phase, NULL, THREADS);
+	for (i = 0; i < THREADS; i++) {
+		workers[i].number = i + 1;
+		workers[i].listener = Socket_listen("127.0.0.1", "0", 0);
+		ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+	}
+	for (i = 0; i < THREADS; i++) {
+		pthread_join(workers[i].thread, NULL);
+		ck_assert_int_eq(workers[i].wrong, 0);
+		evicted += workers[i].evicted;
+		Socket_close(&workers[i].listener);
+	}
+	ck_assert_uint_eq(evicted, THREADS);
+	ck_assert_uint_eq(stats().evicted, THREADS);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	pthread_barrier_destroy(&phase);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("SocketPool's limits");
@@ -514,6 +691,7 @@ int main(void)
 	tcase_add_test(tc, an_address_may_have_so_many_connections);
 	tcase_add_test(tc, addresses_that_have_gone_cost_no_memory);
 	tcase_add_test(tc, so_many_may_come_in_a_second);
+	tcase_add_test(tc, limits_that_are_set_again_and_again_cost_no_memory);
 	tcase_add_test(tc, limits_and_statistics_are_checked);
 	tcase_add_test(tc, statistics_count);
 	tcase_add_test(tc, accept_adds_what_waits);
@@ -524,6 +702,7 @@ int main(void)
 	tcase_add_test(tc, a_drain_ends_when_the_last_one_has_left);
 	tcase_add_test(tc, a_connection_at_rest_has_neither_buffer_nor_arena_but_its_data);
 	tcase_add_test(tc, without_memory_for_its_address_a_socket_stays_the_callers);
+	tcase_add_test(tc, threads_add_evict_limit_resize_and_drain_at_once);
 	suite_add_tcase(suite, tc);
 	return testing_main(suite);
 }

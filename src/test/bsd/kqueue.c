@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* kqueue(2) for the tests of its back end on Linux, made of epoll: a queue is an epoll that holds a descriptor once, and
+ * a table of what each filter of a descriptor was added with. The errors and the order of things are those of FreeBSD's
+ * manual: to add to a closed descriptor is EBADF, to delete what is not there ENOENT; a closed descriptor is in no queue;
+ * reading and writing are events of their own; a signal ends a wait. */
+#include "config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/event.h>
+
+enum { MOST = 4096, READING = 0, WRITING = 1 };
+static const uint32_t interest[2] = { EPOLLIN | EPOLLRDHUP, EPOLLOUT };
+
+typedef struct Queue {
+	uint32_t events[MOST];
+	void *udata[MOST][2];
+} Queue;
+
+static Queue *queues[MOST]; /* by descriptor; one that was closed is the next one's */
+
+int kqueue(void)
+{
+	int fd = epoll_create1(0);
+
+	if (fd < 0)
+		return -1;
+	if (fd >= MOST)
+		abort();
+	if (!queues[fd])
+		queues[fd] = malloc(sizeof *queues[fd]);
+	if (!queues[fd])
+		abort();
+	memset(queues[fd], 0, sizeof *queues[fd]);
+	return fd;
+}
+
+static int control(int queue, int operation, int fd, uint32_t events)
+{
+	struct epoll_event e = { 0 };
+
+	e.events = events;
+	e.data.fd = fd;
+	return epoll_ctl(queue, operation, fd, &e);
+}
+
+static int add(int queue, const struct kevent *change, int which)
+{
+	Queue *q = queues[queue];
+	int fd = (int)change->ident;
+	uint32_t events = q->events[fd] | interest[which];
+
+	if (!q->events[fd] || (control(queue, EPOLL_CTL_MOD, fd, events) != 0 && errno == ENOENT))
+		q->events[fd] = 0; /* closed since, and another now */
+	if (!q->events[fd] && control(queue, EPOLL_CTL_ADD, fd, events = interest[which]) != 0)
+		return -1;
+	q->events[fd] = events;
+	q->udata[fd][which] = change->udata;
+	return 0;
+}
+
+static int delete(int queue, const struct kevent *change, int which)
+{
+	Queue *q = queues[queue];
+	int fd = (int)change->ident;
+	uint32_t events = q->events[fd] & ~interest[which];
+
+	if (events == q->events[fd]) {
+		errno = ENOENT;
+		return -1;
+	}
+	q->events[fd] = events;
+	return control(queue, events ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, fd, events);
+}
+
+static int apply(int queue, const struct kevent *change)
+{
+	int which = change->filter == EVFILT_WRITE ? WRITING : READING;
+
+	if (change->ident >= MOST)
+		abort();
+	return change->flags & EV_DELETE ? delete(queue, change, which) : add(queue, change, which);
+}
+
+static int milliseconds(const struct timespec *t)
+{
+	if (!t)
+		return -1;
+	return t->tv_sec >= INT_MAX / 1000 - 1 ? INT_MAX : (int)(t->tv_sec * 1000 + (t->tv_nsec + 999999) / 1000000);
+}
+
+/* The events of a descriptor, two at most; an error or hang-up is one of either filter. */
+static int tell(const Queue *q, const struct epoll_event *e, struct kevent *events)
+{
+	static const short filters[2] = { EVFILT_READ, EVFILT_WRITE };
+	uint32_t always = e->events & (EPOLLERR | EPOLLHUP);
+	int n = 0, which, fd = e->data.fd;
+
+	for (which = READING; which <= WRITING; which++)
+		if ((q->events[fd] & interest[which]) && (always || (e->events & interest[which])))
+			EV_SET(&events[n++], (uintptr_t)fd, filters[which],
+				(unsigned short)(e->events & (EPOLLHUP | EPOLLRDHUP) ? EV_EOF : 0), 0, 0, q->udata[fd][which]);
+	return n;
+}
+
+int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events, int nevents,
+	const struct timespec *timeout)
+{
+	struct epoll_event got[MOST];
+	int i, n, told = 0;
+
+	for (i = 0; i < nchanges; i++)
+		if (apply(queue, &changes[i]) != 0)
+			return -1;
+	if (nevents == 0)
+		return 0;
+	n = epoll_wait(queue, got, nevents / 2 < MOST ? nevents / 2 : MOST, milliseconds(timeout));
+	for (i = 0; i < n; i++)
+		told += tell(queues[queue], &got[i], &events[told]);
+	return n < 0 ? -1 : told;
+}
