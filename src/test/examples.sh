@@ -66,6 +66,23 @@ not JSON from byte 24 on: }
 out of memory for JSON
 live arenas: 0'
 
+# the C++ example, where there is a C++17 library
+pmr_says='a: 2 and 11
+be: 1 and 10
+letters: 6 and 15
+many: 5 and 14
+name: 3 and 12
+of: 4 and 13
+to: 0 and 9
+bad_alloc at no more than a million bytes, handlers left: none
+thrown: HashTable_put: the key is NULL
+42
+live arenas: 0'
+case " $EXAMPLES " in
+*' examples/pmr '*) expect pmr "$pmr_says" ;;
+*) echo "no C++17 with <memory_resource>: examples/pmr.cc was left out" ;;
+esac
+
 # wf against a count made by other means
 text=$abs_top_srcdir/README.md
 LC_ALL=C tr 'A-Z' 'a-z' <"$text" | LC_ALL=C tr -cs 'a-z' '\n' | grep . | LC_ALL=C sort | uniq -c |

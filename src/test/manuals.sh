@@ -1,6 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every function that a header declares is in its manual page, and mandoc finds nothing to say.
+# Every function that a header declares is in its manual page, libcore(7) names every page, mandoc finds nothing to say, and
+# the programs under EXAMPLES compile.
+include=${abs_top_srcdir:-$PWD}/include
 cd "${top_srcdir:-.}" || exit 1
 status=0
 for header in include/core/[A-Z]*.h; do
@@ -11,8 +13,30 @@ for header in include/core/[A-Z]*.h; do
 		grep -q "$name" "man/$module.3" || { echo "man/$module.3 does not tell of $name"; status=1; }
 	done
 done
+for page in man/*.3; do
+	name=${page##*/}
+	grep -q "^.It Xr ${name%.3} 3" man/libcore.7 || { echo "libcore(7) does not name $page"; status=1; }
+done
+
+# the literal blocks that have a main, as roff prints them
+programs=$(mktemp -d) || exit 1
+trap 'rm -rf "$programs"' EXIT
+for page in man/*.[37]; do
+	awk -v out="$programs/${page##*/}." '
+		/^\.Bd -literal/ { inside = 1; text = ""; next }
+		/^\.Ed/          { if (inside && text ~ /int main\(/) printf "%s", text > (out (++n) ".c"); inside = 0; next }
+		inside           { gsub(/\\e/, "\\"); gsub(/\\\(dq/, "\""); gsub(/\\-/, "-"); sub(/^\\&/, ""); text = text $0 "\n" }
+	' "$page"
+done
+compiled=0
+for program in "$programs"/*.c; do
+	# shellcheck disable=SC2086
+	${CC:-cc} ${TEST_CFLAGS:-} -Wall -Wextra -Werror -pedantic -fexceptions -I"$include" -c "$program" -o "$programs/o" && compiled=$((compiled + 1)) ||
+		{ echo "${program##*/}, an example of a manual page, does not compile"; status=1; }
+done
+[ $compiled -ge 5 ] || { echo "only $compiled examples in the manual pages"; status=1; }
 if command -v mandoc >/dev/null 2>&1; then
-	mandoc -T lint -W warning man/*.3 || status=1
+	mandoc -T lint -W warning man/*.[37] || status=1
 else
 	echo "mandoc is not installed: the pages were not checked"
 fi
