@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/* Small fixed workloads, a function each, whose instructions callgrind counts (src/test/instructions.sh): ROUNDS rounds of
+ * what is named. Their own loops are counted too, what prepares a round is not. */
+#include "config.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <valgrind/callgrind.h>
+
+#include <core/core.h>
+
+enum { ROUNDS = 1000, KEYS = 1000, SEED = 20240229 };
+
+EXCEPT_DEFINE(Refused, NULL, "refused");
+
+static Arena_T arena;           /* for all that a workload needs */
+static HashTable_T integers, strings;
+static char names[2 * KEYS][16]; /* the second half is in no table */
+static SocketPool_T pool;
+static Socket_T here, there;
+static volatile uintptr_t sink;
+
+static void count(int on)
+{
+	(void)on;
+	CALLGRIND_TOGGLE_COLLECT;
+}
+
+#define EACH(i)  for (i = 0; i < ROUNDS; i++)
+#define COUNTED(i, ...) do { int i; count(1); EACH(i) { __VA_ARGS__; } count(0); } while (0)
+
+/* ---- Except ---- */
+
+static void except_try(void)
+{
+	COUNTED(i, TRY { sink++; } EXCEPT(Refused) { sink--; } END_TRY);
+}
+
+static void except_finally(void)
+{
+	COUNTED(i, TRY { sink++; } FINALLY { sink--; } END_TRY);
+}
+
+static void __attribute__((noinline)) refuse(void)
+{
+	EXCEPT_RAISE(Refused);
+}
+
+static void except_raise(void)
+{
+	COUNTED(i, TRY { refuse(); } EXCEPT(Refused) { sink++; } END_TRY);
+}
+
+static void drop(int *p)
+{
+	sink += (uintptr_t)*p;
+}
+
+static void except_auto(void)
+{
+	COUNTED(i, AUTO(int, n, drop) = i; sink += (uintptr_t)n);
+}
+
+/* ---- Arena ---- */
+
+static void arena_alloc(void)
+{
+	Arena_T a = Arena_new_with_size(ROUNDS * 64);
+
+	COUNTED(i, sink = (uintptr_t)Arena_alloc(a, 24));
+	Arena_dispose(&a);
+}
+
+static void arena_calloc(void)
+{
+	Arena_T a = Arena_new_with_size(ROUNDS * 128);
+
+	COUNTED(i, sink = (uintptr_t)Arena_calloc(a, 4, 16));
+	Arena_dispose(&a);
+}
+
+static void arena_cycle(void) /* of a request */
+{
+	Arena_T a = Arena_new();
+	int j;
+
+	COUNTED(i, for (j = 0; j < 20; j++) sink = (uintptr_t)Arena_alloc(a, 100); Arena_clear(a));
+	Arena_dispose(&a);
+}
+
+static void arena_new_dispose(void)
+{
+	Arena_T a;
+
+	COUNTED(i, a = Arena_new(); sink = (uintptr_t)Arena_alloc(a, 100); Arena_dispose(&a));
+}
+
+/* ---- HashTable ---- */
+
+static HashTable_T table(HashTable_Kind kind)
+{
+	HashTable_Options options = { 0 };
+
+	options.kind = kind;
+	options.seed = SEED;
+	return HashTable_new_with(arena, &options);
+}
+
+static void int_insert(void)
+{
+	integers = table(HashTable_INTEGER);
+	COUNTED(i, HashTable_put_int(integers, (uint64_t)i * 7919, names[i]));
+}
+
+static void int_hit(void)
+{
+	COUNTED(i, sink = (uintptr_t)HashTable_get_int(integers, (uint64_t)i * 7919));
+}
+
+static void int_miss(void)
+{
+	COUNTED(i, sink = (uintptr_t)HashTable_get_int(integers, (uint64_t)i * 7919 + 1));
+}
+
+static void string_insert(void)
+{
+	strings = table(HashTable_STRING);
+	COUNTED(i, HashTable_put(strings, names[i], names[i]));
+}
+
+static void string_hit(void)
+{
+	COUNTED(i, sink = (uintptr_t)HashTable_get(strings, names[i]));
+}
+
+static void string_miss(void)
+{
+	COUNTED(i, sink = (uintptr_t)HashTable_get(strings, names[KEYS + i]));
+}
+
+static void walk(HashTable_T t)
+{
+	HashTable_Iter iter;
+
+	count(1);
+	HashTable_iterate(t, &iter);
+	while (HashTable_next(&iter))
+		sink += (uintptr_t)iter.value;
+	count(0);
+}
+
+static void int_walk(void)
+{
+	walk(integers);
+}
+
+static void string_walk(void)
+{
+	walk(strings);
+}
+
+static void int_remove(void)
+{
+	COUNTED(i, HashTable_remove_int(integers, (uint64_t)i * 7919));
+}
+
+static void string_remove(void)
+{
+	COUNTED(i, HashTable_remove(strings, names[i]));
+}
+
+/* ---- SocketPool: with its system calls, whose instructions in the kernel nobody counts ---- */
+
+static void pool_get(void)
+{
+	SocketPool_add(pool, here);
+	COUNTED(i, sink = (uintptr_t)SocketPool_get(pool, here));
+	SocketPool_remove(pool, here);
+}
+
+static void pool_add_remove(void)
+{
+	COUNTED(i, SocketPool_add(pool, here); SocketPool_remove(pool, here));
+}
+
+/* ---- HTTP ---- */
+
+static const char request[] = "GET /a/b.html?q=1 HTTP/1.1\r\nHost: example.org\r\nUser-Agent: count/1.0\r\n"
+	"Accept: text/html\r\nAccept-Language: en\r\nConnection: keep-alive\r\n\r\n";
+
+static void http_request(void)
+{
+	Arena_T a = Arena_new();
+	int i;
+
+	EACH(i) {
+		Socket_sendall(there, request, sizeof request - 1);
+		count(1);
+		sink = (uintptr_t)HTTPRequest_parse(a, here);
+		Arena_clear(a);
+		count(0);
+	}
+	Arena_dispose(&a);
+}
+
+static void respond(Arena_T a)
+{
+	HTTPResponse_T response = HTTPResponse_new(a);
+
+	HTTPResponse_set(response, "Content-Type", "text/plain");
+	HTTPResponse_write(response, "hello, world\n", 13);
+	HTTPResponse_send(here, response);
+}
+
+static void http_response(void)
+{
+	Arena_T a = Arena_new();
+	char answer[1000];
+	int i;
+
+	EACH(i) {
+		Socket_sendall(there, request, sizeof request - 1);
+		HTTPRequest_parse(a, here);
+		count(1);
+		respond(a);
+		Arena_clear(a);
+		count(0);
+		Socket_recv(there, answer, sizeof answer);
+	}
+	Arena_dispose(&a);
+}
+
+/* ---- all of them; later ones of a module use what earlier ones have made ---- */
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} workloads[] = {
+	{ "except-try", except_try }, { "except-finally", except_finally }, { "except-raise", except_raise },
+	{ "except-auto", except_auto },
+	{ "arena-alloc", arena_alloc }, { "arena-calloc", arena_calloc }, { "arena-cycle", arena_cycle },
+	{ "arena-new-dispose", arena_new_dispose },
+	{ "int-insert", int_insert }, { "int-hit", int_hit }, { "int-miss", int_miss }, { "int-walk", int_walk },
+	{ "int-remove", int_remove },
+	{ "string-insert", string_insert }, { "string-hit", string_hit }, { "string-miss", string_miss },
+	{ "string-walk", string_walk }, { "string-remove", string_remove },
+	{ "pool-get", pool_get }, { "pool-add-remove", pool_add_remove },
+	{ "http-request", http_request }, { "http-response", http_response }
+};
+
+static void prepare(void)
+{
+	int i, fd[2];
+
+	arena = Arena_new();
+	for (i = 0; i < 2 * KEYS; i++)
+		sprintf(names[i], "name-%d", i * 31);
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
+		_exit(2);
+	here = Socket_adopt(fd[0]);
+	there = Socket_adopt(fd[1]);
+	pool = SocketPool_new(arena, 16, 1024);
+}
+
+int main(void)
+{
+	size_t i;
+
+	prepare();
+	for (i = 0; i < sizeof workloads / sizeof workloads[0]; i++) {
+		workloads[i].run();
+		CALLGRIND_DUMP_STATS_AT(workloads[i].name);
+	}
+	Socket_close(&here);
+	Socket_close(&there);
+	Arena_dispose(&arena);
+	return 0;
+}
