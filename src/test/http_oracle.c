@@ -14,7 +14,7 @@
 #include "http_oracle.h"
 #include "httpparser.h"
 
-void add_text(Seen *seen, const char *bytes, size_t n)
+static void add_text(Seen *seen, const char *bytes, size_t n)
 {
 	if (n > SEEN_ROOM - seen->length)
 		abort();
@@ -22,7 +22,8 @@ void add_text(Seen *seen, const char *bytes, size_t n)
 	seen->length += n;
 }
 
-void add_name(Seen *seen, const char *bytes, size_t n)
+/* in small letters */
+static void add_name(Seen *seen, const char *bytes, size_t n)
 {
 	size_t i;
 
