@@ -14,7 +14,7 @@
 #include "http_oracle.h"
 #include "httpparser.h"
 
-void add_text(Seen *seen, const char *bytes, size_t n)
+static void add_text(Seen *seen, const char *bytes, size_t n)
 {
 	if (n > SEEN_ROOM - seen->length)
 		abort();
@@ -22,7 +22,8 @@ void add_text(Seen *seen, const char *bytes, size_t n)
 	seen->length += n;
 }
 
-void add_name(Seen *seen, const char *bytes, size_t n)
+/* in small letters */
+static void add_name(Seen *seen, const char *bytes, size_t n)
 {
 	size_t i;
 
@@ -173,7 +174,8 @@ static int ll_body(llhttp_t *p, const char *s, size_t n)
 }
 
 /* Later it would heed a Connection field of the trailer (9110, 6.5.1). It takes Proxy-Connection for Connection (9112,
- * C.2.2) and overlooks "close" and "keep-alive" before a tab (9110, 5.6.1). */
+ * C.2.2) and overlooks "close" and "keep-alive" before a tab (9110, 5.6.1); and in HTTP/1.0 it prefers the second of
+ * these to the first (9112, 9.3). */
 static int ll_headed(llhttp_t *p)
 {
 	Seen *seen = p->data;
@@ -181,7 +183,7 @@ static int ll_headed(llhttp_t *p)
 	add_text(seen, "", 1);
 	seen->length--;
 	seen->keep_alive = strstr(seen->text, "\nproxy-connection:") || memchr(seen->bytes, '\t', seen->n)
-		? UNKNOWN : llhttp_should_keep_alive(p);
+		? UNKNOWN : llhttp_should_keep_alive(p) && !(p->flags & F_CONNECTION_CLOSE);
 	return ll_line(p);
 }
 

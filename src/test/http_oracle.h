@@ -26,7 +26,5 @@ typedef enum Peer { LLHTTP = 1, H11 = 2 } Peer;
 int same(const Seen *, const Seen *); /* both ours: equal in all */
 /* Whether the two differ in no way, or in a known one. */
 int agree(const Seen *ours, const Seen *theirs, Peer);
-void add_text(Seen *, const char *bytes, size_t n);
-void add_name(Seen *, const char *bytes, size_t n); /* in small letters */
 
 #endif
