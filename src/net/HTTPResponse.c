@@ -52,12 +52,18 @@ void HTTPResponse_status(T r, int status)
 
 /* ---- fields ---- */
 
+/* n: the length of the name */
+static int is(const ResponseField *f, const char *name, size_t n)
+{
+	return f->name_length == n && httpparser__is(f->name, n, name);
+}
+
 static ResponseField *find(T r, const char *name, size_t n)
 {
 	ResponseField *f;
 
 	for (f = r->fields; f; f = f->next)
-		if (f->name_length == n && httpparser__is(f->name, n, name))
+		if (is(f, name, n))
 			return f;
 	return NULL;
 }
@@ -71,8 +77,8 @@ static void check_field(const char *call, const char *name, size_t name_length, 
 		httpparser__quote(shown, sizeof shown, name, name_length);
 		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: %s is not a field name", call, shown);
 	}
-	CHECK(!httpparser__is(name, name_length, "content-length")
-			&& !httpparser__is(name, name_length, "transfer-encoding"),
+	CHECK(!(name_length == 14 && httpparser__is(name, 14, "content-length"))
+			&& !(name_length == 17 && httpparser__is(name, 17, "transfer-encoding")),
 		"%s: %s is for HTTPResponse_send to set", call, name);
 	if (!httpparser__is_text(value, value_length)) {
 		httpparser__quote(shown, sizeof shown, value, value_length);
@@ -108,7 +114,7 @@ static void append(T r, ResponseField *f)
 static void drop(T r, ResponseField **at, const ResponseField *like)
 {
 	while (*at)
-		if ((*at)->name_length == like->name_length && httpparser__is((*at)->name, like->name_length, like->name))
+		if (is(*at, like->name, like->name_length))
 			*at = (*at)->next;
 		else
 			at = &(*at)->next;
@@ -252,7 +258,7 @@ static int says_close(T r)
 	const ResponseField *f;
 
 	for (f = r->fields; f; f = f->next)
-		if (httpparser__is(f->name, f->name_length, "connection") && lists_close(f))
+		if (is(f, "connection", 10) && lists_close(f))
 			return 1;
 	return 0;
 }
@@ -261,12 +267,14 @@ static int says_close(T r)
  * a length of 0 that the page does not have. */
 HTTPFraming httpresponse__frame(T r, unsigned asked)
 {
-	int bodiless = r->status == 204 || r->status == 205 || r->status == 304;
+	int bodiless = r->status == 204 || r->status == 205 || r->status == 304, head = (asked & HTTP__HEAD) != 0;
 	HTTPFraming f;
 
-	f.has_body = r->nbytes > 0 && !bodiless && !(asked & HTTP__HEAD);
-	f.has_length = r->status != 204 && (r->nbytes > 0 || !(r->status == 304 || asked & HTTP__HEAD));
-	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || says_close(r);
+	f.streams = r->more && !bodiless && !head;
+	f.chunked = r->more && !bodiless && !(asked & HTTP__OLD);
+	f.has_body = r->nbytes > 0 && !bodiless && !head;
+	f.has_length = (!r->more || r->status == 205) && r->status != 204 && (r->nbytes > 0 || !(r->status == 304 || head));
+	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || says_close(r) || (f.streams && !f.chunked);
 	f.keeps_old = !f.ends && asked & HTTP__OLD;
 	return f;
 }
@@ -331,6 +339,8 @@ static char *put_own(char *out, T r, HTTPFraming f)
 		out = put_number(out, r->status == 205 ? 0 : r->nbytes);
 		out = put(out, "\r\n", 2);
 	}
+	if (f.chunked)
+		out = put(out, "Transfer-Encoding: chunked\r\n", 28);
 	if (f.ends)
 		out = put(out, "Connection: close\r\n", 19);
 	else if (f.keeps_old)
@@ -346,10 +356,44 @@ size_t httpresponse__put(T r, HTTPFraming f, char *out)
 
 	out = put_own(out, r, f);
 	for (field = r->fields; field; field = field->next)
-		if (!(f.ends || f.keeps_old) || !httpparser__is(field->name, field->name_length, "connection"))
+		if (!(f.ends || f.keeps_old) || !is(field, "connection", 10))
 			out = put_field(out, field);
 	out = put(out, "\r\n", 2);
 	return (size_t)(out - start);
+}
+
+/* ---- streams ---- */
+
+void HTTPResponse_stream(T r, int (*more)(T, void *), void *cl)
+{
+	CHECK_RESPONSE(r);
+	CHECK(more, "HTTPResponse_stream: the function is NULL");
+	r->more = more;
+	r->more_cl = cl;
+}
+
+/* RFC 9112, 7.1. The last chunk goes out with the last part. */
+int httpresponse__parts(T r, HTTPFraming f, struct iovec *parts)
+{
+	static char last[] = "\r\n0\r\n\r\n";
+	int n = 0, end = f.streams && !r->more;
+
+	if (f.has_body && f.chunked && r->nbytes > 0)
+		parts[n++] = (struct iovec){ r->size, (size_t)snprintf(r->size, sizeof r->size, "%zx\r\n", r->nbytes) };
+	if (f.has_body && r->nbytes > 0)
+		parts[n++] = (struct iovec){ r->body, r->nbytes };
+	if (f.chunked && f.streams && (n > 0 || end))
+		parts[n] = (struct iovec){ n > 0 ? last : last + 2, (n > 0 ? 2 : 0) + (end ? 5 : 0) }, n++;
+	return n;
+}
+
+void httpresponse__next(T r)
+{
+	r->nbytes = 0;
+	if (!r->more(r, r->more_cl))
+		r->more = NULL;
+	else
+		CHECK(r->nbytes > 0, "HTTPResponse_stream: the function wrote nothing and wants to go on");
 }
 
 /* ---- sending ---- */
@@ -362,9 +406,20 @@ static void end_connection(Socket_T client, unsigned asked)
 		socket__linger(client, LINGER_BYTES, LINGER_MS);
 }
 
+static void send_stream(Socket_T client, T r, HTTPFraming f)
+{
+	struct iovec parts[HTTP__PARTS];
+
+	f.has_body = 1;
+	while (r->more) {
+		httpresponse__next(r);
+		Socket_sendv(client, parts, httpresponse__parts(r, f, parts));
+	}
+}
+
 void HTTPResponse_send(Socket_T client, T r)
 {
-	struct iovec vector[2];
+	struct iovec vector[1 + HTTP__PARTS];
 	unsigned *word, asked;
 	HTTPFraming f;
 
@@ -375,10 +430,10 @@ void HTTPResponse_send(Socket_T client, T r)
 	f = httpresponse__frame(r, asked);
 	vector[0].iov_base = Arena_alloc(r->arena, httpresponse__bound(r));
 	vector[0].iov_len = httpresponse__put(r, f, vector[0].iov_base);
-	vector[1].iov_base = r->body;
-	vector[1].iov_len = r->nbytes;
 	*word = HTTP__ENDED;
-	Socket_sendv(client, vector, f.has_body ? 2 : 1);
+	Socket_sendv(client, vector, 1 + httpresponse__parts(r, f, vector + 1));
+	if (f.streams)
+		send_stream(client, r, f);
 	if (f.ends)
 		end_connection(client, asked);
 	else

@@ -2,8 +2,8 @@
 /* A connection's requests: bytes in, responses out. What one recv gave is gone through request by request: those that
  * are all there are answered from the loop's own buffer, one that is not keeps what it has in its exchange's arena.
  *
- * Invariant: a connection without an exchange has nothing of a request. An exchange is in stage HEAD_STAGE until
- * its head is understood, then in its arena; in BODY_STAGE until all of it was read; WHOLE until its response is on its way;
+ * Invariant: a connection without an exchange has nothing of a request. An exchange is in HEAD_STAGE until its head
+ * is understood, then in its arena; in BODY_STAGE until all of it was read; WHOLE until its response is on its way;
  * ANSWERED while the rest of that waits for the client. Only READING connections are read, and what was read ahead of a
  * connection that stops reading is held in its Connection_buffer, at most pipeline_bytes. */
 #include "config.h"
@@ -20,7 +20,6 @@ enum {
 	FIELDS_FIRST = 16,
 	HEAD_FIRST = 1024, BODY_FIRST = 64 * 1024, /* at most, before the bytes come that a Content-Length promises */
 	LINGER_BYTES = 8 * 1024 * 1024, /* as HTTPResponse_send */
-	GRACE_MS = 500,          /* for the first request of a connection that a draining server has just accepted */
 	EXPLANATION = 512
 };
 
@@ -60,9 +59,11 @@ Exchange *httpserver__begin(Conn *c)
 		l->spare = x->next;
 	else
 		x = make_exchange(l);
-	memset(&x->request, 0, sizeof *x - offsetof(Exchange, request));
+	memset(&x->request, 0, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request.arena = x->arena;
 	x->request.body = "";
+	x->request.client = c->socket;
+	x->request.peer = c->name ? c->name->text : NULL;
 	x->conn = c;
 	httpparser__init(&x->parser, l->server->streams ? &l->server->unlimited : &l->server->options.limits);
 	if (l->server->options.log)
@@ -161,7 +162,8 @@ static void take_field(Exchange *x)
 	size_t bytes = x->fields_room * sizeof *f;
 
 	if (x->request.nfields == x->fields_room) {
-		f = widen(x->arena, (void *)(uintptr_t)x->request.fields, &bytes, bytes + sizeof *f, FIELDS_FIRST * sizeof *f);
+		f = (HTTPField *)(uintptr_t)x->request.fields;
+		f = widen(x->arena, f, &bytes, bytes + sizeof *f, FIELDS_FIRST * sizeof *f);
 		x->request.fields = f;
 		x->fields_room = bytes / sizeof *f;
 	}
@@ -235,7 +237,9 @@ static void check_body_bytes(Loop *l, Exchange *x)
 /* RFC 9110, 10.1.1: when none of the body came unasked. A request that nobody takes is answered at once instead. */
 static int expects(const Loop *l, const Exchange *x)
 {
-	return l->used == l->n && has_body(x) && (x->parser.flags & (HTTPParser_CONTINUE | HTTPParser_OLD)) == HTTPParser_CONTINUE;
+	unsigned flags = x->parser.flags & (HTTPParser_CONTINUE | HTTPParser_OLD);
+
+	return l->used == l->n && has_body(x) && flags == HTTPParser_CONTINUE;
 }
 
 static void invite(Conn *c)
@@ -323,6 +327,59 @@ static void finish_body(Exchange *x)
 	x->request.nbytes = x->taken;
 }
 
+/* ---- the PROXY header ---- */
+
+static void set_name(Conn *c, const char *text)
+{
+	Loop *l = c->loop;
+	Name *name = l->spare_names;
+
+	if (name)
+		l->spare_names = name->next;
+	else
+		name = ALLOC(l->arena, sizeof *name);
+	strcpy(name->text, text);
+	c->name = name;
+}
+
+/* The input stands behind it. What came of it in pieces is held as a head's is, and then forgotten. */
+static void take_proxy(Conn *c, Exchange *x, size_t n, const char *name)
+{
+	Loop *l = c->loop;
+
+	l->used = x->request.head ? l->n - (x->length - n) : l->used + n;
+	c->proxied = 0;
+	if (*name)
+		set_name(c, name);
+	httpserver__retire(c);
+}
+
+static void read_proxy(Conn *c)
+{
+	Loop *l = c->loop;
+	Exchange *x = c->exchange ? c->exchange : httpserver__begin(c);
+	const char *b = l->bytes + l->used;
+	size_t n = l->n - l->used;
+	char name[NAME_SIZE];
+	int length;
+
+	if (x->request.head) {
+		hold_head(l, x);
+		b = x->request.head;
+		n = x->length;
+	}
+	length = httpserver__proxy_header(b, n, name);
+	if (length > 0)
+		take_proxy(c, x, (size_t)length, name);
+	else if (length < 0)
+		httpserver__drop(c);
+	else {
+		if (!x->request.head)
+			hold_head(l, x);
+		l->used = l->n;
+	}
+}
+
 /* ---- answering ---- */
 
 static void answer_no_route(Exchange *x)
@@ -388,7 +445,10 @@ static void steps(Conn *c)
 	int turn;
 
 	for (turn = 0; turn < TURN && c->phase == READING && !c->closing && l->used < l->n; turn++)
-		step(c);
+		if (c->proxied)
+			read_proxy(c);
+		else
+			step(c);
 }
 
 /* What was not looked at waits in the connection's own buffer; it may be there already. */
@@ -494,103 +554,4 @@ void httpserver__resume(Conn *c)
 		converse(c, Connection_buffer(SocketPool_get(c->loop->pool, c->socket), NULL), n);
 	} else
 		httpserver__settle(c);
-}
-
-/* ---- waiting ---- */
-
-static unsigned wanted(const Conn *c)
-{
-	switch ((Phase)c->phase) {
-	case READING: case LINGERING:
-		return SocketPoll_READ;
-	case SENDING:
-		return SocketPoll_WRITE;
-	default:
-		return 0;
-	}
-}
-
-/* Slower than the rate, once that long has passed, is too slow: one byte a minute keeps no connection. */
-static int until_rate(const Loop *l, int64_t since, int ms, size_t moved)
-{
-	int64_t left;
-
-	if (ms < 0)
-		return -1;
-	left = since + ms + (int64_t)((uint64_t)moved * 1000 / (unsigned)l->server->options.body_rate) - socket__now_ms();
-	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
-}
-
-static void set_request_deadline(Conn *c, Exchange *x)
-{
-	Loop *l = c->loop;
-	const HTTP_Limits *limits = &l->server->options.limits;
-
-	if (!x->timed)
-		x->since = socket__now_ms();
-	if (x->stage == HEAD_STAGE && !x->timed)
-		SocketPoll_set_deadline(l->poll, c->socket, limits->head_ms);
-	else if (x->stage == BODY_STAGE)
-		SocketPoll_set_deadline(l->poll, c->socket, until_rate(l, x->since, limits->body_ms, x->taken));
-	x->timed = 1;
-}
-
-static void set_deadline(Conn *c)
-{
-	Loop *l = c->loop;
-	const HTTPServer_Options *o = &l->server->options;
-
-	switch ((Phase)c->phase) {
-	case READING:
-		if (c->exchange)
-			set_request_deadline(c, c->exchange);
-		else
-			SocketPoll_set_deadline(l->poll, c->socket, l->draining ? GRACE_MS : o->idle_ms);
-		break;
-	case SENDING:
-		SocketPoll_set_deadline(l->poll, c->socket, until_rate(l, c->exchange->since, o->send_ms, c->exchange->sent));
-		break;
-	case LINGERING:
-		SocketPoll_set_deadline(l->poll, c->socket, o->linger_ms);
-		break;
-	default:
-		SocketPoll_set_deadline(l->poll, c->socket, -1);
-	}
-}
-
-/* An idle connection has neither buffer nor exchange. */
-static void rest(Conn *c)
-{
-	Exchange *x = c->exchange;
-
-	if (x && x->stage == HEAD_STAGE && !x->length && !x->nrest)
-		httpserver__retire(c);
-	if (c->buffered && !c->held) {
-		c->buffered = 0;
-		Connection_rest(SocketPool_get(c->loop->pool, c->socket));
-	}
-}
-
-void httpserver__settle(Conn *c)
-{
-	unsigned events;
-
-	if (c->phase == GONE)
-		return;
-	if (c->phase == READING && c->closing) {
-		httpserver__end(c);
-		if (c->phase == GONE)
-			return;
-	}
-	if (c->phase == READING)
-		rest(c);
-	if (c->phase == READING && c->loop->draining && c->served && !c->exchange && !c->held) {
-		httpserver__drop(c);
-		return;
-	}
-	events = wanted(c);
-	if (events != c->events)
-		SocketPoll_change(c->loop->poll, c->socket, events, c);
-	c->events = (unsigned char)events;
-	set_deadline(c);
 }

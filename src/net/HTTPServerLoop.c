@@ -29,6 +29,7 @@ static Conn *make_conn(Loop *l, Connection_T connection)
 	memset(c, 0, sizeof *c);
 	c->loop = l;
 	c->socket = Connection_socket(connection);
+	c->proxied = (unsigned char)httpserver__is_proxy(l->server, c->socket);
 	return c;
 }
 
@@ -46,7 +47,13 @@ static void count_conns(Loop *l, int more)
 
 void httpserver__forget(Conn *c)
 {
-	count_conns(c->loop, -1);
+	Loop *l = c->loop;
+
+	count_conns(l, -1);
+	if (c->name) {
+		c->name->next = l->spare_names;
+		l->spare_names = c->name;
+	}
 	if (!c->ready)
 		spare_conn(c);
 }
@@ -74,11 +81,22 @@ static void guarded(Conn *c, void (*act)(Conn *))
 	} END_TRY;
 }
 
+/* 1: all of it is out, that of a stream too */
+static int sent_all(Conn *c, Exchange *x)
+{
+	if (x->nrest > 0 && !httpserver__transmit(c, x))
+		return 0;
+	if (x->stage != ANSWERED || !x->framing.streams || !x->response->more)
+		return 1;
+	httpserver__produce(x);
+	return httpserver__transmit(c, x) && !x->response->more;
+}
+
 static void send_on(Conn *c)
 {
 	Exchange *x = c->exchange;
 
-	if (c->phase == SENDING && httpserver__transmit(c, x)) {
+	if (c->phase == SENDING && sent_all(c, x)) {
 		c->phase = READING;
 		if (x->stage == ANSWERED)
 			httpserver__retire(c);
@@ -99,7 +117,8 @@ static void time_out(Conn *c)
 		return;
 	}
 	TRY {
-		EXCEPT_RAISE_MSG(HTTP_Timeout, "the %s of the request took too long", x->stage == HEAD_STAGE ? "head" : "body");
+		EXCEPT_RAISE_MSG(HTTP_Timeout, "the %s of the request took too long",
+			x->stage == HEAD_STAGE ? "head" : "body");
 	} ELSE {
 		httpserver__refuse(c);
 	} END_TRY;
@@ -321,13 +340,14 @@ void httpserver__prepare(Loop *l)
 	const HTTPServer_Options *o = &server->options;
 	SocketPool_Limits limits = { .per_address = o->per_address };
 	Arena_Options arena = { .chunk = 64 * 1024, .name = "loop of an HTTP server", .parent = server->arena };
+	size_t loops = (size_t)server->nloops;
 	SocketPoll_T poll;
 
 	l->arena = Arena_new_with(&arena);
 	l->ready_end = &l->ready;
 	l->input = Arena_alloc(l->arena, o->pipeline_bytes);
 	l->batch = Arena_alloc(l->arena, BATCH);
-	l->pool = SocketPool_new(l->arena, (o->connections + (size_t)server->nloops - 1) / (size_t)server->nloops, o->pipeline_bytes);
+	l->pool = SocketPool_new(l->arena, (o->connections + loops - 1) / loops, o->pipeline_bytes);
 	SocketPool_set_limits(l->pool, &limits);
 	poll = SocketPoll_new(l->arena);
 	SocketPoll_add(poll, l->listener, SocketPoll_READ, NULL);

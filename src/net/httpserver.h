@@ -20,10 +20,16 @@
 
 enum {
 	BATCH = 64 * 1024, /* bytes of responses that go out together */
-	PARTS = 3,         /* of output that had to wait: what was before it, its head, its body */
-	PARAMS = 16        /* of a pattern */
+	PARTS = 2 + HTTP__PARTS, /* of output that had to wait: what was before it, its head, its body */
+	PARAMS = 16,       /* of a pattern */
+	NAME_SIZE = 64     /* "[address]:port" */
 };
 
+typedef struct Trusted Trusted; /* a proxy */
+typedef struct Name {           /* of a client that a proxy speaks for */
+	struct Name *next;      /* while spare */
+	char text[NAME_SIZE];
+} Name;
 typedef struct Loop Loop;
 typedef struct Conn Conn;
 
@@ -62,9 +68,10 @@ typedef struct Exchange {
 	char *body;
 	size_t taken;                /* bytes of the body */
 	int64_t since, began;        /* ms, of the stage or the sending; us, of the request if there is a log */
-	struct iovec rest[PARTS];    /* output that waits for the client, of the arena */
 	int nrest;
 	size_t sent;
+	struct iovec rest[PARTS];    /* nrest of them: output that waits for the client, of the arena */
+	HTTPFraming framing;         /* of a stream that goes out */
 } Exchange;
 
 typedef enum Phase {
@@ -80,6 +87,7 @@ struct Conn { /* what an idle connection costs us: keep it small */
 	Socket_T socket;
 	Exchange *exchange;          /* NULL: not a byte of a request is here */
 	Conn *next;                  /* while spare or ready */
+	Name *name;                  /* NULL: it speaks for itself */
 	uint32_t held;               /* bytes in the Connection_buffer that wait for their turn; LINGERING: thrown away */
 	unsigned char phase, events; /* events: what the poll looks for */
 	unsigned char closing;       /* after what is said now */
@@ -100,6 +108,7 @@ struct Loop {
 	SocketPoll_Timer_T resume, last; /* accept again; the end of the drain */
 	pthread_t thread;
 	Exchange *spare;
+	Name *spare_names;
 	Conn *spare_conns, *ready, **ready_end;
 	Exchange *done;              /* atomic: pushed by workers */
 	size_t conns;
@@ -127,6 +136,8 @@ struct HTTPServer {
 	HTTP_Limits unlimited;       /* the limits, but for the body: of a server that has routes with a body callback */
 	int streams;                 /* it has */
 	int blocks;                  /* it has routes for workers */
+	Trusted *trusted;
+	int ntrusted;
 	Node root;
 	const char *methods;         /* that there are routes for, for "Allow" */
 	Loop *loops;
@@ -156,6 +167,9 @@ void httpserver__resume(Conn *c);                  /* with what is held */
 void httpserver__refuse(Conn *c);                  /* answers the current exception: the connection ends */
 void httpserver__answer(Exchange *x, int status, const char *text); /* a response of our own. Raises: Arena_Failed */
 void httpserver__handle(Exchange *x);              /* runs the handler; any thread; does not raise */
+
+/* ---- HTTPServerWait.c ---- */
+
 void httpserver__settle(Conn *c);                  /* looks for what the phase wants, until its deadline */
 
 /* ---- HTTPServerOutput.c: none but put and flush raises (Arena_Failed; the log's) ---- */
@@ -164,8 +178,16 @@ void httpserver__put(Conn *c, Exchange *x);        /* its response; x may be gon
 void httpserver__flush(Conn *c);                   /* the batch */
 void httpserver__canned(Conn *c);                  /* 500, without any memory */
 int httpserver__transmit(Conn *c, Exchange *x);    /* some of rest; 1: all is out */
+void httpserver__produce(Exchange *x);             /* the next part of a stream. Raises what its function raises */
 void httpserver__end(Conn *c);                     /* closes, or lingers first */
 void httpserver__drop(Conn *c);                    /* at once */
+
+/* ---- HTTPServerProxy.c ---- */
+
+void httpserver__set_proxies(HTTPServer_T server); /* Raises: Arena_Failed. Checked: an option is no address */
+int httpserver__is_proxy(HTTPServer_T server, Socket_T s);
+/* The bytes of the header that starts at b, 0 if it goes on, -1 if it is none; name: "" when it says nothing. */
+int httpserver__proxy_header(const char *b, size_t n, char *name);
 
 /* ---- HTTPServerLoop.c ---- */
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "httpclient.h"
 
@@ -508,6 +508,167 @@ START_TEST(a_body_can_be_taken_as_it_comes)
 }
 END_TEST
 
+/* Its window is small, so that the server's side of the socket fills. */
+static int dial_narrow(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0), size = 32768;
+
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+	return fd;
+}
+
+static int count_down(HTTPResponse_T response, void *cl)
+{
+	int *left = cl;
+
+	if (*left < 0)
+		RAISE(Mine);
+	HTTPResponse_printf(response, "%06d ", *left);
+	return --*left > 0;
+}
+
+static void stream(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	int *left = Arena_alloc(HTTPRequest_arena(request), sizeof *left);
+
+	(void)cl;
+	*left = atoi(HTTPRequest_query(request));
+	HTTPResponse_printf(response, "from %d: ", *left);
+	HTTPResponse_stream(response, count_down, left);
+}
+
+static int silent(HTTPResponse_T response, void *cl)
+{
+	(void)response;
+	(void)cl;
+	return 1;
+}
+
+static void stuck(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)cl;
+	HTTPResponse_stream(response, silent, NULL);
+}
+
+static int end_at_once(HTTPResponse_T response, void *cl)
+{
+	(void)response;
+	(void)cl;
+	return 0;
+}
+
+static void nothing(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)cl;
+	HTTPResponse_stream(response, end_at_once, NULL);
+}
+
+static void start_streams(void)
+{
+	make_server((HTTPServer_Options){ 0 });
+	everything();
+	HTTPServer_route(server, "GET", "/stream", stream, NULL);
+	HTTPServer_route(server, "GET", "/stuck", stuck, NULL);
+	HTTPServer_route(server, "GET", "/nothing", nothing, NULL);
+	launch();
+}
+
+START_TEST(a_stream_is_sent_in_chunks_as_it_is_made)
+{
+	int fd;
+
+	start_streams();
+	fd = dial();
+	say(fd, GET("/stream?3") "HEAD /stream?3 HTTP/1.1\r\n" HOST "\r\n" GET("/nothing") "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	ck_assert(hear_all(fd));
+	ck_assert(has("Transfer-Encoding: chunked\r\n\r\n8\r\nfrom 3: \r\n7\r\n000003 \r\n7\r\n000002 \r\n7\r\n000001 \r\n0\r\n\r\nHTTP/1.1 200"));
+	ck_assert(has("chunked\r\n\r\nHTTP/1.1 200")); /* HEAD */
+	ck_assert(has("chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200"));
+	ck_assert_int_eq(count("HTTP/1.1 200"), 4);
+	ck_assert(has("\r\n\r\nhello"));
+	close(fd);
+	fd = dial();
+	say(fd, "GET /stream?2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	ck_assert(hear_all(fd));
+	ck_assert(!has("chunked") && !has("Content-Length"));
+	ck_assert_str_eq(body(), "from 2: 000002 000001 ");
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_stream_waits_for_who_reads_slowly_and_no_one_for_it)
+{
+	char *s;
+	int fd, i;
+
+	start_streams();
+	fd = dial_narrow();
+	say(fd, GET("/stream?60000"));
+	for (i = 0; i < 10; i++)
+		ck_assert_int_eq(ask(GET("/")), 200);
+	shutdown(fd, SHUT_WR);
+	ck_assert(hear_all(fd));
+	s = strstr(heard, "060000");
+	for (i = 60000; i > 0; i--, s += 12)
+		ck_assert_msg(atoi(s) == i, "%.6s is not %d", s, i);
+	ck_assert(strcmp(heard + nheard - 7, "\r\n0\r\n\r\n") == 0);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_stream_that_raises_is_broken_off_so_that_the_client_sees_it)
+{
+	int fd;
+
+	start_streams();
+	fd = dial();
+	say(fd, GET("/stream?-1"));
+	hear_all(fd);
+	ck_assert(has("from -1: ") && !has("\r\n0\r\n\r\n"));
+	close(fd);
+	fd = dial();
+	say(fd, GET("/stuck"));
+	hear_all(fd);
+	ck_assert(!has("\r\n0\r\n\r\n"));
+	close(fd);
+	ck_assert_int_eq(ask(GET("/")), 200);
+	end_server();
+}
+END_TEST
+
+START_TEST(the_blocking_pair_streams_too)
+{
+	int fd[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	arena = Arena_new();
+	TRY {
+		AUTO(Socket_T, s, Socket_close) = Socket_adopt(fd[0]);
+		HTTPRequest_T request;
+		HTTPResponse_T response = HTTPResponse_new(arena);
+
+		ck_raises_saying(Assert_Failed, "the function is NULL", HTTPResponse_stream(response, NULL, NULL));
+		say(fd[1], GET("/stream?2"));
+		request = HTTPRequest_parse(arena, s);
+		stream(request, response, NULL);
+		HTTPResponse_send(s, response);
+		Socket_close(&s);
+		ck_assert(hear_all(fd[1]));
+		ck_assert_str_eq(body(), "8\r\nfrom 2: \r\n7\r\n000002 \r\n7\r\n000001 \r\n0\r\n\r\n");
+	} FINALLY {
+		Arena_dispose(&arena);
+	} END_TRY;
+	close(fd[1]);
+}
+END_TEST
+
 /* ---- framing and input ---- */
 
 START_TEST(responses_are_framed_as_their_status_wants)
@@ -742,6 +903,115 @@ START_TEST(who_shuts_down_its_side_is_answered_all_the_same)
 }
 END_TEST
 
+/* ---- the PROXY protocol ---- */
+
+static void who(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_printf(response, "%s", HTTPRequest_peer(request));
+}
+
+static void start_behind(const char *const *proxies)
+{
+	make_server((HTTPServer_Options){ .proxies = proxies });
+	HTTPServer_route(server, "GET", "/who", who, NULL);
+	launch();
+}
+
+#define V2 "\r\n\r\n\0\r\nQUIT\n"
+#define SPOKEN(header, name) { header, sizeof header - 1, name }
+static const struct {
+	const char *header;
+	size_t n;
+	const char *name; /* NULL: no header; "": it names nobody */
+} spoken[] = {
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n", "192.0.2.1:4711"),
+	SPOKEN("PROXY TCP6 2001:db8::1 2001:db8::2 4711 80\r\n", "[2001:db8::1]:4711"),
+	SPOKEN("PROXY UNKNOWN\r\n", ""),
+	SPOKEN("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", ""),
+	SPOKEN(V2 "\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", "192.0.2.1:4711"),
+	SPOKEN(V2 "\x21\x11\0\x0f\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50\x04\0\0", "192.0.2.1:4711"),
+	SPOKEN(V2 "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02"
+		"\x12\x67\0\x50", "[2001:db8::1]:4711"),
+	SPOKEN(V2 "\x20\0\0\0", ""),
+	SPOKEN("", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711\r\n", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80 1\r\n", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 65536\r\n", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 -1 80\r\n", NULL),
+	SPOKEN("PROXY TCP4 2001:db8::1 198.51.100.1 4711 80\r\n", NULL),
+	SPOKEN("PROXY TCP5 192.0.2.1 198.51.100.1 4711 80\r\n", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\n", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711                                                              "
+		"                                           80\r\n", NULL),
+	SPOKEN(V2 "\x11\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", NULL),
+	SPOKEN(V2 "\x22\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", NULL),
+	SPOKEN(V2 "\x21\x11\0\x0b\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0", NULL),
+	SPOKEN(V2 "\x21\x11\xff\xff", NULL)
+};
+enum { SPOKEN_TO = sizeof spoken / sizeof spoken[0] };
+
+static void speak(int i, size_t cut)
+{
+	int fd = dial();
+
+	say_bytes(fd, spoken[i].header, cut);
+	if (cut)
+		nap(1);
+	if (send(fd, spoken[i].header + cut, spoken[i].n - cut, MSG_NOSIGNAL) >= 0)
+		send(fd, GET("/who") GET("/who"), 2 * strlen(GET("/who")), MSG_NOSIGNAL);
+	if (spoken[i].name) {
+		ck_assert_int_eq(hear(fd), 200);
+		if (*spoken[i].name)
+			ck_assert_str_eq(body(), spoken[i].name);
+		else
+			ck_assert_msg(strncmp(body(), "127.0.0.1:", 10) == 0, "%s", body());
+		ck_assert_int_eq(hear(fd), 200);
+	} else {
+		hear_all(fd);
+		ck_assert_msg(nheard == 0, "header %d is answered %s", i, heard);
+	}
+	close(fd);
+}
+
+START_TEST(a_proxy_says_for_whom_it_speaks_or_is_not_served)
+{
+	static const char *const proxies[] = { "10.0.0.0/8", "127.0.0.0/24", NULL };
+	int i;
+
+	start_behind(proxies);
+	for (i = 0; i < SPOKEN_TO; i++)
+		speak(i, 0);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_PROXY_header_may_come_in_pieces)
+{
+	static const char *const proxies[] = { "127.0.0.1", NULL };
+	size_t cut;
+	int i;
+
+	start_behind(proxies);
+	for (i = 0; i < 7; i += 4)
+		for (cut = 1; cut < spoken[i].n; cut++)
+			speak(i, cut);
+	end_server();
+}
+END_TEST
+
+START_TEST(who_is_no_proxy_cannot_say_that_it_is_somebody_else)
+{
+	static const char *const proxies[] = { "10.0.0.0/8", "::1", "127.0.0.2", "127.0.0.2/31", "unix", NULL };
+
+	start_behind(proxies);
+	ck_assert_int_eq(ask("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n" GET("/who")), 400);
+	ck_assert_int_eq(ask(GET("/who")), 200);
+	ck_assert(strncmp(body(), "127.0.0.1:", 10) == 0);
+	end_server();
+}
+END_TEST
+
 /* ---- refusals and limits ---- */
 
 static const struct {
@@ -814,6 +1084,28 @@ START_TEST(who_uploads_too_much_still_reads_why)
 		ck_assert(hear_all(fd));
 		ck_assert(has("413 Content Too Large"));
 		close(fd);
+	}
+	end_server();
+}
+END_TEST
+
+START_TEST(hundreds_of_slow_clients_slow_nobody)
+{
+	enum { SLOW = 300 };
+	int fd[SLOW], i;
+
+	start();
+	for (i = 0; i < SLOW; i++) {
+		fd[i] = dial();
+		say(fd[i], i % 2 ? "GET / HT" : "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhe");
+	}
+	for (i = 0; i < 100; i++)
+		ck_assert_int_eq(ask(GET("/")), 200);
+	for (i = 0; i < SLOW; i++) {
+		say(fd[i], i % 2 ? "TP/1.1\r\n" HOST "\r\n" : "llo");
+		ck_assert_int_eq(hear(fd[i]), 200);
+		ck_assert_str_eq(body(), "hello");
+		close(fd[i]);
 	}
 	end_server();
 }
@@ -951,18 +1243,6 @@ static void check_big(void)
 		snprintf(line, sizeof line, "%099d\n", i);
 		ck_assert(memcmp(bytes + i * 100, line, 100) == 0);
 	}
-}
-
-/* Its window is small, so that the server's side of the socket fills. */
-static int dial_narrow(void)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
-	int fd = socket(AF_INET, SOCK_STREAM, 0), size = 32768;
-
-	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-	ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
-	return fd;
 }
 
 START_TEST(who_reads_slowly_gets_every_byte_and_holds_up_nobody)
@@ -1466,14 +1746,91 @@ START_TEST(a_unix_socket_serves_all_loops)
 }
 END_TEST
 
+/* Without Check, which writes to descriptor 3. */
+static int is_served(void)
+{
+	char text[16] = "";
+	int fd = try_dial();
+
+	send(fd, GET("/"), strlen(GET("/")), MSG_NOSIGNAL);
+	recv(fd, text, 12, MSG_WAITALL);
+	close(fd);
+	return strcmp(text, "HTTP/1.1 200") == 0;
+}
+
+/* In a child, whose descriptors are its own. fds: what LISTEN_FDS says. The exit status: 0 when it serves there. */
+static int activate(const char *fds, const char *pid)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t n = sizeof a;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	volatile int status = 2;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(fd, 16) != 0 || dup2(fd, 3) != 3)
+		return 3;
+	getsockname(fd, (struct sockaddr *)&a, &n);
+	setenv("LISTEN_FDS", fds, 1);
+	setenv("LISTEN_PID", pid, 1);
+	arena = Arena_new();
+	TRY {
+		server = HTTPServer_new(arena, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .threads = 2, .activated = 1 });
+		status = HTTPServer_port(server) != ntohs(a.sin_port);
+	} EXCEPT(Socket_Failed) {
+	} END_TRY;
+	if (status == 0) {
+		port = HTTPServer_port(server);
+		everything();
+		pthread_create(&server_thread, NULL, run_server, NULL);
+		status = is_served() ? 0 : 4;
+		HTTPServer_stop(server);
+		pthread_join(server_thread, NULL);
+	}
+	Arena_dispose(&arena);
+	return status;
+}
+
+static int activated(const char *fds, int for_me)
+{
+	int status = -1;
+	pid_t child = fork();
+
+	if (child == 0) {
+		char pid[32];
+
+		snprintf(pid, sizeof pid, "%ld", (long)getpid() + !for_me);
+		_exit(activate(fds, pid));
+	}
+	waitpid(child, &status, 0);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+START_TEST(a_socket_of_the_service_manager_is_served_if_it_is_for_us)
+{
+	ck_assert_int_eq(activated("1", 1), 0);
+	ck_assert_int_eq(activated("1", 0), 1); /* another process's: a socket of our own */
+	ck_assert_int_eq(activated("2", 1), 2); /* raises */
+}
+END_TEST
+
 START_TEST(options_out_of_range_are_checked)
 {
+	static const char *const wrong[] = { "localhost", "1.2.3.4/33", "1.2.3.4/", "::1/129", "1.2.3/8", "1.2.3.4/x", "" };
+	volatile size_t i;
 	Arena_T a = Arena_new();
 
 	ck_raises_saying(Assert_Failed, "-1 threads", HTTPServer_new(a, &(HTTPServer_Options){ .threads = -1 }));
 	ck_raises_saying(Assert_Failed, "-1 workers", HTTPServer_new(a, &(HTTPServer_Options){ .workers = -1 }));
 	ck_raises_saying(Assert_Failed, "-5 bytes", HTTPServer_new(a, &(HTTPServer_Options){ .body_rate = -5 }));
 	ck_raises_saying(Assert_Failed, "pipeline_bytes is 100", HTTPServer_new(a, &(HTTPServer_Options){ .pipeline_bytes = 100 }));
+	for (i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		const char *const proxies[] = { wrong[i], NULL };
+
+		ck_raises_saying(Assert_Failed, "is not an address or address/bits",
+			HTTPServer_new(a, &(HTTPServer_Options){ .proxies = proxies }));
+	}
+	ck_raises_saying(Assert_Failed, "request is NULL", HTTPRequest_peer(NULL));
 	ck_raises_saying(Assert_Failed, "arena is NULL", HTTPServer_new(NULL, NULL));
 	ck_raises_saying(Assert_Failed, "HTTPServer_run: the server is NULL", HTTPServer_run(NULL));
 	ck_raises_saying(Assert_Failed, "HTTPServer_stop: the server is NULL", HTTPServer_stop(NULL));
@@ -1540,6 +1897,10 @@ int main(void)
 	tcase_add_test(t, a_handler_that_blocks_keeps_nobody_else_waiting);
 	tcase_add_test(t, a_worker_survives_what_its_handler_raises);
 	tcase_add_test(t, a_body_can_be_taken_as_it_comes);
+	tcase_add_test(t, a_stream_is_sent_in_chunks_as_it_is_made);
+	tcase_add_test(t, a_stream_waits_for_who_reads_slowly_and_no_one_for_it);
+	tcase_add_test(t, a_stream_that_raises_is_broken_off_so_that_the_client_sees_it);
+	tcase_add_test(t, the_blocking_pair_streams_too);
 	suite_add_tcase(s, t);
 
 	t = tcase_create("framing and input");
@@ -1554,6 +1915,9 @@ int main(void)
 	tcase_add_test(t, a_large_body_comes_and_goes);
 	tcase_add_test(t, who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain);
 	tcase_add_test(t, who_shuts_down_its_side_is_answered_all_the_same);
+	tcase_add_test(t, a_proxy_says_for_whom_it_speaks_or_is_not_served);
+	tcase_add_test(t, a_PROXY_header_may_come_in_pieces);
+	tcase_add_test(t, who_is_no_proxy_cannot_say_that_it_is_somebody_else);
 	suite_add_tcase(s, t);
 
 	t = tcase_create("refusals and limits");
@@ -1561,6 +1925,7 @@ int main(void)
 	tcase_add_test(t, what_must_be_refused_is_and_nothing_behind_it_is_read);
 	tcase_add_test(t, the_limits_are_those_of_the_options);
 	tcase_add_test(t, who_uploads_too_much_still_reads_why);
+	tcase_add_test(t, hundreds_of_slow_clients_slow_nobody);
 	tcase_add_test(t, a_head_that_takes_too_long_is_408_however_busy_it_looks);
 	tcase_add_test(t, a_body_slower_than_its_rate_is_408);
 	tcase_add_test(t, an_idle_connection_is_closed_without_a_word);
@@ -1595,6 +1960,7 @@ int main(void)
 	tcase_add_test(t, an_address_in_use_is_an_exception);
 	tcase_add_test(t, a_shared_port_may_be_served_by_two_servers);
 	tcase_add_test(t, a_unix_socket_serves_all_loops);
+	tcase_add_test(t, a_socket_of_the_service_manager_is_served_if_it_is_for_us);
 	tcase_add_test(t, options_out_of_range_are_checked);
 	tcase_add_test(t, without_memory_a_server_is_not_made_and_nothing_leaks);
 	suite_add_tcase(s, t);
