@@ -82,17 +82,20 @@ typedef struct Backing {
 enum { GREW = 1, DEFERRED = 2, VISITED = 4, SLOW_CLEAR = 7, CHILDREN = 8, SPECIAL = 16 };
 
 struct Arena {
-	/* read by all: a line of its own */
-	struct Thread *owner;
-	uint64_t key;      /* of the sides; never used twice; 0: none */
-	uint32_t magic;
-	uint32_t slow;     /* written under the lock */
-	uint64_t serial;   /* no other arena's */
-	const char *file;  /* where it was made */
-	const char *name;
-	int line;
-	int fixed;
-	char first_line[LINE - 56];
+	union { /* read by all: a line of its own, whatever the size of a pointer */
+		struct {
+			struct Thread *owner;
+			uint64_t key;      /* of the sides; never used twice; 0: none */
+			uint32_t magic;
+			uint32_t slow;     /* written under the lock */
+			uint64_t serial;   /* no other arena's */
+			const char *file;  /* where it was made */
+			const char *name;
+			int line;
+			int fixed;
+		};
+		char first_line[LINE];
+	};
 	/* the owner's */
 	Lane lane;
 	char *counted;     /* used includes what this chunk has below */
