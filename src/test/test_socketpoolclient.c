@@ -933,7 +933,7 @@ static Connection_T first_checkout(const char *port)
 	Connection_T volatile c = NULL;
 	volatile int i;
 
-	for (i = 0; !c && i < 100; i++)
+	for (i = 0; !c && i < 400; i++)
 		TRY {
 			c = SocketPool_checkout(pool, "127.0.0.1", port, 5000);
 		} ELSE {
