@@ -172,6 +172,42 @@ void socketpool__dismiss(T pool)
 		pthread_cond_signal(&w->woken);
 }
 
+/* Whether the place of an idle connection is what a waiter for another host needs. */
+static int is_wanted(T pool)
+{
+	const Waiter *w = has_place(pool) ? NULL : pool->first;
+
+	while (w && !host_may_open(pool, w->host))
+		w = w->next;
+	return w != NULL;
+}
+
+/* The idle connection, of another host, that was used least recently. */
+static Slot *least_recent(T pool)
+{
+	int64_t at;
+	uint32_t *place = lazyheap__first(&pool->heap, &at);
+
+	return place && slot_at(place)->upstream ? slot_at(place) : NULL;
+}
+
+/* An idle connection goes whose place somebody waits for. Check-in sees to that, but not where one becomes idle otherwise,
+ * or is wanted only now that a hold-down has ended (src/test/models/pool.pml). The lock is let go of meanwhile. */
+static void make_room(T pool)
+{
+	Slot *victim = is_wanted(pool) ? least_recent(pool) : NULL;
+	Socket_T s;
+
+	if (!victim)
+		return;
+	s = victim->u.socket;
+	socketpool__detach(victim); /* its arena went when it was checked in */
+	socketpool__serve(pool);
+	unlock(pool);
+	Socket_close(&s);
+	lock(pool);
+}
+
 /* What checkout was asked for. */
 typedef struct Target {
 	const char *host, *service;
@@ -197,6 +233,7 @@ static void cancelled(void *cl)
 		push_idle(w->given);
 	}
 	socketpool__serve(pool);
+	make_room(pool);
 	unlock(pool);
 	pthread_cond_destroy(&w->woken);
 }
@@ -221,6 +258,8 @@ static void await_turn(T pool, Waiter *w, const Target *to)
 		if (!socketpool__wait(pool, &w->woken, until) && until == deadline)
 			break;
 		socketpool__serve(pool); /* a hold-down may have ended */
+		if (w->verdict == WAITING)
+			make_room(pool);
 	}
 	pthread_setcancelstate(ours, NULL);
 	pthread_cleanup_pop(0);
@@ -299,15 +338,6 @@ static Slot *wait_for_turn(T pool, Host *h, const Target *to)
 		refuse(pool, h, to);
 	unlock(pool);
 	return w.given;
-}
-
-/* The idle connection, of another host, that was used least recently. Lock held. */
-static Slot *least_recent(T pool)
-{
-	int64_t at;
-	uint32_t *place = lazyheap__first(&pool->heap, &at);
-
-	return place && slot_at(place)->upstream ? slot_at(place) : NULL;
 }
 
 /* As wait_for_turn, but looks first, and the lock is not held. */
@@ -514,16 +544,6 @@ static int may_stay(T pool, const Slot *slot)
 
 	return !pool->draining && u->expires > socket__now_coarse() && (pool->limits.uses <= 0 || u->uses < pool->limits.uses)
 		&& Socket_pending(slot->u.socket) == 0;
-}
-
-/* Lock held. Whether the place of an idle connection is what a waiter for another host needs. */
-static int is_wanted(T pool)
-{
-	const Waiter *w = has_place(pool) ? NULL : pool->first;
-
-	while (w && !host_may_open(pool, w->host))
-		w = w->next;
-	return w != NULL;
 }
 
 /* Lock held. Whether somebody before those who wait for this host needs a place and was passed over often enough: a

@@ -527,11 +527,15 @@ static void fail_everywhere(enum Call call, int error, const char *backend, int 
 
 static void fail_all(const char *backend)
 {
-	int call, i, sessions = 0;
+	int call, i, before, sessions = 0;
 
-	for (call = 0; call < CALLS; call++)
+	for (call = 0; call < CALLS; call++) {
+		before = sessions;
 		for (i = 0; faults[call].errors[i]; i++)
 			fail_everywhere((enum Call)call, faults[call].errors[i], backend, &sessions);
+		ck_assert_msg(sessions > before || (backend && strncmp(faults[call].name, "epoll", 5) == 0),
+			"%s is never called", faults[call].name);
+	}
 	printf("%s: %d sessions with a fault\n", backend ? backend : "epoll", sessions);
 	ck_assert_int_gt(sessions, 100);
 }

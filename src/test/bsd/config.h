@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* This machine taken for one of the BSDs: before the real config.h in the search for it. What Linux has and they lack,
- * or have only lately, is not used; kqueue is that of kqueue.c. */
+ * or have only lately, is not used; kqueue is that of ../kqueue.c. */
 #pragma GCC system_header /* include_next is an extension */
 #include_next "config.h"
 #undef HAVE_ACCEPT4

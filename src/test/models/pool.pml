@@ -17,7 +17,7 @@
  *   CANCEL_KEEPS     so it does when who was given it is cancelled
  *   HOLD_KEEPS       so it does when its place was needed by nobody until a hold-down ended
  *
- * The last two are what SocketPoolClient.c does: make_room after serve is not yet in `cancelled` and `await_turn` there.
+ * The last two are what SocketPoolClient.c did before this model was.
  * Not modelled: draining, resizing, time but for its order. */
 #ifndef CLIENTS
 #define CLIENTS 3
@@ -155,7 +155,7 @@ inline dismiss()        /* socketpool__dismiss */
 	i = 0
 }
 
-/* An idle connection goes whose place one waits for: is_wanted, and what checkin does then */
+/* make_room, and what checkin does */
 inline make_room()
 {
 	wanted = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* As much of kqueue(2) as SocketPoll uses, for systems without; kqueue.c has the functions. */
+/* As much of kqueue(2) as SocketPoll uses, for systems without; ../../kqueue.c has the functions. */
 #ifndef TEST_EVENT_INCLUDED
 #define TEST_EVENT_INCLUDED
 #include <stdint.h>
