@@ -784,6 +784,32 @@ START_TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
 }
 END_TEST
 
+START_TEST(an_idle_connection_makes_way_when_another_hosts_hold_down_ends)
+{
+	SocketPool_T p = SocketPool_new(arena, 2, 64);
+	SocketPool_Limits limits = { 0 };
+	Server other, held;
+	Connection_T out, again;
+
+	limits.hold_ms = 300;
+	SocketPool_set_limits(p, &limits);
+	start(&other, ECHO);
+	start(&held, ECHO);
+	out = SocketPool_checkout(p, "127.0.0.1", held.port, 5000);
+	stop(&held);
+	ck_raises(Socket_Refused, SocketPool_checkout(p, "127.0.0.1", held.port, 5000));
+	SocketPool_checkin(p, SocketPool_checkout(p, "127.0.0.1", other.port, 5000));
+	start_at(&held, ECHO, held.port);
+	again = SocketPool_checkout(p, "127.0.0.1", held.port, 20000);
+	ck_echo(again);
+	SocketPool_discard(p, out);
+	SocketPool_discard(p, again);
+	ck_assert_uint_eq(SocketPool_count(p), 0);
+	stop(&held);
+	stop(&other);
+}
+END_TEST
+
 static int try_checkout(SocketPool_T p, const Server *server)
 {
 	volatile int works = 0;
@@ -1050,6 +1076,7 @@ int main(void)
 	tcase_add_test(tc, sixty_four_threads_share_four_connections_fairly);
 	tcase_add_test(tc, threads_check_out_and_in_while_all_is_changed_and_at_last_drained);
 	tcase_add_test(tc, a_host_that_refused_is_held_down_for_a_while_longer_each_time);
+	tcase_add_test(tc, an_idle_connection_makes_way_when_another_hosts_hold_down_ends);
 	tcase_add_test(tc, without_memory_checkout_changes_nothing);
 	tcase_add_test(tc, hosts_that_are_not_used_any_more_cost_no_memory);
 	tcase_add_test(tc, a_leak_is_reported_with_the_line_that_checked_it_out);
