@@ -66,6 +66,7 @@ CORE_API void HTTPResponse_status(HTTPResponse_T, int status); /* Checked: 200 t
  * come from a peer). Checked: not Content-Length or Transfer-Encoding, which send knows.
  * "Connection: close" ends the connection after this response. */
 CORE_API void HTTPResponse_set(HTTPResponse_T, const char *name, const char *value);
+CORE_API void HTTPResponse_add(HTTPResponse_T, const char *name, const char *value); /* as set, beside those of that name */
 CORE_API void HTTPResponse_write(HTTPResponse_T, const void *bytes, size_t nbytes);
 CORE_API void HTTPResponse_printf(HTTPResponse_T, const char *fmt, ...) CORE_PRINTF(2, 3);
 /* Answers the last request of the socket; without one that waits for an answer (it was refused, or the
@@ -74,4 +75,6 @@ CORE_API void HTTPResponse_printf(HTTPResponse_T, const char *fmt, ...) CORE_PRI
 CORE_API void HTTPResponse_send(Socket_T client, HTTPResponse_T);
 
 CORE_END_DECLS
+
+#include <core/HTTPServer.h>
 #endif

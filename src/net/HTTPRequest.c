@@ -16,6 +16,7 @@
 
 #include <core/HTTP.h>
 #include "checked.h"
+#include "httpmessage.h"
 #include "httpparser.h"
 #include "socket.h"
 
@@ -27,15 +28,6 @@ enum {
 	READ_LEAST = 512,       /* into a chunked body's buffer, so that its end is not read byte by byte */
 	JOINED = 1,             /* before a joined value; before a plain one there is a NUL, a space or a tab */
 	EXPLANATION = 512
-};
-
-struct HTTPRequest {
-	Arena_T arena;
-	const char *method, *target, *path, *query, *version;
-	HashTable_T headers;
-	const char *body;
-	size_t nbytes;
-	int keep_alive;
 };
 
 typedef struct Reader {
@@ -58,7 +50,7 @@ static size_t size_or(size_t given, size_t usual)
 	return given ? given : usual;
 }
 
-static HTTP_Limits resolve(const HTTP_Limits *given)
+HTTP_Limits http__limits(const HTTP_Limits *given)
 {
 	HTTP_Limits l = given ? *given : (HTTP_Limits){ 0 };
 
@@ -139,27 +131,7 @@ static void receive_head(Reader *r)
 	r->length += n;
 }
 
-/* ---- the head ---- */
-
-static const char *string(Reader *r, HTTPSlice s)
-{
-	r->head[s.at + s.length] = '\0';
-	return r->head + s.at;
-}
-
-/* The response to a HEAD that is refused later has no body either. */
-static void take_line(Reader *r)
-{
-	HTTPParser *p = &r->parser;
-	T request = r->request;
-
-	if (p->flags & HTTPParser_IS_HEAD)
-		*socket__protocol(r->client) |= HTTP__HEAD;
-	request->version = p->flags & HTTPParser_OLD ? "HTTP/1.0" : "HTTP/1.1";
-	request->method = string(r, p->method);
-	request->target = string(r, p->target);
-	request->query = request->target + (p->query.at - p->target.at); /* ends where the target does */
-}
+/* ---- the fields ---- */
 
 static size_t power_of_two(size_t n)
 {
@@ -187,52 +159,102 @@ static const char *join(Arena_T arena, const char *old, const char *more, size_t
 	return text;
 }
 
-static void take_field(Reader *r)
+static const char *string(char *head, HTTPSlice s)
 {
-	HTTPParser *p = &r->parser;
-	const char *name = string(r, p->name), *value = string(r, p->value);
-	void **slot = HashTable_slot(r->request->headers, name);
+	head[s.at + s.length] = '\0';
+	return head + s.at;
+}
+
+static HashTable_T make_headers(Arena_T arena)
+{
+	HashTable_Options options = { .kind = HashTable_STRING_NOCASE, .hint = 16, .borrow_keys = 1 };
+
+	return HashTable_new_with(arena, &options);
+}
+
+static void add_field(Arena_T arena, HashTable_T headers, char *head, HTTPSlice field, HTTPSlice text)
+{
+	const char *name = string(head, field), *value = string(head, text);
+	void **slot = HashTable_slot(headers, name);
 
 	if (!*slot)
 		*slot = (void *)value;
 	else /* RFC 9113, 8.2.3: cookies are no list */
-		*slot = (void *)join(r->arena, *slot, value, p->value.length,
-			httpparser__is(name, p->name.length, "cookie") ? "; " : ", ");
-}
-
-/* RFC 9112, 3.2.4: OPTIONS of a bare authority means "*", too. */
-static int is_asterisk(const Reader *r)
-{
-	const HTTPParser *p = &r->parser;
-
-	return p->flags & HTTPParser_IS_OPTIONS
-		&& (r->head[p->path.at] == '*' || (p->path.length == 0 && p->query.length == 0));
+		*slot = (void *)join(arena, *slot, value, text.length,
+			httpparser__is(name, field.length, "cookie") ? "; " : ", ");
 }
 
 /* RFC 9112, 3.2.2: the target's authority, not Host. */
-static void take_target(Reader *r)
+static void put_authority(T r, HashTable_T headers)
 {
-	HTTPParser *p = &r->parser;
-	T request = r->request;
-	const char *wrong;
-	char *path;
+	if (r->authority)
+		HashTable_put(headers, "Host", (void *)r->authority);
+}
 
-	if (p->authority.length > 0)
-		HashTable_put(request->headers, "Host",
-			Arena_strndup(r->arena, r->head + p->authority.at, p->authority.length));
-	if (is_asterisk(r)) {
-		request->path = "*";
-		return;
-	}
-	path = Arena_alloc(r->arena, p->path.length + 2);
-	wrong = httpparser__path(r->head + p->path.at, p->path.length, path);
+/* Most handlers of a server ask for no field: the table is made for those that do. */
+static HashTable_T headers_of(T r)
+{
+	HashTable_T headers;
+	size_t i;
+
+	if (r->headers)
+		return r->headers;
+	headers = make_headers(r->arena);
+	for (i = 0; i < r->nfields; i++)
+		add_field(r->arena, headers, r->head, r->fields[i].name, r->fields[i].value);
+	put_authority(r, headers);
+	return r->headers = headers;
+}
+
+/* ---- the head ---- */
+
+/* RFC 9112, 3.2.4: OPTIONS of a bare authority means "*", too. */
+static int is_asterisk(const HTTPParser *p, const char *head)
+{
+	return p->flags & HTTPParser_IS_OPTIONS
+		&& (head[p->path.at] == '*' || (p->path.length == 0 && p->query.length == 0));
+}
+
+static const char *make_path(Arena_T arena, const char *path, size_t n)
+{
+	char *decoded = Arena_alloc(arena, n + 2), shown[EXPLANATION];
+	const char *wrong = httpparser__path(path, n, decoded);
+
 	if (wrong) {
-		char shown[EXPLANATION];
-
-		httpparser__quote(shown, sizeof shown, r->head + p->path.at, p->path.length);
+		httpparser__quote(shown, sizeof shown, path, n);
 		EXCEPT_RAISE_MSG(HTTP_Bad_Request, "%s: %s", wrong, shown);
 	}
-	request->path = path;
+	return decoded;
+}
+
+void httprequest__head(T r, const HTTPParser *p, char *head)
+{
+	r->version = p->flags & HTTPParser_OLD ? "HTTP/1.0" : "HTTP/1.1";
+	r->keep_alive = httpparser__keep_alive(p);
+	r->method = string(head, p->method);
+	r->target = string(head, p->target);
+	r->query = r->target + (p->query.at - p->target.at); /* ends where the target does */
+	if (p->authority.length > 0)
+		r->authority = Arena_strndup(r->arena, head + p->authority.at, p->authority.length);
+	r->path = is_asterisk(p, head) ? "*" : make_path(r->arena, head + p->path.at, p->path.length);
+}
+
+/* The response to a HEAD that is refused later has no body either. */
+static void take_line(Reader *r)
+{
+	if (r->parser.flags & HTTPParser_IS_HEAD)
+		*socket__protocol(r->client) |= HTTP__HEAD;
+}
+
+static void take_field(Reader *r)
+{
+	add_field(r->arena, r->request->headers, r->head, r->parser.name, r->parser.value);
+}
+
+static void take_head(Reader *r)
+{
+	httprequest__head(r->request, &r->parser, r->head);
+	put_authority(r->request, r->request->headers);
 }
 
 static void read_head(Reader *r)
@@ -249,7 +271,7 @@ static void read_head(Reader *r)
 			take_field(r);
 			break;
 		case HTTPParser_HEAD:
-			take_target(r);
+			take_head(r);
 			return;
 		default:
 			refuse(r, r->head);
@@ -356,29 +378,26 @@ static void read_body(Reader *r)
 
 /* ---- the request ---- */
 
-static void finish(Reader *r)
+unsigned httprequest__asks(const HTTPParser *p)
 {
 	unsigned word = HTTP__ASKED;
 
-	r->request->keep_alive = httpparser__keep_alive(&r->parser);
-	if (r->parser.flags & HTTPParser_IS_HEAD)
+	if (p->flags & HTTPParser_IS_HEAD)
 		word |= HTTP__HEAD;
-	if (r->parser.flags & HTTPParser_OLD)
+	if (p->flags & HTTPParser_OLD)
 		word |= HTTP__OLD;
-	if (!r->request->keep_alive)
+	if (!httpparser__keep_alive(p))
 		word |= HTTP__ENDED;
-	*socket__protocol(r->client) = word;
+	return word;
 }
 
 /* Allocates all that the first read needs before it: without memory nothing has been read. */
 static void prepare(Reader *r)
 {
-	HashTable_Options options = { .kind = HashTable_STRING_NOCASE, .hint = 16, .borrow_keys = 1 };
-
 	NEW0(r->arena, r->request);
 	r->request->arena = r->arena;
 	r->request->body = "";
-	r->request->headers = HashTable_new_with(r->arena, &options);
+	r->request->headers = make_headers(r->arena);
 	r->room = HEAD_FIRST;
 	r->head = Arena_alloc(r->arena, r->room);
 	httpparser__init(&r->parser, &r->limits);
@@ -392,12 +411,12 @@ T HTTPRequest_parse_with(Arena_T arena, Socket_T client, const HTTP_Limits *limi
 	CHECK(client, "HTTPRequest_parse: the socket is NULL");
 	if (*socket__protocol(client) & HTTP__ENDED)
 		EXCEPT_RAISE_MSG(HTTP_Closed, "the connection ended with its last request or response");
-	r.limits = resolve(limits);
+	r.limits = http__limits(limits);
 	prepare(&r);
 	receive_first(&r);
 	read_head(&r);
 	read_body(&r);
-	finish(&r);
+	*socket__protocol(client) = httprequest__asks(&r.parser);
 	return r.request;
 }
 
@@ -442,13 +461,13 @@ const char *HTTPRequest_header(T r, const char *name)
 {
 	CHECK_REQUEST(r);
 	CHECK(name, "HTTPRequest_header: the name is NULL");
-	return HashTable_get(r->headers, name);
+	return HashTable_get(headers_of(r), name);
 }
 
 HashTable_T HTTPRequest_headers(T r)
 {
 	CHECK_REQUEST(r);
-	return r->headers;
+	return headers_of(r);
 }
 
 const void *HTTPRequest_body(T r, size_t *nbytes)
@@ -457,6 +476,18 @@ const void *HTTPRequest_body(T r, size_t *nbytes)
 	CHECK(nbytes, "HTTPRequest_body: the place of the length is NULL");
 	*nbytes = r->nbytes;
 	return r->body;
+}
+
+const char *HTTPRequest_param(T r, const char *name)
+{
+	size_t i;
+
+	CHECK_REQUEST(r);
+	CHECK(name, "HTTPRequest_param: the name is NULL");
+	for (i = 0; i < r->nparams; i++)
+		if (strcmp(r->params[2 * i], name) == 0)
+			return r->params[2 * i + 1];
+	return NULL;
 }
 
 Arena_T HTTPRequest_arena(T r)

@@ -2,8 +2,7 @@
 /* HTTPResponse: a list of fields and a growing body, both of the arena; send makes the head and gives
  * both to the kernel in one call, so that no half of a small response waits for an acknowledgement.
  *
- * Invariant: each field is in the list once, with a name that is a token and a value without control
- * characters; body[0..nbytes) lies in room bytes. Whatever raises, the response is as it
+ * Invariant: the name of each field is a token, its value has no control characters; body[0..nbytes) lies in room bytes. Whatever raises, the response is as it
  * was before the call.
  *
  * What the request asks of the response is in the socket's protocol word. Send replaces it by "ended"
@@ -18,6 +17,7 @@
 
 #include <core/HTTP.h>
 #include "checked.h"
+#include "httpmessage.h"
 #include "httpparser.h"
 #include "socket.h"
 
@@ -27,20 +27,6 @@ enum {
 	BODY_FIRST = 1024,
 	DATE = 29,                         /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 	LINGER_BYTES = 8 * 1024 * 1024, LINGER_MS = 2000 /* for a peer that is still sending */
-};
-
-typedef struct Field {
-	struct Field *next;
-	const char *name, *value;
-	size_t name_length, value_length;
-} Field;
-
-struct HTTPResponse {
-	Arena_T arena;
-	int status;
-	Field *fields, **last;
-	char *body;
-	size_t nbytes, room;
 };
 
 #define CHECK_RESPONSE(r) CHECK((r), "%s: the response is NULL", __func__)
@@ -66,9 +52,9 @@ void HTTPResponse_status(T r, int status)
 
 /* ---- fields ---- */
 
-static Field *find(T r, const char *name, size_t n)
+static ResponseField *find(T r, const char *name, size_t n)
 {
-	Field *f;
+	ResponseField *f;
 
 	for (f = r->fields; f; f = f->next)
 		if (f->name_length == n && httpparser__is(f->name, n, name))
@@ -77,46 +63,73 @@ static Field *find(T r, const char *name, size_t n)
 }
 
 /* What is wrong with a field often came from a peer: an exception of the program's, not of its author's. */
-static void check_field(const char *name, size_t name_length, const char *value, size_t value_length)
+static void check_field(const char *call, const char *name, size_t name_length, const char *value, size_t value_length)
 {
 	char shown[512];
 
 	if (!httpparser__is_token(name, name_length)) {
 		httpparser__quote(shown, sizeof shown, name, name_length);
-		EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPResponse_set: %s is not a field name", shown);
+		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: %s is not a field name", call, shown);
 	}
 	CHECK(!httpparser__is(name, name_length, "content-length")
 			&& !httpparser__is(name, name_length, "transfer-encoding"),
-		"HTTPResponse_set: %s is for HTTPResponse_send to set", name);
+		"%s: %s is for HTTPResponse_send to set", call, name);
 	if (!httpparser__is_text(value, value_length)) {
 		httpparser__quote(shown, sizeof shown, value, value_length);
-		EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPResponse_set: control characters in the value of %s: %s", name, shown);
+		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: control characters in the value of %s: %s", call, name, shown);
 	}
+}
+
+static ResponseField *make_field(T r, const char *call, const char *name, const char *value)
+{
+	size_t name_length, value_length;
+	ResponseField *f;
+
+	if (!r || !name || !value)
+		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the %s is NULL", call, !r ? "response" : !name ? "name" : "value");
+	name_length = strlen(name);
+	value_length = strlen(value);
+	check_field(call, name, name_length, value, value_length);
+	NEW0(r->arena, f);
+	f->name = Arena_memdup(r->arena, name, name_length + 1);
+	f->value = Arena_memdup(r->arena, value, value_length + 1);
+	f->name_length = name_length;
+	f->value_length = value_length;
+	return f;
+}
+
+static void append(T r, ResponseField *f)
+{
+	*r->last = f;
+	r->last = &f->next;
+}
+
+/* Takes out all of that name from *at on. */
+static void drop(T r, ResponseField **at, const ResponseField *like)
+{
+	while (*at)
+		if ((*at)->name_length == like->name_length && httpparser__is((*at)->name, like->name_length, like->name))
+			*at = (*at)->next;
+		else
+			at = &(*at)->next;
+	r->last = at;
 }
 
 void HTTPResponse_set(T r, const char *name, const char *value)
 {
-	Field *f;
-	size_t name_length, value_length;
-	const char *copy;
+	ResponseField *f = make_field(r, "HTTPResponse_set", name, value), *old = find(r, f->name, f->name_length);
 
-	CHECK_RESPONSE(r);
-	CHECK(name, "HTTPResponse_set: the name is NULL");
-	CHECK(value, "HTTPResponse_set: the value of %s is NULL", name);
-	name_length = strlen(name);
-	value_length = strlen(value);
-	check_field(name, name_length, value, value_length);
-	copy = Arena_memdup(r->arena, value, value_length + 1);
-	f = find(r, name, name_length);
-	if (!f) {
-		NEW0(r->arena, f);
-		f->name = Arena_memdup(r->arena, name, name_length + 1);
-		f->name_length = name_length;
-		*r->last = f;
-		r->last = &f->next;
-	}
-	f->value = copy;
-	f->value_length = value_length;
+	if (old) {
+		old->value = f->value;
+		old->value_length = f->value_length;
+		drop(r, &old->next, f);
+	} else
+		append(r, f);
+}
+
+void HTTPResponse_add(T r, const char *name, const char *value)
+{
+	append(r, make_field(r, "HTTPResponse_add", name, value));
 }
 
 /* ---- the body ---- */
@@ -224,36 +237,36 @@ static const char *date(void)
 
 enum { LINES = 256 }; /* the status line and the fields that send adds, at their longest, and the empty line */
 
-typedef struct Framing {
-	int has_body;    /* bytes follow the head */
-	int has_length;  /* Content-Length is sent */
-	int ends;        /* the connection ends with this response */
-	int keeps_old;   /* an HTTP/1.0 client is told that it does not end */
-} Framing;
-
-static int says_close(const Field *connection)
+static int lists_close(const ResponseField *connection)
 {
-	HTTPSlice rest, member;
+	HTTPSlice rest = { 0, connection->value_length }, member;
 
-	if (!connection)
-		return 0;
-	rest = (HTTPSlice){ 0, connection->value_length };
 	while (httpparser__member(connection->value, &rest, &member))
 		if (httpparser__is(connection->value + member.at, member.length, "close"))
 			return 1;
 	return 0;
 }
 
+static int says_close(T r)
+{
+	const ResponseField *f;
+
+	for (f = r->fields; f; f = f->next)
+		if (httpparser__is(f->name, f->name_length, "connection") && lists_close(f))
+			return 1;
+	return 0;
+}
+
 /* RFC 9110, 8.6 and 15.3.6. A 304, or the answer to a HEAD for which no body was written, would state
  * a length of 0 that the page does not have. */
-static Framing frame(T r, unsigned asked, const Field *connection)
+HTTPFraming httpresponse__frame(T r, unsigned asked)
 {
 	int bodiless = r->status == 204 || r->status == 205 || r->status == 304;
-	Framing f;
+	HTTPFraming f;
 
 	f.has_body = r->nbytes > 0 && !bodiless && !(asked & HTTP__HEAD);
 	f.has_length = r->status != 204 && (r->nbytes > 0 || !(r->status == 304 || asked & HTTP__HEAD));
-	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || says_close(connection);
+	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || says_close(r);
 	f.keeps_old = !f.ends && asked & HTTP__OLD;
 	return f;
 }
@@ -264,7 +277,7 @@ static char *put(char *out, const char *s, size_t n)
 	return out + n;
 }
 
-static char *put_field(char *out, const Field *f)
+static char *put_field(char *out, const ResponseField *f)
 {
 	out = put(out, f->name, f->name_length);
 	out = put(out, ": ", 2);
@@ -272,10 +285,10 @@ static char *put_field(char *out, const Field *f)
 	return put(out, "\r\n", 2);
 }
 
-static size_t head_bound(T r)
+size_t httpresponse__bound(T r)
 {
 	size_t n = LINES;
-	const Field *f;
+	const ResponseField *f;
 
 	for (f = r->fields; f; f = f->next)
 		if (!add_size(n, f->name_length + 4, &n) || !add_size(n, f->value_length, &n))
@@ -283,17 +296,41 @@ static size_t head_bound(T r)
 	return n;
 }
 
-/* The lines that are ours; a Connection line of ours replaces the program's. */
-static char *put_own(char *out, T r, Framing f)
+static char *put_number(char *out, size_t value)
 {
-	out += sprintf(out, "HTTP/1.1 %d %s\r\n", r->status, HTTP_reason(r->status));
-	if (!find(r, "Date", 4)) {
+	char digits[24], *at = digits + sizeof digits;
+
+	do
+		*--at = (char)('0' + value % 10);
+	while (value /= 10);
+	return put(out, at, (size_t)(digits + sizeof digits - at));
+}
+
+static char *put_status(char *out, int status)
+{
+	const char *reason = HTTP_reason(status);
+
+	out = put(out, "HTTP/1.1 ", 9);
+	out = put_number(out, (size_t)status);
+	*out++ = ' ';
+	out = put(out, reason, strlen(reason));
+	return put(out, "\r\n", 2);
+}
+
+/* The lines that are ours. */
+static char *put_own(char *out, T r, HTTPFraming f)
+{
+	out = put_status(out, r->status);
+	if (!find(r, "date", 4)) {
 		out = put(out, "Date: ", 6);
 		out = put(out, date(), DATE);
 		out = put(out, "\r\n", 2);
 	}
-	if (f.has_length)
-		out += sprintf(out, "Content-Length: %zu\r\n", r->status == 205 ? 0 : r->nbytes);
+	if (f.has_length) {
+		out = put(out, "Content-Length: ", 16);
+		out = put_number(out, r->status == 205 ? 0 : r->nbytes);
+		out = put(out, "\r\n", 2);
+	}
 	if (f.ends)
 		out = put(out, "Connection: close\r\n", 19);
 	else if (f.keeps_old)
@@ -301,18 +338,18 @@ static char *put_own(char *out, T r, Framing f)
 	return out;
 }
 
-static size_t make_head(T r, Framing f, const Field *connection, char **head)
+/* A Connection line of ours replaces the program's. */
+size_t httpresponse__put(T r, HTTPFraming f, char *out)
 {
-	char *out;
-	const Field *field;
+	char *start = out;
+	const ResponseField *field;
 
-	*head = Arena_alloc(r->arena, head_bound(r));
-	out = put_own(*head, r, f);
+	out = put_own(out, r, f);
 	for (field = r->fields; field; field = field->next)
-		if (field != connection || !(f.ends || f.keeps_old))
+		if (!(f.ends || f.keeps_old) || !httpparser__is(field->name, field->name_length, "connection"))
 			out = put_field(out, field);
 	out = put(out, "\r\n", 2);
-	return (size_t)(out - *head);
+	return (size_t)(out - start);
 }
 
 /* ---- sending ---- */
@@ -329,18 +366,15 @@ void HTTPResponse_send(Socket_T client, T r)
 {
 	struct iovec vector[2];
 	unsigned *word, asked;
-	const Field *connection;
-	Framing f;
-	char *head;
+	HTTPFraming f;
 
 	CHECK(client, "HTTPResponse_send: the socket is NULL");
 	CHECK_RESPONSE(r);
 	word = socket__protocol(client);
 	asked = *word;
-	connection = find(r, "Connection", 10);
-	f = frame(r, asked, connection);
-	vector[0].iov_len = make_head(r, f, connection, &head);
-	vector[0].iov_base = head;
+	f = httpresponse__frame(r, asked);
+	vector[0].iov_base = Arena_alloc(r->arena, httpresponse__bound(r));
+	vector[0].iov_len = httpresponse__put(r, f, vector[0].iov_base);
 	vector[1].iov_base = r->body;
 	vector[1].iov_len = r->nbytes;
 	*word = HTTP__ENDED;

@@ -18,10 +18,6 @@
 
 #define T Socket_T
 
-#if !defined MSG_NOSIGNAL /* there, SO_NOSIGPIPE does it for the descriptor */
-#define MSG_NOSIGNAL 0
-#endif
-
 enum { PARTS = 64 }; /* iovecs a sendmsg; POSIX promises no more than 16, every system has 1024 */
 static const uint32_t DEAD = 0xDEAD50CE;
 
@@ -90,14 +86,6 @@ int socket__wait_until(int fd, int for_write, int64_t deadline)
 
 /* ---- receiving ---- */
 
-/* For the owner, who wants to know how long the connection has been idle. */
-static size_t moved(T s, ssize_t n)
-{
-	if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED))
-		__atomic_store_n(&s->moved, socket__now_coarse(), __ATOMIC_RELAXED);
-	return (size_t)n;
-}
-
 static size_t give_ahead(T s, void *buffer, size_t nbytes)
 {
 	Ahead *a = s->ahead;
@@ -150,7 +138,7 @@ static size_t receive(T s, void *buffer, size_t nbytes, int wait, int64_t limit)
 		ssize_t n = recv(s->fd, buffer, nbytes, flags);
 
 		if (n >= 0)
-			return moved(s, n);
+			return socket__moved(s, n);
 		if (errno == EINTR)
 			continue;
 		if (!would_block(errno))
@@ -225,7 +213,7 @@ static size_t transmit(T s, const struct msghdr *m, const Sending *how)
 		int ready;
 
 		if (n >= 0)
-			return moved(s, n);
+			return socket__moved(s, n);
 		if (errno == EINTR)
 			continue;
 		if (!would_block(errno))

@@ -5,6 +5,7 @@
 #define NET_SOCKET_INCLUDED
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <core/Socket.h>
 
 /* CLOCK_MONOTONIC in milliseconds; what the deadlines below are measured in. */
@@ -15,6 +16,11 @@ int64_t socket__now_coarse(void);
 int64_t socket__deadline_in(int64_t ms); /* negative: never */
 /* What is left until then, as poll(2) takes it: at most INT_MAX, -1 for never. */
 int socket__poll_ms(int64_t deadline);
+
+/* For event loops, where a peer that is gone is no exception: what is there or fits, without waiting; -1 and errno
+ * (EAGAIN: nothing; 0 from recv: end of stream). Bytes read ahead are not seen. n: at most 16 parts. */
+ssize_t socket__try_recv(Socket_T s, void *buffer, size_t nbytes);
+ssize_t socket__try_sendv(Socket_T s, const struct iovec *vector, int n);
 
 /* Puts back n bytes that were read too many (the next request of a pipeline): recv gives them first,
  * before what was put back earlier; pending counts them. For the receiving thread. Raises:

@@ -22,6 +22,10 @@
 #include "checked.h"
 #include "socket.h"
 
+#if !defined MSG_NOSIGNAL /* there, SO_NOSIGPIPE does it for the descriptor */
+#define MSG_NOSIGNAL 0
+#endif
+
 enum { NAME_SIZE = 512 }; /* "[address%interface]:port", "unix:/path"; longer host names are cut */
 static const uint32_t MAGIC = 0x534f434b; /* "SOCK" */
 
@@ -94,6 +98,14 @@ socklen_t socket__unix_address(const char *path, struct sockaddr_un *); /* its l
 struct addrinfo *socket__resolve(const char *what, const char *host, const char *service, int flags, int family);
 Socket_T socket__make(int fd, Path *, const char *what, const char *whom); /* takes them over, also when it raises */
 void socket__unlink_own(const Path *); /* in the process that made it, and when it is still that file */
+
+/* For the owner, who wants to know how long the connection has been idle. */
+static inline size_t socket__moved(Socket_T s, ssize_t n)
+{
+	if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED))
+		__atomic_store_n(&s->moved, socket__now_coarse(), __ATOMIC_RELAXED);
+	return (size_t)n;
+}
 
 /* Socket.c; none of these raises */
 int socket__set_blocking(int fd, int on);

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTPServer: options, listeners, threads. The parts are in httpserver.h.
+ *
+ * Each loop has a listener of its own (SO_REUSEPORT), made when the server is, so that an address that is in use is the
+ * maker's exception. Such listeners do not notice another process that shares the port on purpose or by accident:
+ * unless the program wants that, an exclusive listener is tried first. Where there is one descriptor (Unix sockets,
+ * socket activation), each loop has a duplicate.
+ *
+ * A loop is prepared by the thread that runs the server; its memory and its poll stay until the arena goes, so that
+ * a stop that comes late, from a signal handler, still has something to wake. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "httpserver.h"
+
+#define T HTTPServer_T
+
+static const uint32_t MAGIC = 0x48545450; /* "HTTP" */
+enum {
+	CONNECTIONS = 10000,
+	OTHERS = 64,           /* descriptors that are left for the program */
+	PIPELINE_LEAST = 256,
+	FIRST_ACTIVATED = 3    /* sd_listen_fds(3) */
+};
+
+#define CHECK_SERVER(s) CHECK((s) && (s)->magic == MAGIC, "%s: the server is NULL or not one", __func__)
+
+/* ---- options ---- */
+
+static size_t most_connections(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= CONNECTIONS + OTHERS)
+		return CONNECTIONS;
+	return limit.rlim_cur > 2 * OTHERS ? (size_t)limit.rlim_cur - OTHERS : OTHERS;
+}
+
+static int processors(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
+}
+
+static int or_else(int given, int usual)
+{
+	return given ? given : usual;
+}
+
+static void check_options(const HTTPServer_Options *o)
+{
+	CHECK(o->threads >= 0 && o->threads <= 1024, "HTTPServer_new: %d threads", o->threads);
+	CHECK(o->workers >= 0 && o->workers <= 4096, "HTTPServer_new: %d workers", o->workers);
+	CHECK(o->body_rate >= 0, "HTTPServer_new: a rate of %d bytes a second", o->body_rate);
+	CHECK(o->pipeline_bytes == 0 || (o->pipeline_bytes >= PIPELINE_LEAST && o->pipeline_bytes <= INT_MAX),
+		"HTTPServer_new: pipeline_bytes is %zu", o->pipeline_bytes);
+}
+
+static HTTPServer_Options resolve(const HTTPServer_Options *given)
+{
+	HTTPServer_Options o = given ? *given : (HTTPServer_Options){ 0 };
+
+	check_options(&o);
+	o.service = o.service ? o.service : "8080";
+	o.threads = or_else(o.threads, processors());
+	o.limits = http__limits(&o.limits);
+	o.body_rate = or_else(o.body_rate, 500);
+	o.idle_ms = or_else(o.idle_ms, 60000);
+	o.send_ms = or_else(o.send_ms, 30000);
+	o.linger_ms = or_else(o.linger_ms, 2000);
+	o.drain_ms = or_else(o.drain_ms, 30000);
+	o.pipeline_bytes = o.pipeline_bytes ? o.pipeline_bytes : 16384;
+	o.connections = o.connections ? o.connections : most_connections();
+	o.workers = or_else(o.workers, 16);
+	return o;
+}
+
+/* ---- listeners ---- */
+
+static Socket_T duplicate(Socket_T s)
+{
+	int fd = fcntl(Socket_fd(s), F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		EXCEPT_RAISE_MSG(Socket_Failed, "HTTPServer_new: no descriptor for another loop: %s", strerror(errno));
+	return Socket_adopt(fd);
+}
+
+/* The socket that the service manager passed, or NULL. */
+static Socket_T activated(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+
+	if (!pid || !fds || strtol(pid, NULL, 10) != (long)getpid())
+		return NULL;
+	if (strcmp(fds, "1") != 0)
+		EXCEPT_RAISE_MSG(Socket_Failed, "HTTPServer_new: LISTEN_FDS is %s and should be 1", fds);
+	fcntl(FIRST_ACTIVATED, F_SETFD, FD_CLOEXEC);
+	return Socket_adopt(FIRST_ACTIVATED);
+}
+
+static int is_unix(const char *host)
+{
+	return host && strncmp(host, "unix:", 5) == 0;
+}
+
+/* Raises when somebody else listens there. */
+static void try_alone(const HTTPServer_Options *o)
+{
+	Socket_T s = Socket_listen(o->host, o->service, 0);
+
+	Socket_close(&s);
+}
+
+static void listen_each(T server)
+{
+	const HTTPServer_Options *o = &server->options;
+	char port[16];
+	int i;
+
+	if (!o->shared && strcmp(o->service, "0") != 0)
+		try_alone(o);
+	server->loops[0].listener = Socket_listen_shared(o->host, o->service, 0);
+	snprintf(port, sizeof port, "%d", Socket_port(server->loops[0].listener));
+	for (i = 1; i < server->nloops; i++)
+		server->loops[i].listener = Socket_listen_shared(o->host, port, 0);
+}
+
+static void listen_all(T server)
+{
+	const HTTPServer_Options *o = &server->options;
+	Socket_T one = o->activated ? activated() : NULL;
+	int i;
+
+	if (!one && (is_unix(o->host) || (server->nloops == 1 && !o->shared)))
+		one = Socket_listen(o->host, o->service, 0);
+	if (one) {
+		server->loops[0].listener = one;
+		for (i = 1; i < server->nloops; i++)
+			server->loops[i].listener = duplicate(one);
+	} else
+		listen_each(server);
+	for (i = 0; i < server->nloops; i++)
+		Socket_set_nonblocking(server->loops[i].listener, 1);
+	server->port = Socket_port(server->loops[0].listener);
+}
+
+static void close_listeners(T server)
+{
+	int i;
+
+	for (i = 0; i < server->nloops; i++)
+		Socket_close(&server->loops[i].listener);
+}
+
+/* ---- lifecycle ---- */
+
+static void dispose(void *cl)
+{
+	T server = cl;
+
+	close_listeners(server);
+	pthread_mutex_destroy(&server->workers.lock);
+	pthread_cond_destroy(&server->workers.filled);
+	server->magic = 0;
+}
+
+static Loop *make_loops(T server, int n)
+{
+	Loop *loops = Arena_alloc_aligned(server->arena, _Alignof(Loop), (size_t)n * sizeof *loops);
+	int i;
+
+	memset(loops, 0, (size_t)n * sizeof *loops);
+	for (i = 0; i < n; i++)
+		loops[i].server = server;
+	return loops;
+}
+
+T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
+{
+	T server;
+
+	CHECK(arena, "HTTPServer_new: the arena is NULL");
+	NEW0(arena, server);
+	server->arena = arena;
+	server->options = resolve(options);
+	server->unlimited = server->options.limits;
+	server->unlimited.body_bytes = SIZE_MAX;
+	server->methods = "OPTIONS";
+	server->nloops = server->options.threads;
+	server->loops = make_loops(server, server->nloops);
+	pthread_mutex_init(&server->workers.lock, NULL);
+	pthread_cond_init(&server->workers.filled, NULL);
+	Arena_defer(arena, dispose, server);
+	server->magic = MAGIC;
+	TRY {
+		listen_all(server);
+	} ELSE {
+		close_listeners(server);
+		RERAISE;
+	} END_TRY;
+	return server;
+}
+
+int HTTPServer_port(T server)
+{
+	CHECK_SERVER(server);
+	return server->port;
+}
+
+void HTTPServer_stop(T server)
+{
+	int i;
+
+	CHECK_SERVER(server);
+	__atomic_store_n(&server->stopping, 1, __ATOMIC_SEQ_CST);
+	for (i = 0; i < server->nloops; i++) {
+		SocketPoll_T poll = __atomic_load_n(&server->loops[i].poll, __ATOMIC_SEQ_CST);
+
+		if (poll)
+			SocketPoll_wake(poll);
+	}
+}
+
+/* The first failure is the one that run raises. */
+void httpserver__fail(T server)
+{
+	if (!__atomic_exchange_n(&server->failing, 1, __ATOMIC_ACQ_REL))
+		snprintf(server->why, sizeof server->why, "%s", Except_message());
+	HTTPServer_stop(server);
+}
+
+static void *serve(void *loop)
+{
+	httpserver__serve(loop);
+	return NULL;
+}
+
+static void create_threads(T server)
+{
+	int error;
+
+	if (server->blocks)
+		httpserver__start_workers(server);
+	for (server->started = 1; server->started < server->nloops; server->started++) {
+		Loop *l = &server->loops[server->started];
+
+		error = pthread_create(&l->thread, NULL, serve, l);
+		if (error != 0)
+			EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPServer_run: no thread for a loop: %s", strerror(error));
+	}
+}
+
+/* Signals are for the thread that runs the server, and the program's others. */
+static void start_threads(T server)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	TRY {
+		create_threads(server);
+	} FINALLY {
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+	} END_TRY;
+}
+
+static void start(T server)
+{
+	int i;
+
+	TRY {
+		for (i = 0; i < server->nloops; i++)
+			httpserver__prepare(&server->loops[i]);
+		start_threads(server);
+	} ELSE {
+		httpserver__fail(server);
+	} END_TRY;
+}
+
+void HTTPServer_run(T server)
+{
+	CHECK_SERVER(server);
+	CHECK(!server->running, "HTTPServer_run: the server ran already");
+	server->running = 1;
+	start(server);
+	if (server->loops[0].poll)
+		httpserver__serve(&server->loops[0]);
+	while (server->started > 1)
+		pthread_join(server->loops[--server->started].thread, NULL);
+	httpserver__stop_workers(server);
+	close_listeners(server);
+	if (server->failing)
+		EXCEPT_RAISE_MSG(HTTP_Failed, "%s", server->why);
+}
+
+/* ---- statistics ---- */
+
+static uint64_t load(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static void add_stats(HTTPServer_Stats *sum, const HTTPServer_Stats *s)
+{
+	int i;
+
+	sum->connections += __atomic_load_n(&s->connections, __ATOMIC_RELAXED);
+	sum->accepted += load(&s->accepted);
+	sum->turned_away += load(&s->turned_away);
+	sum->requests += load(&s->requests);
+	sum->refused += load(&s->refused);
+	sum->raised += load(&s->raised);
+	sum->received += load(&s->received);
+	sum->sent += load(&s->sent);
+	sum->timed_out += load(&s->timed_out);
+	for (i = 0; i < 6; i++)
+		sum->status[i] += load(&s->status[i]);
+}
+
+void HTTPServer_stats(T server, HTTPServer_Stats *stats)
+{
+	int i;
+
+	CHECK_SERVER(server);
+	CHECK(stats, "HTTPServer_stats: the statistics are NULL");
+	memset(stats, 0, sizeof *stats);
+	for (i = 0; i < server->nloops; i++)
+		add_stats(stats, &server->loops[i].stats);
+}

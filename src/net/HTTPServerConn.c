@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection's requests: bytes in, responses out. What one recv gave is gone through request by request: those that
+ * are all there are answered from the loop's own buffer, one that is not keeps what it has in its exchange's arena.
+ *
+ * Invariant: a connection without an exchange has nothing of a request. An exchange is in stage HEAD_STAGE until
+ * its head is understood, then in its arena; in BODY_STAGE until all of it was read; WHOLE until its response is on its way;
+ * ANSWERED while the rest of that waits for the client. Only READING connections are read, and what was read ahead of a
+ * connection that stops reading is held in its Connection_buffer, at most pipeline_bytes. */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "httpserver.h"
+
+enum {
+	TURN = 64,               /* requests answered before the other connections have their turn */
+	CHUNK = 4096,            /* of a request's arena: most need no second one */
+	KEPT = 64 * 1024,        /* bytes that an arena keeps for the next request */
+	FIELDS_FIRST = 16,
+	HEAD_FIRST = 1024, BODY_FIRST = 64 * 1024, /* at most, before the bytes come that a Content-Length promises */
+	LINGER_BYTES = 8 * 1024 * 1024, /* as HTTPResponse_send */
+	GRACE_MS = 500,          /* for the first request of a connection that a draining server has just accepted */
+	EXPLANATION = 512
+};
+
+/* ---- exchanges ---- */
+
+static Arena_T make_arena(Loop *l)
+{
+	Arena_Options o = { .chunk = CHUNK, .name = "request of an HTTP server", .parent = l->arena };
+
+	return Arena_new_with(&o);
+}
+
+static Exchange *make_exchange(Loop *l)
+{
+	Exchange *x = ALLOC(l->arena, sizeof *x);
+
+	x->arena = make_arena(l);
+	return x;
+}
+
+static int64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+Exchange *httpserver__begin(Conn *c)
+{
+	Loop *l = c->loop;
+	Exchange *x = l->spare;
+	Arena_T arena;
+
+	if (x)
+		l->spare = x->next;
+	else
+		x = make_exchange(l);
+	arena = x->arena;
+	memset(x, 0, sizeof *x);
+	x->arena = x->request.arena = arena;
+	x->request.body = "";
+	x->conn = c;
+	httpparser__init(&x->parser, l->server->streams ? &l->server->unlimited : &l->server->options.limits);
+	if (l->server->options.log)
+		x->began = now_us();
+	return c->exchange = x;
+}
+
+void httpserver__retire(Conn *c)
+{
+	Exchange *x = c->exchange;
+
+	c->exchange = NULL;
+	x->next = c->loop->spare;
+	c->loop->spare = x;
+	Arena_reset(x->arena, KEPT);
+}
+
+/* ---- failing ---- */
+
+static void explain(const Exchange *x, const char *bytes) CORE_NORETURN;
+static void explain(const Exchange *x, const char *bytes)
+{
+	char text[EXPLANATION];
+
+	httpparser__explain(&x->parser, bytes, text, sizeof text);
+	EXCEPT_RAISE_MSG(*http__exception(x->parser.status), "%s", text);
+}
+
+void httpserver__answer(Exchange *x, int status, const char *text)
+{
+	x->response = HTTPResponse_new(x->arena);
+	HTTPResponse_status(x->response, status);
+	HTTPResponse_set(x->response, "Content-Type", "text/plain; charset=utf-8");
+	HTTPResponse_printf(x->response, "%d %s%s%s\n", status, HTTP_reason(status), text ? ": " : "", text ? text : "");
+}
+
+/* A client is told what is wrong with its request; what else was raised is for the log. */
+static void answer_exception(Exchange *x)
+{
+	int status = HTTP_status(Except_current());
+
+	x->response = NULL;
+	x->error = "out of memory";
+	TRY {
+		x->error = Arena_strdup(x->arena, Except_message());
+		httpserver__answer(x, status ? status : 500, status >= 400 && status != 500 ? x->error : NULL);
+	} ELSE { /* it is sent without memory then */
+		x->response = NULL;
+	} END_TRY;
+}
+
+/* An exception before the request was whole, or of our own: nothing after it on the connection is to be trusted. */
+void httpserver__refuse(Conn *c)
+{
+	Exchange *x = c->exchange;
+
+	c->closing = c->unread = 1;
+	if (!x || x->stage == ANSWERED || c->phase != READING) {
+		httpserver__drop(c);
+		return;
+	}
+	httpserver__count(&c->loop->stats.refused, 1);
+	answer_exception(x);
+	x->stage = WHOLE;
+	httpserver__put(c, x);
+}
+
+/* ---- the head ---- */
+
+static void *widen(Arena_T arena, void *p, size_t *room, size_t need, size_t first)
+{
+	size_t n;
+
+	if (need <= *room)
+		return p;
+	if (!mul_size(*room, 2, &n) || n < need)
+		n = need > first ? need : first;
+	p = Arena_realloc(arena, p, *room, n);
+	*room = n;
+	return p;
+}
+
+/* The input at hand is of one head, all of it. */
+static void hold_head(Loop *l, Exchange *x)
+{
+	size_t n = l->n - l->used;
+
+	x->request.head = widen(x->arena, x->request.head, &x->room, x->length + n, HEAD_FIRST);
+	memcpy(x->request.head + x->length, l->bytes + l->used, n);
+	x->length += n;
+}
+
+static void take_field(Exchange *x)
+{
+	HTTPField *f;
+	size_t bytes = x->fields_room * sizeof *f;
+
+	if (x->request.nfields == x->fields_room) {
+		f = widen(x->arena, (void *)(uintptr_t)x->request.fields, &bytes, bytes + sizeof *f, FIELDS_FIRST * sizeof *f);
+		x->request.fields = f;
+		x->fields_room = bytes / sizeof *f;
+	}
+	f = (HTTPField *)(uintptr_t)&x->request.fields[x->request.nfields++];
+	f->name = x->parser.name;
+	f->value = x->parser.value;
+}
+
+/* The head moves into the arena, where its strings are good as long as the request is; the input stands behind it. */
+static void keep_head(Loop *l, Exchange *x)
+{
+	size_t n = x->parser.at;
+
+	if (x->request.head)
+		l->used = l->n - (x->length - n);
+	else {
+		x->request.head = Arena_memdup(x->arena, l->bytes + l->used, n);
+		l->used += n;
+	}
+	httpparser__rewind(&x->parser);
+}
+
+/* 1: all of it is there */
+static int read_head(Loop *l, Exchange *x)
+{
+	const char *b = l->bytes + l->used;
+	size_t n = l->n - l->used;
+
+	if (x->request.head) {
+		hold_head(l, x);
+		b = x->request.head;
+		n = x->length;
+	}
+	for (;;)
+		switch (httpparser__next(&x->parser, b, n)) {
+		case HTTPParser_LINE:
+			break;
+		case HTTPParser_FIELD:
+			take_field(x);
+			break;
+		case HTTPParser_HEAD:
+			keep_head(l, x);
+			return 1;
+		case HTTPParser_MORE:
+			if (!x->request.head)
+				hold_head(l, x);
+			l->used = l->n;
+			return 0;
+		default:
+			explain(x, b);
+		}
+}
+
+static int has_body(const Exchange *x)
+{
+	return x->parser.flags & HTTPParser_CHUNKED || x->parser.left > 0;
+}
+
+static void check_body_bytes(Loop *l, Exchange *x)
+{
+	const HTTP_Limits *limits = &l->server->options.limits;
+
+	if (x->route && x->route->is.body)
+		return;
+	x->parser.limits = limits;
+	if (x->parser.left > limits->body_bytes)
+		EXCEPT_RAISE_MSG(HTTP_Content_Too_Large, "a body of %llu bytes is more than %zu",
+			(unsigned long long)x->parser.left, limits->body_bytes);
+}
+
+/* RFC 9110, 10.1.1: when none of the body came unasked. A request that nobody takes is answered at once instead. */
+static int expects(const Loop *l, const Exchange *x)
+{
+	return l->used == l->n && has_body(x) && (x->parser.flags & (HTTPParser_CONTINUE | HTTPParser_OLD)) == HTTPParser_CONTINUE;
+}
+
+static void invite(Conn *c)
+{
+	static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	Loop *l = c->loop;
+
+	if (BATCH - l->batched < sizeof line)
+		httpserver__flush(c);
+	if (c->phase != READING)
+		return; /* the client that reads nothing gets its answer without */
+	memcpy(l->batch + l->batched, line, sizeof line - 1);
+	l->batched += sizeof line - 1;
+	httpserver__count(&l->stats.status[1], 1);
+}
+
+/* 1: the request goes on to its body */
+static int understand(Conn *c, Exchange *x)
+{
+	Loop *l = c->loop;
+
+	httprequest__head(&x->request, &x->parser, x->request.head);
+	httpserver__count(&l->stats.requests, 1);
+	httpserver__match(l->server, x);
+	if (l->server->streams)
+		check_body_bytes(l, x);
+	x->stage = BODY_STAGE;
+	x->timed = 0;
+	if (!expects(l, x))
+		return 1;
+	if (x->route)
+		invite(c);
+	else
+		c->closing = c->unread = 1;
+	return x->route != NULL;
+}
+
+/* ---- the body ---- */
+
+/* With room for the NUL behind it. */
+static void take_body(Exchange *x, const char *bytes, size_t n)
+{
+	size_t first = BODY_FIRST;
+
+	x->taken += n;
+	if (x->route && x->route->is.body) {
+		x->route->is.body(&x->request, bytes, n, x->route->is.cl);
+		return;
+	}
+	if (!(x->parser.flags & HTTPParser_CHUNKED) && x->parser.left < first)
+		first = (size_t)x->parser.left + n + 1;
+	x->body = widen(x->arena, x->body, &x->body_room, x->taken + 1, first);
+	memcpy(x->body + x->taken - n, bytes, n);
+}
+
+/* 1: all of it was there */
+static int read_body(Loop *l, Exchange *x)
+{
+	const char *b = l->bytes + l->used;
+	size_t n = l->n - l->used;
+
+	for (;;)
+		switch (httpparser__next(&x->parser, b, n)) {
+		case HTTPParser_BODY:
+			take_body(x, b + x->parser.value.at, x->parser.value.length);
+			break;
+		case HTTPParser_MORE:
+			l->used = l->n;
+			httpparser__rewind(&x->parser);
+			return 0;
+		case HTTPParser_END:
+			l->used += x->parser.at;
+			return 1;
+		default:
+			explain(x, b);
+		}
+}
+
+static void finish_body(Exchange *x)
+{
+	if (!x->body)
+		return;
+	x->body[x->taken] = '\0';
+	x->request.body = x->body;
+	x->request.nbytes = x->taken;
+}
+
+/* ---- answering ---- */
+
+static void answer_no_route(Exchange *x)
+{
+	int options = x->parser.flags & HTTPParser_IS_OPTIONS && x->allow;
+
+	if (options) {
+		x->response = HTTPResponse_new(x->arena);
+		HTTPResponse_status(x->response, 204);
+	} else
+		httpserver__answer(x, x->allow ? 405 : 404, x->allow ? x->request.method : x->request.target);
+	if (x->allow)
+		HTTPResponse_set(x->response, "Allow", x->allow);
+}
+
+void httpserver__handle(Exchange *x)
+{
+	TRY {
+		if (x->route) {
+			x->response = HTTPResponse_new(x->arena);
+			x->route->is.handler(&x->request, x->response, x->route->is.cl);
+		} else
+			answer_no_route(x);
+	} ELSE {
+		x->raised = 1;
+		answer_exception(x);
+	} END_TRY;
+}
+
+static void dispatch(Conn *c, Exchange *x)
+{
+	x->stage = WHOLE;
+	finish_body(x);
+	if (x->route && x->route->is.blocks) {
+		c->phase = WORKING;
+		httpserver__flush(c);
+		if (c->phase == WORKING)
+			httpserver__give_work(x);
+		return;
+	}
+	httpserver__handle(x);
+	httpserver__put(c, x);
+}
+
+/* One request, or what there is of it. */
+static void step(Conn *c)
+{
+	Loop *l = c->loop;
+	Exchange *x = c->exchange ? c->exchange : httpserver__begin(c);
+
+	if (x->stage == HEAD_STAGE && (!read_head(l, x) || !understand(c, x))) {
+		if (x->stage == BODY_STAGE)
+			dispatch(c, x);
+		return;
+	}
+	if (!has_body(x) || read_body(l, x))
+		dispatch(c, x);
+}
+
+static void steps(Conn *c)
+{
+	Loop *l = c->loop;
+	int turn;
+
+	for (turn = 0; turn < TURN && c->phase == READING && !c->closing && l->used < l->n; turn++)
+		step(c);
+}
+
+/* What was not looked at waits in the connection's own buffer; it may be there already. */
+static void hold(Conn *c)
+{
+	Loop *l = c->loop;
+	char *buffer;
+
+	c->held = (uint32_t)(l->n - l->used);
+	if (!c->held)
+		return;
+	c->buffered = 1;
+	buffer = Connection_buffer(SocketPool_get(l->pool, c->socket), NULL);
+	memmove(buffer, l->bytes + l->used, c->held);
+	if (c->phase == READING)
+		httpserver__make_ready(c);
+}
+
+static void converse(Conn *c, const char *bytes, size_t n)
+{
+	Loop *l = c->loop;
+
+	l->bytes = bytes;
+	l->n = n;
+	l->used = 0;
+	TRY {
+		steps(c);
+	} ELSE {
+		httpserver__refuse(c);
+	} END_TRY;
+	if (c->phase == GONE)
+		return;
+	httpserver__flush(c);
+	if (c->closing)
+		c->unread |= l->used < l->n;
+	else if (c->phase != GONE)
+		hold(c);
+	httpserver__settle(c);
+}
+
+/* ---- receiving ---- */
+
+static void linger(Conn *c)
+{
+	Loop *l = c->loop;
+	ssize_t n = socket__try_recv(c->socket, l->input, l->server->options.pipeline_bytes);
+
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return;
+	if (n > 0 && (c->held += (uint32_t)n) < LINGER_BYTES)
+		return;
+	httpserver__drop(c);
+}
+
+/* It ended between requests, or in the middle of one, which it may still want to hear about. */
+static void end_of_stream(Conn *c)
+{
+	Exchange *x = c->exchange;
+
+	if (!x || !httpparser__begun(&x->parser)) {
+		httpserver__drop(c);
+		return;
+	}
+	TRY {
+		EXCEPT_RAISE_MSG(HTTP_Bad_Request, "the connection ended within the request");
+	} ELSE {
+		httpserver__refuse(c);
+	} END_TRY;
+	if (c->phase == GONE)
+		return;
+	httpserver__flush(c);
+	c->unread = 0;
+	httpserver__settle(c);
+}
+
+void httpserver__receive(Conn *c)
+{
+	Loop *l = c->loop;
+	ssize_t n;
+
+	if (c->phase == LINGERING) {
+		linger(c);
+		return;
+	}
+	if (c->phase != READING || c->held)
+		return; /* its turn comes */
+	n = socket__try_recv(c->socket, l->input, l->server->options.pipeline_bytes);
+	if (n > 0) {
+		httpserver__count(&l->stats.received, (uint64_t)n);
+		converse(c, l->input, (size_t)n);
+	} else if (n == 0)
+		end_of_stream(c);
+	else if (errno != EAGAIN && errno != EWOULDBLOCK)
+		httpserver__drop(c);
+}
+
+void httpserver__resume(Conn *c)
+{
+	size_t n = c->held;
+
+	if (c->phase == READING && n > 0) {
+		c->held = 0;
+		converse(c, Connection_buffer(SocketPool_get(c->loop->pool, c->socket), NULL), n);
+	} else
+		httpserver__settle(c);
+}
+
+/* ---- waiting ---- */
+
+static unsigned wanted(const Conn *c)
+{
+	switch ((Phase)c->phase) {
+	case READING: case LINGERING:
+		return SocketPoll_READ;
+	case SENDING:
+		return SocketPoll_WRITE;
+	default:
+		return 0;
+	}
+}
+
+/* Slower than the rate, once that long has passed, is too slow: one byte a minute keeps no connection. */
+static int until_rate(const Loop *l, int64_t since, int ms, size_t moved)
+{
+	int64_t left;
+
+	if (ms < 0)
+		return -1;
+	left = since + ms + (int64_t)(moved / (size_t)l->server->options.body_rate * 1000) - socket__now_ms();
+	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
+}
+
+static void set_request_deadline(Conn *c, Exchange *x)
+{
+	Loop *l = c->loop;
+	const HTTP_Limits *limits = &l->server->options.limits;
+
+	if (!x->timed)
+		x->since = socket__now_ms();
+	if (x->stage == HEAD_STAGE && !x->timed)
+		SocketPoll_set_deadline(l->poll, c->socket, limits->head_ms);
+	else if (x->stage == BODY_STAGE)
+		SocketPoll_set_deadline(l->poll, c->socket, until_rate(l, x->since, limits->body_ms, x->taken));
+	x->timed = 1;
+}
+
+static void set_deadline(Conn *c)
+{
+	Loop *l = c->loop;
+	const HTTPServer_Options *o = &l->server->options;
+
+	switch ((Phase)c->phase) {
+	case READING:
+		if (c->exchange)
+			set_request_deadline(c, c->exchange);
+		else
+			SocketPoll_set_deadline(l->poll, c->socket, l->draining ? GRACE_MS : o->idle_ms);
+		break;
+	case SENDING:
+		SocketPoll_set_deadline(l->poll, c->socket, until_rate(l, c->exchange->since, o->send_ms, c->exchange->sent));
+		break;
+	case LINGERING:
+		SocketPoll_set_deadline(l->poll, c->socket, o->linger_ms);
+		break;
+	default:
+		SocketPoll_set_deadline(l->poll, c->socket, -1);
+	}
+}
+
+/* An idle connection has neither buffer nor exchange. */
+static void rest(Conn *c)
+{
+	Exchange *x = c->exchange;
+
+	if (x && x->stage == HEAD_STAGE && !x->length && !x->nrest)
+		httpserver__retire(c);
+	if (c->buffered && !c->held) {
+		c->buffered = 0;
+		Connection_rest(SocketPool_get(c->loop->pool, c->socket));
+	}
+}
+
+void httpserver__settle(Conn *c)
+{
+	unsigned events;
+
+	if (c->phase == GONE)
+		return;
+	if (c->phase == READING && c->closing) {
+		httpserver__end(c);
+		if (c->phase == GONE)
+			return;
+	}
+	if (c->phase == READING)
+		rest(c);
+	if (c->phase == READING && c->loop->draining && c->served && !c->exchange && !c->held) {
+		httpserver__drop(c);
+		return;
+	}
+	events = wanted(c);
+	if (events != c->events)
+		SocketPoll_change(c->loop->poll, c->socket, events, c);
+	c->events = (unsigned char)events;
+	set_deadline(c);
+}
