@@ -85,8 +85,8 @@ static ResponseField *make_field(T r, const char *call, const char *name, const 
 	size_t name_length, value_length;
 	ResponseField *f;
 
-	if (!r || !name || !value)
-		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the %s is NULL", call, !r ? "response" : !name ? "name" : "value");
+	CHECK(r && name, "%s: the %s is NULL", call, r ? "name" : "response");
+	CHECK(value, "%s: the value of %s is NULL", call, name);
 	name_length = strlen(name);
 	value_length = strlen(value);
 	check_field(call, name, name_length, value, value_length);

@@ -518,7 +518,7 @@ static int until_rate(const Loop *l, int64_t since, int ms, size_t moved)
 
 	if (ms < 0)
 		return -1;
-	left = since + ms + (int64_t)(moved / (size_t)l->server->options.body_rate * 1000) - socket__now_ms();
+	left = since + ms + (int64_t)((uint64_t)moved * 1000 / (unsigned)l->server->options.body_rate) - socket__now_ms();
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 

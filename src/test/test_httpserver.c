@@ -1,0 +1,1594 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+
+#include "httpclient.h"
+
+/* ---- handlers ---- */
+
+static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	HTTPResponse_set(response, "Content-Type", "text/plain");
+	HTTPResponse_printf(response, "%s", cl ? (char *)cl : "hello");
+}
+
+static void show(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	static const char *const names[] = { "id", "post", "path", "*" };
+	size_t i;
+
+	HTTPResponse_printf(response, "%s", (char *)cl);
+	for (i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (HTTPRequest_param(request, names[i]))
+			HTTPResponse_printf(response, " %s=%s", names[i], HTTPRequest_param(request, names[i]));
+}
+
+static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	size_t n;
+	const char *bytes = HTTPRequest_body(request, &n);
+
+	(void)cl;
+	ck_assert_int_eq(bytes[n], 0);
+	HTTPResponse_write(response, bytes, n);
+}
+
+extern const Except_T Mine, Too_Large_For_Me;
+EXCEPT_DEFINE(Mine, NULL, "a private matter");
+EXCEPT_DEFINE(Too_Large_For_Me, &HTTP_Content_Too_Large, "too large for me");
+
+static void raiser(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	HTTPResponse_printf(response, "half of a page");
+	if (cl)
+		RAISE_MSG(*(const Except_T *)cl, "the secret of %s", "the house");
+	RAISE_MSG(Assert_Failed, "the secret of %s", "the house");
+}
+
+enum { BIG = 600000 };
+
+static void big(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	char line[101];
+	int i;
+
+	(void)request;
+	(void)cl;
+	for (i = 0; i < BIG / 100; i++) {
+		snprintf(line, sizeof line, "%099d\n", i);
+		HTTPResponse_write(response, line, 100);
+	}
+}
+
+static void status(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_status(response, atoi(HTTPRequest_param(request, "code")));
+	HTTPResponse_printf(response, "text");
+}
+
+static void cookies(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)cl;
+	HTTPResponse_add(response, "Set-Cookie", "a=1");
+	HTTPResponse_add(response, "Set-Cookie", "b=2");
+}
+
+static void fields(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	const char *x = HTTPRequest_header(request, "x-one"), *host = HTTPRequest_header(request, "HOST");
+
+	(void)cl;
+	HTTPResponse_printf(response, "%s %s %zu", x ? x : "-", host, HashTable_length(HTTPRequest_headers(request)));
+}
+
+static void everything(void)
+{
+	HTTPServer_route(server, "GET", "/", hello, NULL);
+	HTTPServer_route(server, "POST", "/echo", echo, NULL);
+	HTTPServer_route(server, "GET", "/big", big, NULL);
+	HTTPServer_route(server, "GET", "/raise", raiser, NULL);
+	HTTPServer_route(server, "GET", "/raise/mine", raiser, (void *)(uintptr_t)&Mine);
+	HTTPServer_route(server, "GET", "/raise/large", raiser, (void *)(uintptr_t)&Too_Large_For_Me);
+	HTTPServer_route(server, "GET", "/status/:code", status, NULL);
+	HTTPServer_route(server, "GET", "/cookies", cookies, NULL);
+	HTTPServer_route(server, "GET", "/fields", fields, NULL);
+}
+
+static void start_with(HTTPServer_Options options)
+{
+	make_server(options);
+	everything();
+	launch();
+}
+
+static void start(void)
+{
+	start_with((HTTPServer_Options){ 0 });
+}
+
+/* ---- routes ---- */
+
+START_TEST(a_route_serves_its_method_and_path)
+{
+	start();
+	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_str_eq(body(), "hello");
+	ck_assert(has("Content-Type: text/plain\r\n"));
+	ck_assert(has("Date: "));
+	end_server();
+}
+END_TEST
+
+static void routes_to(const char *path, const char *text)
+{
+	char request[512];
+
+	sprintf(request, "GET %s HTTP/1.1\r\n" HOST "\r\n", path);
+	ck_assert_msg(ask(request) == 200 && strcmp(body(), text) == 0, "%s is answered %s", path, heard);
+}
+
+START_TEST(parameters_and_rests_come_from_the_path)
+{
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/users/:id", show, "user");
+	HTTPServer_route(server, "GET", "/users/:id/posts/:post", show, "post");
+	HTTPServer_route(server, "GET", "/files/*path", show, "file");
+	HTTPServer_route(server, "GET", "/any/*", show, "any");
+	launch();
+	routes_to("/users/7", "user id=7");
+	routes_to("/users/a%20b?x=1", "user id=a b");
+	routes_to("/users/7/posts/x", "post id=7 post=x");
+	routes_to("/files/a/b/c.txt", "file path=a/b/c.txt");
+	routes_to("/files/", "file path=");
+	routes_to("/any/thing/", "any *=thing/");
+	ck_assert_int_eq(ask(GET("/users/")), 404);
+	ck_assert_int_eq(ask(GET("/users")), 404);
+	ck_assert_int_eq(ask(GET("/users/7/")), 404);
+	ck_assert_int_eq(ask(GET("/users/7/posts")), 404);
+	ck_assert_int_eq(ask(GET("/files")), 404);
+	ck_assert_int_eq(ask(GET("/")), 404);
+	end_server();
+}
+END_TEST
+
+START_TEST(literals_go_before_parameters_and_these_before_rests)
+{
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/*", show, "rest");
+	HTTPServer_route(server, "GET", "/a/:id", show, "parameter");
+	HTTPServer_route(server, "GET", "/a/b", show, "literal");
+	HTTPServer_route(server, "GET", "/a/b/c", show, "deep");
+	HTTPServer_route(server, "GET", "/:id/d", show, "other");
+	launch();
+	routes_to("/a/b", "literal");
+	routes_to("/a/x", "parameter id=x");
+	routes_to("/a/b/c", "deep");
+	routes_to("/a/d", "parameter id=d");
+	routes_to("/z/d", "other id=z");
+	routes_to("/a/b/x", "rest *=a/b/x"); /* back from where /a/b ended */
+	routes_to("/", "rest *=");
+	end_server();
+}
+END_TEST
+
+START_TEST(a_path_without_the_method_is_405_and_says_which_it_has)
+{
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/a", hello, NULL);
+	HTTPServer_route(server, "PUT", "/a", hello, NULL);
+	HTTPServer_route(server, "DELETE", "/:id", show, "deleted");
+	launch();
+	ck_assert_int_eq(ask("POST /a HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\nx"), 405);
+	ck_assert(has("Allow: GET, PUT, DELETE, HEAD, OPTIONS\r\n"));
+	ck_assert_int_eq(ask("DELETE /a HTTP/1.1\r\n" HOST "\r\n"), 200);
+	ck_assert_str_eq(body(), "deleted id=a");
+	ck_assert_int_eq(ask("OPTIONS /a HTTP/1.1\r\n" HOST "\r\n"), 204);
+	ck_assert(has("Allow: GET, PUT, DELETE, HEAD, OPTIONS\r\n"));
+	ck_assert_int_eq(ask("OPTIONS * HTTP/1.1\r\n" HOST "\r\n"), 204);
+	ck_assert(has("Allow: OPTIONS, GET, HEAD, PUT, DELETE\r\n"));
+	ck_assert_int_eq(ask("OPTIONS /nothing/there HTTP/1.1\r\n" HOST "\r\n"), 404);
+	end_server();
+}
+END_TEST
+
+START_TEST(HEAD_is_served_by_GET_and_has_no_body)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	say(fd, "HEAD / HTTP/1.1\r\n" HOST "\r\n" GET("/"));
+	ck_assert_int_eq(hear_one(fd, 0), 200);
+	ck_assert(has("Content-Length: 5\r\n"));
+	ck_assert_int_eq(hear(fd), 200); /* follows at once: there was no body */
+	say(fd, "HEAD /nothing HTTP/1.1\r\n" HOST "\r\n" GET("/"));
+	ck_assert_int_eq(hear_one(fd, 0), 404);
+	ck_assert_int_eq(hear(fd), 200);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(routes_of_HEAD_and_of_every_method_have_their_say)
+{
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/a", hello, "get");
+	HTTPServer_route(server, "HEAD", "/a", hello, "longer than get");
+	HTTPServer_route(server, NULL, "/b", hello, "any");
+	HTTPServer_route(server, "GET", "/b", hello, "get");
+	launch();
+	ck_assert_int_eq(ask("HEAD /a HTTP/1.1\r\n" HOST "\r\n"), 200);
+	ck_assert(has("Content-Length: 15\r\n"));
+	ck_assert_int_eq(ask("BREW /b HTTP/1.1\r\n" HOST "\r\n"), 200);
+	ck_assert_str_eq(body(), "any");
+	ck_assert_int_eq(ask(GET("/b")), 200);
+	ck_assert_str_eq(body(), "get");
+	end_server();
+}
+END_TEST
+
+START_TEST(what_is_no_route_is_checked)
+{
+	HTTPServer_Route none = { .method = "GET", .pattern = "/" };
+
+	make_server((HTTPServer_Options){ 0 });
+	ck_raises_saying(Assert_Failed, "does not start with a slash", HTTPServer_route(server, "GET", "a", hello, NULL));
+	ck_raises_saying(Assert_Failed, "has no name", HTTPServer_route(server, "GET", "/a/:/b", hello, NULL));
+	ck_raises_saying(Assert_Failed, "has no name", HTTPServer_route(server, "GET", "/:", hello, NULL));
+	ck_raises_saying(Assert_Failed, "goes on after its rest", HTTPServer_route(server, "GET", "/*a/b", hello, NULL));
+	ck_raises_saying(Assert_Failed, "more than 16 parameters", HTTPServer_route(server, "GET",
+		"/:1/:2/:3/:4/:5/:6/:7/:8/:9/:10/:11/:12/:13/:14/:15/:16/:17", hello, NULL));
+	ck_raises_saying(Assert_Failed, "\"GET \" is not a method", HTTPServer_route(server, "GET ", "/", hello, NULL));
+	ck_raises_saying(Assert_Failed, "the handler is NULL", HTTPServer_route(server, "GET", "/", NULL, NULL));
+	ck_raises_saying(Assert_Failed, "the pattern is NULL", HTTPServer_route(server, "GET", NULL, hello, NULL));
+	ck_raises_saying(Assert_Failed, "the server is NULL", HTTPServer_route(NULL, "GET", "/", hello, NULL));
+	ck_raises_saying(Assert_Failed, "the handler is NULL", HTTPServer_route_with(server, &none));
+	ck_raises_saying(Assert_Failed, "the route is NULL", HTTPServer_route_with(server, NULL));
+	HTTPServer_route(server, "GET", "/a/:id", hello, NULL);
+	ck_raises_saying(Assert_Failed, "GET \"/a/:name\" has a route already",
+		HTTPServer_route(server, "GET", "/a/:name", hello, NULL));
+	launch();
+	ck_assert_int_eq(ask(GET("/a/b")), 200);
+	ck_raises_saying(Assert_Failed, "too late", HTTPServer_route(server, "GET", "/late", hello, NULL));
+	ck_raises_saying(Assert_Failed, "ran already", HTTPServer_run(server));
+	end_server();
+}
+END_TEST
+
+/* ---- handlers ---- */
+
+START_TEST(a_handler_that_raises_is_answered_by_500_and_the_connection_lives)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	say(fd, GET("/raise"));
+	ck_assert_int_eq(hear(fd), 500);
+	ck_assert_str_eq(body(), "500 Internal Server Error\n"); /* nothing of the page, and no secret */
+	say(fd, GET("/raise/mine") GET("/"));
+	ck_assert_int_eq(hear(fd), 500);
+	ck_assert(!has("secret"));
+	ck_assert_int_eq(hear(fd), 200);
+	close(fd);
+	ck_assert_uint_eq(stats_now().raised, 2);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_kind_of_an_HTTP_exception_is_answered_by_its_status)
+{
+	start();
+	ck_assert_int_eq(ask(GET("/raise/large")), 413);
+	ck_assert_str_eq(body(), "413 Content Too Large: the secret of the house\n");
+	end_server();
+}
+END_TEST
+
+static atomic_int ended;
+static size_t capacity, used_at_start;
+
+static void end_request(void *cl)
+{
+	(void)cl;
+	atomic_fetch_add(&ended, 1);
+}
+
+static void hungry(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	Arena_T a = HTTPRequest_arena(request);
+
+	(void)cl;
+	used_at_start = Arena_used(a);
+	Arena_alloc(a, 30000);
+	Arena_defer(a, end_request, NULL);
+	capacity = Arena_capacity(a);
+	HTTPResponse_printf(response, "%d", atomic_load(&ended));
+}
+
+START_TEST(the_arena_of_a_request_is_cleared_after_its_response)
+{
+	size_t before = 0;
+	int fd, i;
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/", hungry, NULL);
+	launch();
+	fd = dial();
+	for (i = 0; i < 200; i++) {
+		say(fd, GET("/"));
+		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_int_eq(atoi(body()), i);
+		if (i == 2)
+			before = capacity;
+	}
+	ck_assert_uint_eq(capacity, before);
+	ck_assert_uint_lt(used_at_start, 2000);
+	close(fd);
+	end_server();
+	ck_assert_int_eq(atomic_load(&ended), 200);
+}
+END_TEST
+
+static void spoil(void *cl)
+{
+	(void)cl;
+	RAISE(Mine);
+}
+
+static void spoiler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	Arena_defer(HTTPRequest_arena(request), spoil, NULL);
+	HTTPResponse_printf(response, "fine");
+}
+
+START_TEST(what_is_raised_after_the_response_was_sent_ends_the_connection)
+{
+	int fd;
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/", spoiler, NULL);
+	launch();
+	fd = dial();
+	say(fd, GET("/"));
+	hear_all(fd);
+	ck_assert(count("HTTP/1.1") <= 1);
+	close(fd);
+	fd = dial();
+	say(fd, GET("/"));
+	hear_all(fd);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_field_can_be_sent_twice)
+{
+	start();
+	ck_assert_int_eq(ask(GET("/cookies")), 200);
+	ck_assert(has("Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n"));
+	end_server();
+}
+END_TEST
+
+START_TEST(the_fields_of_a_request_are_there_when_they_are_asked_for)
+{
+	start();
+	ck_assert_int_eq(ask("GET http://b/fields HTTP/1.1\r\nX-One: 1\r\nhost: a\r\nx-ONE: 2\r\nY: 3\r\n\r\n"), 200);
+	ck_assert_str_eq(body(), "1, 2 b 3");
+	ck_assert_int_eq(ask(GET("/fields")), 200);
+	ck_assert_str_eq(body(), "- a 1");
+	end_server();
+}
+END_TEST
+
+static atomic_int unblocked, inside;
+
+static void blocker(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	atomic_fetch_add(&inside, 1);
+	while (!atomic_load(&unblocked))
+		nap(1);
+	show(request, response, cl);
+}
+
+static void start_blocking(HTTPServer_Options options)
+{
+	HTTPServer_Route route = { .method = "GET", .pattern = "/slow/:id", .handler = blocker, .cl = "slow", .blocks = 1 };
+	HTTPServer_Route bad = { .method = "GET", .pattern = "/bad", .handler = raiser, .blocks = 1 };
+	HTTPServer_Route post = { .method = "POST", .pattern = "/post", .handler = echo, .blocks = 1 };
+
+	atomic_store(&unblocked, 0);
+	make_server(options);
+	everything();
+	HTTPServer_route_with(server, &route);
+	HTTPServer_route_with(server, &bad);
+	HTTPServer_route_with(server, &post);
+	launch();
+}
+
+START_TEST(a_handler_that_blocks_keeps_nobody_else_waiting)
+{
+	int slow[3], i;
+
+	start_blocking((HTTPServer_Options){ .workers = 2 });
+	for (i = 0; i < 3; i++) {
+		slow[i] = dial();
+		say(slow[i], GET("/slow/1") GET("/"));
+	}
+	await(atomic_load(&inside) == 2);
+	ck_assert_int_eq(ask(GET("/")), 200);
+	atomic_store(&unblocked, 1);
+	for (i = 0; i < 3; i++) {
+		ck_assert_int_eq(hear(slow[i]), 200);
+		ck_assert_str_eq(body(), "slow id=1");
+		ck_assert_int_eq(hear(slow[i]), 200); /* in the order in which they were sent */
+		ck_assert_str_eq(body(), "hello");
+		close(slow[i]);
+	}
+	end_server();
+}
+END_TEST
+
+START_TEST(a_worker_survives_what_its_handler_raises)
+{
+	int fd, i;
+
+	start_blocking((HTTPServer_Options){ .workers = 1 });
+	fd = dial();
+	for (i = 0; i < 3; i++) {
+		say(fd, GET("/bad") "POST /post HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nbytes");
+		ck_assert_int_eq(hear(fd), 500);
+		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_str_eq(body(), "bytes");
+	}
+	close(fd);
+	end_server();
+}
+END_TEST
+
+static char streamed[300000];
+static atomic_size_t nstreamed;
+
+static void take_stream(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
+{
+	(void)request;
+	(void)cl;
+	ck_assert_uint_le(n, 16384);
+	memcpy(streamed + atomic_load(&nstreamed), bytes, n);
+	atomic_fetch_add(&nstreamed, n);
+	if (memchr(bytes, '!', n))
+		RAISE_MSG(HTTP_Bad_Request, "no exclamation marks");
+}
+
+static void streamed_all(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	size_t n;
+
+	(void)cl;
+	HTTPRequest_body(request, &n);
+	HTTPResponse_printf(response, "%zu and %zu", atomic_load(&nstreamed), n);
+}
+
+START_TEST(a_body_can_be_taken_as_it_comes)
+{
+	HTTPServer_Route route = { .method = "POST", .pattern = "/stream", .handler = streamed_all, .body = take_stream };
+	static char bytes[200000];
+	int fd;
+
+	make_server((HTTPServer_Options){ .limits = { .body_bytes = 1000 } });
+	everything();
+	HTTPServer_route_with(server, &route);
+	launch();
+	memset(bytes, 'b', sizeof bytes);
+	fd = dial();
+	say(fd, "POST /stream HTTP/1.1\r\n" HOST "Content-Length: 200000\r\n\r\n");
+	say_bytes(fd, bytes, 100000);
+	await(atomic_load(&nstreamed) == 100000); /* before the rest is sent */
+	say_bytes(fd, bytes, 100000);
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_str_eq(body(), "200000 and 0");
+	ck_assert(memcmp(streamed, bytes, sizeof bytes) == 0);
+	say(fd, "POST /stream HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\n!\r\n0\r\n\r\n");
+	ck_assert_int_eq(hear(fd), 400);
+	ck_assert(has("no exclamation marks"));
+	close(fd);
+	/* the limit is that of the other routes still */
+	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1001\r\n\r\n"), 413);
+	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3e9\r\n"), 413);
+	end_server();
+}
+END_TEST
+
+/* ---- framing and input ---- */
+
+START_TEST(responses_are_framed_as_their_status_wants)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	say(fd, GET("/status/204") GET("/status/304") GET("/status/205") GET("/status/201"));
+	ck_assert_int_eq(hear_one(fd, 0), 204);
+	ck_assert(!has("Content-Length"));
+	ck_assert_int_eq(hear_one(fd, 0), 304);
+	ck_assert_int_eq(hear_one(fd, 0), 205);
+	ck_assert(has("Content-Length: 0\r\n"));
+	ck_assert_int_eq(hear(fd), 201);
+	ck_assert_str_eq(body(), "text");
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_connection_is_kept_as_the_client_wants)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	say(fd, "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	ck_assert(hear_all(fd));
+	ck_assert(has("Connection: close\r\n"));
+	close(fd);
+	fd = dial();
+	say(fd, "GET / HTTP/1.0\r\n\r\n");
+	ck_assert(hear_all(fd));
+	close(fd);
+	fd = dial();
+	say(fd, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert(has("Connection: keep-alive\r\n"));
+	say(fd, GET("/"));
+	ck_assert_int_eq(hear(fd), 200);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+static const char three[] = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nfirst"
+	"POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nsec\r\n3;x=y\r\nond\r\n0\r\nT: u\r\n\r\n"
+	"\r\n" GET("/");
+
+static void hear_three(int fd)
+{
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_str_eq(body(), "first");
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_str_eq(body(), "second");
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_str_eq(body(), "hello");
+}
+
+START_TEST(a_pipeline_is_answered_in_order_wherever_it_was_cut)
+{
+	size_t cut;
+	int fd;
+
+	start();
+	fd = dial();
+	for (cut = 0; cut < sizeof three - 1; cut++) {
+		say_bytes(fd, three, cut);
+		if (cut % 8 == 0)
+			nap(1);
+		say_bytes(fd, three + cut, sizeof three - 1 - cut);
+		hear_three(fd);
+	}
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_request_one_byte_at_a_time_is_a_request)
+{
+	size_t i;
+	int fd;
+
+	start();
+	fd = dial();
+	for (i = 0; i < sizeof three - 1; i++) {
+		say_bytes(fd, three + i, 1);
+		nap(1);
+	}
+	hear_three(fd);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+static void *say_many(void *cl)
+{
+	int fd = *(int *)cl, i;
+
+	for (i = 0; i < 2000; i++) {
+		char request[256];
+		int n = sprintf(request, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 8\r\n\r\n%08d", i);
+
+		say_bytes(fd, request, (size_t)n);
+	}
+	return NULL;
+}
+
+static void many_with(size_t pipeline_bytes)
+{
+	pthread_t writer;
+	char want[16];
+	int fd, i;
+
+	start_with((HTTPServer_Options){ .pipeline_bytes = pipeline_bytes });
+	fd = dial();
+	pthread_create(&writer, NULL, say_many, &fd);
+	for (i = 0; i < 2000; i++) {
+		ck_assert_int_eq(hear(fd), 200);
+		sprintf(want, "%08d", i);
+		ck_assert_str_eq(body(), want);
+	}
+	pthread_join(writer, NULL);
+	close(fd);
+	end_server();
+}
+
+START_TEST(two_thousand_requests_in_a_row_are_answered_in_order)
+{
+	many_with(0);
+}
+END_TEST
+
+START_TEST(so_they_are_when_little_is_read_ahead)
+{
+	many_with(256);
+}
+END_TEST
+
+START_TEST(one_that_pipelines_does_not_keep_the_others_waiting)
+{
+	static char pipeline[400000];
+	size_t n = 0;
+	int fd, i, big_sent = 0;
+
+	start();
+	fd = dial();
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	while (n < sizeof pipeline - 100)
+		n += (size_t)sprintf(pipeline + n, "%s", GET("/"));
+	for (i = 0; i < 50; i++) {
+		ssize_t sent = send(fd, pipeline, n, MSG_NOSIGNAL); /* part of a request is sent, and its rest never */
+
+		big_sent += sent > 0;
+		ck_assert_int_eq(ask(GET("/")), 200);
+		if (sent > 0)
+			break;
+	}
+	ck_assert_int_gt(big_sent, 0);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_large_body_comes_and_goes)
+{
+	static char bytes[1000000];
+	size_t i;
+	int fd;
+
+	start();
+	for (i = 0; i < sizeof bytes; i++)
+		bytes[i] = (char)('a' + i % 23);
+	fd = dial();
+	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000000\r\n\r\n");
+	say_bytes(fd, bytes, sizeof bytes);
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert(nheard > sizeof bytes && memcmp(body(), bytes, sizeof bytes) == 0);
+	say(fd, GET("/"));
+	ck_assert_int_eq(hear(fd), 200);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+	ck_assert_int_eq(hear(fd), 100);
+	say(fd, "hello");
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_str_eq(body(), "hello");
+	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
+	ck_assert_int_eq(hear(fd), 200); /* it did not wait to be told */
+	say(fd, "POST /nothing HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+	ck_assert(hear_all(fd));
+	ck_assert_int_eq(atoi(heard + 9), 404);
+	ck_assert(has("Connection: close\r\n"));
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(who_shuts_down_its_side_is_answered_all_the_same)
+{
+	int fd;
+
+	start();
+	fd = dial();
+	say(fd, GET("/") GET("/"));
+	shutdown(fd, SHUT_WR);
+	ck_assert(hear_all(fd));
+	ck_assert_int_eq(count("200 OK"), 2);
+	close(fd);
+	fd = dial();
+	say(fd, "GET / HTTP/1.1\r\nHo");
+	shutdown(fd, SHUT_WR);
+	ck_assert(hear_all(fd));
+	ck_assert_int_eq(count("HTTP/1.1 400 Bad Request"), 1);
+	close(fd);
+	fd = dial();
+	shutdown(fd, SHUT_WR);
+	ck_assert(hear_all(fd));
+	ck_assert_uint_eq(nheard, 0);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+/* ---- refusals and limits ---- */
+
+static const struct {
+	int status;
+	const char *request;
+} refused[] = {
+	{ 400, "GET / HTTP/1.1\r\n\r\n" },
+	{ 400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" },
+	{ 400, "GET / HTTP/1.1\r\nHost : a\r\n\r\n" },
+	{ 400, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
+	{ 400, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: +5\r\n\r\nhello" },
+	{ 400, "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nxyz\r\n" },
+	{ 400, "GET /%zz HTTP/1.1\r\n" HOST "\r\n" },
+	{ 400, "nonsense\r\n\r\n" },
+	{ 501, "CONNECT a:80 HTTP/1.1\r\n" HOST "\r\n" },
+	{ 505, "GET / HTTP/2.0\r\n" HOST "\r\n" },
+	{ 413, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 99999999\r\n\r\n" }
+};
+enum { REFUSED = sizeof refused / sizeof refused[0] };
+
+START_TEST(what_must_be_refused_is_and_nothing_behind_it_is_read)
+{
+	int fd, i, before;
+
+	start();
+	for (i = 0; i < REFUSED; i++)
+		for (before = 0; before <= 1; before++) {
+			fd = dial();
+			if (before)
+				say(fd, GET("/"));
+			say(fd, refused[i].request);
+			say(fd, GET("/"));
+			hear_all(fd);
+			ck_assert_int_eq(count("200 OK"), before);
+			ck_assert_msg(atoi(strstr(heard, "HTTP/1.1 4") || strstr(heard, "HTTP/1.1 5")
+				? (strstr(heard, "HTTP/1.1 4") ? strstr(heard, "HTTP/1.1 4") : strstr(heard, "HTTP/1.1 5")) + 9 : "0")
+				== refused[i].status, "%s is answered %s", refused[i].request, heard);
+			ck_assert(has("Connection: close\r\n"));
+			close(fd);
+		}
+	ck_assert_uint_eq(stats_now().refused, 2 * REFUSED);
+	ck_assert_int_eq(ask(GET("/")), 200);
+	end_server();
+}
+END_TEST
+
+START_TEST(the_limits_are_those_of_the_options)
+{
+	start_with((HTTPServer_Options){ .limits = { .request_line = 40, .header_bytes = 60, .header_count = 3, .body_bytes = 10 } });
+	ck_assert_int_eq(ask("GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\n" HOST "\r\n"), 414);
+	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n" HOST "X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n"), 431);
+	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n" HOST "A: b\r\nC: d\r\nE: f\r\n\r\n"), 431);
+	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\n"), 413);
+	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n0123456789"), 200);
+	end_server();
+}
+END_TEST
+
+START_TEST(who_uploads_too_much_still_reads_why)
+{
+	static char bytes[3000000];
+	int fd, i;
+
+	start();
+	memset(bytes, 'x', sizeof bytes);
+	for (i = 0; i < 5; i++) {
+		fd = dial();
+		say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3000000\r\n\r\n");
+		say_bytes(fd, bytes, sizeof bytes); /* all of it: nobody is reset while sending */
+		ck_assert(hear_all(fd));
+		ck_assert(has("413 Content Too Large"));
+		close(fd);
+	}
+	end_server();
+}
+END_TEST
+
+START_TEST(a_head_that_takes_too_long_is_408_however_busy_it_looks)
+{
+	int64_t start_ms;
+	int fd, i;
+
+	start_with((HTTPServer_Options){ .limits = { .head_ms = 150 } });
+	fd = dial();
+	say(fd, "GET / HTTP/1.1\r\n" HOST);
+	start_ms = clock_ms();
+	for (i = 0; i < 200 && listen_for(fd, heard, 1, 10) == -2; i++)
+		send(fd, "X: y\r\n", 6, MSG_NOSIGNAL);
+	ck_assert_int_ge(clock_ms() - start_ms, 130);
+	hear_all(fd);
+	ck_assert(has("TTP/1.1 408 Request Timeout"));
+	ck_assert(has("the head of the request took too long"));
+	close(fd);
+	ck_assert_uint_eq(stats_now().timed_out, 1);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_body_slower_than_its_rate_is_408)
+{
+	int64_t start_ms;
+	int fd, i;
+
+	start_with((HTTPServer_Options){ .limits = { .body_ms = 100 }, .body_rate = 1000 });
+	fd = dial();
+	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
+	start_ms = clock_ms();
+	for (i = 0; i < 1000 && listen_for(fd, heard, 1, 10) == -2; i++)
+		send(fd, "x", 1, MSG_NOSIGNAL);
+	ck_assert_int_lt(i, 990);
+	ck_assert_int_ge(clock_ms() - start_ms, 90);
+	hear_all(fd);
+	ck_assert(has("TTP/1.1 408"));
+	close(fd);
+	/* at its rate, it takes its time */
+	fd = dial();
+	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
+	for (i = 0; i < 10; i++) {
+		char bytes[100];
+
+		memset(bytes, 'x', sizeof bytes);
+		say_bytes(fd, bytes, sizeof bytes);
+		nap(20);
+	}
+	ck_assert_int_eq(hear(fd), 200);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(an_idle_connection_is_closed_without_a_word)
+{
+	int fresh, used;
+
+	start_with((HTTPServer_Options){ .idle_ms = 60 });
+	fresh = dial();
+	used = dial();
+	say(used, GET("/"));
+	ck_assert_int_eq(hear(used), 200);
+	ck_assert(hear_all(fresh));
+	ck_assert_uint_eq(nheard, 0);
+	ck_assert(hear_all(used));
+	ck_assert_uint_eq(nheard, 0);
+	close(fresh);
+	close(used);
+	await(stats_now().connections == 0);
+	end_server();
+}
+END_TEST
+
+START_TEST(more_connections_than_fit_wait_until_there_is_room)
+{
+	int fd[4], i;
+
+	start_with((HTTPServer_Options){ .connections = 2 });
+	for (i = 0; i < 4; i++)
+		fd[i] = dial();
+	for (i = 0; i < 4; i++)
+		say(fd[i], GET("/"));
+	ck_assert_int_eq(hear(fd[0]), 200);
+	ck_assert_int_eq(hear(fd[1]), 200);
+	ck_assert_uint_le(stats_now().connections, 2);
+	ck_assert_int_eq(listen_for(fd[2], heard, 1, 50), -2);
+	close(fd[0]);
+	close(fd[1]);
+	ck_assert_int_eq(hear(fd[2]), 200);
+	ck_assert_int_eq(hear(fd[3]), 200);
+	close(fd[2]);
+	close(fd[3]);
+	end_server();
+}
+END_TEST
+
+START_TEST(an_address_has_no_more_connections_than_it_may)
+{
+	int fd[3], i;
+
+	start_with((HTTPServer_Options){ .per_address = 2 });
+	for (i = 0; i < 3; i++) {
+		fd[i] = dial();
+		send(fd[i], GET("/"), strlen(GET("/")), MSG_NOSIGNAL);
+		if (i < 2)
+			ck_assert_int_eq(hear(fd[i]), 200);
+	}
+	hear_all(fd[2]);
+	ck_assert_uint_eq(nheard, 0);
+	await(stats_now().turned_away == 1);
+	close(fd[0]);
+	await(stats_now().connections == 1);
+	close(fd[2]);
+	await(ask(GET("/")) == 200);
+	close(fd[1]);
+	end_server();
+}
+END_TEST
+
+/* ---- output ---- */
+
+static void check_big(void)
+{
+	char line[101];
+	int i;
+
+	ck_assert_uint_eq(strlen(body()), BIG);
+	for (i = 0; i < BIG / 100; i++) {
+		snprintf(line, sizeof line, "%099d\n", i);
+		ck_assert(memcmp(body() + i * 100, line, 100) == 0);
+	}
+}
+
+/* Its window is small, so that the server's side of the socket fills. */
+static int dial_narrow(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0), size = 4096;
+
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+	return fd;
+}
+
+START_TEST(who_reads_slowly_gets_every_byte_and_holds_up_nobody)
+{
+	enum { TIMES = 20 };
+	int fd, i;
+
+	start();
+	fd = dial_narrow();
+	for (i = 0; i < TIMES; i++)
+		say(fd, GET("/big") GET("/"));
+	for (i = 0; i < 20; i++)
+		ck_assert_int_eq(ask(GET("/")), 200);
+	for (i = 0; i < TIMES; i++) {
+		ck_assert_int_eq(hear(fd), 200);
+		check_big();
+		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_str_eq(body(), "hello");
+	}
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(nothing_is_read_of_a_client_that_does_not_read)
+{
+	static char pipeline[1 << 16];
+	size_t n = 0, taken = 0;
+	int fd, idle = 0;
+
+	start();
+	fd = dial_narrow();
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	while (n < sizeof pipeline - 100)
+		n += (size_t)sprintf(pipeline + n, "%s", GET("/big"));
+	while (idle < 20) { /* the sockets' buffers fill, and then that is all */
+		ssize_t sent = send(fd, pipeline + taken % n, n - taken % n, MSG_NOSIGNAL);
+
+		if (sent > 0)
+			taken += (size_t)sent;
+		idle = sent > 0 ? 0 : idle + 1;
+		ck_assert_uint_lt(taken, 64u << 20);
+		nap(5);
+	}
+	ck_assert_uint_lt(stats_now().received, 1 << 20);
+	close(fd);
+	await(stats_now().connections == 0);
+	end_server();
+}
+END_TEST
+
+START_TEST(who_does_not_take_a_response_in_time_is_let_go)
+{
+	int fd, i;
+
+	start_with((HTTPServer_Options){ .send_ms = 100 });
+	fd = dial_narrow();
+	for (i = 0; i < 20; i++)
+		say(fd, GET("/big"));
+	await(stats_now().timed_out == 1);
+	await(stats_now().connections == 0);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(who_leaves_in_the_middle_of_anything_does_no_harm)
+{
+	size_t n;
+	int fd;
+
+	start();
+	for (n = 1; n < sizeof three - 1; n += 3) {
+		struct linger reset = { 1, 0 };
+
+		fd = dial();
+		say_bytes(fd, three, n);
+		if (n % 2)
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+		close(fd);
+		fd = dial_narrow();
+		say(fd, GET("/big"));
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+		close(fd);
+	}
+	ck_assert_int_eq(ask(GET("/")), 200);
+	await(stats_now().connections == 0);
+	end_server();
+}
+END_TEST
+
+START_TEST(no_client_ever_sees_the_bytes_of_another)
+{
+	enum { CLIENTS = 40 };
+	int fd[CLIENTS], round, i;
+	char text[200];
+
+	start_with((HTTPServer_Options){ .pipeline_bytes = 256 });
+	for (i = 0; i < CLIENTS; i++)
+		fd[i] = dial();
+	for (round = 0; round < 5; round++) {
+		for (i = 0; i < CLIENTS; i++) { /* a request, and half of the next */
+			sprintf(text, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\nclient %04dPOST /ec", i);
+			say(fd[i], text);
+		}
+		for (i = CLIENTS; i-- > 0; ) {
+			say(fd[i], "ho HTTP/1.1\r\n" HOST "Content-Length: 6\r\n\r\nmo");
+			ck_assert_int_eq(hear(fd[i]), 200);
+			sprintf(text, "client %04d", i);
+			ck_assert_str_eq(body(), text);
+		}
+		for (i = 0; i < CLIENTS; i++) {
+			sprintf(text, "%04d", i);
+			say(fd[i], text);
+			ck_assert_int_eq(hear(fd[i]), 200);
+			sprintf(text, "mo%04d", i);
+			ck_assert_str_eq(body(), text);
+			if (i % 3 == round % 3) { /* another client has its place */
+				close(fd[i]);
+				fd[i] = dial();
+			}
+		}
+	}
+	for (i = 0; i < CLIENTS; i++)
+		close(fd[i]);
+	end_server();
+}
+END_TEST
+
+/* ---- the end ---- */
+
+START_TEST(stop_ends_the_idle_and_answers_those_at_hand)
+{
+	int idle, half, working;
+
+	start_blocking((HTTPServer_Options){ 0 });
+	idle = dial();
+	say(idle, GET("/"));
+	ck_assert_int_eq(hear(idle), 200);
+	half = dial();
+	say(half, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhe");
+	working = dial();
+	say(working, GET("/slow/1"));
+	await(atomic_load(&inside) == 1 && stats_now().requests == 3);
+	HTTPServer_stop(server);
+	ck_assert(hear_all(idle));
+	ck_assert_uint_eq(nheard, 0);
+	say(half, "llo");
+	ck_assert(hear_all(half));
+	ck_assert(has("200 OK") && has("Connection: close\r\n") && has("hello"));
+	atomic_store(&unblocked, 1);
+	ck_assert(hear_all(working));
+	ck_assert(has("200 OK") && has("Connection: close\r\n"));
+	close(idle);
+	close(half);
+	close(working);
+	join_server();
+}
+END_TEST
+
+START_TEST(who_is_not_done_by_the_deadline_is_cut_off)
+{
+	int64_t start_ms;
+	int fd;
+
+	start_with((HTTPServer_Options){ .drain_ms = 100 });
+	fd = dial();
+	say(fd, "GET / HTTP/1.1\r\n");
+	await(stats_now().received > 0);
+	start_ms = clock_ms();
+	end_server();
+	ck_assert_int_ge(clock_ms() - start_ms, 90);
+	ck_assert_int_lt(clock_ms() - start_ms, 5000);
+	close(fd);
+}
+END_TEST
+
+START_TEST(stop_before_run_makes_run_return)
+{
+	make_server((HTTPServer_Options){ .threads = 2 });
+	HTTPServer_stop(server);
+	HTTPServer_run(server);
+	HTTPServer_stop(server); /* and again does nothing */
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+END_TEST
+
+static void stop_on_signal(int signal)
+{
+	(void)signal;
+	HTTPServer_stop(server);
+}
+
+static void *signal_soon(void *cl)
+{
+	ck_assert_int_eq(ask(GET("/")), 200);
+	kill(getpid(), SIGTERM);
+	return cl;
+}
+
+START_TEST(stop_in_a_signal_handler_makes_run_return)
+{
+	struct sigaction action = { .sa_handler = stop_on_signal };
+	pthread_t thread;
+
+	make_server((HTTPServer_Options){ .threads = 2 });
+	everything();
+	sigaction(SIGTERM, &action, NULL);
+	pthread_create(&thread, NULL, signal_soon, NULL);
+	HTTPServer_run(server);
+	pthread_join(thread, NULL);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+END_TEST
+
+static atomic_int good, lost;
+
+/* Asks until the server is gone: a connection may end between two responses, but never within one. */
+static void *press(void *cl)
+{
+	for (;;) {
+		struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
+		int fd = socket(AF_INET, SOCK_STREAM, 0), i;
+
+		to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0) {
+			close(fd);
+			return cl;
+		}
+		for (i = 0; i < 50; i++) {
+			char text[1024];
+			ssize_t n, got = 0;
+
+			if (send(fd, GET("/"), strlen(GET("/")), MSG_NOSIGNAL) < 0)
+				break;
+			while ((n = recv(fd, text + got, sizeof text - 1 - (size_t)got, 0)) > 0) {
+				got += n;
+				text[got] = '\0';
+				if (got > 5 && strcmp(text + got - 5, "hello") == 0)
+					break;
+			}
+			if (n > 0)
+				atomic_fetch_add(&good, 1);
+			else if (got > 0)
+				atomic_fetch_add(&lost, 1);
+			if (n <= 0)
+				break;
+		}
+		close(fd);
+	}
+}
+
+START_TEST(a_drain_under_load_breaks_no_response_and_ends)
+{
+	enum { CLIENTS = 6 };
+	pthread_t clients[CLIENTS];
+	int i;
+
+	start_with((HTTPServer_Options){ .threads = 2, .drain_ms = 5000 });
+	for (i = 0; i < CLIENTS; i++)
+		pthread_create(&clients[i], NULL, press, NULL);
+	await(atomic_load(&good) > 200);
+	HTTPServer_stop(server);
+	for (i = 0; i < CLIENTS; i++)
+		pthread_join(clients[i], NULL);
+	ck_assert_int_eq(atomic_load(&lost), 0);
+	join_server();
+}
+END_TEST
+
+/* ---- descriptors, threads, memory ---- */
+
+START_TEST(without_descriptors_it_goes_on_and_recovers)
+{
+	struct rlimit limit, low;
+	int fd[40], i;
+
+	start();
+	ck_assert_int_eq(ask(GET("/")), 200);
+	for (i = 0; i < 40; i++)
+		fd[i] = dial();
+	await(stats_now().connections == 40);
+	for (i = 0; i < 40; i++)
+		close(fd[i]);
+	await(stats_now().connections == 0);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	low = limit;
+	fd[0] = dial();
+	fd[1] = dial();
+	low.rlim_cur = (rlim_t)fd[1] + 1; /* what the server needs for these was given already, or is not */
+	say(fd[0], GET("/"));
+	ck_assert_int_eq(hear(fd[0]), 200);
+	fd[2] = socket(AF_INET, SOCK_STREAM, 0);
+	setrlimit(RLIMIT_NOFILE, &low);
+	{
+		struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
+
+		to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		ck_assert_int_eq(connect(fd[2], (struct sockaddr *)&to, sizeof to), 0);
+	}
+	await(stats_now().turned_away > 0);
+	say(fd[0], GET("/"));
+	ck_assert_int_eq(hear(fd[0]), 200);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	for (i = 0; i < 3; i++)
+		close(fd[i]);
+	ck_assert_int_eq(ask(GET("/")), 200);
+	end_server();
+}
+END_TEST
+
+static void *ask_often(void *cl)
+{
+	int fd = dial(), i;
+	char text[4096];
+
+	for (i = 0; i < 200; i++) {
+		char request[200];
+		ssize_t got = 0, n;
+		int length = sprintf(request, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 12\r\n\r\n%4d %6d\n", (int)(intptr_t)cl, i);
+
+		say_bytes(fd, request, (size_t)length);
+		while ((n = recv(fd, text + got, sizeof text - 1 - (size_t)got, 0)) > 0) {
+			got += n;
+			text[got] = '\0';
+			if (got > 12 && text[got - 1] == '\n' && text[got - 13] == '\n')
+				break;
+		}
+		ck_assert_msg(n > 0 && memcmp(text + got - 12, request + length - 12, 12) == 0, "%.*s", (int)got, text);
+	}
+	close(fd);
+	return NULL;
+}
+
+START_TEST(two_loops_serve_many_at_once)
+{
+	enum { CLIENTS = 12 };
+	pthread_t clients[CLIENTS];
+	HTTPServer_Stats s;
+	int i;
+
+	start_with((HTTPServer_Options){ .threads = 2 });
+	for (i = 0; i < CLIENTS; i++)
+		pthread_create(&clients[i], NULL, ask_often, (void *)(intptr_t)i);
+	for (i = 0; i < CLIENTS; i++)
+		pthread_join(clients[i], NULL);
+	s = stats_now();
+	ck_assert_uint_eq(s.requests, CLIENTS * 200);
+	ck_assert_uint_eq(s.status[2], CLIENTS * 200);
+	ck_assert_uint_eq(s.accepted, CLIENTS);
+	ck_assert_uint_gt(s.received, CLIENTS * 200 * 12);
+	ck_assert_uint_gt(s.sent, CLIENTS * 200 * 12);
+	end_server();
+}
+END_TEST
+
+static struct {
+	int n, status;
+	size_t nbytes;
+	char method[16], path[64], error[200], peer[64];
+	int64_t microseconds;
+} logged;
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void take_log(const HTTPServer_Entry *e, void *cl)
+{
+	const char *method = HTTPRequest_method(e->request), *path = HTTPRequest_path(e->request);
+
+	ck_assert_str_eq(cl, "cl");
+	pthread_mutex_lock(&log_lock);
+	logged.n++;
+	logged.status = e->status;
+	logged.nbytes = e->nbytes;
+	logged.microseconds = e->microseconds;
+	snprintf(logged.method, sizeof logged.method, "%s", method ? method : "-");
+	snprintf(logged.path, sizeof logged.path, "%s", path ? path : "-");
+	snprintf(logged.error, sizeof logged.error, "%s", e->error ? e->error : "-");
+	snprintf(logged.peer, sizeof logged.peer, "%s", e->peer);
+	pthread_mutex_unlock(&log_lock);
+}
+
+START_TEST(the_log_has_an_entry_for_each_response)
+{
+	start_with((HTTPServer_Options){ .log = take_log, .log_cl = "cl" });
+	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_int_eq(logged.n, 1);
+	ck_assert_int_eq(logged.status, 200);
+	ck_assert_uint_eq(logged.nbytes, 5);
+	ck_assert_str_eq(logged.method, "GET");
+	ck_assert_str_eq(logged.path, "/");
+	ck_assert_str_eq(logged.error, "-");
+	ck_assert(strncmp(logged.peer, "127.0.0.1:", 10) == 0);
+	ck_assert(logged.microseconds >= 0 && logged.microseconds < 60000000);
+	ck_assert_int_eq(ask(GET("/raise")), 500);
+	ck_assert_str_eq(logged.error, "the secret of the house");
+	ck_assert_int_eq(ask("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), 400);
+	ck_assert_str_eq(logged.method, "-");
+	ck_assert(strstr(logged.error, "white space before the colon") != NULL);
+	ck_assert_int_eq(logged.n, 3);
+	end_server();
+}
+END_TEST
+
+START_TEST(the_blocking_pair_takes_the_same_handlers)
+{
+	int fd[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	arena = Arena_new();
+	TRY {
+		AUTO(Socket_T, s, Socket_close) = Socket_adopt(fd[0]);
+		HTTPRequest_T request;
+		HTTPResponse_T response;
+
+		say(fd[1], "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello");
+		request = HTTPRequest_parse(arena, s);
+		response = HTTPResponse_new(arena);
+		ck_assert_ptr_null(HTTPRequest_param(request, "id"));
+		echo(request, response, NULL);
+		HTTPResponse_send(s, response);
+		ck_assert_int_eq(hear(fd[1]), 200);
+		ck_assert_str_eq(body(), "hello");
+		say(fd[1], "GET /fields HTTP/1.1\r\n" HOST "X-One: 1\r\n\r\n");
+		request = HTTPRequest_parse(arena, s);
+		response = HTTPResponse_new(arena);
+		fields(request, response, NULL);
+		HTTPResponse_send(s, response);
+		ck_assert_int_eq(hear(fd[1]), 200);
+		ck_assert_str_eq(body(), "1 a 2");
+	} FINALLY {
+		Arena_dispose(&arena);
+	} END_TRY;
+	close(fd[1]);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+END_TEST
+
+/* ---- listening ---- */
+
+START_TEST(an_address_in_use_is_an_exception)
+{
+	char service[16];
+	int threads;
+
+	start();
+	snprintf(service, sizeof service, "%d", port);
+	for (threads = 1; threads <= 2; threads++) {
+		HTTPServer_Options o = { .host = "127.0.0.1", .service = service, .threads = threads };
+
+		ck_raises_saying(Socket_Failed, "in use", HTTPServer_new(arena, &o));
+	}
+	end_server();
+}
+END_TEST
+
+START_TEST(a_shared_port_may_be_served_by_two_servers)
+{
+	HTTPServer_Options o = { .host = "127.0.0.1", .threads = 2, .shared = 1 };
+	char service[16];
+	Arena_T other;
+
+	start_with(o);
+	snprintf(service, sizeof service, "%d", port);
+	o.service = service;
+	other = Arena_new();
+	ck_assert_int_eq(HTTPServer_port(HTTPServer_new(other, &o)), port);
+	Arena_dispose(&other);
+	ck_assert_int_eq(ask(GET("/")), 200);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_unix_socket_serves_all_loops)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	char host[100];
+	int fd, i;
+
+	sprintf(to.sun_path, "/tmp/core-httpserver-%ld", (long)getpid());
+	sprintf(host, "unix:%s", to.sun_path);
+	start_with((HTTPServer_Options){ .host = host, .threads = 2 });
+	ck_assert_int_eq(port, 0);
+	for (i = 0; i < 20; i++) {
+		fd = socket(AF_UNIX, SOCK_STREAM, 0);
+		ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+		say(fd, GET("/"));
+		ck_assert_int_eq(hear(fd), 200);
+		close(fd);
+	}
+	end_server();
+	ck_assert_int_ne(access(to.sun_path, F_OK), 0);
+}
+END_TEST
+
+START_TEST(options_out_of_range_are_checked)
+{
+	Arena_T a = Arena_new();
+
+	ck_raises_saying(Assert_Failed, "-1 threads", HTTPServer_new(a, &(HTTPServer_Options){ .threads = -1 }));
+	ck_raises_saying(Assert_Failed, "-1 workers", HTTPServer_new(a, &(HTTPServer_Options){ .workers = -1 }));
+	ck_raises_saying(Assert_Failed, "-5 bytes", HTTPServer_new(a, &(HTTPServer_Options){ .body_rate = -5 }));
+	ck_raises_saying(Assert_Failed, "pipeline_bytes is 100", HTTPServer_new(a, &(HTTPServer_Options){ .pipeline_bytes = 100 }));
+	ck_raises_saying(Assert_Failed, "arena is NULL", HTTPServer_new(NULL, NULL));
+	ck_raises_saying(Assert_Failed, "HTTPServer_run: the server is NULL", HTTPServer_run(NULL));
+	ck_raises_saying(Assert_Failed, "HTTPServer_stop: the server is NULL", HTTPServer_stop(NULL));
+	ck_raises_saying(Assert_Failed, "HTTPServer_port: the server is NULL", HTTPServer_port(NULL));
+	ck_raises_saying(Assert_Failed, "HTTPServer_stats: the server is NULL", HTTPServer_stats(NULL, NULL));
+	ck_raises_saying(Assert_Failed, "request is NULL", HTTPRequest_param(NULL, "a"));
+	Arena_dispose(&a);
+}
+END_TEST
+
+static int make_without_memory(int fail_at)
+{
+	struct Failing f = { .fail_at = -1 };
+	Arena_T a = failing_arena(&f);
+	volatile int made = 0;
+
+	f.fail_at = fail_at;
+	TRY {
+		HTTPServer_T s = HTTPServer_new(a, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .threads = 2 });
+
+		HTTPServer_route(s, "GET", "/users/:id/*rest", hello, NULL);
+		HTTPServer_route(s, "POST", "/users", hello, NULL);
+		made = 1;
+	} EXCEPT(Arena_Failed) {
+	} END_TRY;
+	Arena_dispose(&a);
+	ck_assert_uint_eq(f.outstanding_blocks, 0);
+	return made;
+}
+
+START_TEST(without_memory_a_server_is_not_made_and_nothing_leaks)
+{
+	int n = 0;
+
+	while (!make_without_memory(n))
+		n++;
+	ck_assert_int_ge(n, 4);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("httpserver");
+	TCase *t = tcase_create("routes");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_route_serves_its_method_and_path);
+	tcase_add_test(t, parameters_and_rests_come_from_the_path);
+	tcase_add_test(t, literals_go_before_parameters_and_these_before_rests);
+	tcase_add_test(t, a_path_without_the_method_is_405_and_says_which_it_has);
+	tcase_add_test(t, HEAD_is_served_by_GET_and_has_no_body);
+	tcase_add_test(t, routes_of_HEAD_and_of_every_method_have_their_say);
+	tcase_add_test(t, what_is_no_route_is_checked);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("handlers");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_handler_that_raises_is_answered_by_500_and_the_connection_lives);
+	tcase_add_test(t, a_kind_of_an_HTTP_exception_is_answered_by_its_status);
+	tcase_add_test(t, the_arena_of_a_request_is_cleared_after_its_response);
+	tcase_add_test(t, what_is_raised_after_the_response_was_sent_ends_the_connection);
+	tcase_add_test(t, a_field_can_be_sent_twice);
+	tcase_add_test(t, the_fields_of_a_request_are_there_when_they_are_asked_for);
+	tcase_add_test(t, a_handler_that_blocks_keeps_nobody_else_waiting);
+	tcase_add_test(t, a_worker_survives_what_its_handler_raises);
+	tcase_add_test(t, a_body_can_be_taken_as_it_comes);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("framing and input");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, responses_are_framed_as_their_status_wants);
+	tcase_add_test(t, a_connection_is_kept_as_the_client_wants);
+	tcase_add_test(t, a_pipeline_is_answered_in_order_wherever_it_was_cut);
+	tcase_add_test(t, a_request_one_byte_at_a_time_is_a_request);
+	tcase_add_test(t, two_thousand_requests_in_a_row_are_answered_in_order);
+	tcase_add_test(t, so_they_are_when_little_is_read_ahead);
+	tcase_add_test(t, one_that_pipelines_does_not_keep_the_others_waiting);
+	tcase_add_test(t, a_large_body_comes_and_goes);
+	tcase_add_test(t, who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain);
+	tcase_add_test(t, who_shuts_down_its_side_is_answered_all_the_same);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("refusals and limits");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, what_must_be_refused_is_and_nothing_behind_it_is_read);
+	tcase_add_test(t, the_limits_are_those_of_the_options);
+	tcase_add_test(t, who_uploads_too_much_still_reads_why);
+	tcase_add_test(t, a_head_that_takes_too_long_is_408_however_busy_it_looks);
+	tcase_add_test(t, a_body_slower_than_its_rate_is_408);
+	tcase_add_test(t, an_idle_connection_is_closed_without_a_word);
+	tcase_add_test(t, more_connections_than_fit_wait_until_there_is_room);
+	tcase_add_test(t, an_address_has_no_more_connections_than_it_may);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("output");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, who_reads_slowly_gets_every_byte_and_holds_up_nobody);
+	tcase_add_test(t, nothing_is_read_of_a_client_that_does_not_read);
+	tcase_add_test(t, who_does_not_take_a_response_in_time_is_let_go);
+	tcase_add_test(t, who_leaves_in_the_middle_of_anything_does_no_harm);
+	tcase_add_test(t, no_client_ever_sees_the_bytes_of_another);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("the end");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, stop_ends_the_idle_and_answers_those_at_hand);
+	tcase_add_test(t, who_is_not_done_by_the_deadline_is_cut_off);
+	tcase_add_test(t, stop_before_run_makes_run_return);
+	tcase_add_test(t, stop_in_a_signal_handler_makes_run_return);
+	tcase_add_test(t, a_drain_under_load_breaks_no_response_and_ends);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("descriptors, threads, memory");
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, without_descriptors_it_goes_on_and_recovers);
+	tcase_add_test(t, two_loops_serve_many_at_once);
+	tcase_add_test(t, the_log_has_an_entry_for_each_response);
+	tcase_add_test(t, the_blocking_pair_takes_the_same_handlers);
+	tcase_add_test(t, an_address_in_use_is_an_exception);
+	tcase_add_test(t, a_shared_port_may_be_served_by_two_servers);
+	tcase_add_test(t, a_unix_socket_serves_all_loops);
+	tcase_add_test(t, options_out_of_range_are_checked);
+	tcase_add_test(t, without_memory_a_server_is_not_made_and_nothing_leaks);
+	suite_add_tcase(s, t);
+	return testing_main(s);
+}
