@@ -1439,7 +1439,7 @@ END_TEST
 START_TEST(a_unix_socket_serves_all_loops)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	char host[100];
+	char host[sizeof to.sun_path + 8];
 	int fd, i;
 
 	sprintf(to.sun_path, "/tmp/core-httpserver-%ld", (long)getpid());
