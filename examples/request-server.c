@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* request-server [port]: an HTTP server: a loop a processor, every request in an arena of its own that is cleared when
- * the response is out, every error an exception.
+/* request-server [port]: an HTTP server: every request in an arena of its own, every error an exception.
  *
  *   GET /          a page                    GET /stats    requests, live arenas, bytes held, as JSON
  *   GET /headers   what the client sent      POST /echo    the body back
  *
- * SIGTERM or SIGINT: no new connections, the requests at hand are answered, then everything is disposed of and the
- * exit status is 0. */
+ * SIGTERM or SIGINT: the requests at hand are answered, then everything is disposed of and the exit status is 0. */
 #define _POSIX_C_SOURCE 200809L
 #include <signal.h>
 #include <stdlib.h>
@@ -15,22 +13,18 @@
 #include <core/core.h>
 
 static HTTPServer_T server;
-
-static uint64_t requests(void)
-{
-	HTTPServer_Stats stats;
-
-	HTTPServer_stats(server, &stats);
-	return stats.requests + stats.refused;
-}
+static HTTPServer_Stats total;
 
 static void page(HTTPRequest_T request, HTTPResponse_T response, void *unused)
 {
+	HTTPServer_Stats s;
+
 	(void)request, (void)unused;
+	HTTPServer_stats(server, &s);
 	HTTPResponse_set(response, "Content-Type", "text/html; charset=utf-8");
 	HTTPResponse_printf(response, "<!DOCTYPE html>\n<title>libcore</title>\n<h1>It works</h1>\n"
 		"<p>Request %llu, answered from an arena of its own. <a href=\"/stats\">Statistics</a></p>\n",
-		(unsigned long long)requests());
+		(unsigned long long)s.requests);
 }
 
 static void stats(HTTPRequest_T request, HTTPResponse_T response, void *arena)
@@ -74,11 +68,12 @@ static void on_signal(int signal)
 
 static void catch_signals(void (*handler)(int))
 {
-	signal(SIGTERM, handler);
-	signal(SIGINT, handler);
+	struct sigaction action = { .sa_handler = handler };
+
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
 }
 
-/* A connection is a descriptor: as many as the system lets us have. */
 static void raise_descriptor_limit(void)
 {
 	struct rlimit limit;
@@ -100,25 +95,24 @@ static void serve(Arena_T arena, const char *port)
 	printf("request-server: listening on port %d\n", HTTPServer_port(server));
 	fflush(stdout);
 	HTTPServer_run(server);
+	HTTPServer_stats(server, &total);
 	catch_signals(SIG_IGN); /* the server goes with the arena */
 }
 
 int main(int argc, char **argv)
 {
 	volatile int status = EXIT_SUCCESS;
-	volatile unsigned long long n = 0;
 	Arena_T arena = Arena_new();
 
 	raise_descriptor_limit();
 	TRY {
 		serve(arena, argc > 1 ? argv[1] : "8080");
-		n = requests();
 	} ELSE {
 		fprintf(stderr, "request-server: %s: %s\n", Except_current()->reason, Except_message());
 		status = EXIT_FAILURE;
 	} FINALLY {
 		Arena_dispose(&arena);
 	} END_TRY;
-	printf("request-server: %llu requests, live arenas %zu\n", n, Arena_debug_live_count());
+	printf("request-server: %llu requests, live arenas %zu\n", (unsigned long long)total.requests, Arena_debug_live_count());
 	return status;
 }
