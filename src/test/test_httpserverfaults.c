@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* A server whose n-th allocation fails, for every n: run raises if it cannot start, and what fails later costs the
+ * connection that met it and no other. Linked with malloc wrapped. */
+#include "httpclient.h"
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t count, size_t n);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t count, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+
+static int fail_at = -1; /* atomic: allocations of the server's thread until the one that fails */
+static __thread int is_server;
+
+static int fails(void)
+{
+	return is_server && __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST) >= 0 && __atomic_fetch_sub(&fail_at, 1, __ATOMIC_SEQ_CST) == 0;
+}
+
+void *__wrap_malloc(size_t n)
+{
+	return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t count_, size_t n)
+{
+	return fails() ? NULL : __real_calloc(count_, n);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return fails() ? NULL : __real_realloc(p, n);
+}
+
+static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	size_t n;
+	const char *bytes = HTTPRequest_body(request, &n);
+
+	(void)cl;
+	HTTPResponse_set(response, "X-Asked", HTTPRequest_header(request, "X-Ask"));
+	HTTPResponse_write(response, bytes, n);
+}
+
+static void large(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, 200000), 200000);
+}
+
+static void *run_failing(void *cl)
+{
+	is_server = 1;
+	return run_server(cl);
+}
+
+/* A head in two pieces and a pipeline; whatever comes back is whole or cut off, and then the server is asked again. */
+static void disturb(void)
+{
+	static char request[9000];
+	size_t n = (size_t)sprintf(request, "POST /echo HTTP/1.1\r\n" HOST "X-Ask: ");
+	int fd = try_dial();
+
+	if (fd < 0)
+		return;
+	memset(request + n, 'x', 7000);
+	sprintf(request + n + 7000, "\r\nContent-Length: 5\r\n\r\nhello" GET("/large"));
+	send(fd, request, 3000, MSG_NOSIGNAL);
+	nap(1);
+	send(fd, request + 3000, strlen(request + 3000), MSG_NOSIGNAL);
+	shutdown(fd, SHUT_WR);
+	hear_all(fd);
+	close(fd);
+}
+
+/* 1: as ever */
+static int serves(void)
+{
+	int fd = try_dial();
+
+	if (fd < 0)
+		return 0;
+	send(fd, GET("/large"), strlen(GET("/large")), MSG_NOSIGNAL);
+	shutdown(fd, SHUT_WR);
+	hear_all(fd);
+	close(fd);
+	return nheard > 200000;
+}
+
+static int serve_failing(int n)
+{
+	int failed_once;
+
+	make_server((HTTPServer_Options){ .limits = { .header_bytes = 8000 } });
+	HTTPServer_route(server, "POST", "/echo", echo, NULL);
+	HTTPServer_route(server, "GET", "/large", large, NULL);
+	run_failed = 0;
+	fail_at = n;
+	pthread_create(&server_thread, NULL, run_failing, NULL);
+	disturb();
+	failed_once = __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST) < 0;
+	__atomic_store_n(&fail_at, -1, __ATOMIC_SEQ_CST);
+	await(run_failed || serves());
+	HTTPServer_stop(server);
+	pthread_join(server_thread, NULL);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+	return failed_once;
+}
+
+START_TEST(each_allocation_may_fail)
+{
+	int n = 0;
+
+	while (serve_failing(n))
+		n++;
+	ck_assert_int_gt(n, 5);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("httpserver without memory");
+	TCase *t = tcase_create("allocations");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, each_allocation_may_fail);
+	suite_add_tcase(s, t);
+	return testing_main(s);
+}
