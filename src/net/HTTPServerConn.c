@@ -16,7 +16,6 @@
 
 enum {
 	TURN = 64,               /* requests answered before the other connections have their turn */
-	CHUNK = 4096,            /* of a request's arena: most need no second one */
 	KEPT = 64 * 1024,        /* bytes that an arena keeps for the next request */
 	FIELDS_FIRST = 16,
 	HEAD_FIRST = 1024, BODY_FIRST = 64 * 1024, /* at most, before the bytes come that a Content-Length promises */
@@ -27,18 +26,20 @@ enum {
 
 /* ---- exchanges ---- */
 
-static Arena_T make_arena(Loop *l)
+static void dispose(void *cl)
 {
-	Arena_Options o = { .chunk = CHUNK, .name = "request of an HTTP server", .parent = l->arena };
+	Exchange *x = cl;
 
-	return Arena_new_with(&o);
+	Arena_dispose(&x->arena);
 }
 
+/* Not a child of the loop's arena: allocating from an arena with a parent takes a lock. */
 static Exchange *make_exchange(Loop *l)
 {
-	Exchange *x = ALLOC(l->arena, sizeof *x);
+	Exchange *x = CALLOC(l->arena, 1, sizeof *x);
 
-	x->arena = make_arena(l);
+	Arena_defer(l->arena, dispose, x);
+	x->arena = Arena_new();
 	return x;
 }
 
@@ -54,15 +55,13 @@ Exchange *httpserver__begin(Conn *c)
 {
 	Loop *l = c->loop;
 	Exchange *x = l->spare;
-	Arena_T arena;
 
 	if (x)
 		l->spare = x->next;
 	else
 		x = make_exchange(l);
-	arena = x->arena;
-	memset(x, 0, sizeof *x);
-	x->arena = x->request.arena = arena;
+	memset(&x->request, 0, sizeof *x - offsetof(Exchange, request));
+	x->request.arena = x->arena;
 	x->request.body = "";
 	x->conn = c;
 	httpparser__init(&x->parser, l->server->streams ? &l->server->unlimited : &l->server->options.limits);
