@@ -69,6 +69,10 @@ CORE_API void HTTPResponse_set(HTTPResponse_T, const char *name, const char *val
 CORE_API void HTTPResponse_add(HTTPResponse_T, const char *name, const char *value); /* as set, beside those of that name */
 CORE_API void HTTPResponse_write(HTTPResponse_T, const void *bytes, size_t nbytes);
 CORE_API void HTTPResponse_printf(HTTPResponse_T, const char *fmt, ...) CORE_PRINTF(2, 3);
+/* A body that is made as it is sent, chunked, or until the end of the connection for HTTP/1.0: when what was written is
+ * out, more is called, writes the next part, and returns 0 if that was the last. An exception of it breaks the body off.
+ * Checked: it returns something else and wrote nothing. */
+CORE_API void HTTPResponse_stream(HTTPResponse_T, int (*more)(HTTPResponse_T, void *cl), void *cl);
 /* Answers the last request of the socket; without one that waits for an answer (it was refused, or the
  * server is busy), the connection ends with this response. Date, Content-Length and Connection are added
  * as they are needed; HEAD, 204, 205 and 304 send no body. Raises: Socket_Failed. */

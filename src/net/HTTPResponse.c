@@ -261,12 +261,14 @@ static int says_close(T r)
  * a length of 0 that the page does not have. */
 HTTPFraming httpresponse__frame(T r, unsigned asked)
 {
-	int bodiless = r->status == 204 || r->status == 205 || r->status == 304;
+	int bodiless = r->status == 204 || r->status == 205 || r->status == 304, head = (asked & HTTP__HEAD) != 0;
 	HTTPFraming f;
 
-	f.has_body = r->nbytes > 0 && !bodiless && !(asked & HTTP__HEAD);
-	f.has_length = r->status != 204 && (r->nbytes > 0 || !(r->status == 304 || asked & HTTP__HEAD));
-	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || says_close(r);
+	f.streams = r->more && !bodiless && !head;
+	f.chunked = r->more && !bodiless && !(asked & HTTP__OLD);
+	f.has_body = r->nbytes > 0 && !bodiless && !head;
+	f.has_length = (!r->more || r->status == 205) && r->status != 204 && (r->nbytes > 0 || !(r->status == 304 || head));
+	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || says_close(r) || (f.streams && !f.chunked);
 	f.keeps_old = !f.ends && asked & HTTP__OLD;
 	return f;
 }
@@ -331,6 +333,8 @@ static char *put_own(char *out, T r, HTTPFraming f)
 		out = put_number(out, r->status == 205 ? 0 : r->nbytes);
 		out = put(out, "\r\n", 2);
 	}
+	if (f.chunked)
+		out = put(out, "Transfer-Encoding: chunked\r\n", 28);
 	if (f.ends)
 		out = put(out, "Connection: close\r\n", 19);
 	else if (f.keeps_old)
@@ -352,6 +356,40 @@ size_t httpresponse__put(T r, HTTPFraming f, char *out)
 	return (size_t)(out - start);
 }
 
+/* ---- streams ---- */
+
+void HTTPResponse_stream(T r, int (*more)(T, void *), void *cl)
+{
+	CHECK_RESPONSE(r);
+	CHECK(more, "HTTPResponse_stream: the function is NULL");
+	r->more = more;
+	r->more_cl = cl;
+}
+
+/* RFC 9112, 7.1. The last chunk goes out with the last part. */
+int httpresponse__parts(T r, HTTPFraming f, struct iovec *parts)
+{
+	static char last[] = "\r\n0\r\n\r\n";
+	int n = 0, end = f.streams && !r->more;
+
+	if (f.has_body && f.chunked && r->nbytes > 0)
+		parts[n++] = (struct iovec){ r->size, (size_t)snprintf(r->size, sizeof r->size, "%zx\r\n", r->nbytes) };
+	if (f.has_body && r->nbytes > 0)
+		parts[n++] = (struct iovec){ r->body, r->nbytes };
+	if (f.chunked && f.streams && (n > 0 || end))
+		parts[n] = (struct iovec){ n > 0 ? last : last + 2, (n > 0 ? 2 : 0) + (end ? 5 : 0) }, n++;
+	return n;
+}
+
+void httpresponse__next(T r)
+{
+	r->nbytes = 0;
+	if (!r->more(r, r->more_cl))
+		r->more = NULL;
+	else
+		CHECK(r->nbytes > 0, "HTTPResponse_stream: the function wrote nothing and wants to go on");
+}
+
 /* ---- sending ---- */
 
 /* To close while bytes come in resets the connection, and the reset may overtake the response
@@ -362,9 +400,20 @@ static void end_connection(Socket_T client, unsigned asked)
 		socket__linger(client, LINGER_BYTES, LINGER_MS);
 }
 
+static void send_stream(Socket_T client, T r, HTTPFraming f)
+{
+	struct iovec parts[HTTP__PARTS];
+
+	f.has_body = 1;
+	while (r->more) {
+		httpresponse__next(r);
+		Socket_sendv(client, parts, httpresponse__parts(r, f, parts));
+	}
+}
+
 void HTTPResponse_send(Socket_T client, T r)
 {
-	struct iovec vector[2];
+	struct iovec vector[1 + HTTP__PARTS];
 	unsigned *word, asked;
 	HTTPFraming f;
 
@@ -375,10 +424,10 @@ void HTTPResponse_send(Socket_T client, T r)
 	f = httpresponse__frame(r, asked);
 	vector[0].iov_base = Arena_alloc(r->arena, httpresponse__bound(r));
 	vector[0].iov_len = httpresponse__put(r, f, vector[0].iov_base);
-	vector[1].iov_base = r->body;
-	vector[1].iov_len = r->nbytes;
 	*word = HTTP__ENDED;
-	Socket_sendv(client, vector, f.has_body ? 2 : 1);
+	Socket_sendv(client, vector, 1 + httpresponse__parts(r, f, vector + 1));
+	if (f.streams)
+		send_stream(client, r, f);
 	if (f.ends)
 		end_connection(client, asked);
 	else

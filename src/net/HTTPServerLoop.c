@@ -74,11 +74,22 @@ static void guarded(Conn *c, void (*act)(Conn *))
 	} END_TRY;
 }
 
+/* 1: all of it is out, that of a stream too */
+static int sent_all(Conn *c, Exchange *x)
+{
+	if (x->nrest > 0 && !httpserver__transmit(c, x))
+		return 0;
+	if (x->stage != ANSWERED || !x->framing.streams || !x->response->more)
+		return 1;
+	httpserver__produce(x);
+	return httpserver__transmit(c, x) && !x->response->more;
+}
+
 static void send_on(Conn *c)
 {
 	Exchange *x = c->exchange;
 
-	if (c->phase == SENDING && httpserver__transmit(c, x)) {
+	if (c->phase == SENDING && sent_all(c, x)) {
 		c->phase = READING;
 		if (x->stage == ANSWERED)
 			httpserver__retire(c);

@@ -158,19 +158,26 @@ static void put_apart(Conn *c, Exchange *x, HTTPFraming f, size_t bound)
 	queue(x, l->batch, l->batched);
 	l->batched = 0;
 	queue(x, head, httpresponse__put(r, f, head));
-	if (f.has_body)
-		queue(x, r->body, r->nbytes);
-	if (c->phase == READING && !httpserver__transmit(c, x) && c->phase != GONE) {
+	x->nrest += httpresponse__parts(r, f, x->rest + x->nrest);
+	if (c->phase == READING && (!httpserver__transmit(c, x) || f.streams) && c->phase != GONE) {
 		own(l, x);
 		wait_for_client(c, x);
 	}
+}
+
+/* One part for each time that the client has taken all: it is in the kernel's hands how fast that goes. */
+void httpserver__produce(Exchange *x)
+{
+	httpresponse__next(x->response);
+	x->framing.has_body = 1;
+	x->nrest = httpresponse__parts(x->response, x->framing, x->rest);
 }
 
 static void put_response(Conn *c, Exchange *x, HTTPFraming f)
 {
 	Loop *l = c->loop;
 	size_t bound = httpresponse__bound(x->response), body = f.has_body ? x->response->nbytes : 0;
-	int small = body <= COPIED && bound <= BATCH - COPIED;
+	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams;
 
 	if (small && bound + body > BATCH - l->batched)
 		httpserver__flush(c);
@@ -243,12 +250,12 @@ void httpserver__put(Conn *c, Exchange *x)
 		account(c, x, 500, 0);
 		httpserver__canned(c);
 	} else {
-		f = httpresponse__frame(r, asked_of(c, x));
+		x->framing = f = httpresponse__frame(r, asked_of(c, x));
 		c->unread |= f.ends && httpparser__keep_alive(&x->parser);
 		c->closing = (unsigned char)f.ends;
 		account(c, x, r->status, f.has_body ? r->nbytes : 0);
 		put_response(c, x, f);
 	}
-	if (c->phase != GONE && x->nrest == 0)
+	if (c->phase == READING)
 		httpserver__retire(c);
 }

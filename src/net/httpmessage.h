@@ -4,6 +4,7 @@
 #ifndef NET_HTTPMESSAGE_INCLUDED
 #define NET_HTTPMESSAGE_INCLUDED
 #include <stddef.h>
+#include <sys/uio.h>
 #include <core/HTTP.h>
 #include "httpparser.h"
 
@@ -48,6 +49,9 @@ struct HTTPResponse {
 	ResponseField *fields, **last;
 	char *body;
 	size_t nbytes, room;
+	int (*more)(struct HTTPResponse *, void *); /* of a stream; NULL: none, or it has ended */
+	void *more_cl;
+	char size[20];             /* of the chunk at hand, in hex, with its CR LF */
 };
 
 typedef struct HTTPFraming {
@@ -55,6 +59,8 @@ typedef struct HTTPFraming {
 	int has_length;  /* Content-Length is sent */
 	int ends;        /* the connection ends with this response */
 	int keeps_old;   /* an HTTP/1.0 client is told that it does not end */
+	int streams;     /* more of the body is made later */
+	int chunked;
 } HTTPFraming;
 
 /* What is asked of it decides how it is framed; its head takes at most bound bytes, and is put into out.
@@ -62,5 +68,10 @@ typedef struct HTTPFraming {
 HTTPFraming httpresponse__frame(HTTPResponse_T r, unsigned asked);
 size_t httpresponse__bound(HTTPResponse_T r);
 size_t httpresponse__put(HTTPResponse_T r, HTTPFraming f, char *out);
+/* The part of the body at hand, framed: at most HTTP__PARTS parts, of which it returns the number. */
+enum { HTTP__PARTS = 3 };
+int httpresponse__parts(HTTPResponse_T r, HTTPFraming f, struct iovec *parts);
+/* Makes the next part of a stream. Raises: what `more` raises. */
+void httpresponse__next(HTTPResponse_T r);
 
 #endif

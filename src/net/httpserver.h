@@ -20,7 +20,7 @@
 
 enum {
 	BATCH = 64 * 1024, /* bytes of responses that go out together */
-	PARTS = 3,         /* of output that had to wait: what was before it, its head, its body */
+	PARTS = 2 + HTTP__PARTS, /* of output that had to wait: what was before it, its head, its body */
 	PARAMS = 16        /* of a pattern */
 };
 
@@ -57,6 +57,7 @@ typedef struct Exchange {
 	Stage stage;
 	unsigned char timed;         /* the deadline of the stage is set */
 	unsigned char raised;        /* by the handler */
+	HTTPFraming framing;         /* of a stream that goes out */
 	size_t length, room;         /* of a head that came in pieces, in request.head */
 	size_t fields_room, body_room;
 	char *body;
@@ -164,6 +165,7 @@ void httpserver__put(Conn *c, Exchange *x);        /* its response; x may be gon
 void httpserver__flush(Conn *c);                   /* the batch */
 void httpserver__canned(Conn *c);                  /* 500, without any memory */
 int httpserver__transmit(Conn *c, Exchange *x);    /* some of rest; 1: all is out */
+void httpserver__produce(Exchange *x);             /* the next part of a stream. Raises what its function raises */
 void httpserver__end(Conn *c);                     /* closes, or lingers first */
 void httpserver__drop(Conn *c);                    /* at once */
 
