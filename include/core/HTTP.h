@@ -57,6 +57,7 @@ CORE_API const char *HTTPRequest_version(HTTPRequest_T); /* "HTTP/1.1" or "HTTP/
 CORE_API const char *HTTPRequest_header(HTTPRequest_T, const char *name); /* any case; NULL if absent; repeated: joined */
 CORE_API HashTable_T HTTPRequest_headers(HTTPRequest_T); /* STRING_NOCASE, name to const char * value */
 CORE_API const void *HTTPRequest_body(HTTPRequest_T, size_t *nbytes); /* never NULL; a NUL follows it */
+CORE_API const char *HTTPRequest_peer(HTTPRequest_T);    /* "192.0.2.1:4711"; while the connection is open */
 CORE_API Arena_T HTTPRequest_arena(HTTPRequest_T);
 CORE_API int HTTPRequest_keep_alive(HTTPRequest_T);      /* the client wants another request on the connection */
 

@@ -396,6 +396,7 @@ static void prepare(Reader *r)
 {
 	NEW0(r->arena, r->request);
 	r->request->arena = r->arena;
+	r->request->client = r->client;
 	r->request->body = "";
 	r->request->headers = make_headers(r->arena);
 	r->room = HEAD_FIRST;
@@ -476,6 +477,14 @@ const void *HTTPRequest_body(T r, size_t *nbytes)
 	CHECK(nbytes, "HTTPRequest_body: the place of the length is NULL");
 	*nbytes = r->nbytes;
 	return r->body;
+}
+
+const char *HTTPRequest_peer(T r)
+{
+	CHECK_REQUEST(r);
+	if (!r->peer)
+		r->peer = Socket_peer(r->client, r->arena);
+	return r->peer;
 }
 
 const char *HTTPRequest_param(T r, const char *name)

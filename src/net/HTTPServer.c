@@ -196,6 +196,7 @@ T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
 	server->options = resolve(options);
 	server->unlimited = server->options.limits;
 	server->unlimited.body_bytes = SIZE_MAX;
+	httpserver__set_proxies(server);
 	server->methods = "OPTIONS";
 	server->nloops = server->options.threads;
 	server->loops = make_loops(server, server->nloops);

@@ -63,6 +63,8 @@ Exchange *httpserver__begin(Conn *c)
 	memset(&x->request, 0, sizeof *x - offsetof(Exchange, request));
 	x->request.arena = x->arena;
 	x->request.body = "";
+	x->request.client = c->socket;
+	x->request.peer = c->name ? c->name->text : NULL;
 	x->conn = c;
 	httpparser__init(&x->parser, l->server->streams ? &l->server->unlimited : &l->server->options.limits);
 	if (l->server->options.log)
@@ -323,6 +325,59 @@ static void finish_body(Exchange *x)
 	x->request.nbytes = x->taken;
 }
 
+/* ---- the PROXY header ---- */
+
+static void set_name(Conn *c, const char *text)
+{
+	Loop *l = c->loop;
+	Name *name = l->spare_names;
+
+	if (name)
+		l->spare_names = name->next;
+	else
+		name = ALLOC(l->arena, sizeof *name);
+	strcpy(name->text, text);
+	c->name = name;
+}
+
+/* The input stands behind it. What came of it in pieces is held as a head's is, and then forgotten. */
+static void take_proxy(Conn *c, Exchange *x, size_t n, const char *name)
+{
+	Loop *l = c->loop;
+
+	l->used = x->request.head ? l->n - (x->length - n) : l->used + n;
+	c->proxied = 0;
+	if (*name)
+		set_name(c, name);
+	httpserver__retire(c);
+}
+
+static void read_proxy(Conn *c)
+{
+	Loop *l = c->loop;
+	Exchange *x = c->exchange ? c->exchange : httpserver__begin(c);
+	const char *b = l->bytes + l->used;
+	size_t n = l->n - l->used;
+	char name[NAME_SIZE];
+	int length;
+
+	if (x->request.head) {
+		hold_head(l, x);
+		b = x->request.head;
+		n = x->length;
+	}
+	length = httpserver__proxy_header(b, n, name);
+	if (length > 0)
+		take_proxy(c, x, (size_t)length, name);
+	else if (length < 0)
+		httpserver__drop(c);
+	else {
+		if (!x->request.head)
+			hold_head(l, x);
+		l->used = l->n;
+	}
+}
+
 /* ---- answering ---- */
 
 static void answer_no_route(Exchange *x)
@@ -388,7 +443,10 @@ static void steps(Conn *c)
 	int turn;
 
 	for (turn = 0; turn < TURN && c->phase == READING && !c->closing && l->used < l->n; turn++)
-		step(c);
+		if (c->proxied)
+			read_proxy(c);
+		else
+			step(c);
 }
 
 /* What was not looked at waits in the connection's own buffer; it may be there already. */

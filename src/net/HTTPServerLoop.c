@@ -29,6 +29,7 @@ static Conn *make_conn(Loop *l, Connection_T connection)
 	memset(c, 0, sizeof *c);
 	c->loop = l;
 	c->socket = Connection_socket(connection);
+	c->proxied = (unsigned char)httpserver__is_proxy(l->server, c->socket);
 	return c;
 }
 
@@ -46,7 +47,13 @@ static void count_conns(Loop *l, int more)
 
 void httpserver__forget(Conn *c)
 {
-	count_conns(c->loop, -1);
+	Loop *l = c->loop;
+
+	count_conns(l, -1);
+	if (c->name) {
+		c->name->next = l->spare_names;
+		l->spare_names = c->name;
+	}
 	if (!c->ready)
 		spare_conn(c);
 }

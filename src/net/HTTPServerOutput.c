@@ -215,7 +215,7 @@ static void write_log(Conn *c, Exchange *x, int status, size_t nbytes)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	e.microseconds = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 - x->began;
-	e.peer = Socket_peer(c->socket, x->arena);
+	e.peer = HTTPRequest_peer(&x->request);
 	o->log(&e, o->log_cl);
 }
 

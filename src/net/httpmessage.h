@@ -25,6 +25,8 @@ struct HTTPRequest {
 	const char *body;
 	size_t nbytes;
 	int keep_alive;
+	Socket_T client;
+	const char *peer;          /* NULL: not asked for yet */
 	const char *const *params; /* of the route: name, value, name, value, ... */
 	size_t nparams;            /* pairs */
 };

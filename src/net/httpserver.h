@@ -21,9 +21,15 @@
 enum {
 	BATCH = 64 * 1024, /* bytes of responses that go out together */
 	PARTS = 2 + HTTP__PARTS, /* of output that had to wait: what was before it, its head, its body */
-	PARAMS = 16        /* of a pattern */
+	PARAMS = 16,       /* of a pattern */
+	NAME_SIZE = 64     /* "[address]:port" */
 };
 
+typedef struct Trusted Trusted; /* a proxy */
+typedef struct Name {           /* of a client that a proxy speaks for */
+	struct Name *next;      /* while spare */
+	char text[NAME_SIZE];
+} Name;
 typedef struct Loop Loop;
 typedef struct Conn Conn;
 
@@ -81,6 +87,7 @@ struct Conn { /* what an idle connection costs us: keep it small */
 	Socket_T socket;
 	Exchange *exchange;          /* NULL: not a byte of a request is here */
 	Conn *next;                  /* while spare or ready */
+	Name *name;                  /* NULL: it speaks for itself */
 	uint32_t held;               /* bytes in the Connection_buffer that wait for their turn; LINGERING: thrown away */
 	unsigned char phase, events; /* events: what the poll looks for */
 	unsigned char closing;       /* after what is said now */
@@ -101,6 +108,7 @@ struct Loop {
 	SocketPoll_Timer_T resume, last; /* accept again; the end of the drain */
 	pthread_t thread;
 	Exchange *spare;
+	Name *spare_names;
 	Conn *spare_conns, *ready, **ready_end;
 	Exchange *done;              /* atomic: pushed by workers */
 	size_t conns;
@@ -128,6 +136,8 @@ struct HTTPServer {
 	HTTP_Limits unlimited;       /* the limits, but for the body: of a server that has routes with a body callback */
 	int streams;                 /* it has */
 	int blocks;                  /* it has routes for workers */
+	Trusted *trusted;
+	int ntrusted;
 	Node root;
 	const char *methods;         /* that there are routes for, for "Allow" */
 	Loop *loops;
@@ -168,6 +178,13 @@ int httpserver__transmit(Conn *c, Exchange *x);    /* some of rest; 1: all is ou
 void httpserver__produce(Exchange *x);             /* the next part of a stream. Raises what its function raises */
 void httpserver__end(Conn *c);                     /* closes, or lingers first */
 void httpserver__drop(Conn *c);                    /* at once */
+
+/* ---- HTTPServerProxy.c ---- */
+
+void httpserver__set_proxies(HTTPServer_T server); /* Raises: Arena_Failed. Checked: an option is no address */
+int httpserver__is_proxy(HTTPServer_T server, Socket_T s);
+/* The bytes of the header that starts at b, 0 if it goes on, -1 if it is none; name: "" when it says nothing. */
+int httpserver__proxy_header(const char *b, size_t n, char *name);
 
 /* ---- HTTPServerLoop.c ---- */
 

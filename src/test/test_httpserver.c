@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "httpclient.h"
 
@@ -903,6 +904,115 @@ START_TEST(who_shuts_down_its_side_is_answered_all_the_same)
 }
 END_TEST
 
+/* ---- the PROXY protocol ---- */
+
+static void who(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_printf(response, "%s", HTTPRequest_peer(request));
+}
+
+static void start_behind(const char *const *proxies)
+{
+	make_server((HTTPServer_Options){ .proxies = proxies });
+	HTTPServer_route(server, "GET", "/who", who, NULL);
+	launch();
+}
+
+#define V2 "\r\n\r\n\0\r\nQUIT\n"
+#define SPOKEN(header, name) { header, sizeof header - 1, name }
+static const struct {
+	const char *header;
+	size_t n;
+	const char *name; /* NULL: no header; "": it names nobody */
+} spoken[] = {
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n", "192.0.2.1:4711"),
+	SPOKEN("PROXY TCP6 2001:db8::1 2001:db8::2 4711 80\r\n", "[2001:db8::1]:4711"),
+	SPOKEN("PROXY UNKNOWN\r\n", ""),
+	SPOKEN("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", ""),
+	SPOKEN(V2 "\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", "192.0.2.1:4711"),
+	SPOKEN(V2 "\x21\x11\0\x0f\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50\x04\0\0", "192.0.2.1:4711"),
+	SPOKEN(V2 "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02"
+		"\x12\x67\0\x50", "[2001:db8::1]:4711"),
+	SPOKEN(V2 "\x20\0\0\0", ""),
+	SPOKEN("", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711\r\n", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80 1\r\n", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 65536\r\n", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 -1 80\r\n", NULL),
+	SPOKEN("PROXY TCP4 2001:db8::1 198.51.100.1 4711 80\r\n", NULL),
+	SPOKEN("PROXY TCP5 192.0.2.1 198.51.100.1 4711 80\r\n", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\n", NULL),
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711                                                              "
+		"                                           80\r\n", NULL),
+	SPOKEN(V2 "\x11\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", NULL),
+	SPOKEN(V2 "\x22\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", NULL),
+	SPOKEN(V2 "\x21\x11\0\x0b\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0", NULL),
+	SPOKEN(V2 "\x21\x11\xff\xff", NULL)
+};
+enum { SPOKEN_TO = sizeof spoken / sizeof spoken[0] };
+
+static void speak(int i, size_t cut)
+{
+	int fd = dial();
+
+	say_bytes(fd, spoken[i].header, cut);
+	if (cut)
+		nap(1);
+	if (send(fd, spoken[i].header + cut, spoken[i].n - cut, MSG_NOSIGNAL) >= 0)
+		send(fd, GET("/who") GET("/who"), 2 * strlen(GET("/who")), MSG_NOSIGNAL);
+	if (spoken[i].name) {
+		ck_assert_int_eq(hear(fd), 200);
+		if (*spoken[i].name)
+			ck_assert_str_eq(body(), spoken[i].name);
+		else
+			ck_assert_msg(strncmp(body(), "127.0.0.1:", 10) == 0, "%s", body());
+		ck_assert_int_eq(hear(fd), 200);
+	} else {
+		hear_all(fd);
+		ck_assert_msg(nheard == 0, "header %d is answered %s", i, heard);
+	}
+	close(fd);
+}
+
+START_TEST(a_proxy_says_for_whom_it_speaks_or_is_not_served)
+{
+	static const char *const proxies[] = { "10.0.0.0/8", "127.0.0.0/24", NULL };
+	int i;
+
+	start_behind(proxies);
+	for (i = 0; i < SPOKEN_TO; i++)
+		speak(i, 0);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_PROXY_header_may_come_in_pieces)
+{
+	static const char *const proxies[] = { "127.0.0.1", NULL };
+	size_t cut;
+	int i;
+
+	start_behind(proxies);
+	for (i = 0; i < 7; i += 4)
+		for (cut = 1; cut < spoken[i].n; cut++)
+			speak(i, cut);
+	end_server();
+}
+END_TEST
+
+START_TEST(who_is_no_proxy_cannot_say_that_it_is_somebody_else)
+{
+	static const char *const proxies[] = { "10.0.0.0/8", "::1", "127.0.0.2", "127.0.0.2/31", "unix", NULL };
+
+	start_behind(proxies);
+	ck_assert_int_eq(ask("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n" GET("/who")), 400);
+	ck_assert_int_eq(ask(GET("/who")), 200);
+	ck_assert(strncmp(body(), "127.0.0.1:", 10) == 0);
+	end_server();
+}
+END_TEST
+
 /* ---- refusals and limits ---- */
 
 static const struct {
@@ -1615,14 +1725,79 @@ START_TEST(a_unix_socket_serves_all_loops)
 }
 END_TEST
 
+/* In a child, whose descriptors are its own. fds: what LISTEN_FDS says. The exit status: 0 when it serves there. */
+static int activate(const char *fds, const char *pid)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t n = sizeof a;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	volatile int status = 2;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(fd, 16) != 0 || dup2(fd, 3) != 3)
+		return 3;
+	getsockname(fd, (struct sockaddr *)&a, &n);
+	setenv("LISTEN_FDS", fds, 1);
+	setenv("LISTEN_PID", pid, 1);
+	arena = Arena_new();
+	TRY {
+		server = HTTPServer_new(arena, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .threads = 2, .activated = 1 });
+		status = HTTPServer_port(server) != ntohs(a.sin_port);
+	} EXCEPT(Socket_Failed) {
+	} END_TRY;
+	if (status == 0) {
+		port = HTTPServer_port(server);
+		everything();
+		launch();
+		status = ask(GET("/")) != 200;
+		HTTPServer_stop(server);
+		pthread_join(server_thread, NULL);
+	}
+	Arena_dispose(&arena);
+	return status;
+}
+
+static int activated(const char *fds, int for_me)
+{
+	int status = -1;
+	pid_t child = fork();
+
+	if (child == 0) {
+		char pid[32];
+
+		snprintf(pid, sizeof pid, "%ld", (long)getpid() + !for_me);
+		_exit(activate(fds, pid));
+	}
+	waitpid(child, &status, 0);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+START_TEST(a_socket_of_the_service_manager_is_served_if_it_is_for_us)
+{
+	ck_assert_int_eq(activated("1", 1), 0);
+	ck_assert_int_eq(activated("1", 0), 1); /* another process's: a socket of our own */
+	ck_assert_int_eq(activated("2", 1), 2); /* raises */
+}
+END_TEST
+
 START_TEST(options_out_of_range_are_checked)
 {
+	static const char *const wrong[] = { "localhost", "1.2.3.4/33", "1.2.3.4/", "::1/129", "1.2.3/8", "1.2.3.4/x", "" };
+	volatile size_t i;
 	Arena_T a = Arena_new();
 
 	ck_raises_saying(Assert_Failed, "-1 threads", HTTPServer_new(a, &(HTTPServer_Options){ .threads = -1 }));
 	ck_raises_saying(Assert_Failed, "-1 workers", HTTPServer_new(a, &(HTTPServer_Options){ .workers = -1 }));
 	ck_raises_saying(Assert_Failed, "-5 bytes", HTTPServer_new(a, &(HTTPServer_Options){ .body_rate = -5 }));
 	ck_raises_saying(Assert_Failed, "pipeline_bytes is 100", HTTPServer_new(a, &(HTTPServer_Options){ .pipeline_bytes = 100 }));
+	for (i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		const char *const proxies[] = { wrong[i], NULL };
+
+		ck_raises_saying(Assert_Failed, "is not an address or address/bits",
+			HTTPServer_new(a, &(HTTPServer_Options){ .proxies = proxies }));
+	}
+	ck_raises_saying(Assert_Failed, "request is NULL", HTTPRequest_peer(NULL));
 	ck_raises_saying(Assert_Failed, "arena is NULL", HTTPServer_new(NULL, NULL));
 	ck_raises_saying(Assert_Failed, "HTTPServer_run: the server is NULL", HTTPServer_run(NULL));
 	ck_raises_saying(Assert_Failed, "HTTPServer_stop: the server is NULL", HTTPServer_stop(NULL));
@@ -1707,6 +1882,9 @@ int main(void)
 	tcase_add_test(t, a_large_body_comes_and_goes);
 	tcase_add_test(t, who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain);
 	tcase_add_test(t, who_shuts_down_its_side_is_answered_all_the_same);
+	tcase_add_test(t, a_proxy_says_for_whom_it_speaks_or_is_not_served);
+	tcase_add_test(t, a_PROXY_header_may_come_in_pieces);
+	tcase_add_test(t, who_is_no_proxy_cannot_say_that_it_is_somebody_else);
 	suite_add_tcase(s, t);
 
 	t = tcase_create("refusals and limits");
@@ -1748,6 +1926,7 @@ int main(void)
 	tcase_add_test(t, an_address_in_use_is_an_exception);
 	tcase_add_test(t, a_shared_port_may_be_served_by_two_servers);
 	tcase_add_test(t, a_unix_socket_serves_all_loops);
+	tcase_add_test(t, a_socket_of_the_service_manager_is_served_if_it_is_for_us);
 	tcase_add_test(t, options_out_of_range_are_checked);
 	tcase_add_test(t, without_memory_a_server_is_not_made_and_nothing_leaks);
 	suite_add_tcase(s, t);
