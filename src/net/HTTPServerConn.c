@@ -20,7 +20,6 @@ enum {
 	FIELDS_FIRST = 16,
 	HEAD_FIRST = 1024, BODY_FIRST = 64 * 1024, /* at most, before the bytes come that a Content-Length promises */
 	LINGER_BYTES = 8 * 1024 * 1024, /* as HTTPResponse_send */
-	GRACE_MS = 500,          /* for the first request of a connection that a draining server has just accepted */
 	EXPLANATION = 512
 };
 
@@ -163,7 +162,8 @@ static void take_field(Exchange *x)
 	size_t bytes = x->fields_room * sizeof *f;
 
 	if (x->request.nfields == x->fields_room) {
-		f = widen(x->arena, (void *)(uintptr_t)x->request.fields, &bytes, bytes + sizeof *f, FIELDS_FIRST * sizeof *f);
+		f = (HTTPField *)(uintptr_t)x->request.fields;
+		f = widen(x->arena, f, &bytes, bytes + sizeof *f, FIELDS_FIRST * sizeof *f);
 		x->request.fields = f;
 		x->fields_room = bytes / sizeof *f;
 	}
@@ -237,7 +237,9 @@ static void check_body_bytes(Loop *l, Exchange *x)
 /* RFC 9110, 10.1.1: when none of the body came unasked. A request that nobody takes is answered at once instead. */
 static int expects(const Loop *l, const Exchange *x)
 {
-	return l->used == l->n && has_body(x) && (x->parser.flags & (HTTPParser_CONTINUE | HTTPParser_OLD)) == HTTPParser_CONTINUE;
+	unsigned flags = x->parser.flags & (HTTPParser_CONTINUE | HTTPParser_OLD);
+
+	return l->used == l->n && has_body(x) && flags == HTTPParser_CONTINUE;
 }
 
 static void invite(Conn *c)
@@ -552,103 +554,4 @@ void httpserver__resume(Conn *c)
 		converse(c, Connection_buffer(SocketPool_get(c->loop->pool, c->socket), NULL), n);
 	} else
 		httpserver__settle(c);
-}
-
-/* ---- waiting ---- */
-
-static unsigned wanted(const Conn *c)
-{
-	switch ((Phase)c->phase) {
-	case READING: case LINGERING:
-		return SocketPoll_READ;
-	case SENDING:
-		return SocketPoll_WRITE;
-	default:
-		return 0;
-	}
-}
-
-/* Slower than the rate, once that long has passed, is too slow: one byte a minute keeps no connection. */
-static int until_rate(const Loop *l, int64_t since, int ms, size_t moved)
-{
-	int64_t left;
-
-	if (ms < 0)
-		return -1;
-	left = since + ms + (int64_t)((uint64_t)moved * 1000 / (unsigned)l->server->options.body_rate) - socket__now_ms();
-	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
-}
-
-static void set_request_deadline(Conn *c, Exchange *x)
-{
-	Loop *l = c->loop;
-	const HTTP_Limits *limits = &l->server->options.limits;
-
-	if (!x->timed)
-		x->since = socket__now_ms();
-	if (x->stage == HEAD_STAGE && !x->timed)
-		SocketPoll_set_deadline(l->poll, c->socket, limits->head_ms);
-	else if (x->stage == BODY_STAGE)
-		SocketPoll_set_deadline(l->poll, c->socket, until_rate(l, x->since, limits->body_ms, x->taken));
-	x->timed = 1;
-}
-
-static void set_deadline(Conn *c)
-{
-	Loop *l = c->loop;
-	const HTTPServer_Options *o = &l->server->options;
-
-	switch ((Phase)c->phase) {
-	case READING:
-		if (c->exchange)
-			set_request_deadline(c, c->exchange);
-		else
-			SocketPoll_set_deadline(l->poll, c->socket, l->draining ? GRACE_MS : o->idle_ms);
-		break;
-	case SENDING:
-		SocketPoll_set_deadline(l->poll, c->socket, until_rate(l, c->exchange->since, o->send_ms, c->exchange->sent));
-		break;
-	case LINGERING:
-		SocketPoll_set_deadline(l->poll, c->socket, o->linger_ms);
-		break;
-	default:
-		SocketPoll_set_deadline(l->poll, c->socket, -1);
-	}
-}
-
-/* An idle connection has neither buffer nor exchange. */
-static void rest(Conn *c)
-{
-	Exchange *x = c->exchange;
-
-	if (x && x->stage == HEAD_STAGE && !x->length && !x->nrest)
-		httpserver__retire(c);
-	if (c->buffered && !c->held) {
-		c->buffered = 0;
-		Connection_rest(SocketPool_get(c->loop->pool, c->socket));
-	}
-}
-
-void httpserver__settle(Conn *c)
-{
-	unsigned events;
-
-	if (c->phase == GONE)
-		return;
-	if (c->phase == READING && c->closing) {
-		httpserver__end(c);
-		if (c->phase == GONE)
-			return;
-	}
-	if (c->phase == READING)
-		rest(c);
-	if (c->phase == READING && c->loop->draining && c->served && !c->exchange && !c->held) {
-		httpserver__drop(c);
-		return;
-	}
-	events = wanted(c);
-	if (events != c->events)
-		SocketPoll_change(c->loop->poll, c->socket, events, c);
-	c->events = (unsigned char)events;
-	set_deadline(c);
 }

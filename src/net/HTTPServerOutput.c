@@ -41,7 +41,7 @@ void httpserver__drop(Conn *c)
 /* To close while bytes come in resets the connection, and the reset may overtake the response (RFC 9112, 9.6). */
 void httpserver__end(Conn *c)
 {
-	if (!c->unread || c->loop->server->options.linger_ms == 0) {
+	if (!c->unread) {
 		httpserver__drop(c);
 		return;
 	}

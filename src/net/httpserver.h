@@ -167,6 +167,9 @@ void httpserver__resume(Conn *c);                  /* with what is held */
 void httpserver__refuse(Conn *c);                  /* answers the current exception: the connection ends */
 void httpserver__answer(Exchange *x, int status, const char *text); /* a response of our own. Raises: Arena_Failed */
 void httpserver__handle(Exchange *x);              /* runs the handler; any thread; does not raise */
+
+/* ---- HTTPServerWait.c ---- */
+
 void httpserver__settle(Conn *c);                  /* looks for what the phase wants, until its deadline */
 
 /* ---- HTTPServerOutput.c: none but put and flush raises (Arena_Failed; the log's) ---- */
