@@ -52,12 +52,18 @@ void HTTPResponse_status(T r, int status)
 
 /* ---- fields ---- */
 
+/* n: the length of the name */
+static int is(const ResponseField *f, const char *name, size_t n)
+{
+	return f->name_length == n && httpparser__is(f->name, n, name);
+}
+
 static ResponseField *find(T r, const char *name, size_t n)
 {
 	ResponseField *f;
 
 	for (f = r->fields; f; f = f->next)
-		if (f->name_length == n && httpparser__is(f->name, n, name))
+		if (is(f, name, n))
 			return f;
 	return NULL;
 }
@@ -71,8 +77,8 @@ static void check_field(const char *call, const char *name, size_t name_length, 
 		httpparser__quote(shown, sizeof shown, name, name_length);
 		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: %s is not a field name", call, shown);
 	}
-	CHECK(!httpparser__is(name, name_length, "content-length")
-			&& !httpparser__is(name, name_length, "transfer-encoding"),
+	CHECK(!(name_length == 14 && httpparser__is(name, 14, "content-length"))
+			&& !(name_length == 17 && httpparser__is(name, 17, "transfer-encoding")),
 		"%s: %s is for HTTPResponse_send to set", call, name);
 	if (!httpparser__is_text(value, value_length)) {
 		httpparser__quote(shown, sizeof shown, value, value_length);
@@ -108,7 +114,7 @@ static void append(T r, ResponseField *f)
 static void drop(T r, ResponseField **at, const ResponseField *like)
 {
 	while (*at)
-		if ((*at)->name_length == like->name_length && httpparser__is((*at)->name, like->name_length, like->name))
+		if (is(*at, like->name, like->name_length))
 			*at = (*at)->next;
 		else
 			at = &(*at)->next;
@@ -252,7 +258,7 @@ static int says_close(T r)
 	const ResponseField *f;
 
 	for (f = r->fields; f; f = f->next)
-		if (httpparser__is(f->name, f->name_length, "connection") && lists_close(f))
+		if (is(f, "connection", 10) && lists_close(f))
 			return 1;
 	return 0;
 }
@@ -350,7 +356,7 @@ size_t httpresponse__put(T r, HTTPFraming f, char *out)
 
 	out = put_own(out, r, f);
 	for (field = r->fields; field; field = field->next)
-		if (!(f.ends || f.keeps_old) || !httpparser__is(field->name, field->name_length, "connection"))
+		if (!(f.ends || f.keeps_old) || !is(field, "connection", 10))
 			out = put_field(out, field);
 	out = put(out, "\r\n", 2);
 	return (size_t)(out - start);

@@ -2,8 +2,8 @@
 /* A connection's requests: bytes in, responses out. What one recv gave is gone through request by request: those that
  * are all there are answered from the loop's own buffer, one that is not keeps what it has in its exchange's arena.
  *
- * Invariant: a connection without an exchange has nothing of a request. An exchange is in stage HEAD_STAGE until
- * its head is understood, then in its arena; in BODY_STAGE until all of it was read; WHOLE until its response is on its way;
+ * Invariant: a connection without an exchange has nothing of a request. An exchange is in HEAD_STAGE until its head
+ * is understood, then in its arena; in BODY_STAGE until all of it was read; WHOLE until its response is on its way;
  * ANSWERED while the rest of that waits for the client. Only READING connections are read, and what was read ahead of a
  * connection that stops reading is held in its Connection_buffer, at most pipeline_bytes. */
 #include "config.h"

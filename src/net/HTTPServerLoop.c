@@ -117,7 +117,8 @@ static void time_out(Conn *c)
 		return;
 	}
 	TRY {
-		EXCEPT_RAISE_MSG(HTTP_Timeout, "the %s of the request took too long", x->stage == HEAD_STAGE ? "head" : "body");
+		EXCEPT_RAISE_MSG(HTTP_Timeout, "the %s of the request took too long",
+			x->stage == HEAD_STAGE ? "head" : "body");
 	} ELSE {
 		httpserver__refuse(c);
 	} END_TRY;
@@ -339,13 +340,14 @@ void httpserver__prepare(Loop *l)
 	const HTTPServer_Options *o = &server->options;
 	SocketPool_Limits limits = { .per_address = o->per_address };
 	Arena_Options arena = { .chunk = 64 * 1024, .name = "loop of an HTTP server", .parent = server->arena };
+	size_t loops = (size_t)server->nloops;
 	SocketPoll_T poll;
 
 	l->arena = Arena_new_with(&arena);
 	l->ready_end = &l->ready;
 	l->input = Arena_alloc(l->arena, o->pipeline_bytes);
 	l->batch = Arena_alloc(l->arena, BATCH);
-	l->pool = SocketPool_new(l->arena, (o->connections + (size_t)server->nloops - 1) / (size_t)server->nloops, o->pipeline_bytes);
+	l->pool = SocketPool_new(l->arena, (o->connections + loops - 1) / loops, o->pipeline_bytes);
 	SocketPool_set_limits(l->pool, &limits);
 	poll = SocketPoll_new(l->arena);
 	SocketPoll_add(poll, l->listener, SocketPoll_READ, NULL);

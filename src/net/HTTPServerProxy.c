@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The PROXY protocol, versions 1 and 2 (haproxy.org/download/2.6/doc/proxy-protocol.txt): a header before the first byte of
- * a connection, by which a proxy says for whom it speaks. It is read from the addresses that the options name, where it must
- * be, and from nobody else: whoever may send one may be anybody. */
+/* The PROXY protocol, versions 1 and 2 (HAProxy's doc/proxy-protocol.txt): a header before the first byte of a
+ * connection, by which a proxy says for whom it speaks. It is read from the addresses that the options name, where it
+ * must be, and from nobody else: whoever may send one may be anybody. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -79,6 +79,12 @@ static int same_bits(const unsigned char *x, const unsigned char *y, int bits)
 	return memcmp(x, y, (size_t)bits / 8) == 0 && (!rest || ((x[bits / 8] ^ y[bits / 8]) & mask) == 0);
 }
 
+/* address NULL: that of a Unix socket */
+static int trusts(const Trusted *t, const unsigned char *address)
+{
+	return address ? !t->local && same_bits(address, t->address, t->bits) : t->local;
+}
+
 int httpserver__is_proxy(HTTPServer_T server, Socket_T s)
 {
 	struct sockaddr_storage a = { 0 };
@@ -95,8 +101,7 @@ int httpserver__is_proxy(HTTPServer_T server, Socket_T s)
 	else
 		is_ip = 0;
 	for (i = 0; i < server->ntrusted; i++)
-		if (is_ip ? !server->trusted[i].local && same_bits(address, server->trusted[i].address, server->trusted[i].bits)
-				: server->trusted[i].local)
+		if (trusts(&server->trusted[i], is_ip ? address : NULL))
 			return 1;
 	return 0;
 }
@@ -189,7 +194,8 @@ static int take_block(const char *b, size_t n, char *name)
 int httpserver__proxy_header(const char *b, size_t n, char *name)
 {
 	static const char line[] = "PROXY ", block[] = "\r\n\r\n\0\r\nQUIT\n";
-	size_t of_line = n < sizeof line - 1 ? n : sizeof line - 1, of_block = n < sizeof block - 1 ? n : sizeof block - 1;
+	size_t of_line = n < sizeof line - 1 ? n : sizeof line - 1;
+	size_t of_block = n < sizeof block - 1 ? n : sizeof block - 1;
 
 	*name = '\0';
 	if (memcmp(b, line, of_line) == 0)

@@ -47,6 +47,7 @@ static void set_deadline(Conn *c)
 {
 	Loop *l = c->loop;
 	const HTTPServer_Options *o = &l->server->options;
+	const Exchange *x = c->exchange;
 
 	switch ((Phase)c->phase) {
 	case READING:
@@ -56,7 +57,7 @@ static void set_deadline(Conn *c)
 			SocketPoll_set_deadline(l->poll, c->socket, l->draining ? GRACE_MS : o->idle_ms);
 		break;
 	case SENDING:
-		SocketPoll_set_deadline(l->poll, c->socket, until_rate(l, c->exchange->since, o->send_ms, c->exchange->sent));
+		SocketPoll_set_deadline(l->poll, c->socket, until_rate(l, x->since, o->send_ms, x->sent));
 		break;
 	case LINGERING:
 		SocketPoll_set_deadline(l->poll, c->socket, o->linger_ms);

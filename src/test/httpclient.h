@@ -9,6 +9,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@ static Arena_T arena;
 static HTTPServer_T server;
 static pthread_t server_thread;
 static int port;
-static volatile int run_failed;
+static atomic_int run_failed;
 
 static inline void *run_server(void *unused)
 {

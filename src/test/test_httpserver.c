@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -1090,6 +1089,28 @@ START_TEST(who_uploads_too_much_still_reads_why)
 }
 END_TEST
 
+START_TEST(hundreds_of_slow_clients_slow_nobody)
+{
+	enum { SLOW = 300 };
+	int fd[SLOW], i;
+
+	start();
+	for (i = 0; i < SLOW; i++) {
+		fd[i] = dial();
+		say(fd[i], i % 2 ? "GET / HT" : "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhe");
+	}
+	for (i = 0; i < 100; i++)
+		ck_assert_int_eq(ask(GET("/")), 200);
+	for (i = 0; i < SLOW; i++) {
+		say(fd[i], i % 2 ? "TP/1.1\r\n" HOST "\r\n" : "llo");
+		ck_assert_int_eq(hear(fd[i]), 200);
+		ck_assert_str_eq(body(), "hello");
+		close(fd[i]);
+	}
+	end_server();
+}
+END_TEST
+
 START_TEST(a_head_that_takes_too_long_is_408_however_busy_it_looks)
 {
 	int64_t start_ms;
@@ -1904,6 +1925,7 @@ int main(void)
 	tcase_add_test(t, what_must_be_refused_is_and_nothing_behind_it_is_read);
 	tcase_add_test(t, the_limits_are_those_of_the_options);
 	tcase_add_test(t, who_uploads_too_much_still_reads_why);
+	tcase_add_test(t, hundreds_of_slow_clients_slow_nobody);
 	tcase_add_test(t, a_head_that_takes_too_long_is_408_however_busy_it_looks);
 	tcase_add_test(t, a_body_slower_than_its_rate_is_408);
 	tcase_add_test(t, an_idle_connection_is_closed_without_a_word);
