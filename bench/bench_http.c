@@ -305,19 +305,20 @@ static void load(void *cl, size_t n)
 
 /* ---- what the kernel says of a server ---- */
 
-static double user_ns(pid_t process)
+/* User and kernel, to the nanosecond; each server is one thread. */
+static double cpu_ns(pid_t process)
 {
-	char name[64], line[1024], *s;
-	unsigned long ticks = 0;
+	unsigned long long ns = 0;
+	char name[64];
 	FILE *f;
 
-	snprintf(name, sizeof name, "/proc/%ld/stat", (long)process);
+	snprintf(name, sizeof name, "/proc/%ld/schedstat", (long)process);
 	f = fopen(name, "r");
-	if (f && fgets(line, sizeof line, f) && (s = strrchr(line, ')')) != NULL)
-		sscanf(s + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu", &ticks);
+	if (f && fscanf(f, "%llu", &ns) != 1)
+		ns = 0;
 	if (f)
 		fclose(f);
-	return (double)ticks * 1e9 / (double)sysconf(_SC_CLK_TCK);
+	return (double)ns;
 }
 
 static double resident(pid_t process)
@@ -335,14 +336,14 @@ static double resident(pid_t process)
 	return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
-static double user_cpu(void *cl)
+static double cpu(void *cl)
 {
 	Load *l = cl;
-	size_t n = 100000;
-	double before = user_ns(l->server->process);
+	size_t n = 1000 * (size_t)l->depth;
+	double before = cpu_ns(l->server->process);
 
 	load(l, n);
-	return (user_ns(l->server->process) - before) / (double)n;
+	return (cpu_ns(l->server->process) - before) / (double)n;
 }
 
 static int idle_fd[IDLE];
@@ -389,14 +390,14 @@ static void add(const char *workload, const char *request, int depth, int fresh,
 				.cl = make_load(&servers[i], request, depth, fresh), .goal = i == 1 ? goal : 0 });
 }
 
-static void add_value(const char *workload, double (*value)(void *), const char *unit)
+static void add_value(const char *workload, double (*value)(void *), const char *unit, const char *request, int depth, double goal)
 {
 	int i;
 
 	for (i = 0; i < SERVERS; i++)
 		if (servers[i].answer)
 			bench_add(&(Bench_Case){ .workload = workload, .name = servers[i].name, .value = value, .unit = unit,
-				.cl = make_load(&servers[i], small, 1, 0) });
+				.cl = make_load(&servers[i], request, depth, 0), .goal = i == 1 ? goal : 0 });
 }
 
 static void start_all(void)
@@ -446,8 +447,11 @@ int main(int argc, char *argv[])
 	add("16 in a row, 64 connections", small, 16, 0, 32000, 1 / 0.8);
 	add("a connection a request", small, 1, 1, 300, 0);
 	bench_run();
-	add_value("user CPU a request", user_cpu, "ns");
-	add_value("an idle connection's memory", idle_bytes, "bytes");
+	add_value("CPU of a small request", cpu, "ns", small, 1, 0);
+	add_value("CPU of a browser's request", cpu, "ns", browser, 1, 0);
+	add_value("CPU of one of 16 in a row", cpu, "ns", small, 16, 0);
+	if (strcmp(argc > 1 ? argv[1] : "", "idle") == 0)
+		add_value("an idle connection's memory", idle_bytes, "bytes", small, 1, 0);
 	bench_run();
 	end_all();
 	return bench_end();
