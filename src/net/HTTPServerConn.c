@@ -59,7 +59,7 @@ Exchange *httpserver__begin(Conn *c)
 		l->spare = x->next;
 	else
 		x = make_exchange(l);
-	memset(&x->request, 0, sizeof *x - offsetof(Exchange, request));
+	memset(&x->request, 0, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request.arena = x->arena;
 	x->request.body = "";
 	x->request.client = c->socket;

@@ -63,15 +63,15 @@ typedef struct Exchange {
 	Stage stage;
 	unsigned char timed;         /* the deadline of the stage is set */
 	unsigned char raised;        /* by the handler */
-	HTTPFraming framing;         /* of a stream that goes out */
 	size_t length, room;         /* of a head that came in pieces, in request.head */
 	size_t fields_room, body_room;
 	char *body;
 	size_t taken;                /* bytes of the body */
 	int64_t since, began;        /* ms, of the stage or the sending; us, of the request if there is a log */
-	struct iovec rest[PARTS];    /* output that waits for the client, of the arena */
 	int nrest;
 	size_t sent;
+	struct iovec rest[PARTS];    /* nrest of them: output that waits for the client, of the arena */
+	HTTPFraming framing;         /* of a stream that goes out */
 } Exchange;
 
 typedef enum Phase {
