@@ -16,9 +16,11 @@
 
 enum {
 	TURN = 64,               /* requests answered before the other connections have their turn */
+	SPARES = 64,             /* arenas of a loop without a request */
 	KEPT = 64 * 1024,        /* bytes that an arena keeps for the next request */
 	FIELDS_FIRST = 16,
-	HEAD_FIRST = 1024, BODY_FIRST = 64 * 1024, /* at most, before the bytes come that a Content-Length promises */
+	HEAD_FIRST = 1024, CHUNKS_FIRST = 4096,
+	BODY_FIRST = 64 * 1024,  /* at most, before the bytes come that a Content-Length promises */
 	LINGER_BYTES = 8 * 1024 * 1024, /* as HTTPResponse_send */
 	EXPLANATION = 512
 };
@@ -35,10 +37,26 @@ static void dispose(void *cl)
 /* Not a child of the loop's arena: allocating from an arena with a parent takes a lock. */
 static Exchange *make_exchange(Loop *l)
 {
-	Exchange *x = CALLOC(l->arena, 1, sizeof *x);
+	Exchange *x = l->bare;
 
-	Arena_defer(l->arena, dispose, x);
+	if (!x) {
+		x = CALLOC(l->arena, 1, sizeof *x);
+		Arena_defer(l->arena, dispose, x);
+		l->bare = x;
+	}
 	x->arena = Arena_new();
+	l->bare = x->next;
+	return x;
+}
+
+static Exchange *take_exchange(Loop *l)
+{
+	Exchange *x = l->spare;
+
+	if (!x)
+		return make_exchange(l);
+	l->spare = x->next;
+	l->spares--;
 	return x;
 }
 
@@ -53,12 +71,8 @@ static int64_t now_us(void)
 Exchange *httpserver__begin(Conn *c)
 {
 	Loop *l = c->loop;
-	Exchange *x = l->spare;
+	Exchange *x = take_exchange(l);
 
-	if (x)
-		l->spare = x->next;
-	else
-		x = make_exchange(l);
 	memset(&x->request, 0, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request.arena = x->arena;
 	x->request.body = "";
@@ -71,14 +85,22 @@ Exchange *httpserver__begin(Conn *c)
 	return c->exchange = x;
 }
 
+/* What many slow clients had at once is not kept for ever. */
 void httpserver__retire(Conn *c)
 {
 	Exchange *x = c->exchange;
+	Loop *l = c->loop;
+	int keeps = l->spares < SPARES;
+	Exchange **list = keeps ? &l->spare : &l->bare;
 
 	c->exchange = NULL;
-	x->next = c->loop->spare;
-	c->loop->spare = x;
-	Arena_reset(x->arena, KEPT);
+	x->next = *list;
+	*list = x;
+	l->spares += (size_t)keeps;
+	if (keeps)
+		Arena_reset(x->arena, KEPT);
+	else
+		Arena_dispose(&x->arena);
 }
 
 /* ---- failing ---- */
@@ -126,6 +148,8 @@ void httpserver__refuse(Conn *c)
 		return;
 	}
 	httpserver__count(&c->loop->stats.refused, 1);
+	if (!x->request.method)
+		x->request.nfields = 0; /* they are slices of what is not kept */
 	answer_exception(x);
 	x->stage = WHOLE;
 	httpserver__put(c, x);
@@ -282,15 +306,15 @@ static int understand(Conn *c, Exchange *x)
 /* With room for the NUL behind it. */
 static void take_body(Exchange *x, const char *bytes, size_t n)
 {
-	size_t first = BODY_FIRST;
+	size_t first = CHUNKS_FIRST;
 
 	x->taken += n;
 	if (x->route && x->route->is.body) {
 		x->route->is.body(&x->request, bytes, n, x->route->is.cl);
 		return;
 	}
-	if (!(x->parser.flags & HTTPParser_CHUNKED) && x->parser.left < first)
-		first = (size_t)x->parser.left + n + 1;
+	if (!(x->parser.flags & HTTPParser_CHUNKED))
+		first = x->parser.left < BODY_FIRST ? (size_t)x->parser.left + n + 1 : BODY_FIRST;
 	x->body = widen(x->arena, x->body, &x->body_room, x->taken + 1, first);
 	memcpy(x->body + x->taken - n, bytes, n);
 }

@@ -107,7 +107,8 @@ struct Loop {
 	Socket_T listener;           /* NULL once draining */
 	SocketPoll_Timer_T resume, last; /* accept again; the end of the drain */
 	pthread_t thread;
-	Exchange *spare;
+	Exchange *spare, *bare;      /* with an arena, spares of them; without */
+	size_t spares;
 	Name *spare_names;
 	Conn *spare_conns, *ready, **ready_end;
 	Exchange *done;              /* atomic: pushed by workers */

@@ -73,6 +73,33 @@ for n in 1 2 3; do curl -s --max-time 0.$n -T - "$url/echo" </dev/zero >/dev/nul
 cat "$work/load"
 wait_for sh -c "curl -s '$url/stats' | grep -q '\"connections\": [1-5]}'" || fail "connections stay: $(curl -s "$url/stats")"
 
+# other clients, those that are installed
+have() { command -v "$1" >/dev/null 2>&1; }
+if have wget; then
+	wget -qO- "$url/" | grep -q '<h1>It works</h1>' || fail "wget"
+fi
+if have ab; then
+	ab -q -l -k -n 500 -c 10 -s 60 "$url/" >"$work/ab" 2>&1; grep -q 'Failed requests: *0$' "$work/ab" || fail "ab: $(cat "$work/ab")"
+	if grep -q 'Non-2xx' "$work/ab"; then fail "ab: $(cat "$work/ab")"; fi
+fi
+if have h2load; then
+	h2load --h1 -n 500 -c 10 -m 8 "$url/" >"$work/h2load" 2>&1; grep -q ' 500 succeeded, 0 failed, 0 errored' "$work/h2load" || fail "h2load: $(cat "$work/h2load")"
+fi
+if have wrk; then
+	wrk -t 1 -c 10 -d 1 "$url/" >"$work/wrk" 2>&1; grep -q 'Requests/sec: *[1-9]' "$work/wrk" || fail "wrk: $(cat "$work/wrk")"
+	if grep -q 'Socket errors\|Non-2xx' "$work/wrk"; then fail "wrk: $(cat "$work/wrk")"; fi
+fi
+if have python3; then
+	python3 - "$port" <<'END_OF_PYTHON' || fail "http.client"
+import http.client, sys
+client = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
+for body in ([b"in", b"chunks"], [], [b"x" * 70000]):
+    client.request("POST", "/echo", body=iter(body), encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
+    reply = client.getresponse()
+    assert reply.status == 200 and reply.read() == b"".join(body)
+END_OF_PYTHON
+fi
+
 # a second server on the same port says so
 if ./examples/request-server "$port" >"$work/second" 2>&1; then fail "two servers on one port"; fi
 grep -q "$port.*in use" "$work/second" || fail "port in use: $(cat "$work/second")"

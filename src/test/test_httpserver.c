@@ -1621,6 +1621,7 @@ static void take_log(const HTTPServer_Entry *e, void *cl)
 	const char *method = HTTPRequest_method(e->request), *path = HTTPRequest_path(e->request);
 
 	ck_assert_str_eq(cl, "cl");
+	ck_assert(!HTTPRequest_header(e->request, "Host") == !method);
 	pthread_mutex_lock(&log_lock);
 	logged.n++;
 	logged.status = e->status;
@@ -1647,7 +1648,7 @@ START_TEST(the_log_has_an_entry_for_each_response)
 	ck_assert(logged.microseconds >= 0 && logged.microseconds < 60000000);
 	ck_assert_int_eq(ask(GET("/raise")), 500);
 	ck_assert_str_eq(logged.error, "the secret of the house");
-	ck_assert_int_eq(ask("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), 400);
+	ck_assert_int_eq(ask("GET / HTTP/1.1\r\nX: y\r\nHost : a\r\n\r\n"), 400);
 	ck_assert_str_eq(logged.method, "-");
 	ck_assert(strstr(logged.error, "white space before the colon") != NULL);
 	ck_assert_int_eq(logged.n, 3);
