@@ -6,7 +6,7 @@
 # The library is compiled here with -DNVALGRIND, or it would notice Valgrind and close its arenas (src/core/poison.h); so
 # what is counted is what programs run. Counts belong to a compiler, its flags and a processor's kind; those of sanitizers are
 # flags too, warnings are not.
-build="$(${CC:-cc} --version | sed 1q), $(uname -m), $(echo "$TEST_CFLAGS" | tr -s ' ' '\n' | grep -v '^-W\|^-pedantic' | tr '\n' ' ')"
+build="$(${CC:-cc} --version | sed 1q), $(uname -m), $(echo "${CC#"${CC%% *}"} $TEST_CFLAGS" | tr -s ' ' '\n' | grep -v '^-W\|^-pedantic\|^$' | tr '\n' ' ')"
 build=${build% }
 top=$(cd "${top_srcdir:-.}" && pwd)
 baseline=$top/src/test/instructions.txt
