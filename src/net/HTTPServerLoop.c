@@ -146,23 +146,24 @@ static void resume_accepting(void *cl)
 		SocketPoll_change(l->poll, l->listener, SocketPoll_READ, NULL);
 }
 
-/* Its request is often there already. */
+/* Its request is often there already, and sometimes its end: the kernel is asked to look for more only after that. */
 static void welcome(Loop *l, Connection_T connection)
 {
 	Socket_T s = Connection_socket(connection);
 	Conn *volatile c = NULL;
+	volatile int added = 0;
 
 	TRY {
 		c = make_conn(l, connection);
 		Connection_set_data(connection, c);
-		SocketPoll_add(l->poll, s, SocketPoll_READ, c);
-		c->events = SocketPoll_READ;
+		SocketPoll_add(l->poll, s, 0, c);
+		added = 1;
 		count_conns(l, 1);
 		httpserver__count(&l->stats.accepted, 1);
-		httpserver__settle(c);
 		httpserver__receive(c);
+		httpserver__settle(c);
 	} ELSE {
-		if (c && c->events)
+		if (added)
 			httpserver__drop(c);
 		else
 			SocketPool_close(l->pool, &s);
@@ -253,12 +254,13 @@ static void drain(Loop *l)
 
 /* ---- the tick ---- */
 
-static void handle_event(Loop *l, const SocketPoll_Event *e)
+/* As many are let in as there are events, so that a lone one costs no accept that finds nothing. */
+static void handle_event(Loop *l, const SocketPoll_Event *e, int n)
 {
 	Conn *c = e->data;
 
 	if (!c)
-		accept_some(l, ACCEPTS);
+		accept_some(l, n < ACCEPTS ? n : ACCEPTS);
 	else if (e->events & SocketPoll_TIMEOUT)
 		guarded(c, time_out);
 	else if (e->events & SocketPoll_WRITE)
@@ -324,7 +326,7 @@ static void tick(Loop *l)
 	int n = SocketPoll_wait(l->poll, events, EVENTS, l->ready ? 0 : -1), i;
 
 	for (i = 0; i < n; i++)
-		handle_event(l, &events[i]);
+		handle_event(l, &events[i], n);
 	take_done(l);
 	take_ready(l);
 	if (!l->draining && __atomic_load_n(&l->server->stopping, __ATOMIC_ACQUIRE))
