@@ -3,6 +3,7 @@
  * the inline code of the baseline. */
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <core/core.h>
