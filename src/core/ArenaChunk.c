@@ -192,11 +192,11 @@ void arena__give_back(T a, Chunk *list)
 	pthread_mutex_lock(&a->lock);
 }
 
-Chunk *arena__drop_spare(T a)
+Chunk *arena__drop(T a, Chunk **spare)
 {
-	Chunk *c = a->spare;
+	Chunk *c = *spare;
 
-	a->spare = NULL;
+	*spare = NULL;
 	if (c)
 		a->held -= c->size;
 	return c;

@@ -101,6 +101,7 @@ static char *cut_slice(T a, size_t least, size_t *nbytes)
 	if (*nbytes > rest)
 		*nbytes = rest;
 	a->slices += *nbytes;
+	a->sliced += *nbytes;
 	a->used += *nbytes;
 	return p;
 }
@@ -156,14 +157,15 @@ static void *bump(T a, size_t alignment, size_t nbytes)
 	return arena__is_mine(a) ? bump_owner(a, alignment, nbytes) : bump_side(a, alignment, nbytes);
 }
 
-/* A chunk of its own; the current one stays. A spare that is of no use here makes way. */
+/* A chunk of its own; the current one stays. Spares that are of no use here make way. */
 static void *alloc_large(T a, size_t alignment, size_t nbytes, size_t size)
 {
 	Chunk *c = arena__take_chunk(a, size);
 	char *p;
 
-	if (!c && a->spare) {
-		arena__give_back(a, arena__drop_spare(a));
+	if (!c && (a->spare || a->side_spare)) {
+		arena__give_back(a, arena__drop(a, &a->spare));
+		arena__give_back(a, arena__drop(a, &a->side_spare));
 		c = arena__take_chunk(a, size);
 	}
 	if (!c)
@@ -179,13 +181,20 @@ static void *alloc_large(T a, size_t alignment, size_t nbytes, size_t size)
 	return p;
 }
 
+/* The one that is meant for this thread, or the other. */
 static Chunk *use_spare(T a, size_t size)
 {
-	Chunk *c = a->spare;
+	int mine = arena__is_mine(a);
+	Chunk **spare = mine ? &a->spare : &a->side_spare, *c;
 
+	if (!*spare || size > (*spare)->size)
+		spare = mine ? &a->side_spare : &a->spare;
+	c = *spare;
 	if (!c || size > c->size)
 		return NULL;
-	a->spare = NULL;
+	*spare = NULL;
+	if (!mine && !a->side_chunk)
+		a->side_chunk = c;
 	return c;
 }
 

@@ -104,7 +104,7 @@ static int rewind_to(T a, const Arena_Mark *m)
 		arena__check(a);
 		arena__give_back(a, rest);
 		if (a->spare && a->spare->size < want)
-			arena__replace_spare(a, want);
+			arena__replace_spare(a, &a->spare, want);
 	}
 	pthread_mutex_unlock(&a->lock);
 	return good;

@@ -170,7 +170,7 @@ static int bury(const struct Arena *a)
 static void release(T a)
 {
 	Backing backing = a->backing;
-	Chunk *spare, *list = NULL, *home = a->home;
+	Chunk *spare, *side_spare, *list = NULL, *home = a->home;
 
 	arena__unlink_child(a);
 	arena__lock_alone(a);
@@ -178,7 +178,8 @@ static void release(T a)
 	STORE(a->owner, NULL);
 	arena__check_fences(a, NULL);
 	spare = a->spare;
-	a->spare = NULL;
+	side_spare = a->side_spare;
+	a->spare = a->side_spare = NULL;
 	if (a->newest != home)
 		list = a->newest;
 	while (a->newest != home) { /* home is the last: the list is to end before it */
@@ -198,6 +199,7 @@ static void release(T a)
 		}
 	}
 	arena__give_back_list(&backing, spare);
+	arena__give_back_list(&backing, side_spare);
 	arena__give_back_list(&backing, list);
 	if (record_now())
 		arena__decay(record_now());
@@ -301,7 +303,7 @@ void Arena_dispose(T *arena)
 
 /* ---- chunks that are kept; the thread is alone with the arena in all of this part ---- */
 
-/* Takes the chunks newer than last off the list; they are nobody's then. */
+/* Takes the chunks newer than last off the list; they are nobody's then, but what the sides' spare was is it again. */
 Chunk *arena__cut_list(T a, const Chunk *last)
 {
 	Chunk *cut = NULL;
@@ -312,8 +314,15 @@ Chunk *arena__cut_list(T a, const Chunk *last)
 		a->newest = c->older;
 		poison_chunk(c);
 		c->own = 0;
-		c->older = cut;
-		cut = c;
+		if (c == a->side_chunk && !a->side_spare) {
+			c->older = NULL;
+			a->side_spare = c;
+		} else {
+			c->older = cut;
+			cut = c;
+		}
+		if (c == a->side_chunk)
+			a->side_chunk = NULL;
 	}
 	return cut;
 }
@@ -344,9 +353,9 @@ Chunk *arena__keep_largest(T a, Chunk *list, size_t keep)
 
 /* Size 0: with nothing. When the larger one is over the limit, the old one stays; when there is no
  * memory for it, the arena grows again as it did at first. */
-void arena__replace_spare(T a, size_t size)
+void arena__replace_spare(T a, Chunk **spare, size_t size)
 {
-	size_t have = a->spare ? a->spare->size : 0, others = a->held - have;
+	size_t have = *spare ? (*spare)->size : 0, others = a->held - have;
 	Chunk *c;
 
 	if (size && a->most && (others > a->most || size > a->most - others)) {
@@ -354,14 +363,14 @@ void arena__replace_spare(T a, size_t size)
 		if (size <= have)
 			return;
 	}
-	arena__give_back(a, arena__drop_spare(a));
+	arena__give_back(a, arena__drop(a, spare));
 	c = size ? arena__take_chunk(a, size) : NULL;
-	if (c && a->spare) { /* another thread has left one meanwhile */
+	if (c && *spare) { /* another thread has left one meanwhile */
 		a->held -= c->size;
 		arena__give_back(a, c);
 	} else if (c) {
 		poison_chunk(c);
-		a->spare = c;
+		*spare = c;
 		STORE(a->slow, a->slow | GREW);
 	}
 }
@@ -374,24 +383,35 @@ size_t arena__spare_for(size_t used)
 	return add_size(used, used / 8 + CHUNK_HEADER + 64 * ALIGN, &size) && size <= PTRDIFF_MAX ? size : 0;
 }
 
-/* After a clear: one chunk beside home that a cycle like those before fits into, of at most keep bytes.
- * grew: the last cycle needed several. A spare four times too large goes, so that one large request is
- * not held for ever. */
-static void consolidate(T a, size_t keep, int grew)
+/* One spare after a clear, of at most keep bytes. grew: the last cycle needed more than that. A spare four times too
+ * large goes, so that one large request is not held for ever. */
+static void fit_spare(T a, Chunk **spare, size_t want, size_t keep, int grew)
 {
-	size_t home = (size_t)(a->home->limit - a->first), have = a->spare ? a->spare->size : 0;
-	size_t want = a->wanted > home ? arena__spare_for(a->wanted) : 0;
+	size_t have = *spare ? (*spare)->size : 0;
 
-	if (!a->backing.free && keep == SIZE_MAX && !grew)
-		return; /* to let go of memory that nobody takes is to lose it */
 	if (want == 0 || have > keep)
-		arena__replace_spare(a, want <= keep ? want : 0);
+		arena__replace_spare(a, spare, want <= keep ? want : 0);
 	else if (want > keep)
 		return;
 	else if (have / 4 > want)
-		arena__replace_spare(a, want);
+		arena__replace_spare(a, spare, want);
 	else if (grew)
-		arena__replace_spare(a, have < want ? want : have + have / 2);
+		arena__replace_spare(a, spare, have < want ? want : have + have / 2);
+}
+
+/* After a clear: beside home one chunk, or if there were sides one for the owner and one for them, that a cycle like those
+ * before fits into. grew: the last one needed more. */
+static void consolidate(T a, size_t keep, int grew)
+{
+	size_t home = (size_t)(a->home->limit - a->first), have;
+	size_t sides = a->side_wanted < a->wanted ? a->side_wanted : a->wanted, own = a->wanted - sides;
+	int sides_grew = a->sliced > (a->side_spare ? (size_t)(a->side_spare->limit - chunk_start(a->side_spare)) : 0);
+
+	if (!a->backing.free && keep == SIZE_MAX && !grew)
+		return; /* to let go of memory that nobody takes is to lose it */
+	fit_spare(a, &a->spare, own > home ? arena__spare_for(own) : 0, keep, grew && !sides_grew);
+	have = a->spare ? a->spare->size : 0;
+	fit_spare(a, &a->side_spare, sides ? arena__spare_for(sides) : 0, have < keep ? keep - have : 0, sides_grew);
 }
 
 /* ---- one block; the lock is held in all of this part but the call itself ---- */
@@ -454,6 +474,9 @@ static void note_cycle(T a, size_t keep)
 		a->wanted = used;
 	if (a->wanted > keep)
 		a->wanted = keep;
+	a->side_wanted -= a->side_wanted / 8;
+	if (a->side_wanted < a->sliced)
+		a->side_wanted = a->sliced;
 	if (a->used_most > a->peak)
 		STORE(a->peak, a->used_most);
 	STORE(a->used_most, 0);
@@ -506,11 +529,12 @@ static void clear(T a, size_t keep)
 	a->deferred = NULL;
 	a->steals = 0;
 	hide(a->first, (size_t)(a->home->limit - a->first));
-	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare ? GREW : 0));
+	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare || a->side_spare ? GREW : 0));
 	arena__check(a);
 	arena__give_back(a, rest);
 	consolidate(a, keep, rest != NULL);
-	if (!a->spare && a->newest == a->home)
+	a->sliced = 0;
+	if (!a->spare && !a->side_spare && a->newest == a->home)
 		STORE(a->slow, a->slow & ~(uint32_t)GREW);
 	pthread_mutex_unlock(&a->lock);
 }

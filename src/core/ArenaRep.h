@@ -113,7 +113,10 @@ struct Arena {
 	int gone;          /* it is being released: debug builds look */
 	int steals;        /* of ownership, since the last clear */
 	const char *seen;  /* the owner's avail when another thread last came here */
-	Chunk *newest, *home, *spare;
+	Chunk *newest, *home, *spare, *side_spare;
+	Chunk *side_chunk; /* the one that was side_spare when this cycle began */
+	size_t sliced;     /* bytes of slices since the last clear */
+	size_t side_wanted; /* as wanted, of slices */
 	Chunk *marked;     /* newest at the last mark: chunks after it are in no mark */
 	size_t held, most; /* from the backing allocator; its limit */
 	size_t used;       /* without what is in the owner's lane, and with all of the slices */
@@ -315,7 +318,7 @@ void arena__give_back_list(const Backing *, Chunk *list); /* without the arena *
 int arena__may_hold(const struct Arena *, size_t size);
 Chunk *arena__take_chunk(struct Arena *, size_t size); /* booked, not linked; NULL: no memory, or over the limit */
 void arena__give_back(struct Arena *, Chunk *list);    /* booked off already */
-Chunk *arena__drop_spare(struct Arena *);              /* booked off, for give_back; NULL if none */
+Chunk *arena__drop(struct Arena *, Chunk **spare);     /* booked off, for give_back; NULL if none */
 
 /* ---- ArenaCache.c: what a thread keeps in store ---- */
 
@@ -349,7 +352,7 @@ int arena__has_deferred(struct Arena *, const Deferred *last);
 /* The thread is alone with the arena in these. */
 Chunk *arena__cut_list(struct Arena *, const Chunk *last);
 Chunk *arena__keep_largest(struct Arena *, Chunk *list, size_t keep);
-void arena__replace_spare(struct Arena *, size_t size);
+void arena__replace_spare(struct Arena *, Chunk **spare, size_t size);
 size_t arena__spare_for(size_t used);
 
 /* ---- ArenaReport.c ---- */

@@ -319,7 +319,7 @@ void Arena_set_limit(T a, size_t nbytes)
 #if CORE_DEBUG
 void arena__check(T a)
 {
-	size_t held = a->spare ? a->spare->size : 0;
+	size_t held = (a->spare ? a->spare->size : 0) + (a->side_spare ? a->side_spare->size : 0);
 	const Chunk *c, *oldest = NULL;
 	int current = 0;
 

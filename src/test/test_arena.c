@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -1961,6 +1962,71 @@ START_TEST(threads_make_children_and_defer_calls_on_one_arena)
 }
 END_TEST
 
+/* Two threads that allocate by turns, neither idle for long: one is the owner, the other is not. */
+typedef struct Turns {
+	Arena_T arena;
+	pthread_barrier_t barrier;
+	atomic_size_t requests;
+} Turns;
+
+static void *count_alloc(size_t nbytes, void *cl)
+{
+	((Turns *)cl)->requests++;
+	return malloc(nbytes);
+}
+
+static void count_free(void *p, size_t nbytes, void *cl)
+{
+	(void)nbytes;
+	(void)cl;
+	free(p);
+}
+
+enum { CYCLES = 60, STEPS = 20 };
+
+static void take_turns(Turns *t, int clears)
+{
+	int batch, step, i;
+
+	for (batch = 0; batch < CYCLES; batch++) {
+		for (step = 0; step < STEPS; step++) {
+			for (i = 0; i < 50; i++)
+				Arena_alloc(t->arena, 1000);
+			pthread_barrier_wait(&t->barrier);
+		}
+		if (clears)
+			Arena_clear(t->arena);
+		pthread_barrier_wait(&t->barrier);
+	}
+}
+
+static void *take_other_turns(void *cl)
+{
+	take_turns(cl, 0);
+	return NULL;
+}
+
+START_TEST(equal_batches_of_two_threads_take_memory_only_at_first)
+{
+	Turns t = { .requests = 0 };
+	pthread_t other;
+	size_t before = 0;
+	int half;
+
+	t.arena = Arena_new_with(&(Arena_Options){ .alloc = count_alloc, .free = count_free, .cl = &t });
+	ck_assert_int_eq(pthread_barrier_init(&t.barrier, NULL, 2), 0);
+	for (half = 0; half < 2; half++) {
+		before = t.requests;
+		ck_assert_int_eq(pthread_create(&other, NULL, take_other_turns, &t), 0);
+		take_turns(&t, 1);
+		pthread_join(other, NULL);
+	}
+	ck_assert_uint_eq(t.requests, before);
+	pthread_barrier_destroy(&t.barrier);
+	Arena_dispose(&t.arena);
+}
+END_TEST
+
 static void *fill_to_limit(void *cl)
 {
 	Worker *w = cl;
@@ -2767,6 +2833,7 @@ static void add_report(Suite *suite)
 	tc = add_case(suite, "threads and fork");
 	tcase_add_test(tc, threads_allocate_from_one_arena_without_overlap);
 	tcase_add_test(tc, threads_make_children_and_defer_calls_on_one_arena);
+	tcase_add_test(tc, equal_batches_of_two_threads_take_memory_only_at_first);
 	tcase_add_test(tc, threads_together_never_pass_the_limit);
 	tcase_add_test(tc, each_thread_has_arenas_of_its_own_while_others_report);
 	tcase_add_test(tc, an_arena_may_be_handed_to_another_thread);
