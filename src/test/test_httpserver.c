@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "config.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
