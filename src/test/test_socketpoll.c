@@ -363,7 +363,7 @@ START_TEST(an_event_is_never_that_of_another_socket_with_the_same_descriptor)
 
 	for (i = 0; i < 50; i++) {
 		send_to(0);
-		write(peers[1], "y", 1);
+		ck_assert_int_eq(write(peers[1], "y", 1), 1);
 		ck_assert_int_eq(SocketPoll_wait(loop, &first, 1, 1000), 1);
 		held = first;
 		if (first.socket == a) { /* let it be the other one that goes away */
