@@ -133,6 +133,21 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
 	return error ? error : __real_getaddrinfo("127.0.0.1", service, hints, &(*list)->ai_next);
 }
 
+/* What they are with _FORTIFY_SOURCE. */
+int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size);
+int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size)
+{
+	(void)size;
+	return __wrap_poll(p, n, ms);
+}
+
+ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags);
+ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags)
+{
+	(void)size;
+	return __wrap_recv(fd, p, n, flags);
+}
+
 typedef struct Faults {
 	const char *name;
 	int errors[10]; /* 0 ends them */
