@@ -86,8 +86,9 @@ class ArenaPrinter:
             kind = ', the caller\'s buffer' if size == 0 else ', current' if int(c) == current else ''
             yield 'chunk %d' % i, '%#x to %#x, %d bytes%s' % (
                 int(c), number(chunk, 'limit'), number(chunk, 'limit') - int(c), kind)
-        if number(self.arena, 'spare'):
-            yield 'spare', '%#x, %d bytes' % (int(self.arena['spare']), number(self.arena, 'spare.size'))
+        for spare in ('spare', 'side_spare'):
+            if number(self.arena, spare):
+                yield spare, '%#x, %d bytes' % (int(self.arena[spare]), number(self.arena, spare + '.size'))
         for i, child in enumerate(each(field(self.arena, 'children'), 'next_sibling')):
             yield 'child %d' % i, '%#x "%s"' % (int(child), text(field(child, 'name')) or 'arena')
         deferred = len(list(each(field(self.arena, 'deferred'), 'older')))

@@ -5,9 +5,10 @@
  *
  * Invariant: home is the oldest of the list; current is in the list, and the owner's lane is in it; everything
  * in a chunk from avail (current) or from its end (others) back to its start is allocated or padding, but for
- * what the sides' lanes have free; bytes past avail are poisoned under ASan and Valgrind. spare, if any, is one
- * chunk outside the list, kept by clear or rewind for the next growth, poisoned throughout. held is the sum of
- * what the backing allocator gave, spare included, and of what it is being asked for.
+ * what the sides' lanes have free; bytes past avail are poisoned under ASan and Valgrind. spare and
+ * side_spare, if any, are one chunk each outside the list, kept by clear or rewind for the next growth of the owner's
+ * lane and of the sides', poisoned throughout. held is the sum of what the backing allocator gave, spares included, and
+ * of what it is being asked for.
  *
  * The lock covers each step and is never held while the backing allocator, a deferred call or a raise
  * runs. Lock order: the registry's, then any one arena's, then that of the threads' records. */
