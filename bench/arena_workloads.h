@@ -122,12 +122,13 @@ INLINED void objects(const Allocator *A, size_t n, int strings)
 {
 	void *arena = make(A), *kept[BATCH];
 	size_t count, i, size = 1024;
+	const char *text = "a string of 20 bytes";
 
-	__asm__("" : "+r"(size)); /* lest an inlined memset has an advantage, or with gcc a disadvantage */
+	__asm__("" : "+r"(size), "+r"(text)); /* lest an inlined memset or strlen has an advantage, or with gcc a disadvantage */
 	for (; n > 0; n -= count) {
 		count = n < BATCH ? n : BATCH;
 		for (i = 0; i < count; i++) {
-			kept[i] = strings ? A->copy(arena, "a string of 20 bytes") : A->zeroed(arena, size);
+			kept[i] = strings ? A->copy(arena, text) : A->zeroed(arena, size);
 			bench_use(kept[i]);
 		}
 		let_go(A, arena, kept, count, 0);

@@ -275,12 +275,27 @@ static inline void *quick(T a, size_t alignment, size_t nbytes)
 static void *alloc_slowly(T a, size_t nbytes, const Site *site) __attribute__((noinline, cold));
 static void *alloc_slowly(T a, size_t nbytes, const Site *site)
 {
-	void *p = quick(a, ALIGN, nbytes); /* a side */
-
-	if (p)
-		return p;
 	check_at(a, site->ours ? site->function : "ALLOC", *site);
 	return allocate_at(a, ALIGN, nbytes, *site);
+}
+
+/* Of a side. Apart from the owner's way, which is faster without a choice of lanes in it (3.5 ns for 3.8). 0 bytes go the slow way. */
+static void *alloc_aside(T a, size_t nbytes, const Site *site) __attribute__((noinline));
+static void *alloc_aside(T a, size_t nbytes, const Site *site)
+{
+	Thread *t = self_now();
+	Lane *l = LIKELY(a) ? arena__enter_side(a, t) : NULL;
+	char *p = NULL;
+
+	if (LIKELY(l)) {
+		p = l->avail;
+		if (LIKELY(nbytes - 1 < (size_t)(l->limit - p)))
+			STORE(l->avail, p + padded(nbytes));
+		else
+			p = NULL;
+		arena__leave(t);
+	}
+	return LIKELY(p) ? p : alloc_slowly(a, nbytes, site);
 }
 
 void *Arena_alloc(T a, size_t nbytes)
@@ -288,14 +303,14 @@ void *Arena_alloc(T a, size_t nbytes)
 	static const Site here = { __FILE__, "Arena_alloc", __LINE__, 1 };
 	void *p = Arena__bump(a, nbytes);
 
-	return p ? p : alloc_slowly(a, nbytes, &here);
+	return p ? p : alloc_aside(a, nbytes, &here);
 }
 
 void *Arena__alloc(T a, size_t nbytes, const char *file, const char *function, int line)
 {
 	void *p = Arena__bump(a, nbytes);
 
-	return p ? p : alloc_slowly(a, nbytes, &(Site){ file, function, line, 0 });
+	return p ? p : alloc_aside(a, nbytes, &(Site){ file, function, line, 0 });
 }
 
 static void *callocate_at(T a, size_t count, size_t nbytes, Site site)

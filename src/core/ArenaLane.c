@@ -51,8 +51,6 @@ enum { DEBUG_BUILD = 1 };
 enum { DEBUG_BUILD = 0 };
 #endif
 
-enum { STEALS = 1 }; /* that need no proof that the owner is idle; more, and two busy threads would go on stealing */
-
 Thread arena__nobody;
 __thread Arena__Thread *Arena__self __attribute__((tls_model("initial-exec"))) = &arena__nobody.face;
 
@@ -239,10 +237,10 @@ int arena__is_mine(const struct Arena *a)
 static int is_idle(T a)
 {
 	const char *avail = LOAD(a->lane.avail);
-	int same = avail == a->seen;
 
+	a->idle = avail == a->seen ? a->idle + 1 : 0;
 	a->seen = avail;
-	return same;
+	return a->idle >= IDLE_VISITS;
 }
 
 int arena__claim(T a)

@@ -527,7 +527,8 @@ static void clear(T a, size_t keep)
 	start_over(a);
 	a->used = 0;
 	a->deferred = NULL;
-	a->steals = 0;
+	a->steals = a->sliced ? STEALS : 0; /* threads that shared it do so again: a steal would cost both a barrier */
+	a->seen = NULL;
 	hide(a->first, (size_t)(a->home->limit - a->first));
 	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare || a->side_spare ? GREW : 0));
 	arena__check(a);

@@ -81,6 +81,11 @@ typedef struct Backing {
 /* Why the owner may not clear (the first three) or dispose without the lock. */
 enum { GREW = 1, DEFERRED = 2, VISITED = 4, SLOW_CLEAR = 7, CHILDREN = 8, SPECIAL = 16 };
 
+enum {
+	STEALS = 1,     /* without a proof that the owner is idle; more, and two busy threads would go on stealing */
+	IDLE_VISITS = 8 /* are the proof: a chunk's worth of slices, lest the barrier cost more than it saves */
+};
+
 struct Arena {
 	union { /* read by all: a line of its own, whatever the size of a pointer */
 		struct {
@@ -111,8 +116,9 @@ struct Arena {
 	/* under the lock */
 	int running;       /* clears, rewinds and disposals that are running deferred calls */
 	int gone;          /* it is being released: debug builds look */
-	int steals;        /* of ownership, since the last clear */
+	int steals;        /* of ownership since the last clear; STEALS from the start if the cycle before it had sides */
 	const char *seen;  /* the owner's avail when another thread last came here */
+	int idle;          /* such visits since it moved */
 	Chunk *newest, *home, *spare, *side_spare;
 	Chunk *side_chunk; /* the one that was side_spare when this cycle began */
 	size_t sliced;     /* bytes of slices since the last clear */
@@ -257,19 +263,26 @@ static inline Thread *record_now(void)
 }
 
 /* The lane of this thread in a, entered: no revoker goes on before arena__leave. NULL: take the lock. */
-static inline Lane *arena__enter(struct Arena *a, Thread *t)
+static inline Lane *arena__enter_side(struct Arena *a, Thread *t)
 {
 	uint64_t key;
 
 	STORE(t->face.busy, a);                     /* [own-1] */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);    /* [own-2] */
-	if (LOAD_ACQUIRE(a->owner) == t)            /* [own-3] */
-		return &a->lane;
 	key = LOAD_ACQUIRE(a->key);                 /* [own-3] */
-	if (key && t->known[key % SIDES_KNOWN].key == key)
+	if (LIKELY(key && t->known[key % SIDES_KNOWN].key == key))
 		return &t->known[key % SIDES_KNOWN].side->lane;
 	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
 	return NULL;
+}
+
+static inline Lane *arena__enter(struct Arena *a, Thread *t)
+{
+	STORE(t->face.busy, a);                     /* [own-1] */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);    /* [own-2] */
+	if (LOAD_ACQUIRE(a->owner) == t)            /* [own-3] */
+		return &a->lane;
+	return arena__enter_side(a, t);
 }
 
 /* 1 if this thread is the owner, and in. */

@@ -11,7 +11,7 @@
 
 static char *copy_string(T a, const char *s, size_t n, const char *function, int line)
 {
-	char *copy = Arena__alloc(a, n + 1, __FILE__, function, line);
+	char *copy = Arena__quick_at(a, n + 1, __FILE__, function, line);
 
 	copy[n] = '\0';
 	return memcpy(copy, s, n);

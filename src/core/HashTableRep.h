@@ -19,8 +19,6 @@
 #include "checked.h"
 
 #define T HashTable_T
-#define LIKELY(condition) __builtin_expect(!!(condition), 1)
-#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 /* INTEGER and POINTER. Both kinds of slot begin with the value: a void ** to it is the slot. */
 typedef struct Word_Slot {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the library: checks of a caller's contract, and sizes that cannot wrap. */
+/* Private to the library: checks of a caller's contract, hints to the compiler, and sizes that cannot wrap. */
 #ifndef CHECKED_INCLUDED
 #define CHECKED_INCLUDED
 #include <stddef.h>
@@ -7,6 +7,9 @@
 
 /* A checked runtime error: Assert_Failed with a message that names the call and the value. */
 #define CHECK(condition, ...) ((condition) ? (void)0 : EXCEPT_RAISE_MSG(Assert_Failed, __VA_ARGS__))
+
+#define LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 /* Our own state is corrupt: never unwind through it. */
 #define CORRUPT(what) core__corrupt(__FILE__, __LINE__, what)

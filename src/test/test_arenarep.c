@@ -425,7 +425,7 @@ START_TEST(threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing)
 		while (other == arena__thread())
 			other = other->next;
 		arena->owner = other; /* as if it had come, and allocated again between our visits */
-		arena->steals = 1;
+		arena->steals = STEALS;
 		for (i = 0; i < 3000; i++) {
 			Arena_alloc(arena, 100);
 			arena->seen = NULL;
@@ -435,6 +435,78 @@ START_TEST(threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing)
 		ck_assert_uint_ge(Arena_used(arena), 3000 * 100);
 		Arena_mark(arena); /* which takes the side away */
 		ck_assert_ptr_null(arena->sides);
+		ck_assert(arena->owner == arena__thread());
+	}
+	Arena_dispose(&arena);
+	Arena_dispose(&elsewhere);
+}
+END_TEST
+
+static Arena_T shared;
+static pthread_barrier_t turn;
+static const void *owners[2];
+
+static void *allocate_twice(void *cl)
+{
+	int i;
+
+	(void)cl;
+	for (i = 0; i < 2; i++) {
+		pthread_barrier_wait(&turn);
+		memset(Arena_alloc(shared, 100), 1, 100);
+		owners[i] = shared->owner;
+		pthread_barrier_wait(&turn);
+	}
+	return NULL;
+}
+
+/* The first of its visits to a new arena is taken for a hand-over; to one that both used before a clear it is none. */
+START_TEST(threads_that_shared_an_arena_before_a_clear_share_it_after_without_a_steal)
+{
+	pthread_t thread;
+	int i;
+
+	shared = Arena_new();
+	pthread_barrier_init(&turn, NULL, 2);
+	ck_assert_int_eq(pthread_create(&thread, NULL, allocate_twice, NULL), 0);
+	for (i = 0; i < 2; i++) {
+		Arena_alloc(shared, 100);
+		pthread_barrier_wait(&turn);
+		pthread_barrier_wait(&turn);
+		Arena_alloc(shared, 100); /* on a side, the first time: the other is the owner */
+		ck_assert(arena__lanes_allowed ? shared->sides != NULL : !shared->owner);
+		Arena_clear(shared);
+	}
+	pthread_join(thread, NULL);
+	if (arena__lanes_allowed) {
+		ck_assert(owners[0] != arena__thread());
+		ck_assert(owners[1] == arena__thread());
+	}
+	pthread_barrier_destroy(&turn);
+	Arena_dispose(&shared);
+}
+END_TEST
+
+START_TEST(an_owner_that_was_idle_for_several_visits_is_stolen_from)
+{
+	Arena_T arena = Arena_new(), elsewhere;
+	pthread_t thread;
+	int i;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &elsewhere), 0);
+	pthread_join(thread, NULL);
+	if (arena->owner) {
+		Thread *other = arena__first_thread();
+
+		while (other == arena__thread())
+			other = other->next;
+		arena->owner = other; /* which does nothing more */
+		arena->steals = STEALS;
+		for (i = 0; i < IDLE_VISITS; i++) {
+			ck_assert(!arena__claim(arena));
+			ck_assert(arena->owner == other);
+		}
+		ck_assert(arena__claim(arena));
 		ck_assert(arena->owner == arena__thread());
 	}
 	Arena_dispose(&arena);
@@ -454,6 +526,8 @@ static void add_store(Suite *suite)
 	tcase_add_test(tc, a_thread_that_ends_gives_its_store_back_and_its_record_to_the_next);
 	tcase_add_test(tc, an_arena_outlives_its_owner_whose_record_another_thread_has);
 	tcase_add_test(tc, threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing);
+	tcase_add_test(tc, threads_that_shared_an_arena_before_a_clear_share_it_after_without_a_steal);
+	tcase_add_test(tc, an_owner_that_was_idle_for_several_visits_is_stolen_from);
 	suite_add_tcase(suite, tc);
 }
 
