@@ -37,11 +37,11 @@ enum { LANE = 1 };
 
 /* Of the 32 bits that count, the low ones: the position comes from the high ones. They overlap from 2^24
  * groups on (200 million entries), which costs a few more comparisons a group and nothing else. */
+#define TAG_OF(hash) ((hash) < TAG_FIRST ? (hash) + 8 : (hash)) /* the low three bits stay */
+
 ALWAYS_INLINE uint8_t tag_of(uint32_t hash)
 {
-	uint8_t tag = (uint8_t)hash;
-
-	return tag > TAG_FIRST ? tag : (uint8_t)TAG_FIRST;
+	return TAG_OF((uint8_t)hash);
 }
 
 /* A tag is written as a load and a store of the whole group: a search that follows soon loads all of it, and no
@@ -50,6 +50,17 @@ ALWAYS_INLINE uint8_t tag_of(uint32_t hash)
 static const uint8_t group_lane[2 * sizeof(Group)] = { [sizeof(Group)] = 255 };
 
 #if HASHTABLE_SSE2
+
+/* Four times the tag of each low byte: a load for what would be a comparison, a choice and a multiplication. */
+#define TAGS_1(hash)  0x01010101u * TAG_OF(hash)
+#define TAGS_4(hash)  TAGS_1(hash), TAGS_1((hash) + 1), TAGS_1((hash) + 2), TAGS_1((hash) + 3)
+#define TAGS_16(hash) TAGS_4(hash), TAGS_4((hash) + 4), TAGS_4((hash) + 8), TAGS_4((hash) + 12)
+#define TAGS_64(hash) TAGS_16(hash), TAGS_16((hash) + 16), TAGS_16((hash) + 32), TAGS_16((hash) + 48)
+static const uint32_t group_tags[256] = { TAGS_64(0u), TAGS_64(64u), TAGS_64(128u), TAGS_64(192u) };
+#undef TAGS_1
+#undef TAGS_4
+#undef TAGS_16
+#undef TAGS_64
 
 ALWAYS_INLINE __m128i everywhere(uint8_t tag)
 {
@@ -67,7 +78,7 @@ ALWAYS_INLINE Mask group_match(const Group *g, uint8_t tag)
 ALWAYS_INLINE Mask group_match_hash(const Group *g, uint32_t hash)
 {
 	__m128i bytes = _mm_load_si128((const __m128i *)(const void *)g);
-	__m128i tag = _mm_max_epu8(everywhere((uint8_t)hash), _mm_set1_epi8(TAG_FIRST));
+	__m128i tag = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)group_tags[(uint8_t)hash]), 0);
 
 	return (Mask)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, tag)) & 0x7fff;
 }
@@ -188,7 +199,8 @@ ALWAYS_INLINE Mask mask_span(unsigned slot, unsigned before, unsigned count)
 	return slot >= before ? lanes << (slot - before) * LANE : lanes >> (before - slot) * LANE;
 }
 
-ALWAYS_INLINE uint8_t overflow_bit(uint8_t tag)
+/* Of a tag, or of the hash that it comes from. */
+ALWAYS_INLINE uint8_t overflow_bit(uint32_t tag)
 {
 	return (uint8_t)(1u << (tag & 7));
 }

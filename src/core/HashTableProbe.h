@@ -46,11 +46,16 @@ ALWAYS_INLINE int is_key(T t, const enum Way way, const void *slot, const Key *k
 ALWAYS_INLINE Place find_in(T t, const enum Way way, const Key *k, size_t position)
 {
 	const Group *g = &t->groups[position];
-	const char *block = block_of(t, slot_size(way), position);
+	const char *block;
 	Place at = { NULL, NULL, 0 };
 	Mask m;
 
-	prefetch_favourite(block, slot_size(way), k->hash);
+	if (LIKELY(t->ngroups <= SEGMENT)) {
+		block = t->segments[0] + position * GROUP_SLOTS * slot_size(way);
+	} else {
+		block = block_of(t, slot_size(way), position);
+		prefetch_favourite(block, slot_size(way), k->hash);
+	}
 	for (m = group_match_hash(g, k->hash); m; m = mask_rest(m)) {
 		const void *slot = block + mask_first(m) * slot_size(way);
 
@@ -66,7 +71,7 @@ ALWAYS_INLINE Place find_in(T t, const enum Way way, const Key *k, size_t positi
 
 ALWAYS_INLINE int has_overflowed(T t, size_t position, const Key *k)
 {
-	return t->groups[position].overflow & overflow_bit(tag_of(k->hash));
+	return t->groups[position].overflow >> (k->hash & 7) & 1; /* overflow_bit */
 }
 
 /* Past every group if all have overflowed with such a tag; that has been seen in tables of two groups.
