@@ -82,6 +82,7 @@ typedef struct HashTable_Iter {
 	HashTable_T table_; /* private from here on */
 	size_t turn_, group_, epoch_;
 	void *place_;
+	uint64_t left_;
 	unsigned slot_;
 } HashTable_Iter;
 CORE_API void HashTable_iterate(HashTable_T, HashTable_Iter *);

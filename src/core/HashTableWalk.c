@@ -6,13 +6,13 @@
 
 #include "HashTableRep.h"
 
-/* An iterator is at slot slot_ of group group_, the turn_-th group that it looks at.
+/* An iterator is at slot slot_ of group group_, the turn_-th group that it looks at; left_ are the slots after it.
  *
  * The groups are not walked in their order, which is that of the hashes: who puts what he meets into a smaller
  * table with the same seed would fill that from one end, with searches past all its full groups (Rust had that,
  * issue 36481). Instead every stretch of 4 groups is followed by one some 0.618 of the table further on,
  * so that what was met at any time is spread over the table evenly. */
-enum { STRETCH = 4 };
+enum { STRETCH = 8, ASKED = 4 };
 
 /* Has no divisor in common with a number of stretches, which has only the divisors 2 and 3. */
 static size_t stride_of(size_t stretches)
@@ -22,31 +22,32 @@ static size_t stride_of(size_t stretches)
 	return stride % 3 ? stride : stride + 2;
 }
 
-/* Also asks for the one after. */
+/* Also asks for the one after: its first lines, as many as it takes the processor to see that more follow. */
 static size_t next_stretch(T t, size_t group)
 {
 	size_t n = t->ngroups / STRETCH, stride = stride_of(n), next = (group / STRETCH + stride) % n;
-	size_t after = (next + stride) % n * STRETCH;
+	size_t after = (next + stride) % n * STRETCH, line;
+	const char *block = block_of(t, slot_size_of(t), after);
 
 	__builtin_prefetch(&t->groups[after]);
-	__builtin_prefetch(block_of(t, slot_size_of(t), after));
+	for (line = 0; line < ASKED; line++)
+		__builtin_prefetch(block + line * LINE);
 	return next * STRETCH;
 }
 
-/* To the next group with an entry; 0 if there is none. */
-static __attribute__((noinline)) int next_group(T t, HashTable_Iter *it)
+/* The slots with an entry of the next group that has any; 0: none has. */
+static __attribute__((noinline)) Mask next_group(T t, HashTable_Iter *it)
 {
-	while (it->turn_ + 1 < t->ngroups) {
-		it->slot_ = 0;
+	Mask m = 0;
+
+	while (!m && it->turn_ + 1 < t->ngroups) {
 		it->turn_++;
 		it->group_++;
 		if (it->group_ % STRETCH == 0 && t->ngroups >= 2 * STRETCH)
 			it->group_ = next_stretch(t, it->group_ - STRETCH);
-		if (group_taken(&t->groups[it->group_]))
-			return 1;
+		m = group_taken(&t->groups[it->group_]);
 	}
-	it->slot_ = GROUP_SLOTS;
-	return 0;
+	return m;
 }
 
 static void begin(T t, HashTable_Iter *it)
@@ -54,55 +55,85 @@ static void begin(T t, HashTable_Iter *it)
 	memset(it, 0, sizeof *it);
 	it->table_ = t;
 	it->epoch_ = t->epoch;
+	it->left_ = UINT64_MAX;
 }
 
-/* The next entry's slot, or NULL past the last; the iterator is then just behind it. */
-ALWAYS_INLINE void *step(T t, const size_t slot_bytes, HashTable_Iter *it)
+/* What there still is in this group. */
+ALWAYS_INLINE Mask rest_of(T t, const HashTable_Iter *it)
 {
-	Mask m = mask_from(group_taken(&t->groups[it->group_]), it->slot_);
+	return (Mask)it->left_ & group_taken(&t->groups[it->group_]);
+}
 
-	if (!m) {
-		if (!next_group(t, it))
-			return NULL;
-		m = group_taken(&t->groups[it->group_]);
-	}
-	it->slot_ = mask_first(m) + 1;
+/* To the first of m: its slot. */
+ALWAYS_INLINE void *move_to(T t, const size_t slot_bytes, HashTable_Iter *it, Mask m)
+{
+	it->slot_ = mask_first(m);
+	it->left_ = mask_rest(m);
 	return block_of(t, slot_bytes, it->group_) + mask_first(m) * slot_bytes;
 }
 
-static void *step_any(T t, HashTable_Iter *it)
+/* The next entry's slot, or NULL past the last. */
+static void *step(T t, HashTable_Iter *it)
 {
-	return step(t, slot_size_of(t), it);
+	Mask m = rest_of(t, it);
+
+	if (!m)
+		m = next_group(t, it);
+	it->left_ = 0;
+	return m ? move_to(t, slot_size_of(t), it, m) : NULL;
 }
 
-static const void *key_of(T t, const void *slot)
+ALWAYS_INLINE const void *key_of(HashTable_Kind kind, const void *slot)
 {
 	const Word_Slot *w = slot;
 
-	if (kind_of(t) == HashTable_INTEGER)
+	if (kind == HashTable_INTEGER)
 		return &w->key;
-	if (kind_of(t) == HashTable_POINTER)
+	if (kind == HashTable_POINTER)
 		return (const void *)(uintptr_t)w->key;
 	return ((const Text_Slot *)slot)->key;
 }
 
 /* ---- map ---- */
 
+static __attribute__((noinline)) void check_map(T t, size_t epoch)
+{
+	check_table(t, "HashTable_map");
+	CHECK(t->epoch == epoch, "HashTable_map: the function inserted into the table or resized it");
+}
+
+/* apply may remove any entry. */
+ALWAYS_INLINE void map(T t, const HashTable_Kind kind, const size_t slot_bytes, void (*apply)(const void *, void **, void *), void *cl)
+{
+	const uint32_t magic = t->magic;
+	const size_t epoch = t->epoch;
+	HashTable_Iter it;
+	Mask m;
+
+	begin(t, &it);
+	for (m = rest_of(t, &it); m || (m = next_group(t, &it)) != 0;) {
+		void *slot = move_to(t, slot_bytes, &it, m);
+		size_t length = t->length;
+
+		apply(key_of(kind, slot), slot, cl);
+		if (UNLIKELY(t->magic != magic || t->epoch != epoch))
+			check_map(t, epoch);
+		m = mask_rest(m);
+		if (UNLIKELY(t->length != length))
+			m &= group_taken(&t->groups[it.group_]);
+	}
+}
+
 void HashTable_map(T t, void (*apply)(const void *key, void **value, void *cl), void *cl)
 {
-	HashTable_Iter it;
-	size_t epoch;
-	void *slot;
-
 	check_table(t, "HashTable_map");
 	CHECK(apply, "HashTable_map: the function is NULL");
-	epoch = t->epoch;
-	begin(t, &it);
-	while ((slot = step_any(t, &it)) != NULL) {
-		apply(key_of(t, slot), slot, cl);
-		check_table(t, "HashTable_map");
-		CHECK(t->epoch == epoch, "HashTable_map: the function inserted into the table or resized it");
-	}
+	if (kind_of(t) == HashTable_INTEGER)
+		map(t, HashTable_INTEGER, sizeof(Word_Slot), apply, cl);
+	else if (kind_of(t) == HashTable_POINTER)
+		map(t, HashTable_POINTER, sizeof(Word_Slot), apply, cl);
+	else
+		map(t, HashTable_STRING, sizeof(Text_Slot), apply, cl); /* and all like it */
 }
 
 /* ---- iterators ---- */
@@ -121,40 +152,50 @@ ALWAYS_INLINE void check_iterator(const HashTable_Iter *it, const char *function
 	CHECK(LIKELY(it->epoch_ == it->table_->epoch), "%s: insertion or resize since HashTable_iterate", function);
 }
 
-static __attribute__((noinline)) int finish(HashTable_Iter *it)
+static int finish(HashTable_Iter *it)
 {
 	it->key = it->value = it->place_ = NULL;
 	it->key_length = 0;
 	it->int_key = 0;
+	it->left_ = 0;
 	return 0;
 }
 
-int HashTable_next(HashTable_Iter *it)
+/* The entry at the first of m. */
+ALWAYS_INLINE int show(T t, HashTable_Iter *it, Mask m)
 {
-	T t;
-
-	check_iterator(it, "HashTable_next");
-	t = it->table_;
 	if (is_words(t)) {
-		const Word_Slot *slot = it->place_ = step(t, sizeof *slot, it);
+		const Word_Slot *slot = it->place_ = move_to(t, sizeof *slot, it, m);
 
-		if (!slot)
-			return finish(it);
 		it->value = slot->value;
 		if (kind_of(t) == HashTable_INTEGER)
 			it->int_key = slot->key;
 		else
 			it->key = (const void *)(uintptr_t)slot->key;
 	} else {
-		const Text_Slot *slot = it->place_ = step(t, sizeof *slot, it);
+		const Text_Slot *slot = it->place_ = move_to(t, sizeof *slot, it, m);
 
-		if (!slot)
-			return finish(it);
 		it->value = slot->value;
 		it->key = slot->key;
 		it->key_length = length_of_id(slot->id);
 	}
 	return 1;
+}
+
+static __attribute__((noinline)) int next_further(HashTable_Iter *it)
+{
+	Mask m = next_group(it->table_, it);
+
+	return m ? show(it->table_, it, m) : finish(it);
+}
+
+int HashTable_next(HashTable_Iter *it)
+{
+	Mask m;
+
+	check_iterator(it, "HashTable_next");
+	m = rest_of(it->table_, it);
+	return LIKELY(m) ? show(it->table_, it, m) : next_further(it);
 }
 
 void HashTable_iter_remove(HashTable_Iter *it)
@@ -164,9 +205,9 @@ void HashTable_iter_remove(HashTable_Iter *it)
 	check_iterator(it, "HashTable_iter_remove");
 	check_writable(it->table_, "HashTable_iter_remove");
 	group = groups_of(it->table_) + it->group_;
-	CHECK(it->place_ && group->tags[it->slot_ - 1] != FREE,
+	CHECK(it->place_ && group->tags[it->slot_] != FREE,
 		"HashTable_iter_remove: there is no entry at hand, or it was removed");
-	hashtable__erase(it->table_, it->place_, group, it->slot_ - 1);
+	hashtable__erase(it->table_, it->place_, group, it->slot_);
 	it->place_ = NULL;
 }
 
@@ -185,8 +226,8 @@ void **HashTable_toArray(T t, Arena_T arena, void *end)
 		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_toArray: no array holds %zu entries", t->length);
 	array = ALLOC(arena, n);
 	begin(t, &it);
-	while ((slot = step_any(t, &it)) != NULL) {
-		array[i++] = (void *)(uintptr_t)key_of(t, slot);
+	while ((slot = step(t, &it)) != NULL) {
+		array[i++] = (void *)(uintptr_t)key_of(kind_of(t), slot);
 		array[i++] = *(void **)slot;
 	}
 	array[i] = end;
@@ -217,7 +258,7 @@ static void copy_entries(T copy, T t)
 	copy_storage(copy, t);
 	begin(copy, &it);
 	if (copy->copies_keys)
-		while ((s = step_any(copy, &it)) != NULL)
+		while ((s = step(copy, &it)) != NULL)
 			s->key = hashtable__keep_key(copy, s->key, length_of_id(s->id));
 	copy->length = t->length;
 	copy->room = t->room;
@@ -263,7 +304,7 @@ void HashTable_stats(T t, HashTable_Stats *stats)
 	stats->resizes = t->resizes;
 	stats->bytes = hashtable__storage_bytes(t);
 	begin(t, &it);
-	while ((slot = step_any(t, &it)) != NULL) {
+	while ((slot = step(t, &it)) != NULL) {
 		size_t n = probes(t, slot, it.group_);
 
 		total += (double)n;
