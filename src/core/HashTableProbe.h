@@ -50,8 +50,8 @@ ALWAYS_INLINE Place find_in(T t, const enum Way way, const Key *k, size_t positi
 	Place at = { NULL, NULL, 0 };
 	Mask m;
 
-	if (LIKELY(t->ngroups <= SEGMENT)) {
-		block = t->segments[0] + position * GROUP_SLOTS * slot_size(way);
+	if (LIKELY(is_small(t))) {
+		block = t->first + position * GROUP_SLOTS * slot_size(way);
 	} else {
 		block = block_of(t, slot_size(way), position);
 		prefetch_favourite(block, slot_size(way), k->hash);
@@ -121,7 +121,7 @@ ALWAYS_INLINE void *claim(T t, const size_t slot_bytes, uint32_t hash)
 		position = overflow_from(t, position, tag);
 		m = group_match(&t->groups[position], FREE);
 	}
-	s = choose_slot(m, position, slot_bytes, hash);
+	s = choose_slot(t, m, position, slot_bytes, hash);
 	group_set(&groups_of(t)[position], s, tag);
 	t->length++;
 	t->room--;

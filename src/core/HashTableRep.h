@@ -185,6 +185,12 @@ ALWAYS_INLINE size_t position_after(T t, size_t g)
 	return g + 1 == t->ngroups ? 0 : g + 1;
 }
 
+/* All its slots are in one segment. Caches have it, so a search need not ask for anything in time. */
+ALWAYS_INLINE int is_small(T t)
+{
+	return t->ngroups <= SEGMENT;
+}
+
 /* The slot of its group that a hash would like best. Its cache line is asked for while the control bytes are
  * still on their way: a table that is larger than the caches is waited for once, not twice. */
 ALWAYS_INLINE unsigned favourite_of(uint32_t hash)
@@ -197,14 +203,17 @@ ALWAYS_INLINE void prefetch_favourite(const char *block, size_t slot_bytes, uint
 	__builtin_prefetch((const void *)((uintptr_t)block + favourite_of(hash) * slot_bytes));
 }
 
-/* One of the free slots of group g: in the favourite's cache line, if there is one. Segments begin with a line;
+/* One of the free slots of group g; unless the table is small, in the favourite's cache line, if there is one. Segments begin with a line;
  * where smaller storage lies must not matter, or equal histories would not give equal orders. */
-ALWAYS_INLINE unsigned choose_slot(Mask free_slots, size_t g, size_t slot_bytes, uint32_t hash)
+ALWAYS_INLINE unsigned choose_slot(T t, Mask free_slots, size_t g, size_t slot_bytes, uint32_t hash)
 {
-	unsigned favourite = favourite_of(hash);
-	unsigned before = (unsigned)((g * GROUP_SLOTS + favourite) * slot_bytes % LINE / slot_bytes);
-	Mask near = free_slots & mask_span(favourite, before, (unsigned)(LINE / slot_bytes));
+	unsigned favourite = favourite_of(hash), before;
+	Mask near;
 
+	if (LIKELY(is_small(t)))
+		return mask_first(free_slots);
+	before = (unsigned)((g * GROUP_SLOTS + favourite) * slot_bytes % LINE / slot_bytes);
+	near = free_slots & mask_span(favourite, before, (unsigned)(LINE / slot_bytes));
 	return mask_first(near ? near : free_slots);
 }
 

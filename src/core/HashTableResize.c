@@ -249,7 +249,7 @@ ALWAYS_INLINE int move_up(T t, const size_t size, const char *from, uint32_t has
 
 	if (!m)
 		return 0;
-	to = choose_slot(m, position, size, hash);
+	to = choose_slot(t, m, position, size, hash);
 	group_set(group, to, tag_of(hash));
 	memcpy(block_of(t, size, position) + to * size, from, size);
 	return 1;
@@ -278,7 +278,7 @@ static __attribute__((noinline)) void settle(T t, enum Way way, size_t g, unsign
 			group_set(&groups[g], s, tag);
 		else {
 			char *block = block_of(t, size, position), displaced[sizeof(Text_Slot)], *there;
-			unsigned to = choose_slot(m, position, size, hash);
+			unsigned to = choose_slot(t, m, position, size, hash);
 
 			group_set(&groups[g], s, groups[position].tags[to]);
 			group_set(&groups[position], to, tag);
@@ -317,14 +317,19 @@ ALWAYS_INLINE void settle_all(T t, const enum Way way, size_t ngroups)
 		settle_group(t, way, ngroups);
 }
 
+/* Every byte that is not FREE. */
 static void mark_moving(Group *groups, size_t n)
 {
+	const uint64_t low7 = 0x7f7f7f7f7f7f7f7fu;
+	uint64_t words[2];
 	size_t g;
-	int s;
+	int i;
 
 	for (g = 0; g < n; g++) {
-		for (s = 0; s < GROUP_SLOTS; s++)
-			groups[g].tags[s] = groups[g].tags[s] == FREE ? FREE : MOVING;
+		memcpy(words, &groups[g], sizeof words);
+		for (i = 0; i < 2; i++)
+			words[i] = (((words[i] & low7) + low7) | words[i]) >> 7 & 0x0101010101010101u * MOVING;
+		memcpy(&groups[g], words, sizeof words);
 		groups[g].overflow = 0;
 	}
 }
