@@ -2,7 +2,7 @@
 /* Except: a stack of links per thread, innermost first. A link is a TRY statement's frame or
  * something to run when a scope is left (DEFER, AUTO); each lives in the C frame that it serves.
  *
- * Invariant: thread.public.top leads to exactly the links whose blocks are still open, in order; link.top
+ * Invariant: except__thread.public.top leads to exactly the links whose blocks are still open, in order; link.top
  * is NULL in every other. A frame is linked from Except__enter until its FINALLY has ended, so that a raise
  * in a handler still finds it.
  *
@@ -16,10 +16,8 @@
  *   RETURNING / CLOSING_RETURN  the same two for a RETURN on its way
  *   PROBING, PROBED  --enable-debug only: a first, empty pass that finds out whether there is a FINALLY
  *
- * What a raise records (place, message, causes) lives in a per-thread stack of records, a mapping made
- * at the first raise: a heap would need malloc at the worst moment, space in the frame would make every
- * TRY pay for the longest message, thread-local storage that large breaks dlopen. A frame remembers how
- * high the stack was when it was entered and cuts it back to that when it has dealt with a raise. */
+ * What a raise records (place, message, causes) lives in a per-thread stack of records (ExceptStack.c). A frame
+ * remembers how high the stack was when it was entered and cuts it back to that when it has dealt with a raise. */
 
 /* A checked longjmp takes the way back to a RETURN in a block with a variable-length array, and every
  * jump on a coroutine's stack, for an attack; this file needs the plain one. */
@@ -27,12 +25,9 @@
 #include "config.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "ExceptRep.h"
 
@@ -41,9 +36,7 @@ EXCEPT_DEFINE(Assert_Failed, NULL, "assertion failed");
 enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, RAISED = Except__RAISED,
 	HANDLING = Except__HANDLING, CLOSING = Except__CLOSING, PENDING, RETURNING, CLOSING_RETURN, PROBING, PROBED };
 
-/* Address space only, but for the pages that are used: 200 of the longest messages, or a chain of
- * 10,000 plain exceptions. */
-enum { RECORDS_SIZE = 1024 * 1024, MESSAGE_MAX = 4096 };
+enum { MESSAGE_MAX = 4096 };
 
 /* the state in which a frame starts */
 #if CORE_DEBUG
@@ -52,97 +45,12 @@ enum { FIRST = PROBING };
 enum { FIRST = TRYING };
 #endif
 
-/* One initial-exec slot, tiny: large static TLS makes dlopen fail. */
-static __thread __attribute__((tls_model("initial-exec"))) struct {
-	Except_Thread public;
-	char *records, *end;  /* the stack of records, which public.next is in */
-	struct Mapping *free;
-	int *error;           /* &errno, if there are records: a call less */
-	int dying;            /* the hook for uncaught exceptions runs */
-} thread = { { NULL, NULL, FIRST }, NULL, NULL, NULL, NULL, 0 };
+EXCEPT__PER_THREAD Thread except__thread = { { NULL, NULL, FIRST }, NULL, NULL, NULL, NULL, 0 };
 
 /* Into each way to raise: an eighth of the time from raise to catch. */
 #define INLINE inline __attribute__((always_inline))
 
 /* ---- the stack of records ---- */
-
-/* A thread has one such mapping, and one more for each Except_Stack it has saved while exceptions were
- * recorded. They are kept until the thread ends, however its coroutines end. */
-typedef struct Mapping {
-	struct Mapping *next, *next_free; /* of the thread's, of those no stack is in */
-} Mapping;
-
-static pthread_key_t mappings_key; /* the newest of the thread's */
-static int mappings_key_made;
-
-static void free_mappings(void *mappings)
-{
-	Mapping *m, *next;
-
-	for (m = mappings; m; m = next) {
-		next = m->next;
-		munmap(m, RECORDS_SIZE);
-	}
-	/* a raise in a later destructor maps anew */
-	thread.records = thread.public.next = thread.end = NULL;
-	thread.free = NULL;
-}
-
-/* Before other constructors, which may raise, and so that the key is among those for which
- * pthread_setspecific never allocates. A fork while another thread sets the hook must not leave the
- * child with a locked lock. */
-static void __attribute__((constructor(101))) initialize(void)
-{
-	mappings_key_made = pthread_key_create(&mappings_key, free_mappings) == 0;
-	pthread_atfork(except__lock_hook, except__unlock_hook, except__unlock_hook);
-}
-
-static Mapping *map_another(void)
-{
-	Mapping *m;
-
-	if (!mappings_key_made)
-		return NULL;
-	m = mmap(NULL, RECORDS_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (m == MAP_FAILED)
-		return NULL;
-	m->next = pthread_getspecific(mappings_key);
-	if (pthread_setspecific(mappings_key, m) != 0) {
-		munmap(m, RECORDS_SIZE);
-		return NULL;
-	}
-	return m;
-}
-
-static void use_mapping(Mapping *m)
-{
-	thread.records = thread.public.next = m ? (char *)(m + 1) : NULL;
-	thread.end = m ? (char *)m + RECORDS_SIZE : NULL;
-	thread.error = &errno;
-}
-
-static int __attribute__((noinline)) map_records(void)
-{
-	Mapping *m = thread.free;
-
-	if (m)
-		thread.free = m->next_free;
-	else
-		m = map_another();
-	use_mapping(m);
-	return m != NULL;
-}
-
-static void unmap_records(void)
-{
-	Mapping *m = (Mapping *)(void *)thread.records;
-
-	if (m) {
-		m[-1].next_free = thread.free;
-		thread.free = m - 1;
-	}
-	use_mapping(NULL);
-}
 
 /* NULL if there is no room */
 static inline void *take(size_t nbytes)
@@ -150,23 +58,24 @@ static inline void *take(size_t nbytes)
 	void *p;
 
 	nbytes = (nbytes + 15) & ~(size_t)15;
-	if (nbytes > (size_t)(thread.end - thread.public.next) && (thread.records || !map_records()))
+	if (nbytes > (size_t)(except__thread.end - except__thread.public.next)
+		&& (except__thread.records || !except__map_records()))
 		return NULL;
-	p = thread.public.next;
-	thread.public.next += nbytes;
+	p = except__thread.public.next;
+	except__thread.public.next += nbytes;
 	return p;
 }
 
 /* mark is NULL if the frame is older than the mapping */
 static void cut_back(void *mark)
 {
-	thread.public.next = mark ? mark : thread.records;
+	except__thread.public.next = mark ? mark : except__thread.records;
 }
 
 static const char *format(const char *fmt, va_list ap)
 {
-	size_t room = (size_t)(thread.end - thread.public.next);
-	char *message = thread.public.next;
+	size_t room = (size_t)(except__thread.end - except__thread.public.next);
+	char *message = except__thread.public.next;
 	int n;
 
 	if (room > MESSAGE_MAX)
@@ -192,7 +101,7 @@ static INLINE Record *fill(Record *r, const Except_T *e, const char *file, const
 	r->message = NULL;
 	r->line = line;
 	r->nframes = 0;
-	r->error = *thread.error;
+	r->error = *except__thread.error;
 	return r;
 }
 
@@ -260,7 +169,7 @@ static inline int is_in(Except_Link *link, unsigned states)
 
 Except_Frame *except__current(void)
 {
-	Except_Link *link = thread.public.top;
+	Except_Link *link = except__thread.public.top;
 
 	while (link && !is_in(link, HOLDING))
 		link = link->up;
@@ -351,7 +260,7 @@ static void return_through(Except_Frame *outermost, jmp_buf site, Return *r)
 	Except_Link *link;
 
 	do {
-		link = thread.public.top;
+		link = except__thread.public.top;
 		if (is_in(link, CATCHING))
 			go_to_finally(frame_of(link), outermost, site, r);
 		leave(link, r);
@@ -399,9 +308,9 @@ static void hold(Except_Frame *f, const Except_T *e, const char *file, int line,
 	f->file = file;
 	f->line = line;
 	f->record = record;
-	f->mark = thread.public.next;
+	f->mark = except__thread.public.next;
 	f->state = CLOSING;
-	Except__push(&f->link, &thread.public);
+	Except__push(&f->link, &except__thread.public);
 }
 
 static void uncaught(const Except_T *e, const char *file, int line, Record *record) CORE_NORETURN;
@@ -410,8 +319,8 @@ static void uncaught(const Except_T *e, const char *file, int line, Record *reco
 	Except_Frame f;
 
 	hold(&f, e, file, line, record);
-	if (!thread.dying) { /* else the hook raised */
-		thread.dying = 1;
+	if (!except__thread.dying) { /* else the hook raised */
+		except__thread.dying = 1;
 		except__call_hook(e);
 	}
 	fputs("uncaught exception: ", stderr);
@@ -446,14 +355,14 @@ static void deliver(const Except_T *e, const char *file, int line, Record *recor
 {
 	Except_Link *link, *inner;
 
-	for (link = thread.public.top; link && !is_in(link, CATCHING); link = link->up)
+	for (link = except__thread.public.top; link && !is_in(link, CATCHING); link = link->up)
 		if (is_in(link, HOLDING))
 			add_cause(record, frame_of(link)->record);
 	if (!link)
 		uncaught(e, file, line, record);
 	if (frame_of(link)->state != TRYING)
 		add_cause(record, frame_of(link)->record);
-	while ((inner = thread.public.top) != link) {
+	while ((inner = except__thread.public.top) != link) {
 		Except__unlink(inner);
 		if (inner->run)
 			call_holding(inner, e, file, line, record);
@@ -480,7 +389,7 @@ static void propagate(Except_Frame *f)
 
 Except_Thread *Except__thread(void)
 {
-	return &thread.public;
+	return &except__thread.public;
 }
 
 static void check(const Except_T *e, const char *file, const char *function, int line, const char *what)
@@ -556,35 +465,6 @@ void Except__abandon(Except_Frame *f)
 	Except__unlink(&f->link);
 }
 
-/* ---- coroutines ---- */
-
-void Except_save(Except_Stack *stack)
-{
-	CHECK(stack, "Except_save: the stack is NULL");
-	stack->top = thread.public.top;
-	stack->next = thread.public.next;
-	stack->records = thread.records;
-	stack->thread = &thread.public;
-	thread.public.top = NULL;
-	use_mapping(NULL);
-}
-
-void Except_restore(Except_Stack *stack)
-{
-	const Except_Link *left = thread.public.top;
-
-	CHECK(stack, "Except_restore: the stack is NULL");
-	CHECK(stack->thread, "Except_restore: the stack was not saved, or has been restored already");
-	CHECK(stack->thread == &thread.public, "Except_restore: the stack was saved by another thread");
-	unmap_records();
-	use_mapping(stack->records ? (Mapping *)stack->records - 1 : NULL);
-	thread.public.next = stack->next;
-	thread.public.top = stack->top;
-	stack->thread = NULL;
-	/* raised to the handlers that have just come back: the others are on a stack that is not running */
-	CHECK(!left, "Except_restore: the coroutine that ran before had handlers and did not save them");
-}
-
 /* ---- raising ---- */
 
 static void __attribute__((noinline)) raise_slowly(const Except_T *e, const char *file, const char *function,
@@ -601,13 +481,13 @@ static INLINE void raise_from(const Except_T *e, const char *file, const char *f
 static INLINE void raise_from(const Except_T *e, const char *file, const char *function, int line, void *raiser,
 	const char *call)
 {
-	Except_Link *link = thread.public.top;
-	Record *r = (Record *)(void *)thread.public.next;
+	Except_Link *link = except__thread.public.top;
+	Record *r = (Record *)(void *)except__thread.public.next;
 	enum { SIZE = (sizeof *r + 15) & ~15 };
 
-	if (e && is_trying(link) && thread.end - thread.public.next >= SIZE
+	if (e && is_trying(link) && except__thread.end - except__thread.public.next >= SIZE
 		&& __atomic_load_n(&except__nframes, __ATOMIC_RELAXED) == 0) {
-		thread.public.next += SIZE;
+		except__thread.public.next += SIZE;
 		arrive(frame_of(link), RAISED, e, file, line, fill(r, e, file, function, line));
 	}
 	raise_slowly(e, file, function, line, raiser, call);

@@ -13,6 +13,25 @@ typedef struct Record {
 	void *frames[];
 } Record;
 
+/* Address space only, but for the pages that are used: 200 of the longest messages, or a chain of
+ * 10,000 plain exceptions. */
+enum { RECORDS_SIZE = 1024 * 1024 };
+
+typedef struct Thread {
+	Except_Thread public;
+	char *records, *end;  /* the stack of records, which public.next is in */
+	struct Mapping *free;
+	int *error;           /* &errno, if there are records: a call less */
+	int dying;            /* the hook for uncaught exceptions runs */
+} Thread;
+
+/* One initial-exec slot, tiny: large static TLS makes dlopen fail. */
+#define EXCEPT__PER_THREAD __thread __attribute__((tls_model("initial-exec"), visibility("hidden")))
+extern EXCEPT__PER_THREAD Thread except__thread;
+
+/* ExceptStack.c: makes the thread's stack of records; 0: no memory */
+int except__map_records(void) __attribute__((cold));
+
 /* Except.c: the frame that holds what is being handled or passing; NULL if there is none */
 Except_Frame *except__current(void);
 

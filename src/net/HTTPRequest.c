@@ -152,7 +152,7 @@ static const char *join(Arena_T arena, const char *old, const char *more, size_t
 	if (!text) {
 		text = (char *)Arena_alloc(arena, power_of_two(need) + 1) + 1;
 		text[-1] = JOINED;
-		memcpy(text, old, length);
+		memcpy(text, old, length + 1);
 	}
 	memcpy(text + length, separator, 2);
 	memcpy(text + length + 2, more, n + 1);

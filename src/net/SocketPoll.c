@@ -73,11 +73,19 @@ static void failed(const char *what, int fd, int error)
 
 /* ---- registrations ---- */
 
+/* There is a slot: a socket at this descriptor is or was in the poll. */
 static Registration *at_descriptor(T poll, int fd)
 {
-	size_t i = (size_t)fd / SEGMENT;
+	return &poll->segments[(size_t)fd / SEGMENT][fd % SEGMENT];
+}
 
-	return i < poll->nsegments && poll->segments[i] ? &poll->segments[i][fd % SEGMENT] : NULL;
+/* The registration that has this tag, or NULL; there may be no slot either. */
+static const Registration *with_tag(T poll, int fd, uint32_t tag)
+{
+	size_t i = (size_t)fd / SEGMENT;
+	const Registration *r = i < poll->nsegments && poll->segments[i] ? at_descriptor(poll, fd) : NULL;
+
+	return r && r->due.tag == tag ? r : NULL;
 }
 
 static Registration *registration_of(T poll, Socket_T s, const char *function)
@@ -409,9 +417,9 @@ static int give_ready(T poll, SocketPoll_Event *events, int n)
 
 	while (count < n && poll->next_ready < poll->nready) {
 		const Ready *ready = &poll->ready[poll->next_ready++];
-		const Registration *r = at_descriptor(poll, ready->fd);
+		const Registration *r = ready->tag != WAKE_TAG ? with_tag(poll, ready->fd, ready->tag) : NULL;
 
-		if (ready->tag != WAKE_TAG && r && r->due.tag == ready->tag && (r->events & ready->events))
+		if (r && (r->events & ready->events))
 			give(&events[count++], r, r->events & ready->events);
 	}
 	return count;
@@ -496,12 +504,9 @@ int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 
 int SocketPoll_holds(T poll, const SocketPoll_Event *e)
 {
-	const Registration *r;
-
 	CHECK_POLL(poll);
 	CHECK(e && e->tag, "SocketPoll_holds: no event of the poll is at %p", (const void *)e);
-	r = at_descriptor(poll, e->descriptor);
-	return r && r->due.tag == e->tag;
+	return with_tag(poll, e->descriptor, e->tag) != NULL;
 }
 
 /* ---- deadlines and timers ---- */

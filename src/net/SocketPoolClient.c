@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool, continued: connections to servers, checked out and in. The slots are those of SocketPool.c.
+/* SocketPool, continued: connections to servers, checked out; SocketPoolCheckin.c takes them back. The slots are those
+ * of SocketPool.c.
  *
  * Invariant, under the lock: a host's `open` counts its slots and those being opened; those that
  * are checked in are a list from the newest to the oldest. A slot with an upstream is IDLE and in the heap, or
  * ACTIVE or DRAINING and a caller's. pool->opening places are reserved for connections being opened. Nobody is on the
  * list of waiters who could be served: so whoever finds something to take overtakes nobody. Of those who wait for one
- * host the first is served first; who waits for another is passed over PASSES times at most.
+ * host the first is served first; who waits for another is passed over PASSES times at most (SocketPoolCheckin.c).
  *
  * Who serves a waiter takes it off the list and gives it what it waits for, a slot or a place, in one step; a waiter
  * that gives up looks, under the lock, whether it was served first, and then has what it was given. A cancelled thread
@@ -22,11 +23,9 @@
 #define T SocketPool_T
 #undef SocketPool_checkout
 
-enum { PASSES = 8 }; /* connections worth keeping, before a waiter for another host gets the place of one */
-
 /* ---- idle connections, and places for new ones; lock held ---- */
 
-static void push_idle(Slot *slot)
+void socketpool__push_idle(Slot *slot)
 {
 	Upstream *u = slot->upstream;
 	Host *h = u->host;
@@ -88,16 +87,6 @@ void socketpool__upstream_leaves(Slot *slot)
 	u->next_free = pool->spare_upstreams;
 	pool->spare_upstreams = u;
 	slot->upstream = NULL;
-}
-
-static int has_place(T pool)
-{
-	return pool->count + pool->opening < pool->max;
-}
-
-static int host_may_open(T pool, const Host *h)
-{
-	return (pool->limits.per_host == 0 || h->open < pool->limits.per_host) && h->held_until <= socket__now_ms();
 }
 
 static void reserve(T pool, Host *h)
@@ -173,7 +162,7 @@ void socketpool__dismiss(T pool)
 }
 
 /* Whether the place of an idle connection is what a waiter for another host needs. */
-static int is_wanted(T pool)
+int socketpool__is_wanted(T pool)
 {
 	const Waiter *w = has_place(pool) ? NULL : pool->first;
 
@@ -195,7 +184,7 @@ static Slot *least_recent(T pool)
  * or is wanted only now that a hold-down has ended (src/test/models/pool.pml). The lock is let go of meanwhile. */
 static void make_room(T pool)
 {
-	Slot *victim = is_wanted(pool) ? least_recent(pool) : NULL;
+	Slot *victim = socketpool__is_wanted(pool) ? least_recent(pool) : NULL;
 	Socket_T s;
 
 	if (!victim)
@@ -230,7 +219,7 @@ static void cancelled(void *cl)
 		w->given->upstream->uses--;
 		pool->stats.reused--;
 		pool->stats.checked_out--;
-		push_idle(w->given);
+		socketpool__push_idle(w->given);
 	}
 	socketpool__serve(pool);
 	make_room(pool);
@@ -517,118 +506,4 @@ Connection_T SocketPool__at(Connection_T c, const char *file, int line)
 	u->line = line;
 	STORE(&u->file, file);
 	return c;
-}
-
-/* ---- checkin ---- */
-
-/* With the lock held, which it was not before. */
-static Slot *checked_out(T pool, Connection_T c, const char *function)
-{
-	Slot *slot;
-
-	if (!c)
-		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the connection is NULL", function);
-	slot = slot_of(c);
-	lock(pool);
-	if (!is_inside(c) || slot->pool != pool || !slot->upstream || slot->state == IDLE) {
-		unlock(pool);
-		EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function, (void *)c);
-	}
-	return slot;
-}
-
-/* Lock held. */
-static int may_stay(T pool, const Slot *slot)
-{
-	const Upstream *u = slot->upstream;
-
-	return !pool->draining && u->expires > socket__now_coarse() && (pool->limits.uses <= 0 || u->uses < pool->limits.uses)
-		&& Socket_pending(slot->u.socket) == 0;
-}
-
-/* Lock held. Whether somebody before those who wait for this host needs a place and was passed over often enough: a
- * busy host could keep its connections, and all others waiting, for ever. */
-static int is_overdue(T pool, const Host *h)
-{
-	Waiter *w = has_place(pool) ? NULL : pool->first;
-
-	for (; w && w->host != h; w = w->next)
-		if (host_may_open(pool, w->host) && ++w->passed > PASSES)
-			return 1;
-	return 0;
-}
-
-/* Lock held. The handle is stale from here on; 0 when nobody wants the connection, nor may keep it. */
-static int come_back(T pool, Slot *slot)
-{
-	if (!may_stay(pool, slot) || is_overdue(pool, slot->upstream->host))
-		return 0;
-	STORE(&slot->mark, (unsigned char)(LIVE | (slot->mark + 1) % LINE));
-	socket__set_owner(slot->u.socket, handle_of(slot), socketpool__leaving);
-	STORE(&slot->touched, socket__now_coarse());
-	pool->stats.checked_out--;
-	push_idle(slot);
-	socketpool__serve(pool);
-	if (slot->state != IDLE)
-		return 1;
-	return !is_wanted(pool) && (pool->limits.max_idle == 0 || pool->stats.idle <= pool->limits.max_idle);
-}
-
-/* Lock held. The socket that is to be closed, or NULL. */
-static Socket_T take_back(T pool, Slot *slot)
-{
-	Socket_T s = slot->u.socket;
-
-	if (come_back(pool, slot))
-		return NULL;
-	socketpool__detach(slot);
-	socketpool__serve(pool);
-	return s;
-}
-
-static void clear_and_take_back(T pool, Slot *slot, Lease *lease)
-{
-	TRY {
-		socketpool__let_go(pool, lease);
-	} FINALLY {
-		Socket_T s;
-
-		lock(pool);
-		s = take_back(pool, slot);
-		unlock(pool);
-		Socket_close(&s);
-	} END_TRY;
-}
-
-/* The lock once, when there is no arena to clear: a pool's users meet there. */
-void SocketPool_checkin(T pool, Connection_T c)
-{
-	Socket_T s = NULL;
-	Lease *lease;
-	Slot *slot;
-
-	CHECK_POOL(pool);
-	slot = checked_out(pool, c, "SocketPool_checkin");
-	lease = connection__strip(slot);
-	if (!lease)
-		s = take_back(pool, slot);
-	unlock(pool);
-	if (lease)
-		clear_and_take_back(pool, slot, lease);
-	Socket_close(&s);
-}
-
-void SocketPool_discard(T pool, Connection_T c)
-{
-	Socket_T s;
-	Lease *lease;
-	Slot *slot;
-
-	CHECK_POOL(pool);
-	slot = checked_out(pool, c, "SocketPool_discard");
-	s = slot->u.socket;
-	lease = socketpool__detach(slot);
-	socketpool__serve(pool);
-	unlock(pool);
-	socketpool__finish(pool, lease, s);
 }

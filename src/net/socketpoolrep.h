@@ -201,6 +201,18 @@ int socketpool__wait(SocketPool_T pool, pthread_cond_t *, int64_t deadline); /* 
 void socketpool__serve(SocketPool_T pool);
 void socketpool__upstream_leaves(Slot *slot);
 void socketpool__dismiss(SocketPool_T pool); /* those who wait */
+void socketpool__push_idle(Slot *slot);
+int socketpool__is_wanted(SocketPool_T pool); /* whether a waiter for another host needs the place of an idle connection */
+
+static inline int has_place(SocketPool_T pool)
+{
+	return pool->count + pool->opening < pool->max;
+}
+
+static inline int host_may_open(SocketPool_T pool, const Host *h)
+{
+	return (pool->limits.per_host == 0 || h->open < pool->limits.per_host) && h->held_until <= socket__now_ms();
+}
 
 /* Lock held. */
 static inline void put_buffer(SocketPool_T pool, Buffer *b)
