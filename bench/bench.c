@@ -105,9 +105,14 @@ void bench_start(const char *name, int *argc, char *argv[])
 	fputs(conditions, stdout);
 }
 
+int bench_wants(const char *workload)
+{
+	return !only || strstr(workload, only) != NULL;
+}
+
 void bench_add(const Bench_Case *c)
 {
-	if (only && !strstr(c->workload, only))
+	if (!bench_wants(c->workload))
 		return;
 	if (count == MOST)
 		die("too many cases");
@@ -187,20 +192,26 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Beside a yardstick of 0 (bytes, say) there is no ratio, and JSON has no infinity: 0. */
+static double quotient(double x, double y)
+{
+	return y > 0 ? x / y : 0;
+}
+
 static void summarize(Result *r, size_t rounds)
 {
 	static double s[MOST_ROUNDS];
 	size_t i;
 
 	for (i = 0; i < rounds; i++)
-		s[i] = r->samples[i] / r->yardstick->samples[i];
+		s[i] = quotient(r->samples[i], r->yardstick->samples[i]);
 	qsort(s, rounds, sizeof *s, ascending);
 	r->ratio = s[rounds / 2];
 	memcpy(s, r->samples, rounds * sizeof *s);
 	qsort(s, rounds, sizeof *s, ascending);
 	r->min = s[0];
 	r->median = s[rounds / 2];
-	r->spread = (s[rounds * 3 / 4] - s[rounds / 4]) / r->median;
+	r->spread = quotient(s[rounds * 3 / 4] - s[rounds / 4], r->median);
 }
 
 static void run_group(Result *first, const Result *end)
@@ -236,7 +247,11 @@ static void print_group(const Result *first, const Result *end)
 	printf("\n  %-32s %12s %12s %7s %8s\n", "", first->c.unit, "least", "spread", "ratio");
 	for (r = first; r < end; r++) {
 		printf("  %-32s %12.2f %12.2f %6.1f%% %8.2f", r->c.name, r->median, r->min, 100 * r->spread, r->ratio);
-		printf(r->c.goal > 0 ? "  goal %g: %s\n" : "\n", r->c.goal, r->ratio <= r->c.goal ? "met" : "missed");
+		if (r->c.goal > 0)
+			printf("  goal %g: %s", r->c.goal, r->ratio <= r->c.goal ? "met" : "missed");
+		if (r->c.most > 0)
+			printf("  goal %g %s: %s", r->c.most, r->c.unit, r->median <= r->c.most ? "met" : "missed");
+		putchar('\n');
 	}
 	fflush(stdout);
 }
@@ -266,8 +281,8 @@ int bench_end(void)
 		for (r = results; r < &results[done]; r++)
 			fprintf(f, "{\"workload\": \"%s\", \"size\": %.0f, \"contestant\": \"%s\", \"unit\": \"%s\", "
 				"\"median\": %.6g, \"min\": %.6g, \"spread\": %.4g, \"yardstick\": \"%s\", "
-				"\"ratio\": %.4g, \"goal\": %g}%s\n", r->c.workload, r->c.size, r->c.name, r->c.unit,
-				r->median, r->min, r->spread, r->yardstick->c.name, r->ratio, r->c.goal,
+				"\"ratio\": %.4g, \"goal\": %g, \"most\": %g}%s\n", r->c.workload, r->c.size, r->c.name, r->c.unit,
+				r->median, r->min, r->spread, r->yardstick->c.name, r->ratio, r->c.goal, r->c.most,
 				r + 1 < &results[done] ? "," : "");
 		fputs("] }\n", f);
 	}

@@ -29,11 +29,13 @@ typedef struct Bench_Case {
 	double (*value)(void *cl);       /* instead of run: measures something else, less being better */
 	const char *unit;                /* of that; run: "ns" an operation */
 	double goal;                     /* at most so many times the yardstick; 0: none */
+	double most;                     /* at most so much, in the unit; 0: no such goal */
 } Bench_Case;
 
 /* Takes its options out of argv. */
 void bench_start(const char *program, int *argc, char *argv[]);
 void bench_add(const Bench_Case *c);
+int bench_wants(const char *workload); /* by --only: for what costs time before it is added */
 void bench_run(void); /* runs what was added since the last time and prints it */
 int bench_end(void);  /* writes the JSON; the program's exit status */
 

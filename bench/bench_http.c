@@ -1,219 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPServer beside nginx, where it is installed, and a bare epoll loop that parses nothing: it looks for the empty line
- * and answers with bytes that were made before. Each server is a process on the first processor; the client, this
- * process, is on the last: it writes a request to each of its connections, and then in turn reads an answer and writes the
- * next, blocking, so that it needs the two system calls a request that the server needs, and nothing else. */
+/* HTTPServer beside a bare epoll loop and the servers that are installed (http_servers.c), on the first processor. The client,
+ * this process, is on the last: it writes a request to each of its connections, and then in turn reads an answer and
+ * writes the next, blocking, so that it needs the two system calls a request that the server needs, and nothing else.
+ * Whether it is the server that limits is measured, too: the client's processor time beside the server's. */
 #include "config.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <core/core.h>
 #include "bench.h"
+#include "http_servers.h"
 
-enum { CLIENTS = 64, IDLE = 10000, MOST = 4096 };
-
-typedef struct Server {
-	const char *name;
-	void (*serve)(int listener); /* NULL: nginx */
-	pid_t process;
-	int port;
-	size_t answer;               /* bytes of a response */
-	int fd[CLIENTS];
-} Server;
+enum { ANSWER = 2048, DEEPEST = 32, AHEAD = 8, FRESH = 16, REQUESTS = 100000, PROBES = 20000, MOST_LOADS = 256 };
 
 typedef struct Load {
-	Server *server;
+	Http_Server *server;
 	const char *request;
+	size_t answer;               /* bytes */
 	int depth;                   /* requests in a row */
-	int fresh;                   /* a connection each */
+	int percentile;              /* of latencies, in tenths of a percent */
+	double user, made;           /* so far: ns of the server in its own code, requests */
+	int connection;              /* the only one; 0: not yet */
+	double before;               /* the server's resident bytes */
 } Load;
 
 static void die(const char *what)
 {
 	perror(what);
 	exit(1);
-}
-
-static void pin(int processor)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(processor, &set);
-	sched_setaffinity(0, sizeof set, &set);
-}
-
-/* ---- the servers ---- */
-
-static const char page[] = "Hello, world!";
-
-static void answer_bare(int fd, int poll)
-{
-	static const char one[] = "HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Length: 13\r\n"
-		"Content-Type: text/plain\r\n\r\nHello, world!";
-	static char many[64 * sizeof one];
-	char input[16384], *s;
-	ssize_t n = recv(fd, input, sizeof input - 1, 0);
-	size_t out = 0;
-
-	if (n <= 0) {
-		epoll_ctl(poll, EPOLL_CTL_DEL, fd, NULL);
-		close(fd);
-		return;
-	}
-	input[n] = '\0';
-	for (s = input; (s = strstr(s, "\r\n\r\n")) != NULL && out < sizeof many; s += 4) {
-		memcpy(many + out, one, sizeof one - 1);
-		out += sizeof one - 1;
-	}
-	if (send(fd, many, out, MSG_NOSIGNAL) < 0)
-		close(fd);
-	if (strstr(input, "Connection: close"))
-		close(fd);
-}
-
-static void serve_bare(int listener)
-{
-	struct epoll_event e = { EPOLLIN, { .fd = listener } }, events[64];
-	int poll = epoll_create1(0), i, n;
-
-	epoll_ctl(poll, EPOLL_CTL_ADD, listener, &e);
-	for (;;)
-		for (n = epoll_wait(poll, events, 64, -1), i = 0; i < n; i++)
-			if (events[i].data.fd == listener) {
-				int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-
-				e.data.fd = fd;
-				if (fd >= 0)
-					epoll_ctl(poll, EPOLL_CTL_ADD, fd, &e);
-			} else
-				answer_bare(events[i].data.fd, poll);
-}
-
-static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
-{
-	(void)request;
-	(void)cl;
-	HTTPResponse_set(response, "Content-Type", "text/plain");
-	HTTPResponse_write(response, page, sizeof page - 1);
-}
-
-/* By the way of socket activation, as it has a listener already. */
-static void serve_core(int listener)
-{
-	Arena_T arena = Arena_new();
-	HTTPServer_T server;
-	char pid[32];
-
-	snprintf(pid, sizeof pid, "%ld", (long)getpid());
-	dup2(listener, 3);
-	setenv("LISTEN_PID", pid, 1);
-	setenv("LISTEN_FDS", "1", 1);
-	server = HTTPServer_new(arena, &(HTTPServer_Options){ .threads = 1, .activated = 1, .connections = 2 * IDLE, .idle_ms = -1 });
-	HTTPServer_route(server, "GET", "/", hello, NULL);
-	HTTPServer_run(server);
-}
-
-static void serve_nginx(int listener, const char *directory)
-{
-	char conf[1024], name[256];
-	struct sockaddr_in a;
-	socklen_t n = sizeof a;
-	FILE *f;
-
-	getsockname(listener, (struct sockaddr *)&a, &n);
-	close(listener);
-	snprintf(name, sizeof name, "%s/nginx.conf", directory);
-	f = fopen(name, "w");
-	if (!f)
-		die(name);
-	snprintf(conf, sizeof conf, "daemon off; master_process off; worker_processes 1; pid %s/pid; error_log /dev/null crit;\n"
-		"worker_rlimit_nofile 30000; events { worker_connections 25000; }\n"
-		"http { access_log off; keepalive_requests 1000000000; keepalive_timeout 3600; default_type text/plain;\n"
-		"client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; uwsgi_temp_path %s; scgi_temp_path %s;\n"
-		"server { listen 127.0.0.1:%d; location / { return 200 \"%s\"; } } }\n",
-		directory, directory, directory, directory, directory, directory, ntohs(a.sin_port), page);
-	fputs(conf, f);
-	fclose(f);
-	execlp("nginx", "nginx", "-c", name, (char *)NULL);
-	execl("/usr/sbin/nginx", "nginx", "-c", name, (char *)NULL);
-	_exit(127);
-}
-
-static Server servers[] = { { .name = "a bare epoll loop", .serve = serve_bare }, { .name = "HTTPServer", .serve = serve_core },
-	{ .name = "nginx" } };
-enum { SERVERS = sizeof servers / sizeof servers[0] };
-
-static char directory[] = "/tmp/bench-http-XXXXXX";
-
-static int make_listener(int *port)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET };
-	socklen_t n = sizeof a;
-	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	if (bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(fd, 4096) != 0)
-		die("listen");
-	getsockname(fd, (struct sockaddr *)&a, &n);
-	*port = ntohs(a.sin_port);
-	return fd;
-}
-
-static int try_dial(const Server *s)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)s->port) };
-	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-
-	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) != 0) {
-		close(fd);
-		return -1;
-	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	return fd;
-}
-
-static int dial(const Server *s)
-{
-	int fd = try_dial(s);
-
-	if (fd < 0)
-		die("connect");
-	return fd;
-}
-
-static void launch(Server *s)
-{
-	int listener = make_listener(&s->port);
-
-	s->process = fork();
-	if (s->process == 0) {
-		pin(0);
-		if (s->serve)
-			s->serve(listener);
-		else
-			serve_nginx(listener, directory);
-		_exit(0);
-	}
-	close(listener);
 }
 
 static const char small[] = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
@@ -225,234 +44,492 @@ static const char browser[] = "GET / HTTP/1.1\r\nHost: www.example.com\r\nUser-A
 	"_ga=GA1.2.1234567890.1234567890\r\nUpgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n"
 	"Sec-Fetch-Site: same-origin\r\nPriority: u=0, i\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n\r\n";
 
+/* ---- the client ---- */
+
+static int dial(const Http_Server *s)
+{
+	int fd = http_dial(s);
+
+	if (fd < 0)
+		die("connect");
+	return fd;
+}
+
 static void send_all(int fd, const char *bytes, size_t n)
 {
 	if (send(fd, bytes, n, MSG_NOSIGNAL) != (ssize_t)n)
 		die("send");
 }
 
-/* Once the server is up: the length of its answer, which is always the same. 0: it is not there. */
-static size_t probe(const Server *s)
-{
-	char text[MOST];
-	int fd = -1, tries;
-	ssize_t n;
-
-	for (tries = 0; fd < 0 && tries < 200; tries++) {
-		if (waitpid(s->process, NULL, WNOHANG) != 0)
-			return 0;
-		nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
-		fd = try_dial(s);
-	}
-	if (fd < 0)
-		return 0;
-	send_all(fd, small, sizeof small - 1);
-	nanosleep(&(struct timespec){ 0, 100000000 }, NULL);
-	n = recv(fd, text, sizeof text, 0);
-	close(fd);
-	return n > 0 ? (size_t)n : 0;
-}
-
-/* ---- the client ---- */
-
 static void receive(int fd, size_t n)
 {
-	static char sink[64 * MOST];
+	static char sink[DEEPEST * ANSWER];
 
 	if (recv(fd, sink, n, MSG_WAITALL) != (ssize_t)n)
 		die("recv");
 }
 
-static void fresh_connections(const Load *l, size_t n)
+/* The bytes of the server's answer to the request, all of it the same page: the next ones are only counted. */
+static size_t answer_to(const Http_Server *s, const char *request)
 {
-	char text[MOST];
+	char text[ANSWER + 1], *body = NULL;
+	int fd = dial(s);
+	size_t n = 0;
 
-	while (n-- > 0) {
-		int fd = dial(l->server);
+	send_all(fd, request, strlen(request));
+	while (!body || strlen(body) < strlen("\r\n\r\nHello, world!")) {
+		ssize_t got = recv(fd, text + n, ANSWER - n, 0);
 
-		send_all(fd, closing, sizeof closing - 1);
-		while (recv(fd, text, sizeof text, 0) > 0)
-			;
-		close(fd);
+		if (got <= 0)
+			break;
+		text[n += (size_t)got] = '\0';
+		body = strstr(text, "\r\n\r\n");
 	}
+	close(fd);
+	if (!body || strncmp(text, "HTTP/1.1 200 ", 13) != 0 || strcmp(body, "\r\n\r\nHello, world!") != 0) {
+		fprintf(stderr, "%s answered %s\n", s->name, n ? text : "nothing");
+		exit(1);
+	}
+	return n;
 }
 
-/* n requests; every connection has `depth` of them at a time. */
-static void load(void *cl, size_t n)
+static void connect_all(Http_Server *s)
 {
-	const Load *l = cl;
-	size_t length = strlen(l->request), total = n / (size_t)l->depth, i;
-	size_t first = total < CLIENTS ? total : CLIENTS;
-	char *requests;
+	int i;
 
-	if (l->fresh) {
-		fresh_connections(l, n);
+	s->made = 0;
+	for (i = 0; i < HTTP_CLIENTS; i++)
+		s->fd[i] = dial(s);
+}
+
+static void disconnect_all(Http_Server *s)
+{
+	int i;
+
+	for (i = 0; i < HTTP_CLIENTS; i++)
+		close(s->fd[i]);
+}
+
+/* Each connection is about to make n requests more. */
+static void allow(Http_Server *s, size_t n)
+{
+	s->made += (int)n;
+	if (s->most == 0 || s->made <= s->most)
 		return;
-	}
-	requests = malloc(length * (size_t)l->depth);
-	for (i = 0; i < (size_t)l->depth; i++)
-		memcpy(requests + i * length, l->request, length);
-	length *= (size_t)l->depth;
+	bench_pause();
+	disconnect_all(s);
+	connect_all(s);
+	s->made = (int)n;
+	bench_resume();
+}
+
+static char *repeat(const char *text, int times)
+{
+	size_t n = strlen(text);
+	char *all = malloc(n * (size_t)times + 1);
+	int i;
+
+	if (!all)
+		die("malloc");
+	for (i = 0; i < times; i++)
+		memcpy(all + (size_t)i * n, text, n + 1);
+	return all;
+}
+
+/* n requests over the first nfds of the connections; each has `depth` of them at a time. */
+static void ask(const Load *l, const int *fd, size_t nfds, size_t n)
+{
+	size_t total = n / (size_t)l->depth, first = total < nfds ? total : nfds, i;
+	size_t length = strlen(l->request) * (size_t)l->depth;
+	size_t answer = l->answer * (size_t)l->depth;
+	char *requests = repeat(l->request, l->depth);
+
 	for (i = 0; i < first; i++)
-		send_all(l->server->fd[i], requests, length);
+		send_all(fd[i], requests, length);
 	for (i = 0; i < total; i++) {
-		receive(l->server->fd[i % first], l->server->answer * (size_t)l->depth);
+		receive(fd[i % first], answer);
 		if (i + first < total)
-			send_all(l->server->fd[i % first], requests, length);
+			send_all(fd[i % first], requests, length);
 	}
 	free(requests);
 }
 
-/* ---- what the kernel says of a server ---- */
+static void load(void *cl, size_t n)
+{
+	const Load *l = cl;
 
-/* User and kernel, to the nanosecond; each server is one thread. */
+	allow(l->server, n / HTTP_CLIENTS + 1);
+	ask(l, l->server->fd, HTTP_CLIENTS, n);
+}
+
+/* A request on each, then the answers until the server closes. */
+static void load_fresh(void *cl, size_t n)
+{
+	const Load *l = cl;
+	char text[ANSWER];
+	int fd[FRESH], i;
+
+	for (; n >= FRESH; n -= FRESH) {
+		for (i = 0; i < FRESH; i++) {
+			fd[i] = dial(l->server);
+			send_all(fd[i], closing, sizeof closing - 1);
+		}
+		for (i = 0; i < FRESH; i++) {
+			while (recv(fd[i], text, sizeof text, 0) > 0)
+				;
+			close(fd[i]);
+		}
+	}
+}
+
+/* ---- latency: an answer's time is when it is there, not when its turn comes ---- */
+
+static int ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void time_answers(const Load *l, int poll, double *took)
+{
+	double sent[HTTP_CLIENTS];
+	struct epoll_event events[HTTP_CLIENTS];
+	size_t done = 0, length = strlen(l->request);
+	int i, n;
+
+	for (i = 0; i < HTTP_CLIENTS; i++) {
+		sent[i] = bench_now();
+		send_all(l->server->fd[i], l->request, length);
+	}
+	while (done < PROBES)
+		for (n = epoll_wait(poll, events, HTTP_CLIENTS, -1), i = 0; i < n && done < PROBES; i++) {
+			int k = (int)events[i].data.u32;
+
+			receive(l->server->fd[k], l->answer);
+			took[done++] = bench_now() - sent[k];
+			sent[k] = bench_now();
+			if (done <= PROBES - HTTP_CLIENTS)
+				send_all(l->server->fd[k], l->request, length);
+		}
+}
+
+static double latency(void *cl)
+{
+	static double took[PROBES];
+	const Load *l = cl;
+	int poll = epoll_create1(EPOLL_CLOEXEC), i;
+
+	allow(l->server, 2 * PROBES / HTTP_CLIENTS);
+	for (i = 0; i < HTTP_CLIENTS; i++) {
+		struct epoll_event e = { EPOLLIN, { .u32 = (uint32_t)i } };
+
+		epoll_ctl(poll, EPOLL_CTL_ADD, l->server->fd[i], &e);
+	}
+	time_answers(l, poll, took);
+	close(poll);
+	qsort(took, PROBES, sizeof *took, ascending);
+	return took[PROBES / 1000 * l->percentile] / 1000;
+}
+
+/* ---- what the kernel says of a process; each has one thread that matters ---- */
+
+/* To the nanosecond, user and kernel. */
 static double cpu_ns(pid_t process)
 {
-	unsigned long long ns = 0;
 	char name[64];
+	double ns;
 	FILE *f;
 
 	snprintf(name, sizeof name, "/proc/%ld/schedstat", (long)process);
 	f = fopen(name, "r");
-	if (f && fscanf(f, "%llu", &ns) != 1)
-		ns = 0;
-	if (f)
-		fclose(f);
-	return (double)ns;
+	if (!f || fscanf(f, "%lf", &ns) != 1)
+		die(name);
+	fclose(f);
+	return ns;
 }
 
-static double resident(pid_t process)
+static double user_ns(pid_t process)
 {
+	double user = 0;
 	char name[64];
-	long pages = 0;
 	FILE *f;
 
-	snprintf(name, sizeof name, "/proc/%ld/statm", (long)process);
+	snprintf(name, sizeof name, "/proc/%ld/stat", (long)process);
 	f = fopen(name, "r");
-	if (f && fscanf(f, "%*d %ld", &pages) != 1)
-		pages = 0;
-	if (f)
-		fclose(f);
-	return (double)pages * (double)sysconf(_SC_PAGESIZE);
+	if (!f || fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf", &user) != 1)
+		die(name);
+	fclose(f);
+	return user * 1e9 / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* Counted page by page: statm is hundreds of kilobytes late. */
+static double resident(pid_t process)
+{
+	char name[64], line[256];
+	double kilobytes = -1;
+	FILE *f;
+
+	snprintf(name, sizeof name, "/proc/%ld/smaps_rollup", (long)process);
+	f = fopen(name, "r");
+	while (f && kilobytes < 0 && fgets(line, sizeof line, f))
+		if (sscanf(line, "Rss: %lf", &kilobytes) != 1)
+			kilobytes = -1;
+	if (kilobytes < 0)
+		die(name);
+	fclose(f);
+	return kilobytes * 1024;
 }
 
 static double cpu(void *cl)
 {
 	Load *l = cl;
-	size_t n = 1000 * (size_t)l->depth;
+	size_t n = 1024 * (size_t)l->depth;
 	double before = cpu_ns(l->server->process);
 
 	load(l, n);
 	return (cpu_ns(l->server->process) - before) / (double)n;
 }
 
-static int idle_fd[IDLE];
-
-/* Bytes that a connection adds which has been served once and waits; they stay for the workload that follows. */
-static double idle_bytes(void *cl)
+static double cpu_fresh(void *cl)
 {
 	Load *l = cl;
-	double before, after;
+	double before = cpu_ns(l->server->process);
+
+	load_fresh(l, 512);
+	return (cpu_ns(l->server->process) - before) / 512;
+}
+
+/* The kernel samples this, at some hundred hertz: only the sum over all rounds says something. */
+static double cpu_user(void *cl)
+{
+	Load *l = cl;
+	size_t n = 16 * 1024 * (size_t)l->depth;
+	double before = user_ns(l->server->process);
+
+	load(l, n);
+	l->user += user_ns(l->server->process) - before;
+	l->made += (double)n;
+	return l->user / l->made;
+}
+
+/* In parts of the server's: below 1 it is the server that limits. Time does not tell where neighbours take turns. */
+static double client_share(void *cl)
+{
+	Load *l = cl;
+	double server = cpu_ns(l->server->process), client = cpu_ns(getpid());
+
+	load(l, 4096);
+	server = cpu_ns(l->server->process) - server;
+	return (cpu_ns(getpid()) - client) / server;
+}
+
+/* ---- memory ---- */
+
+static int idle_fd[HTTP_IDLE];
+
+/* Each has been served once. */
+static void open_idle(const Http_Server *s, size_t answer)
+{
 	int i;
 
-	before = resident(l->server->process);
-	for (i = 0; i < IDLE; i++) {
-		idle_fd[i] = dial(l->server);
+	for (i = 0; i < HTTP_IDLE; i++) {
+		idle_fd[i] = dial(s);
 		send_all(idle_fd[i], small, sizeof small - 1);
-		receive(idle_fd[i], l->server->answer);
+		receive(idle_fd[i], answer);
 	}
-	after = resident(l->server->process);
-	for (i = 0; i < IDLE; i++)
+}
+
+static void close_idle(void)
+{
+	int i;
+
+	for (i = 0; i < HTTP_IDLE; i++)
 		close(idle_fd[i]);
-	return (after - before) / IDLE;
+}
+
+static double idle_bytes(void *cl)
+{
+	const Load *l = cl;
+
+	return l->server->idle_bytes;
+}
+
+/* Bytes that the server has grown by since the first requests of a connection, of which each round makes a quarter of
+ * 100,000 more, as many as the server allows. */
+static double grown_bytes(void *cl)
+{
+	Load *l = cl;
+	int fd[AHEAD], i;
+	double now;
+
+	if (l->connection == 0)
+		l->connection = dial(l->server);
+	for (i = 0; i < AHEAD; i++)
+		fd[i] = l->connection;
+	if (l->before == 0) {
+		ask(l, fd, AHEAD, 1024);
+		l->before = resident(l->server->process);
+	}
+	l->made += REQUESTS / 4;
+	if (l->server->most == 0 || l->made + 1024 <= l->server->most)
+		ask(l, fd, AHEAD, REQUESTS / 4);
+	now = resident(l->server->process);
+	return now > l->before ? now - l->before : 0;
 }
 
 /* ---- workloads ---- */
 
-static Load loads[64];
+static Load loads[MOST_LOADS];
 static int nloads;
 
-static Load *make_load(Server *s, const char *request, int depth, int fresh)
+/* c: what the contestants have in common; the goals are HTTPServer's. */
+static void add(Bench_Case c, Load l)
 {
-	Load *l = &loads[nloads++];
+	double goal = c.goal, most = c.most;
+	int i;
 
-	*l = (Load){ s, request, depth, fresh };
-	return l;
+	for (i = 0; i < http_nservers; i++) {
+		if (http_servers[i].process == 0)
+			continue;
+		if (nloads == MOST_LOADS)
+			die("too many loads");
+		l.server = &http_servers[i];
+		l.answer = answer_to(l.server, l.request);
+		loads[nloads] = l;
+		c.name = l.server->name;
+		c.goal = i == 1 ? goal : 0;
+		c.most = i == 1 ? most : 0;
+		c.cl = &loads[nloads++];
+		bench_add(&c);
+	}
 }
 
-static void add(const char *workload, const char *request, int depth, int fresh, size_t n, double goal)
+static void add_throughput(void)
+{
+	add((Bench_Case){ .workload = "small request, 64 connections", .run = load, .n = 4096, .goal = 1 / 0.95 },
+		(Load){ .request = small, .depth = 1 });
+	add((Bench_Case){ .workload = "browser's request, 64 connections", .run = load, .n = 4096, .goal = 1 / 0.95 },
+		(Load){ .request = browser, .depth = 1 });
+	add((Bench_Case){ .workload = "16 in a row, 64 connections", .run = load, .n = 32768, .goal = 1 / 0.8 },
+		(Load){ .request = small, .depth = 16 });
+	add((Bench_Case){ .workload = "a connection a request", .run = load_fresh, .n = 512 }, (Load){ .request = closing });
+}
+
+static void add_latency(void)
+{
+	add((Bench_Case){ .workload = "latency, 64 connections: p50", .value = latency, .unit = "us" },
+		(Load){ .request = small, .percentile = 500 });
+	add((Bench_Case){ .workload = "latency, 64 connections: p99", .value = latency, .unit = "us" },
+		(Load){ .request = small, .percentile = 990 });
+	add((Bench_Case){ .workload = "latency, 64 connections: p99.9", .value = latency, .unit = "us" },
+		(Load){ .request = small, .percentile = 999 });
+}
+
+static void add_cpu(void)
+{
+	add((Bench_Case){ .workload = "CPU of a small request", .value = cpu, .unit = "ns" }, (Load){ .request = small, .depth = 1 });
+	add((Bench_Case){ .workload = "CPU of a browser's request", .value = cpu, .unit = "ns" },
+		(Load){ .request = browser, .depth = 1 });
+	add((Bench_Case){ .workload = "CPU of one of 16 in a row", .value = cpu, .unit = "ns" },
+		(Load){ .request = small, .depth = 16 });
+	add((Bench_Case){ .workload = "CPU of a connection a request", .value = cpu_fresh, .unit = "ns" }, (Load){ .request = closing });
+	add((Bench_Case){ .workload = "user CPU of a small request", .value = cpu_user, .unit = "ns", .most = 450 },
+		(Load){ .request = small, .depth = 1 });
+}
+
+static void add_client(void)
+{
+	add((Bench_Case){ .workload = "the client's CPU for one of the server's", .value = client_share, .unit = "ns", .most = 1 },
+		(Load){ .request = small, .depth = 1 });
+}
+
+static const char beside[] = "beside 10000 idle connections", idle_memory[] = "an idle connection's memory";
+
+/* Opens the idle connections to a server that never had as many: the bytes that it takes for each. */
+static double crowd(Http_Server *s, const Load *l)
+{
+	double before;
+
+	http_start(s);
+	if (s->process == 0)
+		die("cannot start it again");
+	connect_all(s);
+	load(&(Load){ .server = s, .request = small, .answer = l->answer, .depth = 1 }, 10 * HTTP_CLIENTS);
+	before = resident(s->process);
+	open_idle(s, l->answer);
+	return (resident(s->process) - before) / HTTP_IDLE;
+}
+
+/* One server at a time, as all their idle connections together are more than most systems let a process have. */
+static void run_beside_idle(Http_Server *s)
+{
+	Http_Server crowded = *s;
+	Load without = { .server = s, .request = small, .depth = 1, .answer = answer_to(s, small) }, with = without;
+	char workload[128], name[64];
+
+	snprintf(workload, sizeof workload, "%s: %s", beside, s->name);
+	snprintf(name, sizeof name, "%s, 10000 idle", s->name);
+	s->idle_bytes = crowd(&crowded, &without);
+	with.server = &crowded;
+	bench_add(&(Bench_Case){ .workload = strdup(workload), .name = s->name, .run = load, .n = 4096, .cl = &without });
+	bench_add(&(Bench_Case){ .workload = strdup(workload), .name = strdup(name), .run = load, .n = 4096, .cl = &with,
+		.goal = s == &http_servers[1] ? 1 / 0.95 : 0 });
+	bench_run();
+	close_idle();
+	disconnect_all(&crowded);
+	http_stop(&crowded);
+}
+
+static void run_memory(void)
 {
 	int i;
 
-	for (i = 0; i < SERVERS; i++)
-		if (servers[i].answer)
-			bench_add(&(Bench_Case){ .workload = workload, .name = servers[i].name, .run = load, .n = n,
-				.cl = make_load(&servers[i], request, depth, fresh), .goal = i == 1 ? goal : 0 });
-}
-
-static void add_value(const char *workload, double (*value)(void *), const char *unit, const char *request, int depth, double goal)
-{
-	int i;
-
-	for (i = 0; i < SERVERS; i++)
-		if (servers[i].answer)
-			bench_add(&(Bench_Case){ .workload = workload, .name = servers[i].name, .value = value, .unit = unit,
-				.cl = make_load(&servers[i], request, depth, 0), .goal = i == 1 ? goal : 0 });
+	for (i = 0; i < http_nservers; i++)
+		if (http_servers[i].process && (bench_wants(beside) || bench_wants(idle_memory)))
+			run_beside_idle(&http_servers[i]);
+	add((Bench_Case){ .workload = idle_memory, .value = idle_bytes, .unit = "bytes", .most = 256 },
+		(Load){ .request = small, .depth = 1 });
+	add((Bench_Case){ .workload = "growth in 100000 requests of one connection", .value = grown_bytes, .unit = "bytes",
+		.most = 4096 }, (Load){ .request = small, .depth = DEEPEST });
+	bench_run();
 }
 
 static void start_all(void)
 {
 	struct rlimit limit;
-	int i, k;
+	int i;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	if (!mkdtemp(directory))
-		die("mkdtemp");
-	for (i = 0; i < SERVERS; i++) {
-		launch(&servers[i]);
-		servers[i].answer = probe(&servers[i]);
-		if (!servers[i].answer)
-			printf("%s is left out: it does not answer\n", servers[i].name);
-		for (k = 0; servers[i].answer && k < CLIENTS; k++)
-			servers[i].fd[k] = dial(&servers[i]);
+	for (i = 0; i < http_nservers; i++) {
+		http_start(&http_servers[i]);
+		if (http_servers[i].process)
+			connect_all(&http_servers[i]);
 	}
-	pin((int)sysconf(_SC_NPROCESSORS_ONLN) - 1);
-}
-
-static void end_all(void)
-{
-	char name[64];
-	int i;
-
-	for (i = 0; i < SERVERS; i++) {
-		kill(servers[i].process, SIGKILL);
-		waitpid(servers[i].process, NULL, 0);
-	}
-	snprintf(name, sizeof name, "%s/nginx.conf", directory);
-	unlink(name);
-	snprintf(name, sizeof name, "%s/pid", directory);
-	unlink(name);
-	rmdir(directory);
+	http_pin((int)sysconf(_SC_NPROCESSORS_ONLN) - 1);
 }
 
 int main(int argc, char *argv[])
 {
+	int i;
+
+	if (argc == 2 && strcmp(argv[1], "serve") == 0) {
+		http_serve_activated();
+		return 0;
+	}
 	bench_start("http", &argc, argv);
+	http_other = argc > 1 ? argv[1] : NULL;
 	start_all();
-	add("small request, 64 connections", small, 1, 0, 4000, 1 / 0.95);
-	add("browser's request, 64 connections", browser, 1, 0, 4000, 1 / 0.95);
-	add("16 in a row, 64 connections", small, 16, 0, 32000, 1 / 0.8);
-	add("a connection a request", small, 1, 1, 300, 0);
+	add_throughput();
+	add_latency();
+	add_cpu();
+	add_client();
 	bench_run();
-	add_value("CPU of a small request", cpu, "ns", small, 1, 0);
-	add_value("CPU of a browser's request", cpu, "ns", browser, 1, 0);
-	add_value("CPU of one of 16 in a row", cpu, "ns", small, 16, 0);
-	if (strcmp(argc > 1 ? argv[1] : "", "idle") == 0)
-		add_value("an idle connection's memory", idle_bytes, "bytes", small, 1, 0);
-	bench_run();
-	end_all();
+	run_memory();
+	for (i = 0; i < http_nservers; i++)
+		http_stop(&http_servers[i]);
 	return bench_end();
 }

@@ -491,8 +491,8 @@ static void start_over(T a)
 	STORE(a->lane.avail, a->first);
 }
 
-/* Nothing but home, and nothing that others may touch. */
-static int clear_quickly(T a)
+/* Nothing but home, of which keep says nothing, and nothing that others may touch. */
+static int clear_quickly(T a, size_t keep)
 {
 	Thread *t = self_now();
 	int done;
@@ -505,7 +505,7 @@ static int clear_quickly(T a)
 
 		if (used > a->used_most)
 			STORE(a->used_most, used);
-		note_cycle(a, SIZE_MAX);
+		note_cycle(a, keep);
 		start_over(a);
 	}
 	arena__leave(t);
@@ -555,12 +555,13 @@ static void clear_all(T a, size_t keep)
 void Arena_clear(T a)
 {
 	CHECK_ARENA(a);
-	if (!clear_quickly(a))
+	if (!clear_quickly(a, SIZE_MAX))
 		clear_all(a, SIZE_MAX);
 }
 
 void Arena_reset(T a, size_t keep)
 {
 	CHECK_ARENA(a);
-	clear_all(a, keep);
+	if (!clear_quickly(a, keep))
+		clear_all(a, keep);
 }

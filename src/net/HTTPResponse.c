@@ -36,10 +36,15 @@ T HTTPResponse_new(Arena_T arena)
 	T r;
 
 	CHECK(arena, "HTTPResponse_new: the arena is NULL");
-	NEW0(arena, r);
+	NEW(arena, r);
 	r->arena = arena;
 	r->status = 200;
+	r->fields = NULL;
 	r->last = &r->fields;
+	r->body = NULL;
+	r->nbytes = r->room = 0;
+	r->more = NULL;
+	r->more_cl = NULL;
 	return r;
 }
 
@@ -86,6 +91,12 @@ static void check_field(const char *call, const char *name, size_t name_length, 
 	}
 }
 
+/* Arena_memdup, without a call where there is room. */
+static const char *copy(Arena_T arena, const char *s, size_t n)
+{
+	return memcpy(Arena_alloc(arena, n), s, n);
+}
+
 static ResponseField *make_field(T r, const char *call, const char *name, const char *value)
 {
 	size_t name_length, value_length;
@@ -96,9 +107,10 @@ static ResponseField *make_field(T r, const char *call, const char *name, const 
 	name_length = strlen(name);
 	value_length = strlen(value);
 	check_field(call, name, name_length, value, value_length);
-	NEW0(r->arena, f);
-	f->name = Arena_memdup(r->arena, name, name_length + 1);
-	f->value = Arena_memdup(r->arena, value, value_length + 1);
+	NEW(r->arena, f);
+	f->next = NULL;
+	f->name = copy(r->arena, name, name_length + 1);
+	f->value = copy(r->arena, value, value_length + 1);
 	f->name_length = name_length;
 	f->value_length = value_length;
 	return f;
@@ -150,7 +162,7 @@ static void make_room(T r, size_t more)
 		return;
 	if (!mul_size(r->room, 2, &room) || room < need)
 		room = need > BODY_FIRST ? need : BODY_FIRST;
-	r->body = Arena_realloc(r->arena, r->body, r->room, room);
+	r->body = r->body ? Arena_realloc(r->arena, r->body, r->room, room) : Arena_alloc(r->arena, room);
 	r->room = room;
 }
 

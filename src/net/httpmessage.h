@@ -62,13 +62,13 @@ struct HTTPResponse {
 	char size[20];             /* of the chunk at hand, in hex, with its CR LF */
 };
 
-typedef struct HTTPFraming {
-	int has_body;    /* bytes follow the head */
-	int has_length;  /* Content-Length is sent */
-	int ends;        /* the connection ends with this response */
-	int keeps_old;   /* an HTTP/1.0 client is told that it does not end */
-	int streams;     /* more of the body is made later */
-	int chunked;
+typedef struct HTTPFraming { /* in one register */
+	unsigned has_body : 1;   /* bytes follow the head */
+	unsigned has_length : 1; /* Content-Length is sent */
+	unsigned ends : 1;       /* the connection ends with this response */
+	unsigned keeps_old : 1;  /* an HTTP/1.0 client is told that it does not end */
+	unsigned streams : 1;    /* more of the body is made later */
+	unsigned chunked : 1;
 } HTTPFraming;
 
 /* What is asked of it decides how it is framed; its head takes at most bound bytes, and is put into out.
