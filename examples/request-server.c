@@ -86,7 +86,7 @@ static void raise_descriptor_limit(void)
 
 static void serve(Arena_T arena, const char *port)
 {
-	server = HTTPServer_new(arena, &(HTTPServer_Options){ .service = port, .idle_ms = 15000 });
+	server = HTTPServer_new(arena, &(HTTPServer_Options){ .service = port, .idle_ms = 15000, .activated = 1 });
 	HTTPServer_route(server, "GET", "/", page, NULL);
 	HTTPServer_route(server, "GET", "/stats", stats, arena);
 	HTTPServer_route(server, "GET", "/headers", headers, NULL);

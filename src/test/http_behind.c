@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* http_behind service: a server that only speaks to proxies of this machine, and answers with the address of the client.
- * For the test behind HAProxy. SIGTERM drains it. */
+/* http_behind service [direct]: a server for the tests behind proxies. It speaks to none but proxies of this machine, by
+ * the PROXY protocol, or to anybody when `direct`; also on the socket of a service manager. SIGTERM drains it.
+ *
+ *   GET /           the client's address      GET /forwarded  X-Forwarded-For and Host, as the proxy set them
+ *   POST /echo      the body; Framed-By says how it came */
 #define _POSIX_C_SOURCE 200809L
 #include <signal.h>
 #include <stdlib.h>
@@ -13,6 +16,25 @@ static void who(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	HTTPResponse_printf(response, "%s\n", HTTPRequest_peer(request));
+}
+
+static void forwarded(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	const char *whom = HTTPRequest_header(request, "X-Forwarded-For");
+
+	(void)cl;
+	HTTPResponse_printf(response, "%s %s\n", whom ? whom : "-", HTTPRequest_header(request, "Host"));
+}
+
+static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	const char *coding = HTTPRequest_header(request, "Transfer-Encoding");
+	size_t n;
+	const void *body = HTTPRequest_body(request, &n);
+
+	(void)cl;
+	HTTPResponse_set(response, "Framed-By", coding ? coding : "length");
+	HTTPResponse_write(response, body, n);
 }
 
 static void stop(int signal)
@@ -31,11 +53,14 @@ static void catch_signals(void (*handler)(int))
 int main(int argc, char **argv)
 {
 	static const char *const proxies[] = { "127.0.0.1", NULL };
-	HTTPServer_Options options = { .host = "127.0.0.1", .service = argc > 1 ? argv[1] : "0", .proxies = proxies };
+	HTTPServer_Options options = { .host = "127.0.0.1", .service = argc > 1 ? argv[1] : "0",
+		.proxies = argc > 2 ? NULL : proxies, .activated = 1 };
 	Arena_T arena = Arena_new();
 
 	server = HTTPServer_new(arena, &options);
 	HTTPServer_route(server, "GET", "/", who, NULL);
+	HTTPServer_route(server, "GET", "/forwarded", forwarded, NULL);
+	HTTPServer_route(server, "POST", "/echo", echo, NULL);
 	catch_signals(stop);
 	printf("listening on port %d\n", HTTPServer_port(server));
 	fflush(stdout);

@@ -2,28 +2,14 @@
 # SPDX-License-Identifier: MIT
 # The request server under real clients: curl, a thousand connections at once, malformed, oversized,
 # slow and vanishing ones; then SIGTERM, exit 0, live arenas 0. SERVER_WRAPPER: what to run it under.
-command -v curl >/dev/null 2>&1 || { echo "curl is not installed"; exit 77; }
-cd "${top_builddir:-.}" || exit 1
-work=$(mktemp -d) || exit 1
-server=
-trap 'kill $server 2>/dev/null; rm -rf "$work"' EXIT
-status=0
-
-fail() { echo "FAILED: $*"; status=1; }
-
-wait_for() { # command: until it succeeds, ten seconds at most
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 \
-		41 42 43 44 45 46 47 48 49 50; do
-		"$@" && return 0
-		sleep 0.2
-	done
-	return 1
-}
+. "$(dirname "$0")/http_tools.sh"
+need curl
 
 start() {
 	$SERVER_WRAPPER ./examples/request-server 0 >"$work/out" 2>"$work/err" &
 	server=$!
-	wait_for grep -q 'listening on port' "$work/out" || { cat "$work/out" "$work/err"; fail "the server did not start"; exit 1; }
+	servers=$server
+	wait_for grep -q 'listening on port' "$work/out" || { cat "$work/out" "$work/err"; echo "the server did not start"; exit 1; }
 	port=$(sed -n 's/.*listening on port //p' "$work/out")
 	url=http://127.0.0.1:$port
 }
@@ -73,14 +59,44 @@ for n in 1 2 3; do curl -s --max-time 0.$n -T - "$url/echo" </dev/zero >/dev/nul
 cat "$work/load"
 wait_for sh -c "curl -s '$url/stats' | grep -q '\"connections\": [1-5]}'" || fail "connections stay: $(curl -s "$url/stats")"
 
+# What an idle connection costs: at most 256 bytes, and a few for each further loop. Not with huge pages or sanitizers.
+resident() { awk '/^Anonymous:/ { print $2 * 1024 }' "/proc/$server/smaps_rollup"; }
+held() { # how many connections, and the name of what their holder says
+	mkfifo "$work/$2.in"; : >"$work/$2"
+	./src/test/http_load "$port" hold "$1" <"$work/$2.in" >"$work/$2" 2>&1 &
+	holders="$holders $!"
+	sleep 60 >"$work/$2.in" &
+	holders="$holders $!"
+	wait_for grep -q connections "$work/$2" || fail "$1 idle connections: $(cat "$work/$2")"
+}
+idle=5000
+case "$TEST_CFLAGS$SERVER_WRAPPER$(cat /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null)" in *sanitize* | *valgrind* | *'[always]'*) idle=0 ;; esac
+if [ $idle -gt 0 ] && [ -r "/proc/$server/smaps_rollup" ] && [ "$(ulimit -Hn)" -gt 12000 ]; then
+	holders=
+	held 1500 some; before=$(resident)
+	held $idle more; each=$((($(resident) - before) / idle))
+	kill $holders; wait $holders 2>/dev/null
+	loops=$(getconf _NPROCESSORS_ONLN)
+	echo "$each resident bytes for an idle connection"
+	[ "$each" -le $((256 + (loops > 2 ? 16 * (loops - 2) : 0))) ] || fail "an idle connection costs $each bytes"
+	wait_for sh -c "curl -s '$url/stats' | grep -q '\"connections\": [1-5]}'" || fail "idle connections stay: $(curl -s "$url/stats")"
+fi
+
 # other clients, those that are installed
-have() { command -v "$1" >/dev/null 2>&1; }
+found=curl
+have() { command -v "$1" >/dev/null 2>&1 && found="$found, $1"; }
 if have wget; then
 	wget -qO- "$url/" | grep -q '<h1>It works</h1>' || fail "wget"
+	wget -qO- --post-data 'by wget' "$url/echo" | grep -qx 'by wget' || fail "wget --post-data"
+	wget -q --spider "$url/" || fail "wget --spider"
 fi
 if have ab; then
-	ab -q -l -k -n 500 -c 10 -s 60 "$url/" >"$work/ab" 2>&1; grep -q 'Failed requests: *0$' "$work/ab" || fail "ab: $(cat "$work/ab")"
-	if grep -q 'Non-2xx' "$work/ab"; then fail "ab: $(cat "$work/ab")"; fi
+	for keep in '' -k; do
+		ab -q -l $keep -n 500 -c 10 -s 60 "$url/" >"$work/ab" 2>&1; grep -q 'Failed requests: *0$' "$work/ab" || fail "ab: $(cat "$work/ab")"
+		if grep -q 'Non-2xx' "$work/ab"; then fail "ab: $(cat "$work/ab")"; fi
+	done
+	grep -q 'Keep-Alive requests: *500$' "$work/ab" || fail "ab -k: $(cat "$work/ab")"
+	ab -q -k -p "$work/large" -T text/plain -n 50 -c 5 -s 60 "$url/echo" >"$work/ab" 2>&1; grep -q 'Failed requests: *0$' "$work/ab" || fail "ab -p: $(cat "$work/ab")"
 fi
 if have h2load; then
 	h2load --h1 -n 500 -c 10 -m 8 "$url/" >"$work/h2load" 2>&1; grep -q ' 500 succeeded, 0 failed, 0 errored' "$work/h2load" || fail "h2load: $(cat "$work/h2load")"
@@ -93,12 +109,20 @@ if have python3; then
 	python3 - "$port" <<'END_OF_PYTHON' || fail "http.client"
 import http.client, sys
 client = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
-for body in ([b"in", b"chunks"], [], [b"x" * 70000]):
-    client.request("POST", "/echo", body=iter(body), encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
+def ask(method, path, **rest):
+    client.request(method, path, **rest)
     reply = client.getresponse()
-    assert reply.status == 200 and reply.read() == b"".join(body)
+    return reply.status, reply.read()
+for body in ([b"in", b"chunks"], [], [b"x" * 70000]):
+    assert ask("POST", "/echo", body=iter(body), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}) == (200, b"".join(body))
+first = client.sock
+assert ask("HEAD", "/") == (200, b"")
+assert ask("GET", "/nothing/here")[0] == 404
+assert ask("POST", "/echo", body=b"y" * 100) == (200, b"y" * 100)
+assert client.sock is first, "http.client had to connect again"
 END_OF_PYTHON
 fi
+echo "clients: $found"
 
 # a second server on the same port says so
 if ./examples/request-server "$port" >"$work/second" 2>&1; then fail "two servers on one port"; fi
