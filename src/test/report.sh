@@ -24,7 +24,7 @@ look() { # name of the page, width, height; `?check` has the page count what can
 		--hide-scrollbars --window-size="$2,$3" --screenshot="$work/$1.png" --dump-dom "file://$work/$1.html?check" \
 		>"$work/$1.dom" 2>"$work/log" || { cat "$work/log"; exit 1; }
 }
-look page 1400 400
+look page 1400 640
 sed 's/(prefers-color-scheme: dark)/all/; s|</style>|header { display: none }</style>|' "$work/page.html" >"$work/dark.html"
 look dark 500 800
 
@@ -86,7 +86,8 @@ for look in ("page", "dark") if browser else ():
 	check(title, f"{look}: the page's script did not run")
 	seen = json.loads(html.unescape(title.group(1))) if title else {"plots": [], "wide": False}
 	found = {p["plot"]: p["data"] for p in seen["plots"]}
-	check(found == dict(plots), f"{look}: of {dict(plots)} the page shows {found}")
+	for plot in plots.keys() | found.keys():
+		check(found.get(plot) == plots[plot], f"{look}: {plot} has {plots[plot]} results and shows {found.get(plot)}")
 	for p in seen["plots"]:
 		check(p["cut"] == 0, f"{look}: {p['cut']} texts of {p['plot']} are cut off")
 		check(p["meet"] == 0, f"{look}: {p['meet']} texts of {p['plot']} lie on others")
