@@ -44,7 +44,7 @@ def expected():
 	"""How many results each plot has; the names in them."""
 	plots, names = collections.Counter(), set()
 	for path in glob.glob(os.path.join(results, "*.json")):
-		with open(path) as file:
+		with open(path, encoding="utf-8") as file:
 			content = json.load(file)
 		for r in content.get("results", []):
 			plots[content["benchmark"] + ": " + re.sub(r"[,:]? p[0-9.]+$", "", r["workload"])] += 1
@@ -75,13 +75,13 @@ def rows_of(png):
 
 plots, names = expected()
 check(len(plots) >= 8, f"only {len(plots)} plots in {results}")
-with open(os.path.join(work, "performance.md")) as file:
+with open(os.path.join(work, "performance.md"), encoding="utf-8") as file:
 	tables = file.read()
 for name in names:
 	check(name in tables, f"the tables do not name {name}")
 
 for look in ("page", "dark") if browser else ():
-	with open(os.path.join(work, look + ".dom")) as file:
+	with open(os.path.join(work, look + ".dom"), encoding="utf-8") as file:
 		title = re.search(r"<title>(\{.*?\})</title>", file.read())
 	check(title, f"{look}: the page's script did not run")
 	seen = json.loads(html.unescape(title.group(1))) if title else {"plots": [], "wide": False}
