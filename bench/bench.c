@@ -22,7 +22,7 @@ enum { MOST = 1024, FEWEST_ROUNDS = 3, MOST_ROUNDS = 1001, ROUND_NS = 2000000 };
 typedef struct Result {
 	Bench_Case c;
 	double samples[MOST_ROUNDS]; /* one a round; pages that are never touched cost nothing */
-	double median, min, spread, ratio;
+	double median, min, low, high, spread, ratio; /* low and high: the quartiles */
 	const struct Result *yardstick;
 } Result;
 
@@ -74,6 +74,7 @@ static void note_conditions(void)
 	char line[256], cpu[128] = "unknown", date[32];
 	time_t now = time(NULL);
 	struct utsname u = { 0 };
+	double load = 0;
 
 	while (f && fgets(line, sizeof line, f) && sscanf(line, "model name : %127[^\n\"\\]", cpu) != 1)
 		;
@@ -81,9 +82,10 @@ static void note_conditions(void)
 		fclose(f);
 	strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
 	uname(&u);
+	getloadavg(&load, 1);
 	snprintf(conditions, sizeof conditions, "\"benchmark\": \"%s\",\n\"date\": \"%s\",\n\"processor\": \"%s\",\n"
-		"\"processors\": \"%ld\",\n\"system\": \"%s %s\",\n\"compiler\": \"%s; %s\",\n", program, date, cpu,
-		sysconf(_SC_NPROCESSORS_ONLN), u.sysname, u.release, __VERSION__, BENCH_CFLAGS);
+		"\"processors\": \"%ld\",\n\"load\": \"%.2f\",\n\"system\": \"%s %s\",\n\"compiler\": \"%s; %s\",\n\"seconds\": \"%g\",\n",
+		program, date, cpu, sysconf(_SC_NPROCESSORS_ONLN), load, u.sysname, u.release, __VERSION__, BENCH_CFLAGS, seconds);
 }
 
 void bench_start(const char *name, int *argc, char *argv[])
@@ -211,7 +213,9 @@ static void summarize(Result *r, size_t rounds)
 	qsort(s, rounds, sizeof *s, ascending);
 	r->min = s[0];
 	r->median = s[rounds / 2];
-	r->spread = quotient(s[rounds * 3 / 4] - s[rounds / 4], r->median);
+	r->low = s[rounds / 4];
+	r->high = s[rounds * 3 / 4];
+	r->spread = quotient(r->high - r->low, r->median);
 }
 
 static void run_group(Result *first, const Result *end)
@@ -270,7 +274,6 @@ void bench_run(void)
 	}
 }
 
-/* bench/plot relies on a result a line. */
 int bench_end(void)
 {
 	FILE *f = json ? fopen(json, "w") : NULL;
@@ -280,10 +283,10 @@ int bench_end(void)
 		fprintf(f, "{\n%s\"results\": [\n", conditions);
 		for (r = results; r < &results[done]; r++)
 			fprintf(f, "{\"workload\": \"%s\", \"size\": %.0f, \"contestant\": \"%s\", \"unit\": \"%s\", "
-				"\"median\": %.6g, \"min\": %.6g, \"spread\": %.4g, \"yardstick\": \"%s\", "
-				"\"ratio\": %.4g, \"goal\": %g, \"most\": %g}%s\n", r->c.workload, r->c.size, r->c.name, r->c.unit,
-				r->median, r->min, r->spread, r->yardstick->c.name, r->ratio, r->c.goal, r->c.most,
-				r + 1 < &results[done] ? "," : "");
+				"\"median\": %.6g, \"min\": %.6g, \"low\": %.6g, \"high\": %.6g, \"spread\": %.4g, "
+				"\"yardstick\": \"%s\", \"ratio\": %.4g, \"goal\": %g, \"most\": %g}%s\n", r->c.workload, r->c.size,
+				r->c.name, r->c.unit, r->median, r->min, r->low, r->high, r->spread, r->yardstick->c.name,
+				r->ratio, r->c.goal, r->c.most, r + 1 < &results[done] ? "," : "");
 		fputs("] }\n", f);
 	}
 	if (json && (!f || fclose(f) != 0))
