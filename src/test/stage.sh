@@ -5,7 +5,6 @@
 command -v pkg-config >/dev/null || { echo "pkg-config is not installed"; exit 77; }
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
-tests=$abs_top_srcdir/src/test
 stage=$work/stage
 (unset MAKEFLAGS MFLAGS MAKELEVEL; cd "$top_builddir" && make install DESTDIR="$stage") >"$work/install.log" 2>&1 ||
 	{ cat "$work/install.log"; exit 1; }

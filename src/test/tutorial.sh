@@ -1,10 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# docs/tutorial.md against an installed copy: the program that a step shows is the one in examples/tutorial/, its commands print what
+# docs/tutorial.md against a copy of this build that is installed beside it, or with TUTORIAL=FOLDER (that has docs and examples)
+# against what is installed on the system: the program that a step shows is the one in examples/tutorial/, its commands print what
 # the step says, the change that it proposes can be made, and does what is said.
 # `tutorial.sh --write` puts the programs and what they print into the text instead of comparing.
 set -u
-. "${abs_top_srcdir:=$PWD}/src/test/stage.sh"
+if [ "${TUTORIAL:-}" ]; then
+	abs_top_srcdir=$TUTORIAL tests=$TUTORIAL
+	work=$(mktemp -d) || exit 99
+	trap 'rm -rf "$work"' EXIT
+else
+	. "${abs_top_srcdir:=$PWD}/src/test/stage.sh"
+	tests=$abs_top_srcdir/src/test
+fi
 SHELL=/bin/sh script -qec true /dev/null </dev/null >/dev/null 2>&1 || { echo "there is no script(1) of util-linux"; exit 77; }
 text=$abs_top_srcdir/docs/tutorial.md
 status=0
