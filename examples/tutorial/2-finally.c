@@ -42,15 +42,19 @@ static void start(const char *name)
 	} END_TRY;
 }
 
+static void run(const char *name)
+{
+	TRY {
+		start(name);
+	} EXCEPT(Start_Failed) {
+		Except_report(stdout);
+	} END_TRY;
+}
+
 int main(int argc, char **argv)
 {
-	int i;
-
-	for (i = 1; i < argc; i++)
-		TRY {
-			start(argv[i]);
-		} EXCEPT(Start_Failed) {
-			Except_report(stdout);
-		} END_TRY;
+	(void)argc;
+	while (*++argv)
+		run(*argv);
 	return 0;
 }

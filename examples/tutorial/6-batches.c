@@ -19,7 +19,7 @@ int main(void)
 		Arena_clear(arena); /* forgets all, keeps the memory for this batch */
 		work(arena, 100);
 	}
-	printf("500 batches, %zu kB at most\n", Arena_peak(arena) / 1000);
+	printf("500 batches in the memory of %zu\n", Arena_peak(arena) / Arena_used(arena));
 
 	used = Arena_used(arena);
 	mark = Arena_mark(arena);
