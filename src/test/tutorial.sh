@@ -35,7 +35,7 @@ change() { # diff, program
 			at = index(all, old)
 			if (!at || index(substr(all, at + 1), old)) exit 1
 			printf "%s", substr(all, 1, at - 1) new substr(all, at + length(old))
-		}' "$1" "$2" >changed.c && mv changed.c "$2"
+		}' "$1" "$2" >changed.c && mv -f changed.c "$2"
 }
 
 applies() { # console block
