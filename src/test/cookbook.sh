@@ -38,11 +38,11 @@ play() { # console block
 		case $line in
 		'$ '*)
 			run=0
-			echo "$line"
+			printf '%s\n' "$line"
 			applies "${line#??}" || { run=1; continue; }
 			sh -c "${line#??}" >out 2>&1
 			sed '/^Aborted/d; /^Segmentation fault/d; s/0x[0-9a-f][0-9a-f]*/0x.../g' out ;; # what the shell says, shells say differently
-		*) [ $run -eq 0 ] || echo "$line" ;;
+		*) [ $run -eq 0 ] || printf '%s\n' "$line" ;;
 		esac
 	done <"$1"
 }
