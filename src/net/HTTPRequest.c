@@ -6,7 +6,7 @@
  * arena keeps what it gave. The body is decoded where it is read: the bytes of the window, raw, follow
  * the filled ones, decoded, and a chunk only ever moves down.
  *
- * The socket's protocol word says "ended, unread" from the first byte of a request until all of it was
+ * The socket's protocol byte says "ended, unread" from the first byte of a request until all of it was
  * read: whatever is raised in between, the next parse raises HTTP_Closed instead of taking the middle
  * of a request for the start of one. */
 #include "config.h"
@@ -106,7 +106,7 @@ static char *widen(Arena_T arena, char *buffer, size_t *room, size_t most)
 /* The wait for the first byte is the caller's idle time: its timeout, its exception. */
 static void receive_first(Reader *r)
 {
-	unsigned *word = socket__protocol(r->client);
+	unsigned char *word = socket__protocol(r->client);
 
 	r->length = Socket_recv(r->client, r->head, r->room);
 	*word = HTTP__ENDED;
@@ -417,7 +417,7 @@ T HTTPRequest_parse_with(Arena_T arena, Socket_T client, const HTTP_Limits *limi
 	receive_first(&r);
 	read_head(&r);
 	read_body(&r);
-	*socket__protocol(client) = httprequest__asks(&r.parser);
+	*socket__protocol(client) = (unsigned char)httprequest__asks(&r.parser);
 	return r.request;
 }
 

@@ -5,7 +5,7 @@
  * Invariant: the name of each field is a token, its value has no control characters; body[0..nbytes) lies in room bytes. Whatever raises, the response is as it
  * was before the call.
  *
- * What the request asks of the response is in the socket's protocol word. Send replaces it by "ended"
+ * What the request asks of the response is in the socket's protocol byte. Send replaces it by "ended"
  * before the first byte goes out and clears it after the last: a response that was cut off by a raise
  * ends the connection. */
 #include "config.h"
@@ -420,7 +420,8 @@ static void send_stream(Socket_T client, T r, HTTPFraming f)
 void HTTPResponse_send(Socket_T client, T r)
 {
 	struct iovec vector[1 + HTTP__PARTS];
-	unsigned *word, asked;
+	unsigned char *word;
+	unsigned asked;
 	HTTPFraming f;
 
 	CHECK(client, "HTTPResponse_send: the socket is NULL");

@@ -17,6 +17,7 @@
 enum {
 	TURN = 64,               /* requests answered before the other connections have their turn */
 	SPARES = 64,             /* arenas of a loop without a request */
+	CROWDED = 2048,          /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
 	KEPT = 64 * 1024,        /* bytes that an arena keeps for the next request */
 	FIELDS_FIRST = 16,
 	HEAD_FIRST = 1024, CHUNKS_FIRST = 4096,
@@ -44,7 +45,8 @@ static Exchange *make_exchange(Loop *l)
 		Arena_defer(l->arena, dispose, x);
 		l->bare = x;
 	}
-	x->arena = Arena_new();
+	x->arena = l->arenas < SPARES ? Arena_new() : Arena_new_with_size(CROWDED);
+	l->arenas++;
 	l->bare = x->next;
 	return x;
 }
@@ -99,8 +101,10 @@ void httpserver__retire(Conn *c)
 	l->spares += (size_t)keeps;
 	if (keeps)
 		Arena_reset(x->arena, KEPT);
-	else
+	else {
+		l->arenas--;
 		Arena_dispose(&x->arena);
+	}
 }
 
 /* ---- failing ---- */

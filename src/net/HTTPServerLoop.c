@@ -13,6 +13,7 @@
 
 enum {
 	EVENTS = 64,
+	OWN = 3,     /* in the poll: the listener, two timers */
 	ACCEPTS = 32 /* in a tick: those who are in come first */
 };
 
@@ -29,7 +30,7 @@ static Conn *make_conn(Loop *l, Connection_T connection)
 	memset(c, 0, sizeof *c);
 	c->loop = l;
 	c->socket = Connection_socket(connection);
-	c->proxied = (unsigned char)httpserver__is_proxy(l->server, c->socket);
+	c->proxied = httpserver__is_proxy(l->server, c->socket);
 	return c;
 }
 
@@ -352,6 +353,7 @@ void httpserver__prepare(Loop *l)
 	l->pool = SocketPool_new(l->arena, (o->connections + loops - 1) / loops, o->pipeline_bytes);
 	SocketPool_set_limits(l->pool, &limits);
 	poll = SocketPoll_new(l->arena);
+	socketpoll__reserve(poll, SocketPool_capacity(l->pool) + OWN);
 	SocketPoll_add(poll, l->listener, SocketPoll_READ, NULL);
 	l->resume = SocketPoll_timer(poll, resume_accepting, l);
 	l->last = SocketPoll_timer(poll, give_up, l);

@@ -252,7 +252,7 @@ void httpserver__put(Conn *c, Exchange *x)
 	} else {
 		x->framing = f = httpresponse__frame(r, asked_of(c, x));
 		c->unread |= f.ends && httpparser__keep_alive(&x->parser);
-		c->closing = (unsigned char)f.ends;
+		c->closing = f.ends != 0;
 		account(c, x, r->status, f.has_body ? r->nbytes : 0);
 		put_response(c, x, f);
 	}

@@ -86,9 +86,14 @@ int socket__wait_until(int fd, int for_write, int64_t deadline)
 
 /* ---- receiving ---- */
 
+static Ahead *ahead_of(const struct Socket *s)
+{
+	return s->named ? NULL : s->u.ahead;
+}
+
 static size_t give_ahead(T s, void *buffer, size_t nbytes)
 {
-	Ahead *a = s->ahead;
+	Ahead *a = s->u.ahead;
 	size_t n = a->end - a->start < nbytes ? a->end - a->start : nbytes;
 
 	memcpy(buffer, a->bytes + a->start, n);
@@ -100,8 +105,8 @@ static size_t give_ahead(T s, void *buffer, size_t nbytes)
  * connection at rest should cost nothing. */
 static void drop_ahead(T s)
 {
-	free(s->ahead);
-	s->ahead = NULL;
+	free(s->u.ahead);
+	s->u.ahead = NULL;
 }
 
 static void nothing_there(T s) CORE_NORETURN;
@@ -153,7 +158,7 @@ static int at_hand(T s)
 {
 	if (Socket_pending(s) > 0)
 		return 1;
-	if (s->ahead)
+	if (ahead_of(s))
 		drop_ahead(s);
 	return 0;
 }
@@ -362,8 +367,11 @@ void Socket_set_keepalive(T s, int ms)
 
 size_t Socket_pending(T s)
 {
+	const Ahead *a;
+
 	CHECK_SOCKET(s);
-	return s->ahead ? s->ahead->end - s->ahead->start : 0;
+	a = ahead_of(s);
+	return a ? a->end - a->start : 0;
 }
 
 /* It fails only when nobody could read the end of the stream any more. */
@@ -435,13 +443,12 @@ void Socket_close(T *socket)
 	if (s->watch)
 		__atomic_load_n(&unwatch_any, __ATOMIC_RELAXED)(s, s->watch);
 	s->magic = DEAD;
-	if (s->path)
-		socket__unlink_own(s->path);
+	if (s->named)
+		socket__unlink_own(s->u.path);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel); /* close would leave without closing */
 	close(s->fd);
 	pthread_setcancelstate(cancel, NULL);
-	free(s->path);
-	free(s->ahead);
+	free(s->named ? (void *)s->u.path : s->u.ahead);
 	free(s);
 	errno = error;
 }
@@ -459,20 +466,25 @@ static Ahead *widen(T s, size_t n)
 	a->size = a->end = size;
 	a->start = n;
 	if (pending)
-		memcpy(a->bytes + n, s->ahead->bytes + s->ahead->start, pending);
-	free(s->ahead);
+		memcpy(a->bytes + n, s->u.ahead->bytes + s->u.ahead->start, pending);
+	free(s->u.ahead);
 	return a;
 }
 
 void socket__unread(T s, const void *bytes, size_t n)
 {
+	Ahead *a;
+
 	CHECK_SOCKET(s);
 	if (n == 0)
 		return;
-	if (!s->ahead || s->ahead->start < n)
-		s->ahead = widen(s, n);
-	s->ahead->start -= n;
-	memcpy(s->ahead->bytes + s->ahead->start, bytes, n);
+	if (s->named)
+		CORRUPT("bytes were read from a listener");
+	a = s->u.ahead;
+	if (!a || a->start < n)
+		a = s->u.ahead = widen(s, n);
+	a->start -= n;
+	memcpy(a->bytes + a->start, bytes, n);
 }
 
 int socket__wait(T s, int for_write, int timeout_ms)
@@ -526,25 +538,22 @@ uint64_t socket__peer_key(T s)
 {
 	const unsigned char *bytes;
 	uint64_t key = 0;
-	int i;
+	int i, from, to;
 
 	CHECK_SOCKET(s);
-	if (s->peer.any.sa_family == AF_INET)
-		return (uint64_t)1 << 32 | ntohl(s->peer.v4.sin_addr.s_addr);
-	if (s->peer.any.sa_family != AF_INET6)
+	if (!s->peer.known)
 		return 0;
-	bytes = s->peer.v6.sin6_addr.s6_addr;
-	if (IN6_IS_ADDR_V4MAPPED(&s->peer.v6.sin6_addr)) {
-		for (i = 12; i < 16; i++)
-			key = key << 8 | bytes[i];
-		return (uint64_t)1 << 32 | key;
-	}
-	for (i = 0; i < 8; i++)
+	bytes = s->peer.address;
+	from = socket__is_v4(&s->peer) ? 12 : 0;
+	to = from ? 16 : 8;
+	for (i = from; i < to; i++)
 		key = key << 8 | bytes[i];
+	if (from)
+		return (uint64_t)1 << 32 | key;
 	return key ? key : 1; /* ::1 */
 }
 
-unsigned *socket__protocol(T s)
+unsigned char *socket__protocol(T s)
 {
 	CHECK_SOCKET(s);
 	return &s->protocol;

@@ -168,7 +168,7 @@ static int run(Race *r)
 	}
 }
 
-static int connect_any(const struct addrinfo *list, int64_t deadline, Address *peer)
+static int connect_any(const struct addrinfo *list, int64_t deadline, Peer *peer)
 {
 	Race r = { 0 };
 	int first, fd = -1;
@@ -182,7 +182,7 @@ static int connect_any(const struct addrinfo *list, int64_t deadline, Address *p
 			close(r.fds[i].fd);
 	if (first >= 0) {
 		fd = r.fds[first].fd;
-		socket__copy_address(peer, r.addresses[first]->ai_addr);
+		socket__remember(peer, r.addresses[first]->ai_addr);
 		if (socket__set_blocking(fd, 1) == 0)
 			return fd;
 		r.error = errno;
@@ -245,7 +245,7 @@ T Socket_connect(const char *host, const char *service, int timeout_ms)
 	const char *file = socket__unix_path(host);
 	int64_t deadline = socket__deadline_in(timeout_ms);
 	char name[NAME_SIZE];
-	Address peer = { 0 };
+	Peer peer = { 0 };
 	T s;
 	int fd;
 

@@ -31,29 +31,36 @@ void socket__bad(const struct Socket *s, const char *function)
 
 /* ---- names ---- */
 
-/* A peer that reached a listener for both families over IPv4 is shown as what it is (RFC 4291, 2.5.5.2). */
-static void unmap(Address *a)
+/* A peer that reached a listener for both families over IPv4 is shown as what it is, like all others of IPv4. */
+static void name_v4(const Peer *peer, char *name)
 {
-	struct sockaddr_in v4 = { 0 };
+	const unsigned char *b = peer->address + 12;
 
-	if (a->any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
-		return;
-	v4.sin_family = AF_INET;
-	v4.sin_port = a->v6.sin6_port;
-	memcpy(&v4.sin_addr, &a->v6.sin6_addr.s6_addr[12], sizeof v4.sin_addr);
-	a->v4 = v4;
+	snprintf(name, NAME_SIZE, "%d.%d.%d.%d:%d", b[0], b[1], b[2], b[3], ntohs(peer->port));
 }
 
-static void name_ip(Address a, char *name)
+/* With the name of its interface, if it has one. */
+static void name_v6(const Peer *peer, char *name)
 {
-	char host[INET6_ADDRSTRLEN + 64] = "?", port[8] = "?"; /* an interface's name may follow */
-	int v6;
+	struct sockaddr_in6 a = { 0 };
+	char host[INET6_ADDRSTRLEN + 64] = "?";
 
-	unmap(&a);
-	v6 = a.any.sa_family == AF_INET6;
-	getnameinfo(&a.any, v6 ? sizeof a.v6 : sizeof a.v4, host, sizeof host, port, sizeof port,
-		NI_NUMERICHOST | NI_NUMERICSERV);
-	snprintf(name, NAME_SIZE, v6 ? "[%s]:%s" : "%s:%s", host, port);
+	a.sin6_family = AF_INET6;
+#if defined SIN6_LEN /* the BSDs' getnameinfo looks at it */
+	a.sin6_len = sizeof a;
+#endif
+	a.sin6_scope_id = peer->scope;
+	memcpy(&a.sin6_addr, peer->address, sizeof a.sin6_addr);
+	getnameinfo((struct sockaddr *)&a, sizeof a, host, sizeof host, NULL, 0, NI_NUMERICHOST);
+	snprintf(name, NAME_SIZE, "[%s]:%d", host, ntohs(peer->port));
+}
+
+static void name_ip(const Peer *peer, char *name)
+{
+	if (socket__is_v4(peer))
+		name_v4(peer, name);
+	else
+		name_v6(peer, name);
 }
 
 /* 0 when the socket has no name */
@@ -83,10 +90,10 @@ int socket__name_by(Query *query, int fd, char *name)
 	if (a.ss_family == AF_UNIX)
 		return name_unix((struct sockaddr_un *)&a, n, name);
 	if (is_ip(a.ss_family)) {
-		Address ip;
+		Peer ip;
 
-		memcpy(&ip, &a, sizeof ip);
-		name_ip(ip, name);
+		socket__remember(&ip, &a);
+		name_ip(&ip, name);
 		return 1;
 	}
 	snprintf(name, NAME_SIZE, "(address family %d)", a.ss_family);
@@ -95,8 +102,8 @@ int socket__name_by(Query *query, int fd, char *name)
 
 int socket__name_peer(T s, char *name)
 {
-	if (is_ip(s->peer.any.sa_family)) {
-		name_ip(s->peer, name);
+	if (s->peer.known) {
+		name_ip(&s->peer, name);
 		return 1;
 	}
 	return socket__name_by(getpeername, s->fd, name);

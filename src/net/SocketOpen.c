@@ -135,16 +135,35 @@ T socket__make(int fd, Path *path, const char *what, const char *whom)
 		close(fd);
 		socket__failed(what, whom, ENOMEM);
 	}
-	s->path = path;
+	s->u.path = path;
+	s->named = path != NULL;
 	return s;
 }
 
-void socket__copy_address(Address *to, const void *address)
+static void remember_v4(Peer *peer, const struct sockaddr_in *a)
+{
+	peer->address[10] = peer->address[11] = 0xFF; /* RFC 4291, 2.5.5.2 */
+	memcpy(peer->address + 12, &a->sin_addr, 4);
+	peer->port = a->sin_port;
+}
+
+static void remember_v6(Peer *peer, const struct sockaddr_in6 *a)
+{
+	memcpy(peer->address, &a->sin6_addr, 16);
+	peer->scope = a->sin6_scope_id;
+	peer->port = a->sin6_port;
+}
+
+void socket__remember(Peer *peer, const void *address)
 {
 	const struct sockaddr *a = address;
 
-	if (is_ip(a->sa_family))
-		memcpy(to, a, a->sa_family == AF_INET ? sizeof to->v4 : sizeof to->v6);
+	memset(peer, 0, sizeof *peer);
+	peer->known = is_ip(a->sa_family);
+	if (a->sa_family == AF_INET)
+		remember_v4(peer, address);
+	else if (a->sa_family == AF_INET6)
+		remember_v6(peer, address);
 }
 
 /* ---- names into addresses ---- */
@@ -408,7 +427,7 @@ static T accepted(T listener, int fd, const struct sockaddr_storage *peer)
 		close(fd);
 		socket__failed_on("accept", listener, ENOMEM);
 	}
-	socket__copy_address(&s->peer, peer);
+	socket__remember(&s->peer, peer);
 	return s;
 }
 
@@ -463,7 +482,7 @@ T Socket_adopt(int fd)
 		adopt_failed(fd, ENOMEM);
 	n = sizeof a;
 	if (getpeername(fd, (struct sockaddr *)&a, &n) == 0)
-		socket__copy_address(&s->peer, &a);
+		socket__remember(&s->peer, &a);
 	n = sizeof a;
 	if (getsockname(fd, (struct sockaddr *)&a, &n) == 0)
 		prepare(fd, a.ss_family);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPoll: registrations by descriptor in segments that never move, a heap of deadlines, a batch of events
- * from the kernel, and a back end that knows the kernel.
+/* SocketPoll: registrations in segments that never move, a heap of deadlines, a batch of events from the kernel, and a
+ * back end that knows the kernel. Registrations are numbered, and found by descriptor through these numbers: a program
+ * of many loops has a poll each, and its descriptors are spread over all of them.
  *
- * Invariant: a registration is in use when its socket is not NULL. Then its descriptor is the socket's, and its
- * tag is unlike that of every other one before it at that descriptor; the kernel looks for `events`, under
- * that tag; and either the socket's watch is this poll, or it is `closing`: on the list of those that are
- * closed when the tick ends. The heap has room for every registration and every timer, so to set one cannot
- * fail. ready[next_ready..nready) are events that the kernel told and that were not given out: a tick ends when
- * there are none. They are compared with the registration's tag only when they are given out, which is why a
- * handler may remove and close anything.
+ * Invariant: a registration is in use when its socket is not NULL; the others are on the free list. Its descriptor
+ * is the socket's then, and its tag is unlike that of every other one before it at that descriptor; the kernel looks
+ * for `events`, under that tag; and either the socket's watch is this poll, or it is closing, without a tag: on the
+ * list of those that are closed when the tick ends. The heap has room for every registration and every timer, so to
+ * set one cannot fail. ready[next_ready..nready) are events that the kernel told and that were not given out: a tick
+ * ends when there are none. They are compared with the registration's tag only when they are given out, which is why
+ * a handler may remove and close anything.
  *
  * A deadline is told after the events that the kernel had when it passed (`horizon`), so that a peer whose bytes
  * came in time is not said to be late because the loop was. */
@@ -73,11 +74,17 @@ static void failed(const char *what, int fd, int error)
 
 /* ---- registrations ---- */
 
+static Registration *at_seat(T poll, uint32_t seat)
+{
+	return &poll->rows[seat / SEGMENT][seat % SEGMENT];
+}
+
 static Registration *at_descriptor(T poll, int fd)
 {
 	size_t i = (size_t)fd / SEGMENT;
+	uint32_t seat = i < poll->nseats && poll->seats[i] ? poll->seats[i][fd % SEGMENT] : 0;
 
-	return i < poll->nsegments && poll->segments[i] ? &poll->segments[i][fd % SEGMENT] : NULL;
+	return seat ? at_seat(poll, seat) : NULL;
 }
 
 static Registration *registration_of(T poll, Socket_T s, const char *function)
@@ -89,28 +96,73 @@ static Registration *registration_of(T poll, Socket_T s, const char *function)
 	return at_descriptor(poll, Socket_fd(s));
 }
 
-static void provide_directory(T poll, size_t n)
+static void *widen(Arena_T arena, const void *old, size_t have, size_t n)
 {
-	Registration **segments;
+	void *wider = Arena_calloc(arena, n, sizeof(void *));
 
-	if (n <= poll->nsegments)
-		return;
-	n = n > 2 * poll->nsegments ? n : 2 * poll->nsegments;
-	segments = CALLOC(poll->arena, n, sizeof *segments);
-	if (poll->nsegments)
-		memcpy(segments, poll->segments, poll->nsegments * sizeof *segments);
-	poll->segments = segments;
-	poll->nsegments = n;
+	return have ? memcpy(wider, old, have * sizeof(void *)) : wider;
 }
 
-static Registration *provide_registration(T poll, int fd)
+static void provide_seat(T poll, int fd)
 {
 	size_t i = (size_t)fd / SEGMENT;
 
-	provide_directory(poll, i + 1);
-	if (!poll->segments[i])
-		poll->segments[i] = CALLOC(poll->arena, SEGMENT, sizeof(Registration));
-	return &poll->segments[i][fd % SEGMENT];
+	if (i >= poll->nseats) {
+		size_t n = i + 1 > 2 * poll->nseats ? i + 1 : 2 * poll->nseats;
+
+		poll->seats = widen(poll->arena, poll->seats, poll->nseats, n);
+		poll->nseats = n;
+	}
+	if (!poll->seats[i])
+		poll->seats[i] = CALLOC(poll->arena, SEGMENT, sizeof *poll->seats[i]);
+}
+
+/* There is no seat 0. */
+static void provide_registration(T poll)
+{
+	size_t n = poll->nrows;
+	Registration *row;
+	uint32_t k;
+
+	if (poll->free)
+		return;
+	if ((n & (n - 1)) == 0)
+		poll->rows = widen(poll->arena, poll->rows, n, n ? 2 * n : 1);
+	row = CALLOC(poll->arena, SEGMENT, sizeof *row);
+	poll->rows[poll->nrows++] = row;
+	for (k = SEGMENT; k-- > (n == 0);) {
+		row[k].due.place = poll->free;
+		poll->free = (uint32_t)(n * SEGMENT) + k;
+	}
+}
+
+/* Both were provided. */
+static Registration *sit_down(T poll, int fd)
+{
+	uint32_t seat = poll->free;
+	Registration *r = at_seat(poll, seat);
+
+	poll->free = r->due.place;
+	r->due.place = 0;
+	poll->seats[fd / SEGMENT][fd % SEGMENT] = seat;
+	return r;
+}
+
+static void stand_up(T poll, Registration *r)
+{
+	int fd = Socket_fd(r->socket);
+	uint32_t *seat = &poll->seats[fd / SEGMENT][fd % SEGMENT];
+
+	r->socket = NULL;
+	r->due.place = poll->free;
+	poll->free = *seat;
+	*seat = 0;
+}
+
+void socketpoll__reserve(T poll, size_t n)
+{
+	if (n > poll->heap.room)
+		lazyheap__move(&poll->heap, lazyheap__room(poll->arena, n), n);
 }
 
 /* Room in the heap for one more than there are. */
@@ -118,17 +170,13 @@ static void provide_room(T poll)
 {
 	size_t n = poll->count + poll->ntimers;
 
-	if (n >= poll->heap.room) {
-		size_t room = n < 16 ? 32 : 2 * n;
-
-		lazyheap__move(&poll->heap, lazyheap__room(poll->arena, room), room);
-	}
+	if (n >= poll->heap.room)
+		socketpoll__reserve(poll, n < 16 ? 32 : 2 * n);
 }
 
 static uint32_t next_tag(T poll)
 {
-	if (++poll->last_tag == WAKE_TAG)
-		poll->last_tag++;
+	poll->last_tag = poll->last_tag == LAST_TAG ? WAKE_TAG + 1 : poll->last_tag + 1;
 	return poll->last_tag;
 }
 
@@ -141,8 +189,8 @@ static int64_t due_at(const uint32_t *place)
  * the kernel's set is the parent's. */
 static void let_go(T poll, Registration *r)
 {
-	if (r->events && poll->process == getpid()) /* to look for nothing does not raise */
-		poll->backend->set(poll, Socket_fd(r->socket), r->events, 0, r->due.tag);
+	if (r->due.events && poll->process == getpid()) /* to look for nothing does not raise */
+		poll->backend->set(poll, Socket_fd(r->socket), r->due.events, 0, r->due.tag);
 	lazyheap__remove(&poll->heap, &r->due.place);
 	socket__set_watch(r->socket, NULL, NULL);
 	r->due.tag = WAKE_TAG; /* which no event in hand has */
@@ -154,7 +202,7 @@ static void unwatch(Socket_T s, void *poll)
 	Registration *r = at_descriptor(poll, Socket_fd(s));
 
 	let_go(poll, r);
-	r->socket = NULL;
+	stand_up(poll, r);
 }
 
 /* ---- wake-up ---- */
@@ -224,10 +272,10 @@ static void dispose(void *cl)
 	size_t i, k;
 
 	end_tick(poll);
-	for (i = 0; i < poll->nsegments; i++)
-		for (k = 0; poll->segments[i] && k < SEGMENT; k++)
-			if (poll->segments[i][k].socket)
-				socket__set_watch(poll->segments[i][k].socket, NULL, NULL);
+	for (i = 0; i < poll->nrows; i++)
+		for (k = 0; k < SEGMENT; k++)
+			if (poll->rows[i][k].socket)
+				socket__set_watch(poll->rows[i][k].socket, NULL, NULL);
 	poll->magic = DEAD;
 	shut(poll);
 }
@@ -306,8 +354,9 @@ void SocketPoll_add(T poll, Socket_T s, unsigned events, void *data)
 	fd = Socket_fd(s);
 	CHECK(!socket__watch(s), "SocketPoll_add: socket %d is in %s poll already", fd,
 		socket__watch(s) == poll ? "this" : "another");
-	r = provide_registration(poll, fd);
-	CHECK(!r->socket, "SocketPoll_add: descriptor %d is in the poll already, as another socket's", fd);
+	CHECK(!at_descriptor(poll, fd), "SocketPoll_add: descriptor %d is in the poll already, as another socket's", fd);
+	provide_seat(poll, fd);
+	provide_registration(poll);
 	provide_room(poll);
 	tag = next_tag(poll);
 	if (events)
@@ -317,12 +366,12 @@ void SocketPoll_add(T poll, Socket_T s, unsigned events, void *data)
 	CHECK(error != EBADF, "SocketPoll_add: descriptor %d was closed behind its socket's back", fd);
 	if (error != 0)
 		failed("SocketPoll_add", fd, error);
+	r = sit_down(poll, fd);
 	r->due.at = LAZYHEAP_NEVER;
-	r->due.tag = tag;
+	r->due.tag = tag & LAST_TAG;
 	r->socket = s;
 	r->data = data;
-	r->events = (unsigned char)events;
-	r->closing = 0;
+	r->due.events = events & ASKABLE;
 	poll->count++;
 	socket__set_watch(s, poll, unwatch);
 }
@@ -335,11 +384,11 @@ void SocketPoll_change(T poll, Socket_T s, unsigned events, void *data)
 	CHECK_OWN(poll);
 	check_events(events, "SocketPoll_change");
 	r = registration_of(poll, s, "SocketPoll_change");
-	if (events != r->events)
-		error = poll->backend->set(poll, Socket_fd(s), r->events, events, r->due.tag);
+	if (events != r->due.events)
+		error = poll->backend->set(poll, Socket_fd(s), r->due.events, events, r->due.tag);
 	if (error != 0)
 		failed("SocketPoll_change", Socket_fd(s), error);
-	r->events = (unsigned char)events;
+	r->due.events = events & ASKABLE;
 	r->data = data;
 }
 
@@ -350,7 +399,7 @@ void SocketPoll_remove(T poll, Socket_T s)
 	CHECK_POLL(poll);
 	r = registration_of(poll, s, "SocketPoll_remove");
 	let_go(poll, r);
-	r->socket = NULL;
+	stand_up(poll, r);
 }
 
 void SocketPoll_close(T poll, Socket_T *socket)
@@ -365,7 +414,6 @@ void SocketPoll_close(T poll, Socket_T *socket)
 	}
 	r = at_descriptor(poll, Socket_fd(*socket));
 	let_go(poll, r);
-	r->closing = 1;
 	r->data = poll->closing;
 	poll->closing = r;
 	*socket = NULL;
@@ -385,8 +433,7 @@ static void end_tick(T poll)
 		Socket_T s = r->socket;
 
 		poll->closing = r->data;
-		r->socket = NULL;
-		r->closing = 0;
+		stand_up(poll, r);
 		Socket_close(&s);
 	}
 }
@@ -411,8 +458,8 @@ static int give_ready(T poll, SocketPoll_Event *events, int n)
 		const Ready *ready = &poll->ready[poll->next_ready++];
 		const Registration *r = at_descriptor(poll, ready->fd);
 
-		if (ready->tag != WAKE_TAG && r && r->due.tag == ready->tag && (r->events & ready->events))
-			give(&events[count++], r, r->events & ready->events);
+		if (ready->tag != WAKE_TAG && r && r->due.tag == ready->tag && (r->due.events & ready->events))
+			give(&events[count++], r, r->due.events & ready->events);
 	}
 	return count;
 }

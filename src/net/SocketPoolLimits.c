@@ -297,6 +297,7 @@ static Socket_T next_idle(T pool, int64_t cut, Lease **lease)
 	int64_t at;
 
 	lock(pool);
+	socketpool__order(pool);
 	place = lazyheap__first(&pool->heap, &at);
 	if (place && at <= cut) {
 		s = slot_at(place)->u.socket;

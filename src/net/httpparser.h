@@ -85,7 +85,7 @@ int httpparser__is_authority(const char *s, size_t n); /* host [":" port] */
 
 const Except_T *http__exception(int status); /* of a status that HTTP_status may answer */
 
-/* The socket's protocol word: what its last request asks of the response. 0: no request waits for one. */
+/* The socket's protocol byte: what its last request asks of the response. 0: no request waits for one. */
 enum {
 	HTTP__ASKED = 1,  /* a request waits for its response */
 	HTTP__HEAD = 2,   /* it was HEAD */

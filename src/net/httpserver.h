@@ -90,12 +90,12 @@ struct Conn { /* what an idle connection costs us: keep it small */
 	Name *name;                  /* NULL: it speaks for itself */
 	uint32_t held;               /* bytes in the Connection_buffer that wait for their turn; LINGERING: thrown away */
 	unsigned char phase, events; /* events: what the poll looks for */
-	unsigned char closing;       /* after what is said now */
-	unsigned char unread;        /* the client may be sending what is not read */
-	unsigned char ready;         /* on the loop's list */
-	unsigned char buffered;      /* has a Connection_buffer */
-	unsigned char served;        /* one request at least */
-	unsigned char proxied;       /* 1: a PROXY header is to come */
+	unsigned closing : 1;        /* after what is said now */
+	unsigned unread : 1;         /* the client may be sending what is not read */
+	unsigned ready : 1;          /* on the loop's list */
+	unsigned buffered : 1;       /* has a Connection_buffer */
+	unsigned served : 1;         /* one request at least */
+	unsigned proxied : 1;        /* a PROXY header is to come */
 };
 
 struct Loop {
@@ -108,7 +108,7 @@ struct Loop {
 	SocketPoll_Timer_T resume, last; /* accept again; the end of the drain */
 	pthread_t thread;
 	Exchange *spare, *bare;      /* with an arena, spares of them; without */
-	size_t spares;
+	size_t spares, arenas;       /* arenas: of exchanges, those at hand included */
 	Name *spare_names;
 	Conn *spare_conns, *ready, **ready_end;
 	Exchange *done;              /* atomic: pushed by workers */

@@ -44,8 +44,8 @@ size_t socket__recv_deadline(Socket_T s, void *buffer, size_t nbytes, int64_t de
  * (RFC 9112, 9.6). Close the socket after it. Never raises. */
 void socket__linger(Socket_T s, size_t nbytes, int ms);
 
-/* A word for the protocol spoken on the socket, 0 at start; not touched here. */
-unsigned *socket__protocol(Socket_T s);
+/* A byte for the protocol spoken on the socket, 0 at start; not touched here. */
+unsigned char *socket__protocol(Socket_T s);
 
 /* The one object that holds the socket (a pool's connection), or NULL. set_owner is for one thread at
  * a time, owner may be read by any. leaving is called by Socket_close before anything is released, so that an
@@ -67,6 +67,11 @@ uint64_t socket__peer_key(Socket_T s);
  * descriptor still open, and must not raise; it is the same function for all sockets. */
 void socket__set_watch(Socket_T s, void *watch, void (*unwatch)(Socket_T s, void *watch));
 void *socket__watch(Socket_T s);
+
+/* Room for so many sockets in the poll, so that what it holds of them is not moved into more, and the less left behind, as
+ * they come. Raises: Arena_Failed. */
+struct SocketPoll;
+void socketpoll__reserve(struct SocketPoll *poll, size_t n);
 
 /* socket__now_coarse() when bytes last moved while the socket had an owner; 0: never. Any thread. */
 int64_t socket__last_moved(Socket_T s);

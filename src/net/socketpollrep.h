@@ -14,21 +14,22 @@
 enum {
 	BATCH = 256,   /* events taken from the kernel at once */
 	WAKE_TAG = 0,  /* of the poll's own descriptor; a socket's is never 0 */
-	SEGMENT = 256  /* descriptors */
+	LAST_TAG = (1 << 30) - 1,
+	SEGMENT = 256  /* descriptors, or registrations */
 };
 
 /* What a heap entry belongs to: a socket's deadline, or a timer. */
 typedef struct Due {
-	uint32_t place;    /* first: the heap knows an object by it */
-	uint32_t tag;      /* of the socket; 0: a timer */
+	uint32_t place;    /* first: the heap knows an object by it; of a free registration: the next one's seat */
+	unsigned tag : 30; /* of the socket; 0: a timer, or a socket that is closing */
+	unsigned events : 2; /* that the kernel looks for */
 	int64_t at;
 } Due;
 
 typedef struct Registration {
 	Due due;
-	Socket_T socket;        /* NULL: none at this descriptor */
+	Socket_T socket;        /* NULL: it is free */
 	void *data;             /* while closing: the next one to close */
-	unsigned char events, closing;
 } Registration;
 
 struct SocketPoll_Timer {
@@ -68,8 +69,11 @@ struct SocketPoll {
 	int wake[2];                /* to read from and to write to; the same for an eventfd */
 	int waking;                 /* atomic: something was written that was not read */
 	struct PollSet *set;        /* of the poll back end */
-	Registration **segments;    /* by descriptor */
-	size_t nsegments, count, ntimers;
+	uint32_t **seats;           /* by descriptor; 0: none */
+	Registration **rows;        /* by seat */
+	size_t nseats, nrows;       /* segments of them */
+	uint32_t free;              /* a seat; 0: none */
+	size_t count, ntimers;
 	Registration *closing;
 	SocketPoll_Timer_T dropped;
 	LazyHeap heap;

@@ -115,7 +115,8 @@ struct SocketPool {
 	Slot *free;
 	Buffer *buffers;
 	Lease *leases;
-	LazyHeap heap;           /* by last use: all but those checked out */
+	LazyHeap heap;           /* by last use: all but those checked out, once somebody asked for an order */
+	int ordered;             /* somebody did */
 	Callback pre, post;
 	int draining;
 	int spare;               /* atomic: a descriptor for when there is no other; -1: none */
@@ -176,6 +177,7 @@ Lease *connection__strip(Slot *slot);
 Connection_T socketpool__attach(SocketPool_T pool, Socket_T s, Upstream *u);
 Lease *socketpool__detach(Slot *slot);
 Slot *socketpool__next(Segment **segment, size_t *next); /* in use, from there on, or NULL */
+void socketpool__order(SocketPool_T pool); /* from now on the heap has the connections */
 void socketpool__link(SocketPool_T pool, Segment *g);
 size_t socketpool__segment_size(size_t reserved, size_t missing); /* when that is reserved, and so much needed */
 Segment *socketpool__segment(Arena_T arena, size_t size); /* lock not held. Raises: Arena_Failed */

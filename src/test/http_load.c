@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* http_load port raw: sends standard input as it is and prints what comes back.
+ * http_load port hold connections: has a reply on each and keeps them until its standard input ends.
  * http_load port connections requests: opens all connections at once, sends every request of a round
  * before it reads the first reply, and checks each reply byte by byte. Plain sockets, nothing of
  * libcore, so that the two cannot be wrong in the same way. */
@@ -89,21 +90,47 @@ static int raw(int port)
 	return n < 0;
 }
 
+static int hold(int port, int connections)
+{
+	int i;
+
+	for (i = 0; i < connections; i++) {
+		int fd = open_connection(port);
+
+		send_request(fd, i, 0);
+		if (!check_reply(fd, i, 0))
+			die("reply");
+	}
+	printf("%d connections\n", connections);
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	return 0;
+}
+
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	int port = argc > 3 ? atoi(argv[1]) : 0, n = argc > 3 ? atoi(argv[2]) : 0, rounds = argc > 3 ? atoi(argv[3]) : 0;
 	int i, round, right = 0, *fds;
-	struct rlimit limit;
 
+	allow_descriptors();
 	if (argc == 3 && strcmp(argv[2], "raw") == 0)
 		return raw(atoi(argv[1]));
+	if (argc == 4 && strcmp(argv[2], "hold") == 0)
+		return hold(port, rounds);
 	if (port <= 0 || n <= 0 || rounds <= 0) {
-		fprintf(stderr, "usage: http_load port raw | port connections requests\n");
+		fprintf(stderr, "usage: http_load port raw | port hold connections | port connections requests\n");
 		return 2;
-	}
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	fds = calloc((size_t)n, sizeof *fds);
 	if (!fds)

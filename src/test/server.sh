@@ -59,6 +59,29 @@ for n in 1 2 3; do curl -s --max-time 0.$n -T - "$url/echo" </dev/zero >/dev/nul
 cat "$work/load"
 wait_for sh -c "curl -s '$url/stats' | grep -q '\"connections\": [1-5]}'" || fail "connections stay: $(curl -s "$url/stats")"
 
+# What an idle connection costs: at most 256 bytes, and a few for each further loop. Not with huge pages or sanitizers.
+resident() { awk '/^Anonymous:/ { print $2 * 1024 }' "/proc/$server/smaps_rollup"; }
+held() { # how many connections, and the name of what their holder says
+	mkfifo "$work/$2.in"; : >"$work/$2"
+	./src/test/http_load "$port" hold "$1" <"$work/$2.in" >"$work/$2" 2>&1 &
+	holders="$holders $!"
+	sleep 60 >"$work/$2.in" &
+	holders="$holders $!"
+	wait_for grep -q connections "$work/$2" || fail "$1 idle connections: $(cat "$work/$2")"
+}
+idle=5000
+case "$TEST_CFLAGS$SERVER_WRAPPER$(cat /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null)" in *sanitize* | *valgrind* | *'[always]'*) idle=0 ;; esac
+if [ $idle -gt 0 ] && [ -r "/proc/$server/smaps_rollup" ] && [ "$(ulimit -Hn)" -gt 12000 ]; then
+	holders=
+	held 1500 some; before=$(resident)
+	held $idle more; each=$((($(resident) - before) / idle))
+	kill $holders; wait $holders 2>/dev/null
+	loops=$(getconf _NPROCESSORS_ONLN)
+	echo "$each resident bytes for an idle connection"
+	[ "$each" -le $((256 + (loops > 2 ? 16 * (loops - 2) : 0))) ] || fail "an idle connection costs $each bytes"
+	wait_for sh -c "curl -s '$url/stats' | grep -q '\"connections\": [1-5]}'" || fail "idle connections stay: $(curl -s "$url/stats")"
+fi
+
 # other clients, those that are installed
 found=curl
 have() { command -v "$1" >/dev/null 2>&1 && found="$found, $1"; }
