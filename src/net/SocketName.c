@@ -46,6 +46,9 @@ static void name_v6(const Peer *peer, char *name)
 	char host[INET6_ADDRSTRLEN + 64] = "?";
 
 	a.sin6_family = AF_INET6;
+#if defined SIN6_LEN /* the BSDs' getnameinfo looks at it */
+	a.sin6_len = sizeof a;
+#endif
 	a.sin6_scope_id = peer->scope;
 	memcpy(&a.sin6_addr, peer->address, sizeof a.sin6_addr);
 	getnameinfo((struct sockaddr *)&a, sizeof a, host, sizeof host, NULL, 0, NI_NUMERICHOST);
