@@ -543,7 +543,10 @@ static void act_vanishes(Client *c)
 {
 	if (!c->asked) {
 		put_echo(c, below(3) ? below(2000) : below(100000), below(2), "");
-		c->nout = c->nout - (below(2) ? below((unsigned)c->nout) : 0);
+		if (below(2))
+			c->nout -= below((unsigned)c->nout);
+		else
+			COUNT(requests, 1);
 		c->asked = now;
 		flush(c);
 		c->due = now + below(below(4) ? 3 : 3000);
