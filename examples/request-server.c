@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* request-server [port]: an HTTP server: every request in an arena of its own, every error an exception.
+/* request-server [port [connections]]: an HTTP server: every request in an arena of its own, every error an exception.
  *
  *   GET /          a page                    GET /stats    requests, live arenas, bytes held, as JSON
  *   GET /headers   what the client sent      POST /echo    the body back
@@ -84,9 +84,10 @@ static void raise_descriptor_limit(void)
 	}
 }
 
-static void serve(Arena_T arena, const char *port)
+static void serve(Arena_T arena, const char *port, size_t connections)
 {
-	server = HTTPServer_new(arena, &(HTTPServer_Options){ .service = port, .idle_ms = 15000, .activated = 1 });
+	server = HTTPServer_new(arena, &(HTTPServer_Options){ .service = port, .idle_ms = 15000,
+		.connections = connections, .activated = 1 });
 	HTTPServer_route(server, "GET", "/", page, NULL);
 	HTTPServer_route(server, "GET", "/stats", stats, arena);
 	HTTPServer_route(server, "GET", "/headers", headers, NULL);
@@ -106,7 +107,7 @@ int main(int argc, char **argv)
 
 	raise_descriptor_limit();
 	TRY {
-		serve(arena, argc > 1 ? argv[1] : "8080");
+		serve(arena, argc > 1 ? argv[1] : "8080", argc > 2 ? strtoul(argv[2], NULL, 10) : 0);
 	} ELSE {
 		fprintf(stderr, "request-server: %s: %s\n", Except_current()->reason, Except_message());
 		status = EXIT_FAILURE;

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -1940,7 +1941,8 @@ END_TEST
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
-static volatile int counting, requests;
+static __thread volatile int counting; /* by thread: Check allocates in the one that waits */
+static volatile int requests;
 
 void *malloc(size_t n)
 {
@@ -1991,6 +1993,7 @@ START_TEST(nothing_is_allocated_on_the_heap)
 }
 END_TEST
 
+enum { UNLIMITED = 255 }; /* qemu-user keeps no RLIMIT_AS */
 #define WITHOUT(condition) ((condition) ? (void)0 : _exit(__LINE__ % 200 + 1))
 
 static void *raise_without_memory(void *unused)
@@ -1998,6 +2001,8 @@ static void *raise_without_memory(void *unused)
 	volatile int line = 0;
 
 	setrlimit(RLIMIT_AS, &(struct rlimit){ 1, 1 });
+	if (mmap(NULL, 1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+		_exit(UNLIMITED);
 	TRY {
 		TRY {
 			line = __LINE__ + 1;
@@ -2034,11 +2039,16 @@ static void run_without_memory(void)
 
 START_TEST(without_memory_for_a_record_only_the_details_are_missing)
 {
+	int status;
+
 #if HAVE_VALGRIND_MEMCHECK_H
 	if (RUNNING_ON_VALGRIND)
 		return; /* it would be without memory, too */
 #endif
-	ck_assert_int_eq(child_says(run_without_memory), 0);
+	status = child_says(run_without_memory);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == UNLIMITED)
+		return;
+	ck_assert_int_eq(status, 0);
 	ck_said("x failed\n    raised at " __FILE__ ":");
 }
 END_TEST

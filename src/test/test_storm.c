@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads that come and go by thousands, and forks amid them, each life a little of everything: arenas with chunks
+ * in store, tables, exceptions, an arena that all share. STORM (1): how many times as long. */
+#include "config.h"
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#if HAVE_VALGRIND_MEMCHECK_H
+#include <valgrind/memcheck.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
+#include <core/HashTable.h>
+#include "testing.h"
+
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+enum { KB = 1024, WAVE = 16, WAVES = 100, FORKERS = 4, FORKS = 25, MINE = 40 };
+
+EXCEPT_DEFINE(Trouble, NULL, "trouble");
+EXCEPT_DEFINE(Worse, &Trouble, "worse");
+
+static int storm(int n)
+{
+	const char *times = getenv("STORM");
+
+	n *= times && atoi(times) > 0 ? atoi(times) : 1;
+	return RUNNING_ON_VALGRIND ? n / 10 + 1 : n;
+}
+
+/* Straight from the system: the malloc of ASan is not safe after a fork amid threads. */
+static void *map(size_t nbytes, void *cl)
+{
+	void *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)cl;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap(void *p, size_t nbytes, void *cl)
+{
+	(void)cl;
+	munmap(p, nbytes);
+}
+
+static Arena_T new_arena(Arena_T parent)
+{
+	if (SANITIZED)
+		return Arena_new_with(&(Arena_Options){ .alloc = map, .free = unmap, .parent = parent });
+	return parent ? Arena_new_child(parent) : Arena_new();
+}
+
+/* ---- a life; whatever is not as it should be is counted ---- */
+
+static int wrong_in_table(Arena_T arena, uint64_t id)
+{
+	HashTable_T table = HashTable_new(arena, 0);
+	int i, wrong = 0;
+	char key[32];
+
+	for (i = 0; i < 100; i++) {
+		snprintf(key, sizeof key, "%llu-%d", (unsigned long long)id, i);
+		HashTable_put(table, key, (void *)(uintptr_t)(id + (unsigned)i + 1));
+	}
+	for (i = 0; i < 100; i++) {
+		snprintf(key, sizeof key, "%llu-%d", (unsigned long long)id, i);
+		wrong += HashTable_get(table, key) != (void *)(uintptr_t)(id + (unsigned)i + 1);
+	}
+	return wrong + (HashTable_length(table) != 100);
+}
+
+static int wrong_in_raise(uint64_t id)
+{
+	volatile int right = 0;
+	char text[32];
+
+	snprintf(text, sizeof text, "of %llu", (unsigned long long)id);
+	TRY {
+		TRY {
+			RAISE_MSG(Trouble, "%s", text);
+		} EXCEPT(Trouble) {
+			RAISE_MSG(Worse, "%s, worse", text);
+		} FINALLY {
+			right++;
+		} END_TRY;
+	} EXCEPT(Trouble) {
+		right += strncmp(Except_message(), text, strlen(text)) == 0 && Except_current() == &Worse;
+	} END_TRY;
+	return 2 - right;
+}
+
+/* Shared memory that is nobody else's. */
+static int wrong_in_shared(Arena_T shared, uint64_t id)
+{
+	uint64_t *mine[MINE];
+	int i, wrong = 0;
+
+	for (i = 0; i < MINE; i++)
+		*(mine[i] = Arena_alloc(shared, sizeof **mine)) = id;
+	for (i = 0; i < MINE; i++)
+		wrong += *mine[i] != id;
+	return wrong;
+}
+
+static int wrong_in_life(Arena_T shared, uint64_t id)
+{
+	AUTO(Arena_T, arena, Arena_dispose) = new_arena(NULL);
+	Arena_T child = new_arena(arena), large = new_arena(NULL);
+	int wrong = wrong_in_table(child, id) + wrong_in_raise(id) + wrong_in_shared(shared, id);
+
+	memset(Arena_alloc(large, 200 * KB), 1, 200 * KB); /* of which the thread keeps a part in store */
+	Arena_dispose(&large);
+	Arena_clear(arena);
+	return wrong + wrong_in_table(arena, id);
+}
+
+static size_t threads_begun;
+static int wrong_total;
+
+static void live(Arena_T shared)
+{
+	uint64_t id = __atomic_add_fetch(&threads_begun, 1, __ATOMIC_RELAXED);
+
+	__atomic_add_fetch(&wrong_total, wrong_in_life(shared, id), __ATOMIC_RELAXED);
+}
+
+/* ---- threads ---- */
+
+static void *return_after_life(void *shared)
+{
+	live(shared);
+	return shared;
+}
+
+static void *exit_in_a_statement(void *shared)
+{
+	TRY {
+		AUTO(Arena_T, arena, Arena_dispose) = new_arena(NULL);
+		live(shared);
+		Arena_alloc(arena, 100);
+		pthread_exit(shared);
+	} FINALLY {
+		live(shared);
+	} END_TRY;
+	return NULL;
+}
+
+static void *wait_to_be_cancelled(void *shared)
+{
+	TRY {
+		AUTO(Arena_T, arena, Arena_dispose) = new_arena(NULL);
+		live(shared);
+		Arena_alloc(arena, 100);
+		for (;;)
+			pause();
+	} FINALLY {
+		live(shared);
+	} END_TRY;
+	return NULL;
+}
+
+static void *(*const lives[])(void *) = { return_after_life, exit_in_a_statement, return_after_life, wait_to_be_cancelled };
+
+static void wave(Arena_T shared)
+{
+	pthread_t threads[WAVE];
+	void *(*how)(void *);
+	void *result;
+	int i;
+
+	for (i = 0; i < WAVE; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, lives[i % 4], shared), 0);
+	for (i = 0; i < WAVE; i++) {
+		how = lives[i % 4];
+		if (how == wait_to_be_cancelled)
+			pthread_cancel(threads[i]);
+		ck_assert_int_eq(pthread_join(threads[i], &result), 0);
+		ck_assert_ptr_eq(result, how == wait_to_be_cancelled ? PTHREAD_CANCELED : (void *)shared);
+	}
+}
+
+/* KiB that this process has in memory, and its mappings; 0 where that is not to be known */
+static long resident(long *mappings)
+{
+	FILE *file = fopen("/proc/self/statm", "r");
+	long pages = 0;
+	int c;
+
+	*mappings = 0;
+	if (!file)
+		return 0;
+	if (fscanf(file, "%*d %ld", &pages) != 1)
+		pages = 0;
+	fclose(file);
+	file = fopen("/proc/self/maps", "r");
+	while (file && (c = getc(file)) != EOF)
+		*mappings += c == '\n';
+	if (file)
+		fclose(file);
+	return pages * (sysconf(_SC_PAGESIZE) / KB);
+}
+
+START_TEST(threads_that_come_and_go_by_thousands_leave_nothing_behind)
+{
+	long settled = 0, maps_settled = 0, maps, kib;
+	size_t before = Arena_debug_live_count();
+	int i, waves = storm(WAVES);
+	Arena_T shared;
+
+	for (i = 0; i < waves; i++) {
+		shared = new_arena(NULL);
+		wave(shared);
+		Arena_dispose(&shared);
+		ck_assert_uint_eq(Arena_debug_live_count(), before);
+		if (i == waves / 4)
+			settled = resident(&maps_settled);
+	}
+	kib = resident(&maps);
+	ck_assert_int_eq(wrong_total, 0);
+	ck_assert_uint_ge(threads_begun, (size_t)waves * WAVE);
+	if (!SANITIZED && !RUNNING_ON_VALGRIND) {
+		ck_assert_msg(kib <= settled + 4 * KB, "%ld KiB became %ld", settled, kib);
+		ck_assert_msg(maps <= maps_settled + WAVE, "%ld mappings became %ld", maps_settled, maps);
+	}
+}
+END_TEST
+
+START_TEST(threads_that_end_leave_their_part_of_a_shared_arena_to_those_that_come)
+{
+	size_t before = Arena_debug_live_count(), capacity = 0;
+	Arena_T shared = new_arena(NULL);
+	int i, waves = storm(WAVES / 2);
+
+	for (i = 0; i < waves; i++) {
+		wave(shared);
+		Arena_clear(shared);
+		if (i == waves / 4)
+			capacity = Arena_capacity(shared);
+	}
+	ck_assert_uint_le(Arena_capacity(shared), 4 * capacity);
+	Arena_dispose(&shared);
+	ck_assert_uint_eq(Arena_debug_live_count(), before);
+	ck_assert_int_eq(wrong_total, 0);
+}
+END_TEST
+
+/* ---- forks; under TSan there is no such promise (Arena(3)) ---- */
+
+#if !SANITIZED_THREADS
+static int stop;
+
+static void *keep_living(void *shared)
+{
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+		live(shared);
+	return NULL;
+}
+
+/* Everything that the thread that forked can do, and, where malloc can stand it, with threads. */
+static void live_in_child(Arena_T shared)
+{
+	pthread_t thread;
+	int i;
+
+	alarm(60); /* a lock that is held for ever */
+	wrong_total = 0;
+	for (i = 0; i < 3; i++)
+		live(shared);
+	if (!SANITIZED) {
+		if (pthread_create(&thread, NULL, return_after_life, shared) != 0)
+			_exit(3);
+		pthread_join(thread, NULL);
+	}
+	live(shared);
+	_exit(wrong_total ? 4 : 0);
+}
+
+static void *keep_forking(void *shared)
+{
+	intptr_t failed = 0;
+	int i, forks = storm(FORKS), status;
+
+	for (i = 0; i < forks; i++) {
+		pid_t child = fork();
+
+		if (child == 0)
+			live_in_child(shared);
+		live(shared);
+		if (child < 0 || waitpid(child, &status, 0) != child)
+			failed++;
+		else if (status != 0) {
+			fprintf(stderr, "a child ended with %#x\n", (unsigned)status);
+			failed++;
+		}
+	}
+	return (void *)failed;
+}
+
+START_TEST(children_forked_by_several_threads_amid_a_storm_can_do_everything)
+{
+	Arena_T shared = new_arena(NULL);
+	pthread_t busy[FORKERS], forkers[FORKERS];
+	void *failed;
+	int i;
+
+	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
+	for (i = 0; i < FORKERS; i++) {
+		ck_assert_int_eq(pthread_create(&busy[i], NULL, keep_living, shared), 0);
+		ck_assert_int_eq(pthread_create(&forkers[i], NULL, keep_forking, shared), 0);
+	}
+	for (i = 0; i < FORKERS; i++) {
+		pthread_join(forkers[i], &failed);
+		ck_assert_ptr_null(failed);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	for (i = 0; i < FORKERS; i++)
+		pthread_join(busy[i], NULL);
+	Arena_dispose(&shared);
+	ck_assert_int_eq(wrong_total, 0);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+END_TEST
+#endif
+
+int main(void)
+{
+	Suite *suite = suite_create("storm");
+	TCase *tc = tcase_create("threads and forks");
+
+	tcase_set_timeout(tc, 60.0 * storm(1));
+	tcase_add_test(tc, threads_that_come_and_go_by_thousands_leave_nothing_behind);
+	tcase_add_test(tc, threads_that_end_leave_their_part_of_a_shared_arena_to_those_that_come);
+#if !SANITIZED_THREADS
+	tcase_add_test(tc, children_forked_by_several_threads_amid_a_storm_can_do_everything);
+#endif
+	suite_add_tcase(suite, tc);
+	return testing_main(suite);
+}
