@@ -33,7 +33,7 @@ typedef struct Arena_Options {                      /* all zero: the defaults */
 	int fixed;                                  /* never go beyond the buffer: raise instead */
 } Arena_Options;
 
-/* Raises: Arena_Failed. A child is disposed of with its parent, before it. */
+/* Raises: Arena_Failed. A child is disposed of with its parent, before it, and has its backing allocator by default. */
 CORE_API Arena_T Arena_new(void);
 CORE_API Arena_T Arena_new_with_size(size_t chunk);
 CORE_API Arena_T Arena_new_in(void *buffer, size_t nbytes); /* then spills to the heap */

@@ -115,7 +115,7 @@ static inline void Except__auto(Except_Scoped *s, void (*run)(void *), void *var
 
 static inline void Except__unlink(Except_Link *link)
 {
-	*link->top = link->up;
+	*link->top = link->up; /* NOLINT(clang-analyzer-core.NullDereference): the top of a link that is in the stack */
 	link->top = NULL;
 }
 

@@ -97,15 +97,24 @@ static void *allocate_at(T a, size_t alignment, size_t nbytes, Site site)
 
 /* ---- lifecycle ---- */
 
+/* A child's is its parent's: who bounds, counts or fails the memory of an arena means all of it. */
+static const Backing *backing_of(const Arena_Options *o, Backing *given)
+{
+	if (!o->alloc)
+		return o->parent ? &o->parent->backing : &arena__default_backing;
+	*given = (Backing){ o->alloc, o->free, o->cl };
+	return given;
+}
+
 /* Everything but what a shell keeps; c is to be home. */
-static void start(T a, Chunk *c, const Arena_Options *o, Thread *t)
+static void start(T a, Chunk *c, const Arena_Options *o, const Backing *backing, Thread *t)
 {
 	memset(a, 0, offsetof(struct Arena, rewinds));
 	a->magic = MAGIC;
 	a->serial = arena__unique(t);
 	a->fixed = o->fixed;
 	a->most = o->limit;
-	a->backing = o->alloc ? (Backing){ o->alloc, o->free, o->cl } : arena__default_backing;
+	a->backing = *backing;
 	a->name = o->name;
 	a->parent = o->parent;
 	a->slow = o->alloc || o->parent || c->size != CHUNK_FIRST ? SPECIAL : 0;
@@ -137,9 +146,8 @@ static Chunk *buffer_chunk(void *buffer, size_t nbytes)
 	return c;
 }
 
-static Chunk *heap_chunk(const Arena_Options *o)
+static Chunk *heap_chunk(const Arena_Options *o, const Backing *backing)
 {
-	Backing backing = o->alloc ? (Backing){ o->alloc, o->free, o->cl } : arena__default_backing;
 	size_t size = CHUNK_FIRST;
 	void *p;
 
@@ -150,13 +158,13 @@ static Chunk *heap_chunk(const Arena_Options *o)
 		size = o->limit;
 	if (o->limit && size > o->limit)
 		EXCEPT_RAISE_MSG(Arena_Failed, "a first chunk of %zu bytes would pass the limit of %zu", size, o->limit);
-	p = arena__call_backing(&backing, size);
+	p = arena__call_backing(backing, size);
 	if (!p)
 		EXCEPT_RAISE_MSG(Arena_Failed, "out of memory for an arena's first chunk of %zu bytes", size);
 	return arena__make_chunk(p, size);
 }
 
-static Chunk *first_chunk(const Arena_Options *o)
+static Chunk *first_chunk(const Arena_Options *o, const Backing *backing)
 {
 	Chunk *c = o->buffer ? buffer_chunk(o->buffer, o->buffer_size) : NULL;
 
@@ -165,7 +173,7 @@ static Chunk *first_chunk(const Arena_Options *o)
 	if (o->fixed)
 		EXCEPT_RAISE_MSG(Arena_Failed, "a fixed buffer of %zu bytes: an arena needs %zu for itself",
 			o->buffer_size, (size_t)HOME_OVERHEAD + ALIGN);
-	return heap_chunk(o);
+	return heap_chunk(o, backing);
 }
 
 static void check_options(const Arena_Options *o)
@@ -178,12 +186,12 @@ static void check_options(const Arena_Options *o)
 		(void *)o->parent);
 }
 
-static T afresh(const Arena_Options *o, Thread *t)
+static T afresh(const Arena_Options *o, const Backing *backing, Thread *t)
 {
-	Chunk *c = first_chunk(o);
+	Chunk *c = first_chunk(o, backing);
 	T a = struct_in(c);
 
-	start(a, c, o, t);
+	start(a, c, o, backing, t);
 	if (pthread_mutex_init(&a->lock, NULL) != 0) {
 		arena__give_back_list(&a->backing, c);
 		EXCEPT_RAISE_MSG(Arena_Failed, "no mutex for an arena");
@@ -200,7 +208,7 @@ static T from_shell(const Arena_Options *o, Thread *t)
 
 	if (!a)
 		return NULL;
-	start(a, a->home, o, t);
+	start(a, a->home, o, &arena__default_backing, t);
 	arena__count_made(t);
 	arena__end_turnover(t);
 	return a;
@@ -209,13 +217,17 @@ static T from_shell(const Arena_Options *o, Thread *t)
 T Arena_new_with(const Arena_Options *o)
 {
 	Thread *t = arena__thread();
+	Backing given;
+	const Backing *backing;
 	T a = NULL;
 
 	check_options(o);
-	if (!o->chunk && !o->alloc && !o->buffer && (!o->limit || o->limit >= CHUNK_FIRST))
+	backing = backing_of(o, &given);
+	if (!o->chunk && backing->alloc == arena__default_backing.alloc && !o->buffer
+		&& (!o->limit || o->limit >= CHUNK_FIRST))
 		a = from_shell(o, t);
 	if (!a)
-		a = afresh(o, t);
+		a = afresh(o, backing, t);
 	STORE_RELEASE(a->owner, t);
 	if (o->parent)
 		arena__link_child(o->parent, a);

@@ -125,6 +125,107 @@ START_TEST(a_child_created_without_memory_leaves_its_parent_as_it_was)
 }
 END_TEST
 
+START_TEST(a_child_takes_its_memory_from_its_parents_backing_allocator)
+{
+	struct Failing f = { .fail_at = -1 };
+	Arena_T parent = failing_arena(&f), child = Arena_new_child(parent);
+	Arena_T grandchild = Arena_new_with(&(Arena_Options){ .parent = child, .chunk = 1 * KB });
+	size_t requests = f.requests;
+
+	ck_assert_uint_eq(requests, 3);
+	ck_assert_uint_eq(f.outstanding_bytes,
+		Arena_capacity(parent) + Arena_capacity(child) + Arena_capacity(grandchild));
+	Arena_alloc(grandchild, 100 * KB);
+	ck_assert_uint_eq(f.requests, requests + 1);
+	f.fail_at = 0;
+	ck_raises_saying(Arena_Failed, "out of memory", Arena_alloc(grandchild, 100 * KB));
+	ck_raises_saying(Arena_Failed, "out of memory", (void)Arena_new_child(grandchild));
+	Arena_dispose(&parent);
+	ck_assert_uint_eq(f.outstanding_blocks, 0);
+}
+END_TEST
+
+START_TEST(a_child_can_have_a_backing_allocator_of_its_own)
+{
+	struct Failing f = { .fail_at = -1 }, own = { .fail_at = -1 };
+	Arena_T parent = failing_arena(&f);
+
+	(void)Arena_new_with(&(Arena_Options){ .parent = parent, .alloc = failing_alloc, .free = failing_free, .cl = &own });
+	ck_assert_uint_eq(f.requests, 1);
+	ck_assert_uint_eq(own.requests, 1);
+	Arena_dispose(&parent);
+	ck_assert_uint_eq(f.outstanding_blocks + own.outstanding_blocks, 0);
+}
+END_TEST
+
+START_TEST(an_adopted_child_keeps_its_backing_allocator)
+{
+	struct Failing f = { .fail_at = -1 };
+	Arena_T parent = failing_arena(&f), other = Arena_new(), child = Arena_new_child(parent);
+
+	Arena_adopt(child, other);
+	Arena_dispose(&parent);
+	ck_assert_uint_eq(f.outstanding_bytes, Arena_capacity(child));
+	Arena_alloc(child, 100 * KB);
+	ck_assert_uint_eq(f.outstanding_bytes, Arena_capacity(child));
+	Arena_dispose(&other);
+	ck_assert_uint_eq(f.outstanding_blocks, 0);
+}
+END_TEST
+
+START_TEST(neither_buffer_nor_limit_of_a_parent_is_its_childrens)
+{
+	_Alignas(max_align_t) char buffer[2 * KB];
+	Arena_T parent = Arena_new_with(&(Arena_Options){ .buffer = buffer, .buffer_size = sizeof buffer, .fixed = 1 });
+	Arena_T limited = Arena_new_with(&(Arena_Options){ .parent = parent, .limit = 32 * KB });
+	Arena_T child = Arena_new_child(limited);
+
+	ck_raises(Arena_Failed, Arena_alloc(parent, 100 * KB));
+	ck_raises(Arena_Failed, Arena_alloc(limited, 100 * KB));
+	ck_assert_ptr_nonnull(Arena_alloc(child, 100 * KB));
+	Arena_dispose(&parent);
+}
+END_TEST
+
+struct Budget {
+	size_t left; /* atomic */
+};
+
+static void *budget_alloc(size_t nbytes, void *cl)
+{
+	struct Budget *b = cl;
+	size_t left = __atomic_load_n(&b->left, __ATOMIC_RELAXED);
+
+	do
+		if (nbytes > left)
+			return NULL;
+	while (!__atomic_compare_exchange_n(&b->left, &left, left - nbytes, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	return malloc(nbytes);
+}
+
+static void budget_free(void *p, size_t nbytes, void *cl)
+{
+	struct Budget *b = cl;
+
+	free(p);
+	__atomic_fetch_add(&b->left, nbytes, __ATOMIC_RELAXED);
+}
+
+START_TEST(a_backing_allocator_that_counts_bounds_an_arena_with_its_children)
+{
+	struct Budget b = { 256 * KB };
+	Arena_T parent = Arena_new_with(&(Arena_Options){ .alloc = budget_alloc, .free = budget_free, .cl = &b });
+	Arena_T child = Arena_new_child(parent);
+
+	Arena_alloc(parent, 150 * KB);
+	ck_raises(Arena_Failed, Arena_alloc(child, 150 * KB));
+	ck_assert_uint_eq(Arena_capacity(parent) + Arena_capacity(child) + b.left, 256 * KB);
+	Arena_dispose(&child);
+	Arena_dispose(&parent);
+	ck_assert_uint_eq(b.left, 256 * KB);
+}
+END_TEST
+
 START_TEST(an_arena_starts_in_the_callers_buffer_and_spills_to_the_heap)
 {
 	_Alignas(max_align_t) char buffer[2 * KB];
@@ -1054,7 +1155,7 @@ START_TEST(new_gives_an_object_of_its_pointers_type)
 END_TEST
 
 /* Every call that allocates, in turn. */
-static void allocate_in_every_way(Arena_T arena)
+static Arena_T allocate_in_every_way(Arena_T arena)
 {
 	struct Point { int x, y; } *p;
 	char *s;
@@ -1073,7 +1174,7 @@ static void allocate_in_every_way(Arena_T arena)
 	Arena_memdup(arena, s, 40000);
 	Arena_sprintf(arena, "%30000d", 1);
 	Arena_defer(arena, note, "d");
-	Arena_new_with(&(Arena_Options){ .parent = arena });
+	return Arena_new_with(&(Arena_Options){ .parent = arena });
 }
 
 START_TEST(every_allocation_may_fail_and_nothing_leaks)
@@ -1083,11 +1184,12 @@ START_TEST(every_allocation_may_fail_and_nothing_leaks)
 
 	for (n = 0; !done; n++) {
 		struct Failing f = { .fail_at = -1 };
-		Arena_T arena = failing_arena(&f);
+		Arena_T arena = failing_arena(&f), child;
 
 		f.fail_at = n;
 		TRY {
-			allocate_in_every_way(arena);
+			child = allocate_in_every_way(arena);
+			Arena_dispose(&child);
 			done = 1;
 		} EXCEPT(Arena_Failed) {
 			ck_assert_uint_eq(Arena_capacity(arena), f.outstanding_bytes);
@@ -2715,6 +2817,11 @@ static void add_creation(Suite *suite)
 	tcase_add_test(tc, a_first_chunk_no_object_can_be_as_large_as_raises);
 	tcase_add_test(tc, creation_without_memory_raises_and_leaves_nothing);
 	tcase_add_test(tc, a_child_created_without_memory_leaves_its_parent_as_it_was);
+	tcase_add_test(tc, a_child_takes_its_memory_from_its_parents_backing_allocator);
+	tcase_add_test(tc, a_child_can_have_a_backing_allocator_of_its_own);
+	tcase_add_test(tc, an_adopted_child_keeps_its_backing_allocator);
+	tcase_add_test(tc, neither_buffer_nor_limit_of_a_parent_is_its_childrens);
+	tcase_add_test(tc, a_backing_allocator_that_counts_bounds_an_arena_with_its_children);
 	tcase_add_test(tc, an_arena_starts_in_the_callers_buffer_and_spills_to_the_heap);
 	tcase_add_test(tc, a_buffer_may_be_misaligned_or_of_any_size);
 	tcase_add_test(tc, a_fixed_arena_never_leaves_its_buffer);
