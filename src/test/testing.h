@@ -72,6 +72,14 @@ static inline void failing_free(void *p, size_t nbytes, void *cl)
 	free(p);
 }
 
+/* Whether CORE_ARENA_DEBUG asks for fences: then objects take more room, and none grows where it is. */
+static inline int has_fences(void)
+{
+	const char *guards = getenv("CORE_ARENA_DEBUG");
+
+	return guards && (strstr(guards, "fill") || strstr(guards, "guard"));
+}
+
 /* An arena over it, with a first chunk so small that most requests reach the allocator. */
 static inline Arena_T failing_arena(struct Failing *f)
 {
