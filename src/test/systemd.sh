@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The units of docs/deployment.md as systemd reads them, and a server on the socket that systemd-socket-activate hands
-# it: a restart between two requests, and an end by SIGTERM. test_httpserver does the like where there is no systemd.
+# it, and its end by SIGTERM. test_httpserver does the like where there is no systemd.
 . "$(dirname "$0")/http_tools.sh"
 need systemd-analyze systemd-socket-activate curl
 
