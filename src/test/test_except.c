@@ -1283,8 +1283,14 @@ RETURNS(int, a_signed_bit_field, Bits b = { .s = -3 }, b.s)
 RETURNS(float, a_float, (void)0, 1.5f)
 RETURNS(long double, a_long_double, long double x = 1.25L, 2 * x)
 RETURNS(double _Complex, a_complex, double _Complex z = 1.0 + 2.0 * I, z)
+#if defined __SIZEOF_INT128__
 __extension__ typedef __int128 Wide;
-RETURNS(Wide, a_wide_int, Wide x = 7, x << 70)
+enum { HIGH = 70 };
+#else
+typedef long long Wide;
+enum { HIGH = 40 };
+#endif
+RETURNS(Wide, a_wide_int, Wide x = 7, x << HIGH)
 RETURNS(Large, a_struct, Large l = { { 0 } }; l.a[49] = 49, l)
 RETURNS(Large, a_literal, (void)0, (Large){ { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
 	22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40 } })
@@ -1317,7 +1323,7 @@ START_TEST(return_gives_a_value_of_any_type)
 	ck_assert(a_float() == 1.5f);
 	ck_assert(a_long_double() == 2.5L);
 	ck_assert(creal(a_complex()) == 1.0 && cimag(a_complex()) == 2.0);
-	ck_assert(a_wide_int() == (Wide)7 << 70);
+	ck_assert(a_wide_int() == (Wide)7 << HIGH);
 	ck_assert_int_eq(a_struct().a[49], 49);
 	ck_assert_int_eq(a_literal().a[39], 40);
 	ck_assert(a_union().d == 2.5);
