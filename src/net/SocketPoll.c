@@ -145,7 +145,7 @@ static void provide_registration(T poll)
 		poll->rows = widen(poll->arena, poll->rows, n, n ? 2 * n : 1);
 	row = CALLOC(poll->arena, SEGMENT, sizeof *row);
 	poll->rows[poll->nrows++] = row;
-	for (k = SEGMENT; k-- > (n == 0);) {
+	for (k = SEGMENT; k-- > (n ? 0u : 1u);) {
 		row[k].due.place = poll->free;
 		poll->free = (uint32_t)(n * SEGMENT) + k;
 	}
