@@ -79,18 +79,25 @@ static Registration *at_seat(T poll, uint32_t seat)
 	return &poll->rows[seat / SEGMENT][seat % SEGMENT];
 }
 
-static Registration *at_descriptor(T poll, int fd)
+/* 0: none at this descriptor. */
+static uint32_t seat_of(T poll, int fd)
 {
 	size_t i = (size_t)fd / SEGMENT;
-	uint32_t seat = i < poll->nseats && poll->seats[i] ? poll->seats[i][fd % SEGMENT] : 0;
 
-	return seat ? at_seat(poll, seat) : NULL;
+	return i < poll->nseats && poll->seats[i] ? poll->seats[i][fd % SEGMENT] : 0;
+}
+
+/* Of a socket that is in the poll. */
+static Registration *at_descriptor(T poll, int fd)
+{
+	return at_seat(poll, poll->seats[fd / SEGMENT][fd % SEGMENT]);
 }
 
 /* The registration that has this tag, or NULL. */
 static const Registration *with_tag(T poll, int fd, uint32_t tag)
 {
-	const Registration *r = at_descriptor(poll, fd);
+	uint32_t seat = seat_of(poll, fd);
+	const Registration *r = seat ? at_seat(poll, seat) : NULL;
 
 	return r && r->due.tag == tag ? r : NULL;
 }
@@ -138,7 +145,7 @@ static void provide_registration(T poll)
 		poll->rows = widen(poll->arena, poll->rows, n, n ? 2 * n : 1);
 	row = CALLOC(poll->arena, SEGMENT, sizeof *row);
 	poll->rows[poll->nrows++] = row;
-	for (k = SEGMENT; k-- > (n == 0);) {
+	for (k = SEGMENT; k-- > (n ? 0u : 1u);) {
 		row[k].due.place = poll->free;
 		poll->free = (uint32_t)(n * SEGMENT) + k;
 	}
@@ -362,7 +369,7 @@ void SocketPoll_add(T poll, Socket_T s, unsigned events, void *data)
 	fd = Socket_fd(s);
 	CHECK(!socket__watch(s), "SocketPoll_add: socket %d is in %s poll already", fd,
 		socket__watch(s) == poll ? "this" : "another");
-	CHECK(!at_descriptor(poll, fd), "SocketPoll_add: descriptor %d is in the poll already, as another socket's", fd);
+	CHECK(!seat_of(poll, fd), "SocketPoll_add: descriptor %d is in the poll already, as another socket's", fd);
 	provide_seat(poll, fd);
 	provide_registration(poll);
 	provide_room(poll);

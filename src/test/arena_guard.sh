@@ -52,7 +52,7 @@ for what in after_clear past_the_end leak; do # and without the mode nothing is 
 	said=$(./$program $what 2>&1) && [ -z "$said" ] || bad "no mode, $what" "was stopped"
 done
 
-# the suites, as any program; that of arenas makes too many objects for a mapping of each
+# the suites, as any program; that of arenas takes minutes with a mapping for each object
 for run in fill:arena fill:hashtable guard:hashtable guard:http; do
 	suite=src/test/test_${run#*:}
 	[ -x $suite ] || continue # there is no Check
