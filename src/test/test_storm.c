@@ -244,7 +244,7 @@ START_TEST(threads_that_end_leave_their_part_of_a_shared_arena_to_those_that_com
 	for (i = 0; i < waves; i++) {
 		wave(shared);
 		Arena_clear(shared);
-		if (i == waves / 4)
+		if (i <= waves / 2 && capacity < Arena_capacity(shared)) /* how many overlap differs */
 			capacity = Arena_capacity(shared);
 	}
 	ck_assert_uint_le(Arena_capacity(shared), 4 * capacity);
