@@ -390,7 +390,7 @@ static void add(Bench_Case c, Load l)
 	int i;
 
 	for (i = 0; i < http_nservers; i++) {
-		if (http_servers[i].process == 0)
+		if (http_servers[i].process == 0 || (c.value == idle_bytes && http_servers[i].few))
 			continue;
 		if (nloads == MOST_LOADS)
 			die("too many loads");
@@ -486,7 +486,7 @@ static void run_memory(void)
 	int i;
 
 	for (i = 0; i < http_nservers; i++)
-		if (http_servers[i].process && (bench_wants(beside) || bench_wants(idle_memory)))
+		if (http_servers[i].process && !http_servers[i].few && (bench_wants(beside) || bench_wants(idle_memory)))
 			run_beside_idle(&http_servers[i]);
 	add((Bench_Case){ .workload = idle_memory, .value = idle_bytes, .unit = "bytes", .most = 256 },
 		(Load){ .request = small, .depth = 1 });

@@ -197,7 +197,7 @@ Http_Server http_servers[] = {
 	{ .name = "HTTPServer", .serve = serve_core },
 	{ .name = "HTTPServer, the other build", .serve = serve_other },
 	{ .name = "nginx", .serve = serve_nginx, .listens = 1 },
-	{ .name = "lighttpd", .serve = serve_lighttpd, .listens = 1, .most = 65000 },
+	{ .name = "lighttpd", .serve = serve_lighttpd, .listens = 1, .few = 1, .most = 65000 },
 	{ .name = "h2o", .serve = serve_h2o, .listens = 1 }
 };
 const int http_nservers = sizeof http_servers / sizeof http_servers[0];

@@ -11,6 +11,7 @@ typedef struct Http_Server {
 	const char *name;
 	void (*serve)(int listener, int port, const char *directory); /* in the process; the directory is its own */
 	int listens;                 /* by itself, at the port: it gets no listener */
+	int few;                     /* it takes half as many connections as there are descriptors: not HTTP_IDLE */
 	int most;                    /* requests that a connection may make; 0: any number */
 	pid_t process;               /* 0: it does not run */
 	int port;
