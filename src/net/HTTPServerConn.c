@@ -9,6 +9,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -368,7 +369,7 @@ static void set_name(Conn *c, const char *text)
 		l->spare_names = name->next;
 	else
 		name = ALLOC(l->arena, sizeof *name);
-	strcpy(name->text, text);
+	snprintf(name->text, sizeof name->text, "%s", text);
 	c->name = name;
 }
 

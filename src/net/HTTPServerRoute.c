@@ -182,6 +182,12 @@ static const Route *route_at(const Node *node, Search *search)
 	return fallback ? fallback : any;
 }
 
+static void note_value(Search *search, int n, size_t at, size_t length)
+{
+	search->values[n].at = at;
+	search->values[n].length = length;
+}
+
 /* What is under node for the path from `at` on, which is behind a slash; values before nvalues are taken. */
 static const Route *find(const Node *node, Search *search, size_t at, int nvalues)
 {
@@ -193,11 +199,11 @@ static const Route *find(const Node *node, Search *search, size_t at, int nvalue
 	if (child)
 		r = end ? find(child, search, at + n + 1, nvalues) : route_at(child, search);
 	if (!r && node->parameter && n > 0) {
-		search->values[nvalues] = (HTTPSlice){ at, n };
+		note_value(search, nvalues, at, n);
 		r = end ? find(node->parameter, search, at + n + 1, nvalues + 1) : route_at(node->parameter, search);
 	}
 	if (!r && node->rest) {
-		search->values[nvalues] = (HTTPSlice){ at, strlen(s) };
+		note_value(search, nvalues, at, strlen(s));
 		r = route_at(node->rest, search);
 	}
 	return r;
@@ -205,7 +211,8 @@ static const Route *find(const Node *node, Search *search, size_t at, int nvalue
 
 static void take_params(Exchange *x, const Search *search)
 {
-	const char *const *names = x->route->names, **params;
+	const char *const *names = x->route->names;
+	const char **params;
 	size_t n = 0, i;
 
 	while (n < PARAMS && names[n])
@@ -214,8 +221,10 @@ static void take_params(Exchange *x, const Search *search)
 		return;
 	params = Arena_alloc(x->arena, 2 * n * sizeof *params);
 	for (i = 0; i < n; i++) {
+		const HTTPSlice *value = &search->values[i]; /* set by find, which went down through as many as there are names */
+
 		params[2 * i] = names[i];
-		params[2 * i + 1] = Arena_strndup(x->arena, search->path + search->values[i].at, search->values[i].length);
+		params[2 * i + 1] = Arena_strndup(x->arena, search->path + value->at, value->length); /* NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult) */
 	}
 	x->request.params = params;
 	x->request.nparams = n;
