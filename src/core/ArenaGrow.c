@@ -208,6 +208,18 @@ static void *alloc_in(T a, Chunk *c, size_t alignment, size_t nbytes)
 	return bump(a, alignment, nbytes);
 }
 
+static void keep_or_give_back(T a, Chunk *c)
+{
+	poison_chunk(c);
+	if (a->spare) {
+		a->held -= c->size;
+		arena__give_back(a, c);
+	} else {
+		a->spare = c;
+		STORE(a->slow, a->slow | GREW);
+	}
+}
+
 /* NULL with no chunk: the request is large, or memory is short */
 static void *alloc_shared(T a, size_t alignment, size_t nbytes, size_t size)
 {
@@ -220,12 +232,11 @@ static void *alloc_shared(T a, size_t alignment, size_t nbytes, size_t size)
 	c = size <= next / 8 ? arena__take_chunk(a, next) : NULL;
 	if (!c)
 		return NULL;
-	p = a->spare ? NULL : bump(a, alignment, nbytes);
+	/* another thread may have grown the arena meanwhile; what it left is not to be lost */
+	p = a->spare && !a->backing.free ? NULL : bump(a, alignment, nbytes);
 	if (!p)
 		return alloc_in(a, c, alignment, nbytes);
-	poison_chunk(c); /* another thread has grown the arena meanwhile */
-	a->spare = c;
-	STORE(a->slow, a->slow | GREW);
+	keep_or_give_back(a, c);
 	return p;
 }
 

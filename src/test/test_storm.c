@@ -230,7 +230,7 @@ START_TEST(threads_that_come_and_go_by_thousands_leave_nothing_behind)
 	ck_assert_uint_ge(threads_begun, (size_t)waves * WAVE);
 	if (!SANITIZED && !RUNNING_ON_VALGRIND) {
 		ck_assert_msg(kib <= settled + 4 * KB, "%ld KiB became %ld", settled, kib);
-		ck_assert_msg(maps <= maps_settled + WAVE, "%ld mappings became %ld", maps_settled, maps);
+		ck_assert_msg(maps <= maps_settled + 4 * WAVE, "%ld mappings became %ld", maps_settled, maps); /* malloc's, of each thread */
 	}
 }
 END_TEST
