@@ -52,13 +52,6 @@ for what in after_clear past_the_end leak; do # and without the mode nothing is 
 	said=$(./$program $what 2>&1) && [ -z "$said" ] || bad "no mode, $what" "was stopped"
 done
 
-# the suites, as any program; that of arenas takes minutes with a mapping for each object
-for run in fill:arena fill:hashtable guard:hashtable guard:http; do
-	suite=src/test/test_${run#*:}
-	[ -x $suite ] || continue # there is no Check
-	said=$(CORE_ARENA_DEBUG=${run%:*} $suite 2>&1) || bad "${run%:*}" "$suite failed"
-done
-
 case $TEST_CFLAGS in *-fsanitize=*) exit $status ;; esac
 if ! command -v valgrind >/dev/null || ! grep -q 'HAVE_VALGRIND_MEMCHECK_H 1' config.h; then
 	exit $status

@@ -1,0 +1,5 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Some seconds of src/test/soak: request-server under clients of every kind.
+[ -x src/test/soak ] || { echo "the clients need epoll"; exit 77; }
+exec src/test/soak
