@@ -201,3 +201,15 @@ Chunk *arena__drop(T a, Chunk **spare)
 		a->held -= c->size;
 	return c;
 }
+
+void arena__keep_spare(T a, Chunk **spare, Chunk *c)
+{
+	if (*spare) {
+		a->held -= c->size;
+		arena__give_back(a, c);
+	} else {
+		poison_chunk(c);
+		*spare = c;
+		STORE(a->slow, a->slow | GREW);
+	}
+}

@@ -208,18 +208,6 @@ static void *alloc_in(T a, Chunk *c, size_t alignment, size_t nbytes)
 	return bump(a, alignment, nbytes);
 }
 
-static void keep_or_give_back(T a, Chunk *c)
-{
-	poison_chunk(c);
-	if (a->spare) {
-		a->held -= c->size;
-		arena__give_back(a, c);
-	} else {
-		a->spare = c;
-		STORE(a->slow, a->slow | GREW);
-	}
-}
-
 /* NULL with no chunk: the request is large, or memory is short */
 static void *alloc_shared(T a, size_t alignment, size_t nbytes, size_t size)
 {
@@ -236,7 +224,7 @@ static void *alloc_shared(T a, size_t alignment, size_t nbytes, size_t size)
 	p = a->spare && !a->backing.free ? NULL : bump(a, alignment, nbytes);
 	if (!p)
 		return alloc_in(a, c, alignment, nbytes);
-	keep_or_give_back(a, c);
+	arena__keep_spare(a, &a->spare, c);
 	return p;
 }
 

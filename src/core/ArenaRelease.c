@@ -365,14 +365,8 @@ void arena__replace_spare(T a, Chunk **spare, size_t size)
 	}
 	arena__give_back(a, arena__drop(a, spare));
 	c = size ? arena__take_chunk(a, size) : NULL;
-	if (c && *spare) { /* another thread has left one meanwhile */
-		a->held -= c->size;
-		arena__give_back(a, c);
-	} else if (c) {
-		poison_chunk(c);
-		*spare = c;
-		STORE(a->slow, a->slow | GREW);
-	}
+	if (c)
+		arena__keep_spare(a, spare, c);
 }
 
 /* A chunk for so much use, with room for other padding than this time; 0: none is so large. */

@@ -332,6 +332,7 @@ int arena__may_hold(const struct Arena *, size_t size);
 Chunk *arena__take_chunk(struct Arena *, size_t size); /* booked, not linked; NULL: no memory, or over the limit */
 void arena__give_back(struct Arena *, Chunk *list);    /* booked off already */
 Chunk *arena__drop(struct Arena *, Chunk **spare);     /* booked off, for give_back; NULL if none */
+void arena__keep_spare(struct Arena *, Chunk **spare, Chunk *); /* gives it back if another thread has left one meanwhile */
 
 /* ---- ArenaCache.c: what a thread keeps in store ---- */
 

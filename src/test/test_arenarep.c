@@ -409,6 +409,18 @@ START_TEST(an_arena_outlives_its_owner_whose_record_another_thread_has)
 }
 END_TEST
 
+/* As if another thread, of which there is a record, had come and stolen it. */
+static const Thread *give_to_another(Arena_T arena)
+{
+	Thread *other = arena__first_thread();
+
+	while (other == arena__thread())
+		other = other->next;
+	arena->owner = other;
+	arena->steals = STEALS;
+	return other;
+}
+
 START_TEST(threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing)
 {
 	Arena_T arena = Arena_new(), elsewhere;
@@ -420,12 +432,8 @@ START_TEST(threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing)
 	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &elsewhere), 0);
 	pthread_join(thread, NULL);
 	if (arena->owner) {
-		Thread *other = arena__first_thread();
+		const Thread *other = give_to_another(arena); /* as if it had come, and allocated again between our visits */
 
-		while (other == arena__thread())
-			other = other->next;
-		arena->owner = other; /* as if it had come, and allocated again between our visits */
-		arena->steals = STEALS;
 		for (i = 0; i < 3000; i++) {
 			Arena_alloc(arena, 100);
 			arena->seen = NULL;
@@ -496,12 +504,8 @@ START_TEST(an_owner_that_was_idle_for_several_visits_is_stolen_from)
 	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &elsewhere), 0);
 	pthread_join(thread, NULL);
 	if (arena->owner) {
-		Thread *other = arena__first_thread();
+		const Thread *other = give_to_another(arena); /* which does nothing more */
 
-		while (other == arena__thread())
-			other = other->next;
-		arena->owner = other; /* which does nothing more */
-		arena->steals = STEALS;
 		for (i = 0; i < IDLE_VISITS; i++) {
 			ck_assert(!arena__claim(arena));
 			ck_assert(arena->owner == other);
