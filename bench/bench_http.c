@@ -440,7 +440,7 @@ static void add_cpu(void)
 
 static void add_client(void)
 {
-	add((Bench_Case){ .workload = "the client's CPU for one of the server's", .value = client_share, .unit = "ns", .most = 1 },
+	add((Bench_Case){ .workload = "the client's CPU for one of the server's", .value = client_share, .unit = "times" },
 		(Load){ .request = small, .depth = 1 });
 }
 

@@ -262,43 +262,48 @@ static inline Thread *record_now(void)
 	return arena__lanes_allowed && self_now() != NOBODY ? self_now() : NULL;
 }
 
-/* The lane of this thread in a, entered: no revoker goes on before arena__leave. NULL: take the lock. */
-static inline Lane *arena__enter_side(struct Arena *a, Thread *t)
-{
-	uint64_t key;
-
-	STORE(t->face.busy, a);                     /* [own-1] */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);    /* [own-2] */
-	key = LOAD_ACQUIRE(a->key);                 /* [own-3] */
-	if (LIKELY(key && t->known[key % SIDES_KNOWN].key == key))
-		return &t->known[key % SIDES_KNOWN].side->lane;
-	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
-	return NULL;
-}
-
-static inline Lane *arena__enter(struct Arena *a, Thread *t)
+static inline void arena__announce(struct Arena *a, Thread *t)
 {
 	STORE(t->face.busy, a);                     /* [own-1] */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);    /* [own-2] */
-	if (LOAD_ACQUIRE(a->owner) == t)            /* [own-3] */
-		return &a->lane;
-	return arena__enter_side(a, t);
-}
-
-/* 1 if this thread is the owner, and in. */
-static inline int arena__enter_as_owner(struct Arena *a, Thread *t)
-{
-	STORE(t->face.busy, a);                     /* [own-1] */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);    /* [own-2] */
-	if (LOAD_ACQUIRE(a->owner) == t)            /* [own-3] */
-		return 1;
-	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
-	return 0;
 }
 
 static inline void arena__leave(Thread *t)
 {
 	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
+}
+
+static inline Lane *arena__announced_side(struct Arena *a, Thread *t)
+{
+	uint64_t key = LOAD_ACQUIRE(a->key);        /* [own-3] */
+
+	if (LIKELY(key && t->known[key % SIDES_KNOWN].key == key))
+		return &t->known[key % SIDES_KNOWN].side->lane;
+	arena__leave(t);
+	return NULL;
+}
+
+/* The lane of this thread in a, entered: no revoker goes on before arena__leave. NULL: take the lock. */
+static inline Lane *arena__enter_side(struct Arena *a, Thread *t)
+{
+	arena__announce(a, t);
+	return arena__announced_side(a, t);
+}
+
+static inline Lane *arena__enter(struct Arena *a, Thread *t)
+{
+	arena__announce(a, t);
+	return LOAD_ACQUIRE(a->owner) == t ? &a->lane /* [own-3] */ : arena__announced_side(a, t);
+}
+
+/* 1 if this thread is the owner, and in. */
+static inline int arena__enter_as_owner(struct Arena *a, Thread *t)
+{
+	arena__announce(a, t);
+	if (LOAD_ACQUIRE(a->owner) == t)            /* [own-3] */
+		return 1;
+	arena__leave(t);
+	return 0;
 }
 
 Thread *arena__thread(void);           /* this thread's record; NULL: arenas are to be closed, or no memory */

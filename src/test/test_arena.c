@@ -2435,26 +2435,6 @@ END_TEST
 /* ---- fork; under TSan, which cannot stand the locks that this needs, there is no such promise ---- */
 
 #if !WITH_TSAN
-/* Straight from the system: the malloc of ASan is not safe after a fork amid threads. */
-static void *map(size_t nbytes, void *cl)
-{
-	void *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	(void)cl;
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static void unmap(void *p, size_t nbytes, void *cl)
-{
-	(void)cl;
-	munmap(p, nbytes);
-}
-
-static Arena_T mapped_arena(Arena_T parent)
-{
-	return Arena_new_with(&(Arena_Options){ .alloc = map, .free = unmap, .parent = parent });
-}
-
 static volatile int stop;
 
 /* Keeps the lock of an arena busy, and those of the registry. */

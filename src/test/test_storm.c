@@ -36,25 +36,10 @@ static int storm(int n)
 	return RUNNING_ON_VALGRIND ? n / 10 + 1 : n;
 }
 
-/* Straight from the system: the malloc of ASan is not safe after a fork amid threads. */
-static void *map(size_t nbytes, void *cl)
-{
-	void *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	(void)cl;
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static void unmap(void *p, size_t nbytes, void *cl)
-{
-	(void)cl;
-	munmap(p, nbytes);
-}
-
 static Arena_T new_arena(Arena_T parent)
 {
 	if (SANITIZED)
-		return Arena_new_with(&(Arena_Options){ .alloc = map, .free = unmap, .parent = parent });
+		return mapped_arena(parent);
 	return parent ? Arena_new_child(parent) : Arena_new();
 }
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <core/Arena.h>
 
 #if defined __has_feature
@@ -70,6 +71,26 @@ static inline void failing_free(void *p, size_t nbytes, void *cl)
 	f->outstanding_blocks--;
 	f->outstanding_bytes -= nbytes;
 	free(p);
+}
+
+/* Memory straight from the system: the malloc of ASan is not safe after a fork amid threads. */
+static inline void *map_alloc(size_t nbytes, void *cl)
+{
+	void *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)cl;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static inline void map_free(void *p, size_t nbytes, void *cl)
+{
+	(void)cl;
+	munmap(p, nbytes);
+}
+
+static inline Arena_T mapped_arena(Arena_T parent)
+{
+	return Arena_new_with(&(Arena_Options){ .alloc = map_alloc, .free = map_free, .parent = parent });
 }
 
 /* Whether CORE_ARENA_DEBUG asks for fences: then objects take more room, and none grows where it is. */
