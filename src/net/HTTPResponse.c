@@ -280,7 +280,7 @@ static int says_close(T r)
 HTTPFraming httpresponse__frame(T r, unsigned asked)
 {
 	int bodiless = r->status == 204 || r->status == 205 || r->status == 304, head = (asked & HTTP__HEAD) != 0;
-	HTTPFraming f;
+	HTTPFraming f = { 0 };
 
 	f.streams = r->more && !bodiless && !head;
 	f.chunked = r->more && !bodiless && !(asked & HTTP__OLD);
