@@ -109,7 +109,7 @@ static const Backing *backing_of(const Arena_Options *o, Backing *given)
 /* Everything but what a shell keeps; c is to be home. */
 static void start(T a, Chunk *c, const Arena_Options *o, const Backing *backing, Thread *t)
 {
-	memset(a, 0, offsetof(struct Arena, rewinds));
+	zero(a, offsetof(struct Arena, rewinds));
 	a->magic = MAGIC;
 	a->serial = arena__unique(t);
 	a->fixed = o->fixed;

@@ -80,7 +80,7 @@ void arena__barrier(void)
 
 /* ---- records ---- */
 
-int arena__lanes_allowed;
+int arena__lanes_allowed, arena__on_valgrind;
 static pthread_key_t exit_key;
 static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
 static Thread *all, *idle; /* all: pushed to under the lock, read without */
@@ -101,6 +101,7 @@ static void retire(void *record)
 
 static void __attribute__((constructor)) allow_lanes(void)
 {
+	arena__on_valgrind = ask_valgrind();
 	arena__read_guards();
 	arena__lanes_allowed = !DEBUG_BUILD && !(arena__guards & GUARD_FENCES) && !red_zone() && !under_tsan() && register_for_barriers()
 		&& pthread_key_create(&exit_key, retire) == 0;

@@ -268,7 +268,7 @@ static uint32_t wide_limit(void)
 
 static void initialize(T t, Arena_T arena, const HashTable_Options *o)
 {
-	memset(t, 0, sizeof *t);
+	zero(t, sizeof *t);
 	t->magic = HASHTABLE_MAGIC | (uint32_t)o->kind;
 	t->wide_limit = wide_limit();
 	t->copies_keys = o->kind <= HashTable_BYTES && !o->borrow_keys;

@@ -10,7 +10,7 @@
  *
  * The groups are not walked in their order, which is that of the hashes: who puts what he meets into a smaller
  * table with the same seed would fill that from one end, with searches past all its full groups (Rust had that,
- * issue 36481). Instead every stretch of 4 groups is followed by one some 0.618 of the table further on,
+ * issue 36481). Instead every STRETCH of groups is followed by one some 0.618 of the table further on,
  * so that what was met at any time is spread over the table evenly. */
 enum { STRETCH = 8, ASKED = 4 };
 
@@ -52,7 +52,7 @@ static __attribute__((noinline)) Mask next_group(T t, HashTable_Iter *it)
 
 static void begin(T t, HashTable_Iter *it)
 {
-	memset(it, 0, sizeof *it);
+	zero(it, sizeof *it);
 	it->table_ = t;
 	it->epoch_ = t->epoch;
 	it->left_ = UINT64_MAX;

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include <core/HTTP.h>
+#include "checked.h"
 #include "httpparser.h"
 #include "httpsyntax.h"
 
@@ -436,7 +437,7 @@ static int (*const steps[])(HTTPParser *, const char *, size_t) = {
 
 void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
 {
-	memset(p, 0, offsetof(HTTPParser, method)); /* the slices are set before they are looked at */
+	zero(p, offsetof(HTTPParser, method)); /* the slices are set before they are looked at */
 	p->authority = p->name = (HTTPSlice){ 0, 0 };
 	p->what = NULL;
 	p->limits = limits;

@@ -406,12 +406,15 @@ static void prepare(Reader *r)
 
 T HTTPRequest_parse_with(Arena_T arena, Socket_T client, const HTTP_Limits *limits)
 {
-	Reader r = { .arena = arena, .client = client };
+	Reader r;
 
 	CHECK(arena, "HTTPRequest_parse: the arena is NULL");
 	CHECK(client, "HTTPRequest_parse: the socket is NULL");
 	if (*socket__protocol(client) & HTTP__ENDED)
 		EXCEPT_RAISE_MSG(HTTP_Closed, "the connection ended with its last request or response");
+	zero(&r, sizeof r);
+	r.arena = arena;
+	r.client = client;
 	r.limits = http__limits(limits);
 	prepare(&r);
 	receive_first(&r);

@@ -75,10 +75,8 @@ Exchange *httpserver__begin(Conn *c)
 {
 	Loop *l = c->loop;
 	Exchange *x = take_exchange(l);
-	size_t n = offsetof(Exchange, rest) - offsetof(Exchange, request);
 
-	__asm__("" : "+r"(n)); /* of a constant gcc makes "rep stos", which takes longer to start than memset to end */
-	memset(&x->request, 0, n);
+	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request.arena = x->arena;
 	x->request.body = "";
 	x->request.client = c->socket;
