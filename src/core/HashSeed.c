@@ -18,11 +18,11 @@
 #include <core/HashTable.h>
 #include "Hash.h"
 
-enum { SECRET_BYTES = 16, SECRET_WORDS = SECRET_BYTES / sizeof(size_t) };
+enum { SECRET_BYTES = 16, SECRET_WORDS = SECRET_BYTES / sizeof(size_t), NUMBERS = 1024 };
 
 /* size_t: 64-bit atomics need a library on some 32-bit machines */
 static atomic_size_t process_secret[SECRET_WORDS];
-static atomic_size_t tables_made;
+static atomic_size_t numbers_taken;
 
 static int from_device(void *p, size_t n)
 {
@@ -103,9 +103,21 @@ static uint64_t splitmix(uint64_t *state)
 	return z ^ z >> 31;
 }
 
+/* A table's own. Threads take as many at a time as keeps them out of each other's way. */
+static size_t next_number(void)
+{
+	static __thread size_t number __attribute__((tls_model("initial-exec")));
+	size_t n = number;
+
+	if (n % NUMBERS == 0)
+		n = atomic_fetch_add_explicit(&numbers_taken, NUMBERS, memory_order_relaxed);
+	number = n + 1;
+	return n;
+}
+
 uint64_t hash__random_seed(void)
 {
-	uint64_t secret[2], n = atomic_fetch_add_explicit(&tables_made, 1, memory_order_relaxed), seed;
+	uint64_t secret[2], n = next_number(), seed;
 
 	if (!is_set())
 		set_once();

@@ -20,13 +20,18 @@ enum {
 	LOOK_AT = 32               /* idle blocks tried for one request */
 };
 
+static unsigned floor_log2(size_t n)
+{
+	return (unsigned)(8 * sizeof(unsigned long long) - 1) - (unsigned)__builtin_clzll(n);
+}
+
 void hashtable__keys_init(T t)
 {
 	Keys *k = &t->keys;
 
 	memset(k, 0, sizeof *k);
 	k->used_end = &k->used;
-	k->granule = kind_of(t) == HashTable_BYTES ? ALIGN : sizeof(uint64_t);
+	k->granule_log = floor_log2(kind_of(t) == HashTable_BYTES ? (size_t)ALIGN : sizeof(uint64_t));
 }
 
 static char *block_bytes(Key_Block *b)
@@ -36,25 +41,20 @@ static char *block_bytes(Key_Block *b)
 
 /* ---- classes ---- */
 
-static unsigned floor_log2(size_t n)
-{
-	return (unsigned)(8 * sizeof(unsigned long long) - 1) - (unsigned)__builtin_clzll(n);
-}
-
 /* The class of a copy of nbytes, and the bytes that it takes. */
 static unsigned class_of(const Keys *k, size_t nbytes, size_t *size)
 {
-	size_t granules = nbytes / k->granule + (nbytes % k->granule != 0), half;
+	size_t granules = (nbytes >> k->granule_log) + ((nbytes & (((size_t)1 << k->granule_log) - 1)) != 0), half;
 	unsigned log;
 
 	if (granules <= EXACT) {
 		granules += granules == 0;
-		*size = granules * k->granule;
+		*size = granules << k->granule_log;
 		return (unsigned)granules - 1;
 	}
 	log = floor_log2(granules - 1); /* 3 for 9 to 16: 12 or 16 */
 	half = (size_t)1 << (log - 1);
-	*size = (granules <= 3 * half ? 3 : 4) * half * k->granule;
+	*size = (granules <= 3 * half ? 3 : 4) * half << k->granule_log;
 	return EXACT + 2 * (log - 3) + (granules > 3 * half);
 }
 

@@ -52,7 +52,7 @@ typedef struct Keys {
 	Key_Block *idle;
 	void **returned;             /* KEY_CLASSES lists of removed keys' bytes; NULL until there is one */
 	size_t held;                 /* bytes asked of the arena */
-	size_t granule;              /* keys are aligned to it */
+	unsigned granule_log;        /* keys are aligned to 1 << granule_log */
 } Keys;
 
 /* ---- the table ---- */
