@@ -22,8 +22,13 @@ static const char *ask(Connection_T c, const char *question)
 	char *reply = Arena_calloc(Connection_arena(c), 1, n + 1);
 
 	Socket_sendall(Connection_socket(c), question, n);
-	while (got < n)
-		got += Socket_recv(Connection_socket(c), reply + got, n - got);
+	while (got < n) {
+		size_t more = Socket_recv(Connection_socket(c), reply + got, n - got);
+
+		if (more == 0) /* or this would go on for ever */
+			RAISE_MSG(Socket_Closed, "the server closed after %zu of %zu bytes", got, n);
+		got += more;
+	}
 	return reply;
 }
 

@@ -26,6 +26,16 @@ live arenas: 0'
 expect worker-queue '300 items, 3 failed, 718 distinct digits
 live arenas: 0'
 
+# the pool's example ends when its server leaves in the middle of a reply, and says so
+half=$(mktemp -d) || exit 1
+trap 'rm -rf "$out" "$half"' EXIT
+sed 's|Socket_sendall(s, buffer, n);|{ Socket_sendall(s, buffer, n / 2); break; }|' "$abs_top_srcdir/examples/connection-pool.c" >"$half/half.c"
+# shellcheck disable=SC2086
+${CC:-cc} ${TEST_CFLAGS:-} -fexceptions -I"$abs_top_srcdir/include" "$half/half.c" -o "$half/half" \
+	-L.libs -Wl,-rpath,"$PWD/.libs" ${CORE_LDFLAGS:-} -lcore -pthread || status=1
+(ulimit -c 0; timeout 20 "$half/half") >"$out" 2>&1
+grep -q 'the server closed after 10 of 20 bytes' "$out" || { echo "connection-pool, left in the middle of a reply, printed:"; cat "$out"; status=1; }
+
 with() { # library, expected output, with the size of what was compressed as N
 	case " $EXAMPLES " in
 	*" examples/with-$1 "*) ;;
