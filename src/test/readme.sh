@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # The README is right: its program is examples/hello.c, prints what it says, and is compiled against an installed copy as it says, by
 # pkg-config and by CMake (`make distcheck` runs this in what a tarball unpacks to). Its commands are those that docs/trial.md
-# replays on a clean system; what it links to is there; it is at most 150 lines.
+# replays on a clean system; it is at most 150 lines. What it and the other pages link to is there, once installed, too.
 set -u
 : "${abs_top_srcdir:=$PWD}"
 . "$abs_top_srcdir/src/test/stage.sh"
@@ -44,7 +44,25 @@ for page in "$readme" "$abs_top_srcdir/docs/tutorial.md"; do
 		grep -Fqx -- "$command" replayed || fail "docs/trial.md does not replay: $command"
 	done <commands
 done
-for target in $(grep -o ']([^)#:]*[)#]' "$readme" | sed 's/^](//; s/[)#]$//'); do
-	[ -e "$abs_top_srcdir/$target" ] || fail "there is no $target"
-done
+# Every link of every page leads to a file, and to a heading of it, in the source and where it is installed.
+links() { sed '/^```/,/^```/d; s/`[^`]*`//g' "$1" | grep -o '](\([^) ]*\))' | sed 's/^](//; s/)$//' | grep -v '^[a-z]*:'; }
+headings() { sed '/^```/,/^```/d' "$1" | sed -n 's/^##* //p' | tr 'A-Z ' 'a-z-' | sed 's/[^a-z0-9_-]//g'; }
+check_links() { # folder, its pages
+	folder=$1 found=0
+	shift
+	for page in "$@"; do
+		for link in $(links "$folder/$page"); do
+			target=$folder/$page
+			[ "${link%%#*}" = "" ] || target=$(dirname "$target")/${link%%#*}
+			found=$((found + 1))
+			[ -e "$target" ] || { echo "$folder/$page: there is no $link"; status=1; continue; }
+			case $link in *#*) headings "$target" | grep -qx -- "${link#*#}" || { echo "$page: $link has no such heading"; status=1; } ;; esac
+		done
+	done
+	[ $found -ge 60 ] || { echo "only $found links in the pages of $folder"; status=1; }
+}
+pages() { (cd "$1" && ls *.md docs/*.md bench/*.md); }
+check_links "$abs_top_srcdir" $(pages "$abs_top_srcdir")
+installed=$(dirname "$(find "$stage" -name SECURITY.md)")
+check_links "$installed" $(pages "$installed")
 exit $status
