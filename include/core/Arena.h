@@ -94,7 +94,7 @@ CORE_API size_t Arena_peak(Arena_T arena);     /* the most that was ever allocat
 CORE_API void Arena_set_limit(Arena_T arena, size_t nbytes); /* checked when a chunk is taken; 0: none */
 
 CORE_API size_t Arena_debug_live_count(void);     /* arenas created and not disposed of, children included */
-CORE_API void Arena_debug_report(FILE *out);      /* a line per live arena, children under their parents */
+CORE_API void Arena_debug_report(FILE *out);      /* a line per live arena, a tree. Raises: Arena_Failed */
 
 /* The creators note where they are called, for the report. */
 CORE_API Arena_T Arena__made_at(Arena_T, const char *file, int line);

@@ -80,6 +80,7 @@ CORE_API void HTTPResponse_status(HTTPResponse_T, int status); /* Checked: 200 t
 CORE_API void HTTPResponse_set(HTTPResponse_T, const char *name, const char *value);
 CORE_API void HTTPResponse_add(HTTPResponse_T, const char *name, const char *value); /* as set, beside those of that name */
 CORE_API void HTTPResponse_write(HTTPResponse_T, const void *bytes, size_t nbytes);
+/* Raises: HTTP_Failed (what cannot be printed). Checked: the format is NULL. */
 CORE_API void HTTPResponse_printf(HTTPResponse_T, const char *fmt, ...) CORE_PRINTF(2, 3);
 /* A body that is made as it is sent, chunked, or until the end of the connection for HTTP/1.0: when what was written is
  * out, more is called, writes the next part, and returns 0 if that was the last. An exception of it breaks the body off.

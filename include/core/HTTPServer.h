@@ -38,28 +38,29 @@ typedef struct HTTPServer_Options { /* zero: what is said of each */
 	int idle_ms;              /* until the first byte of a request; 60,000 */
 	int send_ms;              /* that a response may take, as body_ms; 30,000 */
 	int linger_ms;            /* for a refused client that is still sending; 2,000 */
-	int drain_ms;             /* after stop, for the requests at hand; 30,000. All of them: negative, for ever */
+	int drain_ms;             /* after stop, for the requests at hand; 30,000. Of these times a negative one is for ever */
 	size_t pipeline_bytes;    /* read ahead of the responses; 16,384 */
 	size_t connections;       /* at once; 10,000, or what descriptors allow */
 	size_t per_address;       /* at once and of one address, counted by each loop; no limit: it may be a proxy */
 	int workers;              /* threads for routes that block; 16, if there are any */
 	int shared;               /* other processes of this user may listen on the same port */
-	int activated;            /* listens on the sockets that the service manager passed (LISTEN_FDS), if it did */
+	int activated;            /* listens on the one socket that the service manager passed (LISTEN_FDS), if it did */
 	const char *const *proxies; /* NULL-terminated addresses, or "address/bits", that speak the PROXY protocol */
 	void (*log)(const HTTPServer_Entry *, void *log_cl); /* runs in the threads of the handlers; must not raise */
 	void *log_cl;
 } HTTPServer_Options;
 
 /* Listens at once; connections wait for run. Everything from the arena, with which the server ends; options may be
- * NULL. Raises: Socket_Failed kinds. Checked: an option that is out of range. */
+ * NULL. Raises: Socket_Failed kinds (cannot listen; or other than one socket was passed). Checked: an option that is
+ * out of range. */
 CORE_API HTTPServer_T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options);
 CORE_API int HTTPServer_port(HTTPServer_T); /* where it listens; 0: a Unix socket */
 
 /* pattern: "/users/:id/posts" has the parameter id, which is one segment and not empty; "/files/" and a final "*path"
- * has the parameter path, which is all the rest, perhaps empty. Literal segments go before parameters, these before rests.
- * method NULL: all. GET serves HEAD, and OPTIONS is answered, unless they have routes of their own. Without a route
- * for the path: 404; for its method: 405. Before run. Checked: the pattern is malformed, or routed already for that
- * method; the server runs. */
+ * has the parameter path, which is all the rest, perhaps empty; at most 16 of them. Literal segments go before
+ * parameters, these before rests. method NULL: all. GET serves HEAD, and OPTIONS is answered, unless they have routes of
+ * their own. Without a route for the path: 404; for its method: 405. Before run. Checked: the pattern is malformed, or
+ * routed already for that method; the server runs. */
 CORE_API void HTTPServer_route(HTTPServer_T, const char *method, const char *pattern, HTTPServer_Handler *handler, void *cl);
 
 typedef struct HTTPServer_Route {

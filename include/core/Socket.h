@@ -23,13 +23,13 @@ extern CORE_API const Except_T Socket_Unresolved; /* no such host or service */
 
 /* host NULL: every address, IPv6 and IPv4. host "unix:/path" (or "unix:@name", abstract): service is
  * ignored. service "0": a free port. backlog 0 or less: the system's largest.
- * Raises: Socket_Failed, Socket_Unresolved. */
+ * Raises: Socket_Failed, Socket_Unresolved. Checked: the service is NULL, but of "unix:...". */
 CORE_API Socket_T Socket_listen(const char *host, const char *service, int backlog);
 /* The same, and others of this user that do the same may listen on it too: each has its share of the connections
  * (SO_REUSEPORT). Raises as above; Socket_Failed where there is no such thing. Checked: host is "unix:...". */
 CORE_API Socket_T Socket_listen_shared(const char *host, const char *service, int backlog);
 /* Tries every address, IPv6 and IPv4 by turns, the next when one has failed or not answered for 250 ms.
- * Raises: Socket_Failed and kinds. Checked: the host is NULL. */
+ * Raises: Socket_Failed and kinds. Checked: the host is NULL, or the service, but of "unix:...". */
 CORE_API Socket_T Socket_connect(const char *host, const char *service, int timeout_ms);
 /* NULL when nothing waits and the listener does not block, or the peer was gone before it was accepted.
  * Raises: Socket_Failed (EMFILE, ENFILE, ENOMEM, ...), Socket_Timeout. */

@@ -22,7 +22,8 @@ typedef struct Connection *Connection_T;
 
 extern CORE_API const Except_T SocketPool_Failed;
 
-/* Checked: max_conns is 0. Raises: Arena_Failed. No buffer is allocated before it is asked for. */
+/* Checked: max_conns is 0. Raises: Arena_Failed; SocketPool_Failed (no lock). No buffer is allocated before it
+ * is asked for. */
 CORE_API SocketPool_T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size);
 
 /* add: the pool owns the socket from here on; NULL when it is full, over a limit or draining: the socket stays the

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every function that a header declares is in its manual page, libcore(7) names every page, mandoc finds nothing to say, and
+# Every function, type and option that a header declares is in its manual page, libcore(7) names every page, mandoc finds nothing to say, and
 # the programs under EXAMPLES compile.
 include=${abs_top_srcdir:-$PWD}/include
 cd "${top_srcdir:-.}" || exit 1
-status=0
+status=0 members=0
 for header in include/core/[A-Z]*.h; do
 	module=${header##*/}; module=${module%.h}
 	case $module in ExceptMacros | ArenaInline) continue ;; esac # parts of Except.h and Arena.h
@@ -12,7 +12,19 @@ for header in include/core/[A-Z]*.h; do
 	for name in $(sed -n 's/^CORE_API [^(;]*[ *]\([A-Z][A-Za-z]*_[A-Za-z0-9][A-Za-z_0-9]*\)(.*/\1/p' "$header" | grep -v __); do
 		grep -q "$name" "man/$module.3" || { echo "man/$module.3 does not tell of $name"; status=1; }
 	done
+	# without comments, in one line: types, and the members of what a program fills or reads
+	code=$(tr '\n\t' '  ' <"$header" | sed 's#/\*\([^*]\|\*[^/]\)*\*/##g')
+	for name in $(echo "$code" | grep -o '} *[A-Z][A-Za-z]*_[A-Za-z]*;\|typedef struct [A-Za-z_]* \*[A-Z][A-Za-z_]*;' | sed 's/.*[ *]//; s/;//'); do
+		grep -q "$name" "man/$module.3" || { echo "man/$module.3 does not tell of the type $name"; status=1; }
+	done
+	for member in $(echo "$code" | grep -o 'typedef struct [A-Za-z]*_\(Options\|Stats\|Limits\|Entry\|Route\|Param\) {[^}]*}' |
+			sed 's/.*{//; s/}//; s/(\*\([a-z_]*\))([^)]*)/ \1/g; s/\[[0-9]*\]//g' | tr ';' '\n' |
+			sed 's/,/ ,/g' | awk 'NF { for (i = 1; i < NF; i++) if ($(i + 1) == ",") print $i; print $NF }' | tr -d '*' | sort -u); do
+		members=$((members + 1))
+		grep -q "\<$member\>" "man/$module.3" || { echo "man/$module.3 does not tell of the member $member"; status=1; }
+	done
 done
+[ $members -ge 60 ] || { echo "only $members members in the headers"; status=1; }
 for page in man/*.3; do
 	name=${page##*/}
 	grep -q "^.It Xr ${name%.3} 3" man/libcore.7 || { echo "libcore(7) does not name $page"; status=1; }
