@@ -1385,6 +1385,24 @@ START_TEST(a_body_is_all_that_was_written_and_printed)
 }
 END_TEST
 
+static const char *const nothing_wide = "%ls";
+
+START_TEST(printf_of_what_cannot_be_printed_raises_and_adds_nothing)
+{
+	HTTPResponse_T response = asked(GET HOST "\r\n");
+	static const wchar_t no_character[] = { (wchar_t)0x7FFFFFFE, 0 };
+	void (*print)(HTTPResponse_T, const char *, ...) = HTTPResponse_printf;
+
+	HTTPResponse_write(response, "ab", 2);
+	ck_raises_saying(HTTP_Failed, "HTTPResponse_printf: the format \"%ls\" cannot be printed",
+		print(response, nothing_wide, no_character));
+	HTTPResponse_write(response, "c", 1);
+	HTTPResponse_send(server, response);
+	hear();
+	ck_assert(has("\r\nContent-Length: 3\r\n"));
+	ck_assert_str_eq(strstr(reply, "\r\n\r\n") + 4, "abc");
+}
+END_TEST
 
 typedef struct Sender { /* the server's end in a thread */
 	pthread_t thread;
@@ -1917,6 +1935,7 @@ static void add_responses(Suite *s)
 	tcase_add_test(tc, framing_is_not_for_the_program_to_set);
 	tcase_add_test(tc, a_status_is_200_to_599);
 	tcase_add_test(tc, a_body_is_all_that_was_written_and_printed);
+	tcase_add_test(tc, printf_of_what_cannot_be_printed_raises_and_adds_nothing);
 	tcase_add_test(tc, a_large_body_arrives_whole);
 	tcase_add_loop_test(tc, a_response_has_the_length_and_the_body_that_its_request_and_status_allow, 0, COUNT(framings));
 	tcase_add_test(tc, a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends);

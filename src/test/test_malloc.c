@@ -182,6 +182,23 @@ START_TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
 }
 END_TEST
 
+START_TEST(a_report_without_memory_is_an_exception)
+{
+	volatile int raised = 0;
+
+	TRY {
+		AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
+
+		fail_at = 1;
+		Arena_debug_report(stderr);
+	} EXCEPT(Arena_Failed) {
+		raised = strstr(Except_message(), "Arena_debug_report: out of memory") != NULL;
+	} END_TRY;
+	fail_at = -1;
+	ck_assert(raised);
+}
+END_TEST
+
 START_TEST(a_raise_with_a_message_needs_no_malloc)
 {
 	volatile int caught = 0;
@@ -207,6 +224,7 @@ int main(void)
 	tcase_add_test(tc, an_arena_raises_and_leaves_nothing_when_malloc_fails);
 	tcase_add_test(tc, a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller);
 	tcase_add_test(tc, reading_ahead_without_memory_is_an_exception);
+	tcase_add_test(tc, a_report_without_memory_is_an_exception);
 	tcase_add_test(tc, listen_connect_and_accept_leak_no_descriptor_when_malloc_fails);
 	suite_add_tcase(suite, tc);
 	return testing_main(suite);
