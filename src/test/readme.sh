@@ -65,4 +65,12 @@ pages() { (cd "$1" && ls *.md docs/*.md bench/*.md); }
 check_links "$abs_top_srcdir" $(pages "$abs_top_srcdir")
 installed=$(dirname "$(find "$stage" -name SECURITY.md)")
 check_links "$installed" $(pages "$installed")
+# The scripts that it names say with --help what they do, and do nothing with an argument that they do not know.
+for script in "$abs_top_srcdir"/scripts/*; do
+	name=scripts/${script##*/}
+	grep -q '/setup"$' "$script" || continue
+	sh "$script" --help >help && grep -q . help || fail "$name --help fails"
+	sh "$script" --no-such >out 2>&1
+	[ $? -eq 2 ] && grep -q 'no such\|no arguments' out || { cat out; fail "$name --no-such does not end with 2"; }
+done
 exit $status
