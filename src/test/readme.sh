@@ -65,6 +65,11 @@ pages() { (cd "$1" && ls *.md docs/*.md bench/*.md); }
 check_links "$abs_top_srcdir" $(pages "$abs_top_srcdir")
 installed=$(dirname "$(find "$stage" -name SECURITY.md)")
 check_links "$installed" $(pages "$installed")
+# make help names each target that is no file
+(unset MAKEFLAGS MFLAGS MAKELEVEL; cd "$top_builddir" && make -s help) >help || fail "make help fails"
+for target in $(sed -n '/^\.PHONY:/,$p' "$abs_top_srcdir/Makefile.am" | sed 's/^\.PHONY://' | tr -d '\\'); do
+	[ "$target" = help ] || grep -q "\\(^\\|[ ,]\\)$target\\([ ,]\\|\$\\)" help || fail "make help does not name $target"
+done
 # The scripts that it names say with --help what they do, and do nothing with an argument that they do not know.
 for script in "$abs_top_srcdir"/scripts/*; do
 	name=scripts/${script##*/}
