@@ -261,14 +261,15 @@ void SocketPoll_wake(T poll)
 	errno = error;
 }
 
-/* What was said before the flag is cleared is seen by the caller, who looks after we return. */
+/* What was said before the flag is cleared is seen by the caller, who looks after we return: an exchange, because a
+ * store could come after what the caller loads, and a wake-up between the two would be lost. */
 static void woken(T poll)
 {
 	uint64_t sink;
 
 	while (read(poll->wake[0], &sink, sizeof sink) < 0 && errno == EINTR)
 		;
-	__atomic_store_n(&poll->waking, 0, __ATOMIC_RELEASE);
+	__atomic_exchange_n(&poll->waking, 0, __ATOMIC_ACQ_REL);
 }
 
 /* ---- lifecycle ---- */

@@ -686,6 +686,33 @@ START_TEST(no_wake_up_from_other_threads_is_lost)
 }
 END_TEST
 
+static int said;       /* not atomic: the wake-up is what orders it, or thread sanitizers complain */
+static int was_woken;  /* atomic, and orders nothing */
+
+static void *say_and_wake(void *cl)
+{
+	said = 1;
+	SocketPoll_wake(loop);
+	__atomic_store_n(&was_woken, 1, __ATOMIC_RELAXED);
+	return cl;
+}
+
+START_TEST(what_was_said_before_a_wake_up_is_seen_after_the_wait_that_it_ended)
+{
+	pthread_t thread;
+
+	said = was_woken = 0;
+	SocketPoll_wake(loop); /* the next one finds that it is said already, and writes nothing */
+	ck_assert_int_eq(pthread_create(&thread, NULL, say_and_wake, NULL), 0);
+	while (!__atomic_load_n(&was_woken, __ATOMIC_RELAXED))
+		wait_ms(1);
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
+	ck_assert_int_eq(said, 1);
+	ck_quiet();
+	pthread_join(thread, NULL);
+}
+END_TEST
+
 /* ---- deadlines ---- */
 
 START_TEST(a_deadline_is_told_once_and_never_early)
@@ -1086,6 +1113,7 @@ static void add_all(Suite *suite, const char *name, void (*up)(void))
 	tcase_add_test(tc, a_wake_up_ends_this_wait_or_the_next);
 	tcase_add_test(tc, a_signal_handler_may_wake);
 	tcase_add_test(tc, no_wake_up_from_other_threads_is_lost);
+	tcase_add_test(tc, what_was_said_before_a_wake_up_is_seen_after_the_wait_that_it_ended);
 	tcase_add_test(tc, a_deadline_is_told_once_and_never_early);
 	tcase_add_test(tc, a_deadline_can_be_moved_both_ways_and_taken_back);
 	tcase_add_test(tc, bytes_that_came_in_time_are_told_before_the_deadline);
