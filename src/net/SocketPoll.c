@@ -6,7 +6,8 @@
  * Invariant: a registration is in use when its socket is not NULL; the others are on the free list. Its descriptor
  * is the socket's then, and its tag is unlike that of every other one before it at that descriptor; the kernel looks
  * for `events`, under that tag; and either the socket's watch is this poll, or it is closing, without a tag: on the
- * list of those that are closed when the tick ends. The heap has room for every registration and every timer, so to
+ * list of those that are closed when the tick ends, which it leaves if somebody, a pool for instance, closes it before.
+ * The heap has room for every registration and every timer, so to
  * set one cannot fail. ready[next_ready..nready) are events that the kernel told and that were not given out: a tick
  * ends when there are none. They are compared with the registration's tag only when they are given out, which is why
  * a handler may remove and close anything.
@@ -212,11 +213,39 @@ static void let_go(T poll, Registration *r)
 	poll->count--;
 }
 
-static void unwatch(Socket_T s, void *poll)
+/* The watch of a socket that is closing is that of no poll: nothing may be asked of it. */
+static void *closing_in(T poll)
 {
+	return (char *)poll + 1;
+}
+
+static T poll_of(void *watch)
+{
+	return (T)((uintptr_t)watch & ~(uintptr_t)1);
+}
+
+static void take_off_closing(T poll, const Registration *r)
+{
+	Registration *before = poll->closing;
+
+	if (before == r) {
+		poll->closing = r->data;
+		return;
+	}
+	while (before->data != r)
+		before = before->data;
+	before->data = r->data;
+}
+
+static void unwatch(Socket_T s, void *watch)
+{
+	T poll = poll_of(watch);
 	Registration *r = at_descriptor(poll, Socket_fd(s));
 
-	let_go(poll, r);
+	if (watch == poll)
+		let_go(poll, r);
+	else
+		take_off_closing(poll, r);
 	stand_up(poll, r);
 }
 
@@ -369,7 +398,7 @@ void SocketPoll_add(T poll, Socket_T s, unsigned events, void *data)
 	check_events(events, "SocketPoll_add");
 	fd = Socket_fd(s);
 	CHECK(!socket__watch(s), "SocketPoll_add: socket %d is in %s poll already", fd,
-		socket__watch(s) == poll ? "this" : "another");
+		poll_of(socket__watch(s)) == poll ? "this" : "another");
 	CHECK(!seat_of(poll, fd), "SocketPoll_add: descriptor %d is in the poll already, as another socket's", fd);
 	provide_seat(poll, fd);
 	provide_registration(poll);
@@ -430,6 +459,7 @@ void SocketPoll_close(T poll, Socket_T *socket)
 	}
 	r = at_descriptor(poll, Socket_fd(*socket));
 	let_go(poll, r);
+	socket__set_watch(*socket, closing_in(poll), NULL);
 	r->data = poll->closing;
 	poll->closing = r;
 	*socket = NULL;
@@ -450,6 +480,7 @@ static void end_tick(T poll)
 
 		poll->closing = r->data;
 		stand_up(poll, r);
+		socket__set_watch(s, NULL, NULL);
 		Socket_close(&s);
 	}
 }

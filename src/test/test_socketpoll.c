@@ -457,6 +457,30 @@ START_TEST(close_closes_a_socket_that_is_not_inside_at_once)
 }
 END_TEST
 
+/* As a pool does with those inside that it evicts. */
+START_TEST(what_is_closed_before_the_tick_ends_is_not_closed_again)
+{
+	Socket_T closing[4], s;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		closing[i] = add_one(WRITE);
+		SocketPoll_close(loop, &sockets[i]);
+	}
+	ck_raises_saying(Assert_Failed, "in this poll already", SocketPoll_add(loop, closing[3], READ, NULL));
+	Socket_close(&closing[3]);
+	Socket_close(&closing[1]);
+	SocketPoll_close(loop, &closing[0]);
+	for (i = 0; i < 4; i++)
+		ck_assert_int_eq(peer_reads_the_end(i), i != 2);
+	s = add_one(WRITE); /* with a descriptor that was among them */
+	ck_only(s, WRITE);
+	ck_assert_int_eq(peer_reads_the_end(2), 1);
+	ck_assert_int_eq(peer_reads_the_end(4), 0);
+	ck_assert_uint_eq(SocketPoll_count(loop), 1);
+}
+END_TEST
+
 START_TEST(disposing_closes_what_was_to_be_closed_and_lets_the_others_go)
 {
 	Socket_T s = add_one(READ);
@@ -1105,6 +1129,7 @@ static void add_all(Suite *suite, const char *name, void (*up)(void))
 	tcase_add_test(tc, what_leaves_or_is_not_asked_for_any_more_is_not_told_of_within_the_tick);
 	tcase_add_test(tc, a_close_is_put_off_until_the_events_of_the_tick_are_given_out);
 	tcase_add_test(tc, close_closes_a_socket_that_is_not_inside_at_once);
+	tcase_add_test(tc, what_is_closed_before_the_tick_ends_is_not_closed_again);
 	tcase_add_test(tc, disposing_closes_what_was_to_be_closed_and_lets_the_others_go);
 	tcase_add_test(tc, wait_lasts_as_long_as_it_may);
 	tcase_add_test(tc, signals_neither_end_nor_lengthen_it);

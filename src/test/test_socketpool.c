@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <core/SocketPoll.h>
 #include <core/SocketPool.h>
 #include "testing.h"
 
@@ -247,6 +248,32 @@ START_TEST(a_socket_that_is_closed_without_the_pool_leaves_it)
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	c = add_one(); /* the same descriptor */
 	ck_assert_ptr_eq(Connection_socket(c), sockets[1]);
+}
+END_TEST
+
+/* A poll puts the close off to the end of its tick, and the connection is inside until then. */
+START_TEST(what_a_poll_is_about_to_close_may_be_evicted_and_disposed_of)
+{
+	Arena_T other = Arena_new();
+	SocketPoll_T loop = SocketPoll_new(other);
+	SocketPoll_Event e;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		add_one();
+		SocketPoll_add(loop, sockets[i], SocketPoll_READ, NULL);
+		SocketPoll_close(loop, &sockets[i]);
+		ck_assert_int_eq(is_closed(i), 0);
+		if (i == 0)
+			ck_assert_uint_eq(SocketPool_evict_idle(pool, 0), 1);
+		else if (i == 1)
+			ck_assert_int_eq(SocketPoll_wait(loop, &e, 1, 0), 0);
+		else
+			Arena_dispose(&arena);
+		ck_assert_int_eq(is_closed(i), 1);
+	}
+	ck_assert_int_eq(SocketPoll_wait(loop, &e, 1, 0), 0);
+	Arena_dispose(&other);
 }
 END_TEST
 
@@ -1170,6 +1197,7 @@ static void add_first(TCase *tc)
 	tcase_add_test(tc, adding_twice_is_checked_and_harms_nothing);
 	tcase_add_test(tc, the_next_client_gets_nothing_of_the_one_before);
 	tcase_add_test(tc, a_socket_that_is_closed_without_the_pool_leaves_it);
+	tcase_add_test(tc, what_a_poll_is_about_to_close_may_be_evicted_and_disposed_of);
 	tcase_add_test(tc, count_and_capacity_follow);
 	tcase_add_test(tc, growing_moves_no_connection);
 	tcase_add_test(tc, a_hundred_thousand_connections_come_and_go_and_are_found);
