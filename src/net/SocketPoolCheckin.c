@@ -48,13 +48,19 @@ static int is_overdue(T pool, const Host *h)
 	return 0;
 }
 
-/* Lock held. The handle is stale from here on; 0 when nobody wants the connection, nor may keep it. */
+/* Lock held. The caller's handle is stale from here on; the new one is for the pool. */
+static Connection_T renew(Slot *slot)
+{
+	STORE(&slot->mark, (unsigned char)(LIVE | (slot->mark + 1) % LINE));
+	socket__set_owner(slot->u.socket, handle_of(slot), socketpool__leaving);
+	return handle_of(slot);
+}
+
+/* Lock held. 0 when nobody wants the connection, nor may keep it. */
 static int come_back(T pool, Slot *slot)
 {
 	if (!may_stay(pool, slot) || is_overdue(pool, slot->upstream->host))
 		return 0;
-	STORE(&slot->mark, (unsigned char)(LIVE | (slot->mark + 1) % LINE));
-	socket__set_owner(slot->u.socket, handle_of(slot), socketpool__leaving);
 	STORE(&slot->touched, socket__now_coarse());
 	pool->stats.checked_out--;
 	socketpool__push_idle(slot);
@@ -76,15 +82,17 @@ static Socket_T take_back(T pool, Slot *slot)
 	return s;
 }
 
-static void clear_and_take_back(T pool, Slot *slot, Lease *lease)
+/* A deferred call may close the socket, or take it out: then there is nothing to take back. */
+static void clear_and_take_back(T pool, Connection_T c, Lease *lease)
 {
 	TRY {
 		socketpool__let_go(pool, lease);
 	} FINALLY {
-		Socket_T s;
+		Socket_T s = NULL;
 
 		lock(pool);
-		s = take_back(pool, slot);
+		if (is_inside(c))
+			s = take_back(pool, slot_of(c));
 		unlock(pool);
 		Socket_close(&s);
 	} END_TRY;
@@ -99,12 +107,13 @@ void SocketPool_checkin(T pool, Connection_T c)
 
 	CHECK_POOL(pool);
 	slot = checked_out(pool, c, "SocketPool_checkin");
+	c = renew(slot);
 	lease = connection__strip(slot);
 	if (!lease)
 		s = take_back(pool, slot);
 	unlock(pool);
 	if (lease)
-		clear_and_take_back(pool, slot, lease);
+		clear_and_take_back(pool, c, lease);
 	Socket_close(&s);
 }
 

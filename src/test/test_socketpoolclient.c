@@ -252,6 +252,56 @@ START_TEST(at_checkin_the_arena_is_cleared_and_the_data_kept)
 }
 END_TEST
 
+enum Misuse { CLOSED, REMOVED, POOL_CLOSED, MISUSES };
+
+static struct Returning {
+	Connection_T c;
+	Socket_T s;
+	int how, calls;
+} returning;
+
+static void take_it_away(void *cl)
+{
+	struct Returning *r = cl;
+
+	r->calls++;
+	ck_assert_int_eq(Connection_active(r->c), 0);
+	ck_raises_saying(Assert_Failed, "has left its pool", Connection_arena(r->c));
+	ck_raises_saying(Assert_Failed, "is not checked out", SocketPool_checkin(pool, r->c));
+	ck_raises_saying(Assert_Failed, "is not checked out", SocketPool_discard(pool, r->c));
+	if (r->how == REMOVED)
+		ck_assert_ptr_eq(SocketPool_remove(pool, r->s), r->s);
+	if (r->how == POOL_CLOSED)
+		SocketPool_close(pool, &r->s);
+	else
+		Socket_close(&r->s);
+}
+
+START_TEST(a_deferred_call_that_runs_at_checkin_finds_it_stale_and_may_take_the_connection_away)
+{
+	struct Returning *r = &returning;
+	Server server;
+
+	start(&server, ECHO);
+	r->calls = 0;
+	for (r->how = CLOSED; r->how < MISUSES; r->how++) {
+		r->c = checkout(&server);
+		r->s = Connection_socket(r->c);
+		Arena_defer(Connection_arena(r->c), take_it_away, r);
+		SocketPool_checkin(pool, r->c);
+		ck_assert_int_eq(r->calls, r->how + 1);
+		ck_assert_uint_eq(SocketPool_count(pool), 0);
+		ck_assert_uint_eq(stats().idle + stats().checked_out, 0);
+	}
+	r->c = checkout(&server);
+	ck_assert_uint_eq(Arena_used(Connection_arena(r->c)), 0);
+	ck_echo(r->c);
+	SocketPool_checkin(pool, r->c);
+	ck_assert_uint_eq(stats().idle, 1);
+	stop(&server);
+}
+END_TEST
+
 START_TEST(a_connection_that_the_peer_closed_is_not_given_out)
 {
 	Server server;
@@ -1069,6 +1119,7 @@ int main(void)
 	tcase_add_test(tc, a_connection_that_was_checked_in_is_used_again_the_newest_first);
 	tcase_add_test(tc, a_handle_is_stale_once_it_is_checked_in);
 	tcase_add_test(tc, at_checkin_the_arena_is_cleared_and_the_data_kept);
+	tcase_add_test(tc, a_deferred_call_that_runs_at_checkin_finds_it_stale_and_may_take_the_connection_away);
 	tcase_add_test(tc, a_connection_that_the_peer_closed_is_not_given_out);
 	tcase_add_test(tc, nor_is_one_that_was_reset_or_has_unasked_for_bytes);
 	tcase_add_test(tc, when_all_idle_ones_are_dead_a_new_one_is_opened);
