@@ -171,13 +171,30 @@ int socketpool__is_wanted(T pool)
 	return w != NULL;
 }
 
+/* The same, when what was used least recently of all was added, and is not ours to close. */
+static Slot *least_recent_idle(T pool)
+{
+	Slot *slot, *least = NULL;
+	const Host *h;
+	int i;
+
+	for (i = 0; i < BUCKETS; i++)
+		for (h = pool->hosts[i]; h; h = h->next)
+			for (slot = h->newest; slot; slot = slot->upstream->older)
+				if (!least || connection__last_used(slot) < connection__last_used(least))
+					least = slot;
+	return least;
+}
+
 /* The idle connection, of another host, that was used least recently. */
 static Slot *least_recent(T pool)
 {
 	int64_t at;
 	uint32_t *place = lazyheap__first(&pool->heap, &at);
 
-	return place && slot_at(place)->upstream ? slot_at(place) : NULL;
+	if (!place || slot_at(place)->upstream)
+		return place ? slot_at(place) : NULL;
+	return pool->stats.idle > 0 ? least_recent_idle(pool) : NULL;
 }
 
 /* An idle connection goes whose place somebody waits for. Check-in sees to that, but not where one becomes idle otherwise,

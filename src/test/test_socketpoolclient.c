@@ -590,6 +590,33 @@ START_TEST(an_idle_connection_makes_room_for_another_host)
 }
 END_TEST
 
+START_TEST(it_makes_room_also_where_what_was_added_has_been_unused_for_longer)
+{
+	enum { HOSTS = 3 };
+	Server servers[HOSTS];
+	Connection_T added, c;
+	int fd[2], i;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	SocketPool_resize(pool, HOSTS);
+	added = SocketPool_add(pool, Socket_adopt(fd[0]));
+	for (i = 0; i < HOSTS; i++) { /* the third takes the place of the first, not of the second */
+		start(&servers[i], ECHO);
+		wait_ms(30);
+		c = SocketPool_checkout(pool, "127.0.0.1", servers[i].port, 2000);
+		SocketPool_checkin(pool, c);
+	}
+	c = checkout(&servers[1]);
+	ck_assert_uint_eq(stats().opened, HOSTS);
+	ck_assert_uint_eq(stats().reused, 1);
+	ck_assert_int_eq(Connection_active(added), 1);
+	SocketPool_checkin(pool, c);
+	for (i = 0; i < HOSTS; i++)
+		stop(&servers[i]);
+	close(fd[1]);
+}
+END_TEST
+
 START_TEST(a_busy_host_does_not_keep_others_waiting)
 {
 	enum { BUSY = 30 };
@@ -1131,6 +1158,7 @@ int main(void)
 	tcase_add_test(tc, a_cancelled_waiter_leaves_its_place);
 #endif
 	tcase_add_test(tc, an_idle_connection_makes_room_for_another_host);
+	tcase_add_test(tc, it_makes_room_also_where_what_was_added_has_been_unused_for_longer);
 	tcase_add_test(tc, a_busy_host_does_not_keep_others_waiting);
 	tcase_add_test(tc, a_larger_pool_serves_who_waits);
 	tcase_add_test(tc, sixty_four_threads_share_four_connections_fairly);
