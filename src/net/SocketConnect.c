@@ -70,7 +70,7 @@ typedef struct Race {
 	nfds_t n;
 	int64_t next;    /* when another may start */
 	int64_t deadline;
-	int error;       /* of the latest that failed */
+	int error;       /* of the latest that failed, but see note_error */
 } Race;
 
 /* The addresses still to come get their share of a short time: the last one, too, is tried. */
@@ -81,12 +81,20 @@ static int64_t patience(const Race *r, int64_t now)
 	return left < 0 ? 0 : left < PATIENCE ? left : PATIENCE;
 }
 
+/* That this machine has no way to an address is worth telling only when that is so of all: where there is no IPv6, a
+ * localhost that refuses is one that refuses. */
+static void note_error(Race *r, int error)
+{
+	if (!r->error || (!socket__lacks_family(error) && error != ENETUNREACH))
+		r->error = error;
+}
+
 static void lost(Race *r, nfds_t i, int error)
 {
 	close(r->fds[i].fd);
 	r->fds[i] = r->fds[--r->n];
 	r->addresses[i] = r->addresses[r->n];
-	r->error = error;
+	note_error(r, error);
 	r->next = 0;
 }
 
@@ -96,7 +104,7 @@ static int start(Race *r, const struct addrinfo *a, int64_t now)
 	int fd = socket__open(a->ai_family);
 
 	if (fd < 0) {
-		r->error = errno;
+		note_error(r, errno);
 		return 0;
 	}
 	r->fds[r->n].fd = fd;

@@ -266,28 +266,31 @@ static int listen_at(const struct addrinfo *a, int both_families, const Listenin
 	return -1;
 }
 
+int socket__lacks_family(int error)
+{
+	return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
+}
+
+/* The first of its addresses that this machine has. Not the next one when the port of that is taken: of two servers on
+ * localhost, one would be at 127.0.0.1 and the other at ::1, unnoticed. */
 static int listen_host(const char *host, const Listening *how)
 {
 	struct addrinfo *a, *list
 		= socket__resolve("listen", host, how->service, AI_PASSIVE, host ? AF_UNSPEC : AF_INET6);
 	int fd = -1;
 
-	for (a = list; a && fd < 0; a = a->ai_next)
-		fd = listen_at(a, !host, how);
+	for (a = list; a; a = a->ai_next)
+		if ((fd = listen_at(a, !host, how)) >= 0 || !socket__lacks_family(errno))
+			break;
 	freeaddrinfo(list);
 	return fd;
-}
-
-static int lacks_ipv6(int error)
-{
-	return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
 }
 
 static int listen_everywhere(const Listening *how)
 {
 	int fd = listen_host(NULL, how);
 
-	return fd < 0 && lacks_ipv6(errno) ? listen_host("0.0.0.0", how) : fd;
+	return fd < 0 && socket__lacks_family(errno) ? listen_host("0.0.0.0", how) : fd;
 }
 
 /* A file that refuses is one whose process died; connect(2) refuses at any other file too. */

@@ -104,6 +104,7 @@ struct addrinfo;
 struct sockaddr_un;
 int socket__open(int family); /* a descriptor as ours all are, or -1 and errno */
 void socket__abandon(int fd); /* closes it and keeps errno */
+int socket__lacks_family(int error); /* this machine has no such address, or none of its kind */
 void socket__set_option(int fd, int level, int option, int value); /* one that cannot fail in a way that matters */
 void socket__remember(Peer *, const void *address); /* unless it is no IP address */
 socklen_t socket__unix_address(const char *path, struct sockaddr_un *); /* its length, or 0 and errno */

@@ -70,6 +70,13 @@ static void add_address(int family, const char *address, int port)
 	naddresses++;
 }
 
+/* One of a kind that this machine lacks, as ::1 is where there is no IPv6. */
+static void add_lacking(void)
+{
+	add_address(AF_INET, "127.0.0.1", 1);
+	list[naddresses - 1].ai_family = AF_MAX;
+}
+
 static Arena_T arena;
 
 static void set_up(void)
@@ -127,6 +134,37 @@ static __attribute__((noinline)) int open_descriptors(void) /* inlined, gcc fear
 		n += fcntl(fd, F_GETFD) >= 0;
 	return n;
 }
+
+/* ---- listen ---- */
+
+START_TEST(listen_takes_the_first_address_that_this_machine_has)
+{
+	Socket_T s;
+
+	add_lacking();
+	add_address(AF_INET, "127.0.0.1", 0);
+	add_lacking();
+	s = Socket_listen("several.test", "1", 0);
+	ck_assert_int_eq(strncmp(Socket_local(s, arena), "127.0.0.1:", 10), 0);
+	Socket_close(&s);
+}
+END_TEST
+
+START_TEST(listen_does_not_take_another_address_when_the_port_of_the_first_is_taken)
+{
+	Socket_T s = Socket_listen("127.0.0.1", "0", 0);
+	int before = open_descriptors();
+
+	add_lacking();
+	add_address(AF_INET, "127.0.0.1", Socket_port(s));
+	add_address(AF_INET, "127.0.0.2", 0);
+	add_lacking();
+	ck_raises_saying(Socket_Failed, "listen several.test:1: Address already in use",
+		Socket_listen("several.test", "1", 0));
+	ck_assert_int_eq(open_descriptors(), before);
+	Socket_close(&s);
+}
+END_TEST
 
 /* ---- connect ---- */
 
@@ -243,6 +281,20 @@ START_TEST(a_host_all_of_whose_addresses_refuse_is_refused_at_once)
 	ck_raises_saying(Socket_Refused, "connect several.test:1: Connection refused",
 		Socket_connect("several.test", "1", -1));
 	ck_assert_int_lt(took_since(start), 240);
+}
+END_TEST
+
+START_TEST(an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_failed)
+{
+	Socket_T closed = Socket_listen("127.0.0.1", "0", 0);
+
+	add_address(AF_INET, "127.0.0.1", Socket_port(closed));
+	add_lacking();
+	Socket_close(&closed);
+	ck_raises_saying(Socket_Refused, "Connection refused", Socket_connect("several.test", "1", -1));
+	naddresses = 0;
+	add_lacking();
+	ck_raises_saying(Socket_Failed, "Address family not supported", Socket_connect("several.test", "1", -1));
 }
 END_TEST
 
@@ -429,12 +481,15 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_test(tc, listen_takes_the_first_address_that_this_machine_has);
+	tcase_add_test(tc, listen_does_not_take_another_address_when_the_port_of_the_first_is_taken);
 	tcase_add_test(tc, an_address_that_does_not_answer_costs_a_quarter_of_a_second);
 	tcase_add_test(tc, a_short_time_is_shared_so_that_the_last_address_is_tried);
 	tcase_add_test(tc, an_address_that_refuses_costs_nothing);
 	tcase_add_test(tc, the_families_take_turns);
 	tcase_add_test(tc, a_host_none_of_whose_addresses_answers_is_given_up_in_time);
 	tcase_add_test(tc, a_host_all_of_whose_addresses_refuse_is_refused_at_once);
+	tcase_add_test(tc, an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_failed);
 	tcase_add_test(tc, wait_tells_whether_a_call_would_wait);
 	tcase_add_test(tc, recv_deadline_waits_until_the_earlier_of_deadline_and_timeout);
 	tcase_add_test(tc, after_the_deadline_there_is_only_what_was_read_ahead);
