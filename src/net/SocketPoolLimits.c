@@ -383,6 +383,24 @@ static void close_idle(T pool)
 	} while (s);
 }
 
+/* All that are not checked out, also when deferred calls of some raise: the first exception goes on then. */
+static void evict_all(T pool)
+{
+	volatile int done = 0;
+
+	TRY {
+		evict(pool, INT64_MAX - 1);
+		done = 1;
+	} FINALLY {
+		while (!done)
+			TRY {
+				evict(pool, INT64_MAX - 1);
+				done = 1;
+			} ELSE {
+			} END_TRY;
+	} END_TRY;
+}
+
 void SocketPool_drain(T pool, int timeout_ms)
 {
 	int64_t deadline = socket__deadline_in(timeout_ms);
@@ -395,5 +413,5 @@ void SocketPool_drain(T pool, int timeout_ms)
 	close_idle(pool);
 	await_leave(pool, deadline);
 	shut_down(pool);
-	evict(pool, INT64_MAX - 1); /* all that are not checked out */
+	evict_all(pool);
 }

@@ -451,13 +451,26 @@ START_TEST(a_drain_ends_when_the_last_one_has_left)
 }
 END_TEST
 
-/* ---- rest ---- */
-
 static void raise_one(void *cl)
 {
 	(void)cl;
 	RAISE(Test_Failed);
 }
+
+START_TEST(a_drain_closes_all_also_when_deferred_calls_raise)
+{
+	int i;
+
+	for (i = 0; i < 3; i++)
+		Arena_defer(Connection_arena(SocketPool_add(pool, make_pair())), raise_one, NULL);
+	ck_raises(Test_Failed, SocketPool_drain(pool, 0));
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	for (i = 0; i < 3; i++)
+		ck_assert_int_eq(is_closed(i), 1);
+}
+END_TEST
+
+/* ---- rest ---- */
 
 START_TEST(a_connection_at_rest_has_neither_buffer_nor_arena_but_its_data)
 {
@@ -700,6 +713,7 @@ int main(void)
 	tcase_add_test(tc, without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause);
 	tcase_add_test(tc, after_a_drain_nothing_is_inside_and_nothing_comes_in);
 	tcase_add_test(tc, a_drain_ends_when_the_last_one_has_left);
+	tcase_add_test(tc, a_drain_closes_all_also_when_deferred_calls_raise);
 	tcase_add_test(tc, a_connection_at_rest_has_neither_buffer_nor_arena_but_its_data);
 	tcase_add_test(tc, without_memory_for_its_address_a_socket_stays_the_callers);
 	tcase_add_test(tc, threads_add_evict_limit_resize_and_drain_at_once);
