@@ -325,7 +325,7 @@ static size_t evict(T pool, int64_t cut)
 size_t SocketPool_evict_idle(T pool, int idle_ms)
 {
 	CHECK_POOL(pool);
-	return idle_ms < 0 ? 0 : evict(pool, socket__now_coarse() - idle_ms);
+	return idle_ms < 0 ? 0 : evict(pool, connection__unused_since(idle_ms));
 }
 
 /* Checked-out connections are another thread's: it reads the end of the stream, and brings them back. */

@@ -737,6 +737,21 @@ START_TEST(evict_idle_closes_those_that_were_not_used_for_so_long)
 }
 END_TEST
 
+/* A tick of the coarse clock is 10 ms at most. */
+START_TEST(what_was_unused_for_so_long_is_never_taken_for_younger)
+{
+	Connection_T c;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		c = add_one();
+		wait_ms(10 + i % 4);
+		ck_assert_int_ge(Connection_idle_ms(c), 10 + i % 4);
+		ck_assert_uint_eq(SocketPool_evict_idle(pool, 10 + i % 4), 1);
+	}
+}
+END_TEST
+
 static void ck_evicts_one(void)
 {
 	size_t n = SocketPool_count(pool);
@@ -1220,6 +1235,7 @@ static void add_rest(TCase *tc)
 	tcase_add_test(tc, map_does_not_visit_what_apply_has_removed);
 	tcase_add_test(tc, apply_may_raise_and_resize);
 	tcase_add_test(tc, evict_idle_closes_those_that_were_not_used_for_so_long);
+	tcase_add_test(tc, what_was_unused_for_so_long_is_never_taken_for_younger);
 	tcase_add_test(tc, a_deferred_call_that_raises_stops_eviction_after_its_connection);
 	tcase_add_test(tc, data_is_NULL_until_it_is_set);
 	tcase_add_test(tc, an_arena_is_cleared_when_its_connection_leaves_and_serves_the_next);
