@@ -438,10 +438,9 @@ void Socket_close(T *socket)
 	s = *socket;
 	CHECK_SOCKET(s);
 	*socket = NULL;
+	socket__leave_poll(s);
 	if (socket__owner(s))
 		__atomic_load_n(&leaving_any, __ATOMIC_RELAXED)(s, socket__owner(s));
-	if (s->watch)
-		__atomic_load_n(&unwatch_any, __ATOMIC_RELAXED)(s, s->watch);
 	s->magic = DEAD;
 	if (s->named)
 		socket__unlink_own(s->u.path);
@@ -579,6 +578,13 @@ void socket__set_watch(T s, void *watch, void (*unwatch)(T, void *))
 	if (unwatch)
 		__atomic_store_n(&unwatch_any, unwatch, __ATOMIC_RELAXED);
 	s->watch = watch;
+}
+
+void socket__leave_poll(T s)
+{
+	CHECK_SOCKET(s);
+	if (s->watch)
+		__atomic_load_n(&unwatch_any, __ATOMIC_RELAXED)(s, s->watch);
 }
 
 void *socket__watch(T s)

@@ -246,6 +246,7 @@ static void unwatch(Socket_T s, void *watch)
 		let_go(poll, r);
 	else
 		take_off_closing(poll, r);
+	socket__set_watch(s, NULL, NULL);
 	stand_up(poll, r);
 }
 

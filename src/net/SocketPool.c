@@ -221,6 +221,7 @@ void socketpool__leaving(Socket_T s, void *handle)
 
 void socketpool__finish(T pool, Lease *lease, Socket_T s)
 {
+	socket__leave_poll(s);
 	TRY {
 		socketpool__let_go(pool, lease);
 	} FINALLY {
@@ -447,6 +448,7 @@ void SocketPool_close(T pool, Socket_T *socket)
 {
 	CHECK_POOL(pool);
 	CHECK(socket && *socket, "SocketPool_close: the socket is NULL");
+	socket__leave_poll(*socket);
 	TRY {
 		SocketPool_remove(pool, *socket);
 	} FINALLY {

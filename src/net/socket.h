@@ -67,6 +67,8 @@ uint64_t socket__peer_key(Socket_T s);
  * descriptor still open, and must not raise; it is the same function for all sockets. */
 void socket__set_watch(Socket_T s, void *watch, void (*unwatch)(Socket_T s, void *watch));
 void *socket__watch(Socket_T s);
+/* For who is about to close it and calls the program before, which must not be given its events, nor close it, meanwhile. */
+void socket__leave_poll(Socket_T s);
 
 /* Room for so many sockets in the poll, so that what it holds of them is not moved into more, and the less left behind, as
  * they come. Raises: Arena_Failed. */

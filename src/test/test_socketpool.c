@@ -277,6 +277,43 @@ START_TEST(what_a_poll_is_about_to_close_may_be_evicted_and_disposed_of)
 }
 END_TEST
 
+static void expect_no_event(void *cl)
+{
+	SocketPoll_Event e;
+	int i;
+
+	for (i = 0; i < 2; i++) /* the second ends the tick */
+		if (SocketPoll_wait(cl, &e, 1, 0) == 1)
+			ck_abort_msg("an event of a socket that is being closed");
+}
+
+START_TEST(a_deferred_call_that_runs_the_loop_is_given_no_event_of_what_is_being_closed)
+{
+	enum { EVICTED, CLOSED, CLOSED_WITHOUT, PUT_OFF, WAYS };
+	Arena_T other = Arena_new();
+	SocketPoll_T loop = SocketPoll_new(other);
+	Socket_T s;
+	int i;
+
+	for (i = 0; i < WAYS; i++) {
+		Arena_defer(Connection_arena(add_one()), expect_no_event, loop);
+		SocketPoll_add(loop, s = sockets[i], SocketPoll_WRITE, NULL);
+		if (i == CLOSED)
+			SocketPool_close(pool, &s);
+		else if (i == CLOSED_WITHOUT)
+			Socket_close(&s);
+		else {
+			if (i == PUT_OFF)
+				SocketPoll_close(loop, &s);
+			ck_assert_uint_eq(SocketPool_evict_idle(pool, 0), 1);
+		}
+		ck_assert_int_eq(is_closed(i), 1);
+		ck_assert_uint_eq(SocketPoll_count(loop), 0);
+	}
+	Arena_dispose(&other);
+}
+END_TEST
+
 START_TEST(count_and_capacity_follow)
 {
 	int i;
@@ -1213,6 +1250,7 @@ static void add_first(TCase *tc)
 	tcase_add_test(tc, the_next_client_gets_nothing_of_the_one_before);
 	tcase_add_test(tc, a_socket_that_is_closed_without_the_pool_leaves_it);
 	tcase_add_test(tc, what_a_poll_is_about_to_close_may_be_evicted_and_disposed_of);
+	tcase_add_test(tc, a_deferred_call_that_runs_the_loop_is_given_no_event_of_what_is_being_closed);
 	tcase_add_test(tc, count_and_capacity_follow);
 	tcase_add_test(tc, growing_moves_no_connection);
 	tcase_add_test(tc, a_hundred_thousand_connections_come_and_go_and_are_found);
