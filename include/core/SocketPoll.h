@@ -5,7 +5,8 @@
  * A poll is for one thread; SocketPoll_wake is for any. A socket is in one poll at most, and leaves it when
  * it is closed. An event belongs to the socket that was added: never to another that has its descriptor now.
  * Times are in milliseconds.
- * Checked everywhere: the poll or socket is NULL or closed; a poll is used in a child of its process. */
+ * Checked everywhere: the poll or socket is NULL or closed. Checked in add, change, and a wait that asks the kernel: the
+ * process is a child of the poll's. What it may do is remove and close what is inside, and dispose of the arena. */
 #ifndef SOCKETPOLL_INCLUDED
 #define SOCKETPOLL_INCLUDED
 #include <stddef.h>
