@@ -12,7 +12,7 @@ LazyEntry *lazyheap__room(Arena_T arena, size_t n)
 	size_t bytes;
 
 	if (n >= UINT32_MAX || !mul_size(n + 1, sizeof(LazyEntry), &bytes))
-		EXCEPT_RAISE_MSG(Arena_Failed, "a heap of %zu times is more than there can be", n);
+		EXCEPT_RAISE_MSG(Arena_Failed, "room for %zu connections or deadlines is more than there can be", n);
 	return Arena_alloc(arena, bytes);
 }
 
