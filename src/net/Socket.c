@@ -67,13 +67,15 @@ int socket__poll_ms(int64_t deadline)
 	return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
-/* 1 ready, 0 not by then, -1 and errno. An error or hang-up is ready: the call that follows names it. */
+/* 1 ready, 0 not by then, -1 and errno. An error or hang-up is ready: the call that follows names it. A wait that a signal
+ * cut short is rounded up: the deadline's millisecond had begun, and what is left of it would be missing. */
 int socket__wait_until(int fd, int for_write, int64_t deadline)
 {
 	struct pollfd p = { fd, for_write ? POLLOUT : POLLIN, 0 };
+	int64_t end = deadline;
 
 	for (;;) {
-		int ms = socket__poll_ms(deadline), n = poll(&p, 1, ms);
+		int ms = socket__poll_ms(end), n = poll(&p, 1, ms);
 
 		if (n > 0)
 			return 1;
@@ -81,6 +83,8 @@ int socket__wait_until(int fd, int for_write, int64_t deadline)
 			return 0;
 		if (n < 0 && errno != EINTR && errno != EAGAIN)
 			return -1;
+		if (ms > 0)
+			end = deadline + 1;
 	}
 }
 

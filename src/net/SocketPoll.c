@@ -543,18 +543,22 @@ static int give_due(T poll, SocketPoll_Event *events, int n, int *ran)
 	return count;
 }
 
-/* The kernel's turn: until something happens, the first deadline passes, or `until`; 1 when woken. */
-static int take_ready(T poll, int64_t until)
+/* The kernel's turn: until something happens, the first deadline passes, or `until`; 1 when woken. Cut short by a signal, it
+ * says that the wait is to be rounded up: the millisecond of `until` had begun. */
+static int take_ready(T poll, int64_t until, int *round_up)
 {
 	int64_t at = SOCKET__NEVER;
-	int i, awake = 0;
+	int i, ms, awake = 0;
 
 	lazyheap__first(&poll->heap, &at);
 	poll->nready = poll->next_ready = 0;
-	if (poll->backend->wait(poll, socket__poll_ms(at < until ? at : until)) < 0) {
+	ms = socket__poll_ms(at < until ? at : until);
+	if (poll->backend->wait(poll, ms) < 0) {
 		poll->nready = 0;
 		if (errno != EINTR && errno != EAGAIN)
 			failed("SocketPoll_wait", -1, errno);
+		if (ms != 0 && until != SOCKET__NEVER)
+			*round_up = 1;
 	}
 	poll->horizon = socket__now_ms();
 	for (i = 0; i < poll->nready && !awake; i++)
@@ -567,7 +571,7 @@ static int take_ready(T poll, int64_t until)
 int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 {
 	int64_t until = SOCKET__NEVER;
-	int count, awake = 0;
+	int count, awake = 0, round_up = 0;
 
 	CHECK_POLL(poll);
 	CHECK(events && n > 0, "SocketPoll_wait: room for %d events at %p", n, (void *)events);
@@ -581,11 +585,11 @@ int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 		until = socket__now_ms() + timeout_ms;
 	do {
 		end_tick(poll);
-		awake = take_ready(poll, until);
+		awake = take_ready(poll, until + round_up, &round_up);
 		count = give_ready(poll, events, n);
 		if (count == 0)
 			count = give_due(poll, events, n, &awake);
-	} while (count == 0 && !awake && poll->horizon < until);
+	} while (count == 0 && !awake && poll->horizon < until + round_up);
 	return count;
 }
 

@@ -849,6 +849,28 @@ START_TEST(signals_neither_end_nor_lengthen_a_wait)
 }
 END_TEST
 
+START_TEST(signals_do_not_shorten_a_wait_by_less_than_a_millisecond_either)
+{
+	Socket_T here, there;
+	struct timespec start, end;
+	char byte;
+	int i;
+
+	connect_pair(&here, &there);
+	start_alarms(1);
+	Socket_set_timeout(here, 3);
+	for (i = 0; i < 50; i++) {
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		ck_raises(Socket_Timeout, Socket_recv(here, &byte, 1));
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		ck_assert_int_ge((end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec, 3000000);
+	}
+	start_alarms(0);
+	Socket_close(&here);
+	Socket_close(&there);
+}
+END_TEST
+
 /* ---- send ---- */
 
 static void fill(Socket_T s)
@@ -1271,6 +1293,7 @@ static void add_transfers(TCase *tc)
 	tcase_add_test(tc, recv_does_not_wait_on_a_socket_that_does_not_block);
 	tcase_add_test(tc, a_reset_names_the_peer_that_the_kernel_has_forgotten);
 	tcase_add_test(tc, signals_neither_end_nor_lengthen_a_wait);
+	tcase_add_test(tc, signals_do_not_shorten_a_wait_by_less_than_a_millisecond_either);
 	tcase_add_test(tc, send_may_be_partial_and_is_0_when_the_socket_is_full);
 	tcase_add_test(tc, send_times_out_when_the_peer_does_not_read);
 	tcase_add_test(tc, a_peer_that_is_gone_is_an_exception_and_never_SIGPIPE);

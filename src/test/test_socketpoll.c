@@ -540,6 +540,22 @@ START_TEST(signals_neither_end_nor_lengthen_it)
 }
 END_TEST
 
+START_TEST(signals_do_not_shorten_it_by_less_than_a_millisecond_either)
+{
+	struct timespec start, end;
+	int i;
+
+	start_alarms(1, on_alarm);
+	for (i = 0; i < 50; i++) {
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 3), 0);
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		ck_assert_int_ge((end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec, 3000000);
+	}
+	start_alarms(0, on_alarm);
+}
+END_TEST
+
 START_TEST(more_sockets_than_a_batch_are_all_told_of)
 {
 	int i, n, seen[MOST] = { 0 }, all = 0;
@@ -1133,6 +1149,7 @@ static void add_all(Suite *suite, const char *name, void (*up)(void))
 	tcase_add_test(tc, disposing_closes_what_was_to_be_closed_and_lets_the_others_go);
 	tcase_add_test(tc, wait_lasts_as_long_as_it_may);
 	tcase_add_test(tc, signals_neither_end_nor_lengthen_it);
+	tcase_add_test(tc, signals_do_not_shorten_it_by_less_than_a_millisecond_either);
 	tcase_add_test(tc, more_sockets_than_a_batch_are_all_told_of);
 	tcase_add_test(tc, at_random_it_tells_what_poll_tells);
 	tcase_add_test(tc, a_wake_up_ends_this_wait_or_the_next);
