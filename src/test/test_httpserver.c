@@ -1358,6 +1358,68 @@ START_TEST(who_does_not_take_a_response_in_time_is_let_go)
 }
 END_TEST
 
+static atomic_int entered[32];
+
+static void pad(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, 15000), 15000);
+	(void)cl;
+}
+
+static void enter(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	atomic_store(&entered[atoi(HTTPRequest_param(request, "id"))], 1);
+	blocker(request, response, cl);
+}
+
+static int dial_unix(const char *path)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+	return fd;
+}
+
+/* Of the clients that ask for 0, 1, 2, ... large responses before one that a worker makes, some have a socket that takes no
+ * more just when the worker begins: a Unix socket, whose buffer does not grow. */
+START_TEST(the_time_that_a_worker_takes_is_not_the_clients_who_has_responses_to_take_before)
+{
+	enum { CLIENTS = sizeof entered / sizeof entered[0], SEND_MS = 1500 };
+	char path[64], host[80], request[64];
+	int fd[CLIENTS], i, n;
+
+	sprintf(path, "/tmp/core-httpserver-%ld", (long)getpid());
+	sprintf(host, "unix:%s", path);
+	atomic_store(&unblocked, 0);
+	make_server((HTTPServer_Options){ .host = host, .send_ms = SEND_MS, .workers = CLIENTS });
+	HTTPServer_route(server, "GET", "/pad", pad, NULL);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ "GET", "/slow/:id", enter, "slow", 1, NULL });
+	launch();
+	for (i = 0; i < CLIENTS; i++) {
+		fd[i] = dial_unix(path);
+		for (n = 0; n < i; n++)
+			say(fd[i], GET("/pad"));
+		sprintf(request, "GET /slow/%d HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", i);
+		say(fd[i], request);
+	}
+	nap(SEND_MS + 200);
+	atomic_store(&unblocked, 1);
+	nap(200);
+	for (i = 0; i < CLIENTS; i++) {
+		if (atomic_load(&entered[i])) {
+			hear_all(fd[i]);
+			sprintf(request, "slow id=%d", i);
+			ck_assert_msg(nheard > strlen(request) && strcmp(heard + nheard - strlen(request), request) == 0,
+				"after %d large responses the last one is missing: %zu bytes", i, nheard);
+		}
+		close(fd[i]);
+	}
+	end_server();
+}
+END_TEST
+
 START_TEST(who_leaves_in_the_middle_of_anything_does_no_harm)
 {
 	size_t n;
@@ -1988,6 +2050,7 @@ int main(void)
 	tcase_add_test(t, who_reads_slowly_gets_every_byte_and_holds_up_nobody);
 	tcase_add_test(t, nothing_is_read_of_a_client_that_does_not_read);
 	tcase_add_test(t, who_does_not_take_a_response_in_time_is_let_go);
+	tcase_add_test(t, the_time_that_a_worker_takes_is_not_the_clients_who_has_responses_to_take_before);
 	tcase_add_test(t, who_leaves_in_the_middle_of_anything_does_no_harm);
 	tcase_add_test(t, no_client_ever_sees_the_bytes_of_another);
 	suite_add_tcase(s, t);
