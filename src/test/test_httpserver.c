@@ -1767,6 +1767,38 @@ START_TEST(the_log_has_an_entry_for_each_response)
 }
 END_TEST
 
+static void log_all_parts(const HTTPServer_Entry *e, void *cl)
+{
+	HTTPRequest_T r = e->request;
+	size_t n = 1, length = 1;
+
+	ck_assert(!HTTPRequest_method(r) && !HTTPRequest_target(r) && !HTTPRequest_path(r));
+	ck_assert(!HTTPRequest_query(r) && !HTTPRequest_version(r) && !HTTPRequest_header(r, "Host"));
+	ck_assert(!HTTPRequest_query_param(r, "a") && !HTTPRequest_form_param(r, "a") && !HTTPRequest_param(r, "a"));
+	ck_assert(HTTPRequest_query_params(r, &n) && n == 0);
+	ck_assert(HTTPRequest_body(r, &length) && length == 0);
+	ck_assert_int_eq(e->status, 400);
+	atomic_fetch_add((atomic_int *)cl, 1);
+}
+
+START_TEST(a_request_whose_head_was_refused_has_no_part_of_it_in_the_log)
+{
+	static const char *const heads[] = {
+		GET("/%zz?a=b"), GET("/../?a=b"), GET("/a\\b?a=b"), "GET /?a=b HTTP/1.1\r\n\r\n", "GET /?a=b HTTP/1.1\r\nX : y\r\n\r\n",
+		"GET http://:80/?a=b HTTP/1.1\r\n" HOST "\r\n", "GET http://b/..?a=b HTTP/1.1\r\n" HOST "\r\n"
+	};
+	atomic_int entries = 0;
+	int i;
+
+	start_with((HTTPServer_Options){ .log = log_all_parts, .log_cl = &entries });
+	for (i = 0; i < (int)(sizeof heads / sizeof heads[0]); i++) {
+		ck_assert_int_eq(ask(heads[i]), 400);
+		await(atomic_load(&entries) == i + 1);
+	}
+	end_server();
+}
+END_TEST
+
 START_TEST(the_blocking_pair_takes_the_same_handlers)
 {
 	int fd[2];
@@ -2069,6 +2101,7 @@ int main(void)
 	tcase_add_test(t, without_descriptors_it_goes_on_and_recovers);
 	tcase_add_test(t, two_loops_serve_many_at_once);
 	tcase_add_test(t, the_log_has_an_entry_for_each_response);
+	tcase_add_test(t, a_request_whose_head_was_refused_has_no_part_of_it_in_the_log);
 	tcase_add_test(t, the_blocking_pair_takes_the_same_handlers);
 	tcase_add_test(t, an_address_in_use_is_an_exception);
 	tcase_add_test(t, a_shared_port_may_be_served_by_two_servers);
