@@ -61,6 +61,7 @@ static void check_options(const HTTPServer_Options *o)
 {
 	CHECK(o->threads >= 0 && o->threads <= 1024, "HTTPServer_new: %d threads", o->threads);
 	CHECK(o->workers >= 0 && o->workers <= 4096, "HTTPServer_new: %d workers", o->workers);
+	CHECK(o->connections <= INT_MAX, "HTTPServer_new: %zu connections, more than descriptors", o->connections);
 	CHECK(o->body_rate >= 0, "HTTPServer_new: a rate of %d bytes a second", o->body_rate);
 	CHECK(o->pipeline_bytes == 0 || (o->pipeline_bytes >= PIPELINE_LEAST && o->pipeline_bytes <= INT_MAX),
 		"HTTPServer_new: pipeline_bytes is %zu", o->pipeline_bytes);

@@ -1967,6 +1967,10 @@ START_TEST(options_out_of_range_are_checked)
 	ck_raises_saying(Assert_Failed, "-1 threads", HTTPServer_new(a, &(HTTPServer_Options){ .threads = -1 }));
 	ck_raises_saying(Assert_Failed, "-1 workers", HTTPServer_new(a, &(HTTPServer_Options){ .workers = -1 }));
 	ck_raises_saying(Assert_Failed, "-5 bytes", HTTPServer_new(a, &(HTTPServer_Options){ .body_rate = -5 }));
+	ck_raises_saying(Assert_Failed, " connections",
+		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .threads = 2, .connections = SIZE_MAX }));
+	ck_raises_saying(Assert_Failed, "2147483648 connections",
+		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .connections = (size_t)2147483647 + 1 }));
 	ck_raises_saying(Assert_Failed, "pipeline_bytes is 100", HTTPServer_new(a, &(HTTPServer_Options){ .pipeline_bytes = 100 }));
 	for (i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
 		const char *const proxies[] = { wrong[i], NULL };
