@@ -273,7 +273,11 @@ static void handle_event(Loop *l, const SocketPoll_Event *e, int n)
 static void finish_work(Conn *c)
 {
 	c->phase = c->exchange->nrest > 0 ? SENDING : READING;
-	httpserver__put(c, c->exchange);
+	TRY {
+		httpserver__put(c, c->exchange);
+	} ELSE {
+		httpserver__refuse(c);
+	} END_TRY;
 	httpserver__flush(c);
 	if (c->phase == READING && !c->closing)
 		httpserver__resume(c);

@@ -352,6 +352,12 @@ static void spoiler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_printf(response, "fine");
 }
 
+static void large_spoiler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	big(request, response, cl);
+	spoiler(request, response, cl);
+}
+
 START_TEST(what_is_raised_after_the_response_was_sent_ends_the_connection)
 {
 	int fd;
@@ -368,6 +374,33 @@ START_TEST(what_is_raised_after_the_response_was_sent_ends_the_connection)
 	say(fd, GET("/"));
 	hear_all(fd);
 	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(no_response_is_lost_for_what_is_raised_when_the_arena_is_cleared)
+{
+	static const char *const paths[] = { "/", "/worker", "/large" };
+	char request[200];
+	int i, fd;
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/cookies", cookies, NULL);
+	HTTPServer_route(server, "GET", "/fields", fields, NULL);
+	HTTPServer_route(server, "GET", "/", spoiler, NULL);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/worker", .handler = spoiler, .blocks = 1 });
+	HTTPServer_route(server, "GET", "/large", large_spoiler, NULL);
+	launch();
+	for (i = 0; i < 3; i++) {
+		fd = dial();
+		snprintf(request, sizeof request, GET("/cookies") "GET %s HTTP/1.1\r\n" HOST "\r\n" GET("/fields"), paths[i]);
+		say(fd, request);
+		ck_assert(hear_all(fd)); /* an orderly end */
+		ck_assert_int_eq(count("HTTP/1.1 200 OK\r\n"), 2);
+		ck_assert(has("Set-Cookie") && has("fine") && !has("- a 1"));
+		close(fd);
+	}
+	await(stats_now().connections == 0);
 	end_server();
 }
 END_TEST
@@ -2040,6 +2073,7 @@ int main(void)
 	tcase_add_test(t, a_kind_of_an_HTTP_exception_is_answered_by_its_status);
 	tcase_add_test(t, the_arena_of_a_request_is_cleared_after_its_response);
 	tcase_add_test(t, what_is_raised_after_the_response_was_sent_ends_the_connection);
+	tcase_add_test(t, no_response_is_lost_for_what_is_raised_when_the_arena_is_cleared);
 	tcase_add_test(t, a_field_can_be_sent_twice);
 	tcase_add_test(t, the_fields_of_a_request_are_there_when_they_are_asked_for);
 	tcase_add_test(t, a_handler_that_blocks_keeps_nobody_else_waiting);
