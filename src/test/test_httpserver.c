@@ -1266,6 +1266,34 @@ START_TEST(an_idle_connection_is_closed_without_a_word)
 }
 END_TEST
 
+static void slow_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	nap(1);
+	hello(request, response, cl);
+}
+
+START_TEST(a_connection_whose_requests_wait_for_their_turn_is_not_idle)
+{
+	enum { CLIENTS = 4, REQUESTS = 400 };
+	int fd[CLIENTS], i, n;
+
+	make_server((HTTPServer_Options){ .idle_ms = 40 });
+	HTTPServer_route(server, "GET", "/", slow_hello, NULL);
+	for (i = 0; i < CLIENTS; i++) {
+		fd[i] = dial();
+		for (n = 0; n < REQUESTS; n++)
+			say(fd[i], GET("/"));
+	}
+	launch();
+	for (i = 0; i < CLIENTS; i++) {
+		hear_all(fd[i]);
+		ck_assert_int_eq(count("200 OK"), REQUESTS);
+		close(fd[i]);
+	}
+	end_server();
+}
+END_TEST
+
 START_TEST(more_connections_than_fit_wait_until_there_is_room)
 {
 	int fd[4], i;
@@ -2111,6 +2139,7 @@ int main(void)
 	tcase_add_test(t, a_head_that_takes_too_long_is_408_however_busy_it_looks);
 	tcase_add_test(t, a_body_slower_than_its_rate_is_408);
 	tcase_add_test(t, an_idle_connection_is_closed_without_a_word);
+	tcase_add_test(t, a_connection_whose_requests_wait_for_their_turn_is_not_idle);
 	tcase_add_test(t, more_connections_than_fit_wait_until_there_is_room);
 	tcase_add_test(t, an_address_has_no_more_connections_than_it_may);
 	suite_add_tcase(s, t);
