@@ -231,12 +231,12 @@ static void cut_off(Connection_T connection, void *cl)
 		httpserver__drop(c);
 }
 
-/* The end of the drain: only those stay whose handlers are with a worker. */
+/* The end of the drain: only those stay whose handlers are with a worker, and that begins no other. */
 static void give_up(void *cl)
 {
 	Loop *l = cl;
 
-	l->over = 1;
+	__atomic_store_n(&l->over, 1, __ATOMIC_RELEASE);
 	SocketPool_map(l->pool, cut_off, NULL);
 }
 
@@ -272,6 +272,10 @@ static void handle_event(Loop *l, const SocketPoll_Event *e, int n)
 
 static void finish_work(Conn *c)
 {
+	if (c->exchange->abandoned) {
+		httpserver__drop(c);
+		return;
+	}
 	c->phase = c->exchange->nrest > 0 ? SENDING : READING;
 	TRY {
 		httpserver__put(c, c->exchange);

@@ -1592,6 +1592,40 @@ START_TEST(who_is_not_done_by_the_deadline_is_cut_off)
 }
 END_TEST
 
+static void nap_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	atomic_fetch_add(&inside, 1);
+	nap(500);
+	hello(request, response, cl);
+}
+
+START_TEST(after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others)
+{
+	enum { CLIENTS = 8 };
+	HTTPServer_Route route = { .pattern = "/", .handler = nap_handler, .blocks = 1 };
+	int fd[CLIENTS], i;
+
+	make_server((HTTPServer_Options){ .workers = 1, .drain_ms = 50 });
+	HTTPServer_route_with(server, &route);
+	launch();
+	for (i = 0; i < CLIENTS; i++) {
+		fd[i] = dial();
+		say(fd[i], GET("/"));
+	}
+	await(stats_now().requests == CLIENTS && atomic_load(&inside) == 1);
+	HTTPServer_stop(server);
+	pthread_join(server_thread, NULL);
+	ck_assert_int_le(atomic_load(&inside), 2); /* the second one if the first ended before the deadline */
+	for (i = 0; i < CLIENTS; i++) {
+		hear_all(fd[i]);
+		ck_assert(i < atomic_load(&inside) ? has("200 OK") && has("hello") : nheard == 0);
+		close(fd[i]);
+	}
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+END_TEST
+
 START_TEST(stop_before_run_makes_run_return)
 {
 	make_server((HTTPServer_Options){ .threads = 2 });
@@ -2158,6 +2192,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, stop_ends_the_idle_and_answers_those_at_hand);
 	tcase_add_test(t, who_is_not_done_by_the_deadline_is_cut_off);
+	tcase_add_test(t, after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others);
 	tcase_add_test(t, stop_before_run_makes_run_return);
 	tcase_add_test(t, stop_in_a_signal_handler_makes_run_return);
 	tcase_add_test(t, a_drain_under_load_breaks_no_response_and_ends);
