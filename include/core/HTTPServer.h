@@ -86,7 +86,7 @@ typedef struct HTTPServer_Stats { /* since the start, but for connections */
 	uint64_t accepted, turned_away; /* turned_away: over per_address, or for want of descriptors */
 	uint64_t requests;        /* whose head was right */
 	uint64_t refused;         /* malformed, too large, or too slow */
-	uint64_t raised;          /* by handlers */
+	uint64_t raised;          /* by handlers, and by what they deferred or stream */
 	uint64_t status[6];       /* responses of 1xx to 5xx at [1] to [5] */
 	uint64_t received, sent;  /* bytes */
 	uint64_t timed_out;       /* connections closed for being idle or slow */

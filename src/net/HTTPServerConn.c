@@ -160,8 +160,10 @@ void httpserver__refuse(Conn *c)
 	Exchange *x = c->exchange;
 
 	c->closing = c->unread = 1;
-	if (!x && c->phase == READING)
+	if (!x && c->phase == READING) {
+		httpserver__count(&c->loop->stats.raised, 1);
 		return;
+	}
 	if (!x || x->stage == ANSWERED || c->phase != READING) {
 		httpserver__drop(c);
 		return;

@@ -82,6 +82,32 @@ static void guarded(Conn *c, void (*act)(Conn *))
 	} END_TRY;
 }
 
+/* 0: what was raised ends the connection, and with it the body */
+static int produce(Conn *c, Exchange *x)
+{
+	volatile int done = 0;
+
+	TRY {
+		httpserver__produce(x);
+		done = 1;
+	} ELSE {
+		httpserver__count(&c->loop->stats.raised, 1);
+		httpserver__drop(c);
+	} END_TRY;
+	return done;
+}
+
+/* What deferred calls of its arena raise comes too late for the response: the connection ends after it. */
+static void retire(Conn *c)
+{
+	TRY {
+		httpserver__retire(c);
+	} ELSE {
+		httpserver__count(&c->loop->stats.raised, 1);
+		c->closing = c->unread = 1;
+	} END_TRY;
+}
+
 /* 1: all of it is out, that of a stream too */
 static int sent_all(Conn *c, Exchange *x)
 {
@@ -89,8 +115,7 @@ static int sent_all(Conn *c, Exchange *x)
 		return 0;
 	if (x->stage != ANSWERED || !x->framing.streams || !x->response->more)
 		return 1;
-	httpserver__produce(x);
-	return httpserver__transmit(c, x) && !x->response->more;
+	return produce(c, x) && httpserver__transmit(c, x) && !x->response->more;
 }
 
 static void send_on(Conn *c)
@@ -100,7 +125,7 @@ static void send_on(Conn *c)
 	if (c->phase == SENDING && sent_all(c, x)) {
 		c->phase = READING;
 		if (x->stage == ANSWERED)
-			httpserver__retire(c);
+			retire(c);
 		if (c->closing)
 			c->unread |= c->held > 0;
 		httpserver__resume(c);

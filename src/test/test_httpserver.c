@@ -401,6 +401,7 @@ START_TEST(no_response_is_lost_for_what_is_raised_when_the_arena_is_cleared)
 		close(fd);
 	}
 	await(stats_now().connections == 0);
+	ck_assert_uint_eq(stats_now().raised, 3);
 	end_server();
 }
 END_TEST
@@ -674,6 +675,7 @@ START_TEST(a_stream_that_raises_is_broken_off_so_that_the_client_sees_it)
 	ck_assert(!has("\r\n0\r\n\r\n"));
 	close(fd);
 	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_uint_eq(stats_now().raised, 2);
 	end_server();
 }
 END_TEST
