@@ -97,15 +97,19 @@ static Socket_T duplicate(Socket_T s)
 	return Socket_adopt(fd);
 }
 
-/* The socket that the service manager passed, or NULL. */
+/* The socket that the service manager passed, or NULL. It is the first server's who asks: it will close it, and the number
+ * may be anything's then. */
 static Socket_T activated(void)
 {
+	static int taken;
 	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
 
 	if (!pid || !fds || strtol(pid, NULL, 10) != (long)getpid())
 		return NULL;
 	if (strcmp(fds, "1") != 0)
 		EXCEPT_RAISE_MSG(Socket_Failed, "HTTPServer_new: LISTEN_FDS is %s and should be 1", fds);
+	if (__atomic_exchange_n(&taken, 1, __ATOMIC_RELAXED))
+		return NULL;
 	fcntl(FIRST_ACTIVATED, F_SETFD, FD_CLOEXEC);
 	return Socket_adopt(FIRST_ACTIVATED);
 }

@@ -1999,12 +1999,23 @@ static int is_served(void)
 	return strcmp(text, "HTTP/1.1 200") == 0;
 }
 
+/* Another server of the process, which has the options of the first: its socket is its own. */
+static int is_alone(HTTPServer_Options options)
+{
+	Arena_T other = Arena_new();
+	int alone = HTTPServer_port(HTTPServer_new(other, &options)) != port;
+
+	Arena_dispose(&other);
+	return alone && fcntl(3, F_GETFD) >= 0;
+}
+
 /* In a child, whose descriptors are its own. fds: what LISTEN_FDS says. The exit status: 0 when it serves there. */
 static int activate(const char *fds, const char *pid)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	socklen_t n = sizeof a;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	HTTPServer_Options options = { .host = "127.0.0.1", .service = "0", .threads = 2, .activated = 1 };
 	volatile int status = 2;
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -2015,7 +2026,7 @@ static int activate(const char *fds, const char *pid)
 	setenv("LISTEN_PID", pid, 1);
 	arena = Arena_new();
 	TRY {
-		server = HTTPServer_new(arena, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .threads = 2, .activated = 1 });
+		server = HTTPServer_new(arena, &options);
 		status = HTTPServer_port(server) != ntohs(a.sin_port);
 	} EXCEPT(Socket_Failed) {
 	} END_TRY;
@@ -2023,7 +2034,7 @@ static int activate(const char *fds, const char *pid)
 		port = HTTPServer_port(server);
 		everything();
 		pthread_create(&server_thread, NULL, run_server, NULL);
-		status = is_served() ? 0 : 4;
+		status = !is_alone(options) ? 5 : is_served() ? 0 : 4;
 		HTTPServer_stop(server);
 		pthread_join(server_thread, NULL);
 	}
