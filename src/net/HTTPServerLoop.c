@@ -128,6 +128,8 @@ static void send_on(Conn *c)
 			retire(c);
 		if (c->closing)
 			c->unread |= c->held > 0;
+		else if (c->loop->draining && !c->held)
+			httpserver__receive(c); /* a request may be there: nobody looked meanwhile */
 		httpserver__resume(c);
 	} else
 		httpserver__settle(c);

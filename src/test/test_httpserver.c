@@ -1594,6 +1594,41 @@ START_TEST(who_is_not_done_by_the_deadline_is_cut_off)
 }
 END_TEST
 
+enum { HUGE = 16 << 20 };
+
+static void huge(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, HUGE), HUGE);
+}
+
+/* To close while its next request lies unread would reset the connection, and take from it what it has not read yet. */
+START_TEST(who_takes_a_response_while_the_server_drains_gets_all_of_it_and_the_next_one)
+{
+	static char bytes[HUGE + 2000];
+	size_t total = 0;
+	ssize_t n;
+	int fd;
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/huge", huge, NULL);
+	HTTPServer_route(server, "GET", "/", hello, NULL);
+	launch();
+	fd = dial_narrow();
+	say(fd, GET("/huge"));
+	await(stats_now().sent > 0);
+	say(fd, GET("/"));
+	HTTPServer_stop(server);
+	while ((n = listen_for(fd, bytes + total, sizeof bytes - 1 - total, PATIENCE)) > 0)
+		total += (size_t)n;
+	ck_assert_msg(n == 0, "%zd after %zu bytes", n, total);
+	ck_assert_uint_gt(total, HUGE + 200);
+	ck_assert_str_eq(bytes + total - 5, "hello");
+	close(fd);
+	join_server();
+}
+END_TEST
+
 static void nap_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	atomic_fetch_add(&inside, 1);
@@ -2205,6 +2240,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, stop_ends_the_idle_and_answers_those_at_hand);
 	tcase_add_test(t, who_is_not_done_by_the_deadline_is_cut_off);
+	tcase_add_test(t, who_takes_a_response_while_the_server_drains_gets_all_of_it_and_the_next_one);
 	tcase_add_test(t, after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others);
 	tcase_add_test(t, stop_before_run_makes_run_return);
 	tcase_add_test(t, stop_in_a_signal_handler_makes_run_return);
