@@ -206,11 +206,12 @@ static void count_turned_away(Loop *l)
 	__atomic_store_n(&l->stats.turned_away, stats.refused + stats.shed, __ATOMIC_RELAXED);
 }
 
-/* 0: no more wait, or none can be taken now */
+/* 0: no more wait, or none can be taken now. One that was turned away is one, and others may be behind it. */
 static int accept_one(Loop *l)
 {
 	int pause = 0;
 	Connection_T connection = SocketPool_accept(l->pool, l->listener, &pause);
+	uint64_t turned_away = l->stats.turned_away;
 
 	if (connection)
 		welcome(l, connection);
@@ -219,7 +220,7 @@ static int accept_one(Loop *l)
 		if (pause)
 			pause_accepting(l, pause);
 	}
-	return connection != NULL;
+	return connection || (!pause && l->stats.turned_away > turned_away);
 }
 
 /* Out of memory: those who wait may wait until somebody has left. */

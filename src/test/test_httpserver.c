@@ -1594,6 +1594,46 @@ START_TEST(who_is_not_done_by_the_deadline_is_cut_off)
 }
 END_TEST
 
+/* -1: there is no such address of our own here */
+static int dial_from(const char *address)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET }, to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	inet_pton(AF_INET, address, &from.sin_addr);
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (bind(fd, (struct sockaddr *)&from, sizeof from) != 0) {
+		close(fd);
+		return -1;
+	}
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+	return fd;
+}
+
+START_TEST(who_waits_at_the_listener_behind_one_that_is_turned_away_is_answered_too)
+{
+	int fd[3], i;
+
+	make_server((HTTPServer_Options){ .per_address = 1 });
+	everything();
+	fd[0] = dial();
+	fd[1] = dial();
+	fd[2] = dial_from("127.0.0.2");
+	for (i = 0; i < 3; i++)
+		if (fd[i] >= 0)
+			say(fd[i], GET("/"));
+	HTTPServer_stop(server);
+	launch();
+	for (i = 0; i < 3; i++)
+		if (fd[i] >= 0) {
+			hear_all(fd[i]);
+			ck_assert_int_eq(count("200 OK"), i != 1);
+			close(fd[i]);
+		}
+	join_server();
+}
+END_TEST
+
 enum { HUGE = 16 << 20 };
 
 static void huge(HTTPRequest_T request, HTTPResponse_T response, void *cl)
@@ -2241,6 +2281,7 @@ int main(void)
 	tcase_add_test(t, stop_ends_the_idle_and_answers_those_at_hand);
 	tcase_add_test(t, who_is_not_done_by_the_deadline_is_cut_off);
 	tcase_add_test(t, who_takes_a_response_while_the_server_drains_gets_all_of_it_and_the_next_one);
+	tcase_add_test(t, who_waits_at_the_listener_behind_one_that_is_turned_away_is_answered_too);
 	tcase_add_test(t, after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others);
 	tcase_add_test(t, stop_before_run_makes_run_return);
 	tcase_add_test(t, stop_in_a_signal_handler_makes_run_return);
