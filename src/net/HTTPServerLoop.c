@@ -118,6 +118,14 @@ static int sent_all(Conn *c, Exchange *x)
 	return produce(c, x) && httpserver__transmit(c, x) && !x->response->more;
 }
 
+/* While it was sent to, or a worker had it, nobody looked at what came: a close would be a reset for that, and take from
+ * the client what of the response it has not read yet. Also the end of the stream is something to read. */
+static void look_before_closing(Conn *c)
+{
+	if (c->phase != GONE && c->closing && !c->unread)
+		c->unread = c->held > 0 || socket__wait(c->socket, 0, 0);
+}
+
 static void send_on(Conn *c)
 {
 	Exchange *x = c->exchange;
@@ -126,9 +134,8 @@ static void send_on(Conn *c)
 		c->phase = READING;
 		if (x->stage == ANSWERED)
 			retire(c);
-		if (c->closing)
-			c->unread |= c->held > 0;
-		else if (c->loop->draining && !c->held)
+		look_before_closing(c);
+		if (!c->closing && c->loop->draining && !c->held)
 			httpserver__receive(c); /* a request may be there: nobody looked meanwhile */
 		httpserver__resume(c);
 	} else
@@ -311,6 +318,7 @@ static void finish_work(Conn *c)
 		httpserver__refuse(c);
 	} END_TRY;
 	httpserver__flush(c);
+	look_before_closing(c);
 	if (c->phase == READING && !c->closing)
 		httpserver__resume(c);
 	else

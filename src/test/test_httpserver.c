@@ -1676,6 +1676,40 @@ static void nap_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl
 	hello(request, response, cl);
 }
 
+/* An empty line after the request, as some send. */
+START_TEST(what_comes_after_the_last_request_takes_nothing_from_its_response)
+{
+	static char bytes[HUGE + 2000];
+	size_t total = 0;
+	ssize_t n;
+	int fd;
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/huge", huge, NULL);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/slow", .handler = nap_handler, .blocks = 1 });
+	launch();
+	fd = dial_narrow();
+	say(fd, "GET /huge HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	await(stats_now().sent > 0);
+	say(fd, "\r\n");
+	while ((n = listen_for(fd, bytes + total, sizeof bytes - 1 - total, PATIENCE)) > 0)
+		total += (size_t)n;
+	ck_assert_msg(n == 0, "%zd after %zu bytes", n, total);
+	ck_assert_uint_gt(total, HUGE);
+	close(fd);
+	fd = dial();
+	say(fd, "GET /slow HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	await(atomic_load(&inside) == 1);
+	say(fd, "\r\n");
+	await(stats_now().status[2] == 2);
+	nap(20);
+	ck_assert(hear_all(fd));
+	ck_assert(has("hello"));
+	close(fd);
+	end_server();
+}
+END_TEST
+
 START_TEST(after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others)
 {
 	enum { CLIENTS = 8 };
@@ -2282,6 +2316,7 @@ int main(void)
 	tcase_add_test(t, who_is_not_done_by_the_deadline_is_cut_off);
 	tcase_add_test(t, who_takes_a_response_while_the_server_drains_gets_all_of_it_and_the_next_one);
 	tcase_add_test(t, who_waits_at_the_listener_behind_one_that_is_turned_away_is_answered_too);
+	tcase_add_test(t, what_comes_after_the_last_request_takes_nothing_from_its_response);
 	tcase_add_test(t, after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others);
 	tcase_add_test(t, stop_before_run_makes_run_return);
 	tcase_add_test(t, stop_in_a_signal_handler_makes_run_return);
