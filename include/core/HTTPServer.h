@@ -46,7 +46,7 @@ typedef struct HTTPServer_Options { /* zero: what is said of each */
 	int shared;               /* other processes of this user may listen on the same port */
 	int activated;            /* listens on the one socket that the service manager passed (LISTEN_FDS), if it did */
 	const char *const *proxies; /* NULL-terminated addresses, or "address/bits", that speak the PROXY protocol */
-	void (*log)(const HTTPServer_Entry *, void *log_cl); /* runs in the threads of the handlers; must not raise */
+	void (*log)(const HTTPServer_Entry *, void *log_cl); /* runs in the threads of the loops; must not raise */
 	void *log_cl;
 } HTTPServer_Options;
 
