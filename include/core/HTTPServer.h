@@ -46,7 +46,7 @@ typedef struct HTTPServer_Options { /* zero: what is said of each */
 	int shared;               /* other processes of this user may listen on the same port */
 	int activated;            /* listens on the one socket that the service manager passed (LISTEN_FDS), if it did */
 	const char *const *proxies; /* NULL-terminated addresses, or "address/bits", that speak the PROXY protocol */
-	void (*log)(const HTTPServer_Entry *, void *log_cl); /* runs in the threads of the handlers; must not raise */
+	void (*log)(const HTTPServer_Entry *, void *log_cl); /* runs in the threads of the loops; must not raise */
 	void *log_cl;
 } HTTPServer_Options;
 
@@ -86,7 +86,7 @@ typedef struct HTTPServer_Stats { /* since the start, but for connections */
 	uint64_t accepted, turned_away; /* turned_away: over per_address, or for want of descriptors */
 	uint64_t requests;        /* whose head was right */
 	uint64_t refused;         /* malformed, too large, or too slow */
-	uint64_t raised;          /* by handlers */
+	uint64_t raised;          /* by handlers, and by what they deferred or stream */
 	uint64_t status[6];       /* responses of 1xx to 5xx at [1] to [5] */
 	uint64_t received, sent;  /* bytes */
 	uint64_t timed_out;       /* connections closed for being idle or slow */

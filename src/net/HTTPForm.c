@@ -112,7 +112,7 @@ static int is_form(HTTPRequest_T r)
 static const HTTPPairs *query_pairs(HTTPRequest_T r)
 {
 	HTTPPairs *pairs = &r->query_pairs;
-	const char *query = HTTPRequest_query(r);
+	const char *query = HTTPRequest_query(r) ? HTTPRequest_query(r) : ""; /* NULL: a server's log asks, and the head was refused */
 
 	if (!pairs->pairs)
 		decode(pairs, HTTPRequest_arena(r), query, strlen(query), "query");

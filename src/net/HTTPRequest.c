@@ -229,14 +229,16 @@ static const char *make_path(Arena_T arena, const char *path, size_t n)
 
 void httprequest__head(T r, const HTTPParser *p, char *head)
 {
+	const char *path = is_asterisk(p, head) ? "*" : make_path(r->arena, head + p->path.at, p->path.length);
+
+	if (p->authority.length > 0)
+		r->authority = Arena_strndup(r->arena, head + p->authority.at, p->authority.length);
+	r->path = path;
 	r->version = p->flags & HTTPParser_OLD ? "HTTP/1.0" : "HTTP/1.1";
 	r->keep_alive = httpparser__keep_alive(p);
 	r->method = string(head, p->method);
 	r->target = string(head, p->target);
 	r->query = r->target + (p->query.at - p->target.at); /* ends where the target does */
-	if (p->authority.length > 0)
-		r->authority = Arena_strndup(r->arena, head + p->authority.at, p->authority.length);
-	r->path = is_asterisk(p, head) ? "*" : make_path(r->arena, head + p->path.at, p->path.length);
 }
 
 /* The response to a HEAD that is refused later has no body either. */

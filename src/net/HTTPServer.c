@@ -61,6 +61,7 @@ static void check_options(const HTTPServer_Options *o)
 {
 	CHECK(o->threads >= 0 && o->threads <= 1024, "HTTPServer_new: %d threads", o->threads);
 	CHECK(o->workers >= 0 && o->workers <= 4096, "HTTPServer_new: %d workers", o->workers);
+	CHECK(o->connections <= INT_MAX, "HTTPServer_new: %zu connections, more than descriptors", o->connections);
 	CHECK(o->body_rate >= 0, "HTTPServer_new: a rate of %d bytes a second", o->body_rate);
 	CHECK(o->pipeline_bytes == 0 || (o->pipeline_bytes >= PIPELINE_LEAST && o->pipeline_bytes <= INT_MAX),
 		"HTTPServer_new: pipeline_bytes is %zu", o->pipeline_bytes);
@@ -96,15 +97,19 @@ static Socket_T duplicate(Socket_T s)
 	return Socket_adopt(fd);
 }
 
-/* The socket that the service manager passed, or NULL. */
+/* The socket that the service manager passed, or NULL. It is the first server's who asks: it will close it, and the number
+ * may be anything's then. */
 static Socket_T activated(void)
 {
+	static int taken;
 	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
 
 	if (!pid || !fds || strtol(pid, NULL, 10) != (long)getpid())
 		return NULL;
 	if (strcmp(fds, "1") != 0)
 		EXCEPT_RAISE_MSG(Socket_Failed, "HTTPServer_new: LISTEN_FDS is %s and should be 1", fds);
+	if (__atomic_exchange_n(&taken, 1, __ATOMIC_RELAXED))
+		return NULL;
 	fcntl(FIRST_ACTIVATED, F_SETFD, FD_CLOEXEC);
 	return Socket_adopt(FIRST_ACTIVATED);
 }

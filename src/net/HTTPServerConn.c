@@ -142,12 +142,28 @@ static void answer_exception(Exchange *x)
 	} END_TRY;
 }
 
-/* An exception before the request was whole, or of our own: nothing after it on the connection is to be trusted. */
+/* The response is in the batch if there is no exchange any more: it was a deferred call that raised. */
+static void put_last(Conn *c, Exchange *x)
+{
+	TRY {
+		httpserver__put(c, x);
+	} ELSE {
+		if (c->exchange)
+			httpserver__drop(c);
+	} END_TRY;
+}
+
+/* An exception before the request was whole, or of our own: nothing after it on the connection is to be trusted. Without
+ * an exchange it came after a response, or before a request: the responses that were made go out. */
 void httpserver__refuse(Conn *c)
 {
 	Exchange *x = c->exchange;
 
 	c->closing = c->unread = 1;
+	if (!x && c->phase == READING) {
+		httpserver__count(&c->loop->stats.raised, 1);
+		return;
+	}
 	if (!x || x->stage == ANSWERED || c->phase != READING) {
 		httpserver__drop(c);
 		return;
@@ -157,7 +173,7 @@ void httpserver__refuse(Conn *c)
 		x->request.nfields = 0; /* they are slices of what is not kept */
 	answer_exception(x);
 	x->stage = WHOLE;
-	httpserver__put(c, x);
+	put_last(c, x);
 }
 
 /* ---- the head ---- */

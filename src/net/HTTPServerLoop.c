@@ -82,6 +82,32 @@ static void guarded(Conn *c, void (*act)(Conn *))
 	} END_TRY;
 }
 
+/* 0: what was raised ends the connection, and with it the body */
+static int produce(Conn *c, Exchange *x)
+{
+	volatile int done = 0;
+
+	TRY {
+		httpserver__produce(x);
+		done = 1;
+	} ELSE {
+		httpserver__count(&c->loop->stats.raised, 1);
+		httpserver__drop(c);
+	} END_TRY;
+	return done;
+}
+
+/* What deferred calls of its arena raise comes too late for the response: the connection ends after it. */
+static void retire(Conn *c)
+{
+	TRY {
+		httpserver__retire(c);
+	} ELSE {
+		httpserver__count(&c->loop->stats.raised, 1);
+		c->closing = c->unread = 1;
+	} END_TRY;
+}
+
 /* 1: all of it is out, that of a stream too */
 static int sent_all(Conn *c, Exchange *x)
 {
@@ -89,8 +115,15 @@ static int sent_all(Conn *c, Exchange *x)
 		return 0;
 	if (x->stage != ANSWERED || !x->framing.streams || !x->response->more)
 		return 1;
-	httpserver__produce(x);
-	return httpserver__transmit(c, x) && !x->response->more;
+	return produce(c, x) && httpserver__transmit(c, x) && !x->response->more;
+}
+
+/* While it was sent to, or a worker had it, nobody looked at what came: a close would be a reset for that, and take from
+ * the client what of the response it has not read yet. Also the end of the stream is something to read. */
+static void look_before_closing(Conn *c)
+{
+	if (c->phase != GONE && c->closing && !c->unread)
+		c->unread = c->held > 0 || socket__wait(c->socket, 0, 0);
 }
 
 static void send_on(Conn *c)
@@ -100,9 +133,10 @@ static void send_on(Conn *c)
 	if (c->phase == SENDING && sent_all(c, x)) {
 		c->phase = READING;
 		if (x->stage == ANSWERED)
-			httpserver__retire(c);
-		if (c->closing)
-			c->unread |= c->held > 0;
+			retire(c);
+		look_before_closing(c);
+		if (!c->closing && c->loop->draining && !c->held)
+			httpserver__receive(c); /* a request may be there: nobody looked meanwhile */
 		httpserver__resume(c);
 	} else
 		httpserver__settle(c);
@@ -179,11 +213,12 @@ static void count_turned_away(Loop *l)
 	__atomic_store_n(&l->stats.turned_away, stats.refused + stats.shed, __ATOMIC_RELAXED);
 }
 
-/* 0: no more wait, or none can be taken now */
+/* 0: no more wait, or none can be taken now. One that was turned away is one, and others may be behind it. */
 static int accept_one(Loop *l)
 {
 	int pause = 0;
 	Connection_T connection = SocketPool_accept(l->pool, l->listener, &pause);
+	uint64_t turned_away = l->stats.turned_away;
 
 	if (connection)
 		welcome(l, connection);
@@ -192,7 +227,7 @@ static int accept_one(Loop *l)
 		if (pause)
 			pause_accepting(l, pause);
 	}
-	return connection != NULL;
+	return connection || (!pause && l->stats.turned_away > turned_away);
 }
 
 /* Out of memory: those who wait may wait until somebody has left. */
@@ -231,12 +266,12 @@ static void cut_off(Connection_T connection, void *cl)
 		httpserver__drop(c);
 }
 
-/* The end of the drain: only those stay whose handlers are with a worker. */
+/* The end of the drain: only those stay whose handlers are with a worker, and that begins no other. */
 static void give_up(void *cl)
 {
 	Loop *l = cl;
 
-	l->over = 1;
+	__atomic_store_n(&l->over, 1, __ATOMIC_RELEASE);
 	SocketPool_map(l->pool, cut_off, NULL);
 }
 
@@ -272,9 +307,18 @@ static void handle_event(Loop *l, const SocketPoll_Event *e, int n)
 
 static void finish_work(Conn *c)
 {
+	if (c->exchange->abandoned) {
+		httpserver__drop(c);
+		return;
+	}
 	c->phase = c->exchange->nrest > 0 ? SENDING : READING;
-	httpserver__put(c, c->exchange);
+	TRY {
+		httpserver__put(c, c->exchange);
+	} ELSE {
+		httpserver__refuse(c);
+	} END_TRY;
 	httpserver__flush(c);
+	look_before_closing(c);
 	if (c->phase == READING && !c->closing)
 		httpserver__resume(c);
 	else

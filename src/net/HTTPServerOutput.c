@@ -162,7 +162,8 @@ static void put_apart(Conn *c, Exchange *x, HTTPFraming f, size_t bound)
 	if (c->phase == READING && (!httpserver__transmit(c, x) || f.streams) && c->phase != GONE) {
 		own(l, x);
 		wait_for_client(c, x);
-	}
+	} else if (c->phase == SENDING) /* since before the worker had it: that time was not the client's */
+		wait_for_client(c, x);
 }
 
 /* One part for each time that the client has taken all: it is in the kernel's hands how fast that goes. */

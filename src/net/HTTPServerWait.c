@@ -53,6 +53,8 @@ static void set_deadline(Conn *c)
 	case READING:
 		if (c->exchange)
 			set_request_deadline(c, c->exchange);
+		else if (c->held) /* requests that wait for us */
+			SocketPoll_set_deadline(l->poll, c->socket, -1);
 		else
 			SocketPoll_set_deadline(l->poll, c->socket, l->draining ? GRACE_MS : o->idle_ms);
 		break;

@@ -54,7 +54,9 @@ static void *work(void *cl)
 	Exchange *x;
 
 	while ((x = take_work(w)) != NULL) {
-		httpserver__handle(x);
+		x->abandoned = __atomic_load_n(&x->conn->loop->over, __ATOMIC_ACQUIRE) != 0;
+		if (!x->abandoned)
+			httpserver__handle(x);
 		give_back(x);
 	}
 	return NULL;

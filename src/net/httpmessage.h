@@ -39,7 +39,7 @@ struct HTTPRequest {
 
 HTTP_Limits http__limits(const HTTP_Limits *given); /* with the defaults; given may be NULL */
 /* At HTTPParser_HEAD: all but fields and body. Writes NULs into head, which starts where the request does.
- * Raises: HTTP_Bad_Request (the path), Arena_Failed. */
+ * Raises: HTTP_Bad_Request (the path), Arena_Failed; none of them is set then. */
 void httprequest__head(HTTPRequest_T r, const HTTPParser *p, char *head);
 unsigned httprequest__asks(const HTTPParser *p); /* what it asks of the response, in the words of HTTP__ASKED */
 

@@ -63,6 +63,7 @@ typedef struct Exchange {
 	Stage stage;
 	unsigned char timed;         /* the deadline of the stage is set */
 	unsigned char raised;        /* by the handler */
+	unsigned char abandoned;     /* by the workers: the drain was over before its handler began */
 	size_t length, room;         /* of a head that came in pieces, in request.head */
 	size_t fields_room, body_room;
 	char *body;
@@ -113,7 +114,8 @@ struct Loop {
 	Conn *spare_conns, *ready, **ready_end;
 	Exchange *done;              /* atomic: pushed by workers */
 	size_t conns;
-	int draining, over;
+	int draining;
+	int over;                    /* atomic: the drain's deadline has passed; workers look */
 	const char *bytes;           /* the input at hand, of one connection: n bytes, used of them understood */
 	size_t n, used;
 	char *input;

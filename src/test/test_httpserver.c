@@ -352,6 +352,12 @@ static void spoiler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_printf(response, "fine");
 }
 
+static void large_spoiler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	big(request, response, cl);
+	spoiler(request, response, cl);
+}
+
 START_TEST(what_is_raised_after_the_response_was_sent_ends_the_connection)
 {
 	int fd;
@@ -368,6 +374,34 @@ START_TEST(what_is_raised_after_the_response_was_sent_ends_the_connection)
 	say(fd, GET("/"));
 	hear_all(fd);
 	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(no_response_is_lost_for_what_is_raised_when_the_arena_is_cleared)
+{
+	static const char *const paths[] = { "/", "/worker", "/large" };
+	char request[200];
+	int i, fd;
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/cookies", cookies, NULL);
+	HTTPServer_route(server, "GET", "/fields", fields, NULL);
+	HTTPServer_route(server, "GET", "/", spoiler, NULL);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/worker", .handler = spoiler, .blocks = 1 });
+	HTTPServer_route(server, "GET", "/large", large_spoiler, NULL);
+	launch();
+	for (i = 0; i < 3; i++) {
+		fd = dial();
+		snprintf(request, sizeof request, GET("/cookies") "GET %s HTTP/1.1\r\n" HOST "\r\n" GET("/fields"), paths[i]);
+		say(fd, request);
+		ck_assert(hear_all(fd)); /* an orderly end */
+		ck_assert_int_eq(count("HTTP/1.1 200 OK\r\n"), 2);
+		ck_assert(has("Set-Cookie") && has("fine") && !has("- a 1"));
+		close(fd);
+	}
+	await(stats_now().connections == 0);
+	ck_assert_uint_eq(stats_now().raised, 3);
 	end_server();
 }
 END_TEST
@@ -641,6 +675,7 @@ START_TEST(a_stream_that_raises_is_broken_off_so_that_the_client_sees_it)
 	ck_assert(!has("\r\n0\r\n\r\n"));
 	close(fd);
 	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_uint_eq(stats_now().raised, 2);
 	end_server();
 }
 END_TEST
@@ -1233,6 +1268,34 @@ START_TEST(an_idle_connection_is_closed_without_a_word)
 }
 END_TEST
 
+static void slow_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	nap(1);
+	hello(request, response, cl);
+}
+
+START_TEST(a_connection_whose_requests_wait_for_their_turn_is_not_idle)
+{
+	enum { CLIENTS = 4, REQUESTS = 400 };
+	int fd[CLIENTS], i, n;
+
+	make_server((HTTPServer_Options){ .idle_ms = 40 });
+	HTTPServer_route(server, "GET", "/", slow_hello, NULL);
+	for (i = 0; i < CLIENTS; i++) {
+		fd[i] = dial();
+		for (n = 0; n < REQUESTS; n++)
+			say(fd[i], GET("/"));
+	}
+	launch();
+	for (i = 0; i < CLIENTS; i++) {
+		hear_all(fd[i]);
+		ck_assert_int_eq(count("200 OK"), REQUESTS);
+		close(fd[i]);
+	}
+	end_server();
+}
+END_TEST
+
 START_TEST(more_connections_than_fit_wait_until_there_is_room)
 {
 	int fd[4], i;
@@ -1358,6 +1421,68 @@ START_TEST(who_does_not_take_a_response_in_time_is_let_go)
 }
 END_TEST
 
+static atomic_int entered[32];
+
+static void pad(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, 15000), 15000);
+	(void)cl;
+}
+
+static void enter(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	atomic_store(&entered[atoi(HTTPRequest_param(request, "id"))], 1);
+	blocker(request, response, cl);
+}
+
+static int dial_unix(const char *path)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+	return fd;
+}
+
+/* Of the clients that ask for 0, 1, 2, ... large responses before one that a worker makes, some have a socket that takes no
+ * more just when the worker begins: a Unix socket, whose buffer does not grow. */
+START_TEST(the_time_that_a_worker_takes_is_not_the_clients_who_has_responses_to_take_before)
+{
+	enum { CLIENTS = sizeof entered / sizeof entered[0], SEND_MS = 1500 };
+	char path[64], host[80], request[64];
+	int fd[CLIENTS], i, n;
+
+	sprintf(path, "/tmp/core-httpserver-%ld", (long)getpid());
+	sprintf(host, "unix:%s", path);
+	atomic_store(&unblocked, 0);
+	make_server((HTTPServer_Options){ .host = host, .send_ms = SEND_MS, .workers = CLIENTS });
+	HTTPServer_route(server, "GET", "/pad", pad, NULL);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ "GET", "/slow/:id", enter, "slow", 1, NULL });
+	launch();
+	for (i = 0; i < CLIENTS; i++) {
+		fd[i] = dial_unix(path);
+		for (n = 0; n < i; n++)
+			say(fd[i], GET("/pad"));
+		sprintf(request, "GET /slow/%d HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", i);
+		say(fd[i], request);
+	}
+	nap(SEND_MS + 200);
+	atomic_store(&unblocked, 1);
+	nap(200);
+	for (i = 0; i < CLIENTS; i++) {
+		if (atomic_load(&entered[i])) {
+			hear_all(fd[i]);
+			sprintf(request, "slow id=%d", i);
+			ck_assert_msg(nheard > strlen(request) && strcmp(heard + nheard - strlen(request), request) == 0,
+				"after %d large responses the last one is missing: %zu bytes", i, nheard);
+		}
+		close(fd[i]);
+	}
+	end_server();
+}
+END_TEST
+
 START_TEST(who_leaves_in_the_middle_of_anything_does_no_harm)
 {
 	size_t n;
@@ -1466,6 +1591,149 @@ START_TEST(who_is_not_done_by_the_deadline_is_cut_off)
 	ck_assert_int_ge(clock_ms() - start_ms, 90);
 	ck_assert_int_lt(clock_ms() - start_ms, 5000);
 	close(fd);
+}
+END_TEST
+
+/* -1: there is no such address of our own here */
+static int dial_from(const char *address)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET }, to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	inet_pton(AF_INET, address, &from.sin_addr);
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (bind(fd, (struct sockaddr *)&from, sizeof from) != 0) {
+		close(fd);
+		return -1;
+	}
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+	return fd;
+}
+
+START_TEST(who_waits_at_the_listener_behind_one_that_is_turned_away_is_answered_too)
+{
+	int fd[3], i;
+
+	make_server((HTTPServer_Options){ .per_address = 1 });
+	everything();
+	fd[0] = dial();
+	fd[1] = dial();
+	fd[2] = dial_from("127.0.0.2");
+	for (i = 0; i < 3; i++)
+		if (fd[i] >= 0)
+			say(fd[i], GET("/"));
+	HTTPServer_stop(server);
+	launch();
+	for (i = 0; i < 3; i++)
+		if (fd[i] >= 0) {
+			hear_all(fd[i]);
+			ck_assert_int_eq(count("200 OK"), i != 1);
+			close(fd[i]);
+		}
+	join_server();
+}
+END_TEST
+
+enum { HUGE = 16 << 20 };
+
+static void huge(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, HUGE), HUGE);
+}
+
+/* To close while its next request lies unread would reset the connection, and take from it what it has not read yet. */
+START_TEST(who_takes_a_response_while_the_server_drains_gets_all_of_it_and_the_next_one)
+{
+	static char bytes[HUGE + 2000];
+	size_t total = 0;
+	ssize_t n;
+	int fd;
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/huge", huge, NULL);
+	HTTPServer_route(server, "GET", "/", hello, NULL);
+	launch();
+	fd = dial_narrow();
+	say(fd, GET("/huge"));
+	await(stats_now().sent > 0);
+	say(fd, GET("/"));
+	HTTPServer_stop(server);
+	while ((n = listen_for(fd, bytes + total, sizeof bytes - 1 - total, PATIENCE)) > 0)
+		total += (size_t)n;
+	ck_assert_msg(n == 0, "%zd after %zu bytes", n, total);
+	ck_assert_uint_gt(total, HUGE + 200);
+	ck_assert_str_eq(bytes + total - 5, "hello");
+	close(fd);
+	join_server();
+}
+END_TEST
+
+static void nap_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	atomic_fetch_add(&inside, 1);
+	nap(500);
+	hello(request, response, cl);
+}
+
+/* An empty line after the request, as some send. */
+START_TEST(what_comes_after_the_last_request_takes_nothing_from_its_response)
+{
+	static char bytes[HUGE + 2000];
+	size_t total = 0;
+	ssize_t n;
+	int fd;
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/huge", huge, NULL);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/slow", .handler = nap_handler, .blocks = 1 });
+	launch();
+	fd = dial_narrow();
+	say(fd, "GET /huge HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	await(stats_now().sent > 0);
+	say(fd, "\r\n");
+	while ((n = listen_for(fd, bytes + total, sizeof bytes - 1 - total, PATIENCE)) > 0)
+		total += (size_t)n;
+	ck_assert_msg(n == 0, "%zd after %zu bytes", n, total);
+	ck_assert_uint_gt(total, HUGE);
+	close(fd);
+	fd = dial();
+	say(fd, "GET /slow HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	await(atomic_load(&inside) == 1);
+	say(fd, "\r\n");
+	await(stats_now().status[2] == 2);
+	nap(20);
+	ck_assert(hear_all(fd));
+	ck_assert(has("hello"));
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others)
+{
+	enum { CLIENTS = 8 };
+	HTTPServer_Route route = { .pattern = "/", .handler = nap_handler, .blocks = 1 };
+	int fd[CLIENTS], i;
+
+	make_server((HTTPServer_Options){ .workers = 1, .drain_ms = 50 });
+	HTTPServer_route_with(server, &route);
+	launch();
+	for (i = 0; i < CLIENTS; i++) {
+		fd[i] = dial();
+		say(fd[i], GET("/"));
+	}
+	await(stats_now().requests == CLIENTS && atomic_load(&inside) == 1);
+	HTTPServer_stop(server);
+	pthread_join(server_thread, NULL);
+	ck_assert_int_le(atomic_load(&inside), 2); /* the second one if the first ended before the deadline */
+	for (i = 0; i < CLIENTS; i++) {
+		hear_all(fd[i]);
+		ck_assert(i < atomic_load(&inside) ? has("200 OK") && has("hello") : nheard == 0);
+		close(fd[i]);
+	}
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
 END_TEST
 
@@ -1705,6 +1973,38 @@ START_TEST(the_log_has_an_entry_for_each_response)
 }
 END_TEST
 
+static void log_all_parts(const HTTPServer_Entry *e, void *cl)
+{
+	HTTPRequest_T r = e->request;
+	size_t n = 1, length = 1;
+
+	ck_assert(!HTTPRequest_method(r) && !HTTPRequest_target(r) && !HTTPRequest_path(r));
+	ck_assert(!HTTPRequest_query(r) && !HTTPRequest_version(r) && !HTTPRequest_header(r, "Host"));
+	ck_assert(!HTTPRequest_query_param(r, "a") && !HTTPRequest_form_param(r, "a") && !HTTPRequest_param(r, "a"));
+	ck_assert(HTTPRequest_query_params(r, &n) && n == 0);
+	ck_assert(HTTPRequest_body(r, &length) && length == 0);
+	ck_assert_int_eq(e->status, 400);
+	atomic_fetch_add((atomic_int *)cl, 1);
+}
+
+START_TEST(a_request_whose_head_was_refused_has_no_part_of_it_in_the_log)
+{
+	static const char *const heads[] = {
+		GET("/%zz?a=b"), GET("/../?a=b"), GET("/a\\b?a=b"), "GET /?a=b HTTP/1.1\r\n\r\n", "GET /?a=b HTTP/1.1\r\nX : y\r\n\r\n",
+		"GET http://:80/?a=b HTTP/1.1\r\n" HOST "\r\n", "GET http://b/..?a=b HTTP/1.1\r\n" HOST "\r\n"
+	};
+	atomic_int entries = 0;
+	int i;
+
+	start_with((HTTPServer_Options){ .log = log_all_parts, .log_cl = &entries });
+	for (i = 0; i < (int)(sizeof heads / sizeof heads[0]); i++) {
+		ck_assert_int_eq(ask(heads[i]), 400);
+		await(atomic_load(&entries) == i + 1);
+	}
+	end_server();
+}
+END_TEST
+
 START_TEST(the_blocking_pair_takes_the_same_handlers)
 {
 	int fd[2];
@@ -1808,12 +2108,23 @@ static int is_served(void)
 	return strcmp(text, "HTTP/1.1 200") == 0;
 }
 
+/* Another server of the process, which has the options of the first: its socket is its own. */
+static int is_alone(HTTPServer_Options options)
+{
+	Arena_T other = Arena_new();
+	int alone = HTTPServer_port(HTTPServer_new(other, &options)) != port;
+
+	Arena_dispose(&other);
+	return alone && fcntl(3, F_GETFD) >= 0;
+}
+
 /* In a child, whose descriptors are its own. fds: what LISTEN_FDS says. The exit status: 0 when it serves there. */
 static int activate(const char *fds, const char *pid)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	socklen_t n = sizeof a;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	HTTPServer_Options options = { .host = "127.0.0.1", .service = "0", .threads = 2, .activated = 1 };
 	volatile int status = 2;
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -1824,7 +2135,7 @@ static int activate(const char *fds, const char *pid)
 	setenv("LISTEN_PID", pid, 1);
 	arena = Arena_new();
 	TRY {
-		server = HTTPServer_new(arena, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .threads = 2, .activated = 1 });
+		server = HTTPServer_new(arena, &options);
 		status = HTTPServer_port(server) != ntohs(a.sin_port);
 	} EXCEPT(Socket_Failed) {
 	} END_TRY;
@@ -1832,7 +2143,7 @@ static int activate(const char *fds, const char *pid)
 		port = HTTPServer_port(server);
 		everything();
 		pthread_create(&server_thread, NULL, run_server, NULL);
-		status = is_served() ? 0 : 4;
+		status = !is_alone(options) ? 5 : is_served() ? 0 : 4;
 		HTTPServer_stop(server);
 		pthread_join(server_thread, NULL);
 	}
@@ -1873,6 +2184,10 @@ START_TEST(options_out_of_range_are_checked)
 	ck_raises_saying(Assert_Failed, "-1 threads", HTTPServer_new(a, &(HTTPServer_Options){ .threads = -1 }));
 	ck_raises_saying(Assert_Failed, "-1 workers", HTTPServer_new(a, &(HTTPServer_Options){ .workers = -1 }));
 	ck_raises_saying(Assert_Failed, "-5 bytes", HTTPServer_new(a, &(HTTPServer_Options){ .body_rate = -5 }));
+	ck_raises_saying(Assert_Failed, " connections",
+		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .threads = 2, .connections = SIZE_MAX }));
+	ck_raises_saying(Assert_Failed, "2147483648 connections",
+		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .connections = (size_t)2147483647 + 1 }));
 	ck_raises_saying(Assert_Failed, "pipeline_bytes is 100", HTTPServer_new(a, &(HTTPServer_Options){ .pipeline_bytes = 100 }));
 	for (i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
 		const char *const proxies[] = { wrong[i], NULL };
@@ -1942,6 +2257,7 @@ int main(void)
 	tcase_add_test(t, a_kind_of_an_HTTP_exception_is_answered_by_its_status);
 	tcase_add_test(t, the_arena_of_a_request_is_cleared_after_its_response);
 	tcase_add_test(t, what_is_raised_after_the_response_was_sent_ends_the_connection);
+	tcase_add_test(t, no_response_is_lost_for_what_is_raised_when_the_arena_is_cleared);
 	tcase_add_test(t, a_field_can_be_sent_twice);
 	tcase_add_test(t, the_fields_of_a_request_are_there_when_they_are_asked_for);
 	tcase_add_test(t, a_handler_that_blocks_keeps_nobody_else_waiting);
@@ -1979,6 +2295,7 @@ int main(void)
 	tcase_add_test(t, a_head_that_takes_too_long_is_408_however_busy_it_looks);
 	tcase_add_test(t, a_body_slower_than_its_rate_is_408);
 	tcase_add_test(t, an_idle_connection_is_closed_without_a_word);
+	tcase_add_test(t, a_connection_whose_requests_wait_for_their_turn_is_not_idle);
 	tcase_add_test(t, more_connections_than_fit_wait_until_there_is_room);
 	tcase_add_test(t, an_address_has_no_more_connections_than_it_may);
 	suite_add_tcase(s, t);
@@ -1988,6 +2305,7 @@ int main(void)
 	tcase_add_test(t, who_reads_slowly_gets_every_byte_and_holds_up_nobody);
 	tcase_add_test(t, nothing_is_read_of_a_client_that_does_not_read);
 	tcase_add_test(t, who_does_not_take_a_response_in_time_is_let_go);
+	tcase_add_test(t, the_time_that_a_worker_takes_is_not_the_clients_who_has_responses_to_take_before);
 	tcase_add_test(t, who_leaves_in_the_middle_of_anything_does_no_harm);
 	tcase_add_test(t, no_client_ever_sees_the_bytes_of_another);
 	suite_add_tcase(s, t);
@@ -1996,6 +2314,10 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, stop_ends_the_idle_and_answers_those_at_hand);
 	tcase_add_test(t, who_is_not_done_by_the_deadline_is_cut_off);
+	tcase_add_test(t, who_takes_a_response_while_the_server_drains_gets_all_of_it_and_the_next_one);
+	tcase_add_test(t, who_waits_at_the_listener_behind_one_that_is_turned_away_is_answered_too);
+	tcase_add_test(t, what_comes_after_the_last_request_takes_nothing_from_its_response);
+	tcase_add_test(t, after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others);
 	tcase_add_test(t, stop_before_run_makes_run_return);
 	tcase_add_test(t, stop_in_a_signal_handler_makes_run_return);
 	tcase_add_test(t, a_drain_under_load_breaks_no_response_and_ends);
@@ -2006,6 +2328,7 @@ int main(void)
 	tcase_add_test(t, without_descriptors_it_goes_on_and_recovers);
 	tcase_add_test(t, two_loops_serve_many_at_once);
 	tcase_add_test(t, the_log_has_an_entry_for_each_response);
+	tcase_add_test(t, a_request_whose_head_was_refused_has_no_part_of_it_in_the_log);
 	tcase_add_test(t, the_blocking_pair_takes_the_same_handlers);
 	tcase_add_test(t, an_address_in_use_is_an_exception);
 	tcase_add_test(t, a_shared_port_may_be_served_by_two_servers);
