@@ -48,8 +48,8 @@ static void make_room(Stream *s, size_t nbytes)
 		room = 2 * s->room;
 	if (room < FIRST_ROOM)
 		room = FIRST_ROOM;
-	Arena_defer(s->arena, lose, s);
 	text = ALLOC(s->arena, room);
+	Arena_defer(s->arena, lose, s); /* last: a growth that fails moves nothing that a rewind could release */
 	if (s->length)
 		memcpy(text, s->text, s->length);
 	s->text = text;
