@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include <core/Arena.h>
-#include "checked.h"
+#include "ArenaRep.h"
 
 #define T Arena_T
 
@@ -128,6 +128,7 @@ FILE *Arena_open_stream(T a, char **text, size_t *nbytes)
 {
 	Stream *s;
 
+	CHECK_ARENA(a);
 	CHECK(text && nbytes, "Arena_open_stream: %s is NULL", text ? "nbytes" : "text");
 	NEW0(a, s);
 	s->arena = a;

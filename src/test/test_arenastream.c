@@ -256,7 +256,7 @@ START_TEST(a_stream_needs_an_arena_and_two_variables)
 	size_t n;
 	char *text;
 
-	ck_raises_saying(Assert_Failed, "the arena is NULL", Arena_open_stream(NULL, &text, &n));
+	ck_raises_saying(Assert_Failed, "Arena_open_stream: the arena is NULL", Arena_open_stream(NULL, &text, &n));
 	ck_raises_saying(Assert_Failed, "text is NULL", Arena_open_stream(arena, NULL, &n));
 	ck_raises_saying(Assert_Failed, "nbytes is NULL", Arena_open_stream(arena, &text, NULL));
 }
