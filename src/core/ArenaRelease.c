@@ -557,6 +557,8 @@ void Arena_clear(T a)
 void Arena_reset(T a, size_t keep)
 {
 	CHECK_ARENA(a);
+	if (keep != SIZE_MAX) /* beside home, which stays, and of which the parts below are silent */
+		keep -= keep < a->home->size ? keep : a->home->size;
 	if (!clear_quickly(a, keep))
 		clear_all(a, keep);
 }
