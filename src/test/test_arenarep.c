@@ -518,6 +518,20 @@ START_TEST(an_owner_that_was_idle_for_several_visits_is_stolen_from)
 }
 END_TEST
 
+/* As munmap refuses what is not, on a system with larger pages than this one's. */
+START_TEST(what_is_mapped_is_whole_pages_of_up_to_64_kib)
+{
+	const Backing *b = &arena__default_backing;
+	size_t size = 4 * MB + 1;
+	char *p = b->alloc(size, b->cl);
+
+	ck_assert_ptr_nonnull(p);
+	ck_assert_int_eq(msync(p + 4 * MB, 64 * KB, MS_ASYNC), 0); /* all of it is there */
+	b->free(p, size, b->cl);
+	ck_assert_int_ne(msync(p + 4 * MB, 64 * KB, MS_ASYNC), 0);
+}
+END_TEST
+
 static void add_store(Suite *suite)
 {
 	TCase *tc = tcase_create("store and lanes");
@@ -532,6 +546,8 @@ static void add_store(Suite *suite)
 	tcase_add_test(tc, threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing);
 	tcase_add_test(tc, threads_that_shared_an_arena_before_a_clear_share_it_after_without_a_steal);
 	tcase_add_test(tc, an_owner_that_was_idle_for_several_visits_is_stolen_from);
+	if (!red_zone() && !under_tsan()) /* else nothing is mapped */
+		tcase_add_test(tc, what_is_mapped_is_whole_pages_of_up_to_64_kib);
 	suite_add_tcase(suite, tc);
 }
 
