@@ -85,6 +85,7 @@ static pthread_key_t exit_key;
 static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
 static Thread *all, *idle; /* all: pushed to under the lock, read without */
 static uint64_t records;
+static int enrolled; /* of all, those that are not idle */
 static atomic_uint_least64_t ids_without_record;
 
 static void retire(void *record)
@@ -96,6 +97,7 @@ static void retire(void *record)
 	pthread_mutex_lock(&records_lock);
 	t->next_idle = idle;
 	idle = t;
+	enrolled--;
 	pthread_mutex_unlock(&records_lock);
 }
 
@@ -131,6 +133,7 @@ static Thread *get_record(void)
 		idle = t->next_idle;
 	else
 		t = new_record();
+	enrolled += t != NULL;
 	pthread_mutex_unlock(&records_lock);
 	return t;
 }
@@ -166,6 +169,16 @@ uint64_t arena__unique(Thread *t)
 	return t ? (t->number << 40) + ++t->ids : atomic_fetch_add(&ids_without_record, 1) + 1;
 }
 
+int arena__is_alone(void)
+{
+	int others;
+
+	pthread_mutex_lock(&records_lock);
+	others = enrolled - (record_now() != NULL);
+	pthread_mutex_unlock(&records_lock);
+	return others == 0;
+}
+
 void arena__lock_records(void)
 {
 	pthread_mutex_lock(&records_lock);
@@ -185,6 +198,7 @@ void arena__reset_threads(void)
 		return;
 	(void)register_for_barriers();
 	idle = NULL;
+	enrolled = record_now() != NULL;
 	for (t = all; t; t = t->next) {
 		t->face.busy = NULL;
 		if (t != self) {
