@@ -101,12 +101,21 @@ static void retire(void *record)
 	pthread_mutex_unlock(&records_lock);
 }
 
-static void __attribute__((constructor)) allow_lanes(void)
+static void allow_lanes(void)
 {
 	arena__on_valgrind = ask_valgrind();
 	arena__read_guards();
 	arena__lanes_allowed = !DEBUG_BUILD && !(arena__guards & GUARD_FENCES) && !red_zone() && !under_tsan() && register_for_barriers()
 		&& pthread_key_create(&exit_key, retire) == 0;
+}
+
+/* Before main, or before that at the first arena: in a program that is linked statically, its own constructors and C++'s
+ * global objects come first. What is decided here must not change while an arena lives. */
+static void __attribute__((constructor)) begin(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, allow_lanes);
 }
 
 static Thread *new_record(void)
@@ -141,8 +150,10 @@ static Thread *get_record(void)
 static Thread *enrol(void)
 {
 	static __thread Arena__Thread alone __attribute__((tls_model("initial-exec")));
-	Thread *t = arena__lanes_allowed ? get_record() : NULL;
+	Thread *t;
 
+	begin();
+	t = arena__lanes_allowed ? get_record() : NULL;
 	if (!arena__lanes_allowed)
 		Arena__self = &alone; /* lest all threads write to nobody's */
 	if (t && pthread_setspecific(exit_key, t) != 0) {

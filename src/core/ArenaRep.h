@@ -248,7 +248,7 @@ typedef struct Thread {
 extern Thread arena__nobody __attribute__((aligned(LINE)));
 #define NOBODY (&arena__nobody)
 
-extern int arena__lanes_allowed; /* set before main */
+extern int arena__lanes_allowed; /* set before there is an arena */
 
 /* Whether or not it has a record of its own: for comparing with owners, and for arena__enter. */
 static inline Thread *self_now(void)

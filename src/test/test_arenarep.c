@@ -530,6 +530,40 @@ START_TEST(an_owner_that_was_idle_for_several_visits_is_stolen_from)
 }
 END_TEST
 
+/* This program is linked with the library's objects: its constructors are called before the library's. */
+static Arena_T made_before_main;
+
+static void __attribute__((constructor(101))) make_before_main(void)
+{
+	Arena_T other = Arena_new();
+
+	made_before_main = Arena_new();
+	memset(Arena_alloc(made_before_main, 3 * MB), 1, 3 * MB);
+	Arena_dispose(&other);
+}
+
+START_TEST(an_arena_may_be_made_before_main)
+{
+	const Thread *t = arena__first_thread();
+	int i;
+
+	while (t && t != record_now())
+		t = t->next;
+	ck_assert(t == record_now()); /* which is NULL where arenas are closed */
+	for (i = 0; i < 100; i++) {
+		Arena_T arena = Arena_new();
+
+		use_bytes(arena, 60 * KB);
+		Arena_dispose(&arena);
+	}
+	ck_assert_uint_eq(Arena_debug_live_count(), 1);
+	Arena_clear(made_before_main);
+	use_bytes(made_before_main, 60 * KB);
+	Arena_dispose(&made_before_main);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+END_TEST
+
 /* As munmap refuses what is not, on a system with larger pages than this one's. */
 START_TEST(what_is_mapped_is_whole_pages_of_up_to_64_kib)
 {
@@ -618,6 +652,7 @@ static void add_store(Suite *suite)
 	tcase_add_test(tc, threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing);
 	tcase_add_test(tc, threads_that_shared_an_arena_before_a_clear_share_it_after_without_a_steal);
 	tcase_add_test(tc, an_owner_that_was_idle_for_several_visits_is_stolen_from);
+	tcase_add_test(tc, an_arena_may_be_made_before_main);
 #if HAVE_SECCOMP
 	tcase_add_test(tc, a_process_of_one_thread_reports_and_forks_without_a_barrier);
 #endif
