@@ -73,7 +73,7 @@ CORE_API FILE *Arena_open_stream(Arena_T arena, char **text, size_t *nbytes);
 #define NEW0(arena, p)               ((p) = (__typeof__(p))CALLOC((arena), 1, sizeof *(p)))
 
 CORE_API void Arena_clear(Arena_T arena); /* forgets every allocation, keeps room for as much again; not the children */
-CORE_API void Arena_reset(Arena_T arena, size_t keep); /* as clear, but keeps at most so many bytes beyond the first chunk */
+CORE_API void Arena_reset(Arena_T arena, size_t keep); /* as clear, but keeps at most so many bytes; the first chunk stays */
 
 /* Savepoints nest. Checked: rewinding to a mark of another arena, or one that a rewind or clear has passed. */
 typedef struct Arena_Mark {

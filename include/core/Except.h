@@ -36,7 +36,7 @@ CORE_API const char *Except_function(void);
 CORE_API int Except_line(void);
 CORE_API int Except_errno(void); /* errno at the raise */
 CORE_API const Except_T *Except_cause(int depth); /* 1: the one that this one replaced; NULL past the end */
-CORE_API void Except_report(FILE *out); /* what, where, why, as for an uncaught exception */
+CORE_API void Except_report(FILE *out); /* what, where, why, as for an uncaught one. Checked: out is NULL. */
 
 /* Called once at the raise of an exception that no TRY of the thread encloses, stack intact, before
  * the report and abort(). One hook a process; NULL removes it. */

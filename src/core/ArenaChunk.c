@@ -15,7 +15,10 @@
 
 #define T Arena_T
 
-enum { HUGE_PAGE = 2 * 1024 * 1024, PAGE = 4096 };
+enum {
+	HUGE_PAGE = 2 * 1024 * 1024,
+	PAGE = 64 * 1024 /* the largest of any Linux: arm64 has pages of 4, 16 or 64 KiB, and what is no page is not unmapped */
+};
 
 /* ---- the default backing allocator ---- */
 

@@ -85,6 +85,7 @@ static pthread_key_t exit_key;
 static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
 static Thread *all, *idle; /* all: pushed to under the lock, read without */
 static uint64_t records;
+static int enrolled; /* of all, those that are not idle */
 static atomic_uint_least64_t ids_without_record;
 
 static void retire(void *record)
@@ -96,15 +97,25 @@ static void retire(void *record)
 	pthread_mutex_lock(&records_lock);
 	t->next_idle = idle;
 	idle = t;
+	enrolled--;
 	pthread_mutex_unlock(&records_lock);
 }
 
-static void __attribute__((constructor)) allow_lanes(void)
+static void allow_lanes(void)
 {
 	arena__on_valgrind = ask_valgrind();
 	arena__read_guards();
 	arena__lanes_allowed = !DEBUG_BUILD && !(arena__guards & GUARD_FENCES) && !red_zone() && !under_tsan() && register_for_barriers()
 		&& pthread_key_create(&exit_key, retire) == 0;
+}
+
+/* Before main, or before that at the first arena: in a program that is linked statically, its own constructors and C++'s
+ * global objects come first. What is decided here must not change while an arena lives. */
+static void __attribute__((constructor)) begin(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, allow_lanes);
 }
 
 static Thread *new_record(void)
@@ -131,6 +142,7 @@ static Thread *get_record(void)
 		idle = t->next_idle;
 	else
 		t = new_record();
+	enrolled += t != NULL;
 	pthread_mutex_unlock(&records_lock);
 	return t;
 }
@@ -138,8 +150,10 @@ static Thread *get_record(void)
 static Thread *enrol(void)
 {
 	static __thread Arena__Thread alone __attribute__((tls_model("initial-exec")));
-	Thread *t = arena__lanes_allowed ? get_record() : NULL;
+	Thread *t;
 
+	begin();
+	t = arena__lanes_allowed ? get_record() : NULL;
 	if (!arena__lanes_allowed)
 		Arena__self = &alone; /* lest all threads write to nobody's */
 	if (t && pthread_setspecific(exit_key, t) != 0) {
@@ -166,6 +180,16 @@ uint64_t arena__unique(Thread *t)
 	return t ? (t->number << 40) + ++t->ids : atomic_fetch_add(&ids_without_record, 1) + 1;
 }
 
+int arena__is_alone(void)
+{
+	int others;
+
+	pthread_mutex_lock(&records_lock);
+	others = enrolled - (record_now() != NULL);
+	pthread_mutex_unlock(&records_lock);
+	return others == 0;
+}
+
 void arena__lock_records(void)
 {
 	pthread_mutex_lock(&records_lock);
@@ -185,6 +209,7 @@ void arena__reset_threads(void)
 		return;
 	(void)register_for_barriers();
 	idle = NULL;
+	enrolled = record_now() != NULL;
 	for (t = all; t; t = t->next) {
 		t->face.busy = NULL;
 		if (t != self) {

@@ -524,7 +524,8 @@ static void clear(T a, size_t keep)
 	a->steals = a->sliced ? STEALS : 0; /* threads that shared it do so again: a steal would cost both a barrier */
 	a->seen = NULL;
 	hide(a->first, (size_t)(a->home->limit - a->first));
-	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare || a->side_spare ? GREW : 0));
+	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare || a->side_spare ? GREW : 0)
+		| (a->running ? DEFERRED : 0)); /* lest a call that clears first can dispose of it then */
 	arena__check(a);
 	arena__give_back(a, rest);
 	consolidate(a, keep, rest != NULL);
@@ -556,6 +557,8 @@ void Arena_clear(T a)
 void Arena_reset(T a, size_t keep)
 {
 	CHECK_ARENA(a);
+	if (keep != SIZE_MAX) /* beside home, which stays, and of which the parts below are silent */
+		keep -= keep < a->home->size ? keep : a->home->size;
 	if (!clear_quickly(a, keep))
 		clear_all(a, keep);
 }

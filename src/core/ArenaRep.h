@@ -248,7 +248,7 @@ typedef struct Thread {
 extern Thread arena__nobody __attribute__((aligned(LINE)));
 #define NOBODY (&arena__nobody)
 
-extern int arena__lanes_allowed; /* set before main */
+extern int arena__lanes_allowed; /* set before there is an arena */
 
 /* Whether or not it has a record of its own: for comparing with owners, and for arena__enter. */
 static inline Thread *self_now(void)
@@ -309,6 +309,7 @@ static inline int arena__enter_as_owner(struct Arena *a, Thread *t)
 Thread *arena__thread(void);           /* this thread's record; NULL: arenas are to be closed, or no memory */
 uint64_t arena__unique(Thread *);      /* an id never given before; the record may be NULL */
 Thread *arena__first_thread(void);     /* of the list of all */
+int arena__is_alone(void);             /* no other thread has a record; one that gets it later sees all from before */
 void arena__barrier(void);             /* on every thread of the process */
 void arena__lock_records(void);        /* around a fork */
 void arena__unlock_records(void);

@@ -39,11 +39,10 @@ static void lock_shards(void)
 
 	for (i = 0; i < SHARDS; i++)
 		pthread_mutex_lock(&live[i].lock);
-	t = arena__first_thread();
 	STORE(walked, 1);
-	if (t)
+	if (!arena__is_alone())
 		arena__barrier();
-	for (; t; t = t->next)
+	for (t = arena__first_thread(); t; t = t->next) /* after the gate was closed: lest one be missed that passed it */
 		while (LOAD_ACQUIRE(t->turnover))
 			sched_yield();
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include <core/Arena.h>
-#include "checked.h"
+#include "ArenaRep.h"
 
 #define T Arena_T
 
@@ -48,8 +48,8 @@ static void make_room(Stream *s, size_t nbytes)
 		room = 2 * s->room;
 	if (room < FIRST_ROOM)
 		room = FIRST_ROOM;
-	Arena_defer(s->arena, lose, s);
 	text = ALLOC(s->arena, room);
+	Arena_defer(s->arena, lose, s); /* last: a growth that fails moves nothing that a rewind could release */
 	if (s->length)
 		memcpy(text, s->text, s->length);
 	s->text = text;
@@ -128,6 +128,7 @@ FILE *Arena_open_stream(T a, char **text, size_t *nbytes)
 {
 	Stream *s;
 
+	CHECK_ARENA(a);
 	CHECK(text && nbytes, "Arena_open_stream: %s is NULL", text ? "nbytes" : "text");
 	NEW0(a, s);
 	s->arena = a;

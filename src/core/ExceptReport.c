@@ -142,6 +142,7 @@ void Except_report(FILE *out)
 {
 	const Except_Frame *f = except__current();
 
+	CHECK(out, "Except_report: the file is NULL");
 	if (f)
 		except__report(out, f);
 }

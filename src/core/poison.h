@@ -12,7 +12,7 @@ extern void __asan_poison_memory_region(const volatile void *, size_t) __attribu
 extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
 extern void __tsan_init(void) __attribute__((weak));
 
-/* Asked once, before main (ArenaLane.c): a request to Valgrind does nothing outside it, in 3 ns. */
+/* Asked once, before there is an arena (ArenaLane.c): a request to Valgrind does nothing outside it, in 3 ns. */
 extern int arena__on_valgrind;
 
 static inline int ask_valgrind(void)

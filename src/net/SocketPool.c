@@ -41,7 +41,7 @@ EXCEPT_DEFINE(SocketPool_Failed, NULL, "socket pool operation failed");
 
 enum {
 	SEGMENT_LEAST = 16,      /* slots */
-	ARENA_KEPT = 64 * 1024   /* bytes beyond its first chunk that a waiting arena may hold */
+	ARENA_KEPT = 64 * 1024   /* bytes that a waiting arena may hold */
 };
 static const uint32_t DEAD = 0xDEAD9001;
 

@@ -5,6 +5,18 @@
 
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#if defined __linux__ && defined __has_include
+#if __has_include(<linux/seccomp.h>)
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#define HAVE_SECCOMP 1
+#endif
+#endif
 
 #include "testing.h"
 #include "ArenaRep.h"
@@ -518,6 +530,114 @@ START_TEST(an_owner_that_was_idle_for_several_visits_is_stolen_from)
 }
 END_TEST
 
+/* This program is linked with the library's objects: its constructors are called before the library's. */
+static Arena_T made_before_main;
+
+static void __attribute__((constructor(101))) make_before_main(void)
+{
+	Arena_T other = Arena_new();
+
+	made_before_main = Arena_new();
+	memset(Arena_alloc(made_before_main, 3 * MB), 1, 3 * MB);
+	Arena_dispose(&other);
+}
+
+START_TEST(an_arena_may_be_made_before_main)
+{
+	const Thread *t = arena__first_thread();
+	int i;
+
+	while (t && t != record_now())
+		t = t->next;
+	ck_assert(t == record_now()); /* which is NULL where arenas are closed */
+	for (i = 0; i < 100; i++) {
+		Arena_T arena = Arena_new();
+
+		use_bytes(arena, 60 * KB);
+		Arena_dispose(&arena);
+	}
+	ck_assert_uint_eq(Arena_debug_live_count(), 1);
+	Arena_clear(made_before_main);
+	use_bytes(made_before_main, 60 * KB);
+	Arena_dispose(&made_before_main);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+END_TEST
+
+/* As munmap refuses what is not, on a system with larger pages than this one's. */
+START_TEST(what_is_mapped_is_whole_pages_of_up_to_64_kib)
+{
+	const Backing *b = &arena__default_backing;
+	size_t size = 4 * MB + 1;
+	char *p = b->alloc(size, b->cl);
+
+	ck_assert_ptr_nonnull(p);
+	ck_assert_int_eq(msync(p + 4 * MB, 64 * KB, MS_ASYNC), 0); /* all of it is there */
+	b->free(p, size, b->cl);
+	ck_assert_int_ne(msync(p + 4 * MB, 64 * KB, MS_ASYNC), 0);
+}
+END_TEST
+
+#if HAVE_SECCOMP
+/* As a program does that shuts itself in. 0: the kernel or an emulator has no such filters. */
+static int forbid_membarrier(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+	};
+	struct sock_fprog filter = { sizeof code / sizeof code[0], code };
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+static int forked_status(void (*work)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		work();
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void make_one_here(void)
+{
+	Arena_T arena = NULL;
+
+	make_arena(&arena);
+	Arena_dispose(&arena);
+}
+
+static void report_and_fork_without_barriers(void)
+{
+	FILE *out = tmpfile();
+
+	if (!out || !forbid_membarrier())
+		return;
+	Arena_debug_report(out);
+	if (forked_status(make_one_here) != 0)
+		abort();
+}
+
+START_TEST(a_process_of_one_thread_reports_and_forks_without_a_barrier)
+{
+	Arena_T arena = NULL;
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &arena), 0);
+	pthread_join(thread, NULL); /* one that has ended does not count */
+	ck_assert_int_eq(forked_status(report_and_fork_without_barriers), 0);
+	Arena_dispose(&arena);
+}
+END_TEST
+#endif
+
 static void add_store(Suite *suite)
 {
 	TCase *tc = tcase_create("store and lanes");
@@ -532,6 +652,12 @@ static void add_store(Suite *suite)
 	tcase_add_test(tc, threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing);
 	tcase_add_test(tc, threads_that_shared_an_arena_before_a_clear_share_it_after_without_a_steal);
 	tcase_add_test(tc, an_owner_that_was_idle_for_several_visits_is_stolen_from);
+	tcase_add_test(tc, an_arena_may_be_made_before_main);
+#if HAVE_SECCOMP
+	tcase_add_test(tc, a_process_of_one_thread_reports_and_forks_without_a_barrier);
+#endif
+	if (!red_zone() && !under_tsan()) /* else nothing is mapped */
+		tcase_add_test(tc, what_is_mapped_is_whole_pages_of_up_to_64_kib);
 	suite_add_tcase(suite, tc);
 }
 

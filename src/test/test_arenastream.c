@@ -162,6 +162,31 @@ START_TEST(without_memory_a_write_fails_and_the_text_stays)
 }
 END_TEST
 
+START_TEST(a_write_that_failed_leaves_nothing_that_a_rewind_could_lose)
+{
+	static const char much[100000];
+	struct Failing failing = { -1, 0, 0, 0 };
+	Arena_Options o = { .alloc = failing_alloc, .free = failing_free, .cl = &failing }; /* with room for a little */
+	AUTO(Arena_T, arena, Arena_dispose) = Arena_new_with(&o);
+	size_t n;
+	char *text;
+	FILE *f = Arena_open_stream(arena, &text, &n);
+	Arena_Mark mark;
+
+	setvbuf(f, NULL, _IONBF, 0);
+	fputs("kept", f);
+	mark = Arena_mark(arena);
+	failing.fail_at = 0;
+	ck_assert_uint_eq(fwrite(much, 1, sizeof much, f), 0);
+	ck_assert_int_eq(errno, ENOMEM);
+	Arena_rewind(arena, mark);
+	clearerr(f);
+	ck_assert_int_ge(fputs(" and more", f), 0);
+	ck_assert_int_eq(fclose(f), 0);
+	ck_assert_str_eq(text, "kept and more");
+}
+END_TEST
+
 static void *raising_alloc(size_t nbytes, void *cl)
 {
 	if (*(int *)cl)
@@ -231,7 +256,7 @@ START_TEST(a_stream_needs_an_arena_and_two_variables)
 	size_t n;
 	char *text;
 
-	ck_raises_saying(Assert_Failed, "the arena is NULL", Arena_open_stream(NULL, &text, &n));
+	ck_raises_saying(Assert_Failed, "Arena_open_stream: the arena is NULL", Arena_open_stream(NULL, &text, &n));
 	ck_raises_saying(Assert_Failed, "text is NULL", Arena_open_stream(arena, NULL, &n));
 	ck_raises_saying(Assert_Failed, "nbytes is NULL", Arena_open_stream(arena, &text, NULL));
 }
@@ -247,6 +272,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, after_a_rewind_past_its_growth_a_stream_fails_instead_of_writing);
 	tcase_add_test(tc, a_rewind_that_leaves_its_text_leaves_the_stream);
 	tcase_add_loop_test(tc, without_memory_a_write_fails_and_the_text_stays, 0, 3);
+	tcase_add_test(tc, a_write_that_failed_leaves_nothing_that_a_rewind_could_lose);
 	tcase_add_test(tc, an_exception_of_the_backing_allocator_does_not_cross_stdio);
 	tcase_add_test(tc, opening_raises_at_each_request_for_memory_that_fails);
 	tcase_add_test(tc, a_stream_needs_an_arena_and_two_variables);

@@ -602,6 +602,26 @@ START_TEST(a_report_names_type_message_place_errno_and_causes)
 }
 END_TEST
 
+START_TEST(a_report_to_no_file_is_a_checked_error)
+{
+	int handled = 0;
+
+	ck_raises_saying(Assert_Failed, "Except_report: the file is NULL", Except_report(NULL));
+	PROTECT(handled);
+	TRY {
+		TRY {
+			RAISE(A);
+		} ELSE {
+			Except_report(NULL);
+		} END_TRY;
+	} EXCEPT(Assert_Failed) {
+		ck_assert_ptr_eq(Except_cause(1), &A);
+		handled = 1;
+	} END_TRY;
+	ck_assert_int_eq(handled, 1);
+}
+END_TEST
+
 START_TEST(the_function_form_raises_at_the_place_it_is_told)
 {
 	TRY {
@@ -2085,6 +2105,7 @@ static Suite *except_suite(void)
 	tcase_add_test(tc, a_message_too_long_ends_in_dots);
 	tcase_add_test(tc, the_arguments_of_a_message_may_come_from_the_exception_it_replaces);
 	tcase_add_test(tc, a_report_names_type_message_place_errno_and_causes);
+	tcase_add_test(tc, a_report_to_no_file_is_a_checked_error);
 	tcase_add_test(tc, the_function_form_raises_at_the_place_it_is_told);
 	tcase_add_test(tc, raising_null_is_a_checked_error);
 	tcase_add_test(tc, an_assertion_raises_with_its_text);
