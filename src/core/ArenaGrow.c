@@ -6,8 +6,8 @@
  * than an eighth of the next chunk gets a chunk of its own behind the current one, so that a large object does
  * not waste the rest of a small chunk; many large ones make the arena grow until they are an eighth no longer.
  *
- * Sides live on slices. A slice is an eighth of the chunk that slices are being cut from, which is not the
- * owner's: the two meet only in the list of chunks, under the lock. */
+ * Sides live on slices of a chunk that is not the owner's: the two meet only in the list of chunks, under the lock. A slice
+ * is an eighth of that chunk at most, and small enough for all the sides together to leave no more than a quarter of it over. */
 #include "config.h"
 
 #include <stdint.h>
@@ -66,11 +66,14 @@ static void make_current(T a, Chunk *c)
 
 static void cut_slices_from(T a, Chunk *c)
 {
+	unsigned sides = a->nsides > a->nsides_wanted ? a->nsides : a->nsides_wanted;
 	char *start = chunk_start(c);
 
 	a->slices = start + padding(start, LINE);
 	a->slices_limit = c->limit - ((uintptr_t)c->limit & (LINE - 1));
-	a->slice = (size_t)(a->slices_limit - a->slices) / 8;
+	a->slice = (size_t)(a->slices_limit - a->slices) / (sides > 2 ? 4 * (size_t)sides : 8);
+	if (a->slice < SLICE_LEAST)
+		a->slice = SLICE_LEAST;
 }
 
 /* ---- sides: in open arenas only, so there are no red zones ---- */
@@ -83,6 +86,7 @@ static Side *make_side(T a, char *p)
 	s->thread = t;
 	s->next = a->sides;
 	a->sides = s;
+	a->nsides++;
 	if (!a->key)
 		STORE_RELEASE(a->key, arena__unique(t));
 	return s;
@@ -126,7 +130,9 @@ static void *bump_side(T a, size_t alignment, size_t nbytes)
 
 		if (!slice)
 			return NULL;
-		if (!s) {
+		if (s)
+			arena__leave_tail(a, s);
+		else {
 			s = make_side(a, slice);
 			start += SIDE_BYTES;
 		}

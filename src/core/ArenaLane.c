@@ -233,6 +233,15 @@ static void wait_out(const Thread *t, T a)
 			nanosleep(&moment, NULL); /* it may be of lower priority */
 }
 
+/* What its thread will not use of its slice is free, though nobody gets it. */
+void arena__leave_tail(T a, const Side *s)
+{
+	size_t n = (size_t)(s->lane.limit - s->lane.avail);
+
+	a->tails += n;
+	a->used -= n;
+}
+
 void arena__revoke(T a, int sides_too)
 {
 	Thread *was = a->owner;
@@ -249,8 +258,10 @@ void arena__revoke(T a, int sides_too)
 	arena__barrier();               /* [rev-2] */
 	if (was)
 		wait_out(was, a);
-	for (; sides; sides = sides->next)
+	for (; sides; sides = sides->next) {
 		wait_out(sides->thread, a);
+		arena__leave_tail(a, sides);
+	}
 	if (sides_too)
 		a->sides = NULL;
 }
@@ -264,7 +275,7 @@ static int is_idle(T a)
 {
 	const char *avail = LOAD(a->lane.avail);
 
-	a->idle = avail == a->seen ? a->idle + 1 : 0;
+	a->idle = avail == a->seen ? (unsigned char)(a->idle + 1) : 0;
 	a->seen = avail;
 	return a->idle >= IDLE_VISITS;
 }
@@ -277,7 +288,7 @@ int arena__claim(T a)
 		STORE(a->slow, a->slow | VISITED);
 		if (t && a->steals >= STEALS && !is_idle(a))
 			return 0;
-		a->steals++;
+		a->steals += a->steals < STEALS;
 		a->seen = NULL;
 		arena__revoke(a, 0);
 	}

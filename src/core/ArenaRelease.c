@@ -399,13 +399,14 @@ static void consolidate(T a, size_t keep, int grew)
 {
 	size_t home = (size_t)(a->home->limit - a->first), have;
 	size_t sides = a->side_wanted < a->wanted ? a->side_wanted : a->wanted, own = a->wanted - sides;
+	size_t with_tails = sides + sides / 2 + (size_t)a->nsides_wanted * SLICE_LEAST; /* by what cut_slices_from says */
 	int sides_grew = a->sliced > (a->side_spare ? (size_t)(a->side_spare->limit - chunk_start(a->side_spare)) : 0);
 
 	if (!a->backing.free && keep == SIZE_MAX && !grew)
 		return; /* to let go of memory that nobody takes is to lose it */
 	fit_spare(a, &a->spare, own > home ? arena__spare_for(own) : 0, keep, grew && !sides_grew);
 	have = a->spare ? a->spare->size : 0;
-	fit_spare(a, &a->side_spare, sides ? arena__spare_for(sides) : 0, have < keep ? keep - have : 0, sides_grew);
+	fit_spare(a, &a->side_spare, sides ? arena__spare_for(with_tails) : 0, have < keep ? keep - have : 0, sides_grew);
 }
 
 /* ---- one block; the lock is held in all of this part but the call itself ---- */
@@ -469,8 +470,11 @@ static void note_cycle(T a, size_t keep)
 	if (a->wanted > keep)
 		a->wanted = keep;
 	a->side_wanted -= a->side_wanted / 8;
-	if (a->side_wanted < a->sliced)
-		a->side_wanted = a->sliced;
+	if (a->side_wanted < a->sliced - a->tails)
+		a->side_wanted = a->sliced - a->tails;
+	a->nsides_wanted -= (a->nsides_wanted + 7) / 8;
+	if (a->nsides_wanted < a->nsides)
+		a->nsides_wanted = a->nsides;
 	if (a->used_most > a->peak)
 		STORE(a->peak, a->used_most);
 	STORE(a->used_most, 0);
@@ -529,7 +533,8 @@ static void clear(T a, size_t keep)
 	arena__check(a);
 	arena__give_back(a, rest);
 	consolidate(a, keep, rest != NULL);
-	a->sliced = 0;
+	a->sliced = a->tails = 0;
+	a->nsides = 0;
 	if (!a->spare && !a->side_spare && a->newest == a->home)
 		STORE(a->slow, a->slow & ~(uint32_t)GREW);
 	pthread_mutex_unlock(&a->lock);

@@ -83,7 +83,8 @@ enum { GREW = 1, DEFERRED = 2, VISITED = 4, SLOW_CLEAR = 7, CHILDREN = 8, SPECIA
 
 enum {
 	STEALS = 1,     /* without a proof that the owner is idle; more, and two busy threads would go on stealing */
-	IDLE_VISITS = 8 /* are the proof: a chunk's worth of slices, lest the barrier cost more than it saves */
+	IDLE_VISITS = 8, /* are the proof: a chunk's worth of slices, lest the barrier cost more than it saves */
+	SLICE_LEAST = 256
 };
 
 struct Arena {
@@ -115,17 +116,20 @@ struct Arena {
 	int nrewinds;
 	/* under the lock */
 	int running;       /* clears, rewinds and disposals that are running deferred calls */
-	int gone;          /* it is being released: debug builds look */
-	int steals;        /* of ownership since the last clear; STEALS from the start if the cycle before it had sides */
-	const char *seen;  /* the owner's avail when another thread last came here */
-	int idle;          /* such visits since it moved */
+	unsigned nsides;   /* made since the last clear */
+	unsigned nsides_wanted; /* as wanted */
+	unsigned char gone; /* it is being released: debug builds look */
+	unsigned char steals; /* of ownership since the last clear, to STEALS; that from the start if the cycle before it had sides */
+	unsigned char idle; /* visits of other threads since the owner's avail moved */
+	const char *seen;  /* that, when another thread last came here */
 	Chunk *newest, *home, *spare, *side_spare;
 	Chunk *side_chunk; /* the one that was side_spare when this cycle began */
 	size_t sliced;     /* bytes of slices since the last clear */
-	size_t side_wanted; /* as wanted, of slices */
+	size_t tails;      /* of these, bytes that were left over */
+	size_t side_wanted; /* as wanted, of the others */
 	Chunk *marked;     /* newest at the last mark: chunks after it are in no mark */
 	size_t held, most; /* from the backing allocator; its limit */
-	size_t used;       /* without what is in the owner's lane, and with all of the slices */
+	size_t used;       /* without what is in the owner's lane, and with all of the slices of the sides that there are */
 	Deferred *deferred;
 	struct Fence *fences; /* in guard mode */
 	Side *sides;
@@ -322,6 +326,7 @@ void arena__revoke(struct Arena *, int sides_too);
 Side *arena__find_side(const struct Arena *);
 size_t arena__used_now(const struct Arena *);
 void arena__note_most(struct Arena *); /* before used falls */
+void arena__leave_tail(struct Arena *, const Side *); /* of its slice: it will have another, or none */
 
 void arena__lock_alone(struct Arena *); /* and no thread is amid a bump, nor will be */
 

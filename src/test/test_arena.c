@@ -2162,6 +2162,51 @@ START_TEST(equal_batches_of_two_threads_take_memory_only_at_first)
 }
 END_TEST
 
+enum { CROWD = 16, A_FEW = 10 };
+
+static void *allocate_a_few_each_cycle(void *cl)
+{
+	Turns *t = cl;
+	int cycle, i;
+
+	for (cycle = 0; cycle < CYCLES; cycle++) {
+		for (i = 0; i < A_FEW; i++)
+			Arena_alloc(t->arena, 96);
+		pthread_barrier_wait(&t->barrier); /* all of them have, before it is cleared */
+		pthread_barrier_wait(&t->barrier);
+	}
+	return NULL;
+}
+
+/* A slice for each, of which the most is left over: that must not make the next slices larger. */
+START_TEST(a_crowd_of_threads_takes_memory_only_at_first_and_its_slices_do_not_count_as_used)
+{
+	Turns t = { .requests = 0 };
+	pthread_t crowd[CROWD];
+	size_t at_half = 0;
+	int i;
+
+	t.arena = Arena_new_with(&(Arena_Options){ .alloc = count_alloc, .free = count_free, .cl = &t });
+	ck_assert_int_eq(pthread_barrier_init(&t.barrier, NULL, CROWD + 1), 0);
+	for (i = 0; i < CROWD; i++)
+		ck_assert_int_eq(pthread_create(&crowd[i], NULL, allocate_a_few_each_cycle, &t), 0);
+	for (i = 0; i < CYCLES; i++) {
+		pthread_barrier_wait(&t.barrier);
+		Arena_clear(t.arena);
+		if (i == CYCLES / 2)
+			at_half = t.requests;
+		pthread_barrier_wait(&t.barrier);
+	}
+	for (i = 0; i < CROWD; i++)
+		pthread_join(crowd[i], NULL);
+	ck_assert_uint_eq(t.requests, at_half);
+	ck_assert_uint_ge(Arena_peak(t.arena), CROWD * A_FEW * 96);
+	ck_assert_uint_le(Arena_peak(t.arena), CROWD * (A_FEW * 96 + 128)); /* and what describes a side */
+	pthread_barrier_destroy(&t.barrier);
+	Arena_dispose(&t.arena);
+}
+END_TEST
+
 static void *fill_to_limit(void *cl)
 {
 	Worker *w = cl;
@@ -2962,6 +3007,8 @@ static void add_report(Suite *suite)
 	tcase_add_test(tc, threads_allocate_from_one_arena_without_overlap);
 	tcase_add_test(tc, threads_make_children_and_defer_calls_on_one_arena);
 	tcase_add_test(tc, equal_batches_of_two_threads_take_memory_only_at_first);
+	if (!has_fences())
+		tcase_add_test(tc, a_crowd_of_threads_takes_memory_only_at_first_and_its_slices_do_not_count_as_used);
 	tcase_add_test(tc, threads_together_never_pass_the_limit);
 	tcase_add_test(tc, each_thread_has_arenas_of_its_own_while_others_report);
 	tcase_add_test(tc, an_arena_may_be_handed_to_another_thread);
