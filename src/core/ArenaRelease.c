@@ -460,6 +460,16 @@ int arena__release(T a, void *p, size_t nbytes)
 
 /* ---- clear and reset ---- */
 
+static void note_sides(T a)
+{
+	a->side_wanted -= (a->side_wanted + 7) / 8;
+	if (a->side_wanted < a->sliced - a->tails)
+		a->side_wanted = a->sliced - a->tails;
+	a->nsides_wanted -= (a->nsides_wanted + 7) / 8;
+	if (a->nsides_wanted < a->nsides)
+		a->nsides_wanted = a->nsides;
+}
+
 static void note_cycle(T a, size_t keep)
 {
 	size_t used = a->used_most + a->align_most;
@@ -469,12 +479,8 @@ static void note_cycle(T a, size_t keep)
 		a->wanted = used;
 	if (a->wanted > keep)
 		a->wanted = keep;
-	a->side_wanted -= a->side_wanted / 8;
-	if (a->side_wanted < a->sliced - a->tails)
-		a->side_wanted = a->sliced - a->tails;
-	a->nsides_wanted -= (a->nsides_wanted + 7) / 8;
-	if (a->nsides_wanted < a->nsides)
-		a->nsides_wanted = a->nsides;
+	if (a->sliced || a->side_wanted)
+		note_sides(a);
 	if (a->used_most > a->peak)
 		STORE(a->peak, a->used_most);
 	STORE(a->used_most, 0);
