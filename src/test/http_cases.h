@@ -227,6 +227,7 @@ static const Row accepted[] = {
 	ROW(0, "sizes in both cases", CHUNKED "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n"),
 	ROW(0, "Chunked in capitals", POST HOST "Transfer-Encoding: CHUNKED\r\n\r\n0\r\n\r\n"),
 	ROW(0, "chunked between spaces and tabs", POST HOST "Transfer-Encoding: \t chunked \t\r\n\r\n0\r\n\r\n"),
+	ROW(0, "the same beside an upgrade", POST HOST "Connection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n"),
 	ROW(0, "chunk extensions, one of them quoted", CHUNKED "5;a=b;c=\"d e\"\r\nhello\r\n0;last\r\n\r\n"),
 	ROW(0, "a trailer", CHUNKED "0\r\nX-Sum: 12\r\nY:\r\n\r\n"),
 	ROW(0, "a trailer that looks like framing, dropped", CHUNKED "0\r\nContent-Length: 99\r\nTransfer-Encoding: x\r\n\r\n"),

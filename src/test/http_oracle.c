@@ -173,6 +173,10 @@ static int ll_body(llhttp_t *p, const char *s, size_t n)
 	return 0;
 }
 
+/* There is a Transfer-Encoding that it does not see to be chunked, for a tab behind that, and as the request asks for an
+ * upgrade it ends it with the head, before it would refuse it for that. */
+static int lacks_chunked;
+
 /* Later it would heed a Connection field of the trailer (9110, 6.5.1). It takes Proxy-Connection for Connection (9112,
  * C.2.2) and overlooks "close" and "keep-alive" before a tab (9110, 5.6.1); and in HTTP/1.0 it prefers the second of
  * these to the first (9112, 9.3). */
@@ -180,6 +184,7 @@ static int ll_headed(llhttp_t *p)
 {
 	Seen *seen = p->data;
 
+	lacks_chunked = p->upgrade && p->flags & F_TRANSFER_ENCODING && !(p->flags & F_CHUNKED);
 	add_text(seen, "", 1);
 	seen->length--;
 	seen->keep_alive = strstr(seen->text, "\nproxy-connection:") || memchr(seen->bytes, '\t', seen->n)
@@ -218,14 +223,15 @@ int see_llhttp(Seen *seen, const char *bytes, size_t n)
 	seen->what = NULL;
 	seen->bytes = bytes;
 	seen->n = n;
+	lacks_chunked = 0;
 	llhttp_init(&p, HTTP_REQUEST, &settings);
 	p.data = seen;
 	e = llhttp_execute(&p, bytes, n);
-	if (seen->verdict == ACCEPTED)
+	if (seen->verdict == ACCEPTED && !lacks_chunked)
 		seen->end = (size_t)(llhttp_get_error_pos(&p) - bytes);
 	else if (e != HPE_OK) {
 		seen->verdict = REFUSED;
-		seen->what = llhttp_get_error_reason(&p);
+		seen->what = lacks_chunked ? "Request has invalid `Transfer-Encoding`" : llhttp_get_error_reason(&p);
 	}
 	return 1;
 }

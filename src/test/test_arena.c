@@ -2201,7 +2201,7 @@ START_TEST(a_crowd_of_threads_takes_memory_only_at_first_and_its_slices_do_not_c
 		pthread_join(crowd[i], NULL);
 	ck_assert_uint_eq(t.requests, at_half);
 	ck_assert_uint_ge(Arena_peak(t.arena), CROWD * A_FEW * 96);
-	ck_assert_uint_le(Arena_peak(t.arena), CROWD * (A_FEW * 96 + 128)); /* and what describes a side */
+	ck_assert_uint_le(Arena_peak(t.arena), CROWD * (A_FEW * (96 + 16) + 128)); /* red zones, and what describes a side */
 	pthread_barrier_destroy(&t.barrier);
 	Arena_dispose(&t.arena);
 }
