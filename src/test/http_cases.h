@@ -230,6 +230,8 @@ static const Row accepted[] = {
 	ROW(0, "the same beside an upgrade", POST HOST "Connection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n"),
 	ROW(0, "chunk extensions, one of them quoted", CHUNKED "5;a=b;c=\"d e\"\r\nhello\r\n0;last\r\n\r\n"),
 	ROW(0, "a trailer", CHUNKED "0\r\nX-Sum: 12\r\nY:\r\n\r\n"),
+	ROW(0, "lengths in a trailer", CHUNKED "0\r\nContent-Length: 99\r\nContent-Length: 5\r\n\r\n"),
+	ROW(0, "encodings in a trailer", CHUNKED "0\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n"),
 	ROW(0, "a trailer that looks like framing, dropped", CHUNKED "0\r\nContent-Length: 99\r\nTransfer-Encoding: x\r\n\r\n"),
 	ROW(0, "values without space, with much, with tabs, empty", GET HOST "A:b\r\nC: \t  d\te \t \r\nE:\r\nF:   \r\n\r\n"),
 	ROW(0, "obs-text in a value", GET HOST "X: \x80\xff\xc3\xa4\r\n\r\n"),

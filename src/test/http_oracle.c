@@ -296,16 +296,23 @@ static const Difference looser[] = {
 	{ LLHTTP, "Invalid method encountered", "9110, 9.1: any token; whether it is known is for the program to say (501, 405)" },
 	{ LLHTTP, "Expected space after method", "the same: a method that begins like a known one" },
 	{ LLHTTP, "Request has invalid `Transfer-Encoding`", "9110, 5.5: a tab after the value is no part of it" },
-	{ LLHTTP, "Invalid `Transfer-Encoding` header value", "9110, 6.5.1: framing in a trailer means nothing: it is dropped" },
-	{ LLHTTP, "Invalid character in Content-Length", "the same; or, in a head, a tab after the value" },
-	{ LLHTTP, "Empty Content-Length", "the same, in a trailer" },
-	{ LLHTTP, "Content-Length can't be present", "the same, in a trailer" },
-	{ LLHTTP, "Content-Length overflow", "the same, in a trailer" },
+	{ LLHTTP, "Invalid character in Content-Length", "the same; or in a trailer" },
 	{ LLHTTP, "Invalid character in chunk", "9112, 7.1.1: unknown extensions MUST be ignored: any text but line ends; llhttp "
 		"stumbles over what follows a quoted value, too" },
-	{ H11, "Only Transfer-Encoding: chunked is supported", "9110, 6.5.1, as above" },
-	{ H11, "bad Content-Length", "9110, 6.5.1, as above" },
 	{ H11, "no request line received", "9112, 2.2: SHOULD ignore an empty line before the request" },
+};
+
+/* They refuse what we accept in a trailer, which only a chunked body has. */
+static const char framing_in_trailer[] = "9110, 6.5.1: framing in a trailer means nothing: it is dropped";
+static const Difference in_trailer[] = {
+	{ LLHTTP, "Invalid `Transfer-Encoding` header value", framing_in_trailer },
+	{ LLHTTP, "Empty Content-Length", framing_in_trailer },
+	{ LLHTTP, "Content-Length can't be present", framing_in_trailer },
+	{ LLHTTP, "Content-Length overflow", framing_in_trailer },
+	{ H11, "Only Transfer-Encoding: chunked is supported", framing_in_trailer },
+	{ H11, "multiple Transfer-Encoding headers", framing_in_trailer },
+	{ H11, "bad Content-Length", framing_in_trailer },
+	{ H11, "conflicting Content-Length headers", framing_in_trailer },
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -318,6 +325,13 @@ static int known(const Difference *d, size_t count, Peer peer, const char *what)
 		if (d[i].peers & peer && strncmp(what, d[i].what, strlen(d[i].what)) == 0)
 			return 1;
 	return 0;
+}
+
+static int is_chunked(const Seen *seen)
+{
+	static const char name[] = "\ntransfer-encoding:";
+
+	return memmem(seen->text, seen->length, name, sizeof name - 1) != NULL;
 }
 
 /* h11 writes the value of Transfer-Encoding in small letters. */
@@ -338,7 +352,8 @@ int agree(const Seen *ours, const Seen *theirs, Peer peer)
 	if (ours->verdict == REFUSED && theirs->verdict == ACCEPTED)
 		return known(stricter, COUNT(stricter), peer, ours->what);
 	if (ours->verdict == ACCEPTED && theirs->verdict == REFUSED)
-		return known(looser, COUNT(looser), peer, theirs->what);
+		return known(looser, COUNT(looser), peer, theirs->what)
+			|| (is_chunked(ours) && known(in_trailer, COUNT(in_trailer), peer, theirs->what));
 	if (ours->verdict == REFUSED || theirs->verdict == REFUSED)
 		return 1;
 	if (ours->verdict != theirs->verdict)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* HTTP by its public interface: a server's end that is a Socket_T, and a client's end that is a bare
  * descriptor and writes and reads what it likes, over a socketpair or loopback TCP. */
+#include "config.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

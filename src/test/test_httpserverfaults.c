@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A server whose n-th allocation fails, for every n: run raises if it cannot start, and what fails later costs the
  * connection that met it and no other. Linked with malloc wrapped. */
+#include "config.h"
+
 #include "httpclient.h"
 
 void *__real_malloc(size_t n);
