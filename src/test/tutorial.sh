@@ -44,6 +44,7 @@ applies() { # console block
 }
 
 compare() { # console block
+	rm -f ./*.gcda # with --enable-gcov, of the program before it was changed
 	if applies "$1"; then
 		sh "$tests/console.sh" "$1" | sed '/this FINALLY was skipped/d' >"$1.new" # is said with --enable-debug only
 	else
