@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A server whose n-th allocation fails, for every n: run raises if it cannot start, and what fails later costs the
- * connection that met it and no other. Linked with malloc wrapped. */
+/* A server whose n-th allocation fails, or all from there on, for every n: run raises if it cannot start, and what fails
+ * later costs the connection that met it and no other. One that gets no threads. Linked with malloc and pthread_create
+ * wrapped. */
 #include "config.h"
 
 #include "httpclient.h"
@@ -8,16 +9,23 @@
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t count, size_t n);
 void *__real_realloc(void *p, size_t n);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t count, size_t n);
 void *__wrap_realloc(void *p, size_t n);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl);
 
 static int fail_at = -1; /* atomic: allocations of the server's thread until the one that fails */
+static int lasting;      /* and every one after it does */
 static __thread int is_server;
 
 static int fails(void)
 {
-	return is_server && __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST) >= 0 && __atomic_fetch_sub(&fail_at, 1, __ATOMIC_SEQ_CST) == 0;
+	int left = is_server ? __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST) : -1;
+
+	if (left > 0 || (left == 0 && !lasting))
+		__atomic_fetch_sub(&fail_at, 1, __ATOMIC_SEQ_CST);
+	return left == 0;
 }
 
 void *__wrap_malloc(size_t n)
@@ -33,6 +41,13 @@ void *__wrap_calloc(size_t count_, size_t n)
 void *__wrap_realloc(void *p, size_t n)
 {
 	return fails() ? NULL : __real_realloc(p, n);
+}
+
+static int threads_left; /* that a server may make */
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl)
+{
+	return is_server && threads_left-- <= 0 ? EAGAIN : __real_pthread_create(thread, attributes, start, cl);
 }
 
 static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
@@ -101,7 +116,7 @@ static int serve_failing(int n)
 	fail_at = n;
 	pthread_create(&server_thread, NULL, run_failing, NULL);
 	disturb();
-	failed_once = __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST) < 0;
+	failed_once = __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST) < lasting;
 	__atomic_store_n(&fail_at, -1, __ATOMIC_SEQ_CST);
 	await(run_failed || serves());
 	HTTPServer_stop(server);
@@ -111,13 +126,36 @@ static int serve_failing(int n)
 	return failed_once;
 }
 
-START_TEST(each_allocation_may_fail)
+START_TEST(each_allocation_may_fail_or_all_after_it)
 {
 	int n = 0;
 
+	lasting = _i;
 	while (serve_failing(n))
 		n++;
 	ck_assert_int_gt(n, 5);
+}
+END_TEST
+
+static void run_with_threads(int left, int blocks, const char *message)
+{
+	make_server((HTTPServer_Options){ .threads = 3, .workers = 2 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/large", .handler = large, .blocks = blocks });
+	threads_left = left;
+	is_server = 1;
+	ck_raises_saying(HTTP_Failed, message, HTTPServer_run(server));
+	is_server = 0;
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+
+START_TEST(without_threads_run_raises_and_ends_those_that_it_made)
+{
+	run_with_threads(0, 0, "no thread for a loop");
+	run_with_threads(1, 0, "no thread for a loop");
+	run_with_threads(0, 1, "no thread for a worker");
+	run_with_threads(1, 1, "no thread for a loop"); /* one worker is enough */
+	run_with_threads(3, 1, "no thread for a loop");
 }
 END_TEST
 
@@ -127,7 +165,8 @@ int main(void)
 	TCase *t = tcase_create("allocations");
 
 	tcase_set_timeout(t, 60);
-	tcase_add_test(t, each_allocation_may_fail);
+	tcase_add_loop_test(t, each_allocation_may_fail_or_all_after_it, 0, 2);
+	tcase_add_test(t, without_threads_run_raises_and_ends_those_that_it_made);
 	suite_add_tcase(s, t);
 	return testing_main(s);
 }
