@@ -233,10 +233,16 @@ static void wait_out(const Thread *t, T a)
 			nanosleep(&moment, NULL); /* it may be of lower priority */
 }
 
+/* What is left of its slice. */
+static size_t tail_of(const Side *s)
+{
+	return (size_t)(s->lane.limit - LOAD(s->lane.avail));
+}
+
 /* What its thread will not use of its slice is free, though nobody gets it. */
 void arena__leave_tail(T a, const Side *s)
 {
-	size_t n = (size_t)(s->lane.limit - s->lane.avail);
+	size_t n = tail_of(s);
 
 	a->tails += n;
 	a->used -= n;
@@ -319,7 +325,7 @@ size_t arena__used_now(const struct Arena *a)
 	const Side *s;
 
 	for (s = a->sides; s; s = s->next)
-		n -= (size_t)(s->lane.limit - LOAD(s->lane.avail));
+		n -= tail_of(s);
 	return n;
 }
 

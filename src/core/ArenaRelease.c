@@ -460,14 +460,17 @@ int arena__release(T a, void *p, size_t nbytes)
 
 /* ---- clear and reset ---- */
 
+/* Decays to nothing at last, after which a clear need not think of sides. */
+static size_t decayed(size_t wanted, size_t now)
+{
+	wanted -= (wanted + 7) / 8;
+	return wanted < now ? now : wanted;
+}
+
 static void note_sides(T a)
 {
-	a->side_wanted -= (a->side_wanted + 7) / 8;
-	if (a->side_wanted < a->sliced - a->tails)
-		a->side_wanted = a->sliced - a->tails;
-	a->nsides_wanted -= (a->nsides_wanted + 7) / 8;
-	if (a->nsides_wanted < a->nsides)
-		a->nsides_wanted = a->nsides;
+	a->side_wanted = decayed(a->side_wanted, a->sliced - a->tails);
+	a->nsides_wanted = (unsigned)decayed(a->nsides_wanted, a->nsides);
 }
 
 static void note_cycle(T a, size_t keep)

@@ -16,7 +16,8 @@
 #define CORRUPT(what) core__corrupt(__FILE__, __LINE__, what)
 void core__corrupt(const char *file, int line, const char *what) CORE_NORETURN;
 
-/* To 0. Of a memset whose size it knows gcc makes a `rep stos` from 256 bytes on, which begins too slowly for a few hundred. */
+/* To 0. Of a memset whose size it knows gcc makes a `rep stos`, from some tens of bytes on, which begins too slowly for a few
+ * hundred. */
 static inline void zero(void *p, size_t nbytes)
 {
 	__asm__("" : "+r"(nbytes));

@@ -34,7 +34,7 @@ int64_t connection__last_used(Slot *slot)
 }
 
 /* The difference of two coarse times may be a tick less than what has passed: somebody who slept for 10 ms is told of 8. */
-int64_t connection__unused(int64_t since)
+static int64_t unused(int64_t since)
 {
 	return since < socket__now_coarse() ? socket__now_ms() - since : 0;
 }
@@ -193,7 +193,7 @@ int64_t Connection_idle_ms(Connection_T c)
 
 	lock(pool); /* so that the socket is not closed while it is asked */
 	if (is_inside(c))
-		idle = connection__unused(connection__last_used(slot));
+		idle = unused(connection__last_used(slot));
 	unlock(pool);
 	return idle > 0 ? idle : 0; /* another thread may have touched it since */
 }

@@ -109,10 +109,11 @@ static int is_form(HTTPRequest_T r)
 	return type && httpparser__is(type, n, "application/x-www-form-urlencoded");
 }
 
+/* There is no query when a server's log asks, and the head was refused. */
 static const HTTPPairs *query_pairs(HTTPRequest_T r)
 {
 	HTTPPairs *pairs = &r->query_pairs;
-	const char *query = HTTPRequest_query(r) ? HTTPRequest_query(r) : ""; /* NULL: a server's log asks, and the head was refused */
+	const char *query = r->query ? r->query : "";
 
 	if (!pairs->pairs)
 		decode(pairs, HTTPRequest_arena(r), query, strlen(query), "query");

@@ -85,16 +85,13 @@ static void guarded(Conn *c, void (*act)(Conn *))
 /* 0: what was raised ends the connection, and with it the body */
 static int produce(Conn *c, Exchange *x)
 {
-	volatile int done = 0;
-
 	TRY {
 		httpserver__produce(x);
-		done = 1;
 	} ELSE {
 		httpserver__count(&c->loop->stats.raised, 1);
 		httpserver__drop(c);
 	} END_TRY;
-	return done;
+	return c->phase != GONE;
 }
 
 /* What deferred calls of its arena raise comes too late for the response: the connection ends after it. */

@@ -171,7 +171,7 @@ int socketpool__is_wanted(T pool)
 	return w != NULL;
 }
 
-/* The same, when what was used least recently of all was added, and is not ours to close. */
+/* Of all hosts'. */
 static Slot *least_recent_idle(T pool)
 {
 	Slot *slot, *least = NULL;
@@ -186,15 +186,17 @@ static Slot *least_recent_idle(T pool)
 	return least;
 }
 
-/* The idle connection, of another host, that was used least recently. */
+/* The idle connection, of another host, that was used least recently. The heap does not tell when its first was added, and
+ * is not ours to close. */
 static Slot *least_recent(T pool)
 {
 	int64_t at;
 	uint32_t *place = lazyheap__first(&pool->heap, &at);
+	Slot *slot = place ? slot_at(place) : NULL;
 
-	if (!place || slot_at(place)->upstream)
-		return place ? slot_at(place) : NULL;
-	return pool->stats.idle > 0 ? least_recent_idle(pool) : NULL;
+	if (slot && !slot->upstream)
+		slot = pool->stats.idle > 0 ? least_recent_idle(pool) : NULL;
+	return slot;
 }
 
 /* An idle connection goes whose place somebody waits for. Check-in sees to that, but not where one becomes idle otherwise,

@@ -169,9 +169,8 @@ static inline Slot *slot_at(const uint32_t *place)
 
 /* Connection.c: the latest of all that counts as use. Lock held, so that the socket is not closed meanwhile. */
 int64_t connection__last_used(Slot *slot);
-/* For how long it has not been used that was last used then, and the latest use of what has not been used for ms: not too
- * short, and at most a tick too long; but what was used in the tick at hand is in use. */
-int64_t connection__unused(int64_t since);
+/* The latest use of what has not been used for ms: that is not too short, and at most a tick too long; but what was used in
+ * the tick at hand is in use. */
 int64_t connection__unused_since(int ms);
 /* Takes the buffer off, and the arena, which is for socketpool__let_go. Lock held. */
 Lease *connection__strip(Slot *slot);

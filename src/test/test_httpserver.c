@@ -1642,12 +1642,24 @@ static void huge(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, HUGE), HUGE);
 }
 
+static char huge_heard[HUGE + 2000];
+
+/* All that comes until an orderly end: so many bytes. */
+static size_t hear_huge(int fd)
+{
+	size_t total = 0;
+	ssize_t n;
+
+	while ((n = listen_for(fd, huge_heard + total, sizeof huge_heard - 1 - total, PATIENCE)) > 0)
+		total += (size_t)n;
+	ck_assert_msg(n == 0, "%zd after %zu bytes", n, total);
+	return total;
+}
+
 /* To close while its next request lies unread would reset the connection, and take from it what it has not read yet. */
 START_TEST(who_takes_a_response_while_the_server_drains_gets_all_of_it_and_the_next_one)
 {
-	static char bytes[HUGE + 2000];
-	size_t total = 0;
-	ssize_t n;
+	size_t total;
 	int fd;
 
 	make_server((HTTPServer_Options){ 0 });
@@ -1659,11 +1671,9 @@ START_TEST(who_takes_a_response_while_the_server_drains_gets_all_of_it_and_the_n
 	await(stats_now().sent > 0);
 	say(fd, GET("/"));
 	HTTPServer_stop(server);
-	while ((n = listen_for(fd, bytes + total, sizeof bytes - 1 - total, PATIENCE)) > 0)
-		total += (size_t)n;
-	ck_assert_msg(n == 0, "%zd after %zu bytes", n, total);
+	total = hear_huge(fd);
 	ck_assert_uint_gt(total, HUGE + 200);
-	ck_assert_str_eq(bytes + total - 5, "hello");
+	ck_assert_str_eq(huge_heard + total - 5, "hello");
 	close(fd);
 	join_server();
 }
@@ -1679,9 +1689,7 @@ static void nap_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl
 /* An empty line after the request, as some send. */
 START_TEST(what_comes_after_the_last_request_takes_nothing_from_its_response)
 {
-	static char bytes[HUGE + 2000];
-	size_t total = 0;
-	ssize_t n;
+	size_t total;
 	int fd;
 
 	make_server((HTTPServer_Options){ 0 });
@@ -1692,9 +1700,7 @@ START_TEST(what_comes_after_the_last_request_takes_nothing_from_its_response)
 	say(fd, "GET /huge HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
 	await(stats_now().sent > 0);
 	say(fd, "\r\n");
-	while ((n = listen_for(fd, bytes + total, sizeof bytes - 1 - total, PATIENCE)) > 0)
-		total += (size_t)n;
-	ck_assert_msg(n == 0, "%zd after %zu bytes", n, total);
+	total = hear_huge(fd);
 	ck_assert_uint_gt(total, HUGE);
 	close(fd);
 	fd = dial();
