@@ -15,7 +15,7 @@
 
 #include <core/core.h>
 #include "bench.h"
-#include "httpparser.h"
+#include "http/parser.h"
 
 static const char browser[] =
 	"GET /wp-content/uploads/2010/03/a-picture-of-a-cat-in-a-box-in-the-garden.jpg HTTP/1.1\r\n"

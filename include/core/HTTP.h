@@ -53,6 +53,7 @@ CORE_API const char *HTTPRequest_method(HTTPRequest_T);  /* as sent; methods are
 CORE_API const char *HTTPRequest_target(HTTPRequest_T);  /* as sent */
 CORE_API const char *HTTPRequest_path(HTTPRequest_T);    /* decoded, "." and ".." resolved; starts with '/', or "*" */
 CORE_API const char *HTTPRequest_query(HTTPRequest_T);   /* after '?', not decoded; "" if none */
+CORE_API const char *HTTPRequest_param(HTTPRequest_T, const char *name); /* Of the route's pattern; NULL if it has none of that name. */
 CORE_API const char *HTTPRequest_version(HTTPRequest_T); /* "HTTP/1.1" or "HTTP/1.0" */
 CORE_API const char *HTTPRequest_header(HTTPRequest_T, const char *name); /* any case; NULL if absent; repeated: joined */
 CORE_API HashTable_T HTTPRequest_headers(HTTPRequest_T); /* STRING_NOCASE, name to const char * value */
@@ -93,5 +94,4 @@ CORE_API void HTTPResponse_send(Socket_T client, HTTPResponse_T);
 
 CORE_END_DECLS
 
-#include <core/HTTPServer.h>
 #endif

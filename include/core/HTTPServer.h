@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* HTTPServer: routes, and event loops that serve them: one a thread, each with its own listener and connections.
- * Part of <core/HTTP.h>.
  *
  *   server = HTTPServer_new(arena, &(HTTPServer_Options){ .service = "8080" });
  *   HTTPServer_route(server, "GET", "/users/:id", show_user, NULL);
@@ -73,8 +72,6 @@ typedef struct HTTPServer_Route {
 	void (*body)(HTTPRequest_T, const void *bytes, size_t nbytes, void *cl);
 } HTTPServer_Route;
 CORE_API void HTTPServer_route_with(HTTPServer_T, const HTTPServer_Route *route);
-
-CORE_API const char *HTTPRequest_param(HTTPRequest_T, const char *name); /* of the route's pattern; NULL if absent */
 
 /* Serves until stop: then no more connections come in, those that are idle are closed, the requests at hand are
  * answered, and run returns. Once. Raises: HTTP_Failed (a thread or a loop that could not be made, or failed). */

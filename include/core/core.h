@@ -9,4 +9,5 @@
 #include <core/SocketPoll.h>
 #include <core/SocketPool.h>
 #include <core/HTTP.h>
+#include <core/HTTPServer.h>
 #endif

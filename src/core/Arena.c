@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include <core/Arena.h>
-#include "ArenaRep.h"
+#include "arena/rep.h"
 
 #define T Arena_T
 

@@ -16,7 +16,7 @@
  *   RETURNING / CLOSING_RETURN  the same two for a RETURN on its way
  *   PROBING, PROBED  --enable-debug only: a first, empty pass that finds out whether there is a FINALLY
  *
- * What a raise records (place, message, causes) lives in a per-thread stack of records (ExceptStack.c). A frame
+ * What a raise records (place, message, causes) lives in a per-thread stack of records (except/stack.c). A frame
  * remembers how high the stack was when it was entered and cuts it back to that when it has dealt with a raise. */
 
 /* A checked longjmp takes the way back to a RETURN in a block with a variable-length array, and every
@@ -29,7 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ExceptRep.h"
+#include "except/rep.h"
 
 EXCEPT_DEFINE(Assert_Failed, NULL, "assertion failed");
 

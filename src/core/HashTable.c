@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* HashTable: open addressing in groups of 15 slots; the representation and its invariant are in
- * HashTableRep.h. This file makes tables and changes entries. The kind that a call is most often used with
+ * hashtable/rep.h. This file makes tables and changes entries. The kind that a call is most often used with
  * is tried first, with one comparison for kind and liveness at once; the others, and what is wrong, are out
  * of the way. */
 #include "config.h"
 
-#include "HashTableProbe.h"
-#include "poison.h"
+#include "hashtable/probe.h"
+#include "base/poison.h"
 
 EXCEPT_DEFINE(HashTable_Failed, NULL, "hash table failed");
 

@@ -3,8 +3,8 @@
 #include "config.h"
 
 #include <core/HTTP.h>
-#include "checked.h"
-#include "httpparser.h"
+#include "base/checked.h"
+#include "http/parser.h"
 
 EXCEPT_DEFINE(HTTP_Failed, NULL, "HTTP failed");
 EXCEPT_DEFINE(HTTP_Closed, &HTTP_Failed, "HTTP connection has ended");

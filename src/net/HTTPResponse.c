@@ -16,10 +16,10 @@
 #include <time.h>
 
 #include <core/HTTP.h>
-#include "checked.h"
-#include "httpmessage.h"
-#include "httpparser.h"
-#include "socket.h"
+#include "base/checked.h"
+#include "http/rep.h"
+#include "http/parser.h"
+#include "socket/internal.h"
 
 #define T HTTPResponse_T
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPServer: options, listeners, threads. The parts are in httpserver.h.
+/* HTTPServer: options, listeners, threads. The parts are in server/rep.h.
  *
  * Each loop has a listener of its own (SO_REUSEPORT), made when the server is, so that an address that is in use is the
  * maker's exception. Such listeners do not notice another process that shares the port on purpose or by accident:
@@ -20,7 +20,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "httpserver.h"
+#include "server/rep.h"
 
 #define T HTTPServer_T
 

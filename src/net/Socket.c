@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Socket: a small heap object around a descriptor: how long to wait, whom it talks to, bytes that were
- * read ahead. The representation and its invariant are in socketrep.h; this file sends, receives, and
+ * read ahead. The representation and its invariant are in socket/rep.h; this file sends, receives, and
  * closes. */
 #include "config.h"
 
@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "socketrep.h"
+#include "socket/rep.h"
 
 #define T Socket_T
 

@@ -26,7 +26,7 @@
 #endif
 
 #include <core/SocketPoll.h>
-#include "socketpollrep.h"
+#include "poll/rep.h"
 
 #define T SocketPoll_T
 

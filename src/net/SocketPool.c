@@ -33,7 +33,7 @@
 #include <unistd.h>
 
 #include <core/SocketPool.h>
-#include "socketpoolrep.h"
+#include "pool/rep.h"
 
 #define T SocketPool_T
 

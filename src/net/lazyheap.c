@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "checked.h"
+#include "base/checked.h"
 #include "lazyheap.h"
 
 LazyEntry *lazyheap__room(Arena_T arena, size_t n)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "http_oracle.h"
-#include "httpparser.h"
+#include "http/parser.h"
 
 enum { LONGEST = 16384 };
 

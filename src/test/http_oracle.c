@@ -12,7 +12,7 @@
 #endif
 
 #include "http_oracle.h"
-#include "httpparser.h"
+#include "http/parser.h"
 
 static void add_text(Seen *seen, const char *bytes, size_t n)
 {

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <core/HTTP.h>
+#include <core/HTTPServer.h>
 #include "testing.h"
 
 #define HOST "Host: a\r\n"

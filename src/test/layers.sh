@@ -1,17 +1,35 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Except <- Arena <- HashTable <- Socket <- SocketPool <- HTTP: nothing includes what is above it.
+# base <- Except <- Arena <- HashTable <- Socket <- SocketPoll, SocketPool <- HTTP <- HTTPServer: no file includes a
+# header of a layer above its own, public or private.
 cd "${top_srcdir:-.}" || exit 1
-rank() { case $1 in api) echo 0;; Except*) echo 1;; Arena*) echo 2;; Hash*) echo 3;; SocketPool*|Connection) echo 5;; Socket*|socket*) echo 4;; HTTP*) echo 6;; *) echo 9;; esac; }
+
+rank() { # a file's path, or a header as it is included
+	case $1 in
+	*core/api.h | *base/*) echo 0 ;;
+	*/Except* | except/* | */except/*) echo 1 ;;
+	*/Arena* | arena/* | */arena/*) echo 2 ;;
+	*/HashTable* | hashtable/* | */hashtable/*) echo 3 ;;
+	*/SocketPoll* | poll/* | */poll/*) echo 5 ;;
+	*/SocketPool* | pool/* | */pool/*) echo 5 ;;
+	*/Socket* | socket/* | */socket/*) echo 4 ;;
+	*lazyheap*) echo 4 ;;
+	*/HTTPServer* | server/* | */server/*) echo 7 ;;
+	*/HTTP* | http/* | */http/*) echo 6 ;;
+	*) echo unknown ;;
+	esac
+}
+
 status=0
-for file in include/core/*.h src/core/*.c src/net/*.c; do
-	name=${file##*/}; name=${name%.*}
-	for used in $(sed -n 's/^#include <core\/\(.*\)\.h>.*/\1/p' "$file"); do
-		[ "$name" = core ] || [ "$(rank "$used")" -le "$(rank "$name")" ] ||
-			{ echo "$file includes core/$used.h, a layer above it"; status=1; }
+for file in include/core/*.h src/core/*.[ch] src/core/*/*.[ch] src/net/*.[ch] src/net/*/*.[ch]; do
+	case $file in */core.h) continue ;; esac
+	own=$(rank "$file")
+	[ "$own" != unknown ] || { echo "$file is in no layer"; status=1; continue; }
+	for used in $(sed -n 's/^#include <\(core\/.*\)>.*/\1/p; s/^#include "\(.*\)".*/\1/p' "$file"); do
+		[ "$used" != config.h ] || continue
+		below=$(rank "$used")
+		[ "$below" != unknown ] || { echo "$file includes $used, which is in no layer"; status=1; continue; }
+		[ "$below" -le "$own" ] || { echo "$file includes $used, of a layer above its own"; status=1; }
 	done
 done
-if grep -n 'net/\|"socket\.h"\|"httpparser\.h"' src/core/*.[ch]; then
-	echo "src/core knows of src/net"; status=1
-fi
 exit $status

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena from the inside: what the library's other modules may ask of it, stores and lanes. ArenaRep.h takes the
+/* Arena from the inside: what the library's other modules may ask of it, stores and lanes. arena/rep.h takes the
  * inline path away: Arena_alloc is a call here. */
 #include "config.h"
 
@@ -19,7 +19,7 @@
 #endif
 
 #include "testing.h"
-#include "ArenaRep.h"
+#include "arena/rep.h"
 
 enum { KB = 1024, MB = 1024 * 1024 };
 

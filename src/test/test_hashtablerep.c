@@ -12,8 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "HashTableRep.h"
-#include "poison.h"
+#include "hashtable/rep.h"
+#include "base/poison.h"
 #include "testing.h"
 
 enum { FLOOD = 65536, SEEDS = 4, ORDERS = 8 };

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "testing.h"
-#include "httpparser.h"
+#include "http/parser.h"
 #include "http_cases.h"
 
 static const HTTP_Limits usual = { 8192, 32768, 100, 1024 * 1024, 1, 1 };

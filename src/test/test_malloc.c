@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include <core/core.h>
-#include "ArenaRep.h"
-#include "socket.h"
+#include "arena/rep.h"
+#include "socket/internal.h"
 #include "testing.h"
 
 static int fail_at = -1; /* the request to refuse, and all after it; -1: none */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include <core/Socket.h>
-#include "socket.h"
+#include "socket/internal.h"
 #include "testing.h"
 
 enum { MOST = 16 };

@@ -122,7 +122,7 @@ inline unlock()
 	d_step { put(LOCK, 0); alone = NOBODY }
 }
 
-/* arena__barrier, ArenaLane.c: the caller passes a full barrier when it enters the kernel (without that the model
+/* arena__barrier, arena/threads.c: the caller passes a full barrier when it enters the kernel (without that the model
  * fails), and then every other thread does, each at a time of its own. */
 inline barrier()
 {
@@ -145,7 +145,7 @@ inline barrier()
 #endif
 }
 
-/* arena__revoke, ArenaLane.c */
+/* arena__revoke, arena/threads.c */
 inline revoke(sides_too)
 {
 	d_step {
@@ -216,7 +216,7 @@ inline goto_own()
 	d_step { put(AVAIL, p + 1); p = 0 }
 }
 
-/* take_side, ArenaGrow.c. The slice is written before the key is known, by the thread that alone enters it. */
+/* take_side, arena/grow.c. The slice is written before the key is known, by the thread that alone enters it. */
 inline make_side()
 {
 	d_step {
@@ -255,7 +255,7 @@ inline clear()
 	unlock()
 }
 
-/* ---- the thread: Arena__bump (ArenaInline.h) and arena__enter (ArenaRep.h), then the library ---- */
+/* ---- the thread: Arena__bump (ArenaInline.h) and arena__enter (arena/rep.h), then the library ---- */
 
 inline allocate()
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool's hand-off to waiters (docs/design.md, "The client side"; src/net/SocketPoolClient.c), for spin: CLIENTS
+/* SocketPool's hand-off to waiters (docs/design.md, "The client side"; src/net/pool/client.c), for spin: CLIENTS
  * threads check out connections to two hosts from a pool with PLACES places, TURNS times each. Whatever can happen
  * between two holdings of the lock may: attempts to connect fail and hold a host down, connections go bad, threads are
  * cancelled, deadlines pass, condition variables wake for nothing. Client 0 has no deadline and is not cancelled. A
@@ -17,7 +17,7 @@
  *   CANCEL_KEEPS     so it does when who was given it is cancelled
  *   HOLD_KEEPS       so it does when its place was needed by nobody until a hold-down ended
  *
- * The last two are what SocketPoolClient.c did before this model was.
+ * The last two are what pool/client.c did before this model was.
  * Not modelled: draining, resizing, time but for its order. */
 #ifndef CLIENTS
 #define CLIENTS 3

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/* Arena, continued: chunks from the backing allocator and back. The lock is let go of while that runs;
+ * what it is asked for is booked before, so that two threads cannot pass the limit together.
+ *
+ * The default backing allocator is malloc, and for 2 MiB and more a mapping on huge pages: the advice must be
+ * there before the first touch, or the first 2 MiB stay on small pages. */
+#include "config.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <core/Arena.h>
+#include "arena/rep.h"
+
+#define T Arena_T
+
+enum {
+	HUGE_PAGE = 2 * 1024 * 1024,
+	PAGE = 64 * 1024 /* the largest of any Linux: arm64 has pages of 4, 16 or 64 KiB, and what is no page is not unmapped */
+};
+
+/* ---- the default backing allocator ---- */
+
+/* The tools know malloc better: ASan's leak checker looks for pointers in its blocks, not in mappings. */
+static int is_mapped(size_t nbytes)
+{
+	return nbytes >= HUGE_PAGE && nbytes <= PTRDIFF_MAX - HUGE_PAGE && !red_zone() && !under_tsan();
+}
+
+static size_t whole_pages(size_t nbytes)
+{
+	return (nbytes + PAGE - 1) & ~(size_t)(PAGE - 1);
+}
+
+static void *map(size_t nbytes)
+{
+	size_t size = whole_pages(nbytes), before;
+	char *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	before = padding(p, HUGE_PAGE);
+	if (before)
+		munmap(p, before);
+	if (before < HUGE_PAGE)
+		munmap(p + before + size, HUGE_PAGE - before);
+	p += before;
+#if defined MADV_HUGEPAGE
+	(void)madvise(p, size, MADV_HUGEPAGE);
+#endif
+	return p;
+}
+
+static void *default_alloc(size_t nbytes, void *cl)
+{
+	(void)cl;
+	return is_mapped(nbytes) ? map(nbytes) : malloc(nbytes);
+}
+
+static void default_free(void *p, size_t nbytes, void *cl)
+{
+	(void)cl;
+	if (is_mapped(nbytes))
+		munmap(p, whole_pages(nbytes));
+	else
+		free(p);
+}
+
+const Backing arena__default_backing = { default_alloc, default_free, NULL };
+
+/* ---- taking ---- */
+
+Chunk *arena__make_chunk(void *p, size_t size)
+{
+	Chunk *c = p;
+
+	c->older = NULL;
+	c->size = size;
+	c->limit = (char *)p + size;
+	c->own = 0;
+	return c;
+}
+
+void *arena__call_backing(const Backing *b, size_t size)
+{
+	void *p = b->alloc(size, b->cl);
+
+	CHECK(padding(p, ALIGN) == 0, "Arena: the backing allocator gave %p, which is not aligned for max_align_t", p);
+	return p;
+}
+
+static void book_off(T a, size_t size)
+{
+	pthread_mutex_lock(&a->lock);
+	a->held -= size;
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* A backing allocator may raise. Arena_Failed (perhaps it is an arena) means no memory; another
+ * exception goes on, once the bytes are booked off again. */
+static void *call_booked(T a, size_t size)
+{
+	void *p = NULL;
+
+	if (a->backing.alloc == default_alloc)
+		return default_alloc(size, NULL);
+	PROTECT(p);
+	TRY {
+		p = arena__call_backing(&a->backing, size);
+	} EXCEPT(Arena_Failed) {
+		p = NULL;
+	} ELSE {
+		book_off(a, size);
+		RERAISE;
+	} END_TRY;
+	return p;
+}
+
+int arena__may_hold(const struct Arena *a, size_t size)
+{
+	return !a->fixed && (!a->most || (size <= a->most && a->held <= a->most - size));
+}
+
+/* With a limit, exactly what was asked for: the arena must not behave otherwise for what is in store. */
+static Chunk *take_cached(T a, size_t size)
+{
+	Chunk *c;
+
+	if (a->backing.alloc != default_alloc)
+		return NULL;
+	c = arena__take_cached(size, a->most ? size : size + size / 4);
+	if (c)
+		a->held += c->size;
+	return c;
+}
+
+Chunk *arena__take_chunk(T a, size_t size)
+{
+	Chunk *c;
+	void *p;
+
+	if (!arena__may_hold(a, size))
+		return NULL;
+	c = take_cached(a, size);
+	if (c)
+		return c;
+	a->held += size;
+	pthread_mutex_unlock(&a->lock);
+	p = call_booked(a, size);
+	pthread_mutex_lock(&a->lock);
+	if (p && a->gone) { /* meanwhile: who asks will see it */
+		arena__give_back(a, arena__make_chunk(p, size));
+		p = NULL;
+	}
+	if (!p) {
+		a->held -= size;
+		return NULL;
+	}
+	return arena__make_chunk(p, size);
+}
+
+/* ---- giving back ---- */
+
+/* What the caller's buffer or a custom allocator gets back must be as touchable as it came. */
+static void give_back_one(const Backing *b, Chunk *c)
+{
+	size_t size = c->size;
+
+	if (b->alloc == default_alloc && arena__keep_chunk(c))
+		return;
+	hand_back(c, (size_t)(c->limit - (char *)c));
+	if (size && b->free)
+		b->free(c, size, b->cl);
+}
+
+void arena__give_back_list(const Backing *b, Chunk *c)
+{
+	while (c) {
+		Chunk *older = c->older;
+
+		give_back_one(b, c);
+		c = older;
+	}
+}
+
+void arena__give_back(T a, Chunk *list)
+{
+	Backing backing = a->backing;
+
+	if (!list)
+		return;
+	pthread_mutex_unlock(&a->lock);
+	arena__give_back_list(&backing, list);
+	pthread_mutex_lock(&a->lock);
+}
+
+Chunk *arena__drop(T a, Chunk **spare)
+{
+	Chunk *c = *spare;
+
+	*spare = NULL;
+	if (c)
+		a->held -= c->size;
+	return c;
+}
+
+void arena__keep_spare(T a, Chunk **spare, Chunk *c)
+{
+	if (*spare) {
+		a->held -= c->size;
+		arena__give_back(a, c);
+	} else {
+		poison_chunk(c);
+		*spare = c;
+		STORE(a->slow, a->slow | GREW);
+	}
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to the library: checks of a caller's contract, hints to the compiler, and sizes that cannot wrap. */
+#ifndef CHECKED_INCLUDED
+#define CHECKED_INCLUDED
+#include <stddef.h>
+#include <string.h>
+#include <core/api.h>
+
+/* A checked runtime error: Assert_Failed with a message that names the call and the value. */
+#define CHECK(condition, ...) ((condition) ? (void)0 : EXCEPT_RAISE_MSG(Assert_Failed, __VA_ARGS__))
+
+#define LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+/* Our own state is corrupt: never unwind through it. */
+#define CORRUPT(what) core__corrupt(__FILE__, __LINE__, what)
+void core__corrupt(const char *file, int line, const char *what) CORE_NORETURN;
+
+/* To 0. Of a memset whose size it knows gcc makes a `rep stos`, from some tens of bytes on, which begins too slowly for a few
+ * hundred. */
+static inline void zero(void *p, size_t nbytes)
+{
+	__asm__("" : "+r"(nbytes));
+	memset(p, 0, nbytes);
+}
+
+/* *sum = x + y, *product = x * y; 0 when that does not fit, 1 when it does */
+static inline int add_size(size_t x, size_t y, size_t *sum)
+{
+	return !__builtin_add_overflow(x, y, sum);
+}
+
+static inline int mul_size(size_t x, size_t y, size_t *product)
+{
+	return !__builtin_mul_overflow(x, y, product);
+}
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* What a program asks and is told of an exception: the inquiries of a handler, the report, the hook for
+ * an uncaught one, backtraces. Nothing here unwinds; a thread's state is read through except__current. */
+#include "config.h"
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#if HAVE_EXECINFO_H
+#include <execinfo.h>
+#endif
+#if HAVE_DLADDR
+#include <dlfcn.h>
+#endif
+
+#include "except/rep.h"
+
+enum { BACKTRACE_MAX = 32, OWN_FRAMES = 6 };
+
+int except__nframes;
+static struct {
+	Except_Hook *hook;
+	void *cl;
+} uncaught_hook;
+static pthread_mutex_t uncaught_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* ---- what is being handled ---- */
+
+const Except_T *Except_current(void)
+{
+	const Except_Frame *f = except__current();
+
+	return f ? f->exception : NULL;
+}
+
+static const Record *current_record(void)
+{
+	const Except_Frame *f = except__current();
+
+	return f ? f->record : NULL;
+}
+
+const char *Except_message(void)
+{
+	const Except_Frame *f = except__current();
+	const Record *r = current_record();
+
+	if (r && r->message)
+		return r->message;
+	return f ? f->exception->reason : NULL;
+}
+
+const char *Except_file(void)
+{
+	const Except_Frame *f = except__current();
+
+	return f ? f->file : NULL;
+}
+
+const char *Except_function(void)
+{
+	const Record *r = current_record();
+
+	return r ? r->function : NULL;
+}
+
+int Except_line(void)
+{
+	const Except_Frame *f = except__current();
+
+	return f ? f->line : 0;
+}
+
+int Except_errno(void)
+{
+	const Record *r = current_record();
+
+	return r ? r->error : 0;
+}
+
+const Except_T *Except_cause(int depth)
+{
+	const Record *r = current_record();
+
+	if (depth == 0)
+		return Except_current();
+	for (; r && depth > 0; depth--)
+		r = r->cause;
+	return r && depth == 0 ? r->exception : NULL;
+}
+
+/* ---- reports ---- */
+
+static void print_frames(FILE *out, const Record *r)
+{
+	int i;
+
+	for (i = 0; i < r->nframes; i++) {
+#if HAVE_DLADDR
+		Dl_info info;
+
+		/* one byte back: a call that does not return may be the last thing of its function */
+		if (dladdr((char *)r->frames[i] - 1, &info) && info.dli_sname) {
+			fprintf(out, "    #%-2d %p %s+%#lx\n", i, r->frames[i], info.dli_sname,
+				(unsigned long)((uintptr_t)r->frames[i] - (uintptr_t)info.dli_saddr));
+			continue;
+		}
+#endif
+		fprintf(out, "    #%-2d %p\n", i, r->frames[i]);
+	}
+}
+
+static void print_record(FILE *out, const Record *r)
+{
+	fputs(r->exception->reason ? r->exception->reason : "(no reason given)", out);
+	if (r->message)
+		fprintf(out, ": %s", r->message);
+	fputs("\n    raised ", out);
+	if (r->function)
+		fprintf(out, "in %s() ", r->function);
+	fprintf(out, "at %s:%d\n", r->file ? r->file : "(unknown)", r->line);
+	if (r->error)
+		fprintf(out, "    errno was %d: %s\n", r->error, strerror(r->error));
+	print_frames(out, r);
+}
+
+void except__report(FILE *out, const Except_Frame *f)
+{
+	/* there was no memory for a record: then there are no causes, but still this */
+	Record bare = { .exception = f->exception, .file = f->file, .line = f->line };
+	const Record *r = f->record ? f->record : &bare;
+
+	print_record(out, r);
+	for (r = r->cause; r; r = r->cause) {
+		fputs("  caused by ", out);
+		print_record(out, r);
+	}
+}
+
+void Except_report(FILE *out)
+{
+	const Except_Frame *f = except__current();
+
+	CHECK(out, "Except_report: the file is NULL");
+	if (f)
+		except__report(out, f);
+}
+
+/* ---- uncaught ---- */
+
+void except__lock_hook(void)
+{
+	pthread_mutex_lock(&uncaught_lock);
+}
+
+void except__unlock_hook(void)
+{
+	pthread_mutex_unlock(&uncaught_lock);
+}
+
+void except__call_hook(const Except_T *e)
+{
+	Except_Hook *hook;
+	void *cl;
+
+	except__lock_hook();
+	hook = uncaught_hook.hook;
+	cl = uncaught_hook.cl;
+	except__unlock_hook();
+	if (hook)
+		hook(e, cl);
+}
+
+void Except_set_uncaught(Except_Hook *hook, void *cl)
+{
+	except__lock_hook();
+	uncaught_hook.hook = hook;
+	uncaught_hook.cl = cl;
+	except__unlock_hook();
+}
+
+/* ---- backtraces ---- */
+
+/* The return addresses from the raise on: those of this library's own frames are left out. */
+int except__capture(void **frames, int n, void *raiser)
+{
+#if HAVE_EXECINFO_H
+	void *all[BACKTRACE_MAX + OWN_FRAMES];
+	int count = backtrace(all, n + OWN_FRAMES), skip = 0;
+
+	while (skip < count && skip < OWN_FRAMES && all[skip] != raiser)
+		skip++;
+	if (skip == count || all[skip] != raiser)
+		skip = 0;
+	if (n > count - skip)
+		n = count - skip;
+	memcpy(frames, all + skip, (size_t)n * sizeof all[0]);
+	return n;
+#else
+	(void)frames;
+	(void)n;
+	(void)raiser;
+	return 0;
+#endif
+}
+
+void Except_set_backtrace(int frames)
+{
+	CHECK(frames >= 0 && frames <= BACKTRACE_MAX, "Except_set_backtrace: %d frames, not 0 to %d", frames,
+		BACKTRACE_MAX);
+#if HAVE_EXECINFO_H
+	if (frames > 0) { /* the first call may load libgcc: not at a raise */
+		void *one[1];
+
+		backtrace(one, 1);
+	}
+#endif
+	__atomic_store_n(&except__nframes, frames, __ATOMIC_RELAXED);
+}
+
+/* ---- corruption ---- */
+
+void core__corrupt(const char *file, int line, const char *what)
+{
+	fprintf(stderr, "libcore: %s:%d: internal state is corrupt: %s\n", file, line, what);
+	fflush(stderr);
+	abort();
+}

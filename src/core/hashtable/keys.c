@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/* The copies of keys: cut from blocks of the arena's memory, in sizes of a few classes. The bytes of a
+ * removed key go to the list of its class and from there to the next key of that size, so that a table
+ * whose keys come and go stays as large as its fullest moment. An outgrown storage becomes a block too.
+ *
+ * Invariant: every copy lies in a used block; the left bytes at avail are the free rest of one of them; idle blocks
+ * hold nothing. Free bytes are poisoned (but for the links), so that a key used after its removal, or a
+ * slot of an outgrown storage, is reported by AddressSanitizer and Valgrind. */
+#include "config.h"
+
+#include "hashtable/rep.h"
+#include "base/poison.h"
+
+enum {
+	ALIGN = _Alignof(max_align_t),
+	HEADER = (sizeof(Key_Block) + ALIGN - 1) / ALIGN * ALIGN,
+	BLOCK_SMALLEST = 128,      /* header included */
+	BLOCK_LARGEST = 64 * 1024,
+	EXACT = 8,                 /* so many classes are one granule apart, the others two to a doubling */
+	LOOK_AT = 32               /* idle blocks tried for one request */
+};
+
+static unsigned floor_log2(size_t n)
+{
+	return (unsigned)(8 * sizeof(unsigned long long) - 1) - (unsigned)__builtin_clzll(n);
+}
+
+void hashtable__keys_init(T t)
+{
+	Keys *k = &t->keys;
+
+	memset(k, 0, sizeof *k);
+	k->used_end = &k->used;
+	k->granule_log = floor_log2(kind_of(t) == HashTable_BYTES ? (size_t)ALIGN : sizeof(uint64_t));
+}
+
+static char *block_bytes(Key_Block *b)
+{
+	return (char *)b + HEADER;
+}
+
+/* ---- classes ---- */
+
+/* The class of a copy of nbytes, and the bytes that it takes. */
+static unsigned class_of(const Keys *k, size_t nbytes, size_t *size)
+{
+	size_t granules = (nbytes >> k->granule_log) + ((nbytes & (((size_t)1 << k->granule_log) - 1)) != 0), half;
+	unsigned log;
+
+	if (granules <= EXACT) {
+		granules += granules == 0;
+		*size = granules << k->granule_log;
+		return (unsigned)granules - 1;
+	}
+	log = floor_log2(granules - 1); /* 3 for 9 to 16: 12 or 16 */
+	half = (size_t)1 << (log - 1);
+	*size = (granules <= 3 * half ? 3 : 4) * half << k->granule_log;
+	return EXACT + 2 * (log - 3) + (granules > 3 * half);
+}
+
+/* ---- blocks ---- */
+
+static void append_used(Keys *k, Key_Block *b)
+{
+	b->next = NULL;
+	*k->used_end = b;
+	k->used_end = &b->next;
+}
+
+static Key_Block *take_idle(Keys *k, size_t size)
+{
+	Key_Block **link = &k->idle, *b;
+	int i;
+
+	for (i = 0; i < LOOK_AT && (b = *link) != NULL; i++, link = &b->next)
+		if (b->size >= size) {
+			*link = b->next;
+			return b;
+		}
+	return NULL;
+}
+
+/* A quarter of what there is, at least; just what is needed when memory is short. */
+static Key_Block *new_block(T t, size_t size)
+{
+	Keys *k = &t->keys;
+	size_t usual = k->held / 4, nbytes;
+	Key_Block *b = NULL;
+
+	if (usual < BLOCK_SMALLEST)
+		usual = BLOCK_SMALLEST;
+	if (usual > BLOCK_LARGEST)
+		usual = BLOCK_LARGEST;
+	if (!add_size(size, HEADER, &nbytes))
+		EXCEPT_RAISE_MSG(HashTable_Failed, "no room for a key of %zu bytes", size);
+	if (nbytes < usual && (b = Arena_try_alloc(t->arena, usual)) != NULL)
+		nbytes = usual;
+	if (!b)
+		b = ALLOC(t->arena, nbytes);
+	b->size = nbytes - HEADER;
+	k->held += nbytes;
+	poison(block_bytes(b), b->size);
+	return b;
+}
+
+/* size bytes of another block; of the two rests the larger one stays. */
+static char *cut_from_block(T t, size_t size)
+{
+	Keys *k = &t->keys;
+	Key_Block *b = take_idle(k, size);
+	char *p;
+
+	if (!b)
+		b = new_block(t, size);
+	append_used(k, b);
+	p = block_bytes(b);
+	if (b->size - size > k->left) {
+		k->avail = p + size;
+		k->left = b->size - size;
+	}
+	return p;
+}
+
+int hashtable__donate(T t, void *p, size_t nbytes)
+{
+	Key_Block *b = p;
+
+	if (!t->copies_keys || nbytes <= HEADER)
+		return 0;
+	b->size = nbytes - HEADER;
+	b->next = t->keys.idle;
+	t->keys.idle = b;
+	poison(block_bytes(b), b->size);
+	return 1;
+}
+
+/* ---- keys ---- */
+
+/* A byte for the NUL of strings: an iterator's key is one, whatever call brought it. */
+static size_t bytes_of_key(T t, size_t n)
+{
+	return n + (kind_of(t) != HashTable_BYTES);
+}
+
+static char *take_returned(Keys *k, unsigned class)
+{
+	void **p = k->returned ? k->returned[class] : NULL;
+
+	if (p)
+		k->returned[class] = *p;
+	return (char *)p;
+}
+
+char *hashtable__keep_key(T t, const void *key, size_t n)
+{
+	Keys *k = &t->keys;
+	size_t nbytes = bytes_of_key(t, n), size;
+	unsigned class = class_of(k, nbytes, &size);
+	char *copy = take_returned(k, class);
+
+	if (copy)
+		;
+	else if (size <= k->left) {
+		copy = k->avail;
+		k->avail += size;
+		k->left -= size;
+	} else
+		copy = cut_from_block(t, size);
+	unpoison(copy, nbytes);
+	memcpy(copy, key, n);
+	if (nbytes > n)
+		copy[n] = '\0';
+	return copy;
+}
+
+/* Never raises: without memory for the lists the bytes are just not used again. */
+void hashtable__drop_key(T t, const void *copy, size_t n)
+{
+	Keys *k = &t->keys;
+	void **p = (void **)copy;
+	size_t size;
+	unsigned class = class_of(k, bytes_of_key(t, n), &size);
+
+	if ((char *)p + size == k->avail) {
+		k->avail = (char *)p;
+		k->left += size;
+		poison(p, size);
+		return;
+	}
+	if (!k->returned && (k->returned = Arena_try_alloc(t->arena, KEY_CLASSES * sizeof *p)) != NULL)
+		memset(k->returned, 0, KEY_CLASSES * sizeof *p);
+	if (k->returned) {
+		unpoison(p, sizeof *p);
+		*p = k->returned[class];
+		k->returned[class] = p;
+		poison(p + 1, size - sizeof *p);
+	}
+}
+
+void hashtable__drop_all_keys(T t)
+{
+	Keys *k = &t->keys;
+	Key_Block *b;
+
+	for (b = k->used; b; b = b->next)
+		poison(block_bytes(b), b->size);
+	*k->used_end = k->idle;
+	k->idle = k->used;
+	k->used = NULL;
+	k->used_end = &k->used;
+	k->avail = NULL;
+	k->left = 0;
+	if (k->returned)
+		memset(k->returned, 0, KEY_CLASSES * sizeof *k->returned);
+}

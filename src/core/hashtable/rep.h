@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to HashTable: the representation. Slots lie 15 to a group; the control bytes of all groups lie
+ * together. Group g belongs to the hashes h (of 32 bits) with h * ngroups / 2^32 == g, so the number of groups
+ * need not be a power of two, and growing moves entries up by no more than the growth, keeping their order.
+ *
+ * The slots of up to 256 groups are one block of memory, with the control bytes behind them. Beyond that they
+ * lie in segments of 256 groups, which never move: growth adds segments and spreads the entries over all, so
+ * that a table holds little more than its slots, however it came to its size, and needs no more to grow.
+ *
+ * Invariant: an entry is in the first group from its own on (the first follows the last) that had a free slot
+ * when it came, and the overflow filter of every group before that has its bit. length slots are taken.
+ * length + room is at most capacity_of(ngroups), and less by the removals from groups that a key had
+ * overflowed: those leave bits in the filters, so that a table that is used for ever is spread anew from time to
+ * time. A table without storage has the empty group. */
+#ifndef HASHTABLEREP_INCLUDED
+#define HASHTABLEREP_INCLUDED
+#include <core/HashTable.h>
+#include "hashtable/group.h"
+#include "base/checked.h"
+
+#define T HashTable_T
+
+/* INTEGER and POINTER. Both kinds of slot begin with the value: a void ** to it is the slot. */
+typedef struct Word_Slot {
+	void *value;
+	uint64_t key;
+} Word_Slot;
+
+/* The other kinds. With the hash here, growing reads no key and calls no function of the caller's. */
+typedef struct Text_Slot {
+	void *value;
+	const void *key;
+	uint64_t id; /* id_of(hash, length); length 0 in CUSTOM tables */
+} Text_Slot;
+
+/* What differs between the kinds inside a probe; a constant wherever it is a parameter. */
+enum Way { WORDS, TEXT, FOLDED, CUSTOM };
+
+/* ---- the memory of copied keys ---- */
+
+typedef struct Key_Block {
+	struct Key_Block *next;
+	size_t size; /* of the bytes behind this header */
+} Key_Block;
+
+enum { KEY_CLASSES = 64 };
+
+typedef struct Keys {
+	char *avail;                 /* what is left of one of the used blocks */
+	size_t left;
+	Key_Block *used, **used_end; /* oldest first, so that a batch like the last one finds its blocks again */
+	Key_Block *idle;
+	void **returned;             /* KEY_CLASSES lists of removed keys' bytes; NULL until there is one */
+	size_t held;                 /* bytes asked of the arena */
+	unsigned granule_log;        /* keys are aligned to 1 << granule_log */
+} Keys;
+
+/* ---- the table ---- */
+
+typedef struct Callback {
+	void (*fn)(T, void *);
+	void *userdata;
+} Callback;
+
+/* Segments that were allocated together, and the control bytes of all groups since then. */
+typedef struct Extent {
+	struct Extent *older;
+	size_t nbytes;
+} Extent;
+
+struct HashTable {
+	/* what lookups need; one cache line on most machines */
+	uint32_t magic;          /* HASHTABLE_MAGIC | kind while it lives, and BUSY while a resize callback runs */
+	uint32_t wide_limit;     /* for may_read_wide */
+	size_t ngroups;
+	const Group *groups;
+	char **segments;         /* &first up to 256 groups */
+	uint64_t secret[HASH_SECRETS];
+
+	size_t length, room;     /* room: entries that may still come before the next resize */
+	char *first;             /* the first segment; the struct itself, never looked at, while there is none */
+	size_t epoch;            /* insertions and resizes so far, for stale iterators */
+	size_t resizes;
+	size_t own_bytes;        /* of this struct's allocation */
+	Extent *extents;         /* newest first */
+	uint8_t owns_arena, copies_keys;
+	uint8_t embedded;        /* the first segment is one group, behind this struct */
+	size_t block_groups;     /* of the first segment, if it is an allocation of its own */
+	HashTable_Options options;
+	Callback pre, post;
+	Arena_T arena;
+	Keys keys;
+};
+
+static const uint32_t HASHTABLE_MAGIC = 0x48534800; /* "HSH", and the kind */
+enum { KIND_BITS = 0x7f, BUSY = 0x80 };
+
+ALWAYS_INLINE HashTable_Kind kind_of(T t)
+{
+	return (HashTable_Kind)(t->magic & KIND_BITS);
+}
+
+void hashtable__bad_table(T t, const char *function) CORE_NORETURN;
+void hashtable__refuse_write(T t, const char *function);
+
+ALWAYS_INLINE void check_table(T t, const char *function)
+{
+	if (UNLIKELY(!t || (t->magic & ~(uint32_t)(KIND_BITS | BUSY)) != HASHTABLE_MAGIC))
+		hashtable__bad_table(t, function);
+}
+
+/* A writer: not inside a resize callback. */
+ALWAYS_INLINE void check_writable(T t, const char *function)
+{
+	check_table(t, function);
+	if (UNLIKELY(t->magic & BUSY))
+		hashtable__refuse_write(t, function);
+}
+
+/* ---- slots ---- */
+
+enum { SEGMENT_LOG = 8, SEGMENT = 1 << SEGMENT_LOG }; /* groups of a segment */
+enum { LINE = 64 }; /* bytes of a cache line on most machines */
+
+ALWAYS_INLINE int is_words(T t)
+{
+	return kind_of(t) == HashTable_INTEGER || kind_of(t) == HashTable_POINTER;
+}
+
+ALWAYS_INLINE size_t slot_size(enum Way way)
+{
+	return way == WORDS ? sizeof(Word_Slot) : sizeof(Text_Slot);
+}
+
+ALWAYS_INLINE size_t slot_size_of(T t)
+{
+	return is_words(t) ? slot_size(WORDS) : slot_size(TEXT);
+}
+
+/* The slots of so many groups, and padding to where control bytes may lie. */
+ALWAYS_INLINE size_t slots_bytes(size_t slot_bytes, size_t groups)
+{
+	return (groups * GROUP_SLOTS * slot_bytes + sizeof(Group) - 1) & ~(sizeof(Group) - 1);
+}
+
+ALWAYS_INLINE Group *groups_of(T t)
+{
+	return (Group *)t->groups; /* to write, which nobody does to the empty group: it has no room */
+}
+
+/* The slots of group g. */
+ALWAYS_INLINE char *block_of(T t, size_t slot_bytes, size_t g)
+{
+	return t->segments[g >> SEGMENT_LOG] + (g & (SEGMENT - 1)) * GROUP_SLOTS * slot_bytes;
+}
+
+ALWAYS_INLINE uint64_t id_of(uint32_t hash, size_t length)
+{
+	return (uint64_t)length << 32 | hash;
+}
+
+ALWAYS_INLINE uint32_t hash_of_id(uint64_t id)
+{
+	return (uint32_t)id;
+}
+
+ALWAYS_INLINE size_t length_of_id(uint64_t id)
+{
+	return (size_t)(id >> 32);
+}
+
+ALWAYS_INLINE uint32_t hash_of_slot(T t, enum Way way, const void *slot)
+{
+	return way == WORDS ? (uint32_t)(hash_word(t->secret, ((const Word_Slot *)slot)->key) >> 32)
+		: hash_of_id(((const Text_Slot *)slot)->id);
+}
+
+ALWAYS_INLINE size_t position_of(T t, uint32_t hash)
+{
+	return (size_t)((uint64_t)hash * t->ngroups >> 32);
+}
+
+ALWAYS_INLINE size_t position_after(T t, size_t g)
+{
+	return g + 1 == t->ngroups ? 0 : g + 1;
+}
+
+/* All its slots are in one segment. Caches have it, so a search need not ask for anything in time. */
+ALWAYS_INLINE int is_small(T t)
+{
+	return t->ngroups <= SEGMENT;
+}
+
+/* The slot of its group that a hash would like best. Its cache line is asked for while the control bytes are
+ * still on their way: a table that is larger than the caches is waited for once, not twice. */
+ALWAYS_INLINE unsigned favourite_of(uint32_t hash)
+{
+	return hash >> 8 & 15;
+}
+
+ALWAYS_INLINE void prefetch_favourite(const char *block, size_t slot_bytes, uint32_t hash)
+{
+	__builtin_prefetch((const void *)((uintptr_t)block + favourite_of(hash) * slot_bytes));
+}
+
+/* One of the free slots of group g; unless the table is small, in the favourite's cache line, if there is one. Segments begin with a line;
+ * where smaller storage lies must not matter, or equal histories would not give equal orders. */
+ALWAYS_INLINE unsigned choose_slot(T t, Mask free_slots, size_t g, size_t slot_bytes, uint32_t hash)
+{
+	unsigned favourite = favourite_of(hash), before;
+	Mask near;
+
+	if (LIKELY(is_small(t)))
+		return mask_first(free_slots);
+	before = (unsigned)((g * GROUP_SLOTS + favourite) * slot_bytes % LINE / slot_bytes);
+	near = free_slots & mask_span(favourite, before, (unsigned)(LINE / slot_bytes));
+	return mask_first(near ? near : free_slots);
+}
+
+/* 7/8 of the slots; one group may be full, since a search ends there anyway. */
+static inline size_t capacity_of(size_t groups)
+{
+	return groups == 1 ? GROUP_SLOTS : groups * 13 + groups / 8;
+}
+
+ALWAYS_INLINE int has_storage(T t)
+{
+	return t->first != (char *)t;
+}
+
+/* hashtable/keys.c */
+void hashtable__keys_init(T t);
+char *hashtable__keep_key(T t, const void *key, size_t n); /* raises Arena_Failed */
+void hashtable__drop_key(T t, const void *copy, size_t n);
+void hashtable__drop_all_keys(T t);
+int hashtable__donate(T t, void *p, size_t nbytes); /* memory for keys; 0: none are copied here */
+
+/* hashtable/resize.c */
+extern const Group hashtable__no_group;
+size_t hashtable__groups_for(size_t slot_bytes, size_t n); /* raises HashTable_Failed */
+size_t hashtable__block_bytes(size_t slot_bytes, size_t groups); /* of up to 256 groups, with their control bytes */
+size_t hashtable__storage_bytes(T t);
+void hashtable__no_storage(T t);
+void hashtable__use_block(T t, char *block, size_t groups);
+void hashtable__add_storage(T t, size_t groups); /* to none; empty */
+void hashtable__free_storage(T t);
+void hashtable__make_room(T t); /* for one more */
+
+/* HashTable.c */
+T hashtable__new(Arena_T arena, const HashTable_Options *options, size_t groups);
+void hashtable__erase(T t, void **slot, Group *group, unsigned s);
+
+#endif

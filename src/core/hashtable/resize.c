@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT */
+/* A table's storage: making it, adding to it, and spreading the entries anew. Growth asks for all the memory
+ * that it needs in one request before anything changes, and nothing after that can fail: slots hold all that is
+ * needed, no key is read and no function of the caller's is called.
+ *
+ * Up to 256 groups the storage is one block, which doubles: it is made longer (where it lies, when it is the
+ * newest of the arena, else elsewhere, and the old one is given to the keys). Beyond that an extent brings the
+ * segments that were missing: as many again, and in large tables by turns half and a third of what there was. Every entry is then marked
+ * as MOVING, and each is settled where a fresh table would have it, the last first: most go up, into groups that
+ * are empty already. Spreading anew needs no memory at all. */
+#include "config.h"
+
+#include "hashtable/rep.h"
+#include "arena/release.h"
+#include "base/poison.h"
+
+enum { LARGE = 65536 }; /* groups: 860,000 entries */
+enum { EXTENT_HEADER = (sizeof(Extent) + LINE - 1) / LINE * LINE };
+
+const Group hashtable__no_group;
+
+/* ---- sizes ---- */
+
+size_t hashtable__block_bytes(size_t slot_bytes, size_t groups)
+{
+	return slots_bytes(slot_bytes, groups) + groups * sizeof(Group);
+}
+
+static size_t segment_bytes(size_t slot_bytes)
+{
+	return SEGMENT * GROUP_SLOTS * slot_bytes;
+}
+
+/* Of the control bytes of so many groups, and the pointers to their segments. */
+static size_t index_bytes(size_t groups)
+{
+	return groups * sizeof(Group) + groups / SEGMENT * sizeof(char *);
+}
+
+/* Doubling moves each entry once or twice on the way to any size. The half steps between move them twice as often
+ * and take a third less memory right after them: that is worth it when the memory is much. */
+static size_t next_size(size_t groups)
+{
+	if (groups < LARGE)
+		return groups ? 2 * groups : 1;
+	return groups & (groups - 1) ? groups / 3 * 4 : groups / 2 * 3;
+}
+
+/* The position comes from 32 bits of hash; and there are half as many addresses, at least. */
+static int is_possible(size_t slot_bytes, size_t groups)
+{
+	size_t nbytes;
+
+	return (groups - 1) >> 16 >> 16 == 0 && mul_size(groups, (GROUP_SLOTS + 1) * slot_bytes + sizeof(Group), &nbytes)
+		&& nbytes <= PTRDIFF_MAX / 2;
+}
+
+static void too_large(size_t n) CORE_NORETURN;
+static void too_large(size_t n)
+{
+	EXCEPT_RAISE_MSG(HashTable_Failed, "no hash table holds %zu entries", n);
+}
+
+size_t hashtable__groups_for(size_t slot_bytes, size_t n)
+{
+	size_t groups = 1;
+
+	while (capacity_of(groups) < n) {
+		groups = next_size(groups);
+		if (!is_possible(slot_bytes, groups))
+			too_large(n);
+	}
+	return groups;
+}
+
+static size_t groups_now(T t)
+{
+	return has_storage(t) ? t->ngroups : 0;
+}
+
+size_t hashtable__storage_bytes(T t)
+{
+	size_t groups = groups_now(t), slot_bytes = slot_size_of(t);
+
+	return groups <= SEGMENT ? hashtable__block_bytes(slot_bytes, groups)
+		: groups / SEGMENT * segment_bytes(slot_bytes) + index_bytes(groups);
+}
+
+/* ---- the storage ---- */
+
+void hashtable__no_storage(T t)
+{
+	t->first = (char *)t;
+	t->segments = &t->first;
+	t->groups = &hashtable__no_group;
+	t->ngroups = 1;
+}
+
+void hashtable__use_block(T t, char *block, size_t groups)
+{
+	t->first = block;
+	t->segments = &t->first;
+	t->groups = (Group *)(void *)(block + slots_bytes(slot_size_of(t), groups));
+	t->ngroups = groups;
+}
+
+/* An outgrown allocation. */
+static void drop(T t, void *p, size_t nbytes)
+{
+	if (!hashtable__donate(t, p, nbytes) && !arena__release(t->arena, p, nbytes))
+		poison(p, nbytes);
+}
+
+/* Part of one. */
+static void drop_part(T t, void *p, size_t nbytes)
+{
+	if (!hashtable__donate(t, p, nbytes))
+		poison(p, nbytes);
+}
+
+static void clear_groups(T t, size_t from)
+{
+	memset(groups_of(t) + from, 0, (t->ngroups - from) * sizeof(Group));
+}
+
+/* nbytes that begin with the old block; the old one stays as it is. */
+static char *lengthen(T t, size_t old_nbytes, size_t nbytes)
+{
+	char *p;
+
+	if (!t->embedded)
+		return Arena_realloc(t->arena, t->block_groups ? t->first : NULL, old_nbytes, nbytes);
+	p = ALLOC(t->arena, nbytes);
+	return memcpy(p, t->first, old_nbytes);
+}
+
+/* The slots stay where they are in the block; the control bytes move up behind the new ones. */
+static void grow_block(T t, size_t groups)
+{
+	size_t old_groups = groups_now(t), slot_bytes = slot_size_of(t);
+	size_t old_nbytes = hashtable__block_bytes(slot_bytes, old_groups);
+	char *old = t->first, *block = lengthen(t, old_nbytes, hashtable__block_bytes(slot_bytes, groups));
+
+	hashtable__use_block(t, block, groups);
+	if (old_groups) {
+		memmove(groups_of(t), block + slots_bytes(slot_bytes, old_groups), old_groups * sizeof(Group));
+		if (block != old)
+			(t->embedded ? drop_part : drop)(t, old, old_nbytes);
+	}
+	clear_groups(t, old_groups);
+	t->block_groups = groups;
+	t->embedded = 0;
+}
+
+/* An extent with `segments` segments, and control bytes and pointers for all the groups. */
+static Extent *new_extent(T t, size_t segments, size_t groups)
+{
+	size_t nbytes = EXTENT_HEADER + segments * segment_bytes(slot_size_of(t)) + index_bytes(groups);
+	Extent *e = Arena_alloc_aligned(t->arena, LINE, nbytes);
+
+	e->nbytes = nbytes;
+	e->older = t->extents;
+	return e;
+}
+
+/* Of a full block the slots stay as the first segment; the slots of a smaller one are moved to it. */
+static void leave_block(T t, char *old, size_t old_groups)
+{
+	size_t slot_bytes = slot_size_of(t), slots = old_groups * GROUP_SLOTS * slot_bytes;
+
+	if (old_groups == SEGMENT) {
+		drop_part(t, old + slots, SEGMENT * sizeof(Group));
+		return;
+	}
+	memcpy(t->first, old, slots);
+	if (t->block_groups)
+		drop(t, old, hashtable__block_bytes(slot_bytes, old_groups));
+	t->block_groups = 0;
+	t->embedded = 0;
+}
+
+static void grow_by_extent(T t, size_t groups)
+{
+	size_t old_groups = groups_now(t), have = old_groups / SEGMENT, n = groups / SEGMENT, i;
+	size_t bytes = segment_bytes(slot_size_of(t));
+	Extent *e = new_extent(t, n - have, groups);
+	char *segments = (char *)e + EXTENT_HEADER, *index = segments + (n - have) * bytes, *old = t->first;
+	Group *old_index = groups_of(t);
+	char **pointers = (char **)(void *)(index + groups * sizeof(Group));
+
+	for (i = 0; i < n; i++)
+		pointers[i] = i < have ? t->segments[i] : segments + (i - have) * bytes;
+	memcpy(index, old_index, old_groups * sizeof(Group));
+	t->groups = (Group *)(void *)index;
+	t->ngroups = groups;
+	t->segments = pointers;
+	t->first = pointers[0];
+	clear_groups(t, old_groups);
+	if (t->extents)
+		drop_part(t, old_index, index_bytes(old_groups));
+	else if (old_groups)
+		leave_block(t, old, old_groups);
+	t->extents = e;
+}
+
+static void grow(T t, size_t groups)
+{
+	if (!is_possible(slot_size_of(t), groups))
+		too_large(capacity_of(groups));
+	if (groups <= SEGMENT)
+		grow_block(t, groups);
+	else
+		grow_by_extent(t, groups);
+}
+
+void hashtable__add_storage(T t, size_t groups)
+{
+	grow(t, groups);
+	t->room = capacity_of(groups);
+}
+
+static void give_back(T t, void *p, size_t nbytes)
+{
+	if (!arena__release(t->arena, p, nbytes))
+		poison(p, nbytes);
+}
+
+/* As far as the arena takes it; newest first, so that one makes way for the next. */
+void hashtable__free_storage(T t)
+{
+	Extent *e, *older;
+
+	for (e = t->extents; e; e = older) {
+		older = e->older;
+		give_back(t, e, e->nbytes);
+	}
+	if (t->block_groups)
+		give_back(t, t->first, hashtable__block_bytes(slot_size_of(t), t->block_groups));
+}
+
+/* ---- settling ---- */
+
+/* The common case: into a group beyond g, where all have been settled. 0: it has no free slot. */
+ALWAYS_INLINE int move_up(T t, const size_t size, const char *from, uint32_t hash, size_t position)
+{
+	Group *group = &groups_of(t)[position];
+	Mask m = group_match(group, FREE);
+	unsigned to;
+
+	if (!m)
+		return 0;
+	to = choose_slot(t, m, position, size, hash);
+	group_set(group, to, tag_of(hash));
+	memcpy(block_of(t, size, position) + to * size, from, size);
+	return 1;
+}
+
+/* The general case: puts what is in slot s of group g, and whatever it displaces there, where it belongs. */
+static __attribute__((noinline)) void settle(T t, enum Way way, size_t g, unsigned s)
+{
+	size_t size = slot_size(way);
+	Group *groups = groups_of(t);
+	char *here = block_of(t, size, g) + s * size;
+
+	while (groups[g].tags[s] == MOVING) {
+		uint32_t hash = hash_of_slot(t, way, here);
+		uint8_t tag = tag_of(hash);
+		size_t position = position_of(t, hash);
+		Mask m;
+
+		/* ends: g itself has room for it */
+		while (position != g && !(m = group_match(&groups[position], FREE))
+				&& !(m = group_match(&groups[position], MOVING))) {
+			groups[position].overflow |= overflow_bit(tag);
+			position = position_after(t, position);
+		}
+		if (position == g)
+			group_set(&groups[g], s, tag);
+		else {
+			char *block = block_of(t, size, position), displaced[sizeof(Text_Slot)], *there;
+			unsigned to = choose_slot(t, m, position, size, hash);
+
+			group_set(&groups[g], s, groups[position].tags[to]);
+			group_set(&groups[position], to, tag);
+			there = block + to * size;
+			memcpy(displaced, there, size);
+			memcpy(there, here, size);
+			memcpy(here, displaced, size);
+		}
+	}
+}
+
+ALWAYS_INLINE void settle_group(T t, const enum Way way, size_t g)
+{
+	Group *group = &groups_of(t)[g];
+	const char *block = block_of(t, slot_size(way), g);
+	Mask m;
+
+	for (m = group_match(group, MOVING); m; m = mask_rest(m)) {
+		unsigned s = mask_first(m);
+		const char *from = block + s * slot_size(way);
+		uint32_t hash = hash_of_slot(t, way, from);
+		size_t position = position_of(t, hash);
+
+		if (UNLIKELY(group->tags[s] != MOVING))
+			continue; /* displaced, and what came instead is settled */
+		if (LIKELY(position > g) && move_up(t, slot_size(way), from, hash, position))
+			group->tags[s] = FREE;
+		else
+			settle(t, way, g, s);
+	}
+}
+
+ALWAYS_INLINE void settle_all(T t, const enum Way way, size_t ngroups)
+{
+	while (ngroups-- > 0)
+		settle_group(t, way, ngroups);
+}
+
+/* Every byte that is not FREE. */
+static void mark_moving(Group *groups, size_t n)
+{
+	const uint64_t low7 = 0x7f7f7f7f7f7f7f7fu;
+	uint64_t words[2];
+	size_t g;
+	int i;
+
+	for (g = 0; g < n; g++) {
+		memcpy(words, &groups[g], sizeof words);
+		for (i = 0; i < 2; i++)
+			words[i] = (((words[i] & low7) + low7) | words[i]) >> 7 & 0x0101010101010101u * MOVING;
+		memcpy(&groups[g], words, sizeof words);
+		groups[g].overflow = 0;
+	}
+}
+
+/* All entries are in the first ngroups groups. */
+static void spread(T t, size_t ngroups)
+{
+	mark_moving(groups_of(t), ngroups);
+	if (is_words(t))
+		settle_all(t, WORDS, ngroups);
+	else
+		settle_all(t, TEXT, ngroups);
+	t->room = capacity_of(t->ngroups) - t->length;
+	t->epoch++;
+	t->resizes++;
+}
+
+/* ---- resizing ---- */
+
+static void run(T t, Callback callback)
+{
+	if (!callback.fn)
+		return;
+	t->magic |= BUSY;
+	TRY {
+		callback.fn(t, callback.userdata);
+	} FINALLY {
+		t->magic &= ~(uint32_t)BUSY;
+	} END_TRY;
+}
+
+static void resize(T t, size_t groups)
+{
+	size_t old_groups = groups_now(t);
+
+	run(t, t->pre);
+	if (groups > old_groups)
+		grow(t, groups);
+	spread(t, old_groups);
+	run(t, t->post);
+}
+
+/* Grows, unless a quarter of the room was lost to removals: then spreading anew is paid for by the
+ * insertions that it makes room for. */
+void hashtable__make_room(T t)
+{
+	size_t groups = groups_now(t);
+
+	if (groups && t->length <= capacity_of(groups) - capacity_of(groups) / 4)
+		resize(t, groups);
+	else
+		resize(t, next_size(groups));
+}
+
+void HashTable_reserve(T t, size_t n)
+{
+	size_t groups;
+
+	check_writable(t, "HashTable_reserve");
+	if (n <= t->length || n - t->length <= t->room)
+		return;
+	groups = hashtable__groups_for(slot_size_of(t), n);
+	resize(t, groups > groups_now(t) ? groups : groups_now(t));
+}
+
+void HashTable_set_pre_resize_callback(T t, void (*fn)(T, void *), void *userdata)
+{
+	check_table(t, "HashTable_set_pre_resize_callback");
+	t->pre = (Callback){ fn, userdata };
+}
+
+void HashTable_set_post_resize_callback(T t, void (*fn)(T, void *), void *userdata)
+{
+	check_table(t, "HashTable_set_post_resize_callback");
+	t->post = (Callback){ fn, userdata };
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/* Going through a table: map, iterators, arrays, copies, statistics. The order is that of the slots, a
+ * function of the keyed hashes and the history. Nothing here writes to the table but removals, which move
+ * nothing: an iterator's place stays good until an insertion or a resize, and those change the epoch. */
+#include "config.h"
+
+#include "hashtable/rep.h"
+
+/* An iterator is at slot slot_ of group group_, the turn_-th group that it looks at; left_ are the slots after it.
+ *
+ * The groups are not walked in their order, which is that of the hashes: who puts what he meets into a smaller
+ * table with the same seed would fill that from one end, with searches past all its full groups (Rust had that,
+ * issue 36481). Instead every STRETCH of groups is followed by one some 0.618 of the table further on,
+ * so that what was met at any time is spread over the table evenly. */
+enum { STRETCH = 8, ASKED = 4 };
+
+/* Has no divisor in common with a number of stretches, which has only the divisors 2 and 3. */
+static size_t stride_of(size_t stretches)
+{
+	size_t stride = (size_t)((double)stretches * 0.618) | 1;
+
+	return stride % 3 ? stride : stride + 2;
+}
+
+/* Also asks for the one after: its first lines, as many as it takes the processor to see that more follow. */
+static size_t next_stretch(T t, size_t group)
+{
+	size_t n = t->ngroups / STRETCH, stride = stride_of(n), next = (group / STRETCH + stride) % n;
+	size_t after = (next + stride) % n * STRETCH, line;
+	const char *block = block_of(t, slot_size_of(t), after);
+
+	__builtin_prefetch(&t->groups[after]);
+	for (line = 0; line < ASKED; line++)
+		__builtin_prefetch(block + line * LINE);
+	return next * STRETCH;
+}
+
+/* The slots with an entry of the next group that has any; 0: none has. */
+static __attribute__((noinline)) Mask next_group(T t, HashTable_Iter *it)
+{
+	Mask m = 0;
+
+	while (!m && it->turn_ + 1 < t->ngroups) {
+		it->turn_++;
+		it->group_++;
+		if (it->group_ % STRETCH == 0 && t->ngroups >= 2 * STRETCH)
+			it->group_ = next_stretch(t, it->group_ - STRETCH);
+		m = group_taken(&t->groups[it->group_]);
+	}
+	return m;
+}
+
+static void begin(T t, HashTable_Iter *it)
+{
+	zero(it, sizeof *it);
+	it->table_ = t;
+	it->epoch_ = t->epoch;
+	it->left_ = UINT64_MAX;
+}
+
+/* What there still is in this group. */
+ALWAYS_INLINE Mask rest_of(T t, const HashTable_Iter *it)
+{
+	return (Mask)it->left_ & group_taken(&t->groups[it->group_]);
+}
+
+/* To the first of m: its slot. */
+ALWAYS_INLINE void *move_to(T t, const size_t slot_bytes, HashTable_Iter *it, Mask m)
+{
+	it->slot_ = mask_first(m);
+	it->left_ = mask_rest(m);
+	return block_of(t, slot_bytes, it->group_) + mask_first(m) * slot_bytes;
+}
+
+/* The next entry's slot, or NULL past the last. */
+static void *step(T t, HashTable_Iter *it)
+{
+	Mask m = rest_of(t, it);
+
+	if (!m)
+		m = next_group(t, it);
+	it->left_ = 0;
+	return m ? move_to(t, slot_size_of(t), it, m) : NULL;
+}
+
+ALWAYS_INLINE const void *key_of(HashTable_Kind kind, const void *slot)
+{
+	const Word_Slot *w = slot;
+
+	if (kind == HashTable_INTEGER)
+		return &w->key;
+	if (kind == HashTable_POINTER)
+		return (const void *)(uintptr_t)w->key;
+	return ((const Text_Slot *)slot)->key;
+}
+
+/* ---- map ---- */
+
+static __attribute__((noinline)) void check_map(T t, size_t epoch)
+{
+	check_table(t, "HashTable_map");
+	CHECK(t->epoch == epoch, "HashTable_map: the function inserted into the table or resized it");
+}
+
+/* apply may remove any entry. */
+ALWAYS_INLINE void map(T t, const HashTable_Kind kind, const size_t slot_bytes, void (*apply)(const void *, void **, void *), void *cl)
+{
+	const uint32_t magic = t->magic;
+	const size_t epoch = t->epoch;
+	HashTable_Iter it;
+	Mask m;
+
+	begin(t, &it);
+	for (m = rest_of(t, &it); m || (m = next_group(t, &it)) != 0;) {
+		void *slot = move_to(t, slot_bytes, &it, m);
+		size_t length = t->length;
+
+		apply(key_of(kind, slot), slot, cl);
+		if (UNLIKELY(t->magic != magic || t->epoch != epoch))
+			check_map(t, epoch);
+		m = mask_rest(m);
+		if (UNLIKELY(t->length != length))
+			m &= group_taken(&t->groups[it.group_]);
+	}
+}
+
+void HashTable_map(T t, void (*apply)(const void *key, void **value, void *cl), void *cl)
+{
+	check_table(t, "HashTable_map");
+	CHECK(apply, "HashTable_map: the function is NULL");
+	if (kind_of(t) == HashTable_INTEGER)
+		map(t, HashTable_INTEGER, sizeof(Word_Slot), apply, cl);
+	else if (kind_of(t) == HashTable_POINTER)
+		map(t, HashTable_POINTER, sizeof(Word_Slot), apply, cl);
+	else
+		map(t, HashTable_STRING, sizeof(Text_Slot), apply, cl); /* and all like it */
+}
+
+/* ---- iterators ---- */
+
+void HashTable_iterate(T t, HashTable_Iter *it)
+{
+	check_table(t, "HashTable_iterate");
+	CHECK(it, "HashTable_iterate: the iterator is NULL");
+	begin(t, it);
+}
+
+ALWAYS_INLINE void check_iterator(const HashTable_Iter *it, const char *function)
+{
+	CHECK(LIKELY(it != NULL), "%s: the iterator is NULL", function);
+	check_table(it->table_, function);
+	CHECK(LIKELY(it->epoch_ == it->table_->epoch), "%s: insertion or resize since HashTable_iterate", function);
+}
+
+static int finish(HashTable_Iter *it)
+{
+	it->key = it->value = it->place_ = NULL;
+	it->key_length = 0;
+	it->int_key = 0;
+	it->left_ = 0;
+	return 0;
+}
+
+/* The entry at the first of m. */
+ALWAYS_INLINE int show(T t, HashTable_Iter *it, Mask m)
+{
+	if (is_words(t)) {
+		const Word_Slot *slot = it->place_ = move_to(t, sizeof *slot, it, m);
+
+		it->value = slot->value;
+		if (kind_of(t) == HashTable_INTEGER)
+			it->int_key = slot->key;
+		else
+			it->key = (const void *)(uintptr_t)slot->key;
+	} else {
+		const Text_Slot *slot = it->place_ = move_to(t, sizeof *slot, it, m);
+
+		it->value = slot->value;
+		it->key = slot->key;
+		it->key_length = length_of_id(slot->id);
+	}
+	return 1;
+}
+
+static __attribute__((noinline)) int next_further(HashTable_Iter *it)
+{
+	Mask m = next_group(it->table_, it);
+
+	return m ? show(it->table_, it, m) : finish(it);
+}
+
+int HashTable_next(HashTable_Iter *it)
+{
+	Mask m;
+
+	check_iterator(it, "HashTable_next");
+	m = rest_of(it->table_, it);
+	return LIKELY(m) ? show(it->table_, it, m) : next_further(it);
+}
+
+void HashTable_iter_remove(HashTable_Iter *it)
+{
+	Group *group;
+
+	check_iterator(it, "HashTable_iter_remove");
+	check_writable(it->table_, "HashTable_iter_remove");
+	group = groups_of(it->table_) + it->group_;
+	CHECK(it->place_ && group->tags[it->slot_] != FREE,
+		"HashTable_iter_remove: there is no entry at hand, or it was removed");
+	hashtable__erase(it->table_, it->place_, group, it->slot_);
+	it->place_ = NULL;
+}
+
+/* ---- arrays ---- */
+
+void **HashTable_toArray(T t, Arena_T arena, void *end)
+{
+	HashTable_Iter it;
+	size_t n, i = 0;
+	void **array, *slot;
+
+	check_table(t, "HashTable_toArray");
+	CHECK(kind_of(t) != HashTable_INTEGER, "HashTable_toArray: not for a table with INTEGER keys");
+	CHECK(arena, "HashTable_toArray: the arena is NULL");
+	if (!mul_size(2 * t->length + 1, sizeof *array, &n))
+		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_toArray: no array holds %zu entries", t->length);
+	array = ALLOC(arena, n);
+	begin(t, &it);
+	while ((slot = step(t, &it)) != NULL) {
+		array[i++] = (void *)(uintptr_t)key_of(kind_of(t), slot);
+		array[i++] = *(void **)slot;
+	}
+	array[i] = end;
+	return array;
+}
+
+/* ---- copies ---- */
+
+static void copy_storage(T copy, T t)
+{
+	size_t group_bytes = GROUP_SLOTS * slot_size_of(t), g, n;
+
+	for (g = 0; g < t->ngroups; g += n) {
+		n = t->ngroups - g < SEGMENT ? t->ngroups - g : SEGMENT;
+		memcpy(block_of(copy, slot_size_of(t), g), block_of(t, slot_size_of(t), g), n * group_bytes);
+	}
+	memcpy(groups_of(copy), t->groups, t->ngroups * sizeof(Group));
+}
+
+/* Into an empty table with the same secret and as many groups. */
+static void copy_entries(T copy, T t)
+{
+	HashTable_Iter it;
+	Text_Slot *s;
+
+	if (!has_storage(t))
+		return;
+	copy_storage(copy, t);
+	begin(copy, &it);
+	if (copy->copies_keys)
+		while ((s = step(copy, &it)) != NULL)
+			s->key = hashtable__keep_key(copy, s->key, length_of_id(s->id));
+	copy->length = t->length;
+	copy->room = t->room;
+}
+
+T HashTable_copy(T t, Arena_T arena)
+{
+	T copy;
+
+	check_table(t, "HashTable_copy");
+	copy = hashtable__new(arena, &t->options, has_storage(t) ? t->ngroups : 0);
+	PROTECT(copy);
+	TRY {
+		copy_entries(copy, t);
+	} ELSE {
+		HashTable_free(&copy);
+		RERAISE;
+	} END_TRY;
+	return copy;
+}
+
+/* ---- statistics ---- */
+
+/* Groups looked at to find what is in group g. */
+static size_t probes(T t, const void *slot, size_t g)
+{
+	size_t position = position_of(t, is_words(t) ? hash_of_slot(t, WORDS, slot) : hash_of_slot(t, TEXT, slot));
+
+	return (g >= position ? g - position : g + t->ngroups - position) + 1;
+}
+
+void HashTable_stats(T t, HashTable_Stats *stats)
+{
+	HashTable_Iter it;
+	double total = 0;
+	void *slot;
+
+	check_table(t, "HashTable_stats");
+	CHECK(stats, "HashTable_stats: the stats are NULL");
+	memset(stats, 0, sizeof *stats);
+	stats->length = t->length;
+	stats->capacity = t->length + t->room;
+	stats->resizes = t->resizes;
+	stats->bytes = hashtable__storage_bytes(t);
+	begin(t, &it);
+	while ((slot = step(t, &it)) != NULL) {
+		size_t n = probes(t, slot, it.group_);
+
+		total += (double)n;
+		if (n > stats->longest_probe)
+			stats->longest_probe = n;
+	}
+	if (t->length)
+		stats->mean_probe = total / (double)t->length;
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parser's tokens mean for the message itself: the form of the target, the fields that frame
+ * the body or name the host, and whether they go together. Nothing here moves the parser but into
+ * FAILED. Each rule has one outcome; where RFC 9112 offers to repair, we refuse. */
+#include "config.h"
+
+#include <string.h>
+
+#include <core/HTTP.h>
+#include "http/parser.h"
+#include "http/syntax.h"
+
+#define NOINLINE __attribute__((noinline))
+
+static inline uint64_t differ8(const char *s, const char *word)
+{
+	uint64_t x, w;
+
+	memcpy(&x, s, 8);
+	memcpy(&w, word, 8);
+	return (x | UINT64_MAX / 255 * 0x20) ^ w;
+}
+
+static inline uint32_t differ4(const char *s, const char *word)
+{
+	uint32_t x, w;
+
+	memcpy(&x, s, 4);
+	memcpy(&w, word, 4);
+	return (x | 0x20202020u) ^ w;
+}
+
+/* Equal but for the case of letters. The slice is text, the word one of small letters, digits and hyphens, at least
+ * four: what else 0x20 would take for them are control characters. Some bytes are looked at twice. */
+static inline int equals(const char *s, const char *word, size_t n)
+{
+	if (n < 8)
+		/* cppcheck-suppress pointerOutOfBoundsCond ; n is the word's own length */
+		return (differ4(s, word) | differ4(s + n - 4, word + n - 4)) == 0;
+	if (n > 16 && differ8(s + 8, word + 8) != 0)
+		return 0;
+	/* cppcheck-suppress pointerOutOfBoundsCond ; as above */
+	return (differ8(s, word) | differ8(s + n - 8, word + n - 8)) == 0;
+}
+
+#define slice_is(b, s, word) ((s).length == sizeof(word) - 1 && equals((b) + (s).at, (word), sizeof(word) - 1))
+
+static int same(const char *b, HTTPSlice x, HTTPSlice y)
+{
+	return x.length == y.length && memcmp(b + x.at, b + y.at, x.length) == 0;
+}
+
+/* ---- the target ---- */
+
+static void split_path(HTTPParser *p, const char *b, size_t from)
+{
+	size_t end = p->target.at + p->target.length;
+	const char *question = memchr(b + from, '?', end - from);
+
+	p->path = between(from, question ? (size_t)(question - b) : end);
+	p->query = between(question ? (size_t)(question - b) + 1 : end, end);
+}
+
+/* http://authority/path?query, RFC 9112, 3.2.2 */
+static int absolute_form(HTTPParser *p, const char *b)
+{
+	size_t from = p->target.at, end = from + p->target.length, scheme = 0;
+
+	if (p->target.length > 7 && httpparser__is(b + from, 7, "http://"))
+		scheme = 7;
+	else if (p->target.length > 8 && httpparser__is(b + from, 8, "https://"))
+		scheme = 8;
+	else
+		return fail_slice(p, p->target, "the target is neither a path nor an http URI: %1");
+	from += scheme;
+	p->authority.at = from;
+	while (from < end && b[from] != '/' && b[from] != '?')
+		from++;
+	p->authority.length = from - p->authority.at;
+	if (!httpparser__is_authority(b + p->authority.at, p->authority.length))
+		return fail_slice(p, p->authority, "the target's host is malformed: %1");
+	split_path(p, b, from);
+	return HTTPParser_LINE;
+}
+
+/* The four forms of RFC 9112, 3.2 */
+int httpparser__target(HTTPParser *p, const char *b)
+{
+	HTTPSlice t = p->target, m = p->method;
+
+	if (m.length == 7 && memcmp(b + m.at, "CONNECT", 7) == 0)
+		return fail(p, 501, "CONNECT: this is not a proxy");
+	if (m.length == 7 && memcmp(b + m.at, "OPTIONS", 7) == 0)
+		p->flags |= HTTPParser_IS_OPTIONS;
+	if (m.length == 4 && memcmp(b + m.at, "HEAD", 4) == 0)
+		p->flags |= HTTPParser_IS_HEAD;
+	if (b[t.at] == '/') {
+		split_path(p, b, t.at);
+		return HTTPParser_LINE;
+	}
+	if (t.length == 1 && b[t.at] == '*' && p->flags & HTTPParser_IS_OPTIONS) {
+		p->path = t;
+		p->query = between(t.at + 1, t.at + 1);
+		return HTTPParser_LINE;
+	}
+	return absolute_form(p, b);
+}
+
+/* ---- fields that say something about the message itself. Out of line, or the fields that say nothing would save and
+ * restore registers for them ---- */
+
+NOINLINE static int host(HTTPParser *p, const char *b)
+{
+	if (p->flags & HTTPParser_HAS_HOST) {
+		p->two = p->value;
+		return fail_slice(p, p->host, "Host given twice: %1, %2");
+	}
+	if (!httpparser__is_authority(b + p->value.at, p->value.length))
+		return fail_slice(p, p->value, "Host is malformed: %1");
+	p->flags |= HTTPParser_HAS_HOST;
+	p->host = p->value;
+	return HTTPParser_FIELD;
+}
+
+static int body_too_large(HTTPParser *p)
+{
+	p->one = p->content_length;
+	return fail_number(p, 413, p->limits->body_bytes, "a body of %1 bytes is more than %n");
+}
+
+NOINLINE static int content_length(HTTPParser *p, const char *b)
+{
+	const char *s = b + p->value.at;
+	size_t i;
+
+	if (p->flags & HTTPParser_HAS_LENGTH) {
+		if (same(b, p->content_length, p->value))
+			return GO_ON;
+		p->two = p->value;
+		return fail_slice(p, p->content_length, "Content-Length given twice: %1, %2");
+	}
+	p->content_length = p->value;
+	for (i = 0; i < p->value.length && is_digit(s[i]); i++)
+		if (__builtin_mul_overflow(p->left, 10u, &p->left)
+				|| __builtin_add_overflow(p->left, (unsigned)(s[i] - '0'), &p->left))
+			return body_too_large(p);
+	if (i == 0 || i < p->value.length)
+		return fail_slice(p, p->value, "Content-Length is not a number: %1");
+	p->flags |= HTTPParser_HAS_LENGTH;
+	return HTTPParser_FIELD;
+}
+
+/* Exactly "chunked", once. Codings before it are valid but not ours: 501 (RFC 9112, 6.1). */
+NOINLINE static int transfer_encoding(HTTPParser *p, const char *b)
+{
+	HTTPSlice rest = p->value, member = { 0, 0 };
+	int final = 0, sound = p->value.length > 0 && b[p->value.at + p->value.length - 1] != ',';
+
+	if (p->flags & HTTPParser_CHUNKED)
+		return fail(p, 400, "Transfer-Encoding given twice");
+	p->flags |= HTTPParser_CHUNKED;
+	if (slice_is(b, p->value, "chunked"))
+		return HTTPParser_FIELD;
+	while (httpparser__member(b, &rest, &member)) {
+		sound = sound && !final && httpparser__is_token(b + member.at, member.length);
+		final = slice_is(b, member, "chunked");
+	}
+	fail_slice(p, p->value, "Transfer-Encoding is not just \"chunked\": %1");
+	if (sound && final)
+		p->status = 501;
+	return HTTPParser_ERROR;
+}
+
+NOINLINE static int connection(HTTPParser *p, const char *b)
+{
+	HTTPSlice rest = p->value, member;
+
+	while (httpparser__member(b, &rest, &member))
+		if (slice_is(b, member, "close"))
+			p->flags |= HTTPParser_CLOSE;
+		else if (slice_is(b, member, "keep-alive"))
+			p->flags |= HTTPParser_KEEP;
+	return HTTPParser_FIELD;
+}
+
+/* Other expectations are ignored, as RFC 9110, 10.1.1 allows. */
+NOINLINE static int expect(HTTPParser *p, const char *b)
+{
+	HTTPSlice rest = p->value, member;
+
+	while (httpparser__member(b, &rest, &member))
+		if (slice_is(b, member, "100-continue"))
+			p->flags |= HTTPParser_CONTINUE;
+	return HTTPParser_FIELD;
+}
+
+int httpparser__known_field(HTTPParser *p, const char *b)
+{
+	switch (p->name.length) {
+	case 4:
+		return slice_is(b, p->name, "host") ? host(p, b) : HTTPParser_FIELD;
+	case 6:
+		return slice_is(b, p->name, "expect") ? expect(p, b) : HTTPParser_FIELD;
+	case 10:
+		return slice_is(b, p->name, "connection") ? connection(p, b) : HTTPParser_FIELD;
+	case 14:
+		return slice_is(b, p->name, "content-length") ? content_length(p, b) : HTTPParser_FIELD;
+	case 17:
+		return slice_is(b, p->name, "transfer-encoding") ? transfer_encoding(p, b) : HTTPParser_FIELD;
+	default:
+		return HTTPParser_FIELD;
+	}
+}
+
+/* ---- the head as a whole ---- */
+
+/* RFC 9112, 6.1, 6.3 and 3.2 */
+int httpparser__framing(HTTPParser *p)
+{
+	unsigned f = p->flags;
+
+	if (!(f & (HTTPParser_HAS_HOST | HTTPParser_OLD)))
+		return fail(p, 400, "HTTP/1.1 without Host");
+	if (f & HTTPParser_CHUNKED && f & HTTPParser_OLD)
+		return fail(p, 400, "Transfer-Encoding in HTTP/1.0");
+	if (f & HTTPParser_CHUNKED && f & HTTPParser_HAS_LENGTH)
+		return fail_slice(p, p->content_length, "Transfer-Encoding beside Content-Length: %1");
+	if (p->left > p->limits->body_bytes)
+		return body_too_large(p);
+	return HTTPParser_HEAD;
+}

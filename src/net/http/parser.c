@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: MIT */
+/* The HTTP/1.1 request parser: one function per state, each of which looks at bytes from `at` on until
+ * its token ends and then moves to the next state, or runs out of bytes and answers MORE.
+ *
+ * Invariant: bytes before `at` were seen and are never looked at again but as finished slices; `mark`
+ * is where the token at hand began. No state looks beyond the byte at `at`, so that the events do not
+ * depend on how the input was cut; a line that is there whole is taken at once if the states would take it,
+ * too. `cap` is the first position at which a byte of the line (or of the field lines) at hand is one too
+ * many; at <= cap whenever the parser returns without an error.
+ *
+ * Strictness is the point (RFC 9112, 11.2): where the RFC lets a recipient repair what it reads, two
+ * recipients on one path may repair it differently, and the difference is a smuggled request. So a line
+ * ends in CR LF and nothing else, folded lines are not unfolded, and each framing field has one form. */
+#include "config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <core/HTTP.h>
+#include "base/checked.h"
+#include "http/parser.h"
+#include "http/syntax.h"
+
+enum {
+	EMPTY_LINES = 8,       /* before the request line; RFC 9112, 2.2 asks for one */
+	SIZE_DIGITS = 16,      /* of a chunk size: more are an overflow or padding */
+	EXTENSION_BYTES = 4096 /* of chunk extensions beyond one for each byte of body (as for CVE-2023-39326) */
+};
+
+static int go(HTTPParser *p, enum State state)
+{
+	p->state = (unsigned char)state;
+	return GO_ON;
+}
+
+/* The byte at hand ends the token at hand, and the next one begins after it. */
+static int go_past(HTTPParser *p, enum State state)
+{
+	p->mark = ++p->at;
+	return go(p, state);
+}
+
+static size_t capped_at(size_t at, size_t limit)
+{
+	return limit < SIZE_MAX - at ? at + limit : SIZE_MAX;
+}
+
+/* ---- the request line ---- */
+
+/* GO_ON if there is a byte to look at, and the line (its CR LF not counted) is within its limit */
+static int line_byte(HTTPParser *p, const char *b, size_t n)
+{
+	if (p->at > p->cap || (p->at == p->cap && p->at < n && b[p->at] != '\r'))
+		return fail_number(p, 414, p->limits->request_line, "the request line is longer than %n bytes");
+	return p->at < n ? GO_ON : HTTPParser_MORE;
+}
+
+static int start_lf(HTTPParser *p, const char *b, size_t n)
+{
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (b[p->at] != '\n')
+		return fail(p, 400, "a CR without LF before the request line");
+	if (++p->empty > EMPTY_LINES)
+		return fail_number(p, 400, EMPTY_LINES, "more than %n empty lines before the request line");
+	return go_past(p, START);
+}
+
+/* The whole line at once if it lies there whole, plainly right and within its limit. Otherwise nothing was done:
+ * the states look at it byte by byte, and know what is wrong with it. */
+static int whole_line(HTTPParser *p, const char *b, size_t n)
+{
+	static const char rest[] = " HTTP/1.1\r\n";
+	size_t method_end = skip(b, p->at, n, IN_TOKEN), from = method_end + 1, to;
+
+	if (method_end == p->at || method_end == n || b[method_end] != ' ')
+		return 0;
+	to = skip_target(b, from, n);
+	if (to == from || n - to < sizeof rest - 1 || memcmp(b + to, rest, sizeof rest - 1) != 0 || to + 9 > p->cap)
+		return 0;
+	p->method = between(p->at, method_end);
+	p->target = between(from, to);
+	p->at = to + sizeof rest - 1;
+	return 1;
+}
+
+static int end_line(HTTPParser *p, const char *b)
+{
+	p->mark = p->at;
+	p->cap = capped_at(p->at, p->limits->header_bytes);
+	go(p, FIELD);
+	return httpparser__target(p, b);
+}
+
+static int start(HTTPParser *p, const char *b, size_t n)
+{
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (b[p->at] == '\r')
+		return go_past(p, START_LF);
+	p->cap = capped_at(p->at, p->limits->request_line);
+	if (whole_line(p, b, n))
+		return end_line(p, b);
+	p->mark = p->at;
+	return go(p, METHOD);
+}
+
+static int method(HTTPParser *p, const char *b, size_t n)
+{
+	int e;
+
+	p->at = skip(b, p->at, n, IN_TOKEN);
+	if ((e = line_byte(p, b, n)) != GO_ON)
+		return e;
+	if (b[p->at] != ' ')
+		return fail_byte(p, b[p->at], "the method has the byte %c");
+	if (p->at == p->mark)
+		return fail(p, 400, "the request line starts with a space");
+	p->method = between(p->mark, p->at);
+	return go_past(p, TARGET);
+}
+
+static int target(HTTPParser *p, const char *b, size_t n)
+{
+	int e;
+
+	p->at = skip_target(b, p->at, n);
+	if ((e = line_byte(p, b, n)) != GO_ON)
+		return e;
+	if (b[p->at] == '\r' || b[p->at] == '\n')
+		return fail(p, 400, "the request line has no version");
+	if (b[p->at] != ' ')
+		return fail_byte(p, b[p->at], "the target has the byte %c");
+	if (p->at == p->mark)
+		return fail(p, 400, "the method is followed by two spaces");
+	p->target = between(p->mark, p->at);
+	return go_past(p, VERSION);
+}
+
+static int version(HTTPParser *p, const char *b, size_t n)
+{
+	static const char shape[] = "HTTP/0.0";
+
+	for (; p->at - p->mark < sizeof shape - 1; p->at++) {
+		char want = shape[p->at - p->mark];
+		int e = line_byte(p, b, n);
+
+		if (e != GO_ON)
+			return e;
+		if (want == '0' ? !is_digit(b[p->at]) : b[p->at] != want)
+			return fail_slice(p, between(p->mark, p->at + 1), "the version is malformed: %1");
+	}
+	return go(p, LINE_CR);
+}
+
+static int line_cr(HTTPParser *p, const char *b, size_t n)
+{
+	const char *v = b + p->mark;
+	int e = line_byte(p, b, n);
+
+	if (e != GO_ON)
+		return e;
+	if (b[p->at] != '\r')
+		return fail_byte(p, b[p->at], "the version is followed by the byte %c");
+	if (v[5] != '1' || v[7] > '1') {
+		fail_slice(p, between(p->mark, p->at), "the version is not HTTP/1.1 or HTTP/1.0: %1");
+		p->status = 505;
+		return HTTPParser_ERROR;
+	}
+	if (v[7] == '0')
+		p->flags |= HTTPParser_OLD;
+	return go_past(p, LINE_LF);
+}
+
+static int line_lf(HTTPParser *p, const char *b, size_t n)
+{
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (b[p->at] != '\n')
+		return fail(p, 400, "the request line has a CR without LF");
+	p->at++;
+	return end_line(p, b);
+}
+
+/* ---- field lines, of the head and of the trailer ---- */
+
+/* GO_ON if there is a byte to look at, and the field lines, all together, are within their limit */
+static int field_byte(HTTPParser *p, size_t n)
+{
+	if (p->at > p->cap || (p->at == p->cap && p->at < n))
+		return fail_number(p, 431, p->limits->header_bytes, "the field lines are longer than %n bytes");
+	return p->at < n ? GO_ON : HTTPParser_MORE;
+}
+
+/* As whole_line. The end of the line is looked for from the start of the name, whose bytes are text, too: so the
+ * processor need not wait for the end of the name before it goes on to the next line. In a trailer the slices are
+ * not wanted. */
+static int whole_field(HTTPParser *p, const char *b, size_t n)
+{
+	size_t end = n < p->cap ? n : p->cap, to, colon;
+
+	if (p->fields == p->limits->header_count || p->flags & HTTPParser_TRAILER)
+		return 0;
+	to = skip_text(b, p->at, end);
+	if (end - to < 2 || b[to] != '\r' || b[to + 1] != '\n')
+		return 0;
+	colon = skip_token(b, p->at, to);
+	if (colon == p->at || b[colon] != ':')
+		return 0;
+	p->name = between(p->at, colon);
+	p->value = trim(b, colon + 1, to);
+	p->fields++;
+	p->at = p->mark = to + 2;
+	return 1;
+}
+
+static int field(HTTPParser *p, const char *b, size_t n)
+{
+	int e;
+
+	if (p->at < n && b[p->at] == '\r')
+		return go_past(p, HEAD_LF);
+	if (whole_field(p, b, n))
+		return httpparser__known_field(p, b);
+	if ((e = field_byte(p, n)) != GO_ON)
+		return e;
+	if (is_space(b[p->at]))
+		return fail(p, 400, "a field line starts with white space");
+	if (b[p->at] == ':')
+		return fail(p, 400, "a field line has no name");
+	if (p->fields == p->limits->header_count)
+		return fail_number(p, 431, p->limits->header_count, "more than %n fields");
+	p->mark = p->at;
+	return go(p, NAME);
+}
+
+/* In a trailer the buffer may have been replaced inside a line: slices are good for nothing there. */
+static int name(HTTPParser *p, const char *b, size_t n)
+{
+	int e;
+
+	p->at = skip_token(b, p->at, n);
+	if ((e = field_byte(p, n)) != GO_ON)
+		return e;
+	p->name = p->flags & HTTPParser_TRAILER ? between(0, 0) : between(p->mark, p->at);
+	switch (b[p->at]) {
+	case ':':
+		return go_past(p, VALUE_START);
+	case ' ': case '\t':
+		return fail(p, 400, "white space before the colon of %f");
+	case '\r': case '\n':
+		return fail(p, 400, "a field line has no colon: %f");
+	default:
+		return fail_byte(p, b[p->at], "a field name has the byte %c: %f");
+	}
+}
+
+static int value_start(HTTPParser *p, const char *b, size_t n)
+{
+	int e;
+
+	while (p->at < n && is_space(b[p->at]))
+		p->at++;
+	if ((e = field_byte(p, n)) != GO_ON)
+		return e;
+	p->mark = p->at;
+	return go(p, VALUE);
+}
+
+static int value(HTTPParser *p, const char *b, size_t n)
+{
+	int e;
+
+	p->at = skip_text(b, p->at, n);
+	if ((e = field_byte(p, n)) != GO_ON)
+		return e;
+	if (b[p->at] == '\n')
+		return fail(p, 400, "the line of %f ends in LF without CR");
+	if (b[p->at] != '\r')
+		return fail_byte(p, b[p->at], "the value of %f has the byte %c");
+	if (!(p->flags & HTTPParser_TRAILER))
+		p->value = trim(b, p->mark, p->at);
+	return go_past(p, VALUE_LF);
+}
+
+static int value_lf(HTTPParser *p, const char *b, size_t n)
+{
+	int e = field_byte(p, n);
+
+	if (e != GO_ON)
+		return e;
+	if (b[p->at] != '\n')
+		return fail(p, 400, "the value of %f has a CR without LF");
+	p->fields++;
+	go_past(p, FIELD);
+	return p->flags & HTTPParser_TRAILER ? GO_ON : httpparser__known_field(p, b);
+}
+
+static int head_lf(HTTPParser *p, const char *b, size_t n)
+{
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (b[p->at] != '\n')
+		return fail(p, 400, "the empty line after the fields has a CR without LF");
+	if (p->flags & HTTPParser_TRAILER)
+		return go_past(p, DONE);
+	p->mark = ++p->at;
+	if (httpparser__framing(p) == HTTPParser_ERROR)
+		return HTTPParser_ERROR;
+	go(p, p->flags & HTTPParser_CHUNKED ? SIZE : BODY);
+	return HTTPParser_HEAD;
+}
+
+/* ---- the body ---- */
+
+static int bytes_of_body(HTTPParser *p, size_t n)
+{
+	size_t length = n - p->at;
+
+	if (length == 0)
+		return HTTPParser_MORE;
+	if (length > p->left)
+		length = (size_t)p->left;
+	p->value = (HTTPSlice){ p->at, length };
+	p->at += length;
+	p->left -= length;
+	p->body += length;
+	return HTTPParser_BODY;
+}
+
+static int body(HTTPParser *p, const char *b, size_t n)
+{
+	(void)b;
+	return p->left == 0 ? go(p, DONE) : bytes_of_body(p, n);
+}
+
+static int size(HTTPParser *p, const char *b, size_t n)
+{
+	int digit;
+
+	for (; p->at < n && (digit = hex(b[p->at])) >= 0; p->at++) {
+		if (++p->digits > SIZE_DIGITS)
+			return fail_number(p, 400, SIZE_DIGITS, "a chunk size of more than %n digits");
+		p->left = p->left << 4 | (unsigned)digit;
+	}
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (p->digits > 0 && b[p->at] == ';')
+		return go(p, EXTENSION);
+	if (p->digits == 0 || b[p->at] != '\r')
+		return fail_byte(p, b[p->at], "a chunk size has the byte %c");
+	return go_past(p, SIZE_LF);
+}
+
+/* Not taken apart: none is known to us (RFC 9112, 7.1.1). */
+static int extension(HTTPParser *p, const char *b, size_t n)
+{
+	size_t from = p->at;
+
+	p->at = skip_text(b, from, n);
+	p->extension += p->at - from;
+	if (p->extension > capped_at(p->body, EXTENSION_BYTES))
+		return fail(p, 413, "too many bytes of chunk extensions");
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (b[p->at] != '\r')
+		return fail_byte(p, b[p->at], "a chunk extension has the byte %c");
+	return go_past(p, SIZE_LF);
+}
+
+static int start_trailer(HTTPParser *p)
+{
+	p->flags |= HTTPParser_TRAILER;
+	p->fields = 0;
+	p->cap = capped_at(p->at, p->limits->header_bytes);
+	return go(p, FIELD);
+}
+
+static int size_lf(HTTPParser *p, const char *b, size_t n)
+{
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (b[p->at] != '\n')
+		return fail(p, 400, "the line of a chunk size has a CR without LF");
+	if (p->left > p->limits->body_bytes - p->body)
+		return fail_number(p, 413, p->limits->body_bytes, "the chunks of the body are more than %n bytes");
+	go_past(p, DATA);
+	return p->left == 0 ? start_trailer(p) : GO_ON;
+}
+
+static int data(HTTPParser *p, const char *b, size_t n)
+{
+	(void)b;
+	return p->left == 0 ? go(p, DATA_CR) : bytes_of_body(p, n);
+}
+
+static int data_cr(HTTPParser *p, const char *b, size_t n)
+{
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (b[p->at] != '\r')
+		return fail_byte(p, b[p->at], "a chunk is followed by the byte %c");
+	return go_past(p, DATA_LF);
+}
+
+static int data_lf(HTTPParser *p, const char *b, size_t n)
+{
+	if (p->at == n)
+		return HTTPParser_MORE;
+	if (b[p->at] != '\n')
+		return fail(p, 400, "the end of a chunk has a CR without LF");
+	p->digits = 0;
+	return go_past(p, SIZE);
+}
+
+static int done(HTTPParser *p, const char *b, size_t n)
+{
+	(void)p, (void)b, (void)n;
+	return HTTPParser_END;
+}
+
+static int failed(HTTPParser *p, const char *b, size_t n)
+{
+	(void)p, (void)b, (void)n;
+	return HTTPParser_ERROR;
+}
+
+/* ---- the machine ---- */
+
+static int (*const steps[])(HTTPParser *, const char *, size_t) = {
+	[START] = start, [START_LF] = start_lf, [METHOD] = method, [TARGET] = target, [VERSION] = version,
+	[LINE_CR] = line_cr, [LINE_LF] = line_lf, [FIELD] = field, [NAME] = name, [VALUE_START] = value_start,
+	[VALUE] = value, [VALUE_LF] = value_lf, [HEAD_LF] = head_lf, [BODY] = body, [SIZE] = size,
+	[EXTENSION] = extension, [SIZE_LF] = size_lf, [DATA] = data, [DATA_CR] = data_cr, [DATA_LF] = data_lf,
+	[DONE] = done, [FAILED] = failed
+};
+
+void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
+{
+	zero(p, offsetof(HTTPParser, method)); /* the slices are set before they are looked at */
+	p->authority = p->name = (HTTPSlice){ 0, 0 };
+	p->what = NULL;
+	p->limits = limits;
+}
+
+HTTPParser_Event httpparser__next(HTTPParser *p, const char *bytes, size_t n)
+{
+	int event;
+
+	do
+		event = steps[p->state](p, bytes, n);
+	while (event == GO_ON);
+	return (HTTPParser_Event)event;
+}
+
+void httpparser__rewind(HTTPParser *p)
+{
+	p->cap -= p->at < p->cap ? p->at : p->cap;
+	p->at = p->mark = 0;
+}
+
+int httpparser__begun(const HTTPParser *p)
+{
+	return p->state > START_LF;
+}
+
+int httpparser__keep_alive(const HTTPParser *p)
+{
+	if (p->flags & HTTPParser_CLOSE)
+		return 0;
+	return !(p->flags & HTTPParser_OLD) || p->flags & HTTPParser_KEEP;
+}
+
+/* ---- explaining an error ---- */
+
+enum { DIRECTIVE = 32 }; /* bytes that any directive but a slice, which is cut, fits into */
+
+typedef struct Text { /* what is left of the caller's buffer */
+	char *out;
+	size_t size;
+} Text;
+
+static void advance(Text *t, size_t n)
+{
+	t->out += n;
+	t->size -= n;
+}
+
+static void add_slice(Text *t, const char *bytes, HTTPSlice s)
+{
+	advance(t, httpparser__quote(t->out, t->size, bytes + s.at, s.length));
+}
+
+static void add_directive(Text *t, const HTTPParser *p, const char *bytes, char directive)
+{
+	char c = (char)p->byte;
+
+	switch (directive) {
+	case '1':
+		add_slice(t, bytes, p->one);
+		break;
+	case '2':
+		add_slice(t, bytes, p->two);
+		break;
+	case 'c':
+		advance(t, httpparser__quote(t->out, t->size, &c, 1));
+		break;
+	case 'f':
+		if (p->name.length > 0)
+			add_slice(t, bytes, p->name);
+		else
+			advance(t, (size_t)snprintf(t->out, t->size, "a field of the trailer"));
+		break;
+	default:
+		advance(t, (size_t)snprintf(t->out, t->size, "%zu", p->number));
+	}
+}
+
+void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size_t size)
+{
+	Text t = { out, size };
+	const char *s;
+
+	for (s = p->what; *s && t.size > DIRECTIVE; s++)
+		if (*s == '%')
+			add_directive(&t, p, bytes, *++s);
+		else {
+			*t.out = *s;
+			advance(&t, 1);
+		}
+	*t.out = '\0';
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to HTTP and the files of http/: what requests and responses are made of, for those that read and send them in other ways than
+ * HTTPRequest_parse and HTTPResponse_send do. */
+#ifndef NET_HTTPMESSAGE_INCLUDED
+#define NET_HTTPMESSAGE_INCLUDED
+#include <stddef.h>
+#include <sys/uio.h>
+#include <core/HTTP.h>
+#include "http/parser.h"
+
+/* ---- HTTPRequest.c ---- */
+
+typedef struct HTTPField { /* of the head */
+	HTTPSlice name, value;
+} HTTPField;
+
+typedef struct HTTPPairs {
+	const HTTP_Param *pairs; /* NULL: not decoded yet (http/form.c) */
+	size_t count;
+} HTTPPairs;
+
+struct HTTPRequest {
+	Arena_T arena;
+	const char *method, *target, *path, *query, *version;
+	const char *authority;     /* of an absolute-form target: it is the Host; or NULL */
+	HashTable_T headers;       /* NULL: to be made of fields when somebody asks */
+	char *head;                /* what the fields are slices of */
+	const HTTPField *fields;
+	size_t nfields;
+	const char *body;
+	size_t nbytes;
+	int keep_alive;
+	Socket_T client;
+	const char *peer;          /* NULL: not asked for yet */
+	const char *const *params; /* of the route: name, value, name, value, ... */
+	size_t nparams;            /* pairs */
+	HTTPPairs query_pairs, form_pairs;
+};
+
+HTTP_Limits http__limits(const HTTP_Limits *given); /* with the defaults; given may be NULL */
+/* At HTTPParser_HEAD: all but fields and body. Writes NULs into head, which starts where the request does.
+ * Raises: HTTP_Bad_Request (the path), Arena_Failed; none of them is set then. */
+void httprequest__head(HTTPRequest_T r, const HTTPParser *p, char *head);
+unsigned httprequest__asks(const HTTPParser *p); /* what it asks of the response, in the words of HTTP__ASKED */
+
+/* ---- HTTPResponse.c ---- */
+
+typedef struct ResponseField {
+	struct ResponseField *next;
+	const char *name, *value;
+	size_t name_length, value_length;
+} ResponseField;
+
+struct HTTPResponse {
+	Arena_T arena;
+	int status;
+	ResponseField *fields, **last;
+	char *body;
+	size_t nbytes, room;
+	int (*more)(struct HTTPResponse *, void *); /* of a stream; NULL: none, or it has ended */
+	void *more_cl;
+	char size[20];             /* of the chunk at hand, in hex, with its CR LF */
+};
+
+typedef struct HTTPFraming { /* in one register */
+	unsigned has_body : 1;   /* bytes follow the head */
+	unsigned has_length : 1; /* Content-Length is sent */
+	unsigned ends : 1;       /* the connection ends with this response */
+	unsigned keeps_old : 1;  /* an HTTP/1.0 client is told that it does not end */
+	unsigned streams : 1;    /* more of the body is made later */
+	unsigned chunked : 1;
+} HTTPFraming;
+
+/* What is asked of it decides how it is framed; its head takes at most bound bytes, and is put into out.
+ * Raises: Arena_Failed (bound: no size_t holds it); frame and put do not raise. */
+HTTPFraming httpresponse__frame(HTTPResponse_T r, unsigned asked);
+size_t httpresponse__bound(HTTPResponse_T r);
+size_t httpresponse__put(HTTPResponse_T r, HTTPFraming f, char *out);
+/* The part of the body at hand, framed: at most HTTP__PARTS parts, of which it returns the number. */
+enum { HTTP__PARTS = 3 };
+int httpresponse__parts(HTTPResponse_T r, HTTPFraming f, struct iovec *parts);
+/* Makes the next part of a stream. Raises: what `more` raises. */
+void httpresponse__next(HTTPResponse_T r);
+
+#endif

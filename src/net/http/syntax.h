@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to the parser's own files: its states, classes of bytes, and the ways to fail. */
+#ifndef NET_HTTPSYNTAX_INCLUDED
+#define NET_HTTPSYNTAX_INCLUDED
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "http/parser.h"
+#include "http/scan.h"
+
+/* What a state's function returns: an event for the caller, or GO_ON to the next state. */
+enum { GO_ON = HTTPParser_ERROR + 1 };
+
+enum State {
+	START, START_LF, METHOD, TARGET, VERSION, LINE_CR, LINE_LF,
+	FIELD, NAME, VALUE_START, VALUE, VALUE_LF, HEAD_LF,
+	BODY, SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF,
+	DONE, FAILED
+};
+
+/* ---- http/framing.c: what a line that was read means. An event, or GO_ON for a field that is left out ---- */
+
+int httpparser__target(HTTPParser *p, const char *b);
+int httpparser__known_field(HTTPParser *p, const char *b);
+int httpparser__framing(HTTPParser *p); /* of the whole head */
+
+/* ---- bytes ---- */
+
+static inline int is_digit(int c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static inline int is_space(int c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static inline int lower(int c)
+{
+	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+}
+
+/* 0 to 15, or -1 */
+static inline int hex(int c)
+{
+	if (is_digit(c))
+		return c - '0';
+	c = lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static inline HTTPSlice between(size_t from, size_t to)
+{
+	return (HTTPSlice){ from, to - from };
+}
+
+static inline HTTPSlice trim(const char *b, size_t from, size_t to)
+{
+	while (from < to && is_space(b[from]))
+		from++;
+	while (to > from && is_space(b[to - 1]))
+		to--;
+	return between(from, to);
+}
+
+/* ---- failing. what: %1 and %2 stand for slices, %c for the byte, %n for the number, %f for the field ---- */
+
+static inline int fail(HTTPParser *p, int status, const char *what)
+{
+	p->state = FAILED;
+	p->status = (unsigned short)status;
+	p->what = what;
+	return HTTPParser_ERROR;
+}
+
+static inline int fail_byte(HTTPParser *p, char c, const char *what)
+{
+	p->byte = (unsigned char)c;
+	return fail(p, 400, what);
+}
+
+static inline int fail_slice(HTTPParser *p, HTTPSlice s, const char *what)
+{
+	p->one = s;
+	return fail(p, 400, what);
+}
+
+static inline int fail_number(HTTPParser *p, int status, size_t number, const char *what)
+{
+	p->number = number;
+	return fail(p, status, what);
+}
+
+#endif

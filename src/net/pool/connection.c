@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* Connection: what a program sees of a slot of a SocketPool, and what is attached to it on first use. The
+ * representation and its invariant are in SocketPool.c. */
+#include "config.h"
+
+#include <string.h>
+
+#include <core/SocketPool.h>
+#include "pool/rep.h"
+
+#define T SocketPool_T
+
+static void bad_connection(Connection_T, const char *function) CORE_NORETURN;
+static void bad_connection(Connection_T c, const char *function)
+{
+	if (!c)
+		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the connection is NULL", function);
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p has left its pool", function, (void *)c);
+}
+
+static Slot *live_slot(Connection_T c, const char *function)
+{
+	if (!c || !is_inside(c))
+		bad_connection(c, function);
+	return slot_of(c);
+}
+
+/* Adding and touching are use, and so is every byte that moved. */
+int64_t connection__last_used(Slot *slot)
+{
+	int64_t touched = LOAD(&slot->touched), moved = socket__last_moved(slot->u.socket);
+
+	return touched > moved ? touched : moved;
+}
+
+/* The difference of two coarse times may be a tick less than what has passed: somebody who slept for 10 ms is told of 8. */
+static int64_t unused(int64_t since)
+{
+	return since < socket__now_coarse() ? socket__now_ms() - since : 0;
+}
+
+int64_t connection__unused_since(int ms)
+{
+	int64_t before = socket__now_coarse() - (ms > 0), since = socket__now_ms() - ms;
+
+	return since < before ? since : before;
+}
+
+Lease *connection__strip(Slot *slot)
+{
+	Lease *lease = slot->lease;
+
+	if (slot->buffer)
+		put_buffer(slot->pool, slot->buffer);
+	STORE(&slot->buffer, NULL);
+	STORE(&slot->lease, NULL);
+	return lease;
+}
+
+Socket_T Connection_socket(Connection_T c)
+{
+	return LOAD(&live_slot(c, "Connection_socket")->u.socket);
+}
+
+void *Connection_data(Connection_T c)
+{
+	return LOAD(&live_slot(c, "Connection_data")->data);
+}
+
+void Connection_set_data(Connection_T c, void *data)
+{
+	STORE(&live_slot(c, "Connection_set_data")->data, data);
+}
+
+static void give_arena(T pool, Lease *lease)
+{
+	TRY {
+		lease->arena = Arena_new_child(pool->arenas);
+	} ELSE {
+		put_back(pool, lease);
+		RERAISE;
+	} END_TRY;
+}
+
+static Lease *take_lease(T pool)
+{
+	Lease *lease;
+
+	CHECK(pool->arenas, "Connection_arena: the arena of the pool is being disposed of");
+	lock(pool);
+	lease = pool->leases;
+	if (lease)
+		pool->leases = lease->next;
+	unlock(pool);
+	if (!lease)
+		NEW0(pool->arena, lease);
+	if (!lease->arena)
+		give_arena(pool, lease);
+	return lease;
+}
+
+/* Two threads may come here at once, and the connection may leave meanwhile: then lease goes back. */
+static Arena_T install_lease(Slot *slot, Connection_T c, Lease *lease)
+{
+	T pool = slot->pool;
+	Arena_T arena = NULL;
+	int mine;
+
+	lock(pool);
+	mine = is_inside(c) && !slot->lease;
+	if (mine)
+		STORE(&slot->lease, lease);
+	else
+		put_lease(pool, lease);
+	if (is_inside(c))
+		arena = slot->lease->arena;
+	unlock(pool);
+	return arena;
+}
+
+Arena_T Connection_arena(Connection_T c)
+{
+	Slot *slot = live_slot(c, "Connection_arena");
+	Lease *lease = LOAD(&slot->lease);
+	Arena_T arena = lease ? lease->arena : install_lease(slot, c, take_lease(slot->pool));
+
+	if (!arena)
+		bad_connection(c, "Connection_arena");
+	return arena;
+}
+
+static size_t buffer_bytes(T pool)
+{
+	return pool->buf_size > sizeof(Buffer) ? pool->buf_size : sizeof(Buffer);
+}
+
+/* Zeroed: what the connection before received is none of this one's business. */
+static Buffer *take_buffer(T pool)
+{
+	Buffer *b;
+
+	lock(pool);
+	b = pool->buffers;
+	if (b)
+		pool->buffers = b->next;
+	unlock(pool);
+	if (!b)
+		b = ALLOC(pool->arena, buffer_bytes(pool));
+	return memset(b, 0, buffer_bytes(pool));
+}
+
+static Buffer *install_buffer(Slot *slot, Connection_T c, Buffer *b)
+{
+	T pool = slot->pool;
+	Buffer *installed = NULL;
+
+	lock(pool);
+	if (is_inside(c) && !slot->buffer)
+		STORE(&slot->buffer, b);
+	else
+		put_buffer(pool, b);
+	if (is_inside(c))
+		installed = slot->buffer;
+	unlock(pool);
+	return installed;
+}
+
+char *Connection_buffer(Connection_T c, size_t *nbytes)
+{
+	Slot *slot = live_slot(c, "Connection_buffer");
+	Buffer *b = LOAD(&slot->buffer);
+
+	if (!b)
+		b = install_buffer(slot, c, take_buffer(slot->pool));
+	if (!b)
+		bad_connection(c, "Connection_buffer");
+	if (nbytes)
+		*nbytes = slot->pool->buf_size;
+	return (char *)b;
+}
+
+int Connection_active(Connection_T c)
+{
+	CHECK(c, "Connection_active: the connection is NULL");
+	return is_inside(c);
+}
+
+int64_t Connection_idle_ms(Connection_T c)
+{
+	Slot *slot = live_slot(c, "Connection_idle_ms");
+	T pool = slot->pool;
+	int64_t idle = -1;
+
+	lock(pool); /* so that the socket is not closed while it is asked */
+	if (is_inside(c))
+		idle = unused(connection__last_used(slot));
+	unlock(pool);
+	return idle > 0 ? idle : 0; /* another thread may have touched it since */
+}
+
+void Connection_touch(Connection_T c)
+{
+	Slot *slot = live_slot(c, "Connection_touch");
+
+	STORE(&slot->touched, socket__now_coarse());
+}
+
+void Connection_rest(Connection_T c)
+{
+	Slot *slot = live_slot(c, "Connection_rest");
+	T pool = slot->pool;
+	Lease *lease = NULL;
+
+	lock(pool);
+	if (is_inside(c)) {
+		lease = connection__strip(slot);
+		STORE(&slot->touched, socket__now_coarse());
+	}
+	unlock(pool);
+	socketpool__let_go(pool, lease);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* SocketPool, continued: another capacity. The representation and its invariant are in SocketPool.c. */
+#include "config.h"
+
+#include <stdint.h>
+
+#include <core/SocketPool.h>
+#include "pool/rep.h"
+
+#define T SocketPool_T
+
+/* The resize callbacks that run in this thread, innermost first. */
+typedef struct Calling {
+	const struct SocketPool *pool;
+	struct Calling *outer;
+} Calling;
+static __thread Calling *calling;
+
+static int is_calling(T pool)
+{
+	const Calling *c = calling;
+
+	while (c && c->pool != pool)
+		c = c->outer;
+	return c != NULL;
+}
+
+/* Not from inside one of the pool's own callbacks: one that resizes would call itself for ever. */
+static void call(T pool, const Callback *which)
+{
+	Calling here = { pool, calling };
+	Callback callback;
+
+	lock(pool);
+	callback = *which;
+	unlock(pool);
+	if (!callback.fn || is_calling(pool))
+		return;
+	calling = &here;
+	TRY {
+		callback.fn(pool, callback.userdata);
+	} FINALLY {
+		calling = calling->outer;
+	} END_TRY;
+}
+
+/* How many slots it takes before max can be that; 0: it is now, or *inside does not fit. */
+static size_t set_max(T pool, size_t max, size_t *inside, size_t *reserved)
+{
+	size_t missing = 0;
+
+	lock(pool);
+	*inside = pool->count + pool->opening;
+	*reserved = pool->reserved;
+	if (max > pool->reserved)
+		missing = max - pool->reserved;
+	else if (*inside <= max) {
+		pool->max = max;
+		socketpool__serve(pool);
+	}
+	unlock(pool);
+	return missing;
+}
+
+/* For so many in all, before their slots are there: nothing has changed when there is no memory for the slots. */
+static void provide_heap(T pool, size_t n)
+{
+	size_t room;
+	LazyEntry *entries;
+
+	lock(pool);
+	room = pool->heap.room;
+	unlock(pool);
+	if (n <= room)
+		return;
+	room = n < SIZE_MAX / 2 && n < 2 * room ? 2 * room : n;
+	entries = lazyheap__room(pool->arena, room);
+	lock(pool);
+	lazyheap__move(&pool->heap, entries, room);
+	unlock(pool);
+}
+
+/* Another thread's segment may have taken the room. */
+static void link_when_there_is_room(T pool, Segment *g)
+{
+	size_t needed;
+
+	lock(pool);
+	while (needed = pool->reserved + g->size, pool->heap.room < needed) {
+		unlock(pool);
+		provide_heap(pool, needed);
+		lock(pool);
+	}
+	socketpool__link(pool, g);
+	unlock(pool);
+}
+
+void SocketPool_resize(T pool, size_t new_max)
+{
+	size_t inside, reserved, missing;
+
+	CHECK_POOL(pool);
+	CHECK(new_max > 0, "SocketPool_resize: a pool of 0 connections");
+	call(pool, &pool->pre);
+	while ((missing = set_max(pool, new_max, &inside, &reserved)) > 0) {
+		size_t size = socketpool__segment_size(reserved, missing);
+		Segment *g;
+
+		provide_heap(pool, size > SIZE_MAX - reserved ? SIZE_MAX : reserved + size);
+		g = socketpool__segment(pool->arena, size);
+		link_when_there_is_room(pool, g);
+	}
+	if (inside > new_max)
+		EXCEPT_RAISE_MSG(SocketPool_Failed,
+			"SocketPool_resize: %zu connections are inside and would not fit into %zu", inside, new_max);
+	call(pool, &pool->post);
+}
+
+static void set_callback(T pool, Callback *which, void (*fn)(T, void *), void *userdata)
+{
+	lock(pool);
+	which->fn = fn;
+	which->userdata = userdata;
+	unlock(pool);
+}
+
+void SocketPool_set_pre_resize_callback(T pool, void (*fn)(T, void *), void *userdata)
+{
+	CHECK_POOL(pool);
+	set_callback(pool, &pool->pre, fn, userdata);
+}
+
+void SocketPool_set_post_resize_callback(T pool, void (*fn)(T, void *), void *userdata)
+{
+	CHECK_POOL(pool);
+	set_callback(pool, &pool->post, fn, userdata);
+}

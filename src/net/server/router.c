@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* Routes: a tree of path segments. Under each node are literal segments, at most one for a parameter and at most one for
+ * a rest, tried in this order; when the way down ends at a node that does not have the method, the search goes back,
+ * so that "/users/me" with only GET does not hide "/users/:id" with POST. The names of parameters are the route's, as two
+ * patterns may call the same segment by two names.
+ *
+ * A path was decoded before it comes here, so a %2F in it is a slash. */
+#include "config.h"
+
+#include <string.h>
+
+#include "server/rep.h"
+
+enum { METHODS = 32 }; /* in an Allow */
+
+typedef struct Search {
+	const char *method, *fallback; /* HEAD falls back to GET; NULL: nothing does */
+	HTTPSlice values[PARAMS];
+	const char *path;
+	const char *allowed[METHODS];
+	int nallowed;
+} Search;
+
+/* ---- making ---- */
+
+static Node *make_node(Arena_T arena, const char *text, size_t n)
+{
+	Node *node;
+
+	NEW0(arena, node);
+	node->text = Arena_strndup(arena, text, n);
+	node->length = n;
+	return node;
+}
+
+static Node *literal(const Node *node, const char *text, size_t n)
+{
+	Node *child;
+
+	for (child = node->literals; child; child = child->next)
+		if (child->length == n && memcmp(child->text, text, n) == 0)
+			break;
+	return child;
+}
+
+static Node *provide(Arena_T arena, Node *node, const char *segment, size_t n)
+{
+	Node **place = *segment == ':' ? &node->parameter : *segment == '*' ? &node->rest : NULL, *child;
+
+	if (place) {
+		if (!*place)
+			*place = make_node(arena, segment, n);
+		return *place;
+	}
+	child = literal(node, segment, n);
+	if (!child) {
+		child = make_node(arena, segment, n);
+		child->next = node->literals;
+		node->literals = child;
+	}
+	return child;
+}
+
+static void check_pattern(const char *pattern)
+{
+	const char *s;
+	int n = 0;
+
+	CHECK(*pattern == '/', "HTTPServer_route: the pattern \"%s\" does not start with a slash", pattern);
+	for (s = pattern; *s; s++) {
+		if (*s != '/' || (s[1] != ':' && s[1] != '*'))
+			continue;
+		CHECK(s[1] != ':' || (s[2] && s[2] != '/'), "HTTPServer_route: a parameter of \"%s\" has no name", pattern);
+		CHECK(s[1] != '*' || !strchr(s + 1, '/'), "HTTPServer_route: \"%s\" goes on after its rest", pattern);
+		CHECK(++n <= PARAMS, "HTTPServer_route: \"%s\" has more than %d parameters", pattern, PARAMS);
+	}
+}
+
+/* The node of the pattern; the names of its parameters go to names. */
+static Node *plant(HTTPServer_T server, const char *pattern, const char **names)
+{
+	Node *node = &server->root;
+	const char *s = pattern;
+
+	while (s) {
+		const char *segment = s + 1, *end;
+		size_t n;
+
+		end = strchr(segment, '/');
+		n = end ? (size_t)(end - segment) : strlen(segment);
+		if (*segment == ':' || *segment == '*')
+			*names++ = n == 1 ? "*" : Arena_strndup(server->arena, segment + 1, n - 1);
+		node = provide(server->arena, node, segment, n);
+		s = end;
+	}
+	return node;
+}
+
+static int lists(const char *methods, const char *method)
+{
+	size_t n = strlen(method);
+	const char *s;
+
+	for (s = methods; s && (s = strstr(s, method)) != NULL; s += n)
+		if ((s == methods || s[-1] == ' ') && (s[n] == ',' || !s[n]))
+			return 1;
+	return 0;
+}
+
+static void note_method(HTTPServer_T server, const char *method)
+{
+	if (method && !lists(server->methods, method))
+		server->methods = Arena_sprintf(server->arena, "%s, %s", server->methods, method);
+	if (method && strcmp(method, "GET") == 0)
+		note_method(server, "HEAD");
+}
+
+static int same_method(const char *x, const char *y)
+{
+	return x == y || (x && y && strcmp(x, y) == 0);
+}
+
+void HTTPServer_route_with(HTTPServer_T server, const HTTPServer_Route *given)
+{
+	Route *route, **end;
+	Node *node;
+
+	CHECK(server && given, "HTTPServer_route: the %s is NULL", server ? "route" : "server");
+	CHECK(given->pattern && given->handler, "HTTPServer_route: the %s is NULL", given->pattern ? "handler" : "pattern");
+	CHECK(!server->running, "HTTPServer_route: \"%s\" comes too late: the server runs", given->pattern);
+	CHECK(!given->method || httpparser__is_token(given->method, strlen(given->method)),
+		"HTTPServer_route: \"%s\" is not a method", given->method);
+	check_pattern(given->pattern);
+	NEW0(server->arena, route);
+	route->is = *given;
+	route->method = given->method ? Arena_strdup(server->arena, given->method) : NULL;
+	node = plant(server, given->pattern, route->names);
+	for (end = &node->routes; *end; end = &(*end)->next)
+		CHECK(!same_method((*end)->method, route->method), "HTTPServer_route: %s \"%s\" has a route already",
+			route->method ? route->method : "every method of", given->pattern);
+	note_method(server, route->method);
+	*end = route;
+	server->streams |= given->body != NULL;
+	server->blocks |= given->blocks != 0;
+}
+
+void HTTPServer_route(HTTPServer_T server, const char *method, const char *pattern, HTTPServer_Handler *handler, void *cl)
+{
+	HTTPServer_Route route = { .method = method, .pattern = pattern, .handler = handler, .cl = cl };
+
+	HTTPServer_route_with(server, &route);
+}
+
+/* ---- finding ---- */
+
+static void allow(Search *search, const char *method)
+{
+	int i;
+
+	for (i = 0; i < search->nallowed; i++)
+		if (strcmp(search->allowed[i], method) == 0)
+			return;
+	if (search->nallowed < METHODS)
+		search->allowed[search->nallowed++] = method;
+}
+
+/* A route for the method itself goes before GET for HEAD, and that before one for every method. */
+static const Route *route_at(const Node *node, Search *search)
+{
+	const Route *r, *any = NULL, *fallback = NULL;
+
+	for (r = node->routes; r; r = r->next) {
+		if (!r->method)
+			any = r;
+		else if (strcmp(r->method, search->method) == 0)
+			return r;
+		else if (search->fallback && strcmp(r->method, search->fallback) == 0)
+			fallback = r;
+		else
+			allow(search, r->method);
+	}
+	return fallback ? fallback : any;
+}
+
+static void note_value(Search *search, int n, size_t at, size_t length)
+{
+	search->values[n].at = at;
+	search->values[n].length = length;
+}
+
+/* What is under node for the path from `at` on, which is behind a slash; values before nvalues are taken. */
+static const Route *find(const Node *node, Search *search, size_t at, int nvalues)
+{
+	const char *s = search->path + at, *end = strchr(s, '/');
+	size_t n = end ? (size_t)(end - s) : strlen(s);
+	const Node *child = literal(node, s, n);
+	const Route *r = NULL;
+
+	if (child)
+		r = end ? find(child, search, at + n + 1, nvalues) : route_at(child, search);
+	if (!r && node->parameter && n > 0) {
+		note_value(search, nvalues, at, n);
+		r = end ? find(node->parameter, search, at + n + 1, nvalues + 1) : route_at(node->parameter, search);
+	}
+	if (!r && node->rest) {
+		note_value(search, nvalues, at, strlen(s));
+		r = route_at(node->rest, search);
+	}
+	return r;
+}
+
+static void take_params(Exchange *x, const Search *search)
+{
+	const char *const *names = x->route->names;
+	const char **params;
+	size_t n = 0, i;
+
+	while (n < PARAMS && names[n])
+		n++;
+	if (n == 0)
+		return;
+	params = Arena_alloc(x->arena, 2 * n * sizeof *params);
+	for (i = 0; i < n; i++) {
+		const HTTPSlice *value = &search->values[i]; /* set by find, which went down through as many as there are names */
+
+		params[2 * i] = names[i];
+		params[2 * i + 1] = Arena_strndup(x->arena, search->path + value->at, value->length); /* NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult) */
+	}
+	x->request.params = params;
+	x->request.nparams = n;
+}
+
+/* RFC 9110, 10.2.1 */
+static const char *make_allow(Arena_T arena, Search *search)
+{
+	const char *text;
+	int i;
+
+	for (i = 0; i < search->nallowed; i++)
+		if (strcmp(search->allowed[i], "GET") == 0)
+			allow(search, "HEAD");
+	allow(search, "OPTIONS");
+	text = search->allowed[0];
+	for (i = 1; i < search->nallowed; i++)
+		text = Arena_sprintf(arena, "%s, %s", text, search->allowed[i]);
+	return text;
+}
+
+void httpserver__match(HTTPServer_T server, Exchange *x)
+{
+	Search search;
+
+	if (*x->request.path == '*') {
+		x->allow = server->methods;
+		return;
+	}
+	search.method = x->request.method;
+	search.fallback = x->parser.flags & HTTPParser_IS_HEAD ? "GET" : NULL;
+	search.path = x->request.path;
+	search.nallowed = 0;
+	x->route = find(&server->root, &search, 1, 0);
+	if (x->route)
+		take_params(x, &search);
+	else if (search.nallowed > 0)
+		x->allow = make_allow(x->arena, &search);
+}

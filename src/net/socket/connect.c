@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/* Socket, continued: connect. The addresses of a host race each other as in RFC 8305 (happy eyeballs): in
+ * getaddrinfo's order, families by turns, the next one starting when the one before has failed or has not
+ * answered for a while. The first that connects wins; a dead route costs a quarter of a second. */
+#include "config.h"
+
+#include <netdb.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "socket/rep.h"
+
+#define T Socket_T
+
+enum {
+	ATTEMPTS = 8, /* at once */
+	PATIENCE = 250 /* ms, the Connection Attempt Delay of RFC 8305, 5 */
+};
+
+/* ---- the order of the addresses ---- */
+
+/* Two walks through the list: the addresses of the first one's family, and the others. */
+typedef struct Order {
+	const struct addrinfo *first, *others;
+	int family, other_next;
+	int left;
+} Order;
+
+static const struct addrinfo *skip(const struct addrinfo *a, int family, int others)
+{
+	while (a && (a->ai_family != family) != others)
+		a = a->ai_next;
+	return a;
+}
+
+static Order order_of(const struct addrinfo *list)
+{
+	Order o = { list, skip(list, list->ai_family, 1), list->ai_family, 0, 0 };
+
+	for (; list; list = list->ai_next)
+		o.left++;
+	return o;
+}
+
+static const struct addrinfo *next_address(Order *o)
+{
+	int other = o->others && (o->other_next || !o->first);
+	const struct addrinfo *a = other ? o->others : o->first;
+
+	if (!a)
+		return NULL;
+	if (other)
+		o->others = skip(a->ai_next, o->family, 1);
+	else
+		o->first = skip(a->ai_next, o->family, 0);
+	o->other_next = !other;
+	o->left--;
+	return a;
+}
+
+/* ---- the race; nothing in this part raises ---- */
+
+typedef struct Race {
+	Order order;
+	struct pollfd fds[ATTEMPTS];
+	const struct addrinfo *addresses[ATTEMPTS];
+	nfds_t n;
+	int64_t next;    /* when another may start */
+	int64_t deadline;
+	int error;       /* of the latest that failed, but see note_error */
+} Race;
+
+/* The addresses still to come get their share of a short time: the last one, too, is tried. */
+static int64_t patience(const Race *r, int64_t now)
+{
+	int64_t left = r->deadline == SOCKET__NEVER ? PATIENCE : (r->deadline - now) / (r->order.left + 1);
+
+	return left < 0 ? 0 : left < PATIENCE ? left : PATIENCE;
+}
+
+/* That this machine has no way to an address is worth telling only when that is so of all: where there is no IPv6, a
+ * localhost that refuses is one that refuses. */
+static void note_error(Race *r, int error)
+{
+	if (!r->error || (!socket__lacks_family(error) && error != ENETUNREACH))
+		r->error = error;
+}
+
+static void lost(Race *r, nfds_t i, int error)
+{
+	close(r->fds[i].fd);
+	r->fds[i] = r->fds[--r->n];
+	r->addresses[i] = r->addresses[r->n];
+	note_error(r, error);
+	r->next = 0;
+}
+
+/* Starts one; 1 when that has connected at once, as the last of those that run. */
+static int start(Race *r, const struct addrinfo *a, int64_t now)
+{
+	int fd = socket__open(a->ai_family);
+
+	if (fd < 0) {
+		note_error(r, errno);
+		return 0;
+	}
+	r->fds[r->n].fd = fd;
+	r->fds[r->n].events = POLLOUT;
+	r->fds[r->n].revents = 0;
+	r->addresses[r->n++] = a;
+	r->next = now + patience(r, now);
+	if (socket__set_blocking(fd, 0) == 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0)
+		return 1;
+	if (errno != EINPROGRESS && errno != EINTR) /* one that a signal interrupts goes on by itself (POSIX) */
+		lost(r, r->n - 1, errno);
+	return 0;
+}
+
+/* Which of those that poll has something to say of is connected, or -1. */
+static int winner(Race *r)
+{
+	nfds_t i = 0;
+
+	while (i < r->n) {
+		int error = 0;
+		socklen_t n = sizeof error;
+
+		if (!r->fds[i].revents) {
+			i++;
+			continue;
+		}
+		if (getsockopt(r->fds[i].fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
+			error = errno;
+		if (!error)
+			return (int)i;
+		lost(r, i, error);
+	}
+	return -1;
+}
+
+/* As many as may run now. */
+static int start_some(Race *r, int64_t now)
+{
+	const struct addrinfo *a;
+
+	while (r->n < ATTEMPTS && now >= r->next && (a = next_address(&r->order)) != NULL)
+		if (start(r, a, now))
+			return (int)r->n - 1;
+	return -1;
+}
+
+static int run(Race *r)
+{
+	for (;;) {
+		int64_t now = socket__now_ms(), until = r->deadline;
+		int first = start_some(r, now), ready;
+
+		if (first >= 0 || r->n == 0)
+			return first;
+		if (r->n < ATTEMPTS && r->order.left > 0 && r->next < until)
+			until = r->next;
+		ready = poll(r->fds, r->n, socket__poll_ms(until));
+		if (ready < 0 && errno != EINTR && errno != EAGAIN) {
+			r->error = errno;
+			return -1;
+		}
+		if (ready > 0 && (first = winner(r)) >= 0)
+			return first;
+		if (ready == 0 && until == r->deadline && socket__now_ms() >= until) {
+			r->error = ETIMEDOUT;
+			return -1;
+		}
+	}
+}
+
+static int connect_any(const struct addrinfo *list, int64_t deadline, Peer *peer)
+{
+	Race r = { 0 };
+	int first, fd = -1;
+	nfds_t i;
+
+	r.order = order_of(list);
+	r.deadline = deadline;
+	first = run(&r);
+	for (i = 0; i < r.n; i++)
+		if ((int)i != first)
+			close(r.fds[i].fd);
+	if (first >= 0) {
+		fd = r.fds[first].fd;
+		socket__remember(peer, r.addresses[first]->ai_addr);
+		if (socket__set_blocking(fd, 1) == 0)
+			return fd;
+		r.error = errno;
+		close(fd);
+	}
+	errno = r.error;
+	return -1;
+}
+
+/* ---- Unix domain ---- */
+
+/* poll(2) does not tell when a full backlog of a Unix socket has room again: this one blocks. */
+static int connect_unix_fd(int fd, const struct sockaddr_un *a, socklen_t n, int64_t deadline)
+{
+	for (;;) {
+		int ms = socket__poll_ms(deadline);
+		struct timeval left = { 0, 0 }, none = { 0, 0 };
+
+		if (ms >= 0) {
+			left.tv_sec = ms / 1000;
+			left.tv_usec = ms == 0 ? 1 : ms % 1000 * 1000; /* 0 would be for ever */
+		}
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof left);
+		if (connect(fd, (const struct sockaddr *)a, n) == 0)
+			return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
+		if (would_block(errno))
+			errno = ETIMEDOUT;
+		if (errno != EINTR)
+			return -1;
+	}
+}
+
+static int connect_unix(const char *path, int64_t deadline)
+{
+	struct sockaddr_un a;
+	socklen_t n = socket__unix_address(path, &a);
+	int fd = n ? socket__open(AF_UNIX) : -1;
+
+	if (fd < 0 || connect_unix_fd(fd, &a, n, deadline) == 0)
+		return fd;
+	socket__abandon(fd);
+	return -1;
+}
+
+/* ---- both ---- */
+
+static void connect_failed(const char *name, int is_unix, int error, int timeout_ms) CORE_NORETURN;
+static void connect_failed(const char *name, int is_unix, int error, int timeout_ms)
+{
+	errno = error;
+	if (is_unix && error == ENOENT) /* nobody listens there, whether or not a file was left behind */
+		EXCEPT_RAISE_MSG(Socket_Refused, "connect %s: %s", name, strerror(error));
+	if (error == ETIMEDOUT && timeout_ms >= 0)
+		EXCEPT_RAISE_MSG(Socket_Timeout, "connect %s: timed out after %d ms", name, timeout_ms);
+	socket__failed("connect", name, error);
+}
+
+T Socket_connect(const char *host, const char *service, int timeout_ms)
+{
+	const char *file = socket__unix_path(host);
+	int64_t deadline = socket__deadline_in(timeout_ms);
+	char name[NAME_SIZE];
+	Peer peer = { 0 };
+	T s;
+	int fd;
+
+	CHECK(host, "Socket_connect: the host is NULL");
+	CHECK(service || file, "Socket_connect: the service is NULL");
+	socket__name_target(host, service, name);
+	if (file)
+		fd = connect_unix(file, deadline);
+	else {
+		struct addrinfo *list = socket__resolve("connect", host, service, 0, AF_UNSPEC);
+
+		fd = connect_any(list, deadline, &peer);
+		freeaddrinfo(list);
+	}
+	if (fd < 0)
+		connect_failed(name, file != NULL, errno, timeout_ms);
+	s = socket__make(fd, NULL, "connect", name);
+	s->peer = peer;
+	return s;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* Socket, continued: what its exceptions say. Every message names the operation and the other side. */
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "socket/rep.h"
+
+#define T Socket_T
+
+EXCEPT_DEFINE(Socket_Failed, NULL, "socket operation failed");
+EXCEPT_DEFINE(Socket_Closed, &Socket_Failed, "connection closed by the peer");
+EXCEPT_DEFINE(Socket_Timeout, &Socket_Failed, "socket operation timed out");
+EXCEPT_DEFINE(Socket_Refused, &Socket_Failed, "connection refused");
+EXCEPT_DEFINE(Socket_Unresolved, &Socket_Failed, "host or service not found");
+
+/* ---- argument checks ---- */
+
+void socket__bad(const struct Socket *s, const char *function) CORE_NORETURN;
+void socket__bad(const struct Socket *s, const char *function)
+{
+	if (!s)
+		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the socket is NULL", function);
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s: %p is not an open socket", function, (const void *)s);
+}
+
+/* ---- names ---- */
+
+/* A peer that reached a listener for both families over IPv4 is shown as what it is, like all others of IPv4. */
+static void name_v4(const Peer *peer, char *name)
+{
+	const unsigned char *b = peer->address + 12;
+
+	snprintf(name, NAME_SIZE, "%d.%d.%d.%d:%d", b[0], b[1], b[2], b[3], ntohs(peer->port));
+}
+
+/* With the name of its interface, if it has one. */
+static void name_v6(const Peer *peer, char *name)
+{
+	struct sockaddr_in6 a = { 0 };
+	char host[INET6_ADDRSTRLEN + 64] = "?";
+
+	a.sin6_family = AF_INET6;
+#if defined SIN6_LEN /* the BSDs' getnameinfo looks at it */
+	a.sin6_len = sizeof a;
+#endif
+	a.sin6_scope_id = peer->scope;
+	memcpy(&a.sin6_addr, peer->address, sizeof a.sin6_addr);
+	getnameinfo((struct sockaddr *)&a, sizeof a, host, sizeof host, NULL, 0, NI_NUMERICHOST);
+	snprintf(name, NAME_SIZE, "[%s]:%d", host, ntohs(peer->port));
+}
+
+static void name_ip(const Peer *peer, char *name)
+{
+	if (socket__is_v4(peer))
+		name_v4(peer, name);
+	else
+		name_v6(peer, name);
+}
+
+/* 0 when the socket has no name */
+static int name_unix(const struct sockaddr_un *a, socklen_t n, char *name)
+{
+	size_t header = offsetof(struct sockaddr_un, sun_path), length = n > header ? n - header : 0;
+	int abstract = length > 0 && a->sun_path[0] == '\0';
+
+	if (length == (size_t)abstract) {
+		snprintf(name, NAME_SIZE, "unix:(unnamed)");
+		return 0;
+	}
+	snprintf(name, NAME_SIZE, "unix:%s%.*s", abstract ? "@" : "", (int)length - abstract,
+		a->sun_path + abstract);
+	return 1;
+}
+
+/* What getsockname or getpeername says; 0 when it says nothing useful. */
+int socket__name_by(Query *query, int fd, char *name)
+{
+	struct sockaddr_storage a = { 0 };
+	socklen_t n = sizeof a;
+
+	name[0] = '\0';
+	if (query(fd, (struct sockaddr *)&a, &n) != 0)
+		return 0;
+	if (a.ss_family == AF_UNIX)
+		return name_unix((struct sockaddr_un *)&a, n, name);
+	if (is_ip(a.ss_family)) {
+		Peer ip;
+
+		socket__remember(&ip, &a);
+		name_ip(&ip, name);
+		return 1;
+	}
+	snprintf(name, NAME_SIZE, "(address family %d)", a.ss_family);
+	return 1;
+}
+
+int socket__name_peer(T s, char *name)
+{
+	if (s->peer.known) {
+		name_ip(&s->peer, name);
+		return 1;
+	}
+	return socket__name_by(getpeername, s->fd, name);
+}
+
+/* For messages: the peer, or the socket's own name where that says more. */
+const char *socket__name_of(T s, char *name)
+{
+	char local[NAME_SIZE];
+
+	if (!socket__name_peer(s, name) && (socket__name_by(getsockname, s->fd, local) || name[0] == '\0'))
+		memcpy(name, local, sizeof local);
+	return name;
+}
+
+const char *socket__unix_path(const char *host)
+{
+	return host && strncmp(host, "unix:", 5) == 0 ? host + 5 : NULL;
+}
+
+/* What the caller asked for, as it asked for it. */
+const char *socket__name_target(const char *host, const char *service, char *name)
+{
+	if (socket__unix_path(host))
+		snprintf(name, NAME_SIZE, "%.400s", host);
+	else if (!host)
+		snprintf(name, NAME_SIZE, "*:%.64s", service);
+	else
+		snprintf(name, NAME_SIZE, strchr(host, ':') ? "[%.400s]:%.64s" : "%.400s:%.64s", host,
+			service);
+	return name;
+}
+
+/* ---- raises ---- */
+
+static const Except_T *kind(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+		return &Socket_Refused;
+	case ETIMEDOUT:
+		return &Socket_Timeout;
+	case ECONNRESET: case EPIPE: case ENOTCONN: case ESHUTDOWN:
+		return &Socket_Closed;
+	default:
+		return &Socket_Failed;
+	}
+}
+
+/* strerror: glibc, musl and the BSDs return constant text for every number the kernel has */
+void socket__failed(const char *what, const char *whom, int error) CORE_NORETURN;
+void socket__failed(const char *what, const char *whom, int error)
+{
+	const Except_T *e = kind(error);
+	const char *why = strerror(error);
+
+	errno = error;
+	EXCEPT_RAISE_MSG(*e, "%s %s: %s", what, whom, why);
+}
+
+void socket__failed_on(const char *what, T s, int error) CORE_NORETURN;
+void socket__failed_on(const char *what, T s, int error)
+{
+	char name[NAME_SIZE];
+
+	socket__failed(what, socket__name_of(s, name), error);
+}
+
+void socket__timed_out(const char *what, T s, int64_t ms) CORE_NORETURN;
+void socket__timed_out(const char *what, T s, int64_t ms)
+{
+	char name[NAME_SIZE];
+
+	socket__name_of(s, name);
+	errno = ETIMEDOUT;
+	EXCEPT_RAISE_MSG(Socket_Timeout, "%s %s: timed out after %lld ms", what, name, (long long)ms);
+}
