@@ -52,7 +52,7 @@ enum { DEBUG_BUILD = 0 };
 #endif
 
 Thread arena__nobody;
-__thread Arena__Thread *Arena__self __attribute__((tls_model("initial-exec"))) = &arena__nobody.face;
+CORE_PER_THREAD Arena__Thread *Arena__self = &arena__nobody.face;
 
 /* ---- the barrier ---- */
 
@@ -149,7 +149,7 @@ static Thread *get_record(void)
 
 static Thread *enrol(void)
 {
-	static __thread Arena__Thread alone __attribute__((tls_model("initial-exec")));
+	static CORE_PER_THREAD Arena__Thread alone;
 	Thread *t;
 
 	begin();
