@@ -2011,7 +2011,8 @@ static void add_any_kind(TCase *tc)
 	tcase_add_test(tc, a_copy_to_its_own_arena_is_freed_when_it_fails);
 	tcase_add_test(tc, slot_and_has_take_integers_and_bytes_as_keys);
 	tcase_add_loop_test(tc, a_removal_never_shrinks_and_shrink_leaves_what_the_entries_need, 0, KINDS);
-	tcase_add_test(tc, shrink_gives_the_slots_of_many_segments_back);
+	if (!has_fences())
+		tcase_add_test(tc, shrink_gives_the_slots_of_many_segments_back);
 	if (!has_fences())
 		tcase_add_test(tc, the_slots_that_a_shrink_leaves_serve_for_the_keys);
 	tcase_add_loop_test(tc, a_shrink_that_finds_no_memory_leaves_all_as_it_was, 0, KINDS);
