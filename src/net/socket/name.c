@@ -9,9 +9,12 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/utf8.h"
 #include "socket/rep.h"
 
 #define T Socket_T
+
+enum { HOST_MOST = 400, SERVICE_MOST = 64 }; /* bytes of them in a name */
 
 EXCEPT_DEFINE(Socket_Failed, NULL, "socket operation failed");
 EXCEPT_DEFINE(Socket_Closed, &Socket_Failed, "connection closed by the peer");
@@ -127,13 +130,15 @@ const char *socket__unix_path(const char *host)
 /* What the caller asked for, as it asked for it. */
 const char *socket__name_target(const char *host, const char *service, char *name)
 {
+	int host_bytes = host ? (int)utf8_fit(host, HOST_MOST) : 0;
+
 	if (socket__unix_path(host))
-		snprintf(name, NAME_SIZE, "%.400s", host);
+		snprintf(name, NAME_SIZE, "%.*s", host_bytes, host);
 	else if (!host)
-		snprintf(name, NAME_SIZE, "*:%.64s", service);
+		snprintf(name, NAME_SIZE, "*:%.*s", (int)utf8_fit(service, SERVICE_MOST), service);
 	else
-		snprintf(name, NAME_SIZE, strchr(host, ':') ? "[%.400s]:%.64s" : "%.400s:%.64s", host,
-			service);
+		snprintf(name, NAME_SIZE, strchr(host, ':') ? "[%.*s]:%.*s" : "%.*s:%.*s", host_bytes, host,
+			(int)utf8_fit(service, SERVICE_MOST), service);
 	return name;
 }
 
