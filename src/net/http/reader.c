@@ -6,7 +6,7 @@
  *
  * A body of a known length is one block, which grows eightfold up to that length: what a client promises costs
  * nothing before it sends, and the smaller blocks that are left in the arena are a seventh of the body at most. The length
- * of a chunked body is known at its end only: blocks, each an eighth of what has come, collect it in an arena of their
+ * of a chunked body is known at its end only: blocks, each a sixth of what has come, collect it in an arena of their
  * own, are joined then, and that arena goes. Doubling one block would leave as much again in the arena. */
 #include "config.h"
 
@@ -25,7 +25,8 @@ enum {
 	PIECE = 2048,           /* of a head at a time: the body behind it is not for the head's buffer */
 	BODY_FIRST = 64 * 1024, /* at most, before the bytes come that a Content-Length promises */
 	BODY_GROWTH = 8,
-	BLOCK_LEAST = 4096, BLOCK_SHARE = 8,
+	BLOCK_LEAST = 4096,
+	BLOCK_SHARE = 6,        /* of what has come; as more than an eighth it gets a chunk of the arena to itself */
 	READ_LEAST = 512        /* free in a block, so that no call of recv gets only a few bytes */
 };
 
