@@ -70,11 +70,6 @@ void *socket__watch(Socket_T s);
 /* For who is about to close it and calls the program before, which must not be given its events, nor close it, meanwhile. */
 void socket__leave_poll(Socket_T s);
 
-/* Room for so many sockets in the poll, so that what it holds of them is not moved into more, and the less left behind, as
- * they come. Raises: Arena_Failed. */
-struct SocketPoll;
-void socketpoll__reserve(struct SocketPoll *poll, size_t n);
-
 /* socket__now_coarse() when bytes last moved while the socket had an owner; 0: never. Any thread. */
 int64_t socket__last_moved(Socket_T s);
 
