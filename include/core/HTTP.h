@@ -30,6 +30,9 @@ extern CORE_API const Except_T HTTP_Content_Too_Large; /* 413 */
 extern CORE_API const Except_T HTTP_URI_Too_Long;      /* 414 */
 extern CORE_API const Except_T HTTP_Fields_Too_Large;  /* 431 */
 extern CORE_API const Except_T HTTP_Not_Implemented;   /* 501 */
+extern CORE_API const Except_T HTTP_Bad_Gateway;       /* 502 */
+extern CORE_API const Except_T HTTP_Unavailable;       /* 503 */
+extern CORE_API const Except_T HTTP_Gateway_Timeout;   /* 504 */
 extern CORE_API const Except_T HTTP_Bad_Version;       /* 505 */
 
 CORE_API int HTTP_status(const Except_T *e);      /* what to answer: as above; 500 for any other exception */

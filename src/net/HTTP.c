@@ -14,6 +14,9 @@ EXCEPT_DEFINE(HTTP_Content_Too_Large, &HTTP_Failed, "body of HTTP request is too
 EXCEPT_DEFINE(HTTP_URI_Too_Long, &HTTP_Failed, "HTTP request line is too long");
 EXCEPT_DEFINE(HTTP_Fields_Too_Large, &HTTP_Failed, "fields of HTTP request are too large");
 EXCEPT_DEFINE(HTTP_Not_Implemented, &HTTP_Failed, "HTTP request asks for what is not implemented");
+EXCEPT_DEFINE(HTTP_Bad_Gateway, &HTTP_Failed, "the server behind failed");
+EXCEPT_DEFINE(HTTP_Unavailable, &HTTP_Failed, "the service is unavailable");
+EXCEPT_DEFINE(HTTP_Gateway_Timeout, &HTTP_Failed, "the server behind took too long");
 EXCEPT_DEFINE(HTTP_Bad_Version, &HTTP_Failed, "HTTP version is not supported");
 
 static const struct {
@@ -26,6 +29,9 @@ static const struct {
 	{ &HTTP_URI_Too_Long, 414 },
 	{ &HTTP_Fields_Too_Large, 431 },
 	{ &HTTP_Not_Implemented, 501 },
+	{ &HTTP_Bad_Gateway, 502 },
+	{ &HTTP_Unavailable, 503 },
+	{ &HTTP_Gateway_Timeout, 504 },
 	{ &HTTP_Bad_Version, 505 },
 	{ &HTTP_Closed, 0 }
 };
