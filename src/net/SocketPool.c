@@ -180,16 +180,13 @@ Lease *socketpool__detach(Slot *slot)
 /* ---- leaving ---- */
 
 /* Raises what a deferred call of the connection's arena raises; the arena is cleared and kept even so. */
-void socketpool__let_go(T pool, Lease *lease)
+void socketpool__let_go(Lease *lease)
 {
 	if (!lease)
 		return;
-	TRY {
-		if (lease->arena)
-			Arena_reset(lease->arena, ARENA_KEPT);
-	} FINALLY {
-		put_back(pool, lease);
-	} END_TRY;
+	DEFER(return_lease, lease);
+	if (lease->arena)
+		Arena_reset(lease->arena, ARENA_KEPT);
 }
 
 int socketpool__take_out(Connection_T c, Lease **lease)
@@ -208,25 +205,21 @@ int socketpool__take_out(Connection_T c, Lease **lease)
 /* A socket that is closed behind the pool's back takes its leave; Socket_close never raises. */
 void socketpool__leaving(Socket_T s, void *handle)
 {
-	T pool = slot_of(handle)->pool;
 	Lease *lease;
 
 	(void)s;
 	socketpool__take_out(handle, &lease);
 	TRY {
-		socketpool__let_go(pool, lease);
+		socketpool__let_go(lease);
 	} ELSE {
 	} END_TRY;
 }
 
-void socketpool__finish(T pool, Lease *lease, Socket_T s)
+void socketpool__finish(Lease *lease, Socket_T s)
 {
+	DEFER(Socket_close, &s);
 	socket__leave_poll(s);
-	TRY {
-		socketpool__let_go(pool, lease);
-	} FINALLY {
-		Socket_close(&s);
-	} END_TRY;
+	socketpool__let_go(lease);
 }
 
 /* ---- walking: no lock between two steps, and no connection twice ---- */
@@ -277,32 +270,43 @@ void socketpool__close_all(T pool)
 		}
 		unlock(pool);
 		if (s)
-			socketpool__finish(pool, lease, s);
+			socketpool__finish(lease, s);
 	} while (s);
 }
 
 /* ---- lifecycle ---- */
 
-/* Runs when the arena of the pool is disposed of, cleared, or rewound past it. */
-static void dispose(T pool)
+static void close_spare(T pool)
 {
-	if (pool->magic != MAGIC)
-		return;
-	TRY {
-		Arena_dispose(&pool->arenas);
-	} FINALLY {
-		socketpool__close_all(pool);
-		pool->magic = DEAD;
-		if (pool->spare >= 0)
-			close(pool->spare);
-		pthread_cond_destroy(&pool->emptied);
-		pthread_mutex_destroy(&pool->lock);
-	} END_TRY;
+	int cancel;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	if (pool->spare >= 0)
+		close(pool->spare);
+	pthread_setcancelstate(cancel, NULL);
 }
 
-static void dispose_of(void *pool)
+/* No code of the program runs in here: the arenas of the connections, and with them their deferred calls, are gone. */
+static void end_pool(void *cl)
 {
-	dispose(pool);
+	T pool = cl;
+
+	socketpool__close_all(pool);
+	pool->magic = DEAD;
+	close_spare(pool);
+	pthread_cond_destroy(&pool->emptied);
+	pthread_mutex_destroy(&pool->lock);
+}
+
+/* Runs when the arena of the pool is disposed of, cleared, or rewound past it. */
+static void dispose_pool(void *cl)
+{
+	T pool = cl;
+
+	if (pool->magic != MAGIC)
+		return;
+	DEFER(end_pool, pool);
+	Arena_dispose(&pool->arenas);
 }
 
 /* The arenas of the connections are gone, and so is their parent. */
@@ -317,7 +321,7 @@ static void forget_arenas(void *cl)
 	pool->arenas = NULL;
 	while ((slot = socketpool__next(&at.segment, &at.next)) != NULL)
 		if (slot->lease) {
-			put_lease(pool, slot->lease);
+			put_lease(slot->lease);
 			STORE(&slot->lease, NULL);
 		}
 	for (lease = pool->leases; lease; lease = lease->next)
@@ -356,6 +360,7 @@ T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 	T pool;
 	size_t size;
 
+	CHECK(arena, "SocketPool_new: the arena is NULL");
 	CHECK(max_conns > 0, "SocketPool_new: a pool of 0 connections");
 	pool = CALLOC(arena, 1, sizeof *pool);
 	pool->arena = arena;
@@ -367,7 +372,7 @@ T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 	size = socketpool__segment_size(0, max_conns);
 	lazyheap__move(&pool->heap, lazyheap__room(arena, size), size);
 	socketpool__link(pool, socketpool__segment(arena, size));
-	Arena_defer(arena, dispose_of, pool);
+	Arena_defer(arena, dispose_pool, pool);
 	make_lock(pool);
 	pool->magic = MAGIC;
 	pool->arenas = make_parent(pool);
@@ -440,7 +445,7 @@ Socket_T SocketPool_remove(T pool, Socket_T s)
 	c = connection_of(pool, s);
 	if (!c || !socketpool__take_out(c, &lease))
 		return NULL;
-	socketpool__let_go(pool, lease);
+	socketpool__let_go(lease);
 	return s;
 }
 
@@ -448,12 +453,9 @@ void SocketPool_close(T pool, Socket_T *socket)
 {
 	CHECK_POOL(pool);
 	CHECK(socket && *socket, "SocketPool_close: the socket is NULL");
+	DEFER(Socket_close, socket);
 	socket__leave_poll(*socket);
-	TRY {
-		SocketPool_remove(pool, *socket);
-	} FINALLY {
-		Socket_close(socket);
-	} END_TRY;
+	SocketPool_remove(pool, *socket);
 }
 
 static size_t read_size(T pool, const size_t *field)

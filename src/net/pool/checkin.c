@@ -82,20 +82,24 @@ static Socket_T take_back(T pool, Slot *slot)
 	return s;
 }
 
-/* A deferred call may close the socket, or take it out: then there is nothing to take back. */
-static void clear_and_take_back(T pool, Connection_T c, Lease *lease)
+/* A deferred call may have closed the socket, or taken it out: then there is nothing to take back. */
+static void take_back_cleared(void *cl)
 {
-	TRY {
-		socketpool__let_go(pool, lease);
-	} FINALLY {
-		Socket_T s = NULL;
+	Connection_T c = cl;
+	T pool = slot_of(c)->pool;
+	Socket_T s = NULL;
 
-		lock(pool);
-		if (is_inside(c))
-			s = take_back(pool, slot_of(c));
-		unlock(pool);
-		Socket_close(&s);
-	} END_TRY;
+	lock(pool);
+	if (is_inside(c))
+		s = take_back(pool, slot_of(c));
+	unlock(pool);
+	Socket_close(&s);
+}
+
+static void clear_and_take_back(Connection_T c, Lease *lease)
+{
+	DEFER(take_back_cleared, c);
+	socketpool__let_go(lease);
 }
 
 /* The lock once, when there is no arena to clear: a pool's users meet there. */
@@ -113,7 +117,7 @@ void SocketPool_checkin(T pool, Connection_T c)
 		s = take_back(pool, slot);
 	unlock(pool);
 	if (lease)
-		clear_and_take_back(pool, c, lease);
+		clear_and_take_back(c, lease);
 	Socket_close(&s);
 }
 
@@ -129,5 +133,5 @@ void SocketPool_discard(T pool, Connection_T c)
 	lease = socketpool__detach(slot);
 	socketpool__serve(pool);
 	unlock(pool);
-	socketpool__finish(pool, lease, s);
+	socketpool__finish(lease, s);
 }

@@ -420,16 +420,34 @@ static int is_hosts_fault(int error, const Target *to)
 	return error != 0 && error != EMFILE && error != ENFILE && error != ENOMEM && error != ENOBUFS;
 }
 
-static void failed_to_open(T pool, Host *h, Upstream *u, const Target *to, int error)
+/* A place that is reserved for a connection, until that is installed. */
+typedef struct Opening {
+	T pool;
+	Host *host;
+	const Target *to;
+	Upstream *upstream;
+	Socket_T socket;
+	int failed, error;       /* connecting did, with this errno */
+} Opening;
+
+/* Gives back what was not installed, however the opening ended: by a raise, a cancellation or a C++ exception. */
+static void abandon_opening(Opening *o)
 {
+	T pool = o->pool;
+
+	if (!o->host)
+		return;
+	Socket_close(&o->socket);
 	lock(pool);
-	unreserve(pool, h);
-	if (u) {
-		u->next_free = pool->spare_upstreams;
-		pool->spare_upstreams = u;
+	unreserve(pool, o->host);
+	if (o->upstream) {
+		o->upstream->next_free = pool->spare_upstreams;
+		pool->spare_upstreams = o->upstream;
+	}
+	if (o->failed) {
 		pool->stats.failed++;
-		if (is_hosts_fault(error, to))
-			socketpool__hold_down(pool, h, error);
+		if (is_hosts_fault(o->error, o->to))
+			socketpool__hold_down(pool, o->host, o->error);
 	}
 	socketpool__serve(pool);
 	socketpool__dismiss(pool); /* those for whom there is no hope now */
@@ -445,45 +463,54 @@ static int64_t expiry(T pool, const Upstream *u)
 	return life > 0 ? now + life - (int64_t)(random % (uint64_t)(life / 10 + 1)) : SOCKET__NEVER;
 }
 
-static Connection_T install(T pool, Host *h, Upstream *u, Socket_T s, const Target *to)
+static Connection_T install(Opening *o)
 {
+	T pool = o->pool;
+	Host *h = o->host;
+	Upstream *u = o->upstream;
 	Connection_T c;
 
 	lock(pool);
-	if (pool->draining) {
-		unlock(pool);
-		Socket_close(&s);
-		failed_to_open(pool, h, u, to, 0);
-		lock(pool);
-		refuse(pool, h, to);
-	}
+	if (pool->draining)
+		refuse(pool, h, o->to);
+	o->host = NULL;
 	pool->opening--; /* it stays open at the host */
 	h->failures = 0;
 	u->host = h;
 	u->uses = 1;
 	u->expires = expiry(pool, u);
-	c = socketpool__attach(pool, s, u);
+	c = socketpool__attach(pool, o->socket, u);
 	become_active(slot_of(c));
 	pool->stats.opened++;
 	unlock(pool);
 	return c;
 }
 
-static Connection_T open_connection(T pool, Host *h, const Target *to)
+/* The thread may be cancelled while it connects, but not with the socket in its hands. */
+static void connect_to_host(Opening *o)
 {
-	Upstream *u = NULL;
-	Socket_T s = NULL;
+	const Host *h = o->host;
+	int ours;
 
-	PROTECT(u);
-	PROTECT(s);
+	pthread_setcancelstate(o->to->cancel_state, &ours);
 	TRY {
-		u = take_upstream(pool);
-		s = Socket_connect(h->name, h->service, socket__poll_ms(to->deadline));
+		o->socket = Socket_connect(h->name, h->service, socket__poll_ms(o->to->deadline));
 	} ELSE {
-		failed_to_open(pool, h, u, to, Except_errno());
+		o->failed = 1;
+		o->error = Except_errno();
 		RERAISE;
 	} END_TRY;
-	return install(pool, h, u, s, to);
+	pthread_setcancelstate(ours, NULL);
+}
+
+static Connection_T open_connection(T pool, Host *h, const Target *to)
+{
+	Opening o = { pool, h, to, NULL, NULL, 0, 0 };
+
+	DEFER(abandon_opening, &o);
+	o.upstream = take_upstream(pool);
+	connect_to_host(&o);
+	return install(&o);
 }
 
 static Connection_T find_or_open(T pool, const Target *to)
@@ -498,30 +525,35 @@ static Connection_T find_or_open(T pool, const Target *to)
 	return slot ? handle_of(slot) : open_connection(pool, h, to);
 }
 
-/* To be cancelled while it has a place, a slot or a socket in its hands would lose it. */
+static void restore_cancel_state(const Target *to)
+{
+	pthread_setcancelstate(to->cancel_state, NULL);
+}
+
+/* To be cancelled while it has a place, a slot or a socket in its hands would lose it: it may be while it waits or
+ * connects. */
 Connection_T SocketPool_checkout(T pool, const char *host, const char *service, int timeout_ms)
 {
 	Target to = { host, service ? service : "", timeout_ms, socket__deadline_in(timeout_ms), 0 };
-	Connection_T c = NULL;
+	int error = errno;
+	Connection_T c;
 
 	CHECK_POOL(pool);
 	CHECK(host, "SocketPool_checkout: the host is NULL");
 	CHECK(service || strncmp(host, "unix:", 5) == 0, "SocketPool_checkout: the service is NULL");
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &to.cancel_state);
-	TRY {
-		c = find_or_open(pool, &to);
-	} ELSE { /* not FINALLY: a thread that is cancelled skips it, and --enable-debug says so */
-		pthread_setcancelstate(to.cancel_state, NULL);
-		RERAISE;
-	} END_TRY;
-	pthread_setcancelstate(to.cancel_state, NULL);
+	DEFER(restore_cancel_state, &to);
+	c = find_or_open(pool, &to);
+	errno = error;
 	return c;
 }
 
 Connection_T SocketPool__at(Connection_T c, const char *file, int line)
 {
-	Upstream *u = slot_of(c)->upstream; /* the caller's, who has just been given it */
+	Upstream *u;
 
+	CHECK(c, "SocketPool__at: the connection is NULL");
+	u = slot_of(c)->upstream; /* the caller's, who has just been given it */
 	u->line = line;
 	STORE(&u->file, file);
 	return c;

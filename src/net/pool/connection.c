@@ -72,14 +72,21 @@ void Connection_set_data(Connection_T c, void *data)
 	STORE(&live_slot(c, "Connection_set_data")->data, data);
 }
 
-static void give_arena(T pool, Lease *lease)
+static void keep_empty_lease(Lease **lease)
 {
-	TRY {
-		lease->arena = Arena_new_child(pool->arenas);
-	} ELSE {
-		put_back(pool, lease);
-		RERAISE;
-	} END_TRY;
+	if (!(*lease)->arena)
+		return_lease(*lease);
+}
+
+/* The backing allocator is the program's: whichever way it leaves, the lease is not lost. */
+static void give_arena(Lease *lease)
+{
+	Arena_Options o = { 0 };
+
+	o.name = "arena of a connection";
+	o.parent = lease->pool->arenas;
+	DEFER(keep_empty_lease, &lease);
+	lease->arena = Arena_new_with(&o);
 }
 
 static Lease *take_lease(T pool)
@@ -92,10 +99,12 @@ static Lease *take_lease(T pool)
 	if (lease)
 		pool->leases = lease->next;
 	unlock(pool);
-	if (!lease)
+	if (!lease) {
 		NEW0(pool->arena, lease);
+		lease->pool = pool;
+	}
 	if (!lease->arena)
-		give_arena(pool, lease);
+		give_arena(lease);
 	return lease;
 }
 
@@ -111,7 +120,7 @@ static Arena_T install_lease(Slot *slot, Connection_T c, Lease *lease)
 	if (mine)
 		STORE(&slot->lease, lease);
 	else
-		put_lease(pool, lease);
+		put_lease(lease);
 	if (is_inside(c))
 		arena = slot->lease->arena;
 	unlock(pool);
@@ -217,5 +226,5 @@ void Connection_rest(Connection_T c)
 		STORE(&slot->touched, socket__now_coarse());
 	}
 	unlock(pool);
-	socketpool__let_go(pool, lease);
+	socketpool__let_go(lease);
 }

@@ -211,36 +211,50 @@ static int lacks_resources(int error)
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-static int keep_spare(T pool)
+/* open and close are cancellation points, at which a descriptor would be lost. */
+static void keep_spare(T pool)
 {
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), none = -1;
+	int fd, cancel, none = -1;
 
+	if (LOAD(&pool->spare) >= 0)
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (fd >= 0 && !__atomic_compare_exchange_n(&pool->spare, &none, fd, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		close(fd);
-	return fd;
+	pthread_setcancelstate(cancel, NULL);
 }
 
-/* One client is told by the close of its connection, instead of waiting in the backlog for what may take long. */
+/* Returns 0 if there was none. */
+static int give_up_spare(T pool)
+{
+	int fd = __atomic_exchange_n(&pool->spare, -1, __ATOMIC_ACQ_REL), cancel;
+
+	if (fd < 0)
+		return 0;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	close(fd);
+	pthread_setcancelstate(cancel, NULL);
+	return 1;
+}
+
+/* Closes one client's connection, so that it does not wait in the backlog for what may take long. The connection
+ * is closed before the spare descriptor is made anew: there is no other. */
 static void shed(T pool, Socket_T listener)
 {
-	int spare = __atomic_exchange_n(&pool->spare, -1, __ATOMIC_ACQ_REL);
-	Socket_T s = NULL;
-
-	if (spare < 0)
+	if (!give_up_spare(pool))
 		return;
-	close(spare);
-	PROTECT(s);
+	DEFER(keep_spare, pool);
+	AUTO(Socket_T, s, Socket_close) = NULL;
 	TRY {
 		s = Socket_accept(listener);
 	} EXCEPT(Socket_Failed) {
 	} END_TRY;
 	if (s) {
-		Socket_close(&s);
 		lock(pool);
 		pool->stats.shed++;
 		unlock(pool);
 	}
-	keep_spare(pool);
 }
 
 static Socket_T accept_or_shed(T pool, Socket_T listener, int *pause_ms)
@@ -260,30 +274,32 @@ static Socket_T accept_or_shed(T pool, Socket_T listener, int *pause_ms)
 	return s;
 }
 
+static Connection_T accept_and_add(T pool, Socket_T listener, int *pause_ms)
+{
+	Connection_T c;
+
+	AUTO(Socket_T, s, Socket_close) = accept_or_shed(pool, listener, pause_ms);
+	if (!s)
+		return NULL;
+	c = SocketPool_add(pool, s);
+	if (c)
+		s = NULL; /* the pool's */
+	return c;
+}
+
 Connection_T SocketPool_accept(T pool, Socket_T listener, int *pause_ms)
 {
 	Connection_T c = NULL;
-	Socket_T s;
+	int error = errno;
 
 	CHECK_POOL(pool);
 	CHECK(listener && pause_ms, "SocketPool_accept: the %s is NULL", listener ? "pause" : "listener");
-	if (LOAD(&pool->spare) < 0)
-		keep_spare(pool);
+	keep_spare(pool);
 	SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
 	*pause_ms = (int)time_until_room(pool);
-	if (*pause_ms)
-		return NULL;
-	s = accept_or_shed(pool, listener, pause_ms);
-	if (!s)
-		return NULL;
-	PROTECT(s);
-	PROTECT(c);
-	TRY {
-		c = SocketPool_add(pool, s);
-	} FINALLY {
-		if (!c)
-			Socket_close(&s);
-	} END_TRY;
+	if (*pause_ms == 0)
+		c = accept_and_add(pool, listener, pause_ms);
+	errno = error;
 	return c;
 }
 
@@ -317,7 +333,7 @@ static size_t evict(T pool, int64_t cut)
 
 	while ((s = next_idle(pool, cut, &lease)) != NULL) {
 		n++;
-		socketpool__finish(pool, lease, s);
+		socketpool__finish(lease, s);
 	}
 	return n;
 }
@@ -379,26 +395,37 @@ static void close_idle(T pool)
 			}
 		unlock(pool);
 		if (s)
-			socketpool__finish(pool, lease, s);
+			socketpool__finish(lease, s);
 	} while (s);
 }
 
-/* All that are not checked out, also when deferred calls of some raise: the first exception goes on then. */
+typedef struct Eviction {
+	T pool;
+	int done;
+} Eviction;
+
+/* Goes on after a deferred call that raised; and, by deferring itself, after one that threw or ended the thread. */
+static void evict_rest(Eviction *e)
+{
+	if (e->done)
+		return;
+	DEFER(evict_rest, e);
+	while (!e->done)
+		TRY {
+			evict(e->pool, INT64_MAX - 1);
+			e->done = 1;
+		} ELSE {
+		} END_TRY;
+}
+
+/* Closes all that are not checked out, also when deferred calls of some raise: the first exception goes on then. */
 static void evict_all(T pool)
 {
-	volatile int done = 0;
+	Eviction e = { pool, 0 };
 
-	TRY {
-		evict(pool, INT64_MAX - 1);
-		done = 1;
-	} FINALLY {
-		while (!done)
-			TRY {
-				evict(pool, INT64_MAX - 1);
-				done = 1;
-			} ELSE {
-			} END_TRY;
-	} END_TRY;
+	DEFER(evict_rest, &e);
+	evict(pool, INT64_MAX - 1);
+	e.done = 1;
 }
 
 void SocketPool_drain(T pool, int timeout_ms)

@@ -16,6 +16,7 @@ static const uint32_t MAGIC = 0x504f4f4c; /* "POOL" */
 
 typedef struct Lease { /* of an arena; without one after a failure, or at the end */
 	struct Lease *next;
+	SocketPool_T pool;
 	Arena_T arena;
 } Lease;
 
@@ -185,8 +186,8 @@ void socketpool__link(SocketPool_T pool, Segment *g);
 size_t socketpool__segment_size(size_t reserved, size_t missing); /* when that is reserved, and so much needed */
 Segment *socketpool__segment(Arena_T arena, size_t size); /* lock not held. Raises: Arena_Failed */
 /* Lock not held. These raise what deferred calls raise, with their work done. */
-void socketpool__let_go(SocketPool_T pool, Lease *lease);
-void socketpool__finish(SocketPool_T pool, Lease *lease, Socket_T s); /* and closes it */
+void socketpool__let_go(Lease *lease);
+void socketpool__finish(Lease *lease, Socket_T s); /* and closes it */
 void socketpool__leaving(Socket_T s, void *handle); /* of Socket_close */
 int socketpool__take_out(Connection_T c, Lease **lease); /* 0 if it is not inside any more */
 void socketpool__close_all(SocketPool_T pool);
@@ -226,16 +227,19 @@ static inline void put_buffer(SocketPool_T pool, Buffer *b)
 	pool->buffers = b;
 }
 
-static inline void put_lease(SocketPool_T pool, Lease *lease)
+static inline void put_lease(Lease *lease)
 {
-	lease->next = pool->leases;
-	pool->leases = lease;
+	lease->next = lease->pool->leases;
+	lease->pool->leases = lease;
 }
 
-static inline void put_back(SocketPool_T pool, Lease *lease)
+/* Lock not held. */
+static inline void return_lease(Lease *lease)
 {
+	SocketPool_T pool = lease->pool;
+
 	lock(pool);
-	put_lease(pool, lease);
+	put_lease(lease);
 	unlock(pool);
 }
 

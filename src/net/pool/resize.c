@@ -25,6 +25,11 @@ static int is_calling(T pool)
 	return c != NULL;
 }
 
+static void end_call(Calling *here)
+{
+	calling = here->outer;
+}
+
 /* Not from inside one of the pool's own callbacks: one that resizes would call itself for ever. */
 static void call(T pool, const Callback *which)
 {
@@ -37,11 +42,8 @@ static void call(T pool, const Callback *which)
 	if (!callback.fn || is_calling(pool))
 		return;
 	calling = &here;
-	TRY {
-		callback.fn(pool, callback.userdata);
-	} FINALLY {
-		calling = calling->outer;
-	} END_TRY;
+	DEFER(end_call, &here);
+	callback.fn(pool, callback.userdata);
 }
 
 /* How many slots it takes before max can be that; 0: it is now, or *inside does not fit. */
