@@ -30,10 +30,19 @@ void hashtable__refuse_write(T t, const char *function)
 	CHECK(!t, "%s: called from a resize callback, which may only read the table", function);
 }
 
-static void wrong_kind(T t, const char *function) CORE_NORETURN;
-static void wrong_kind(T t, const char *function)
+/* takes: the kinds that the call is for */
+static void wrong_kind(T t, const char *function, const char *takes) CORE_NORETURN;
+static void wrong_kind(T t, const char *function, const char *takes)
 {
-	EXCEPT_RAISE_MSG(Assert_Failed, "%s: not for a table with %s keys", function, kind_names[kind_of(t)]);
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s: not for a table with %s keys: it takes %s", function,
+		kind_names[kind_of(t)], takes);
+}
+
+static void wrong_kind_for_bytes(T t, size_t n, const char *function) CORE_NORETURN;
+static void wrong_kind_for_bytes(T t, size_t n, const char *function)
+{
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s, a key of %zu bytes: not for a table with %s keys: it takes STRING, "
+		"STRING_NOCASE and BYTES", function, n, kind_names[kind_of(t)]);
 }
 
 static void null_key(const char *function) CORE_NORETURN;
@@ -223,7 +232,8 @@ ALWAYS_INLINE Place locate(T t, const void *key, const char *function, const int
 		check_key(key, function);
 		return locate_custom(t, key, add);
 	default:
-		wrong_kind(t, function);
+		wrong_kind(t, function, kind_of(t) == HashTable_BYTES ? "no length: see the _bytes calls"
+			: "no integer: see the _int calls");
 	}
 }
 
@@ -235,7 +245,7 @@ ALWAYS_INLINE Place locate_bytes(T t, const void *key, size_t n, const char *fun
 		return locate_n_bytes(t, TEXT, key, n, function, add);
 	}
 	if (kind_of(t) != HashTable_STRING_NOCASE)
-		wrong_kind(t, function);
+		wrong_kind_for_bytes(t, n, function);
 	check_key(key, function);
 	return locate_n_bytes(t, FOLDED, key, n, function, add);
 }
@@ -244,7 +254,7 @@ static void check_int(T t, const int writes, const char *function)
 {
 	check_access(t, writes, function);
 	if (kind_of(t) != HashTable_INTEGER)
-		wrong_kind(t, function);
+		wrong_kind(t, function, "INTEGER");
 }
 
 /* ---- lifecycle ---- */
@@ -513,6 +523,28 @@ void *HashTable_remove_int(T t, uint64_t key)
 	if (UNLIKELY(!is_plain(t, HashTable_INTEGER)))
 		return remove_other_int(t, key);
 	return take(t, locate_word(t, key, 0));
+}
+
+int HashTable_has_bytes(T t, const void *key, size_t n)
+{
+	return locate_bytes(t, key, n, "HashTable_has_bytes", 0).slot != NULL;
+}
+
+void **HashTable_slot_bytes(T t, const void *key, size_t n)
+{
+	return locate_bytes(t, key, n, "HashTable_slot_bytes", 1).slot;
+}
+
+int HashTable_has_int(T t, uint64_t key)
+{
+	check_int(t, 0, "HashTable_has_int");
+	return locate_word(t, key, 0).slot != NULL;
+}
+
+void **HashTable_slot_int(T t, uint64_t key)
+{
+	check_int(t, 1, "HashTable_slot_int");
+	return locate_word(t, key, 1).slot;
 }
 
 size_t HashTable_length(T t)

@@ -100,33 +100,4 @@ ALWAYS_INLINE Place find(T t, const enum Way way, const Key *k)
 	return at;
 }
 
-/* A group with a free slot for a key that is not there; there is one. */
-static __attribute__((noinline)) size_t overflow_from(T t, size_t position, uint8_t tag)
-{
-	do {
-		groups_of(t)[position].overflow |= overflow_bit(tag);
-		position = position_after(t, position);
-	} while (!group_match(&t->groups[position], FREE));
-	return position;
-}
-
-ALWAYS_INLINE void *claim(T t, const size_t slot_bytes, uint32_t hash)
-{
-	const uint8_t tag = tag_of(hash);
-	size_t position = position_of(t, hash);
-	Mask m = group_match(&t->groups[position], FREE);
-	unsigned s;
-
-	if (UNLIKELY(!m)) {
-		position = overflow_from(t, position, tag);
-		m = group_match(&t->groups[position], FREE);
-	}
-	s = choose_slot(t, m, position, slot_bytes, hash);
-	group_set(&groups_of(t)[position], s, tag);
-	t->length++;
-	t->room--;
-	t->epoch++;
-	return block_of(t, slot_bytes, position) + s * slot_bytes;
-}
-
 #endif

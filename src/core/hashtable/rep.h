@@ -62,10 +62,11 @@ typedef struct Callback {
 	void *userdata;
 } Callback;
 
-/* Segments that were allocated together, and the control bytes of all groups since then. */
+/* Segments that were allocated together, and behind them the index: the control bytes of all groups and the pointers
+ * to all segments. Only the newest extent's index is in use; the keys may have that of an older one. */
 typedef struct Extent {
 	struct Extent *older;
-	size_t nbytes;
+	size_t nbytes, segments;
 } Extent;
 
 struct HashTable {
@@ -226,6 +227,35 @@ static inline size_t capacity_of(size_t groups)
 ALWAYS_INLINE int has_storage(T t)
 {
 	return t->first != (char *)t;
+}
+
+/* A group with a free slot for a key that is not there; there is one. */
+static __attribute__((noinline, unused)) size_t overflow_from(T t, size_t position, uint8_t tag)
+{
+	do {
+		groups_of(t)[position].overflow |= overflow_bit(tag);
+		position = position_after(t, position);
+	} while (!group_match(&t->groups[position], FREE));
+	return position;
+}
+
+ALWAYS_INLINE void *claim(T t, const size_t slot_bytes, uint32_t hash)
+{
+	const uint8_t tag = tag_of(hash);
+	size_t position = position_of(t, hash);
+	Mask m = group_match(&t->groups[position], FREE);
+	unsigned s;
+
+	if (UNLIKELY(!m)) {
+		position = overflow_from(t, position, tag);
+		m = group_match(&t->groups[position], FREE);
+	}
+	s = choose_slot(t, m, position, slot_bytes, hash);
+	group_set(&groups_of(t)[position], s, tag);
+	t->length++;
+	t->room--;
+	t->epoch++;
+	return block_of(t, slot_bytes, position) + s * slot_bytes;
 }
 
 /* hashtable/keys.c */

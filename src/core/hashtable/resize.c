@@ -159,7 +159,7 @@ static Extent *new_extent(T t, size_t segments, size_t groups)
 	Extent *e = Arena_alloc_aligned(t->arena, LINE, nbytes);
 
 	e->nbytes = nbytes;
-	e->older = t->extents;
+	e->segments = segments;
 	return e;
 }
 
@@ -179,11 +179,16 @@ static void leave_block(T t, char *old, size_t old_groups)
 	t->embedded = 0;
 }
 
-static void grow_by_extent(T t, size_t groups)
+static size_t segments_now(T t)
 {
-	size_t old_groups = groups_now(t), have = old_groups / SEGMENT, n = groups / SEGMENT, i;
+	return groups_now(t) / SEGMENT;
+}
+
+/* Makes e, which has the segments that are missing, part of the storage. Never raises. */
+static void attach_extent(T t, Extent *e, size_t groups)
+{
+	size_t old_groups = groups_now(t), have = segments_now(t), n = groups / SEGMENT, i;
 	size_t bytes = segment_bytes(slot_size_of(t));
-	Extent *e = new_extent(t, n - have, groups);
 	char *segments = (char *)e + EXTENT_HEADER, *index = segments + (n - have) * bytes, *old = t->first;
 	Group *old_index = groups_of(t);
 	char **pointers = (char **)(void *)(index + groups * sizeof(Group));
@@ -200,6 +205,7 @@ static void grow_by_extent(T t, size_t groups)
 		drop_part(t, old_index, index_bytes(old_groups));
 	else if (old_groups)
 		leave_block(t, old, old_groups);
+	e->older = t->extents;
 	t->extents = e;
 }
 
@@ -210,7 +216,7 @@ static void grow(T t, size_t groups)
 	if (groups <= SEGMENT)
 		grow_block(t, groups);
 	else
-		grow_by_extent(t, groups);
+		attach_extent(t, new_extent(t, groups / SEGMENT - segments_now(t), groups), groups);
 }
 
 void hashtable__add_storage(T t, size_t groups)
@@ -225,6 +231,12 @@ static void give_back(T t, void *p, size_t nbytes)
 		poison(p, nbytes);
 }
 
+static void give_back_or_reuse(T t, void *p, size_t nbytes)
+{
+	if (!arena__release(t->arena, p, nbytes))
+		drop_part(t, p, nbytes);
+}
+
 /* As far as the arena takes it; newest first, so that one makes way for the next. */
 void hashtable__free_storage(T t)
 {
@@ -236,6 +248,29 @@ void hashtable__free_storage(T t)
 	}
 	if (t->block_groups)
 		give_back(t, t->first, hashtable__block_bytes(slot_size_of(t), t->block_groups));
+}
+
+/* Gives back what was the storage of a table that has another one by now, or keeps it for keys. A part of it may be
+ * the keys' already: the index of every extent but the newest, and the control bytes behind a block that became a
+ * segment. */
+static void replace_old_storage(T t, const struct HashTable *old)
+{
+	size_t slot_bytes = slot_size_of(t);
+	Extent *e, *older;
+
+	for (e = old->extents; e; e = older) {
+		older = e->older;
+		if (e == old->extents || !t->copies_keys)
+			give_back_or_reuse(t, e, e->nbytes);
+		else
+			drop_part(t, e, EXTENT_HEADER + e->segments * segment_bytes(slot_bytes));
+	}
+	if (!old->block_groups)
+		return;
+	if (!old->extents || !t->copies_keys)
+		give_back_or_reuse(t, old->first, hashtable__block_bytes(slot_bytes, old->block_groups));
+	else
+		drop_part(t, old->first, slots_bytes(slot_bytes, old->block_groups));
 }
 
 /* ---- settling ---- */
@@ -393,6 +428,67 @@ void HashTable_reserve(T t, size_t n)
 		return;
 	groups = hashtable__groups_for(slot_size_of(t), n);
 	resize(t, groups > groups_now(t) ? groups : groups_now(t));
+}
+
+static void copy_slots(T t, const struct HashTable *old, const enum Way way)
+{
+	size_t size = slot_size(way), g;
+	Mask m;
+
+	for (g = 0; g < old->ngroups; g++) {
+		const char *block = old->segments[g >> SEGMENT_LOG] + (g & (SEGMENT - 1)) * GROUP_SLOTS * size;
+
+		for (m = group_taken(&old->groups[g]); m; m = mask_rest(m)) {
+			const char *from = block + mask_first(m) * size;
+
+			memcpy(claim(t, size, hash_of_slot(t, way, from)), from, size);
+		}
+	}
+}
+
+/* The new storage is asked for before anything changes, and nothing after that can fail. */
+static void move_to_smaller(T t, size_t groups)
+{
+	size_t slot_bytes = slot_size_of(t);
+	Extent *e = groups > SEGMENT ? new_extent(t, groups / SEGMENT, groups) : NULL;
+	char *block = groups && !e ? ALLOC(t->arena, hashtable__block_bytes(slot_bytes, groups)) : NULL;
+	struct HashTable old = *t;
+
+	if (t->segments == &t->first)
+		old.segments = &old.first;
+	hashtable__no_storage(t);
+	t->extents = NULL;
+	t->block_groups = 0;
+	t->length = 0;
+	if (e)
+		attach_extent(t, e, groups);
+	else if (block) {
+		hashtable__use_block(t, block, groups);
+		t->block_groups = groups;
+		clear_groups(t, 0);
+	}
+	t->room = groups ? capacity_of(groups) : 0;
+	if (is_words(t))
+		copy_slots(t, &old, WORDS);
+	else
+		copy_slots(t, &old, TEXT);
+	replace_old_storage(t, &old);
+	t->epoch++;
+	t->resizes++;
+}
+
+/* The group behind the struct costs nothing and is left alone. */
+void HashTable_shrink(T t)
+{
+	size_t groups;
+
+	check_writable(t, "HashTable_shrink");
+	groups = t->length ? hashtable__groups_for(slot_size_of(t), t->length) : 0;
+	if (groups >= groups_now(t) || t->embedded)
+		return;
+	run(t, t->pre);
+	move_to_smaller(t, groups);
+	run(t, t->post);
 }
 
 void HashTable_set_pre_resize_callback(T t, void (*fn)(T, void *), void *userdata)

@@ -106,7 +106,7 @@ static uint64_t splitmix(uint64_t *state)
 /* A table's own. Threads take as many at a time as keeps them out of each other's way. */
 static size_t next_number(void)
 {
-	static __thread size_t number __attribute__((tls_model("initial-exec")));
+	static CORE_PER_THREAD size_t number;
 	size_t n = number;
 
 	if (n % NUMBERS == 0)

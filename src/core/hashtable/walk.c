@@ -189,13 +189,17 @@ static __attribute__((noinline)) int next_further(HashTable_Iter *it)
 	return m ? show(it->table_, it, m) : finish(it);
 }
 
+ALWAYS_INLINE int move_on(HashTable_Iter *it)
+{
+	Mask m = rest_of(it->table_, it);
+
+	return LIKELY(m) ? show(it->table_, it, m) : next_further(it);
+}
+
 int HashTable_next(HashTable_Iter *it)
 {
-	Mask m;
-
 	check_iterator(it, "HashTable_next");
-	m = rest_of(it->table_, it);
-	return LIKELY(m) ? show(it->table_, it, m) : next_further(it);
+	return move_on(it);
 }
 
 void HashTable_iter_remove(HashTable_Iter *it)
@@ -232,6 +236,25 @@ void **HashTable_toArray(T t, Arena_T arena, void *end)
 	}
 	array[i] = end;
 	return array;
+}
+
+HashTable_Entry *HashTable_entries(T t, Arena_T arena, size_t *n)
+{
+	HashTable_Iter it;
+	HashTable_Entry *entries, *e;
+	size_t nbytes;
+
+	check_table(t, "HashTable_entries");
+	CHECK(arena, "HashTable_entries: the arena is NULL");
+	CHECK(n, "HashTable_entries: the place for their number is NULL");
+	if (!mul_size(t->length, sizeof *entries, &nbytes))
+		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_entries: no array holds %zu entries", t->length);
+	e = entries = ALLOC(arena, nbytes);
+	begin(t, &it);
+	while (move_on(&it))
+		*e++ = (HashTable_Entry){ it.key, it.key_length, it.int_key, it.value };
+	*n = t->length;
+	return entries;
 }
 
 /* ---- copies ---- */
