@@ -4,10 +4,12 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <core/HashTable.h>
@@ -422,6 +424,20 @@ ssize_t getrandom(void *p, size_t n, unsigned flags)
 	return random_bytes(p, n) ? (ssize_t)n : -1;
 }
 
+/* The C library's open, and then the thread is cancelled, if cancel_at_open says so. Under this label it is no other
+ * declaration of open(2), which some builds have inline. */
+static int cancel_at_open;
+CORE_API int open_and_cancel(const char *path, int flags, ...) __asm__("open");
+
+int open_and_cancel(const char *path, int flags, ...)
+{
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+
+	if (cancel_at_open)
+		pthread_cancel(pthread_self());
+	return fd;
+}
+
 /* First of all tests: the process has no secret yet. */
 START_TEST(without_a_random_source_a_table_needs_a_seed)
 {
@@ -444,6 +460,50 @@ START_TEST(without_a_random_source_a_table_needs_a_seed)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
 	ck_assert_int_eq(raised, 1);
 	HashTable_new(arena, 0);
+}
+END_TEST
+
+static int descriptors_open(void)
+{
+	int fd = dup(0); /* the lowest that is free */
+
+	close(fd);
+	return fd;
+}
+
+static void *make_table_cancelled(void *cl)
+{
+	(void)cl;
+	cancel_at_open = 1;
+	HashTable_new(arena, 0);
+	pthread_testcancel();
+	return arena;
+}
+
+/* The device is read where the system has no call for it; reading it is a cancellation point. */
+START_TEST(a_thread_cancelled_at_the_random_device_leaves_no_descriptor)
+{
+	int before = descriptors_open();
+	pthread_t thread;
+	void *result;
+
+	no_random_source = 1;
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_table_cancelled, NULL), 0);
+	pthread_join(thread, &result);
+	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
+	ck_assert_int_eq(descriptors_open(), before);
+	errno = EDOM;
+	HashTable_new(arena, 0);
+	ck_assert_int_eq(errno, EDOM);
+}
+END_TEST
+
+START_TEST(a_table_that_was_made_leaves_errno_as_it_was)
+{
+	no_random_source = 1;
+	errno = EDOM;
+	HashTable_new(arena, 0);
+	ck_assert_int_eq(errno, EDOM);
 }
 END_TEST
 
@@ -1976,6 +2036,8 @@ END_TEST
 static void add_calls(TCase *tc)
 {
 	tcase_add_test(tc, without_a_random_source_a_table_needs_a_seed);
+	tcase_add_test(tc, a_thread_cancelled_at_the_random_device_leaves_no_descriptor);
+	tcase_add_test(tc, a_table_that_was_made_leaves_errno_as_it_was);
 	tcase_add_test(tc, a_new_table_is_empty_and_allocates_no_slots);
 	tcase_add_test(tc, a_hint_makes_room_before_the_first_resize);
 	tcase_add_test(tc, a_small_table_is_one_small_allocation);

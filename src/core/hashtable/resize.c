@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A table's storage: making it, adding to it, and spreading the entries anew. Growth asks for all the memory
- * that it needs in one request before anything changes, and nothing after that can fail: slots hold all that is
- * needed, no key is read and no function of the caller's is called.
+/* A table's storage: making it, adding to it, spreading the entries anew, shrinking it. Each change asks
+ * for all its memory in one request before anything changes, and nothing after that can fail: slots
+ * hold all that is needed, so no key is read and no function of the caller's is called.
  *
- * Up to 256 groups the storage is one block, which doubles: it is made longer (where it lies, when it is the
- * newest of the arena, else elsewhere, and the old one is given to the keys). Beyond that an extent brings the
- * segments that were missing: as many again, and in large tables by turns half and a third of what there was. Every entry is then marked
- * as MOVING, and each is settled where a fresh table would have it, the last first: most go up, into groups that
- * are empty already. Spreading anew needs no memory at all. */
+ * Up to 256 groups the storage is one block, which doubles. It is made longer where it lies if it is
+ * the arena's newest memory, and else elsewhere; then the keys get the old block. Beyond 256 groups an
+ * extent brings the missing segments: as many again, and in large tables, by turns, half and a third
+ * of the old number. Then every entry is marked as MOVING, and each is settled where a fresh table
+ * would have it, the last first: most go up, into groups that are empty already. Spreading the entries
+ * anew needs no memory at all. */
 #include "config.h"
 
 #include "hashtable/rep.h"
@@ -31,14 +32,14 @@ static size_t segment_bytes(size_t slot_bytes)
 	return SEGMENT * GROUP_SLOTS * slot_bytes;
 }
 
-/* Of the control bytes of so many groups, and the pointers to their segments. */
+/* Returns the size of an index: the control bytes of the groups and the pointers to their segments. */
 static size_t index_bytes(size_t groups)
 {
 	return groups * sizeof(Group) + groups / SEGMENT * sizeof(char *);
 }
 
-/* Doubling moves each entry once or twice on the way to any size. The half steps between move them twice as often
- * and take a third less memory right after them: that is worth it when the memory is much. */
+/* Doubling moves each entry once or twice on the way to any size. Half steps move entries twice as often
+ * and hold a third less memory right after a step, which is worth it in large tables. */
 static size_t next_size(size_t groups)
 {
 	if (groups < LARGE)
@@ -55,8 +56,8 @@ static int is_possible(size_t slot_bytes, size_t groups)
 		&& nbytes <= PTRDIFF_MAX / 2;
 }
 
-static void too_large(size_t n) CORE_NORETURN;
-static void too_large(size_t n)
+static void refuse_size(size_t n) CORE_NORETURN;
+static void refuse_size(size_t n)
 {
 	EXCEPT_RAISE_MSG(HashTable_Failed, "no hash table holds %zu entries", n);
 }
@@ -68,7 +69,7 @@ size_t hashtable__groups_for(size_t slot_bytes, size_t n)
 	while (capacity_of(groups) < n) {
 		groups = next_size(groups);
 		if (!is_possible(slot_bytes, groups))
-			too_large(n);
+			refuse_size(n);
 	}
 	return groups;
 }
@@ -104,15 +105,15 @@ void hashtable__use_block(T t, char *block, size_t groups)
 	t->ngroups = groups;
 }
 
-/* An outgrown allocation. */
-static void drop(T t, void *p, size_t nbytes)
+/* Lets go of an outgrown allocation: for keys, else back to the arena. */
+static void reuse_or_release(T t, void *p, size_t nbytes)
 {
 	if (!hashtable__donate(t, p, nbytes) && !arena__release(t->arena, p, nbytes))
 		poison(p, nbytes);
 }
 
-/* Part of one. */
-static void drop_part(T t, void *p, size_t nbytes)
+/* Lets go of a part of an allocation, which the arena cannot take back. */
+static void reuse_or_poison(T t, void *p, size_t nbytes)
 {
 	if (!hashtable__donate(t, p, nbytes))
 		poison(p, nbytes);
@@ -123,8 +124,8 @@ static void clear_groups(T t, size_t from)
 	memset(groups_of(t) + from, 0, (t->ngroups - from) * sizeof(Group));
 }
 
-/* nbytes that begin with the old block; the old one stays as it is. */
-static char *lengthen(T t, size_t old_nbytes, size_t nbytes)
+/* Returns nbytes that begin with the old block, which stays as it is. */
+static char *lengthen_block(T t, size_t old_nbytes, size_t nbytes)
 {
 	char *p;
 
@@ -139,13 +140,13 @@ static void grow_block(T t, size_t groups)
 {
 	size_t old_groups = groups_now(t), slot_bytes = slot_size_of(t);
 	size_t old_nbytes = hashtable__block_bytes(slot_bytes, old_groups);
-	char *old = t->first, *block = lengthen(t, old_nbytes, hashtable__block_bytes(slot_bytes, groups));
+	char *old = t->first, *block = lengthen_block(t, old_nbytes, hashtable__block_bytes(slot_bytes, groups));
 
 	hashtable__use_block(t, block, groups);
 	if (old_groups) {
 		memmove(groups_of(t), block + slots_bytes(slot_bytes, old_groups), old_groups * sizeof(Group));
 		if (block != old)
-			(t->embedded ? drop_part : drop)(t, old, old_nbytes);
+			(t->embedded ? reuse_or_poison : reuse_or_release)(t, old, old_nbytes);
 	}
 	clear_groups(t, old_groups);
 	t->block_groups = groups;
@@ -163,18 +164,18 @@ static Extent *new_extent(T t, size_t segments, size_t groups)
 	return e;
 }
 
-/* Of a full block the slots stay as the first segment; the slots of a smaller one are moved to it. */
-static void leave_block(T t, char *old, size_t old_groups)
+/* Keeps the slots of a full block as the first segment; moves the slots of a smaller block into it. */
+static void leave_old_block(T t, char *old, size_t old_groups)
 {
 	size_t slot_bytes = slot_size_of(t), slots = old_groups * GROUP_SLOTS * slot_bytes;
 
 	if (old_groups == SEGMENT) {
-		drop_part(t, old + slots, SEGMENT * sizeof(Group));
+		reuse_or_poison(t, old + slots, SEGMENT * sizeof(Group));
 		return;
 	}
 	memcpy(t->first, old, slots);
 	if (t->block_groups)
-		drop(t, old, hashtable__block_bytes(slot_bytes, old_groups));
+		reuse_or_release(t, old, hashtable__block_bytes(slot_bytes, old_groups));
 	t->block_groups = 0;
 	t->embedded = 0;
 }
@@ -202,17 +203,17 @@ static void attach_extent(T t, Extent *e, size_t groups)
 	t->first = pointers[0];
 	clear_groups(t, old_groups);
 	if (t->extents)
-		drop_part(t, old_index, index_bytes(old_groups));
+		reuse_or_poison(t, old_index, index_bytes(old_groups));
 	else if (old_groups)
-		leave_block(t, old, old_groups);
+		leave_old_block(t, old, old_groups);
 	e->older = t->extents;
 	t->extents = e;
 }
 
-static void grow(T t, size_t groups)
+static void grow_storage(T t, size_t groups)
 {
 	if (!is_possible(slot_size_of(t), groups))
-		too_large(capacity_of(groups));
+		refuse_size(capacity_of(groups));
 	if (groups <= SEGMENT)
 		grow_block(t, groups);
 	else
@@ -221,39 +222,38 @@ static void grow(T t, size_t groups)
 
 void hashtable__add_storage(T t, size_t groups)
 {
-	grow(t, groups);
+	grow_storage(t, groups);
 	t->room = capacity_of(groups);
 }
 
-static void give_back(T t, void *p, size_t nbytes)
+static void release_or_poison(T t, void *p, size_t nbytes)
 {
 	if (!arena__release(t->arena, p, nbytes))
 		poison(p, nbytes);
 }
 
-static void give_back_or_reuse(T t, void *p, size_t nbytes)
+static void release_or_reuse(T t, void *p, size_t nbytes)
 {
 	if (!arena__release(t->arena, p, nbytes))
-		drop_part(t, p, nbytes);
+		reuse_or_poison(t, p, nbytes);
 }
 
-/* As far as the arena takes it; newest first, so that one makes way for the next. */
+/* Gives back as much as the arena takes; the newest first, so that one makes way for the next. */
 void hashtable__free_storage(T t)
 {
 	Extent *e, *older;
 
 	for (e = t->extents; e; e = older) {
 		older = e->older;
-		give_back(t, e, e->nbytes);
+		release_or_poison(t, e, e->nbytes);
 	}
 	if (t->block_groups)
-		give_back(t, t->first, hashtable__block_bytes(slot_size_of(t), t->block_groups));
+		release_or_poison(t, t->first, hashtable__block_bytes(slot_size_of(t), t->block_groups));
 }
 
-/* Gives back what was the storage of a table that has another one by now, or keeps it for keys. A part of it may be
- * the keys' already: the index of every extent but the newest, and the control bytes behind a block that became a
- * segment. */
-static void replace_old_storage(T t, const struct HashTable *old)
+/* Lets go of the old storage of a table that has new storage. Parts of it may hold keys already: the
+ * index of every extent but the newest, and the control bytes behind a block that became a segment. */
+static void let_go_of_old_storage(T t, const struct HashTable *old)
 {
 	size_t slot_bytes = slot_size_of(t);
 	Extent *e, *older;
@@ -261,16 +261,16 @@ static void replace_old_storage(T t, const struct HashTable *old)
 	for (e = old->extents; e; e = older) {
 		older = e->older;
 		if (e == old->extents || !t->copies_keys)
-			give_back_or_reuse(t, e, e->nbytes);
+			release_or_reuse(t, e, e->nbytes);
 		else
-			drop_part(t, e, EXTENT_HEADER + e->segments * segment_bytes(slot_bytes));
+			reuse_or_poison(t, e, EXTENT_HEADER + e->segments * segment_bytes(slot_bytes));
 	}
 	if (!old->block_groups)
 		return;
 	if (!old->extents || !t->copies_keys)
-		give_back_or_reuse(t, old->first, hashtable__block_bytes(slot_bytes, old->block_groups));
+		release_or_reuse(t, old->first, hashtable__block_bytes(slot_bytes, old->block_groups));
 	else
-		drop_part(t, old->first, slots_bytes(slot_bytes, old->block_groups));
+		reuse_or_poison(t, old->first, slots_bytes(slot_bytes, old->block_groups));
 }
 
 /* ---- settling ---- */
@@ -290,8 +290,9 @@ ALWAYS_INLINE int move_up(T t, const size_t size, const char *from, uint32_t has
 	return 1;
 }
 
-/* The general case: puts what is in slot s of group g, and whatever it displaces there, where it belongs. */
-static __attribute__((noinline)) void settle(T t, enum Way way, size_t g, unsigned s)
+/* The general case: puts the entry in slot s of group g, and each entry that it displaces, where it
+ * belongs. */
+static __attribute__((noinline)) void settle_slot(T t, enum Way way, size_t g, unsigned s)
 {
 	size_t size = slot_size(way);
 	Group *groups = groups_of(t);
@@ -342,7 +343,7 @@ ALWAYS_INLINE void settle_group(T t, const enum Way way, size_t g)
 		if (LIKELY(position > g) && move_up(t, slot_size(way), from, hash, position))
 			group->tags[s] = FREE;
 		else
-			settle(t, way, g, s);
+			settle_slot(t, way, g, s);
 	}
 }
 
@@ -370,7 +371,7 @@ static void mark_moving(Group *groups, size_t n)
 }
 
 /* All entries are in the first ngroups groups. */
-static void spread(T t, size_t ngroups)
+static void spread_entries(T t, size_t ngroups)
 {
 	mark_moving(groups_of(t), ngroups);
 	if (is_words(t))
@@ -396,14 +397,14 @@ static void run(T t, Callback callback)
 	} END_TRY;
 }
 
-static void resize(T t, size_t groups)
+static void resize_storage(T t, size_t groups)
 {
 	size_t old_groups = groups_now(t);
 
 	run(t, t->pre);
 	if (groups > old_groups)
-		grow(t, groups);
-	spread(t, old_groups);
+		grow_storage(t, groups);
+	spread_entries(t, old_groups);
 	run(t, t->post);
 }
 
@@ -414,9 +415,9 @@ void hashtable__make_room(T t)
 	size_t groups = groups_now(t);
 
 	if (groups && t->length <= capacity_of(groups) - capacity_of(groups) / 4)
-		resize(t, groups);
+		resize_storage(t, groups);
 	else
-		resize(t, next_size(groups));
+		resize_storage(t, next_size(groups));
 }
 
 void HashTable_reserve(T t, size_t n)
@@ -427,7 +428,7 @@ void HashTable_reserve(T t, size_t n)
 	if (n <= t->length || n - t->length <= t->room)
 		return;
 	groups = hashtable__groups_for(slot_size_of(t), n);
-	resize(t, groups > groups_now(t) ? groups : groups_now(t));
+	resize_storage(t, groups > groups_now(t) ? groups : groups_now(t));
 }
 
 static void copy_slots(T t, const struct HashTable *old, const enum Way way)
@@ -441,7 +442,7 @@ static void copy_slots(T t, const struct HashTable *old, const enum Way way)
 		for (m = group_taken(&old->groups[g]); m; m = mask_rest(m)) {
 			const char *from = block + mask_first(m) * size;
 
-			memcpy(claim(t, size, hash_of_slot(t, way, from)), from, size);
+			memcpy(claim_slot(t, size, hash_of_slot(t, way, from)), from, size);
 		}
 	}
 }
@@ -472,7 +473,7 @@ static void move_to_smaller(T t, size_t groups)
 		copy_slots(t, &old, WORDS);
 	else
 		copy_slots(t, &old, TEXT);
-	replace_old_storage(t, &old);
+	let_go_of_old_storage(t, &old);
 	t->epoch++;
 	t->resizes++;
 }
