@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "arena/release.h"
 #include "pool/rep.h"
 
 #define T SocketPool_T
@@ -60,6 +61,7 @@ static void give_arena(Lease *lease)
 	o.parent = lease->pool->arenas;
 	DEFER(keep_empty_lease, lease);
 	lease->arena = Arena_new_with(&o);
+	arena__lend(lease->arena, 1);
 }
 
 static Lease *take_lease(T pool)

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "arena/release.h"
 #include "pool/rep.h"
 
 #define T SocketPool_T
@@ -280,7 +281,7 @@ void slots__release(Lease *lease)
 		return;
 	DEFER(return_lease, lease);
 	if (lease->arena)
-		Arena_reset(lease->arena, ARENA_KEPT);
+		arena__take_back(lease->arena, ARENA_KEPT, 0);
 }
 
 void slots__let_go(Departed d)
