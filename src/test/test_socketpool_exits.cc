@@ -172,6 +172,7 @@ static bool is_closed(int i)
 // The calls that leave are as if they had raised: their connection is closed, its arena cleared.
 static void remove_one() { CHECK(SocketPool_remove(pool, sockets[0]) == sockets[0]); }
 static void close_one() { SocketPool_close(pool, &sockets[0]); }
+static void close_behind_the_pool() { Socket_close(&sockets[0]); }
 static void evict() { SocketPool_evict_idle(pool, 0); }
 static void drain() { SocketPool_drain(pool, 0); }
 static void checkin() { SocketPool_checkin(pool, out); }
@@ -209,6 +210,41 @@ static void test_close()
 	run(close_one);
 	CHECK(calls == 1 && is_closed(0) && !sockets[0]);
 	check_places(2);
+}
+
+// Socket_close never raises: what a deferred call raises is dropped there.
+static void test_socket_close()
+{
+	add_connections(1);
+	run(close_behind_the_pool);
+	CHECK(calls == 1 && is_closed(0) && !sockets[0]);
+	check_places(0);
+}
+
+static void test_on_open()
+{
+	SocketPool_Limits limits = {};
+	SocketPool_Stats stats;
+
+	limits.on_open = leave_map;
+	SocketPool_set_limits(pool, &limits);
+	run([] { SocketPool_discard(pool, check_out(5000)); });
+	SocketPool_stats(pool, &stats);
+	CHECK(calls == 1 && stats.count == 0 && stats.checked_out == 0 && stats.failed == (way == RETURNS ? 0 : 1));
+	limits.on_open = nullptr;
+	SocketPool_set_limits(pool, &limits);
+	check_places(0);
+}
+
+// A checkout that makes room for another host closes an idle connection, whose arena has a deferred call again.
+static void test_make_room()
+{
+	SocketPool_resize(pool, 1);
+	SocketPool_checkin(pool, check_out(5000));
+	SocketPool_map(pool, [](Connection_T c, void *) { Arena_defer(Connection_arena(c), leave_deferred, nullptr); }, nullptr);
+	run([] { SocketPool_discard(pool, SocketPool_checkout(pool, "localhost", service.c_str(), 5000)); });
+	CHECK(calls == 1);
+	check_places(0);
 }
 
 static void test_evict()
@@ -348,6 +384,51 @@ static void test_checkout()
 	check_places(0);
 }
 
+static bool refusing;
+
+static void *leave_alloc(size_t n, void *)
+{
+	if (refusing)
+		return nullptr;
+	leave();
+	return malloc(n);
+}
+
+static void free_any(void *p, size_t, void *) { free(p); }
+
+// One call for which the pool asks its backing allocator, which leaves.
+static void test_allocation(void (*act)())
+{
+	Arena_Options options = {};
+
+	Arena_dispose(&arena);
+	options.alloc = leave_alloc;
+	options.free = free_any;
+	options.chunk = 64;
+	arena = Arena_new_with(&options);
+	pool = SocketPool_new(arena, PLACES, 100 * 1000);
+	int fd[2];
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+	peers[0] = fd[1];
+	sockets[0] = Socket_adopt(fd[0]);
+	connections[0] = SocketPool_add(pool, sockets[0]);
+	refusing = true;
+	while (Arena_try_alloc(arena, 1)) // until the arena is full
+		;
+	refusing = false;
+	calls = 0;
+	run(act);
+	CHECK(calls > 0);
+	act();
+	SocketPool_resize(pool, PLACES);
+	check_places(1);
+}
+
+static void test_allocation_of_arena() { test_allocation([] { (void)Arena_alloc(Connection_arena(connections[0]), 5000); }); }
+static void test_allocation_of_buffer() { test_allocation([] { (void)Connection_buffer(connections[0], nullptr); }); }
+static void test_allocation_of_slots() { test_allocation([] { SocketPool_resize(pool, 1000 * 1000); }); }
+static void test_allocation_of_host() { test_allocation(check_out_and_evict); }
+
 static void test_cancel_state()
 {
 	add_connections(1);
@@ -374,7 +455,8 @@ static const struct {
 	void (*run)();
 } tests[] = { TEST(remove), TEST(close), TEST(evict), TEST(drain), TEST(checkin), TEST(discard), TEST(rest), TEST(map),
 	TEST(pre_resize), TEST(post_resize), TEST(resize_within_a_thread), TEST(dispose), TEST(accept), TEST(checkout),
-	TEST(cancel_state) };
+	TEST(cancel_state), TEST(socket_close), TEST(on_open), TEST(make_room), TEST(allocation_of_arena), TEST(allocation_of_buffer), TEST(allocation_of_slots),
+	TEST(allocation_of_host) };
 
 static void test_one(void (*test)())
 {
