@@ -127,7 +127,7 @@ START_TEST(over_the_limit_nothing_is_taken)
 {
 	char block[1000] = { 0 };
 	size_t pending;
-	int n = 0;
+	volatile int n = 0;
 
 	limit_output(10 * 1000);
 	ck_raises_saying(SocketPool_Failed, "0 bytes are queued, and 10001 more are over the limit of 10000",
