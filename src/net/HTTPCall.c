@@ -236,7 +236,7 @@ static int send_some(T call, const struct iovec *parts, int n, size_t *sent)
 		socket__fail(call->socket, "send", errno);
 	ready = socket__wait_either(call->socket, call->deadline);
 	if (ready == 0)
-		socket__time_out(call->socket, "send");
+		socket__time_out(call->socket, "send", call->timeout);
 	return !(ready & SOCKET__READABLE);
 }
 

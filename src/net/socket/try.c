@@ -62,8 +62,8 @@ void socket__fail(T s, const char *what, int error)
 	socket__failed_on(what, s, error);
 }
 
-void socket__time_out(T s, const char *what) CORE_NORETURN;
-void socket__time_out(T s, const char *what)
+void socket__time_out(T s, const char *what, int ms) CORE_NORETURN;
+void socket__time_out(T s, const char *what, int ms)
 {
-	socket__timed_out(what, s, 0);
+	socket__timed_out(what, s, ms);
 }
