@@ -65,12 +65,10 @@ static void bad_poll(const struct SocketPoll *poll, const char *function)
 static void failed(const char *what, int fd, int error) CORE_NORETURN;
 static void failed(const char *what, int fd, int error)
 {
-	const char *why = strerror(error);
-
 	errno = error;
 	if (fd < 0)
-		EXCEPT_RAISE_MSG(SocketPoll_Failed, "%s: %s", what, why);
-	EXCEPT_RAISE_MSG(SocketPoll_Failed, "%s: socket %d: %s", what, fd, why);
+		EXCEPT_RAISE_ERRNO(SocketPoll_Failed, "%s", what);
+	EXCEPT_RAISE_ERRNO(SocketPoll_Failed, "%s: socket %d", what, fd);
 }
 
 /* ---- registrations ---- */
@@ -333,8 +331,7 @@ static const Backend *find_backend(const char *name)
 	for (i = 0; i < sizeof backends / sizeof backends[0]; i++)
 		if (!name || strcmp(backends[i]->name, name) == 0)
 			return backends[i];
-	errno = ENOSYS;
-	EXCEPT_RAISE_MSG(SocketPoll_Failed, "SocketPoll_new: there is no %s here", name);
+	RAISE_FOR_ERRNO(SocketPoll_Failed, ENOSYS, "SocketPoll_new: there is no %s here", name);
 }
 
 static void open_poll(T poll)

@@ -301,8 +301,7 @@ static void timed_out(T pool, const Host *h, const Target *to)
 
 	pool->stats.timed_out++;
 	unlock(pool);
-	errno = ETIMEDOUT;
-	EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: none became free in %d ms; open: %zu there, %zu of %zu in all;"
+	RAISE_FOR_ERRNO(SocketPool_Failed, ETIMEDOUT, "checkout %s:%s: none became free in %d ms; open: %zu there, %zu of %zu in all;"
 		" out longest: for %lld ms, by %s:%d", to->host, to->service, to->timeout_ms, open, count, max,
 		(long long)since, file, line);
 }
@@ -312,16 +311,15 @@ static void refuse(T pool, const Host *h, const Target *to)
 {
 	int64_t held = h->held_until - socket__now_ms();
 	int is_draining = pool->draining, error = h->error;
-	const char *why = strerror(error);
 
 	if (!is_draining && !(held > 0 && h->open == 0))
 		timed_out(pool, h, to);
 	unlock(pool);
 	errno = is_draining ? ESHUTDOWN : error;
 	if (is_draining)
-		EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: the pool is drained", to->host, to->service);
-	EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: held down for %lld ms more after failing to connect: %s",
-		to->host, to->service, (long long)held, why);
+		RAISE_FOR_ERRNO(SocketPool_Failed, ESHUTDOWN, "checkout %s:%s: the pool is drained", to->host, to->service);
+	EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: held down for %lld ms more after failing to connect",
+		to->host, to->service, (long long)held);
 }
 
 /* ---- checkout ---- */
@@ -335,7 +333,7 @@ static Slot *wait_for_turn(T pool, Host *h, const Target *to)
 	if (e != 0) {
 		unlock(pool);
 		errno = e;
-		EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: cannot wait: %s", to->host, to->service, strerror(e));
+		EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: cannot wait", to->host, to->service);
 	}
 	w.pool = pool;
 	w.host = h;
