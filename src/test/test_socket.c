@@ -303,6 +303,72 @@ START_TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
 }
 END_TEST
 
+START_TEST(a_relative_path_goes_even_if_the_process_is_in_another_directory_by_then)
+{
+	char before[4096];
+	Socket_T s;
+
+	ck_assert_ptr_nonnull(getcwd(before, sizeof before));
+	ck_assert_int_eq(chdir(directory), 0);
+	s = Socket_listen("unix:socket", NULL, 0);
+	ck_assert_int_eq(chdir("/"), 0);
+	ck_assert_int_eq(access(path + 5, F_OK), 0);
+	Socket_close(&s);
+	ck_assert_int_ne(access(path + 5, F_OK), 0);
+	ck_assert_int_eq(chdir(before), 0);
+}
+END_TEST
+
+static int mode_of(const char *file)
+{
+	struct stat s;
+
+	ck_assert_int_eq(lstat(file, &s), 0);
+	return (int)(s.st_mode & 07777);
+}
+
+START_TEST(listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask)
+{
+	static const mode_t masks[] = { 0, 022, 077 };
+	static const int modes[] = { 0600, 0660, 0666, 0777, 0 };
+	mode_t before = umask(0);
+	size_t i, k;
+
+	for (i = 0; i < sizeof masks / sizeof masks[0]; i++)
+		for (k = 0; k < sizeof modes / sizeof modes[0]; k++) {
+			Socket_T s, client;
+
+			umask(masks[i]);
+			s = Socket_listen_unix(i % 2 ? path : path + 5, modes[k], 1); /* with "unix:" and without */
+			ck_assert_int_eq(mode_of(path + 5), modes[k]);
+			if (geteuid() == 0 || modes[k] >= 0600) {
+				client = Socket_connect(path, NULL, 1000);
+				Socket_close(&client);
+			}
+			ck_assert_str_eq(Socket_local(s, arena), path);
+			Socket_close(&s);
+			ck_assert_int_ne(access(path + 5, F_OK), 0);
+		}
+	umask(before);
+}
+END_TEST
+
+START_TEST(listen_unix_names_what_is_wrong)
+{
+	Socket_T s = Socket_listen_unix(path, 0600, 1);
+
+	ck_raises_saying(Socket_Failed, path, Socket_listen_unix(path, 0666, 1));
+	ck_assert_int_eq(mode_of(path + 5), 0600);
+	Socket_close(&s);
+	ck_raises_saying(Socket_Failed, "unix:/nonexistent/x: No such", Socket_listen_unix("/nonexistent/x", 0600, 1));
+	ck_raises_saying(Assert_Failed, "the path is NULL", Socket_listen_unix(NULL, 0600, 1));
+	ck_raises_saying(Assert_Failed, "mode is 01777", Socket_listen_unix(path, 01777, 1));
+	ck_raises_saying(Assert_Failed, "mode", Socket_listen_unix(path, -1, 1));
+	ck_raises_saying(Assert_Failed, "no file", Socket_listen_unix("@name", 0600, 1));
+	ck_raises_saying(Assert_Failed, "no file", Socket_listen_unix("unix:@name", 0600, 1));
+}
+END_TEST
+
 START_TEST(the_path_of_a_process_that_died_is_taken_over)
 {
 	static volatile Socket_T left_open; /* for Valgrind, which looks for leaks in the child */
@@ -473,6 +539,105 @@ START_TEST(connect_checks_its_arguments)
 {
 	ck_raises_saying(Assert_Failed, "host", Socket_connect(NULL, "80", 1));
 	ck_raises_saying(Assert_Failed, "service", Socket_connect("127.0.0.1", NULL, 1));
+}
+END_TEST
+
+/* 1 when connected, 0 when it was refused. */
+static int finish_within(Socket_T s, int ms)
+{
+	volatile int result = -1;
+	int64_t end = now_ms() + ms;
+
+	while (result < 0 && now_ms() < end)
+		TRY {
+			if (Socket_connect_finish(s))
+				result = 1;
+			else
+				usleep(1000);
+		} EXCEPT(Socket_Refused) {
+			result = 0;
+		} END_TRY;
+	return result;
+}
+
+static void ck_starts(const char *address, const char *service, Socket_T listener)
+{
+	Socket_T s, there;
+	char byte;
+
+	errno = EDOM;
+	s = Socket_connect_start(address, service);
+	ck_assert_int_eq(finish_within(s, 5000), 1);
+	ck_assert_int_eq(Socket_connect_finish(s), 1);
+	ck_assert_int_ne(fcntl(Socket_fd(s), F_GETFL) & O_NONBLOCK, 0);
+	ck_raises(Socket_Timeout, Socket_recv(s, &byte, 1));
+	there = Socket_accept(listener);
+	ck_assert_str_eq(Socket_peer(s, arena), Socket_local(there, arena));
+	echo(s, there);
+	Socket_close(&s);
+	Socket_close(&there);
+}
+
+START_TEST(a_connection_that_was_started_is_finished_later)
+{
+	Socket_T listener = listen_tcp(), file = Socket_listen(path, NULL, 0);
+
+	ck_starts("127.0.0.1", port_of(listener), listener);
+	ck_starts(path, NULL, file);
+	Socket_close(&listener);
+	Socket_close(&file);
+}
+END_TEST
+
+/* Whether the system says so at once, as Linux does, or later. */
+static int is_refused(const char *address, const char *service)
+{
+	volatile int refused = 0;
+	Socket_T s = NULL;
+
+	PROTECT(s);
+	TRY {
+		s = Socket_connect_start(address, service);
+		refused = finish_within(s, 5000) == 0;
+	} EXCEPT(Socket_Refused) {
+		refused = 1;
+		ck_assert_ptr_nonnull(strstr(Except_message(), address));
+	} END_TRY;
+	Socket_close(&s);
+	return refused;
+}
+
+START_TEST(a_connection_that_was_started_can_be_refused)
+{
+	ck_assert(is_refused("127.0.0.1", free_port()));
+	ck_assert(is_refused(path, NULL));
+}
+END_TEST
+
+START_TEST(a_connection_is_not_yet_finished_while_the_other_side_is_deaf)
+{
+	Socket_T listener = Socket_listen("127.0.0.1", "0", 1), s[16];
+	int i, last = 0;
+
+	for (i = 0; i < 16; i++) { /* the backlog of 1 is full after a few */
+		s[i] = Socket_connect_start("127.0.0.1", port_of(listener));
+		usleep(1000);
+		last = Socket_connect_finish(s[i]);
+	}
+	ck_assert_int_eq(last, 0);
+	Socket_close(&listener);
+	for (i = 0; i < 16; i++)
+		Socket_close(&s[i]);
+}
+END_TEST
+
+START_TEST(connect_start_resolves_no_names)
+{
+	ck_raises_saying(Socket_Unresolved, "localhost:80", Socket_connect_start("localhost", "80"));
+	ck_raises_saying(Socket_Unresolved, "127.0.0.1:http", Socket_connect_start("127.0.0.1", "http"));
+	ck_raises_saying(Socket_Unresolved, "65536", Socket_connect_start("127.0.0.1", "65536"));
+	ck_raises_saying(Assert_Failed, "address", Socket_connect_start(NULL, "80"));
+	ck_raises_saying(Assert_Failed, "service", Socket_connect_start("127.0.0.1", NULL));
 }
 END_TEST
 
@@ -1203,12 +1368,100 @@ START_TEST(close_releases_the_descriptor_keeps_errno_and_takes_NULL)
 }
 END_TEST
 
+#define ck_keeps_errno(statement)                                            \
+	do {                                                                 \
+		errno = EDOM;                                                \
+		statement;                                                   \
+		ck_assert_msg(errno == EDOM, "%s set errno to %d", #statement, errno); \
+	} while (0)
+
+static void *send_late(void *s)
+{
+	usleep(20000);
+	Socket_send(s, "x", 1);
+	return NULL;
+}
+
+/* Each waits or fails inside, and succeeds in the end. */
+static void ck_waits_keep_errno(Socket_T here, Socket_T there)
+{
+	static char many[1 << 20];
+	struct iovec part = { many, 1 };
+	pthread_t thread;
+	char byte;
+
+	Socket_set_timeout(here, 5000);
+	pthread_create(&thread, NULL, send_late, there);
+	ck_keeps_errno(Socket_recv(here, &byte, 1));
+	pthread_join(thread, NULL);
+	Socket_set_nonblocking(here, 1);
+	while (Socket_send(here, many, sizeof many) > 0)
+		;
+	ck_keeps_errno(ck_assert_uint_eq(Socket_send(here, many, 1), 0));
+	ck_keeps_errno(Socket_sendv(there, &part, 1));
+	ck_keeps_errno(Socket_shutdown(there));
+	ck_keeps_errno(Socket_set_keepalive(there, 60000));
+	ck_keeps_errno(Socket_port(there));
+	ck_keeps_errno(Socket_peer(there, arena));
+	ck_keeps_errno(Socket_local(there, arena));
+}
+
+START_TEST(a_call_that_succeeds_leaves_errno_alone)
+{
+	Socket_T listener, here, there;
+	int fd[2];
+
+	ck_keeps_errno(listener = Socket_listen(NULL, "0", 0));
+	ck_keeps_errno(Socket_peer(listener, arena)); /* it has none */
+	ck_keeps_errno(here = Socket_connect("localhost", port_of(listener), 5000));
+	ck_keeps_errno(there = Socket_accept(listener));
+	Socket_set_nonblocking(listener, 1);
+	ck_keeps_errno(ck_assert_ptr_null(Socket_accept(listener)));
+	ck_waits_keep_errno(here, there);
+	Socket_close(&here);
+	Socket_close(&there);
+	Socket_close(&listener);
+	ck_keeps_errno(listener = Socket_listen_shared("127.0.0.1", "0", 0));
+	Socket_close(&listener);
+	ck_keeps_errno(listener = Socket_listen(path, NULL, 0));
+	ck_keeps_errno(here = Socket_connect(path, NULL, 5000));
+	Socket_close(&here);
+	ck_keeps_errno(Socket_close(&listener));
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	ck_keeps_errno(here = Socket_adopt(fd[0]));
+	Socket_close(&here);
+	ck_keeps_errno(there = Socket_adopt(fd[1]));
+	Socket_close(&there);
+}
+END_TEST
+
+/* 1 + 2 * n bytes: x and so many e with an acute accent. */
+static const char *accents(int n)
+{
+	char *text = Arena_alloc(arena, 2 + 2 * (size_t)n);
+	int i;
+
+	text[0] = 'x';
+	for (i = 0; i < n; i++)
+		memcpy(text + 1 + 2 * i, "\xC3\xA9", 2);
+	text[1 + 2 * n] = '\0';
+	return text;
+}
+
+START_TEST(a_long_name_is_cut_at_a_character)
+{
+	ck_raises_saying(Socket_Unresolved, "\xC3\xA9:80: ", Socket_connect(accents(250), "80", 1));
+	ck_raises_saying(Socket_Unresolved, "\xC3\xA9: ", Socket_listen("127.0.0.1", accents(100), 1));
+}
+END_TEST
+
 static void ck_checks(Socket_T s)
 {
 	struct iovec part = { &part, 1 };
 	char byte = 0;
 
 	ck_raises_saying(Assert_Failed, "Socket_accept", Socket_accept(s));
+	ck_raises_saying(Assert_Failed, "Socket_connect_finish", Socket_connect_finish(s));
 	ck_raises_saying(Assert_Failed, "Socket_recv", Socket_recv(s, &byte, 1));
 	ck_raises_saying(Assert_Failed, "Socket_send:", Socket_send(s, &byte, 1));
 	ck_raises_saying(Assert_Failed, "Socket_sendall", Socket_sendall(s, &byte, 1));
@@ -1260,6 +1513,9 @@ static void add_connections(TCase *tc)
 	tcase_add_test(tc, a_bad_service_is_named);
 	tcase_add_test(tc, a_host_that_cannot_be_resolved_is_named);
 	tcase_add_test(tc, a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed);
+	tcase_add_test(tc, a_relative_path_goes_even_if_the_process_is_in_another_directory_by_then);
+	tcase_add_test(tc, listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask);
+	tcase_add_test(tc, listen_unix_names_what_is_wrong);
 	tcase_add_test(tc, the_path_of_a_process_that_died_is_taken_over);
 	tcase_add_test(tc, the_path_of_a_live_process_is_not_taken_even_when_its_backlog_is_full);
 	tcase_add_test(tc, a_file_that_is_no_socket_is_not_removed);
@@ -1273,6 +1529,10 @@ static void add_connections(TCase *tc)
 	tcase_add_test(tc, a_connection_that_is_not_answered_times_out);
 	tcase_add_test(tc, every_address_of_a_host_is_tried);
 	tcase_add_test(tc, connect_checks_its_arguments);
+	tcase_add_test(tc, a_connection_that_was_started_is_finished_later);
+	tcase_add_test(tc, a_connection_that_was_started_can_be_refused);
+	tcase_add_test(tc, a_connection_is_not_yet_finished_while_the_other_side_is_deaf);
+	tcase_add_test(tc, connect_start_resolves_no_names);
 	tcase_add_test(tc, a_connected_socket_blocks_until_something_comes);
 	tcase_add_test(tc, every_descriptor_is_CLOEXEC_and_TCP_does_not_delay);
 	tcase_add_test(tc, accept_does_not_wait_on_a_listener_that_does_not_block);
@@ -1305,6 +1565,8 @@ static void add_transfers(TCase *tc)
 	tcase_add_test(tc, keepalive_asks_a_silent_peer_and_a_listener_hands_it_on);
 	tcase_add_test(tc, after_shutdown_the_peer_reads_the_end_and_can_still_answer);
 	tcase_add_test(tc, close_releases_the_descriptor_keeps_errno_and_takes_NULL);
+	tcase_add_test(tc, a_call_that_succeeds_leaves_errno_alone);
+	tcase_add_test(tc, a_long_name_is_cut_at_a_character);
 	tcase_add_test(tc, every_function_checks_that_the_socket_is_open);
 	tcase_add_test(tc, a_buffer_that_is_NULL_is_checked);
 }

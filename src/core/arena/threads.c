@@ -221,16 +221,26 @@ void arena__reset_threads(void)
 
 /* ---- ownership; the lock is held in all of this part ---- */
 
-static void wait_out(const Thread *t, T a)
+/* No cancellation point may be passed: the lock is held. */
+static void sleep_a_moment(void)
 {
 	static const struct timespec moment = { 0, 50000 };
+	int before;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	nanosleep(&moment, NULL);
+	pthread_setcancelstate(before, NULL);
+}
+
+static void wait_out(const Thread *t, T a)
+{
 	int turn;
 
 	for (turn = 0; LOAD_ACQUIRE(t->face.busy) == a; turn++) /* [rev-3] */
 		if (turn < 100)
 			sched_yield();
 		else
-			nanosleep(&moment, NULL); /* it may be of lower priority */
+			sleep_a_moment(); /* it may be of lower priority */
 }
 
 /* What is left of its slice. */

@@ -20,7 +20,6 @@ enum {
 	SPARES = 64,             /* arenas of a loop without a request */
 	CROWDED = 2048,          /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
 	KEPT = 64 * 1024,        /* bytes that an arena keeps for the next request */
-	FIELDS_FIRST = 16,
 	HEAD_FIRST = 1024, CHUNKS_FIRST = 4096,
 	BODY_FIRST = 64 * 1024,  /* at most, before the bytes come that a Content-Length promises */
 	LINGER_BYTES = 8 * 1024 * 1024, /* as HTTPResponse_send */
@@ -169,8 +168,6 @@ void httpserver__refuse(Conn *c)
 		return;
 	}
 	httpserver__count(&c->loop->stats.refused, 1);
-	if (!x->request.method)
-		x->request.nfields = 0; /* they are slices of what is not kept */
 	answer_exception(x);
 	x->stage = WHOLE;
 	put_last(c, x);
@@ -201,22 +198,6 @@ static void hold_head(Loop *l, Exchange *x)
 	x->length += n;
 }
 
-static void take_field(Exchange *x)
-{
-	HTTPField *f;
-	size_t bytes = x->fields_room * sizeof *f;
-
-	if (x->request.nfields == x->fields_room) {
-		f = (HTTPField *)(uintptr_t)x->request.fields;
-		f = widen(x->arena, f, &bytes, bytes + sizeof *f, FIELDS_FIRST * sizeof *f);
-		x->request.fields = f;
-		x->fields_room = bytes / sizeof *f;
-	}
-	f = (HTTPField *)(uintptr_t)&x->request.fields[x->request.nfields++];
-	f->name = x->parser.name;
-	f->value = x->parser.value;
-}
-
 /* The head moves into the arena, where its strings are good as long as the request is; the input stands behind it. */
 static void keep_head(Loop *l, Exchange *x)
 {
@@ -245,9 +226,7 @@ static int read_head(Loop *l, Exchange *x)
 	for (;;)
 		switch (httpparser__next(&x->parser, b, n)) {
 		case HTTPParser_LINE:
-			break;
 		case HTTPParser_FIELD:
-			take_field(x);
 			break;
 		case HTTPParser_HEAD:
 			keep_head(l, x);
@@ -305,8 +284,15 @@ static void invite(Conn *c)
 static int understand(Conn *c, Exchange *x)
 {
 	Loop *l = c->loop;
+	const char *wrong;
 
-	httprequest__head(&x->request, &x->parser, x->request.head);
+	wrong = httprequest__head(&x->request, &x->parser);
+	if (wrong) {
+		x->parser.what = wrong;
+		x->parser.one = x->parser.path;
+		x->parser.status = 400;
+		explain(x, x->request.head);
+	}
 	httpserver__count(&l->stats.requests, 1);
 	httpserver__match(l->server, x);
 	if (l->server->streams)

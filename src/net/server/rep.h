@@ -16,6 +16,7 @@
 #include "base/checked.h"
 #include "http/rep.h"
 #include "http/parser.h"
+#include "poll/reserve.h"
 #include "socket/internal.h"
 
 enum {
@@ -65,7 +66,7 @@ typedef struct Exchange {
 	unsigned char raised;        /* by the handler */
 	unsigned char abandoned;     /* by the workers: the drain was over before its handler began */
 	size_t length, room;         /* of a head that came in pieces, in request.head */
-	size_t fields_room, body_room;
+	size_t body_room;
 	char *body;
 	size_t taken;                /* bytes of the body */
 	int64_t since, began;        /* ms, of the stage or the sending; us, of the request if there is a log */
