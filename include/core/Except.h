@@ -97,7 +97,7 @@ CORE_END_DECLS
 #define END_TRY    EXCEPT_END_TRY    /* closes the statement; an unhandled exception goes on from here */
 #define RAISE      EXCEPT_RAISE      /* (e) */
 #define RAISE_MSG  EXCEPT_RAISE_MSG  /* (e, "printf format", ...) */
-#define RAISE_ERRNO EXCEPT_RAISE_ERRNO /* the same; ": " and the text of errno follow the message */
+#define RAISE_ERRNO EXCEPT_RAISE_ERRNO /* the same, and ": " and the text of errno */
 #define RERAISE    EXCEPT_RERAISE    /* the exception being handled, with its place, message and causes */
 #define RETURN     EXCEPT_RETURN     /* (value) or (): runs every FINALLY of this function on the way out */
 #define PROTECT    EXCEPT_PROTECT    /* (variable): its value is right after a raise */
