@@ -56,6 +56,13 @@ static void *core_make(HashTable_Kind kind, size_t hint)
 static void *core_u64_make(size_t hint) { return core_make(HashTable_INTEGER, hint); }
 static void *core_str_make(size_t hint) { return core_make(HashTable_STRING, hint); }
 
+static void *core_borrow_make(size_t hint)
+{
+	HashTable_Options o = { .hint = hint, .borrow_keys = 1 };
+
+	return HashTable_new_with(NULL, &o);
+}
+
 static void core_drop(void *table)
 {
 	HashTable_T t = table;
@@ -310,6 +317,9 @@ static void posix_drop(void *t)
 static const Subject c_subjects[] = {
 	{ "HashTable", 0, 0, core_u64_make, core_u64_insert, core_u64_find, core_u64_churn, core_iterate, core_drop },
 	{ "HashTable", 1, 1, core_str_make, core_str_insert, core_str_find, core_str_churn, core_iterate, core_drop },
+	/* like is compared with like: Boost's and uthash's tables keep pointers to the keys, too */
+	{ "HashTable, borrowed keys", 1, 0, core_borrow_make, core_str_insert, core_str_find, core_str_churn,
+		core_iterate, core_drop },
 #if HAVE_GLIB
 	{ "GLib", 0, 0, glib_u64_make, glib_u64_insert, glib_u64_find, glib_u64_churn, glib_iterate, glib_drop },
 	{ "GLib", 1, 1, glib_str_make, glib_str_insert, glib_str_find, glib_str_churn, glib_iterate, glib_drop },
@@ -641,6 +651,30 @@ static void come_and_go_in_arena(void *cl, size_t n)
 	}
 }
 
+/* ---- pauses ---- */
+
+/* The longest single insertion on the way from an empty table, in ms. */
+static double longest_insertion(void *cl)
+{
+	Runner *r = cl;
+	void *t = r->s->make(0);
+	double longest = 0;
+	size_t i;
+
+	for (i = 0; i < r->set->count; i++) {
+		Keys rest = { r->set->in.numbers ? r->set->in.numbers + i : NULL,
+			r->set->in.strings ? r->set->in.strings + i : NULL };
+		double begin = bench_now(), took;
+
+		r->s->insert(t, &rest, 1);
+		took = bench_now() - begin;
+		if (took > longest)
+			longest = took;
+	}
+	r->s->drop(t);
+	return longest / 1e6;
+}
+
 /* ---- memory ---- */
 
 static double status_kib(const char *field)
@@ -771,6 +805,8 @@ static void run_speed(const Set *set)
 	add("iterate", (Bench_Case){ .run = iterate, .n = round }, goal_of(set, "iterate"), can_grow);
 	add("insert, growing", (Bench_Case){ .run = grow, .n = round }, goal_of(set, "insert"), can_grow);
 	add("insert, reserved", (Bench_Case){ .run = fill_reserved, .n = round }, 0, NULL);
+	if (set->count > 1000000)
+		add("longest insertion, growing", (Bench_Case){ .value = longest_insertion, .unit = "ms" }, 0, can_grow);
 }
 
 static void run_short_lives(void)

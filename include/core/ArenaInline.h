@@ -16,7 +16,7 @@ typedef struct Arena__Thread {
 } Arena__Thread;
 
 /* NULL never: a thread that has no record yet has one that owns nothing. */
-extern CORE_API __thread Arena__Thread *Arena__self __attribute__((tls_model("initial-exec")));
+extern CORE_API CORE_PER_THREAD Arena__Thread *Arena__self;
 
 enum { Arena__LINE = 64, Arena__ALIGN = 16 };
 

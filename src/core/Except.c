@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "except/rep.h"
 
 EXCEPT_DEFINE(Assert_Failed, NULL, "assertion failed");
@@ -72,24 +73,16 @@ static void cut_back(void *mark)
 	except__thread.public.next = mark ? mark : except__thread.records;
 }
 
+/* Returns the message, cut to what there is room for; NULL without any. */
 static const char *format(const char *fmt, va_list ap)
 {
 	size_t room = (size_t)(except__thread.end - except__thread.public.next);
-	char *message = except__thread.public.next;
-	int n;
 
 	if (room > MESSAGE_MAX)
 		room = MESSAGE_MAX;
 	if (room < 16)
 		return NULL;
-	n = vsnprintf(message, room, fmt, ap);
-	if (n < 0)
-		return NULL;
-	if ((size_t)n >= room) {
-		memcpy(message + room - 4, "...", 4);
-		n = (int)room - 1;
-	}
-	return take((size_t)n + 1);
+	return take(text__vformat(except__thread.public.next, room, fmt, ap) + 1);
 }
 
 static INLINE Record *fill(Record *r, const Except_T *e, const char *file, const char *function, int line)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* HashTable: open addressing in groups of 15 slots; the representation and its invariant are in
- * hashtable/rep.h. This file makes tables and changes entries. The kind that a call is most often used with
- * is tried first, with one comparison for kind and liveness at once; the others, and what is wrong, are out
- * of the way. */
+ * hashtable/rep.h. This file makes tables and changes entries. A call first tries the kind that it is
+ * most often used with, by one comparison for kind and liveness; other kinds and errors come last. */
 #include "config.h"
 
 #include "hashtable/probe.h"
@@ -30,20 +29,29 @@ void hashtable__refuse_write(T t, const char *function)
 	CHECK(!t, "%s: called from a resize callback, which may only read the table", function);
 }
 
-static void wrong_kind(T t, const char *function) CORE_NORETURN;
-static void wrong_kind(T t, const char *function)
+/* takes: the kinds that the call is for */
+static void refuse_kind(T t, const char *function, const char *takes) CORE_NORETURN;
+static void refuse_kind(T t, const char *function, const char *takes)
 {
-	EXCEPT_RAISE_MSG(Assert_Failed, "%s: not for a table with %s keys", function, kind_names[kind_of(t)]);
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s: not for a table with %s keys: it takes %s", function,
+		kind_names[kind_of(t)], takes);
 }
 
-static void null_key(const char *function) CORE_NORETURN;
-static void null_key(const char *function)
+static void refuse_kind_for_bytes(T t, size_t n, const char *function) CORE_NORETURN;
+static void refuse_kind_for_bytes(T t, size_t n, const char *function)
+{
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s, a key of %zu bytes: not for a table with %s keys: it takes STRING, "
+		"STRING_NOCASE and BYTES", function, n, kind_names[kind_of(t)]);
+}
+
+static void refuse_null_key(const char *function) CORE_NORETURN;
+static void refuse_null_key(const char *function)
 {
 	EXCEPT_RAISE_MSG(Assert_Failed, "%s: the key is NULL", function);
 }
 
-static void too_long(size_t n, const char *function) CORE_NORETURN;
-static void too_long(size_t n, const char *function)
+static void refuse_length(size_t n, const char *function) CORE_NORETURN;
+static void refuse_length(size_t n, const char *function)
 {
 	EXCEPT_RAISE_MSG(HashTable_Failed, "%s: a key of %zu bytes; the longest has %lu", function, n,
 		(unsigned long)UINT32_MAX);
@@ -52,7 +60,7 @@ static void too_long(size_t n, const char *function)
 ALWAYS_INLINE void check_key(const void *key, const char *function)
 {
 	if (UNLIKELY(!key))
-		null_key(function);
+		refuse_null_key(function);
 }
 
 /* A live table of that kind, in which no callback runs. */
@@ -87,13 +95,13 @@ static __attribute__((noinline)) void make_room(T t)
 	hashtable__make_room(t);
 }
 
-ALWAYS_INLINE void **add_word(T t, const Key *k)
+ALWAYS_INLINE void **add_word_key(T t, const Key *k)
 {
 	Word_Slot *slot;
 
 	if (UNLIKELY(t->room == 0))
 		make_room(t);
-	slot = claim(t, sizeof *slot, k->hash);
+	slot = claim_slot(t, sizeof *slot, k->hash);
 	slot->value = NULL;
 	slot->key = k->n;
 	return &slot->value;
@@ -118,7 +126,7 @@ static void **add_text(T t, const void *p, size_t n, uint32_t hash)
 
 	if (UNLIKELY(t->room == 0))
 		make_room_for(t, key, n);
-	slot = claim(t, sizeof *slot, hash);
+	slot = claim_slot(t, sizeof *slot, hash);
 	slot->value = NULL;
 	slot->key = key;
 	slot->id = id_of(hash, n);
@@ -130,10 +138,10 @@ static void **add_text(T t, const void *p, size_t n, uint32_t hash)
 ALWAYS_INLINE Place locate_word(T t, uint64_t word, const int add)
 {
 	Key k = { NULL, word, (uint32_t)(hash_word(t->secret, word) >> 32), 0 };
-	Place at = find(t, WORDS, &k);
+	Place at = find_key(t, WORDS, &k);
 
 	if (add && !at.slot)
-		at.slot = add_word(t, &k);
+		at.slot = add_word_key(t, &k);
 	return at;
 }
 
@@ -142,7 +150,7 @@ ALWAYS_INLINE Place locate_text(T t, const enum Way way, Key k, uint64_t hash, c
 	Place at;
 
 	k.hash = (uint32_t)(hash >> 32);
-	at = find(t, way, &k);
+	at = find_key(t, way, &k);
 	if (add && !at.slot)
 		at.slot = add_text(t, k.p, (size_t)k.n, k.hash);
 	return at;
@@ -153,13 +161,14 @@ static __attribute__((noinline)) uint64_t hash_exactly(T t, const void *p, size_
 	return folded ? hash_bytes(t->secret, p, n, 1) : hash_bytes(t->secret, p, n, 0);
 }
 
-ALWAYS_INLINE Place locate_exactly(T t, const enum Way way, const void *p, size_t n, const char *function, const int add)
+ALWAYS_INLINE Place locate_exactly(T t, const enum Way way, const void *p, size_t n,
+	const char *function, const int add)
 {
 	Key k = { p, n, 0, 0 };
 
 	if (UNLIKELY(n >> 16 >> 16 != 0)) {
 		if (add)
-			too_long(n, function);
+			refuse_length(n, function);
 		return (Place){ NULL, NULL, 0 };
 	}
 	return locate_text(t, way, k, hash_exactly(t, p, n, way == FOLDED), add);
@@ -176,7 +185,8 @@ ALWAYS_INLINE Place locate_wide(T t, const enum Way way, const void *p, Wide byt
 #endif
 
 /* No bytes may lie anywhere, also just past the end of memory. */
-ALWAYS_INLINE Place locate_n_bytes(T t, const enum Way way, const void *p, size_t n, const char *function, const int add)
+ALWAYS_INLINE Place locate_n_bytes(T t, const enum Way way, const void *p, size_t n,
+	const char *function, const int add)
 {
 #if HASH_WIDE_READS
 	if (n - 1 < SHORT && LIKELY(may_read_wide(p, t->wide_limit)))
@@ -185,7 +195,8 @@ ALWAYS_INLINE Place locate_n_bytes(T t, const enum Way way, const void *p, size_
 	return locate_exactly(t, way, p, n, function, add);
 }
 
-ALWAYS_INLINE Place locate_string(T t, const enum Way way, const char *p, const char *function, const int add)
+ALWAYS_INLINE Place locate_string(T t, const enum Way way, const char *p, const char *function,
+	const int add)
 {
 #if HASH_WIDE_READS
 	if (LIKELY(may_read_wide(p, t->wide_limit))) {
@@ -207,7 +218,7 @@ static Place locate_custom(T t, const void *p, const int add)
 	return locate_text(t, CUSTOM, k, hash_word(t->secret, t->options.hash(p, t->options.seed)), add);
 }
 
-ALWAYS_INLINE Place locate(T t, const void *key, const char *function, const int add)
+ALWAYS_INLINE Place locate_key(T t, const void *key, const char *function, const int add)
 {
 	check_access(t, add, function);
 	switch (kind_of(t)) {
@@ -223,11 +234,13 @@ ALWAYS_INLINE Place locate(T t, const void *key, const char *function, const int
 		check_key(key, function);
 		return locate_custom(t, key, add);
 	default:
-		wrong_kind(t, function);
+		refuse_kind(t, function, kind_of(t) == HashTable_BYTES ? "no length: see the _bytes calls"
+			: "no integer: see the _int calls");
 	}
 }
 
-ALWAYS_INLINE Place locate_bytes(T t, const void *key, size_t n, const char *function, const int add)
+ALWAYS_INLINE Place locate_bytes(T t, const void *key, size_t n, const char *function,
+	const int add)
 {
 	check_access(t, add, function);
 	if (kind_of(t) == HashTable_STRING || kind_of(t) == HashTable_BYTES) {
@@ -235,7 +248,7 @@ ALWAYS_INLINE Place locate_bytes(T t, const void *key, size_t n, const char *fun
 		return locate_n_bytes(t, TEXT, key, n, function, add);
 	}
 	if (kind_of(t) != HashTable_STRING_NOCASE)
-		wrong_kind(t, function);
+		refuse_kind_for_bytes(t, n, function);
 	check_key(key, function);
 	return locate_n_bytes(t, FOLDED, key, n, function, add);
 }
@@ -244,7 +257,7 @@ static void check_int(T t, const int writes, const char *function)
 {
 	check_access(t, writes, function);
 	if (kind_of(t) != HashTable_INTEGER)
-		wrong_kind(t, function);
+		refuse_kind(t, function, "INTEGER");
 }
 
 /* ---- lifecycle ---- */
@@ -266,7 +279,7 @@ static uint32_t wide_limit(void)
 #endif
 }
 
-static void initialize(T t, Arena_T arena, const HashTable_Options *o)
+static void initialize_table(T t, Arena_T arena, const HashTable_Options *o)
 {
 	zero(t, sizeof *t);
 	t->magic = HASHTABLE_MAGIC | (uint32_t)o->kind;
@@ -287,14 +300,14 @@ static void embed_group(T t)
 	t->room = capacity_of(1);
 }
 
-/* One group lies behind the struct, so that a small table is one allocation. A larger storage has one of
- * its own, after the struct's: then it is the arena's newest, and grows where it is if nothing follows. */
-static T make(Arena_T arena, const HashTable_Options *o, size_t groups)
+/* One group lies behind the struct, so that a small table is one allocation. Larger storage has an
+ * allocation of its own behind it: the arena's newest, which grows where it is if nothing follows. */
+static T make_table(Arena_T arena, const HashTable_Options *o, size_t groups)
 {
 	size_t own_bytes = STRUCT_BYTES + (groups == 1 ? hashtable__block_bytes(slot_size_for(o->kind), 1) : 0);
 	T t = ALLOC(arena, own_bytes);
 
-	initialize(t, arena, o);
+	initialize_table(t, arena, o);
 	t->own_bytes = own_bytes;
 	if (groups == 1)
 		embed_group(t);
@@ -314,7 +327,7 @@ static T make_with_arena(const HashTable_Options *o, size_t groups)
 	PROTECT(arena);
 	PROTECT(t);
 	TRY {
-		t = make(arena, o, groups);
+		t = make_table(arena, o, groups);
 	} ELSE {
 		Arena_dispose(&arena);
 		RERAISE;
@@ -326,7 +339,7 @@ static T make_with_arena(const HashTable_Options *o, size_t groups)
 /* groups 0: no storage before the first insertion */
 T hashtable__new(Arena_T arena, const HashTable_Options *o, size_t groups)
 {
-	return arena ? make(arena, o, groups) : make_with_arena(o, groups);
+	return arena ? make_table(arena, o, groups) : make_with_arena(o, groups);
 }
 
 T HashTable_new_with(Arena_T arena, const HashTable_Options *options)
@@ -350,8 +363,8 @@ T HashTable_new(Arena_T arena, size_t hint)
 	return HashTable_new_with(arena, &o);
 }
 
-/* What the arena takes goes back to it; the first bytes stay, and with them the dead magic. */
-static void give_back(T t)
+/* Gives the arena as much as it takes; the first bytes stay, and with them the dead magic. */
+static void give_table_back(T t)
 {
 	Arena_T arena = t->arena;
 	size_t own_bytes = t->own_bytes;
@@ -377,7 +390,7 @@ void HashTable_free(T *table)
 		t->magic = DEAD;
 		Arena_dispose(&arena);
 	} else
-		give_back(t);
+		give_table_back(t);
 }
 
 /* ---- entries ---- */
@@ -394,12 +407,12 @@ void hashtable__erase(T t, void **slot, Group *group, unsigned s)
 	}
 }
 
-ALWAYS_INLINE void *get(Place at)
+ALWAYS_INLINE void *value_at(Place at)
 {
 	return at.slot ? *at.slot : NULL;
 }
 
-ALWAYS_INLINE void *exchange(Place at, void *value)
+ALWAYS_INLINE void *exchange_value(Place at, void *value)
 {
 	void *old = *at.slot;
 
@@ -407,43 +420,43 @@ ALWAYS_INLINE void *exchange(Place at, void *value)
 	return old;
 }
 
-ALWAYS_INLINE void *take(T t, Place at)
+ALWAYS_INLINE void *take_value(T t, Place at)
 {
-	void *value = get(at);
+	void *value = value_at(at);
 
 	if (at.slot)
 		hashtable__erase(t, at.slot, at.group, at.s);
 	return value;
 }
 
-/* ---- what is called most, with the rare cases as functions of their own, at the end of the call ---- */
+/* ---- the most frequent calls, with the rare cases as functions of their own, called last ---- */
 
 static __attribute__((noinline)) void *get_other(T t, const void *key)
 {
-	return get(locate(t, key, "HashTable_get", 0));
+	return value_at(locate_key(t, key, "HashTable_get", 0));
 }
 
 static __attribute__((noinline)) void *put_other(T t, const void *key, void *value)
 {
-	return exchange(locate(t, key, "HashTable_put", 1), value);
+	return exchange_value(locate_key(t, key, "HashTable_put", 1), value);
 }
 
 static __attribute__((noinline)) void *get_other_int(T t, uint64_t key)
 {
 	check_int(t, 0, "HashTable_get_int");
-	return get(locate_word(t, key, 0));
+	return value_at(locate_word(t, key, 0));
 }
 
 static __attribute__((noinline)) void *put_other_int(T t, uint64_t key, void *value)
 {
 	check_int(t, 1, "HashTable_put_int");
-	return exchange(locate_word(t, key, 1), value);
+	return exchange_value(locate_word(t, key, 1), value);
 }
 
 static __attribute__((noinline)) void *remove_other_int(T t, uint64_t key)
 {
 	check_int(t, 1, "HashTable_remove_int");
-	return take(t, locate_word(t, key, 0));
+	return take_value(t, locate_word(t, key, 0));
 }
 
 /* ---- */
@@ -452,67 +465,89 @@ void *HashTable_put(T t, const void *key, void *value)
 {
 	if (UNLIKELY(!is_plain(t, HashTable_STRING) || !key))
 		return put_other(t, key, value);
-	return exchange(locate_string(t, TEXT, key, "HashTable_put", 1), value);
+	return exchange_value(locate_string(t, TEXT, key, "HashTable_put", 1), value);
 }
 
 void *HashTable_get(T t, const void *key)
 {
 	if (UNLIKELY(!is_plain(t, HashTable_STRING) || !key))
 		return get_other(t, key);
-	return get(locate_string(t, TEXT, key, "HashTable_get", 0));
+	return value_at(locate_string(t, TEXT, key, "HashTable_get", 0));
 }
 
 int HashTable_has(T t, const void *key)
 {
-	return locate(t, key, "HashTable_has", 0).slot != NULL;
+	return locate_key(t, key, "HashTable_has", 0).slot != NULL;
 }
 
 void *HashTable_remove(T t, const void *key)
 {
 	check_writable(t, "HashTable_remove");
-	return take(t, locate(t, key, "HashTable_remove", 0));
+	return take_value(t, locate_key(t, key, "HashTable_remove", 0));
 }
 
 void **HashTable_slot(T t, const void *key)
 {
-	return locate(t, key, "HashTable_slot", 1).slot;
+	return locate_key(t, key, "HashTable_slot", 1).slot;
 }
 
 void *HashTable_put_bytes(T t, const void *key, size_t n, void *value)
 {
-	return exchange(locate_bytes(t, key, n, "HashTable_put_bytes", 1), value);
+	return exchange_value(locate_bytes(t, key, n, "HashTable_put_bytes", 1), value);
 }
 
 void *HashTable_get_bytes(T t, const void *key, size_t n)
 {
-	return get(locate_bytes(t, key, n, "HashTable_get_bytes", 0));
+	return value_at(locate_bytes(t, key, n, "HashTable_get_bytes", 0));
 }
 
 void *HashTable_remove_bytes(T t, const void *key, size_t n)
 {
 	check_writable(t, "HashTable_remove_bytes");
-	return take(t, locate_bytes(t, key, n, "HashTable_remove_bytes", 0));
+	return take_value(t, locate_bytes(t, key, n, "HashTable_remove_bytes", 0));
 }
 
 void *HashTable_put_int(T t, uint64_t key, void *value)
 {
 	if (UNLIKELY(!is_plain(t, HashTable_INTEGER)))
 		return put_other_int(t, key, value);
-	return exchange(locate_word(t, key, 1), value);
+	return exchange_value(locate_word(t, key, 1), value);
 }
 
 void *HashTable_get_int(T t, uint64_t key)
 {
 	if (UNLIKELY(!is_plain(t, HashTable_INTEGER)))
 		return get_other_int(t, key);
-	return get(locate_word(t, key, 0));
+	return value_at(locate_word(t, key, 0));
 }
 
 void *HashTable_remove_int(T t, uint64_t key)
 {
 	if (UNLIKELY(!is_plain(t, HashTable_INTEGER)))
 		return remove_other_int(t, key);
-	return take(t, locate_word(t, key, 0));
+	return take_value(t, locate_word(t, key, 0));
+}
+
+int HashTable_has_bytes(T t, const void *key, size_t n)
+{
+	return locate_bytes(t, key, n, "HashTable_has_bytes", 0).slot != NULL;
+}
+
+void **HashTable_slot_bytes(T t, const void *key, size_t n)
+{
+	return locate_bytes(t, key, n, "HashTable_slot_bytes", 1).slot;
+}
+
+int HashTable_has_int(T t, uint64_t key)
+{
+	check_int(t, 0, "HashTable_has_int");
+	return locate_word(t, key, 0).slot != NULL;
+}
+
+void **HashTable_slot_int(T t, uint64_t key)
+{
+	check_int(t, 1, "HashTable_slot_int");
+	return locate_word(t, key, 1).slot;
 }
 
 size_t HashTable_length(T t)

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPRequest: reads one request into buffers of the arena and lets the parser say what it is.
+/* HTTPRequest: gives the reader (http/reader.c) what the socket has, and answers what the request says.
  *
- * The head is read into one buffer, where the strings of the request then lie: a NUL is written over the
- * byte that ended each. The buffer may move as it grows; what points into an older one stays good, as an
- * arena keeps what it gave. The body is decoded where it is read: the bytes of the window, raw, follow
- * the filled ones, decoded, and a chunk only ever moves down.
+ * Once a byte of a request was read, the socket's protocol byte says "ended, unread" until all of the request was:
+ * whatever is raised in between, the next parse raises HTTP_Closed instead of taking the middle of a request for the
+ * start of one. An empty line is no such byte (RFC 9112, 2.2).
  *
- * The socket's protocol byte says "ended, unread" from the first byte of a request until all of it was
- * read: whatever is raised in between, the next parse raises HTTP_Closed instead of taking the middle
- * of a request for the start of one. */
+ * The table of the fields is made from the lines of the head as they were read: in a server when somebody asks for a
+ * field, as most handlers do not. */
 #include "config.h"
 
 #include <stdint.h>
@@ -18,30 +16,17 @@
 #include "base/checked.h"
 #include "http/rep.h"
 #include "http/parser.h"
+#include "http/reader.h"
 #include "socket/internal.h"
 
 #define T HTTPRequest_T
 
 enum {
-	HEAD_FIRST = 4096,      /* bytes of the first read: most heads, and some of a pipeline */
-	BODY_FIRST = 64 * 1024, /* at most, before the bytes come that a Content-Length promises */
-	READ_LEAST = 512,       /* into a chunked body's buffer, so that its end is not read byte by byte */
-	JOINED = 1,             /* before a joined value; before a plain one there is a NUL, a space or a tab */
-	EXPLANATION = 512
+	JOINED = 1, /* before a joined value; before a plain one there is a NUL, a space or a tab */
+	EXPLANATION = 512,
+	FIELDS = 64, /* that parse notes as they come; if there are more, the head is gone through again */
+	HEAD_MOST = 1 << 30 /* bytes of the request line, and of the field lines */
 };
-
-typedef struct Reader {
-	T request;
-	Arena_T arena;
-	Socket_T client;
-	HTTP_Limits limits;
-	HTTPParser parser;
-	char *head, *body;
-	size_t length, room;           /* of the head's buffer: read, allocated */
-	size_t window, window_length;  /* raw bytes in the body's buffer: where, how many */
-	size_t filled, body_room;      /* decoded bytes; allocated */
-	int64_t deadline;              /* 0: not set yet */
-} Reader;
 
 /* ---- limits ---- */
 
@@ -50,85 +35,22 @@ static size_t size_or(size_t given, size_t usual)
 	return given ? given : usual;
 }
 
+static size_t at_most(size_t n, size_t most)
+{
+	return n < most ? n : most;
+}
+
 HTTP_Limits http__limits(const HTTP_Limits *given)
 {
 	HTTP_Limits l = given ? *given : (HTTP_Limits){ 0 };
 
-	l.request_line = size_or(l.request_line, 8192);
-	l.header_bytes = size_or(l.header_bytes, 32768);
+	l.request_line = at_most(size_or(l.request_line, 8192), HEAD_MOST);
+	l.header_bytes = at_most(size_or(l.header_bytes, 32768), HEAD_MOST);
 	l.header_count = size_or(l.header_count, 100);
 	l.body_bytes = size_or(l.body_bytes, 1024 * 1024);
 	l.head_ms = l.head_ms ? l.head_ms : 10000;
 	l.body_ms = l.body_ms ? l.body_ms : 30000;
 	return l;
-}
-
-/* ---- reading ---- */
-
-static int64_t deadline_in(int ms)
-{
-	return ms < 0 ? SOCKET__NEVER : socket__now_ms() + ms;
-}
-
-/* 0 at end of stream */
-static size_t receive(Reader *r, char *into, size_t n, const char *part, size_t so_far)
-{
-	volatile size_t got = 0;
-
-	TRY {
-		got = socket__recv_deadline(r->client, into, n, r->deadline);
-	} EXCEPT(Socket_Timeout) {
-		RAISE_MSG(HTTP_Timeout, "timed out after %zu bytes of the request's %s", so_far, part);
-	} END_TRY;
-	return got;
-}
-
-static void refuse(const Reader *r, const char *bytes) CORE_NORETURN;
-static void refuse(const Reader *r, const char *bytes)
-{
-	char explanation[EXPLANATION];
-
-	httpparser__explain(&r->parser, bytes, explanation, sizeof explanation);
-	EXCEPT_RAISE_MSG(*http__exception(r->parser.status), "%s", explanation);
-}
-
-static char *widen(Arena_T arena, char *buffer, size_t *room, size_t most)
-{
-	size_t n;
-
-	if (!mul_size(*room, 2, &n) || n > most)
-		n = most;
-	buffer = Arena_realloc(arena, buffer, *room, n);
-	*room = n;
-	return buffer;
-}
-
-/* The wait for the first byte is the caller's idle time: its timeout, its exception. */
-static void receive_first(Reader *r)
-{
-	unsigned char *word = socket__protocol(r->client);
-
-	r->length = Socket_recv(r->client, r->head, r->room);
-	*word = HTTP__ENDED;
-	if (r->length == 0)
-		EXCEPT_RAISE_MSG(HTTP_Closed, "the peer closed the connection");
-	*word |= HTTP__UNREAD;
-}
-
-static void receive_head(Reader *r)
-{
-	size_t n;
-
-	if (r->length == r->room)
-		r->head = widen(r->arena, r->head, &r->room, SIZE_MAX);
-	if (!r->deadline)
-		r->deadline = deadline_in(r->limits.head_ms);
-	n = receive(r, r->head + r->length, r->room - r->length, "head", r->length);
-	if (n == 0 && !httpparser__begun(&r->parser))
-		EXCEPT_RAISE_MSG(HTTP_Closed, "the peer closed the connection");
-	if (n == 0)
-		EXCEPT_RAISE_MSG(HTTP_Bad_Request, "connection closed after %zu bytes of the request head", r->length);
-	r->length += n;
 }
 
 /* ---- the fields ---- */
@@ -172,16 +94,17 @@ static HashTable_T make_headers(Arena_T arena)
 	return HashTable_new_with(arena, &options);
 }
 
-static void add_field(Arena_T arena, HashTable_T headers, char *head, HTTPSlice field, HTTPSlice text)
+static void add_field(T r, HashTable_T headers, const HTTPField *f)
 {
-	const char *name = string(head, field), *value = string(head, text);
+	const char *name = string(r->head, (HTTPSlice){ f->name, f->name_length });
+	const char *value = string(r->head, (HTTPSlice){ f->value, f->value_length });
 	void **slot = HashTable_slot(headers, name);
 
 	if (!*slot)
 		*slot = (void *)value;
 	else /* RFC 9113, 8.2.3: cookies are no list */
-		*slot = (void *)join(arena, *slot, value, text.length,
-			httpparser__is(name, field.length, "cookie") ? "; " : ", ");
+		*slot = (void *)join(r->arena, *slot, value, f->value_length,
+			httpparser__is(name, f->name_length, "cookie") ? "; " : ", ");
 }
 
 /* RFC 9112, 3.2.2: the target's authority, not Host. */
@@ -191,7 +114,23 @@ static void put_authority(T r, HashTable_T headers)
 		HashTable_put(headers, "Host", (void *)r->authority);
 }
 
-/* Most handlers of a server ask for no field: the table is made for those that do. */
+/* Before the first NUL is written over a line's end, so that an allocation that fails leaves the lines as they were. */
+static void find_fields(T r)
+{
+	HTTPParser p;
+	size_t n = 0;
+	HTTPField *fields;
+
+	if (r->fields || !r->head)
+		return;
+	fields = CALLOC(r->arena, r->nfields + 1, sizeof *fields);
+	httpparser__walk(&p, r->fields_at);
+	while (httpparser__next(&p, r->head, r->head_length) == HTTPParser_FIELD)
+		fields[n++] = httprequest__field(&p);
+	r->nfields = n;
+	r->fields = fields;
+}
+
 static HashTable_T headers_of(T r)
 {
 	HashTable_T headers;
@@ -199,9 +138,10 @@ static HashTable_T headers_of(T r)
 
 	if (r->headers)
 		return r->headers;
+	find_fields(r);
 	headers = make_headers(r->arena);
 	for (i = 0; i < r->nfields; i++)
-		add_field(r->arena, headers, r->head, r->fields[i].name, r->fields[i].value);
+		add_field(r, headers, &r->fields[i]);
 	put_authority(r, headers);
 	return r->headers = headers;
 }
@@ -215,21 +155,9 @@ static int is_asterisk(const HTTPParser *p, const char *head)
 		&& (head[p->path.at] == '*' || (p->path.length == 0 && p->query.length == 0));
 }
 
-static const char *make_path(Arena_T arena, const char *path, size_t n)
+static void set_strings(T r, const HTTPParser *p, const char *path)
 {
-	char *decoded = Arena_alloc(arena, n + 2), shown[EXPLANATION];
-	const char *wrong = httpparser__path(path, n, decoded);
-
-	if (wrong) {
-		httpparser__quote(shown, sizeof shown, path, n);
-		EXCEPT_RAISE_MSG(HTTP_Bad_Request, "%s: %s", wrong, shown);
-	}
-	return decoded;
-}
-
-void httprequest__head(T r, const HTTPParser *p, char *head)
-{
-	const char *path = is_asterisk(p, head) ? "*" : make_path(r->arena, head + p->path.at, p->path.length);
+	char *head = r->head;
 
 	if (p->authority.length > 0)
 		r->authority = Arena_strndup(r->arena, head + p->authority.at, p->authority.length);
@@ -239,143 +167,25 @@ void httprequest__head(T r, const HTTPParser *p, char *head)
 	r->method = string(head, p->method);
 	r->target = string(head, p->target);
 	r->query = r->target + (p->query.at - p->target.at); /* ends where the target does */
+	r->fields_at = p->target.at + p->target.length + sizeof " HTTP/1.1\r\n" - 1;
+	r->head_length = p->at;
+	r->nfields = p->fields;
 }
 
-/* The response to a HEAD that is refused later has no body either. */
-static void take_line(Reader *r)
+const char *httprequest__head(T r, const HTTPParser *p)
 {
-	if (r->parser.flags & HTTPParser_IS_HEAD)
-		*socket__protocol(r->client) |= HTTP__HEAD;
-}
+	const char *wrong;
+	char *path;
 
-static void take_field(Reader *r)
-{
-	add_field(r->arena, r->request->headers, r->head, r->parser.name, r->parser.value);
-}
-
-static void take_head(Reader *r)
-{
-	httprequest__head(r->request, &r->parser, r->head);
-	put_authority(r->request, r->request->headers);
-}
-
-static void read_head(Reader *r)
-{
-	for (;;)
-		switch (httpparser__next(&r->parser, r->head, r->length)) {
-		case HTTPParser_MORE:
-			receive_head(r);
-			break;
-		case HTTPParser_LINE:
-			take_line(r);
-			break;
-		case HTTPParser_FIELD:
-			take_field(r);
-			break;
-		case HTTPParser_HEAD:
-			take_head(r);
-			return;
-		default:
-			refuse(r, r->head);
-		}
-}
-
-/* ---- the body ---- */
-
-static int is_chunked(const Reader *r)
-{
-	return r->parser.flags & HTTPParser_CHUNKED;
-}
-
-/* What was read beyond the head, as far as it may be of the body, starts the body's buffer; the rest is
- * the next request's. A body is asked for only when none of it came unasked (RFC 9110, 10.1.1). */
-static void start_body(Reader *r)
-{
-	HTTPParser *p = &r->parser;
-	const char *rest = r->head + p->at;
-	size_t have = r->length - p->at, take = have, first = HEAD_FIRST;
-
-	if (!is_chunked(r)) {
-		first = p->left < BODY_FIRST ? (size_t)p->left : BODY_FIRST;
-		take = have < p->left ? have : (size_t)p->left;
+	if (is_asterisk(p, r->head)) {
+		set_strings(r, p, "*");
+		return NULL;
 	}
-	r->body_room = (first > take ? first : take) + 1;
-	r->body = Arena_alloc(r->arena, r->body_room);
-	memcpy(r->body, rest, take);
-	r->window_length = take;
-	socket__unread(r->client, rest + take, have - take);
-	httpparser__rewind(p);
-	r->deadline = 0;
-	if (have == 0 && p->flags & HTTPParser_CONTINUE && !(p->flags & HTTPParser_OLD)
-			&& (is_chunked(r) || p->left > 0))
-		Socket_sendall(r->client, "HTTP/1.1 100 Continue\r\n\r\n", 25);
-}
-
-static void make_room(Reader *r)
-{
-	uint64_t left = is_chunked(r) ? SIZE_MAX : r->parser.left;
-	size_t space = r->body_room - 1 - r->filled, most = SIZE_MAX;
-
-	if (space >= READ_LEAST || space >= left)
-		return;
-	if (!is_chunked(r))
-		most = r->filled + (size_t)left + 1;
-	r->body = widen(r->arena, r->body, &r->body_room, most);
-}
-
-static void receive_body(Reader *r)
-{
-	size_t space, n;
-
-	make_room(r);
-	space = r->body_room - 1 - r->filled;
-	if (!is_chunked(r) && space > r->parser.left)
-		space = (size_t)r->parser.left;
-	if (!r->deadline)
-		r->deadline = deadline_in(r->limits.body_ms);
-	n = receive(r, r->body + r->filled, space, "body", r->filled);
-	if (n == 0)
-		EXCEPT_RAISE_MSG(HTTP_Bad_Request, "connection closed after %zu bytes of the request body", r->filled);
-	r->window = r->filled;
-	r->window_length = n;
-	httpparser__rewind(&r->parser);
-}
-
-static void take_bytes(Reader *r)
-{
-	HTTPSlice s = r->parser.value;
-
-	memmove(r->body + r->filled, r->body + r->window + s.at, s.length);
-	r->filled += s.length;
-}
-
-static void end_body(Reader *r)
-{
-	size_t end = r->parser.at;
-
-	socket__unread(r->client, r->body + r->window + end, r->window_length - end);
-	r->body[r->filled] = '\0';
-	r->request->body = r->body;
-	r->request->nbytes = r->filled;
-}
-
-static void read_body(Reader *r)
-{
-	start_body(r);
-	for (;;)
-		switch (httpparser__next(&r->parser, r->body + r->window, r->window_length)) {
-		case HTTPParser_MORE:
-			receive_body(r);
-			break;
-		case HTTPParser_BODY:
-			take_bytes(r);
-			break;
-		case HTTPParser_END:
-			end_body(r);
-			return;
-		default:
-			refuse(r, r->body + r->window);
-		}
+	path = Arena_alloc(r->arena, p->path.length + 2);
+	wrong = httpparser__path(r->head + p->path.at, p->path.length, path);
+	if (!wrong)
+		set_strings(r, p, path);
+	return wrong;
 }
 
 /* ---- the request ---- */
@@ -393,37 +203,182 @@ unsigned httprequest__asks(const HTTPParser *p)
 	return word;
 }
 
-/* Allocates all that the first read needs before it: without memory nothing has been read. */
-static void prepare(Reader *r)
+/* ---- reading ---- */
+
+typedef struct Source {
+	HTTPReader reader;
+	Socket_T client;
+	HTTP_Limits limits;
+	unsigned char *word;     /* the socket's protocol byte */
+	unsigned char before;    /* what it said before this request */
+	size_t received;         /* bytes of the head */
+	int64_t deadline;        /* of the part; 0: not set yet */
+	HTTPField fields[FIELDS]; /* the first of them */
+} Source;
+
+/* Bytes of the part that is being read. */
+static size_t received(const Source *s)
 {
-	NEW0(r->arena, r->request);
-	r->request->arena = r->arena;
-	r->request->client = r->client;
-	r->request->body = "";
-	r->request->headers = make_headers(r->arena);
-	r->room = HEAD_FIRST;
-	r->head = Arena_alloc(r->arena, r->room);
-	httpparser__init(&r->parser, &r->limits);
+	return s->reader.in_body ? s->reader.taken : s->received;
+}
+
+static int64_t deadline_in(int ms)
+{
+	return ms < 0 ? SOCKET__NEVER : socket__now_ms() + ms;
+}
+
+/* A CR whose LF has not come yet is put back if that takes too long, as the next call begins anew. */
+static size_t receive_lf(Source *s, char *into, size_t n)
+{
+	volatile size_t got = 0;
+
+	TRY {
+		got = Socket_recv(s->client, into, n);
+	} EXCEPT(Socket_Timeout) {
+		socket__unread(s->client, "\r", 1);
+		RERAISE;
+	} END_TRY;
+	return got;
+}
+
+/* Until the first byte of the request the wait is the caller's idle time: its timeout, its exception. */
+static size_t await_request(Source *s, char *into, size_t n)
+{
+	return httpreader__has_cr(&s->reader) ? receive_lf(s, into, n) : Socket_recv(s->client, into, n);
+}
+
+/* Returns 0 at the end of the stream. */
+static size_t receive_before_deadline(Source *s, char *into, size_t n)
+{
+	const char *part = s->reader.in_body ? "body" : "head";
+	volatile size_t got = 0;
+
+	if (!s->deadline)
+		s->deadline = deadline_in(s->reader.in_body ? s->limits.body_ms : s->limits.head_ms);
+	TRY {
+		got = socket__recv_deadline(s->client, into, n, s->deadline);
+	} EXCEPT(Socket_Timeout) {
+		RAISE_MSG(HTTP_Timeout, "timed out after %zu bytes of the request's %s", received(s), part);
+	} END_TRY;
+	return got;
+}
+
+static void end_of_stream(Source *s) CORE_NORETURN;
+static void end_of_stream(Source *s)
+{
+	if (!httpreader__begun(&s->reader)) {
+		*s->word = HTTP__ENDED;
+		EXCEPT_RAISE_MSG(HTTP_Closed, "the peer closed the connection");
+	}
+	EXCEPT_RAISE_MSG(HTTP_Bad_Request, "connection closed after %zu bytes of the request %s", received(s),
+		s->reader.in_body ? "body" : "head");
+}
+
+/* Returns where n bytes were put. */
+static char *receive(Source *s, size_t *n)
+{
+	size_t room;
+	char *into = httpreader__room(&s->reader, &room);
+
+	if (httpreader__begun(&s->reader))
+		*n = receive_before_deadline(s, into, room);
+	else
+		*n = await_request(s, into, room);
+	if (*n == 0)
+		end_of_stream(s);
+	*s->word = HTTP__ENDED | HTTP__UNREAD;
+	s->received += *n;
+	return into;
+}
+
+/* The response to a HEAD that is refused has no body either. */
+static void refuse_request(Source *s) CORE_NORETURN;
+static void refuse_request(Source *s)
+{
+	char explanation[EXPLANATION];
+
+	if (s->reader.parser.flags & HTTPParser_IS_HEAD)
+		*s->word |= HTTP__HEAD;
+	httpreader__explain(&s->reader, explanation, sizeof explanation);
+	EXCEPT_RAISE_MSG(*http__exception(s->reader.parser.status), "%s", explanation);
+}
+
+/* The table is made now: once parse has returned, asking for a field takes no memory. A body is asked for only when
+ * none of it came unasked (RFC 9110, 10.1.1). */
+static void begin_body(Source *s, size_t nbytes)
+{
+	T r = s->reader.request;
+
+	if (s->reader.nfields < FIELDS) {
+		r->fields = s->fields;
+		r->nfields = s->reader.nfields;
+	}
+	headers_of(r);
+	r->fields = NULL;
+	s->deadline = 0;
+	if (nbytes == 0 && httpreader__awaits(&s->reader))
+		Socket_sendall(s->client, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+}
+
+/* Returns 1 if feed is to be called again. */
+static int take_event(Source *s, HTTPReader_Event event, size_t left)
+{
+	switch (event) {
+	case HTTPReader_MORE:
+		if (!httpreader__begun(&s->reader))
+			*s->word = s->before;
+		return 1;
+	case HTTPReader_HEAD:
+		begin_body(s, left);
+		return httpreader__has_body(&s->reader);
+	case HTTPReader_READY:
+		return 0;
+	default:
+		refuse_request(s);
+	}
+}
+
+static void read_request(Source *s)
+{
+	size_t n, used;
+	char *at = receive(s, &n);
+	HTTPReader_Event event = httpreader__feed(&s->reader, at, n, &used);
+
+	while (take_event(s, event, n - used)) {
+		at += used;
+		n -= used;
+		if (n == 0)
+			at = receive(s, &n);
+		event = httpreader__feed(&s->reader, at, n, &used);
+	}
+	if (n > used)
+		socket__unread(s->client, at + used, n - used);
 }
 
 T HTTPRequest_parse_with(Arena_T arena, Socket_T client, const HTTP_Limits *limits)
 {
-	Reader r;
+	Source s;
+	T r;
 
 	CHECK(arena, "HTTPRequest_parse: the arena is NULL");
 	CHECK(client, "HTTPRequest_parse: the socket is NULL");
 	if (*socket__protocol(client) & HTTP__ENDED)
 		EXCEPT_RAISE_MSG(HTTP_Closed, "the connection ended with its last request or response");
-	zero(&r, sizeof r);
-	r.arena = arena;
-	r.client = client;
-	r.limits = http__limits(limits);
-	prepare(&r);
-	receive_first(&r);
-	read_head(&r);
-	read_body(&r);
-	*socket__protocol(client) = (unsigned char)httprequest__asks(&r.parser);
-	return r.request;
+	NEW0(arena, r);
+	r->arena = arena;
+	r->client = client;
+	s.client = client;
+	s.limits = http__limits(limits);
+	s.word = socket__protocol(client);
+	s.before = *s.word;
+	s.received = 0;
+	s.deadline = 0;
+	httpreader__init(&s.reader, r, &s.limits);
+	s.reader.fields = s.fields;
+	s.reader.fields_room = FIELDS;
+	read_request(&s);
+	*s.word = (unsigned char)httprequest__asks(&s.reader.parser);
+	return r;
 }
 
 T HTTPRequest_parse(Arena_T arena, Socket_T client)

@@ -141,13 +141,15 @@ static void await_bytes(T s, int64_t limit)
 /* When poll says that there is something and recv finds that there is not, the wait begins anew. */
 static size_t receive(T s, void *buffer, size_t nbytes, int wait, int64_t limit)
 {
-	int flags = s->timeout >= 0 || limit != SOCKET__NEVER || !wait ? MSG_DONTWAIT : 0;
+	int error = errno, flags = s->timeout >= 0 || limit != SOCKET__NEVER || !wait ? MSG_DONTWAIT : 0;
 
 	for (;;) {
 		ssize_t n = recv(s->fd, buffer, nbytes, flags);
 
-		if (n >= 0)
+		if (n >= 0) {
+			errno = error;
 			return socket__moved(s, n);
+		}
 		if (errno == EINTR)
 			continue;
 		if (!would_block(errno))
@@ -212,8 +214,8 @@ static void send_timed_out(T s, const Sending *how)
 /* Some of the bytes, at least one; 0 only when it may not wait. */
 static size_t transmit(T s, const struct msghdr *m, const Sending *how)
 {
-	int flags = MSG_NOSIGNAL | (s->timeout >= 0 ? MSG_DONTWAIT : 0);
-	int64_t deadline = 0;
+	int error = errno, flags = MSG_NOSIGNAL | (s->timeout >= 0 ? MSG_DONTWAIT : 0);
+	int64_t deadline = SOCKET__UNSET;
 
 	for (;;) {
 		ssize_t n = m->msg_iovlen == 1
@@ -221,15 +223,17 @@ static size_t transmit(T s, const struct msghdr *m, const Sending *how)
 			: sendmsg(s->fd, m, flags);
 		int ready;
 
-		if (n >= 0)
-			return socket__moved(s, n);
+		if (n < 0 && would_block(errno) && !how->wait)
+			n = 0;
+		if (n >= 0) {
+			errno = error;
+			return n ? socket__moved(s, n) : 0;
+		}
 		if (errno == EINTR)
 			continue;
 		if (!would_block(errno))
 			socket__failed_on(how->what, s, errno);
-		if (!how->wait)
-			return 0;
-		if (!deadline)
+		if (deadline == SOCKET__UNSET)
 			deadline = socket__deadline_in(s->timeout);
 		ready = socket__wait_until(s->fd, 1, deadline);
 		if (ready < 0)
@@ -381,8 +385,11 @@ size_t Socket_pending(T s)
 /* It fails only when nobody could read the end of the stream any more. */
 void Socket_shutdown(T s)
 {
+	int error = errno;
+
 	CHECK_SOCKET(s);
 	shutdown(s->fd, SHUT_WR);
+	errno = error;
 }
 
 /* ---- who and where ---- */
@@ -397,10 +404,12 @@ int Socket_port(T s)
 {
 	struct sockaddr_storage a = { 0 };
 	socklen_t n = sizeof a;
+	int error = errno;
 
 	CHECK_SOCKET(s);
 	if (getsockname(s->fd, (struct sockaddr *)&a, &n) != 0)
-		return 0;
+		a.ss_family = AF_UNSPEC;
+	errno = error;
 	if (a.ss_family == AF_INET)
 		return ntohs(((struct sockaddr_in *)&a)->sin_port);
 	if (a.ss_family == AF_INET6)
@@ -411,30 +420,60 @@ int Socket_port(T s)
 const char *Socket_peer(T s, Arena_T arena)
 {
 	char name[NAME_SIZE];
+	int error = errno;
 
 	CHECK_SOCKET(s);
 	socket__name_peer(s, name);
+	errno = error;
 	return Arena_strdup(arena, name);
 }
 
 const char *Socket_local(T s, Arena_T arena)
 {
 	char name[NAME_SIZE];
+	int error = errno;
 
 	CHECK_SOCKET(s);
 	socket__name_by(getsockname, s->fd, name);
+	errno = error;
 	return Arena_strdup(arena, name);
 }
 
 /* ---- the end ---- */
 
-/* Atomic; once set, always the same: pointers in each socket would be more. */
-static void (*leaving_any)(T, void *), (*unwatch_any)(T, void *);
+/* Whom a close tells, before anything is released: the layers above, which a socket knows by these two pointers alone.
+ * Each is atomic, and once set always the same: pointers in each socket would be 16 bytes more. */
+static struct Observer {
+	void (*unwatch)(T, void *watch); /* the poll that the socket is in */
+	void (*leaving)(T, void *owner); /* the pool that has it */
+} observer;
+
+static void release(T *socket)
+{
+	WITHOUT_CANCELLATION;
+	T s = *socket;
+
+	s->magic = DEAD;
+	if (s->named)
+		socket__unlink_own(s->u.path);
+	close_descriptor(s->fd);
+	free(s->named ? (void *)s->u.path : s->u.ahead);
+	free(s);
+}
+
+/* The owner runs deferred calls of the program, and what they do may pass through here: the socket is released even so. */
+static void close_it(T socket)
+{
+	T s __attribute__((cleanup(release))) = socket;
+
+	socket__leave_poll(s);
+	if (socket__owner(s))
+		__atomic_load_n(&observer.leaving, __ATOMIC_RELAXED)(s, socket__owner(s));
+}
 
 void Socket_close(T *socket)
 {
 	int error = errno; /* it stands in handlers that still want it */
-	int cancel;
 	T s;
 
 	if (!socket || !*socket)
@@ -442,17 +481,7 @@ void Socket_close(T *socket)
 	s = *socket;
 	CHECK_SOCKET(s);
 	*socket = NULL;
-	socket__leave_poll(s);
-	if (socket__owner(s))
-		__atomic_load_n(&leaving_any, __ATOMIC_RELAXED)(s, socket__owner(s));
-	s->magic = DEAD;
-	if (s->named)
-		socket__unlink_own(s->u.path);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel); /* close would leave without closing */
-	close(s->fd);
-	pthread_setcancelstate(cancel, NULL);
-	free(s->named ? (void *)s->u.path : s->u.ahead);
-	free(s);
+	close_it(s);
 	errno = error;
 }
 
@@ -566,7 +595,7 @@ void socket__set_owner(T s, void *owner, void (*leaving)(T, void *))
 {
 	CHECK_SOCKET(s);
 	if (leaving)
-		__atomic_store_n(&leaving_any, leaving, __ATOMIC_RELAXED);
+		__atomic_store_n(&observer.leaving, leaving, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->owner, owner, __ATOMIC_RELEASE);
 }
 
@@ -580,7 +609,7 @@ void socket__set_watch(T s, void *watch, void (*unwatch)(T, void *))
 {
 	CHECK_SOCKET(s);
 	if (unwatch)
-		__atomic_store_n(&unwatch_any, unwatch, __ATOMIC_RELAXED);
+		__atomic_store_n(&observer.unwatch, unwatch, __ATOMIC_RELAXED);
 	s->watch = watch;
 }
 
@@ -588,7 +617,7 @@ void socket__leave_poll(T s)
 {
 	CHECK_SOCKET(s);
 	if (s->watch)
-		__atomic_load_n(&unwatch_any, __ATOMIC_RELAXED)(s, s->watch);
+		__atomic_load_n(&observer.unwatch, __ATOMIC_RELAXED)(s, s->watch);
 }
 
 void *socket__watch(T s)

@@ -252,12 +252,9 @@ static void unwatch(Socket_T s, void *watch)
 
 /* ---- wake-up ---- */
 
-static int open_wake(int wake[2])
+static int open_pipe(int wake[2])
 {
-#if HAVE_SYS_EVENTFD_H
-	wake[0] = wake[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return wake[0] < 0 ? errno : 0;
-#else
+	WITHOUT_CANCELLATION;
 	int i;
 
 	if (pipe(wake) != 0)
@@ -267,15 +264,31 @@ static int open_wake(int wake[2])
 		fcntl(wake[i], F_SETFL, O_NONBLOCK);
 	}
 	return 0;
+}
+
+/* The kernel, or a filter of system calls (seccomp), does not know this call: there are others. */
+static int is_refused(int error)
+{
+	return error == ENOSYS || error == EPERM || error == EACCES;
+}
+
+static int open_wake(int wake[2])
+{
+#if HAVE_SYS_EVENTFD_H
+	wake[0] = wake[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (wake[0] >= 0)
+		return 0;
+	if (!is_refused(errno))
+		return errno;
 #endif
+	return open_pipe(wake);
 }
 
 static void close_wake(int wake[2])
 {
-	if (wake[0] >= 0)
-		close(wake[0]);
-	if (wake[1] >= 0 && wake[1] != wake[0])
-		close(wake[1]);
+	if (wake[1] != wake[0])
+		close_descriptor(wake[1]);
+	close_descriptor(wake[0]);
 	wake[0] = wake[1] = -1;
 }
 
@@ -312,18 +325,26 @@ static void shut(T poll)
 	close_wake(poll->wake);
 }
 
-static void dispose(void *cl)
+static void let_all_go(T *p)
 {
-	T poll = cl;
+	T poll = *p;
 	size_t i, k;
 
-	end_tick(poll);
+	end_tick(poll); /* the rest of it, if the thread ended in one */
 	for (i = 0; i < poll->nrows; i++)
 		for (k = 0; k < SEGMENT; k++)
 			if (poll->rows[i][k].socket)
 				socket__set_watch(poll->rows[i][k].socket, NULL, NULL);
 	poll->magic = DEAD;
 	shut(poll);
+}
+
+/* A close runs deferred calls of a pool's program, and these may end the thread. */
+static void dispose(void *cl)
+{
+	T poll __attribute__((cleanup(let_all_go))) = cl;
+
+	end_tick(poll);
 }
 
 static const Backend *find_backend(const char *name)
@@ -337,15 +358,41 @@ static const Backend *find_backend(const char *name)
 	EXCEPT_RAISE_MSG(SocketPoll_Failed, "SocketPoll_new: there is no %s here", name);
 }
 
-static void open_poll(T poll)
+/* Returns 0 or an error number. */
+static int open_backend(T poll, const Backend *backend)
+{
+	int error;
+
+	poll->backend = backend;
+	error = backend->open(poll);
+	return error ? error : backend->set(poll, poll->wake[0], 0, SocketPoll_READ, WAKE_TAG);
+}
+
+static int is_last(const Backend *backend)
+{
+	return backend == backends[sizeof backends / sizeof backends[0] - 1];
+}
+
+/* When the best may not be used here, the next one; the last is poll(2), which needs nothing. */
+static int open_best(T poll)
+{
+	const Backend *const *b = backends;
+	int error;
+
+	while (is_refused(error = open_backend(poll, *b)) && !is_last(*b)) {
+		poll->backend->close(poll);
+		b++;
+	}
+	return error;
+}
+
+static void open_poll(T poll, const char *backend)
 {
 	TRY {
 		int error = open_wake(poll->wake);
 
 		if (error == 0)
-			error = poll->backend->open(poll);
-		if (error == 0)
-			error = poll->backend->set(poll, poll->wake[0], 0, SocketPoll_READ, WAKE_TAG);
+			error = backend ? open_backend(poll, poll->backend) : open_best(poll);
 		if (error != 0)
 			failed("SocketPoll_new", -1, error);
 	} ELSE {
@@ -356,6 +403,7 @@ static void open_poll(T poll)
 
 T SocketPoll_new_with(Arena_T arena, const char *backend)
 {
+	int error = errno;
 	T poll = CALLOC(arena, 1, sizeof *poll);
 
 	poll->arena = arena;
@@ -364,8 +412,9 @@ T SocketPoll_new_with(Arena_T arena, const char *backend)
 	poll->fd = poll->wake[0] = poll->wake[1] = -1;
 	poll->heap.due = due_at;
 	Arena_defer(arena, dispose, poll);
-	open_poll(poll);
+	open_poll(poll, backend);
 	poll->magic = MAGIC;
+	errno = error;
 	return poll;
 }
 
@@ -571,15 +620,17 @@ static int take_ready(T poll, int64_t until, int *round_up)
 int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 {
 	int64_t until = SOCKET__NEVER;
-	int count, awake = 0, round_up = 0;
+	int count, awake = 0, round_up = 0, error = errno;
 
 	CHECK_POLL(poll);
 	CHECK(events && n > 0, "SocketPoll_wait: room for %d events at %p", n, (void *)events);
 	count = give_ready(poll, events, n);
 	if (count == 0)
 		count = give_due(poll, events, n, &awake);
-	if (count > 0 || awake)
+	if (count > 0 || awake) {
+		errno = error;
 		return count;
+	}
 	CHECK_OWN(poll); /* not for each event: it is a system call */
 	if (timeout_ms >= 0)
 		until = socket__now_ms() + timeout_ms;
@@ -590,6 +641,7 @@ int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 		if (count == 0)
 			count = give_due(poll, events, n, &awake);
 	} while (count == 0 && !awake && poll->horizon < until + round_up);
+	errno = error;
 	return count;
 }
 

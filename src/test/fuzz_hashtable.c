@@ -154,31 +154,41 @@ static int is_text(const Subject *s)
 	return s->kind <= HashTable_BYTES;
 }
 
+static void *exchange(void **slot, void *value)
+{
+	void *old = *slot;
+
+	*slot = value;
+	return old;
+}
+
 static void *put(Subject *s, int n, void *value, char *memory)
 {
 	const void *key = key_for(s, n, memory);
 
-	if (s->kind == HashTable_INTEGER)
-		return HashTable_put_int(s->table, integer_of(n), value);
-	if (s->kind == HashTable_BYTES || (is_text(s) && below(2)))
-		return HashTable_put_bytes(s->table, key, keys[s->kind][n].length, value);
-	if (below(4) == 0) {
-		void **slot = HashTable_slot(s->table, key), *old = *slot;
+	const int by_slot = below(4) == 0;
 
-		*slot = value;
-		return old;
-	}
-	return HashTable_put(s->table, key, value);
+	if (s->kind == HashTable_INTEGER)
+		return by_slot ? exchange(HashTable_slot_int(s->table, integer_of(n)), value)
+			: HashTable_put_int(s->table, integer_of(n), value);
+	if (s->kind == HashTable_BYTES || (is_text(s) && below(2)))
+		return by_slot ? exchange(HashTable_slot_bytes(s->table, key, keys[s->kind][n].length), value)
+			: HashTable_put_bytes(s->table, key, keys[s->kind][n].length, value);
+	return by_slot ? exchange(HashTable_slot(s->table, key), value) : HashTable_put(s->table, key, value);
 }
 
 static void *get(Subject *s, int n, char *memory)
 {
 	const void *key = key_for(s, n, memory);
 
-	if (s->kind == HashTable_INTEGER)
+	if (s->kind == HashTable_INTEGER) {
+		require(HashTable_has_int(s->table, integer_of(n)) == s->present[n]);
 		return HashTable_get_int(s->table, integer_of(n));
-	if (s->kind == HashTable_BYTES || (is_text(s) && below(2)))
+	}
+	if (s->kind == HashTable_BYTES || (is_text(s) && below(2))) {
+		require(HashTable_has_bytes(s->table, key, keys[s->kind][n].length) == s->present[n]);
 		return HashTable_get_bytes(s->table, key, keys[s->kind][n].length);
+	}
 	require(HashTable_has(s->table, key) == s->present[n]);
 	return HashTable_get(s->table, key);
 }
@@ -362,8 +372,28 @@ static void count_entry(const void *key, void **value, void *cl)
 	s->values[n] = *value = (void *)((uintptr_t)*value ^ 8);
 }
 
+static void check_entries(Subject *s)
+{
+	HashTable_Entry *volatile entries = NULL;
+	size_t n = 0, i;
+
+	PROTECT(n);
+	TRY {
+		entries = HashTable_entries(s->table, s->arena, &n);
+	} EXCEPT(Arena_Failed) {
+		entries = NULL;
+	} END_TRY;
+	require(!entries || n == s->length);
+	for (i = 0; entries && i < n; i++) {
+		int number = number_of(s, entries[i].key, entries[i].key_length, entries[i].int_key);
+
+		require(s->present[number] && entries[i].value == s->values[number]);
+	}
+}
+
 static void walk(Subject *s)
 {
+	check_entries(s);
 	if (s->kind != HashTable_BYTES) /* map does not tell how long a key is */
 		HashTable_map(s->table, count_entry, s);
 	if (s->kind != HashTable_INTEGER) {
@@ -392,6 +422,23 @@ static void reserve(Subject *s)
 	} EXCEPT(Refused) {
 		check_length(s);
 	} END_TRY;
+}
+
+static void shrink(Subject *s)
+{
+	HashTable_Stats before, after;
+
+	HashTable_stats(s->table, &before);
+	TRY {
+		HashTable_shrink(s->table);
+	} EXCEPT(Arena_Failed) {
+		check_length(s);
+	} EXCEPT(Refused) {
+		check_length(s);
+	} END_TRY;
+	HashTable_stats(s->table, &after);
+	require(after.bytes <= before.bytes);
+	check_all(s);
 }
 
 static void copy(Subject *s)
@@ -442,8 +489,10 @@ static void step(Subject *s, size_t *blocks)
 		remove_one(s, n);
 	else if (what < 9960)
 		check_one(s, n);
-	else if (what < 9970)
+	else if (what < 9965)
 		reserve(s);
+	else if (what < 9970)
+		shrink(s);
 	else if (what < 9980)
 		remove_some(s);
 	else if (what < 9988)

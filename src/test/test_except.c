@@ -547,6 +547,39 @@ START_TEST(a_message_too_long_ends_in_dots)
 }
 END_TEST
 
+/* shift bytes before the first character */
+static void check_cut(const char *character, size_t shift)
+{
+	static char text[8000];
+	size_t width = strlen(character), i;
+
+	memset(text, 'x', sizeof text);
+	for (i = shift; i + width < sizeof text; i += width)
+		memcpy(text + i, character, width);
+	text[i] = '\0';
+	TRY {
+		RAISE_MSG(A, "%s", text);
+	} EXCEPT(A) {
+		size_t n = strlen(Except_message());
+
+		ck_assert_uint_ge(n, 4000);
+		ck_assert_str_eq(Except_message() + n - 3, "...");
+		ck_assert_uint_eq((n - 3 - shift) % strlen(character), 0);
+	} END_TRY;
+}
+
+START_TEST(a_message_too_long_is_cut_at_a_character)
+{
+	size_t shift;
+
+	for (shift = 0; shift < 4; shift++) {
+		check_cut("\xc3\xa9", shift);
+		check_cut("\xe2\x82\xac", shift);
+		check_cut("\xf0\x9f\x98\x80", shift);
+	}
+}
+END_TEST
+
 START_TEST(the_arguments_of_a_message_may_come_from_the_exception_it_replaces)
 {
 	TRY {
@@ -2103,6 +2136,7 @@ static Suite *except_suite(void)
 	tcase_add_test(tc, reraise_outside_a_handler_is_a_checked_error);
 	tcase_add_test(tc, sixty_exceptions_live_at_once_each_with_its_message);
 	tcase_add_test(tc, a_message_too_long_ends_in_dots);
+	tcase_add_test(tc, a_message_too_long_is_cut_at_a_character);
 	tcase_add_test(tc, the_arguments_of_a_message_may_come_from_the_exception_it_replaces);
 	tcase_add_test(tc, a_report_names_type_message_place_errno_and_causes);
 	tcase_add_test(tc, a_report_to_no_file_is_a_checked_error);

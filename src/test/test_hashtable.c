@@ -4,10 +4,12 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <core/HashTable.h>
@@ -422,6 +424,20 @@ ssize_t getrandom(void *p, size_t n, unsigned flags)
 	return random_bytes(p, n) ? (ssize_t)n : -1;
 }
 
+/* The C library's open, and then the thread is cancelled, if cancel_at_open says so. Under this label it is no other
+ * declaration of open(2), which some builds have inline. */
+static int cancel_at_open;
+CORE_API int open_and_cancel(const char *path, int flags, ...) __asm__("open");
+
+int open_and_cancel(const char *path, int flags, ...)
+{
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+
+	if (cancel_at_open)
+		pthread_cancel(pthread_self());
+	return fd;
+}
+
 /* First of all tests: the process has no secret yet. */
 START_TEST(without_a_random_source_a_table_needs_a_seed)
 {
@@ -444,6 +460,50 @@ START_TEST(without_a_random_source_a_table_needs_a_seed)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
 	ck_assert_int_eq(raised, 1);
 	HashTable_new(arena, 0);
+}
+END_TEST
+
+static int descriptors_open(void)
+{
+	int fd = dup(0); /* the lowest that is free */
+
+	close(fd);
+	return fd;
+}
+
+static void *make_table_cancelled(void *cl)
+{
+	(void)cl;
+	cancel_at_open = 1;
+	HashTable_new(arena, 0);
+	pthread_testcancel();
+	return arena;
+}
+
+/* The device is read where the system has no call for it; reading it is a cancellation point. */
+START_TEST(a_thread_cancelled_at_the_random_device_leaves_no_descriptor)
+{
+	int before = descriptors_open();
+	pthread_t thread;
+	void *result;
+
+	no_random_source = 1;
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_table_cancelled, NULL), 0);
+	pthread_join(thread, &result);
+	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
+	ck_assert_int_eq(descriptors_open(), before);
+	errno = EDOM;
+	HashTable_new(arena, 0);
+	ck_assert_int_eq(errno, EDOM);
+}
+END_TEST
+
+START_TEST(a_table_that_was_made_leaves_errno_as_it_was)
+{
+	no_random_source = 1;
+	errno = EDOM;
+	HashTable_new(arena, 0);
+	ck_assert_int_eq(errno, EDOM);
 }
 END_TEST
 
@@ -619,9 +679,13 @@ START_TEST(the_calls_of_another_kind_are_checked_runtime_errors)
 		ck_raises(Assert_Failed, HashTable_has(t, "k"));
 		ck_raises(Assert_Failed, HashTable_remove(t, "k"));
 		ck_raises(Assert_Failed, HashTable_slot(t, "k"));
+		ck_raises_saying(Assert_Failed, _i == HashTable_BYTES ? "BYTES keys: it takes no length: see the _bytes calls"
+			: "INTEGER keys: it takes no integer: see the _int calls", HashTable_get(t, "k"));
 	}
 	if (_i == HashTable_INTEGER || _i == HashTable_POINTER || _i == HashTable_CUSTOM) {
-		ck_raises_saying(Assert_Failed, "HashTable_put_bytes", HashTable_put_bytes(t, "k", 1, NULL));
+		ck_raises_saying(Assert_Failed, "HashTable_put_bytes, a key of 1 bytes", HashTable_put_bytes(t, "k", 1, NULL));
+		ck_raises_saying(Assert_Failed, "STRING, STRING_NOCASE and BYTES", HashTable_has_bytes(t, "k", 1));
+		ck_raises_saying(Assert_Failed, "HashTable_slot_bytes", HashTable_slot_bytes(t, "k", 1));
 		ck_raises(Assert_Failed, HashTable_get_bytes(t, "k", 1));
 		ck_raises(Assert_Failed, HashTable_remove_bytes(t, "k", 1));
 	}
@@ -629,6 +693,8 @@ START_TEST(the_calls_of_another_kind_are_checked_runtime_errors)
 		ck_raises_saying(Assert_Failed, "HashTable_put_int", HashTable_put_int(t, 1, NULL));
 		ck_raises(Assert_Failed, HashTable_get_int(t, 1));
 		ck_raises(Assert_Failed, HashTable_remove_int(t, 1));
+		ck_raises_saying(Assert_Failed, "HashTable_has_int", HashTable_has_int(t, 1));
+		ck_raises_saying(Assert_Failed, "HashTable_slot_int", HashTable_slot_int(t, 1));
 	} else
 		ck_raises(Assert_Failed, HashTable_toArray(t, arena, NULL));
 	ck_assert_uint_eq(HashTable_length(t), 0);
@@ -827,6 +893,17 @@ static void remove_while_iterating(HashTable_T t, HashTable_Kind kind, Model *m)
 	}
 }
 
+static void shrink_and_check(HashTable_T t, HashTable_Kind kind, const Model *m)
+{
+	HashTable_Stats before, after;
+
+	HashTable_stats(t, &before);
+	HashTable_shrink(t);
+	HashTable_stats(t, &after);
+	ck_assert_uint_le(after.bytes, before.bytes);
+	check_all(t, kind, m);
+}
+
 static void step(HashTable_T *t, Arena_T a, HashTable_Kind kind, Model *m, struct Failing *f, unsigned range, int growing)
 {
 	int n = (int)below(range);
@@ -839,8 +916,10 @@ static void step(HashTable_T *t, Arena_T a, HashTable_Kind kind, Model *m, struc
 		model_remove(m, n);
 	} else if (what < 9980)
 		ck_assert_ptr_eq(get(*t, kind, n), m->present[n] ? m->values[n] : NULL);
-	else if (what < 9985)
+	else if (what < 9983)
 		HashTable_reserve(*t, m->length + below(200));
+	else if (what < 9985)
+		shrink_and_check(*t, kind, m);
 	else if (what < 9989)
 		*t = HashTable_copy(*t, below(2) ? a : Arena_new_child(arena));
 	else if (what < 9996)
@@ -917,6 +996,8 @@ static int build(Arena_T a, HashTable_Kind kind)
 		ck_assert_uint_eq(HashTable_length(copy), 40);
 		if (kind != HashTable_INTEGER)
 			HashTable_toArray(copy, a, NULL);
+		HashTable_shrink(t);
+		HashTable_entries(t, a, &(size_t){ 0 });
 		built = 1;
 	} EXCEPT(Arena_Failed) {
 		built = 0;
@@ -959,7 +1040,173 @@ START_TEST(a_copy_to_its_own_arena_is_freed_when_it_fails)
 }
 END_TEST
 
-/* ---- length, reserve, clear ---- */
+/* ---- has, slot of integers and of bytes ---- */
+
+START_TEST(slot_and_has_take_integers_and_bytes_as_keys)
+{
+	HashTable_T integers = any_table(arena, HashTable_INTEGER, 0), bytes = any_table(arena, HashTable_BYTES, 0);
+	HashTable_T strings = any_table(arena, HashTable_STRING, 0);
+	void **slot;
+
+	ck_assert_int_eq(HashTable_has_int(integers, 7), 0);
+	slot = HashTable_slot_int(integers, 7);
+	ck_assert_ptr_null(*slot);
+	*slot = value(7);
+	ck_assert_ptr_eq(HashTable_slot_int(integers, 7), slot);
+	ck_assert_ptr_eq(HashTable_get_int(integers, 7), value(7));
+	*slot = NULL; /* a value like another */
+	ck_assert_int_eq(HashTable_has_int(integers, 7), 1);
+
+	slot = HashTable_slot_bytes(bytes, "a\0b", 3);
+	ck_assert_ptr_null(*slot);
+	*slot = value(3);
+	ck_assert_ptr_eq(HashTable_get_bytes(bytes, "a\0b", 3), value(3));
+	ck_assert_int_eq(HashTable_has_bytes(bytes, "a\0b", 3), 1);
+	ck_assert_int_eq(HashTable_has_bytes(bytes, "a\0c", 3), 0);
+	ck_assert_int_eq(HashTable_has_bytes(bytes, "a", 1), 0);
+
+	*HashTable_slot_bytes(strings, "key and more", 3) = value(1);
+	ck_assert_ptr_eq(HashTable_get(strings, "key"), value(1));
+	ck_assert_int_eq(HashTable_has_bytes(strings, "key and", 3), 1);
+	ck_raises_saying(Assert_Failed, "HashTable_has_bytes: the key is NULL", HashTable_has_bytes(strings, NULL, 0));
+	ck_raises_saying(Assert_Failed, "HashTable_slot_bytes: the key is NULL", HashTable_slot_bytes(strings, NULL, 0));
+	ck_raises_saying(Assert_Failed, "HashTable_has_int: the table is NULL", HashTable_has_int(NULL, 0));
+	ck_raises_saying(Assert_Failed, "HashTable_slot_int: the table is NULL", HashTable_slot_int(NULL, 0));
+	ck_raises_saying(Assert_Failed, "HashTable_has_bytes: the table is NULL", HashTable_has_bytes(NULL, "k", 1));
+	ck_raises_saying(Assert_Failed, "HashTable_slot_bytes: the table is NULL", HashTable_slot_bytes(NULL, "k", 1));
+}
+END_TEST
+
+/* ---- length, reserve, clear, shrink ---- */
+
+/* Fills a table in an arena over f up to n entries, and leaves `rest` of them. */
+static HashTable_T filled_and_emptied(Arena_T a, HashTable_Kind kind, Model *m, int n, int rest)
+{
+	HashTable_T t = any_table(a, kind, 0);
+	int i;
+
+	for (i = 0; i < n; i++) {
+		put(t, kind, i, value((size_t)i));
+		model_put(m, i, value((size_t)i));
+	}
+	for (i = rest; i < n; i++) {
+		take(t, kind, i);
+		model_remove(m, i);
+	}
+	return t;
+}
+
+START_TEST(a_removal_never_shrinks_and_shrink_leaves_what_the_entries_need)
+{
+	const int rests[] = { 0, 1, 15, 16, 200, NUMBERS };
+	HashTable_Kind kind = (HashTable_Kind)_i;
+	size_t i;
+
+	for (i = 0; i < sizeof rests / sizeof rests[0]; i++) {
+		static Model m;
+		HashTable_Stats before, after, fresh;
+		HashTable_T t, other;
+
+		memset(&m, 0, sizeof m);
+		t = filled_and_emptied(arena, kind, &m, NUMBERS, rests[i]);
+		HashTable_stats(t, &before);
+		HashTable_shrink(t);
+		HashTable_stats(t, &after);
+		other = any_table(arena, kind, (size_t)rests[i]);
+		HashTable_stats(other, &fresh);
+		ck_assert_uint_eq(after.bytes, fresh.bytes);
+		ck_assert_uint_eq(after.resizes, before.resizes + (after.bytes < before.bytes));
+		ck_assert_uint_eq(after.length, (size_t)rests[i]);
+		check_all(t, kind, &m);
+		HashTable_shrink(t); /* there is nothing left to do */
+		HashTable_stats(t, &after);
+		ck_assert_uint_le(after.resizes, before.resizes + 1);
+		put(t, kind, NUMBERS - 1, value(1));
+		model_put(&m, NUMBERS - 1, value(1));
+		check_all(t, kind, &m);
+	}
+	ck_raises_saying(Assert_Failed, "HashTable_shrink: the table is NULL", HashTable_shrink(NULL));
+}
+END_TEST
+
+START_TEST(shrink_gives_the_slots_of_many_segments_back)
+{
+	struct Failing f = { -1, 0, 0, 0 };
+	Arena_T a = failing_arena(&f);
+	HashTable_Options o = { .kind = HashTable_INTEGER };
+	HashTable_T t = HashTable_new_with(a, &o);
+	size_t i, full;
+
+	for (i = 0; i < 200000; i++)
+		HashTable_put_int(t, i, value(i));
+	full = f.outstanding_bytes;
+	for (i = 100; i < 200000; i++)
+		HashTable_remove_int(t, i);
+	ck_assert_uint_eq(f.outstanding_bytes, full);
+	HashTable_shrink(t);
+	ck_assert_uint_lt(f.outstanding_bytes, full / 4);
+	for (i = 0; i < 200000; i++)
+		ck_assert_ptr_eq(HashTable_get_int(t, i), i < 100 ? value(i) : NULL);
+	Arena_dispose(&a);
+	ck_assert_uint_eq(f.outstanding_blocks, 0);
+}
+END_TEST
+
+START_TEST(the_slots_that_a_shrink_leaves_serve_for_the_keys)
+{
+	HashTable_T t = HashTable_new(arena, 0);
+	char key[32];
+	size_t used;
+	int i;
+
+	for (i = 0; i < 20000; i++) {
+		snprintf(key, sizeof key, "key %d", i);
+		HashTable_put(t, key, NULL);
+	}
+	for (i = 10; i < 20000; i++) {
+		snprintf(key, sizeof key, "key %d", i);
+		HashTable_remove(t, key);
+	}
+	HashTable_shrink(t);
+	used = Arena_used(arena);
+	for (i = 0; i < 100; i++) {
+		snprintf(key, sizeof key, "another key, %d", i);
+		HashTable_put(t, key, value((size_t)i));
+	}
+	ck_assert_uint_lt(Arena_used(arena), used + 16 * 1024);
+	for (i = 0; i < 10; i++) {
+		snprintf(key, sizeof key, "key %d", i);
+		ck_assert_int_eq(HashTable_has(t, key), 1);
+	}
+}
+END_TEST
+
+START_TEST(a_shrink_that_finds_no_memory_leaves_all_as_it_was)
+{
+	HashTable_Kind kind = (HashTable_Kind)_i;
+	struct Failing f = { -1, 0, 0, 0 };
+	Arena_T a = failing_arena(&f);
+	static Model m;
+	HashTable_T t;
+	HashTable_Stats before, after;
+
+	memset(&m, 0, sizeof m);
+	t = filled_and_emptied(a, kind, &m, NUMBERS, 400);
+	HashTable_stats(t, &before);
+	f.fail_at = 0;
+	while (Arena_try_alloc(a, 1024)) /* what the arena still has */
+		;
+	ck_raises(Arena_Failed, HashTable_shrink(t));
+	f.fail_at = -1;
+	HashTable_stats(t, &after);
+	ck_assert_mem_eq(&before, &after, sizeof before);
+	check_all(t, kind, &m);
+	HashTable_shrink(t);
+	check_all(t, kind, &m);
+	Arena_dispose(&a);
+	ck_assert_uint_eq(f.outstanding_blocks, 0);
+}
+END_TEST
 
 START_TEST(reserve_makes_room_and_never_shrinks)
 {
@@ -1162,6 +1409,28 @@ START_TEST(an_iterator_is_stale_after_an_insertion_or_a_resize)
 	HashTable_iterate(t, &it);
 	HashTable_reserve(t, 1000);
 	ck_raises(Assert_Failed, HashTable_next(&it));
+	HashTable_iterate(t, &it);
+	ck_assert_int_eq(HashTable_next(&it), 1);
+	HashTable_shrink(t);
+	ck_raises(Assert_Failed, HashTable_next(&it));
+}
+END_TEST
+
+static void shrink_in_map(const void *key, void **v, void *cl)
+{
+	(void)key;
+	(void)v;
+	HashTable_shrink(cl);
+}
+
+START_TEST(shrinking_inside_map_is_a_checked_runtime_error)
+{
+	HashTable_T t = HashTable_new(arena, 1000);
+
+	HashTable_put(t, "one", NULL);
+	HashTable_put(t, "two", NULL);
+	ck_raises(Assert_Failed, HashTable_map(t, shrink_in_map, t));
+	ck_assert_uint_eq(HashTable_length(t), 2);
 }
 END_TEST
 
@@ -1254,6 +1523,48 @@ START_TEST(toArray_gives_keys_and_values_and_the_end)
 		ck_assert_ptr_eq(array[i + 1], value(strcmp(array[i], "one") == 0 ? 1 : 2));
 	ck_assert_int_eq(i, 4);
 	ck_raises(Assert_Failed, HashTable_toArray(t, NULL, NULL));
+}
+END_TEST
+
+static int compare_entries(const void *x, const void *y)
+{
+	return strcmp(((const HashTable_Entry *)x)->key, ((const HashTable_Entry *)y)->key);
+}
+
+START_TEST(entries_are_those_of_the_table_for_sorting)
+{
+	HashTable_Kind kind = (HashTable_Kind)_i;
+	HashTable_T t = any_table(arena, kind, 0);
+	HashTable_Entry *e;
+	HashTable_Iter it;
+	size_t n = 1, i;
+
+	e = HashTable_entries(t, arena, &n);
+	ck_assert_ptr_nonnull(e);
+	ck_assert_uint_eq(n, 0);
+	for (i = 0; i < 100; i++)
+		put(t, kind, (int)i, value(i));
+	e = HashTable_entries(t, arena, &n);
+	ck_assert_uint_eq(n, 100);
+	HashTable_iterate(t, &it);
+	for (i = 0; HashTable_next(&it); i++) {
+		ck_assert_ptr_eq(e[i].key, it.key);
+		ck_assert_uint_eq(e[i].key_length, it.key_length);
+		ck_assert_uint_eq(e[i].int_key, it.int_key);
+		ck_assert_ptr_eq(e[i].value, it.value);
+		ck_assert_ptr_eq(get(t, kind, number_of(kind, &it)), e[i].value);
+	}
+	ck_assert_uint_eq(i, n);
+	if (kind == HashTable_POINTER || kind == HashTable_CUSTOM || kind == HashTable_INTEGER)
+		ck_assert_uint_eq(e[0].key_length, 0);
+	if (kind == HashTable_STRING) {
+		qsort(e, n, sizeof *e, compare_entries);
+		for (i = 1; i < n; i++)
+			ck_assert_int_lt(strcmp(e[i - 1].key, e[i].key), 0);
+	}
+	ck_raises_saying(Assert_Failed, "HashTable_entries: the table is NULL", HashTable_entries(NULL, arena, &n));
+	ck_raises_saying(Assert_Failed, "HashTable_entries: the arena is NULL", HashTable_entries(t, NULL, &n));
+	ck_raises_saying(Assert_Failed, "HashTable_entries: the place", HashTable_entries(t, arena, NULL));
 }
 END_TEST
 
@@ -1467,6 +1778,8 @@ static void write_in_callback(HashTable_T t, void *userdata)
 	ck_raises(Assert_Failed, HashTable_remove_bytes(t, "one", 3));
 	ck_raises(Assert_Failed, HashTable_clear(t));
 	ck_raises(Assert_Failed, HashTable_reserve(t, 10000));
+	ck_raises_saying(Assert_Failed, "HashTable_shrink: called from a resize callback", HashTable_shrink(t));
+	ck_raises(Assert_Failed, HashTable_slot_bytes(t, "one", 3));
 	ck_raises(Assert_Failed, HashTable_free(&freed));
 	HashTable_iterate(t, &it);
 	ck_assert_int_eq(HashTable_next(&it), 1);
@@ -1723,6 +2036,8 @@ END_TEST
 static void add_calls(TCase *tc)
 {
 	tcase_add_test(tc, without_a_random_source_a_table_needs_a_seed);
+	tcase_add_test(tc, a_thread_cancelled_at_the_random_device_leaves_no_descriptor);
+	tcase_add_test(tc, a_table_that_was_made_leaves_errno_as_it_was);
 	tcase_add_test(tc, a_new_table_is_empty_and_allocates_no_slots);
 	tcase_add_test(tc, a_hint_makes_room_before_the_first_resize);
 	tcase_add_test(tc, a_small_table_is_one_small_allocation);
@@ -1756,6 +2071,13 @@ static void add_any_kind(TCase *tc)
 	tcase_add_loop_test(tc, a_put_that_finds_no_memory_leaves_all_as_it_was, 0, 2 * KINDS);
 	tcase_add_loop_test(tc, every_request_for_memory_may_fail, 0, KINDS);
 	tcase_add_test(tc, a_copy_to_its_own_arena_is_freed_when_it_fails);
+	tcase_add_test(tc, slot_and_has_take_integers_and_bytes_as_keys);
+	tcase_add_loop_test(tc, a_removal_never_shrinks_and_shrink_leaves_what_the_entries_need, 0, KINDS);
+	if (!has_fences())
+		tcase_add_test(tc, shrink_gives_the_slots_of_many_segments_back);
+	if (!has_fences())
+		tcase_add_test(tc, the_slots_that_a_shrink_leaves_serve_for_the_keys);
+	tcase_add_loop_test(tc, a_shrink_that_finds_no_memory_leaves_all_as_it_was, 0, KINDS);
 	tcase_add_test(tc, reserve_makes_room_and_never_shrinks);
 	tcase_add_test(tc, reserve_holds_after_many_removals);
 	tcase_add_test(tc, clear_keeps_the_memory_for_the_next_batch);
@@ -1773,6 +2095,8 @@ static void add_walks(TCase *tc)
 	tcase_add_test(tc, clear_ends_an_iteration);
 	tcase_add_test(tc, the_order_is_equal_for_equal_histories_and_seeds_and_else_different);
 	tcase_add_test(tc, toArray_gives_keys_and_values_and_the_end);
+	tcase_add_loop_test(tc, entries_are_those_of_the_table_for_sorting, 0, KINDS);
+	tcase_add_test(tc, shrinking_inside_map_is_a_checked_runtime_error);
 	tcase_add_loop_test(tc, a_copy_has_the_same_entries_and_lives_by_itself, 0, KINDS);
 	tcase_add_test(tc, a_copy_has_the_order_of_the_original);
 }

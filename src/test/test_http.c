@@ -649,6 +649,28 @@ static void check_timeout(const HTTP_Limits *limits, const char *text, const cha
 	open_pair();
 }
 
+/* RFC 9112, 2.2: the clock of a request begins with its first line. The connection stays as it was, half an empty line
+ * too. */
+START_TEST(an_empty_line_is_no_request_begun)
+{
+	static const char *const before[] = { "\r\n", "\r", "\r\n\r\n\r" };
+	static const char *const then[] = { "", "\n", "\n" };
+	HTTP_Limits limits = { .head_ms = 20 };
+
+	Socket_set_timeout(server, 60);
+	say(before[_i]);
+	ck_raises(Socket_Timeout, HTTPRequest_parse_with(arena, server, &limits));
+	ck_raises(Socket_Timeout, HTTPRequest_parse_with(arena, server, &limits));
+	say(then[_i]);
+	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /later HTTP/1.1\r\n" HOST "\r\n")), "/later");
+	answer("ok");
+	ck_assert_ptr_nonnull(strstr(hear(), "200 OK"));
+	say("\r\n");
+	hush();
+	ck_raises(HTTP_Closed, parse());
+}
+END_TEST
+
 START_TEST(a_request_that_comes_too_slowly_is_HTTP_Timeout)
 {
 	HTTP_Limits limits = { .head_ms = 30, .body_ms = 30 };
@@ -1886,6 +1908,7 @@ static void add_requests(Suite *s)
 	tcase_add_test(tc, a_peer_that_leaves_at_any_byte_of_a_request_leaves_nothing_behind);
 	tcase_add_test(tc, a_cut_off_request_says_how_much_of_it_came);
 	tcase_add_test(tc, no_byte_in_the_sockets_timeout_is_Socket_Timeout_and_the_connection_lives);
+	tcase_add_loop_test(tc, an_empty_line_is_no_request_begun, 0, 3);
 	tcase_add_test(tc, a_request_that_comes_too_slowly_is_HTTP_Timeout);
 	tcase_add_test(tc, a_client_that_never_stops_trickling_meets_the_deadline_all_the_same);
 	tcase_add_test(tc, a_reset_connection_is_Socket_Closed);

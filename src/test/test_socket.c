@@ -303,6 +303,22 @@ START_TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
 }
 END_TEST
 
+START_TEST(a_relative_path_goes_even_if_the_process_is_in_another_directory_by_then)
+{
+	char before[4096];
+	Socket_T s;
+
+	ck_assert_ptr_nonnull(getcwd(before, sizeof before));
+	ck_assert_int_eq(chdir(directory), 0);
+	s = Socket_listen("unix:socket", NULL, 0);
+	ck_assert_int_eq(chdir("/"), 0);
+	ck_assert_int_eq(access(path + 5, F_OK), 0);
+	Socket_close(&s);
+	ck_assert_int_ne(access(path + 5, F_OK), 0);
+	ck_assert_int_eq(chdir(before), 0);
+}
+END_TEST
+
 START_TEST(the_path_of_a_process_that_died_is_taken_over)
 {
 	static volatile Socket_T left_open; /* for Valgrind, which looks for leaks in the child */
@@ -1203,6 +1219,93 @@ START_TEST(close_releases_the_descriptor_keeps_errno_and_takes_NULL)
 }
 END_TEST
 
+#define ck_keeps_errno(statement)                                            \
+	do {                                                                 \
+		errno = EDOM;                                                \
+		statement;                                                   \
+		ck_assert_msg(errno == EDOM, "%s set errno to %d", #statement, errno); \
+	} while (0)
+
+static void *send_late(void *s)
+{
+	usleep(20000);
+	Socket_send(s, "x", 1);
+	return NULL;
+}
+
+/* Each waits or fails inside, and succeeds in the end. */
+static void ck_waits_keep_errno(Socket_T here, Socket_T there)
+{
+	static char many[1 << 20];
+	struct iovec part = { many, 1 };
+	pthread_t thread;
+	char byte;
+
+	Socket_set_timeout(here, 5000);
+	pthread_create(&thread, NULL, send_late, there);
+	ck_keeps_errno(Socket_recv(here, &byte, 1));
+	pthread_join(thread, NULL);
+	Socket_set_nonblocking(here, 1);
+	while (Socket_send(here, many, sizeof many) > 0)
+		;
+	ck_keeps_errno(ck_assert_uint_eq(Socket_send(here, many, 1), 0));
+	ck_keeps_errno(Socket_sendv(there, &part, 1));
+	ck_keeps_errno(Socket_shutdown(there));
+	ck_keeps_errno(Socket_set_keepalive(there, 60000));
+	ck_keeps_errno(Socket_port(there));
+	ck_keeps_errno(Socket_peer(there, arena));
+	ck_keeps_errno(Socket_local(there, arena));
+}
+
+START_TEST(a_call_that_succeeds_leaves_errno_alone)
+{
+	Socket_T listener, here, there;
+	int fd[2];
+
+	ck_keeps_errno(listener = Socket_listen(NULL, "0", 0));
+	ck_keeps_errno(Socket_peer(listener, arena)); /* it has none */
+	ck_keeps_errno(here = Socket_connect("localhost", port_of(listener), 5000));
+	ck_keeps_errno(there = Socket_accept(listener));
+	Socket_set_nonblocking(listener, 1);
+	ck_keeps_errno(ck_assert_ptr_null(Socket_accept(listener)));
+	ck_waits_keep_errno(here, there);
+	Socket_close(&here);
+	Socket_close(&there);
+	Socket_close(&listener);
+	ck_keeps_errno(listener = Socket_listen_shared("127.0.0.1", "0", 0));
+	Socket_close(&listener);
+	ck_keeps_errno(listener = Socket_listen(path, NULL, 0));
+	ck_keeps_errno(here = Socket_connect(path, NULL, 5000));
+	Socket_close(&here);
+	ck_keeps_errno(Socket_close(&listener));
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	ck_keeps_errno(here = Socket_adopt(fd[0]));
+	Socket_close(&here);
+	ck_keeps_errno(there = Socket_adopt(fd[1]));
+	Socket_close(&there);
+}
+END_TEST
+
+/* 1 + 2 * n bytes: x and so many e with an acute accent. */
+static const char *accents(int n)
+{
+	char *text = Arena_alloc(arena, 2 + 2 * (size_t)n);
+	int i;
+
+	text[0] = 'x';
+	for (i = 0; i < n; i++)
+		memcpy(text + 1 + 2 * i, "\xC3\xA9", 2);
+	text[1 + 2 * n] = '\0';
+	return text;
+}
+
+START_TEST(a_long_name_is_cut_at_a_character)
+{
+	ck_raises_saying(Socket_Unresolved, "\xC3\xA9:80: ", Socket_connect(accents(250), "80", 1));
+	ck_raises_saying(Socket_Unresolved, "\xC3\xA9: ", Socket_listen("127.0.0.1", accents(100), 1));
+}
+END_TEST
+
 static void ck_checks(Socket_T s)
 {
 	struct iovec part = { &part, 1 };
@@ -1260,6 +1363,7 @@ static void add_connections(TCase *tc)
 	tcase_add_test(tc, a_bad_service_is_named);
 	tcase_add_test(tc, a_host_that_cannot_be_resolved_is_named);
 	tcase_add_test(tc, a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed);
+	tcase_add_test(tc, a_relative_path_goes_even_if_the_process_is_in_another_directory_by_then);
 	tcase_add_test(tc, the_path_of_a_process_that_died_is_taken_over);
 	tcase_add_test(tc, the_path_of_a_live_process_is_not_taken_even_when_its_backlog_is_full);
 	tcase_add_test(tc, a_file_that_is_no_socket_is_not_removed);
@@ -1305,6 +1409,8 @@ static void add_transfers(TCase *tc)
 	tcase_add_test(tc, keepalive_asks_a_silent_peer_and_a_listener_hands_it_on);
 	tcase_add_test(tc, after_shutdown_the_peer_reads_the_end_and_can_still_answer);
 	tcase_add_test(tc, close_releases_the_descriptor_keeps_errno_and_takes_NULL);
+	tcase_add_test(tc, a_call_that_succeeds_leaves_errno_alone);
+	tcase_add_test(tc, a_long_name_is_cut_at_a_character);
 	tcase_add_test(tc, every_function_checks_that_the_socket_is_open);
 	tcase_add_test(tc, a_buffer_that_is_NULL_is_checked);
 }

@@ -175,10 +175,10 @@ static const Faults faults[CALLS] = {
 	[MUTEX_INIT] = { "pthread_mutex_init", { EAGAIN, ENOMEM, EPERM } },
 	[COND_INIT] = { "pthread_cond_init", { EAGAIN, ENOMEM } },
 	[POLL] = { "poll", { EINTR, EAGAIN, ENOMEM } },
-	[EPOLL_CREATE] = { "epoll_create1", { EMFILE, ENFILE, ENOMEM } },
+	[EPOLL_CREATE] = { "epoll_create1", { EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM } },
 	[EPOLL_CTL] = { "epoll_ctl", { ENOMEM, ENOSPC } },
 	[EPOLL_WAIT] = { "epoll_wait", { EINTR } },
-	[EVENTFD] = { "eventfd", { EMFILE, ENFILE, ENODEV, ENOMEM } },
+	[EVENTFD] = { "eventfd", { EMFILE, ENFILE, ENODEV, ENOMEM, ENOSYS, EPERM } },
 	[MALLOC] = { "malloc", { ENOMEM } },
 };
 
@@ -508,6 +508,8 @@ static int is_hidden(enum Call call, int error)
 		return 0; /* a peek may take it for a stale connection */
 	if (call == CLOSE || call == SHUTDOWN || call == OPEN || call == GETPEERNAME)
 		return 1;
+	if (error == ENOSYS || (error == EPERM && (call == EPOLL_CREATE || call == EVENTFD)))
+		return 1; /* as under a filter of system calls: the poll does without */
 	return error == EINTR || error == EINPROGRESS
 		|| (error == EAGAIN && call != CONNECT && call != MUTEX_INIT && call != COND_INIT);
 }

@@ -43,6 +43,25 @@ void __wrap_freeaddrinfo(struct addrinfo *a)
 		__real_freeaddrinfo(a);
 }
 
+static int meets_itself, at_once;
+
+int __real_connect(int fd, const struct sockaddr *a, socklen_t n);
+int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n);
+int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n)
+{
+	int result, flags = fcntl(fd, F_GETFL);
+
+	if (!meets_itself)
+		return __real_connect(fd, a, n);
+	ck_assert_int_eq(bind(fd, a, n), 0);
+	if (at_once)
+		fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+	result = __real_connect(fd, a, n);
+	if (at_once)
+		fcntl(fd, F_SETFL, flags);
+	return result;
+}
+
 static void add_address(int family, const char *address, int port)
 {
 	struct addrinfo *a = &list[naddresses];
@@ -309,6 +328,29 @@ static void adopt_pair(Socket_T *a, Socket_T *b)
 	*b = Socket_adopt(fd[1]);
 }
 
+/* A connection to itself: by the port that the system chose, here by one that was bound before. */
+static void ck_refuses_itself(int connected_at_once)
+{
+	Socket_T s = Socket_listen("127.0.0.1", "0", 1);
+	char port[8];
+
+	snprintf(port, sizeof port, "%d", Socket_port(s));
+	Socket_close(&s);
+	meets_itself = 1;
+	at_once = connected_at_once;
+	ck_raises_saying(Socket_Refused, "Connection refused", Socket_connect("127.0.0.1", port, 1000));
+	meets_itself = 0;
+	s = Socket_listen("127.0.0.1", port, 1); /* it is free at once */
+	Socket_close(&s);
+}
+
+START_TEST(a_port_where_nobody_listens_refuses_a_connection_that_would_meet_itself)
+{
+	ck_refuses_itself(0);
+	ck_refuses_itself(1);
+}
+END_TEST
+
 START_TEST(wait_tells_whether_a_call_would_wait)
 {
 	static char block[65536];
@@ -490,6 +532,7 @@ int main(void)
 	tcase_add_test(tc, a_host_none_of_whose_addresses_answers_is_given_up_in_time);
 	tcase_add_test(tc, a_host_all_of_whose_addresses_refuse_is_refused_at_once);
 	tcase_add_test(tc, an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_failed);
+	tcase_add_test(tc, a_port_where_nobody_listens_refuses_a_connection_that_would_meet_itself);
 	tcase_add_test(tc, wait_tells_whether_a_call_would_wait);
 	tcase_add_test(tc, recv_deadline_waits_until_the_earlier_of_deadline_and_timeout);
 	tcase_add_test(tc, after_the_deadline_there_is_only_what_was_read_ahead);

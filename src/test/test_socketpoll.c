@@ -16,6 +16,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#if defined __linux__ && HAVE_EPOLL_CREATE1
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#define SECCOMP_HERE 1
+#endif
+
 #include <core/SocketPoll.h>
 #include "testing.h"
 
@@ -198,6 +206,67 @@ START_TEST(a_poll_for_which_there_is_no_descriptor_leaves_nothing_open)
 	}
 }
 END_TEST
+
+#if SECCOMP_HERE
+/* From here on this process may not make the call. */
+static int refuse_call(unsigned number, unsigned error)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof filter / sizeof filter[0], filter };
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* 0: a poll was made, with the back end that is left, and works; 77: there are no filters here. */
+static int use_without(unsigned number, unsigned error, const char *left)
+{
+	int fd[2];
+	Socket_T s;
+	SocketPoll_T poll;
+
+	if (!refuse_call(number, error))
+		return 77;
+	poll = SocketPoll_new(arena);
+	if (strcmp(SocketPoll_backend(poll), left) != 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
+		return 1;
+	s = Socket_adopt(fd[0]);
+	SocketPoll_add(poll, s, WRITE, NULL);
+	if (SocketPoll_wait(poll, events, MOST, 1000) != 1 || events[0].socket != s)
+		return 2;
+	SocketPoll_remove(poll, s);
+	SocketPoll_wake(poll);
+	return SocketPoll_wait(poll, events, MOST, 100000) == 0 ? 0 : 3;
+}
+
+static void ck_works_without(unsigned number, unsigned error, const char *left)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		alarm(10);
+		_exit(use_without(number, error, left));
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 77)
+		ck_assert_int_eq(status, 0);
+}
+
+START_TEST(under_a_filter_of_system_calls_it_does_with_those_that_are_left)
+{
+	ck_works_without(__NR_epoll_create1, EPERM, "poll");
+	ck_works_without(__NR_epoll_create1, ENOSYS, "poll");
+	ck_works_without(__NR_epoll_ctl, EPERM, "poll");
+	ck_works_without(__NR_eventfd2, EPERM, BEST);
+	ck_works_without(__NR_eventfd2, ENOSYS, BEST);
+}
+END_TEST
+#endif
 
 /* ---- in and out ---- */
 
@@ -1006,6 +1075,28 @@ START_TEST(dropped_timers_are_used_again)
 }
 END_TEST
 
+START_TEST(a_call_that_succeeds_leaves_errno_alone)
+{
+	Socket_T s = make_one();
+
+	errno = EDOM;
+	SocketPoll_new_with(arena, backend);
+	SocketPoll_add(loop, s, READ, NULL);
+	SocketPoll_change(loop, s, READ | WRITE, NULL);
+	SocketPoll_change(loop, s, READ, NULL);
+	SocketPoll_wake(loop);
+	SocketPoll_wait(loop, events, MOST, 0);
+	start_alarms(1, on_alarm);
+	SocketPoll_wait(loop, events, MOST, 20); /* its socket has nothing */
+	start_alarms(0, on_alarm);
+	SocketPoll_set_deadline(loop, s, 0);
+	SocketPoll_wait(loop, events, MOST, 1000);
+	SocketPoll_close(loop, &sockets[0]);
+	SocketPoll_wait(loop, events, MOST, 0);
+	ck_assert_int_eq(errno, EDOM);
+}
+END_TEST
+
 /* ---- out of memory, and other processes ---- */
 
 static int attempt(void (*step)(void *), void *cl)
@@ -1134,6 +1225,9 @@ static void add_all(Suite *suite, const char *name, void (*up)(void))
 	tcase_add_checked_fixture(tc, up, tear_down);
 	tcase_add_test(tc, the_back_end_is_the_one_asked_for);
 	tcase_add_test(tc, a_poll_for_which_there_is_no_descriptor_leaves_nothing_open);
+#if SECCOMP_HERE
+	tcase_add_test(tc, under_a_filter_of_system_calls_it_does_with_those_that_are_left);
+#endif
 	tcase_add_test(tc, an_event_tells_what_was_asked_for_and_what_was_added);
 	tcase_add_test(tc, what_is_not_dealt_with_is_told_again);
 	tcase_add_test(tc, the_end_of_the_stream_and_errors_are_told_as_what_was_asked_for);
@@ -1165,6 +1259,7 @@ static void add_all(Suite *suite, const char *name, void (*up)(void))
 	tcase_add_test(tc, a_timer_that_sets_itself_does_not_hold_up_the_loop);
 	tcase_add_test(tc, a_timer_may_call_anything_and_raise);
 	tcase_add_test(tc, dropped_timers_are_used_again);
+	tcase_add_test(tc, a_call_that_succeeds_leaves_errno_alone);
 	tcase_add_test(tc, a_poll_that_cannot_be_made_leaves_nothing_behind);
 	tcase_add_test(tc, without_memory_adding_and_timers_change_nothing);
 	tcase_add_test(tc, a_child_that_closes_everything_takes_nothing_from_its_parent);

@@ -90,30 +90,37 @@ void *arena__call_backing(const Backing *b, size_t size)
 	return p;
 }
 
-static void book_off(T a, size_t size)
+typedef struct Booking {
+	T arena;
+	size_t size; /* 0: the call has returned */
+} Booking;
+
+static void book_off(Booking *b)
 {
-	pthread_mutex_lock(&a->lock);
-	a->held -= size;
-	pthread_mutex_unlock(&a->lock);
+	if (!b->size)
+		return;
+	pthread_mutex_lock(&b->arena->lock);
+	b->arena->held -= b->size;
+	pthread_mutex_unlock(&b->arena->lock);
 }
 
-/* A backing allocator may raise. Arena_Failed (perhaps it is an arena) means no memory; another
- * exception goes on, once the bytes are booked off again. */
+/* A backing allocator may raise. Arena_Failed (perhaps it is an arena) means no memory; anything else goes on, a C++
+ * exception or a cancellation, too, once the bytes are booked off again. */
 static void *call_booked(T a, size_t size)
 {
+	Booking booking = { a, size };
 	void *p = NULL;
 
 	if (a->backing.alloc == default_alloc)
 		return default_alloc(size, NULL);
+	DEFER(book_off, &booking);
 	PROTECT(p);
 	TRY {
 		p = arena__call_backing(&a->backing, size);
 	} EXCEPT(Arena_Failed) {
 		p = NULL;
-	} ELSE {
-		book_off(a, size);
-		RERAISE;
 	} END_TRY;
+	booking.size = 0;
 	return p;
 }
 
@@ -174,14 +181,37 @@ static void give_back_one(const Backing *b, Chunk *c)
 		b->free(c, size, b->cl);
 }
 
+typedef struct List {
+	const Backing *backing;
+	Chunk *first;
+} List;
+
+static void give_back_rest(List **);
+
+/* If a cancellation leaves the caller's free, the compiler's clean-up goes on with the next chunk. */
+static void give_back_each(List *l)
+{
+	List *rest __attribute__((cleanup(give_back_rest))) = l;
+
+	while (l->first) {
+		Chunk *c = l->first;
+
+		l->first = c->older;
+		give_back_one(rest->backing, c);
+	}
+}
+
+static void give_back_rest(List **l)
+{
+	if ((*l)->first)
+		give_back_each(*l);
+}
+
 void arena__give_back_list(const Backing *b, Chunk *c)
 {
-	while (c) {
-		Chunk *older = c->older;
+	List l = { b, c };
 
-		give_back_one(b, c);
-		c = older;
-	}
+	give_back_each(&l);
 }
 
 void arena__give_back(T a, Chunk *list)

@@ -110,14 +110,23 @@ static int rewind_to(T a, const Arena_Mark *m)
 	return good;
 }
 
+typedef struct Rewind {
+	T arena;
+	const Arena_Mark *mark;
+} Rewind;
+
 /* Nothing is left to do if a deferred call has cleared the arena, or rewound it further. */
+static void finish_rewind(Rewind *r)
+{
+	(void)rewind_to(r->arena, r->mark);
+}
+
 static void rewind_deferred(T a, const Arena_Mark *m)
 {
-	TRY {
-		arena__run_deferred(a, m->deferred);
-	} FINALLY {
-		(void)rewind_to(a, m);
-	} END_TRY;
+	Rewind r = { a, m };
+
+	DEFER(finish_rewind, &r);
+	arena__run_deferred(a, m->deferred);
 }
 
 static int is_good(T a, const Arena_Mark *m)

@@ -9,4 +9,15 @@
  * since, or the backing allocator takes nothing back. Safe from any thread, like an allocation. */
 int arena__release(Arena_T arena, void *p, size_t nbytes);
 
+/* Lends an arena to user code, or with on = 0 ends that. While the arena is lent, Arena_dispose, Arena_adopt (of
+ * it), Arena_clear and Arena_reset raise Assert_Failed and change nothing; everything else works as ever. The
+ * disposal of a parent disposes of it all the same. The caller is alone with the arena. */
+void arena__lend(Arena_T arena, int on);
+
+/* Makes an arena ready for its next borrower: disposes of the children, runs the deferred calls, forgets every
+ * allocation as Arena_reset(arena, keep) does, and sets the limit. It stays lent. What a deferred call raises goes
+ * on when all of that is done; a C++ exception or a cancellation does so, too. Takes no lock if the borrower left
+ * nothing of all that. */
+void arena__take_back(Arena_T arena, size_t keep, size_t limit);
+
 #endif

@@ -78,8 +78,8 @@ typedef struct Backing {
 	void *cl;
 } Backing;
 
-/* Why the owner may not clear (the first three) or dispose without the lock. */
-enum { GREW = 1, DEFERRED = 2, VISITED = 4, SLOW_CLEAR = 7, CHILDREN = 8, SPECIAL = 16 };
+/* Why the owner may not clear (the first three, and LENT) or dispose without the lock. */
+enum { GREW = 1, DEFERRED = 2, VISITED = 4, SLOW_CLEAR = 7, CHILDREN = 8, SPECIAL = 16, LENT = 32 };
 
 enum {
 	STEALS = 1,     /* without a proof that the owner is idle; more, and two busy threads would go on stealing */
@@ -371,6 +371,7 @@ void arena__unlink_child(struct Arena *);
 
 /* ---- arena/retain.c ---- */
 
+void arena__check_lent(const struct Arena *, const char *call); /* Raises: Assert_Failed */
 void arena__run_deferred(struct Arena *, const Deferred *last); /* those made after last */
 int arena__has_deferred(struct Arena *, const Deferred *last);
 

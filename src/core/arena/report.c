@@ -311,7 +311,7 @@ void Arena_set_limit(T a, size_t nbytes)
 {
 	CHECK_ARENA(a);
 	arena__lock(a);
-	a->most = nbytes;
+	STORE(a->most, nbytes);
 	pthread_mutex_unlock(&a->lock);
 }
 

@@ -6,7 +6,10 @@
  * dispose of one whose deferred calls are running: `running` counts those on the stack. They may clear or
  * rewind this arena, so nothing that was known before them is taken for granted after them. When one
  * raises, the others run and the memory is released all the same. The first exception goes on; those
- * that follow are dropped: as each other's causes they would need a stack as deep as their number. */
+ * that follow are dropped: as each other's causes they would need a stack as deep as their number.
+ *
+ * A call may also be left by a C++ exception, pthread_exit or a cancellation. None of these runs a FINALLY, so
+ * what must be done all the same is done by a cleanup attribute. */
 #include "config.h"
 
 #include <string.h>
@@ -51,11 +54,51 @@ static int pop_deferred(T a, const Deferred *last, Deferred *popped)
 	return d != NULL;
 }
 
-static void run_each(T a, const Deferred *last)
+/* Something to be finished, however often it is left amid its course. */
+typedef struct Work {
+	void (*run)(struct Work *); /* goes on from where it was left */
+	T arena;                    /* the one to release next, in a disposal */
+	T root;
+	const Deferred *last;
+	int done;
+} Work;
+
+static void run_work(Work *);
+
+/* Finishes the work and drops what it raises. Does nothing if the work is done. */
+static void finish_work(Work **work)
+{
+	while (!(*work)->done)
+		TRY {
+			run_work(*work);
+		} ELSE {
+		} END_TRY;
+}
+
+/* If anything but a raise leaves the work, the compiler's clean-up goes on with it. */
+static void run_work(Work *work)
+{
+	Work *rest __attribute__((cleanup(finish_work))) = work;
+
+	work->run(work);
+	rest->done = 1;
+}
+
+static void run_to_end(Work *work)
+{
+	TRY {
+		run_work(work);
+	} ELSE {
+		finish_work(&work);
+		RERAISE;
+	} END_TRY;
+}
+
+static void run_each(Work *work)
 {
 	Deferred d;
 
-	while (pop_deferred(a, last, &d))
+	while (pop_deferred(work->arena, work->last, &d))
 		d.fn(d.cl);
 }
 
@@ -66,32 +109,18 @@ static void add_running(T a, int n)
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* Calls work until it has come to its end once, however often it raises. */
-static void insist(void (*work)(T, const Deferred *), T a, const Deferred *last)
+static void end_running(T a)
 {
-	volatile int done = 0;
-
-	TRY {
-		work(a, last);
-		done = 1;
-	} FINALLY {
-		while (!done)
-			TRY {
-				work(a, last);
-				done = 1;
-			} ELSE {
-			} END_TRY;
-	} END_TRY;
+	add_running(a, -1);
 }
 
 void arena__run_deferred(T a, const Deferred *last)
 {
+	Work work = { .run = run_each, .arena = a, .last = last };
+
 	add_running(a, 1);
-	TRY {
-		insist(run_each, a, last);
-	} FINALLY {
-		add_running(a, -1);
-	} END_TRY;
+	DEFER(end_running, a);
+	run_to_end(&work);
 }
 
 int arena__has_deferred(T a, const Deferred *last)
@@ -167,39 +196,42 @@ static int bury(const struct Arena *a)
 }
 #endif
 
+static void push_chunk(Chunk **list, Chunk *c)
+{
+	if (c) {
+		c->older = *list;
+		*list = c;
+	}
+}
+
 static void release(T a)
 {
 	Backing backing = a->backing;
-	Chunk *spare, *side_spare, *list = NULL, *home = a->home;
+	Chunk *list = NULL, *home = a->home;
 
 	arena__unlink_child(a);
 	arena__lock_alone(a);
 	a->gone = 1;
 	STORE(a->owner, NULL);
 	arena__check_fences(a, NULL);
-	spare = a->spare;
-	side_spare = a->side_spare;
-	a->spare = a->side_spare = NULL;
-	if (a->newest != home)
-		list = a->newest;
-	while (a->newest != home) { /* home is the last: the list is to end before it */
+	while (a->newest != home) {
 		Chunk *c = a->newest;
 
 		a->newest = c->older;
-		if (c->older == home)
-			c->older = NULL;
+		push_chunk(&list, c);
 	}
+	push_chunk(&list, a->spare);
+	push_chunk(&list, a->side_spare);
+	a->spare = a->side_spare = NULL;
 	pthread_mutex_unlock(&a->lock);
 	if (!keep_home(a)) {
 		arena__remove_live(a);
 		STORE(a->magic, DEAD);
 		if (!bury(a)) {
 			pthread_mutex_destroy(&a->lock);
-			arena__give_back_list(&backing, home);
+			push_chunk(&list, home);
 		}
 	}
-	arena__give_back_list(&backing, spare);
-	arena__give_back_list(&backing, side_spare);
 	arena__give_back_list(&backing, list);
 	if (record_now())
 		arena__decay(record_now());
@@ -259,35 +291,35 @@ static int is_running(T root)
 
 /* Children before parents, newest first, and not by recursion: a chain of them may be deep. A deferred
  * call may add children and deferred calls anywhere in the tree. */
-static void dispose_tree(T root, const Deferred *last)
+static void dispose_tree(Work *work)
 {
-	T at = root;
-
-	for (;;) {
-		T child = newest_child(at), parent = at->parent;
+	while (work->arena) {
+		T at = work->arena, child = newest_child(at);
 
 		if (child) {
-			at = child;
-			add_running(at, 1);
-		} else if (arena__has_deferred(at, last))
-			run_each(at, last);
-		else {
+			add_running(child, 1);
+			work->arena = child;
+		} else if (arena__has_deferred(at, NULL)) {
+			Work calls = { .run = run_each, .arena = at };
+
+			run_each(&calls);
+		} else {
+			work->arena = at == work->root ? NULL : at->parent;
 			release(at);
-			if (!parent)
-				return;
-			at = parent;
 		}
 	}
 }
 
 void Arena_dispose(T *arena)
 {
+	Work work = { .run = dispose_tree };
 	T a;
 
 	if (!arena || !*arena)
 		return;
 	a = *arena;
 	CHECK_ARENA(a);
+	arena__check_lent(a, "Arena_dispose");
 	if (!(LOAD(a->slow) & (CHILDREN | DEFERRED))) {
 		*arena = NULL;
 		if (!dispose_quickly(a))
@@ -298,7 +330,8 @@ void Arena_dispose(T *arena)
 	*arena = NULL;
 	add_running(a, 1);
 	arena__unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
-	insist(dispose_tree, a, NULL);
+	work.arena = work.root = a;
+	run_to_end(&work);
 }
 
 /* ---- chunks that are kept; the thread is alone with the arena in all of this part ---- */
@@ -498,15 +531,16 @@ static void start_over(T a)
 	STORE(a->lane.avail, a->first);
 }
 
-/* Nothing but home, of which keep says nothing, and nothing that others may touch. */
-static int clear_quickly(T a, size_t keep)
+/* Nothing but home, of which keep says nothing, and nothing that others may touch. Returns 0 if `slow` has a
+ * bit of `unless`. */
+static int clear_quickly(T a, size_t keep, uint32_t unless)
 {
 	Thread *t = self_now();
 	int done;
 
 	if (!arena__enter_as_owner(a, t))
 		return 0;
-	done = !(LOAD(a->slow) & SLOW_CLEAR);
+	done = !(LOAD(a->slow) & unless);
 	if (done) {
 		size_t used = (size_t)(a->lane.avail - a->first);
 
@@ -549,30 +583,117 @@ static void clear(T a, size_t keep)
 	pthread_mutex_unlock(&a->lock);
 }
 
+typedef struct Clear {
+	T arena;
+	size_t keep;
+} Clear;
+
+static void finish_clear(Clear *c)
+{
+	clear(c->arena, c->keep);
+}
+
+static void run_and_clear(T a, size_t keep)
+{
+	Clear c = { a, keep };
+
+	DEFER(finish_clear, &c);
+	arena__run_deferred(a, NULL);
+}
+
 static void clear_all(T a, size_t keep)
 {
-	if (!arena__has_deferred(a, NULL))
-		clear(a, keep);
+	if (arena__has_deferred(a, NULL))
+		run_and_clear(a, keep);
 	else
-		TRY {
-			arena__run_deferred(a, NULL);
-		} FINALLY {
-			clear(a, keep);
-		} END_TRY;
+		clear(a, keep);
 }
 
 void Arena_clear(T a)
 {
 	CHECK_ARENA(a);
-	if (!clear_quickly(a, SIZE_MAX))
-		clear_all(a, SIZE_MAX);
+	if (clear_quickly(a, SIZE_MAX, SLOW_CLEAR | LENT))
+		return;
+	arena__check_lent(a, "Arena_clear");
+	clear_all(a, SIZE_MAX);
+}
+
+/* Beside home, which stays, and of which the functions above do not count the bytes. */
+static size_t beside_home(const struct Arena *a, size_t keep)
+{
+	if (keep == SIZE_MAX)
+		return keep;
+	return keep < a->home->size ? 0 : keep - a->home->size;
 }
 
 void Arena_reset(T a, size_t keep)
 {
 	CHECK_ARENA(a);
-	if (keep != SIZE_MAX) /* beside home, which stays, and of which the parts below are silent */
-		keep -= keep < a->home->size ? keep : a->home->size;
-	if (!clear_quickly(a, keep))
-		clear_all(a, keep);
+	keep = beside_home(a, keep);
+	if (clear_quickly(a, keep, SLOW_CLEAR | LENT))
+		return;
+	arena__check_lent(a, "Arena_reset");
+	clear_all(a, keep);
+}
+
+/* ---- lending ---- */
+
+void arena__check_lent(const struct Arena *a, const char *call)
+{
+	CHECK(!(LOAD(a->slow) & LENT), "%s: %p (%s) is lent: the part of libcore that made it does that",
+		call, (const void *)a, a->name ? a->name : "arena");
+}
+
+void arena__lend(T a, int on)
+{
+	CHECK_ARENA(a);
+	arena__lock(a);
+	STORE(a->slow, on ? a->slow | LENT : a->slow & ~(uint32_t)LENT);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* A child whose deferred calls are running stays, with its siblings. */
+static void dispose_of_children(Work *work)
+{
+	T child;
+
+	while ((child = newest_child(work->arena)) != NULL && !is_running(child))
+		Arena_dispose(&child);
+}
+
+typedef struct Return {
+	T arena;
+	size_t keep, limit;
+} Return;
+
+static void forget_borrower(Return *r)
+{
+	T a = r->arena;
+
+	Arena_set_limit(a, r->limit);
+	pthread_mutex_lock(&a->lock);
+	if (!a->children)
+		STORE(a->slow, a->slow & ~(uint32_t)CHILDREN);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* Runs also what was deferred by the deferred calls. */
+static void finish_return(Return *r)
+{
+	DEFER(forget_borrower, r);
+	clear_all(r->arena, r->keep);
+}
+
+void arena__take_back(T a, size_t keep, size_t limit)
+{
+	Work children = { .run = dispose_of_children, .arena = a };
+	Return r = { a, 0, limit };
+
+	CHECK_ARENA(a);
+	r.keep = beside_home(a, keep);
+	if (LOAD(a->most) == limit && !(LOAD(a->slow) & CHILDREN) && clear_quickly(a, r.keep, SLOW_CLEAR))
+		return;
+	DEFER(finish_return, &r);
+	run_to_end(&children);
+	arena__run_deferred(a, NULL);
 }

@@ -52,7 +52,7 @@ enum { DEBUG_BUILD = 0 };
 #endif
 
 Thread arena__nobody;
-__thread Arena__Thread *Arena__self __attribute__((tls_model("initial-exec"))) = &arena__nobody.face;
+CORE_PER_THREAD Arena__Thread *Arena__self = &arena__nobody.face;
 
 /* ---- the barrier ---- */
 
@@ -149,7 +149,7 @@ static Thread *get_record(void)
 
 static Thread *enrol(void)
 {
-	static __thread Arena__Thread alone __attribute__((tls_model("initial-exec")));
+	static CORE_PER_THREAD Arena__Thread alone;
 	Thread *t;
 
 	begin();
@@ -221,16 +221,26 @@ void arena__reset_threads(void)
 
 /* ---- ownership; the lock is held in all of this part ---- */
 
-static void wait_out(const Thread *t, T a)
+/* No cancellation point may be passed: the lock is held. */
+static void sleep_a_moment(void)
 {
 	static const struct timespec moment = { 0, 50000 };
+	int before;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	nanosleep(&moment, NULL);
+	pthread_setcancelstate(before, NULL);
+}
+
+static void wait_out(const Thread *t, T a)
+{
 	int turn;
 
 	for (turn = 0; LOAD_ACQUIRE(t->face.busy) == a; turn++) /* [rev-3] */
 		if (turn < 100)
 			sched_yield();
 		else
-			nanosleep(&moment, NULL); /* it may be of lower priority */
+			sleep_a_moment(); /* it may be of lower priority */
 }
 
 /* What is left of its slice. */

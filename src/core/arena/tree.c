@@ -74,6 +74,7 @@ void Arena_adopt(T child, T new_parent)
 	CHECK_ARENA(child);
 	if (new_parent)
 		CHECK_ARENA(new_parent);
+	arena__check_lent(child, "Arena_adopt");
 	arena__lock_tree();
 	cycle = is_above(child, new_parent);
 	running = is_running(child);

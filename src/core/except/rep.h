@@ -25,8 +25,8 @@ typedef struct Thread {
 	int dying;            /* the hook for uncaught exceptions runs */
 } Thread;
 
-/* One initial-exec slot, tiny: large static TLS makes dlopen fail. */
-#define EXCEPT__PER_THREAD __thread __attribute__((tls_model("initial-exec"), visibility("hidden")))
+/* One slot, tiny: large static TLS makes dlopen fail. */
+#define EXCEPT__PER_THREAD CORE_PER_THREAD __attribute__((visibility("hidden")))
 extern EXCEPT__PER_THREAD Thread except__thread;
 
 /* except/stack.c: makes the thread's stack of records; 0: no memory */

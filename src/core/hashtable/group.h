@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HashTable: the control bytes of 15 slots, looked at all at once (the layout of
- * boost::unordered_flat_map, J. M. López Muñoz 2022). A slot's tag is FREE, or MOVING while the table is
- * being spread anew, or eight bits of its key's hash. The 16th byte is a filter of the keys that found
- * the group full and went on to the next: bit tag % 8 of each. It makes a search for an absent key end at
- * once in nearly every group, full ones too, so a removal just frees the slot: there are no tombstones.
+/* Private to HashTable: a group, which is the control bytes of 15 slots, compared all at once (the
+ * layout of boost::unordered_flat_map, J. M. López Muñoz 2022). A slot's tag is FREE, or MOVING while
+ * the entries are spread anew, or eight bits of its key's hash. The 16th byte is the overflow filter:
+ * each key that found the group full and went on to the next has set bit tag % 8. The filter ends the
+ * search for an absent key in nearly every group, full ones included. A removal therefore just frees
+ * the slot, and there are no tombstones.
  *
- * A Mask has one bit set in each lane (slot) that matched, lowest slot lowest. There are three ways to
- * get one, chosen here; -DHASHTABLE_SCALAR asks for the one that every machine can do. */
+ * A Mask has one bit set in each lane (slot) that matched, the lowest slot lowest. This file has three
+ * ways to compute it; -DHASHTABLE_SCALAR selects the one that works on every machine. */
 #ifndef HASHTABLEGROUP_INCLUDED
 #define HASHTABLEGROUP_INCLUDED
 #include "hashtable/hash.h"
@@ -35,8 +36,8 @@ typedef uint32_t Mask;
 enum { LANE = 1 };
 #endif
 
-/* Of the 32 bits that count, the low ones: the position comes from the high ones. They overlap from 2^24
- * groups on (200 million entries), which costs a few more comparisons a group and nothing else. */
+/* The tag comes from the low bits of the 32-bit hash, the position from the high bits. They overlap
+ * from 2^24 groups on (200 million entries), which only costs a few more comparisons a group. */
 #define TAG_OF(hash) ((hash) < TAG_FIRST ? (hash) + 8 : (hash)) /* the low three bits stay */
 
 ALWAYS_INLINE uint8_t tag_of(uint32_t hash)
@@ -44,14 +45,14 @@ ALWAYS_INLINE uint8_t tag_of(uint32_t hash)
 	return TAG_OF((uint8_t)hash);
 }
 
-/* A tag is written as a load and a store of the whole group: a search that follows soon loads all of it, and no
- * processor forwards a stored byte to a wider load; it would wait until the byte has reached the cache.
- * This is one lane of 255s, at a distance of 16 - s. */
+/* A tag is written by a load and a store of the whole group. The next search loads the whole group, and
+ * processors do not forward a stored byte to a wider load: it would wait for the cache. The array is
+ * one lane of 255s, at a distance of 16 - s. */
 static const uint8_t group_lane[2 * sizeof(Group)] = { [sizeof(Group)] = 255 };
 
 #if HASHTABLE_SSE2
 
-/* Four times the tag of each low byte: a load for what would be a comparison, a choice and a multiplication. */
+/* The tag of each low byte, four times: one load replaces a comparison, a choice and a multiplication. */
 #define TAGS_1(hash)  0x01010101u * TAG_OF(hash)
 #define TAGS_4(hash)  TAGS_1(hash), TAGS_1((hash) + 1), TAGS_1((hash) + 2), TAGS_1((hash) + 3)
 #define TAGS_16(hash) TAGS_4(hash), TAGS_4((hash) + 4), TAGS_4((hash) + 8), TAGS_4((hash) + 12)
@@ -199,7 +200,7 @@ ALWAYS_INLINE Mask mask_span(unsigned slot, unsigned before, unsigned count)
 	return slot >= before ? lanes << (slot - before) * LANE : lanes >> (before - slot) * LANE;
 }
 
-/* Of a tag, or of the hash that it comes from. */
+/* Returns the bit of the overflow filter for a tag, or for the hash that the tag comes from. */
 ALWAYS_INLINE uint8_t overflow_bit(uint32_t tag)
 {
 	return (uint8_t)(1u << (tag & 7));

@@ -204,16 +204,17 @@ ALWAYS_INLINE int same_wide(const void *one, const void *other, size_t n, const 
 
 /* ---- hashes ---- */
 
-/* The high half counts. A product that is quadratic in the key, then one with an odd secret (all are), whose high bits are a universal
- * hash (M. Dietzfelbinger et al., "A Reliable Randomized Algorithm for the Closest-Pair Problem", 1997). With the first alone
- * some seeds, a few in 300, gather keys such as the multiples of 65,536 in so few groups that a search looks at eight. */
+/* Returns a hash whose high half counts: a product that is quadratic in the key, then a product with an
+ * odd secret (all secrets are odd), whose high bits are a universal hash (M. Dietzfelbinger et al., "A
+ * Reliable Randomized Algorithm for the Closest-Pair Problem", 1997). With the first product alone, a
+ * few seeds in 300 gather keys such as the multiples of 65,536 in few groups: a search looks at eight. */
 ALWAYS_INLINE uint64_t hash_word(const uint64_t *secret, uint64_t key)
 {
 	return mix(key ^ secret[0], (key << 32 | key >> 32) ^ secret[1]) * secret[2];
 }
 
-/* Each word is multiplied with another under secrets of their own, and what comes out once more. The length
- * tells keys apart that differ in NULs at the end; a peer cannot cancel it, not knowing what it is added to. */
+/* Multiplies each word with another under secrets of its own, then the products. The length tells keys
+ * apart that differ in NULs at the end. A peer cannot cancel the length: its summand is secret. */
 ALWAYS_INLINE uint64_t hash_short(const uint64_t *secret, Words k, size_t n)
 {
 	uint64_t x = k.w[0] ^ secret[0], y = k.w[1] ^ secret[1], u = k.w[2] ^ secret[2], v = k.w[3] ^ secret[3];
@@ -223,7 +224,8 @@ ALWAYS_INLINE uint64_t hash_short(const uint64_t *secret, Words k, size_t n)
 	return mix(x ^ v, y ^ u ^ n);
 }
 
-/* n > 32: two chains of multiplications, and the last 32 bytes, which may overlap them, as a short key. */
+/* Hashes more than 32 bytes: two chains of multiplications, then the last 32 bytes, which may overlap
+ * the chains, as a short key. */
 static inline uint64_t hash_long(const uint64_t *secret, const unsigned char *p, size_t n, const int folded)
 {
 	uint64_t x = secret[1], y = secret[3];

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The copies of keys: cut from blocks of the arena's memory, in sizes of a few classes. The bytes of a
- * removed key go to the list of its class and from there to the next key of that size, so that a table
- * whose keys come and go stays as large as its fullest moment. An outgrown storage becomes a block too.
+/* The copies of keys. They are cut from blocks of the arena's memory, in sizes of a few classes. The
+ * bytes of a removed key go to the list of its class, and from there to the next key of that size, so
+ * a table whose keys come and go stays as large as its fullest moment. Outgrown storage becomes a block.
  *
- * Invariant: every copy lies in a used block; the left bytes at avail are the free rest of one of them; idle blocks
- * hold nothing. Free bytes are poisoned (but for the links), so that a key used after its removal, or a
- * slot of an outgrown storage, is reported by AddressSanitizer and Valgrind. */
+ * Invariant: every copy lies in a used block; the `left` bytes at `avail` are the free rest of one of
+ * them; idle blocks hold nothing. Free bytes are poisoned (but for the links), so AddressSanitizer and
+ * Valgrind report a key that is used after its removal, and a slot of outgrown storage. */
 #include "config.h"
 
 #include "hashtable/rep.h"
@@ -16,7 +16,7 @@ enum {
 	HEADER = (sizeof(Key_Block) + ALIGN - 1) / ALIGN * ALIGN,
 	BLOCK_SMALLEST = 128,      /* header included */
 	BLOCK_LARGEST = 64 * 1024,
-	EXACT = 8,                 /* so many classes are one granule apart, the others two to a doubling */
+	EXACT = 8,                 /* classes one granule apart; the others are two to a doubling */
 	LOOK_AT = 32               /* idle blocks tried for one request */
 };
 

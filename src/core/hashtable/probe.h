@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HashTable.c: searching and claiming a slot. The probe is written once, always inlined, with the
- * way of comparing keys as a constant: each kind gets a loop of its own, and only CUSTOM keys cost a call
- * through a pointer. Lookups write nothing. */
+/* Private to HashTable.c: searching for a slot. The search is written once and always inlined, with the
+ * way of comparing keys as a constant: each kind gets a loop of its own, and only CUSTOM keys cost a
+ * call through a pointer. Lookups write nothing. */
 #ifndef HASHTABLEPROBE_INCLUDED
 #define HASHTABLEPROBE_INCLUDED
 #include "hashtable/rep.h"
@@ -43,7 +43,7 @@ ALWAYS_INLINE int is_key(T t, const enum Way way, const void *slot, const Key *k
 }
 
 /* In one group. */
-ALWAYS_INLINE Place find_in(T t, const enum Way way, const Key *k, size_t position)
+ALWAYS_INLINE Place find_in_group(T t, const enum Way way, const Key *k, size_t position)
 {
 	const Group *g = &t->groups[position];
 	const char *block;
@@ -74,9 +74,10 @@ ALWAYS_INLINE int has_overflowed(T t, size_t position, const Key *k)
 	return t->groups[position].overflow >> (k->hash & 7) & 1; /* overflow_bit */
 }
 
-/* Past every group if all have overflowed with such a tag; that has been seen in tables of two groups.
- * The key comes in parts because one in memory would be slower for all. */
-static __attribute__((noinline)) Place find_further(T t, enum Way way, const void *p, uint64_t n, uint32_t hash, int is_wide)
+/* Passes every group if all have overflowed with such a tag, which happens in tables of two groups.
+ * The key comes in parts because a key in memory would make every search slower. */
+static __attribute__((noinline)) Place find_in_further_groups(T t, enum Way way, const void *p, uint64_t n,
+	uint32_t hash, int is_wide)
 {
 	Key k = { p, n, hash, is_wide };
 	size_t position = position_of(t, hash), left = t->ngroups;
@@ -84,49 +85,20 @@ static __attribute__((noinline)) Place find_further(T t, enum Way way, const voi
 
 	while (!at.slot && --left > 0 && has_overflowed(t, position, &k)) {
 		position = position_after(t, position);
-		at = find_in(t, way, &k, position);
+		at = find_in_group(t, way, &k, position);
 	}
 	return at;
 }
 
 /* Most keys are in their own group, or in none. */
-ALWAYS_INLINE Place find(T t, const enum Way way, const Key *k)
+ALWAYS_INLINE Place find_key(T t, const enum Way way, const Key *k)
 {
 	size_t position = position_of(t, k->hash);
-	Place at = find_in(t, way, k, position);
+	Place at = find_in_group(t, way, k, position);
 
 	if (!at.slot && UNLIKELY(has_overflowed(t, position, k)))
-		return find_further(t, way, k->p, k->n, k->hash, k->is_wide);
+		return find_in_further_groups(t, way, k->p, k->n, k->hash, k->is_wide);
 	return at;
-}
-
-/* A group with a free slot for a key that is not there; there is one. */
-static __attribute__((noinline)) size_t overflow_from(T t, size_t position, uint8_t tag)
-{
-	do {
-		groups_of(t)[position].overflow |= overflow_bit(tag);
-		position = position_after(t, position);
-	} while (!group_match(&t->groups[position], FREE));
-	return position;
-}
-
-ALWAYS_INLINE void *claim(T t, const size_t slot_bytes, uint32_t hash)
-{
-	const uint8_t tag = tag_of(hash);
-	size_t position = position_of(t, hash);
-	Mask m = group_match(&t->groups[position], FREE);
-	unsigned s;
-
-	if (UNLIKELY(!m)) {
-		position = overflow_from(t, position, tag);
-		m = group_match(&t->groups[position], FREE);
-	}
-	s = choose_slot(t, m, position, slot_bytes, hash);
-	group_set(&groups_of(t)[position], s, tag);
-	t->length++;
-	t->room--;
-	t->epoch++;
-	return block_of(t, slot_bytes, position) + s * slot_bytes;
 }
 
 #endif

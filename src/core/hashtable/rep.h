@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HashTable: the representation. Slots lie 15 to a group; the control bytes of all groups lie
- * together. Group g belongs to the hashes h (of 32 bits) with h * ngroups / 2^32 == g, so the number of groups
- * need not be a power of two, and growing moves entries up by no more than the growth, keeping their order.
+/* Private to HashTable: the representation. A group has 15 slots; the control bytes of all groups lie
+ * together. Group g belongs to the 32-bit hashes h with h * ngroups / 2^32 == g, so any number of groups
+ * will do, and growing moves entries up by no more than the growth and keeps their order.
  *
- * The slots of up to 256 groups are one block of memory, with the control bytes behind them. Beyond that they
- * lie in segments of 256 groups, which never move: growth adds segments and spreads the entries over all, so
- * that a table holds little more than its slots, however it came to its size, and needs no more to grow.
+ * Up to 256 groups, the slots are one block of memory with the control bytes behind them. Larger tables
+ * have segments of 256 groups, which never move. Growth adds segments and spreads the entries over all
+ * of them, so a table holds little more than its slots at any time, also while it grows.
  *
- * Invariant: an entry is in the first group from its own on (the first follows the last) that had a free slot
- * when it came, and the overflow filter of every group before that has its bit. length slots are taken.
- * length + room is at most capacity_of(ngroups), and less by the removals from groups that a key had
- * overflowed: those leave bits in the filters, so that a table that is used for ever is spread anew from time to
- * time. A table without storage has the empty group. */
+ * Invariant: an entry is in the first group, from its own on (the first follows the last), that had a
+ * free slot when the entry came; the overflow filter of every group before that has its bit. length
+ * slots are taken. length + room is at most capacity_of(ngroups). It is less by the removals from
+ * groups that a key had overflowed: they leave bits in the filters, and a table in steady use is spread
+ * anew from time to time to clear these. A table without storage has the empty group. */
 #ifndef HASHTABLEREP_INCLUDED
 #define HASHTABLEREP_INCLUDED
 #include <core/HashTable.h>
@@ -26,14 +26,15 @@ typedef struct Word_Slot {
 	uint64_t key;
 } Word_Slot;
 
-/* The other kinds. With the hash here, growing reads no key and calls no function of the caller's. */
+/* The slot of the other kinds. It has the hash, so growing reads no key and calls no function of the
+ * caller's. */
 typedef struct Text_Slot {
 	void *value;
 	const void *key;
 	uint64_t id; /* id_of(hash, length); length 0 in CUSTOM tables */
 } Text_Slot;
 
-/* What differs between the kinds inside a probe; a constant wherever it is a parameter. */
+/* How a search compares keys; a constant wherever it is a parameter. */
 enum Way { WORDS, TEXT, FOLDED, CUSTOM };
 
 /* ---- the memory of copied keys ---- */
@@ -48,9 +49,9 @@ enum { KEY_CLASSES = 64 };
 typedef struct Keys {
 	char *avail;                 /* what is left of one of the used blocks */
 	size_t left;
-	Key_Block *used, **used_end; /* oldest first, so that a batch like the last one finds its blocks again */
+	Key_Block *used, **used_end; /* oldest first: the next batch finds its blocks again */
 	Key_Block *idle;
-	void **returned;             /* KEY_CLASSES lists of removed keys' bytes; NULL until there is one */
+	void **returned;             /* KEY_CLASSES lists of removed keys' bytes, or NULL */
 	size_t held;                 /* bytes asked of the arena */
 	unsigned granule_log;        /* keys are aligned to 1 << granule_log */
 } Keys;
@@ -62,15 +63,17 @@ typedef struct Callback {
 	void *userdata;
 } Callback;
 
-/* Segments that were allocated together, and the control bytes of all groups since then. */
+/* Segments that were allocated together, and behind them the index: the control bytes of all groups and
+ * the pointers to all segments. Only the index of the newest extent is in use; the index of an older
+ * extent may hold keys. */
 typedef struct Extent {
 	struct Extent *older;
-	size_t nbytes;
+	size_t nbytes, segments;
 } Extent;
 
 struct HashTable {
 	/* what lookups need; one cache line on most machines */
-	uint32_t magic;          /* HASHTABLE_MAGIC | kind while it lives, and BUSY while a resize callback runs */
+	uint32_t magic;          /* HASHTABLE_MAGIC | kind; BUSY in a resize callback */
 	uint32_t wide_limit;     /* for may_read_wide */
 	size_t ngroups;
 	const Group *groups;
@@ -78,7 +81,7 @@ struct HashTable {
 	uint64_t secret[HASH_SECRETS];
 
 	size_t length, room;     /* room: entries that may still come before the next resize */
-	char *first;             /* the first segment; the struct itself, never looked at, while there is none */
+	char *first;             /* the first segment; the struct itself if there is none */
 	size_t epoch;            /* insertions and resizes so far, for stale iterators */
 	size_t resizes;
 	size_t own_bytes;        /* of this struct's allocation */
@@ -145,7 +148,7 @@ ALWAYS_INLINE size_t slots_bytes(size_t slot_bytes, size_t groups)
 
 ALWAYS_INLINE Group *groups_of(T t)
 {
-	return (Group *)t->groups; /* to write, which nobody does to the empty group: it has no room */
+	return (Group *)t->groups; /* to write to; the empty group has no room, so nothing writes to it */
 }
 
 /* The slots of group g. */
@@ -185,14 +188,14 @@ ALWAYS_INLINE size_t position_after(T t, size_t g)
 	return g + 1 == t->ngroups ? 0 : g + 1;
 }
 
-/* All its slots are in one segment. Caches have it, so a search need not ask for anything in time. */
+/* All slots are in one segment, which the caches hold: a search need not prefetch. */
 ALWAYS_INLINE int is_small(T t)
 {
 	return t->ngroups <= SEGMENT;
 }
 
-/* The slot of its group that a hash would like best. Its cache line is asked for while the control bytes are
- * still on their way: a table that is larger than the caches is waited for once, not twice. */
+/* Returns the slot of its group that a hash would like best. A search prefetches its cache line while
+ * the control bytes are on their way: a table larger than the caches makes it wait once, not twice. */
 ALWAYS_INLINE unsigned favourite_of(uint32_t hash)
 {
 	return hash >> 8 & 15;
@@ -203,8 +206,9 @@ ALWAYS_INLINE void prefetch_favourite(const char *block, size_t slot_bytes, uint
 	__builtin_prefetch((const void *)((uintptr_t)block + favourite_of(hash) * slot_bytes));
 }
 
-/* One of the free slots of group g; unless the table is small, in the favourite's cache line, if there is one. Segments begin with a line;
- * where smaller storage lies must not matter, or equal histories would not give equal orders. */
+/* Returns a free slot of group g, in large tables one in the favourite's cache line if there is one.
+ * Segments begin with a line. The address of smaller storage must not matter, or equal histories would
+ * not give equal orders. */
 ALWAYS_INLINE unsigned choose_slot(T t, Mask free_slots, size_t g, size_t slot_bytes, uint32_t hash)
 {
 	unsigned favourite = favourite_of(hash), before;
@@ -228,6 +232,35 @@ ALWAYS_INLINE int has_storage(T t)
 	return t->first != (char *)t;
 }
 
+/* A group with a free slot for a key that is not there; there is one. */
+static __attribute__((noinline, unused)) size_t overflow_groups_from(T t, size_t position, uint8_t tag)
+{
+	do {
+		groups_of(t)[position].overflow |= overflow_bit(tag);
+		position = position_after(t, position);
+	} while (!group_match(&t->groups[position], FREE));
+	return position;
+}
+
+ALWAYS_INLINE void *claim_slot(T t, const size_t slot_bytes, uint32_t hash)
+{
+	const uint8_t tag = tag_of(hash);
+	size_t position = position_of(t, hash);
+	Mask m = group_match(&t->groups[position], FREE);
+	unsigned s;
+
+	if (UNLIKELY(!m)) {
+		position = overflow_groups_from(t, position, tag);
+		m = group_match(&t->groups[position], FREE);
+	}
+	s = choose_slot(t, m, position, slot_bytes, hash);
+	group_set(&groups_of(t)[position], s, tag);
+	t->length++;
+	t->room--;
+	t->epoch++;
+	return block_of(t, slot_bytes, position) + s * slot_bytes;
+}
+
 /* hashtable/keys.c */
 void hashtable__keys_init(T t);
 char *hashtable__keep_key(T t, const void *key, size_t n); /* raises Arena_Failed */
@@ -238,7 +271,7 @@ int hashtable__donate(T t, void *p, size_t nbytes); /* memory for keys; 0: none 
 /* hashtable/resize.c */
 extern const Group hashtable__no_group;
 size_t hashtable__groups_for(size_t slot_bytes, size_t n); /* raises HashTable_Failed */
-size_t hashtable__block_bytes(size_t slot_bytes, size_t groups); /* of up to 256 groups, with their control bytes */
+size_t hashtable__block_bytes(size_t slot_bytes, size_t groups); /* up to 256, with their control bytes */
 size_t hashtable__storage_bytes(T t);
 void hashtable__no_storage(T t);
 void hashtable__use_block(T t, char *block, size_t groups);

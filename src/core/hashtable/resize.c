@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A table's storage: making it, adding to it, and spreading the entries anew. Growth asks for all the memory
- * that it needs in one request before anything changes, and nothing after that can fail: slots hold all that is
- * needed, no key is read and no function of the caller's is called.
+/* A table's storage: making it, adding to it, spreading the entries anew, shrinking it. Each change asks
+ * for all its memory in one request before anything changes, and nothing after that can fail: slots
+ * hold all that is needed, so no key is read and no function of the caller's is called.
  *
- * Up to 256 groups the storage is one block, which doubles: it is made longer (where it lies, when it is the
- * newest of the arena, else elsewhere, and the old one is given to the keys). Beyond that an extent brings the
- * segments that were missing: as many again, and in large tables by turns half and a third of what there was. Every entry is then marked
- * as MOVING, and each is settled where a fresh table would have it, the last first: most go up, into groups that
- * are empty already. Spreading anew needs no memory at all. */
+ * Up to 256 groups the storage is one block, which doubles. It is made longer where it lies if it is
+ * the arena's newest memory, and else elsewhere; then the keys get the old block. Beyond 256 groups an
+ * extent brings the missing segments: as many again, and in large tables, by turns, half and a third
+ * of the old number. Then every entry is marked as MOVING, and each is settled where a fresh table
+ * would have it, the last first: most go up, into groups that are empty already. Spreading the entries
+ * anew needs no memory at all. */
 #include "config.h"
 
 #include "hashtable/rep.h"
@@ -31,14 +32,14 @@ static size_t segment_bytes(size_t slot_bytes)
 	return SEGMENT * GROUP_SLOTS * slot_bytes;
 }
 
-/* Of the control bytes of so many groups, and the pointers to their segments. */
+/* Returns the size of an index: the control bytes of the groups and the pointers to their segments. */
 static size_t index_bytes(size_t groups)
 {
 	return groups * sizeof(Group) + groups / SEGMENT * sizeof(char *);
 }
 
-/* Doubling moves each entry once or twice on the way to any size. The half steps between move them twice as often
- * and take a third less memory right after them: that is worth it when the memory is much. */
+/* Doubling moves each entry once or twice on the way to any size. Half steps move entries twice as often
+ * and hold a third less memory right after a step, which is worth it in large tables. */
 static size_t next_size(size_t groups)
 {
 	if (groups < LARGE)
@@ -55,8 +56,8 @@ static int is_possible(size_t slot_bytes, size_t groups)
 		&& nbytes <= PTRDIFF_MAX / 2;
 }
 
-static void too_large(size_t n) CORE_NORETURN;
-static void too_large(size_t n)
+static void refuse_size(size_t n) CORE_NORETURN;
+static void refuse_size(size_t n)
 {
 	EXCEPT_RAISE_MSG(HashTable_Failed, "no hash table holds %zu entries", n);
 }
@@ -68,7 +69,7 @@ size_t hashtable__groups_for(size_t slot_bytes, size_t n)
 	while (capacity_of(groups) < n) {
 		groups = next_size(groups);
 		if (!is_possible(slot_bytes, groups))
-			too_large(n);
+			refuse_size(n);
 	}
 	return groups;
 }
@@ -104,15 +105,15 @@ void hashtable__use_block(T t, char *block, size_t groups)
 	t->ngroups = groups;
 }
 
-/* An outgrown allocation. */
-static void drop(T t, void *p, size_t nbytes)
+/* Lets go of an outgrown allocation: for keys, else back to the arena. */
+static void reuse_or_release(T t, void *p, size_t nbytes)
 {
 	if (!hashtable__donate(t, p, nbytes) && !arena__release(t->arena, p, nbytes))
 		poison(p, nbytes);
 }
 
-/* Part of one. */
-static void drop_part(T t, void *p, size_t nbytes)
+/* Lets go of a part of an allocation, which the arena cannot take back. */
+static void reuse_or_poison(T t, void *p, size_t nbytes)
 {
 	if (!hashtable__donate(t, p, nbytes))
 		poison(p, nbytes);
@@ -123,8 +124,8 @@ static void clear_groups(T t, size_t from)
 	memset(groups_of(t) + from, 0, (t->ngroups - from) * sizeof(Group));
 }
 
-/* nbytes that begin with the old block; the old one stays as it is. */
-static char *lengthen(T t, size_t old_nbytes, size_t nbytes)
+/* Returns nbytes that begin with the old block, which stays as it is. */
+static char *lengthen_block(T t, size_t old_nbytes, size_t nbytes)
 {
 	char *p;
 
@@ -139,13 +140,13 @@ static void grow_block(T t, size_t groups)
 {
 	size_t old_groups = groups_now(t), slot_bytes = slot_size_of(t);
 	size_t old_nbytes = hashtable__block_bytes(slot_bytes, old_groups);
-	char *old = t->first, *block = lengthen(t, old_nbytes, hashtable__block_bytes(slot_bytes, groups));
+	char *old = t->first, *block = lengthen_block(t, old_nbytes, hashtable__block_bytes(slot_bytes, groups));
 
 	hashtable__use_block(t, block, groups);
 	if (old_groups) {
 		memmove(groups_of(t), block + slots_bytes(slot_bytes, old_groups), old_groups * sizeof(Group));
 		if (block != old)
-			(t->embedded ? drop_part : drop)(t, old, old_nbytes);
+			(t->embedded ? reuse_or_poison : reuse_or_release)(t, old, old_nbytes);
 	}
 	clear_groups(t, old_groups);
 	t->block_groups = groups;
@@ -159,31 +160,36 @@ static Extent *new_extent(T t, size_t segments, size_t groups)
 	Extent *e = Arena_alloc_aligned(t->arena, LINE, nbytes);
 
 	e->nbytes = nbytes;
-	e->older = t->extents;
+	e->segments = segments;
 	return e;
 }
 
-/* Of a full block the slots stay as the first segment; the slots of a smaller one are moved to it. */
-static void leave_block(T t, char *old, size_t old_groups)
+/* Keeps the slots of a full block as the first segment; moves the slots of a smaller block into it. */
+static void leave_old_block(T t, char *old, size_t old_groups)
 {
 	size_t slot_bytes = slot_size_of(t), slots = old_groups * GROUP_SLOTS * slot_bytes;
 
 	if (old_groups == SEGMENT) {
-		drop_part(t, old + slots, SEGMENT * sizeof(Group));
+		reuse_or_poison(t, old + slots, SEGMENT * sizeof(Group));
 		return;
 	}
 	memcpy(t->first, old, slots);
 	if (t->block_groups)
-		drop(t, old, hashtable__block_bytes(slot_bytes, old_groups));
+		reuse_or_release(t, old, hashtable__block_bytes(slot_bytes, old_groups));
 	t->block_groups = 0;
 	t->embedded = 0;
 }
 
-static void grow_by_extent(T t, size_t groups)
+static size_t segments_now(T t)
 {
-	size_t old_groups = groups_now(t), have = old_groups / SEGMENT, n = groups / SEGMENT, i;
+	return groups_now(t) / SEGMENT;
+}
+
+/* Makes e, which has the segments that are missing, part of the storage. Never raises. */
+static void attach_extent(T t, Extent *e, size_t groups)
+{
+	size_t old_groups = groups_now(t), have = segments_now(t), n = groups / SEGMENT, i;
 	size_t bytes = segment_bytes(slot_size_of(t));
-	Extent *e = new_extent(t, n - have, groups);
 	char *segments = (char *)e + EXTENT_HEADER, *index = segments + (n - have) * bytes, *old = t->first;
 	Group *old_index = groups_of(t);
 	char **pointers = (char **)(void *)(index + groups * sizeof(Group));
@@ -197,45 +203,74 @@ static void grow_by_extent(T t, size_t groups)
 	t->first = pointers[0];
 	clear_groups(t, old_groups);
 	if (t->extents)
-		drop_part(t, old_index, index_bytes(old_groups));
+		reuse_or_poison(t, old_index, index_bytes(old_groups));
 	else if (old_groups)
-		leave_block(t, old, old_groups);
+		leave_old_block(t, old, old_groups);
+	e->older = t->extents;
 	t->extents = e;
 }
 
-static void grow(T t, size_t groups)
+static void grow_storage(T t, size_t groups)
 {
 	if (!is_possible(slot_size_of(t), groups))
-		too_large(capacity_of(groups));
+		refuse_size(capacity_of(groups));
 	if (groups <= SEGMENT)
 		grow_block(t, groups);
 	else
-		grow_by_extent(t, groups);
+		attach_extent(t, new_extent(t, groups / SEGMENT - segments_now(t), groups), groups);
 }
 
 void hashtable__add_storage(T t, size_t groups)
 {
-	grow(t, groups);
+	grow_storage(t, groups);
 	t->room = capacity_of(groups);
 }
 
-static void give_back(T t, void *p, size_t nbytes)
+static void release_or_poison(T t, void *p, size_t nbytes)
 {
 	if (!arena__release(t->arena, p, nbytes))
 		poison(p, nbytes);
 }
 
-/* As far as the arena takes it; newest first, so that one makes way for the next. */
+static void release_or_reuse(T t, void *p, size_t nbytes)
+{
+	if (!arena__release(t->arena, p, nbytes))
+		reuse_or_poison(t, p, nbytes);
+}
+
+/* Gives back as much as the arena takes; the newest first, so that one makes way for the next. */
 void hashtable__free_storage(T t)
 {
 	Extent *e, *older;
 
 	for (e = t->extents; e; e = older) {
 		older = e->older;
-		give_back(t, e, e->nbytes);
+		release_or_poison(t, e, e->nbytes);
 	}
 	if (t->block_groups)
-		give_back(t, t->first, hashtable__block_bytes(slot_size_of(t), t->block_groups));
+		release_or_poison(t, t->first, hashtable__block_bytes(slot_size_of(t), t->block_groups));
+}
+
+/* Lets go of the old storage of a table that has new storage. Parts of it may hold keys already: the
+ * index of every extent but the newest, and the control bytes behind a block that became a segment. */
+static void let_go_of_old_storage(T t, const struct HashTable *old)
+{
+	size_t slot_bytes = slot_size_of(t);
+	Extent *e, *older;
+
+	for (e = old->extents; e; e = older) {
+		older = e->older;
+		if (e == old->extents || !t->copies_keys)
+			release_or_reuse(t, e, e->nbytes);
+		else
+			reuse_or_poison(t, e, EXTENT_HEADER + e->segments * segment_bytes(slot_bytes));
+	}
+	if (!old->block_groups)
+		return;
+	if (!old->extents || !t->copies_keys)
+		release_or_reuse(t, old->first, hashtable__block_bytes(slot_bytes, old->block_groups));
+	else
+		reuse_or_poison(t, old->first, slots_bytes(slot_bytes, old->block_groups));
 }
 
 /* ---- settling ---- */
@@ -255,8 +290,9 @@ ALWAYS_INLINE int move_up(T t, const size_t size, const char *from, uint32_t has
 	return 1;
 }
 
-/* The general case: puts what is in slot s of group g, and whatever it displaces there, where it belongs. */
-static __attribute__((noinline)) void settle(T t, enum Way way, size_t g, unsigned s)
+/* The general case: puts the entry in slot s of group g, and each entry that it displaces, where it
+ * belongs. */
+static __attribute__((noinline)) void settle_slot(T t, enum Way way, size_t g, unsigned s)
 {
 	size_t size = slot_size(way);
 	Group *groups = groups_of(t);
@@ -307,7 +343,7 @@ ALWAYS_INLINE void settle_group(T t, const enum Way way, size_t g)
 		if (LIKELY(position > g) && move_up(t, slot_size(way), from, hash, position))
 			group->tags[s] = FREE;
 		else
-			settle(t, way, g, s);
+			settle_slot(t, way, g, s);
 	}
 }
 
@@ -335,7 +371,7 @@ static void mark_moving(Group *groups, size_t n)
 }
 
 /* All entries are in the first ngroups groups. */
-static void spread(T t, size_t ngroups)
+static void spread_entries(T t, size_t ngroups)
 {
 	mark_moving(groups_of(t), ngroups);
 	if (is_words(t))
@@ -361,14 +397,14 @@ static void run(T t, Callback callback)
 	} END_TRY;
 }
 
-static void resize(T t, size_t groups)
+static void resize_storage(T t, size_t groups)
 {
 	size_t old_groups = groups_now(t);
 
 	run(t, t->pre);
 	if (groups > old_groups)
-		grow(t, groups);
-	spread(t, old_groups);
+		grow_storage(t, groups);
+	spread_entries(t, old_groups);
 	run(t, t->post);
 }
 
@@ -379,9 +415,9 @@ void hashtable__make_room(T t)
 	size_t groups = groups_now(t);
 
 	if (groups && t->length <= capacity_of(groups) - capacity_of(groups) / 4)
-		resize(t, groups);
+		resize_storage(t, groups);
 	else
-		resize(t, next_size(groups));
+		resize_storage(t, next_size(groups));
 }
 
 void HashTable_reserve(T t, size_t n)
@@ -392,7 +428,68 @@ void HashTable_reserve(T t, size_t n)
 	if (n <= t->length || n - t->length <= t->room)
 		return;
 	groups = hashtable__groups_for(slot_size_of(t), n);
-	resize(t, groups > groups_now(t) ? groups : groups_now(t));
+	resize_storage(t, groups > groups_now(t) ? groups : groups_now(t));
+}
+
+static void copy_slots(T t, const struct HashTable *old, const enum Way way)
+{
+	size_t size = slot_size(way), g;
+	Mask m;
+
+	for (g = 0; g < old->ngroups; g++) {
+		const char *block = old->segments[g >> SEGMENT_LOG] + (g & (SEGMENT - 1)) * GROUP_SLOTS * size;
+
+		for (m = group_taken(&old->groups[g]); m; m = mask_rest(m)) {
+			const char *from = block + mask_first(m) * size;
+
+			memcpy(claim_slot(t, size, hash_of_slot(t, way, from)), from, size);
+		}
+	}
+}
+
+/* The new storage is asked for before anything changes, and nothing after that can fail. */
+static void move_to_smaller(T t, size_t groups)
+{
+	size_t slot_bytes = slot_size_of(t);
+	Extent *e = groups > SEGMENT ? new_extent(t, groups / SEGMENT, groups) : NULL;
+	char *block = groups && !e ? ALLOC(t->arena, hashtable__block_bytes(slot_bytes, groups)) : NULL;
+	struct HashTable old = *t;
+
+	if (t->segments == &t->first)
+		old.segments = &old.first;
+	hashtable__no_storage(t);
+	t->extents = NULL;
+	t->block_groups = 0;
+	t->length = 0;
+	if (e)
+		attach_extent(t, e, groups);
+	else if (block) {
+		hashtable__use_block(t, block, groups);
+		t->block_groups = groups;
+		clear_groups(t, 0);
+	}
+	t->room = groups ? capacity_of(groups) : 0;
+	if (is_words(t))
+		copy_slots(t, &old, WORDS);
+	else
+		copy_slots(t, &old, TEXT);
+	let_go_of_old_storage(t, &old);
+	t->epoch++;
+	t->resizes++;
+}
+
+/* The group behind the struct costs nothing and is left alone. */
+void HashTable_shrink(T t)
+{
+	size_t groups;
+
+	check_writable(t, "HashTable_shrink");
+	groups = t->length ? hashtable__groups_for(slot_size_of(t), t->length) : 0;
+	if (groups >= groups_now(t) || t->embedded)
+		return;
+	run(t, t->pre);
+	move_to_smaller(t, groups);
+	run(t, t->post);
 }
 
 void HashTable_set_pre_resize_callback(T t, void (*fn)(T, void *), void *userdata)

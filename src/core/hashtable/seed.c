@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The seeds of hash tables: 128 secret bits for the process, from the system's random source at the
- * first use, and a counter, so that no two tables have the same order. A table's seed is the counter
- * sent through two keyed multiplications: knowing one table's seed does not give another's.
+/* The seeds of hash tables. The process has 128 secret bits, read from the system's random source at
+ * the first use, and a counter, so that no two tables have the same order. A table's seed is the
+ * counter sent through two keyed multiplications: one table's seed does not give another's away.
  *
- * Invariant: a word of process_secret is 0 until some thread has set it, and never changes after that.
- * No lock, so that a fork at any moment leaves the child usable; it goes on with its parent's secret. */
+ * Invariant: a word of process_secret is 0 until a thread has set it, and never changes after that.
+ * There is no lock, so a fork at any moment leaves the child usable; the child keeps the secret. */
 #include "config.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
 #if HAVE_SYS_RANDOM_H
@@ -24,7 +25,7 @@ enum { SECRET_BYTES = 16, SECRET_WORDS = SECRET_BYTES / sizeof(size_t), NUMBERS 
 static atomic_size_t process_secret[SECRET_WORDS];
 static atomic_size_t numbers_taken;
 
-static int from_device(void *p, size_t n)
+static int read_device_into(void *p, size_t n)
 {
 	char *next = p;
 	int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
@@ -43,8 +44,19 @@ static int from_device(void *p, size_t n)
 	return n == 0;
 }
 
-/* The calls may be missing from the kernel, or forbidden by a sandbox; the device may too. */
-static int from_system(void *p, size_t n)
+/* open and read are cancellation points: a thread that is cancelled there would leave the descriptor behind. */
+static int read_random_device(void *p, size_t n)
+{
+	int state, was_read;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	was_read = read_device_into(p, n);
+	pthread_setcancelstate(state, NULL);
+	return was_read;
+}
+
+/* The calls may be missing from the kernel, or forbidden by a sandbox; so may the device. */
+static int read_random_source(void *p, size_t n)
 {
 #if HAVE_GETENTROPY
 	if (getentropy(p, n) == 0)
@@ -53,10 +65,10 @@ static int from_system(void *p, size_t n)
 	if (getrandom(p, n, 0) == (ssize_t)n)
 		return 1;
 #endif
-	return from_device(p, n);
+	return read_random_device(p, n);
 }
 
-static int is_set(void)
+static int has_process_secret(void)
 {
 	int i;
 
@@ -67,13 +79,14 @@ static int is_set(void)
 }
 
 /* Threads that come at once each bring random words; the first to set a word wins. */
-static void set_once(void)
+static void set_process_secret(void)
 {
 	size_t random[SECRET_WORDS];
-	int i;
+	int i, error = errno;
 
-	if (!from_system(random, sizeof random))
+	if (!read_random_source(random, sizeof random))
 		EXCEPT_RAISE_MSG(HashTable_Failed, "no random source for the seed of a hash table");
+	errno = error; /* the device has answered for a call that failed */
 	for (i = 0; i < SECRET_WORDS; i++) {
 		size_t unset = 0;
 
@@ -103,10 +116,11 @@ static uint64_t splitmix(uint64_t *state)
 	return z ^ z >> 31;
 }
 
-/* A table's own. Threads take as many at a time as keeps them out of each other's way. */
+/* Returns the number of a new table. Threads take NUMBERS at a time, so that they do not share a
+ * cache line for each table. */
 static size_t next_number(void)
 {
-	static __thread size_t number __attribute__((tls_model("initial-exec")));
+	static CORE_PER_THREAD size_t number;
 	size_t n = number;
 
 	if (n % NUMBERS == 0)
@@ -119,8 +133,8 @@ uint64_t hash__random_seed(void)
 {
 	uint64_t secret[2], n = next_number(), seed;
 
-	if (!is_set())
-		set_once();
+	if (!has_process_secret())
+		set_process_secret();
 	read_secret(secret);
 	n = splitmix(&n);
 	seed = mix(mix(n ^ secret[0], secret[1]) ^ secret[1], GOLDEN ^ secret[0]);

@@ -50,7 +50,7 @@ static __attribute__((noinline)) Mask next_group(T t, HashTable_Iter *it)
 	return m;
 }
 
-static void begin(T t, HashTable_Iter *it)
+static void begin_walk(T t, HashTable_Iter *it)
 {
 	zero(it, sizeof *it);
 	it->table_ = t;
@@ -58,14 +58,14 @@ static void begin(T t, HashTable_Iter *it)
 	it->left_ = UINT64_MAX;
 }
 
-/* What there still is in this group. */
+/* Returns the entries of this group that the walk has still to visit. */
 ALWAYS_INLINE Mask rest_of(T t, const HashTable_Iter *it)
 {
 	return (Mask)it->left_ & group_taken(&t->groups[it->group_]);
 }
 
 /* To the first of m: its slot. */
-ALWAYS_INLINE void *move_to(T t, const size_t slot_bytes, HashTable_Iter *it, Mask m)
+ALWAYS_INLINE void *move_to_slot(T t, const size_t slot_bytes, HashTable_Iter *it, Mask m)
 {
 	it->slot_ = mask_first(m);
 	it->left_ = mask_rest(m);
@@ -73,14 +73,14 @@ ALWAYS_INLINE void *move_to(T t, const size_t slot_bytes, HashTable_Iter *it, Ma
 }
 
 /* The next entry's slot, or NULL past the last. */
-static void *step(T t, HashTable_Iter *it)
+static void *next_slot(T t, HashTable_Iter *it)
 {
 	Mask m = rest_of(t, it);
 
 	if (!m)
 		m = next_group(t, it);
 	it->left_ = 0;
-	return m ? move_to(t, slot_size_of(t), it, m) : NULL;
+	return m ? move_to_slot(t, slot_size_of(t), it, m) : NULL;
 }
 
 ALWAYS_INLINE const void *key_of(HashTable_Kind kind, const void *slot)
@@ -103,16 +103,16 @@ static __attribute__((noinline)) void check_map(T t, size_t epoch)
 }
 
 /* apply may remove any entry. */
-ALWAYS_INLINE void map(T t, const HashTable_Kind kind, const size_t slot_bytes, void (*apply)(const void *, void **, void *), void *cl)
+ALWAYS_INLINE void map_entries(T t, const HashTable_Kind kind, const size_t slot_bytes, void (*apply)(const void *, void **, void *), void *cl)
 {
 	const uint32_t magic = t->magic;
 	const size_t epoch = t->epoch;
 	HashTable_Iter it;
 	Mask m;
 
-	begin(t, &it);
+	begin_walk(t, &it);
 	for (m = rest_of(t, &it); m || (m = next_group(t, &it)) != 0;) {
-		void *slot = move_to(t, slot_bytes, &it, m);
+		void *slot = move_to_slot(t, slot_bytes, &it, m);
 		size_t length = t->length;
 
 		apply(key_of(kind, slot), slot, cl);
@@ -129,11 +129,11 @@ void HashTable_map(T t, void (*apply)(const void *key, void **value, void *cl), 
 	check_table(t, "HashTable_map");
 	CHECK(apply, "HashTable_map: the function is NULL");
 	if (kind_of(t) == HashTable_INTEGER)
-		map(t, HashTable_INTEGER, sizeof(Word_Slot), apply, cl);
+		map_entries(t, HashTable_INTEGER, sizeof(Word_Slot), apply, cl);
 	else if (kind_of(t) == HashTable_POINTER)
-		map(t, HashTable_POINTER, sizeof(Word_Slot), apply, cl);
+		map_entries(t, HashTable_POINTER, sizeof(Word_Slot), apply, cl);
 	else
-		map(t, HashTable_STRING, sizeof(Text_Slot), apply, cl); /* and all like it */
+		map_entries(t, HashTable_STRING, sizeof(Text_Slot), apply, cl); /* and all like it */
 }
 
 /* ---- iterators ---- */
@@ -142,7 +142,7 @@ void HashTable_iterate(T t, HashTable_Iter *it)
 {
 	check_table(t, "HashTable_iterate");
 	CHECK(it, "HashTable_iterate: the iterator is NULL");
-	begin(t, it);
+	begin_walk(t, it);
 }
 
 ALWAYS_INLINE void check_iterator(const HashTable_Iter *it, const char *function)
@@ -152,7 +152,7 @@ ALWAYS_INLINE void check_iterator(const HashTable_Iter *it, const char *function
 	CHECK(LIKELY(it->epoch_ == it->table_->epoch), "%s: insertion or resize since HashTable_iterate", function);
 }
 
-static int finish(HashTable_Iter *it)
+static int end_walk(HashTable_Iter *it)
 {
 	it->key = it->value = it->place_ = NULL;
 	it->key_length = 0;
@@ -162,10 +162,10 @@ static int finish(HashTable_Iter *it)
 }
 
 /* The entry at the first of m. */
-ALWAYS_INLINE int show(T t, HashTable_Iter *it, Mask m)
+ALWAYS_INLINE int fill_entry(T t, HashTable_Iter *it, Mask m)
 {
 	if (is_words(t)) {
-		const Word_Slot *slot = it->place_ = move_to(t, sizeof *slot, it, m);
+		const Word_Slot *slot = it->place_ = move_to_slot(t, sizeof *slot, it, m);
 
 		it->value = slot->value;
 		if (kind_of(t) == HashTable_INTEGER)
@@ -173,7 +173,7 @@ ALWAYS_INLINE int show(T t, HashTable_Iter *it, Mask m)
 		else
 			it->key = (const void *)(uintptr_t)slot->key;
 	} else {
-		const Text_Slot *slot = it->place_ = move_to(t, sizeof *slot, it, m);
+		const Text_Slot *slot = it->place_ = move_to_slot(t, sizeof *slot, it, m);
 
 		it->value = slot->value;
 		it->key = slot->key;
@@ -182,20 +182,24 @@ ALWAYS_INLINE int show(T t, HashTable_Iter *it, Mask m)
 	return 1;
 }
 
-static __attribute__((noinline)) int next_further(HashTable_Iter *it)
+static __attribute__((noinline)) int next_in_further_group(HashTable_Iter *it)
 {
 	Mask m = next_group(it->table_, it);
 
-	return m ? show(it->table_, it, m) : finish(it);
+	return m ? fill_entry(it->table_, it, m) : end_walk(it);
+}
+
+ALWAYS_INLINE int next_entry(HashTable_Iter *it)
+{
+	Mask m = rest_of(it->table_, it);
+
+	return LIKELY(m) ? fill_entry(it->table_, it, m) : next_in_further_group(it);
 }
 
 int HashTable_next(HashTable_Iter *it)
 {
-	Mask m;
-
 	check_iterator(it, "HashTable_next");
-	m = rest_of(it->table_, it);
-	return LIKELY(m) ? show(it->table_, it, m) : next_further(it);
+	return next_entry(it);
 }
 
 void HashTable_iter_remove(HashTable_Iter *it)
@@ -225,13 +229,32 @@ void **HashTable_toArray(T t, Arena_T arena, void *end)
 	if (!mul_size(2 * t->length + 1, sizeof *array, &n))
 		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_toArray: no array holds %zu entries", t->length);
 	array = ALLOC(arena, n);
-	begin(t, &it);
-	while ((slot = step(t, &it)) != NULL) {
+	begin_walk(t, &it);
+	while ((slot = next_slot(t, &it)) != NULL) {
 		array[i++] = (void *)(uintptr_t)key_of(kind_of(t), slot);
 		array[i++] = *(void **)slot;
 	}
 	array[i] = end;
 	return array;
+}
+
+HashTable_Entry *HashTable_entries(T t, Arena_T arena, size_t *n)
+{
+	HashTable_Iter it;
+	HashTable_Entry *entries, *e;
+	size_t nbytes;
+
+	check_table(t, "HashTable_entries");
+	CHECK(arena, "HashTable_entries: the arena is NULL");
+	CHECK(n, "HashTable_entries: the place for their number is NULL");
+	if (!mul_size(t->length, sizeof *entries, &nbytes))
+		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_entries: no array holds %zu entries", t->length);
+	e = entries = ALLOC(arena, nbytes);
+	begin_walk(t, &it);
+	while (next_entry(&it))
+		*e++ = (HashTable_Entry){ it.key, it.key_length, it.int_key, it.value };
+	*n = t->length;
+	return entries;
 }
 
 /* ---- copies ---- */
@@ -256,9 +279,9 @@ static void copy_entries(T copy, T t)
 	if (!has_storage(t))
 		return;
 	copy_storage(copy, t);
-	begin(copy, &it);
+	begin_walk(copy, &it);
 	if (copy->copies_keys)
-		while ((s = step(copy, &it)) != NULL)
+		while ((s = next_slot(copy, &it)) != NULL)
 			s->key = hashtable__keep_key(copy, s->key, length_of_id(s->id));
 	copy->length = t->length;
 	copy->room = t->room;
@@ -283,7 +306,7 @@ T HashTable_copy(T t, Arena_T arena)
 /* ---- statistics ---- */
 
 /* Groups looked at to find what is in group g. */
-static size_t probes(T t, const void *slot, size_t g)
+static size_t count_probes(T t, const void *slot, size_t g)
 {
 	size_t position = position_of(t, is_words(t) ? hash_of_slot(t, WORDS, slot) : hash_of_slot(t, TEXT, slot));
 
@@ -303,9 +326,9 @@ void HashTable_stats(T t, HashTable_Stats *stats)
 	stats->capacity = t->length + t->room;
 	stats->resizes = t->resizes;
 	stats->bytes = hashtable__storage_bytes(t);
-	begin(t, &it);
-	while ((slot = step(t, &it)) != NULL) {
-		size_t n = probes(t, slot, it.group_);
+	begin_walk(t, &it);
+	while ((slot = next_slot(t, &it)) != NULL) {
+		size_t n = count_probes(t, slot, it.group_);
 
 		total += (double)n;
 		if (n > stats->longest_probe)

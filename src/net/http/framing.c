@@ -214,6 +214,11 @@ int httpparser__known_field(HTTPParser *p, const char *b)
 
 /* ---- the head as a whole ---- */
 
+int httpparser__limit_body(HTTPParser *p)
+{
+	return p->left > p->limits->body_bytes ? body_too_large(p) : HTTPParser_HEAD;
+}
+
 /* RFC 9112, 6.1, 6.3 and 3.2 */
 int httpparser__framing(HTTPParser *p)
 {
@@ -225,7 +230,5 @@ int httpparser__framing(HTTPParser *p)
 		return fail(p, 400, "Transfer-Encoding in HTTP/1.0");
 	if (f & HTTPParser_CHUNKED && f & HTTPParser_HAS_LENGTH)
 		return fail_slice(p, p->content_length, "Transfer-Encoding beside Content-Length: %1");
-	if (p->left > p->limits->body_bytes)
-		return body_too_large(p);
-	return HTTPParser_HEAD;
+	return httpparser__limit_body(p);
 }

@@ -443,6 +443,16 @@ void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
 	p->limits = limits;
 }
 
+void httpparser__walk(HTTPParser *p, size_t at)
+{
+	static const HTTP_Limits none = { SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, -1, -1 };
+
+	httpparser__init(p, &none);
+	p->at = p->mark = at;
+	p->cap = SIZE_MAX;
+	go(p, FIELD);
+}
+
 HTTPParser_Event httpparser__next(HTTPParser *p, const char *bytes, size_t n)
 {
 	int event;

@@ -60,8 +60,11 @@ typedef struct HTTPParser {
 } HTTPParser;
 
 void httpparser__init(HTTPParser *p, const HTTP_Limits *limits);
+/* Prepares to answer each field of a head once more that was accepted before: its lines begin at bytes[at]. */
+void httpparser__walk(HTTPParser *p, size_t at);
 HTTPParser_Event httpparser__next(HTTPParser *p, const char *bytes, size_t n);
 void httpparser__rewind(HTTPParser *p);          /* after HEAD: the next call's bytes start with the byte at `at` */
+int httpparser__limit_body(HTTPParser *p);       /* after HEAD: ERROR if the Content-Length is beyond the limit, else HEAD */
 int httpparser__begun(const HTTPParser *p);      /* more than empty lines was seen */
 int httpparser__keep_alive(const HTTPParser *p); /* after HEAD: RFC 9112, 9.3 */
 
@@ -70,7 +73,7 @@ void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size
 /* s in quotes, escaped, cut after 80 bytes; returns its length. size: at least 16 */
 size_t httpparser__quote(char *out, size_t size, const char *s, size_t n);
 
-/* Decodes and resolves a path into out[0..n+2), NUL-terminated. NULL, or what is wrong with it. */
+/* Decodes and resolves a path into out[0..n+2), NUL-terminated. NULL, or an error's words, %1 for the path. */
 const char *httpparser__path(const char *path, size_t n, char *out);
 
 int httpparser__is_token(const char *s, size_t n); /* RFC 9110, 5.6.2; not empty */

@@ -4,14 +4,15 @@
 #ifndef NET_HTTPMESSAGE_INCLUDED
 #define NET_HTTPMESSAGE_INCLUDED
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/uio.h>
 #include <core/HTTP.h>
 #include "http/parser.h"
 
 /* ---- HTTPRequest.c ---- */
 
-typedef struct HTTPField { /* of the head */
-	HTTPSlice name, value;
+typedef struct HTTPField { /* slices of a head, for which the limits of http__limits leave 32 bits enough */
+	uint32_t name, name_length, value, value_length;
 } HTTPField;
 
 typedef struct HTTPPairs {
@@ -23,10 +24,11 @@ struct HTTPRequest {
 	Arena_T arena;
 	const char *method, *target, *path, *query, *version;
 	const char *authority;     /* of an absolute-form target: it is the Host; or NULL */
-	HashTable_T headers;       /* NULL: to be made of fields when somebody asks */
-	char *head;                /* what the fields are slices of */
-	const HTTPField *fields;
+	HashTable_T headers;       /* NULL: not asked for yet; made of the field lines then */
+	char *head;                /* what the strings lie in; NULL: no head was understood */
+	size_t fields_at, head_length; /* the field lines in head, and its end */
 	size_t nfields;
+	const HTTPField *fields;   /* NULL: not looked for yet */
 	const char *body;
 	size_t nbytes;
 	int keep_alive;
@@ -37,10 +39,15 @@ struct HTTPRequest {
 	HTTPPairs query_pairs, form_pairs;
 };
 
+static inline HTTPField httprequest__field(const HTTPParser *p) /* at HTTPParser_FIELD */
+{
+	return (HTTPField){ (uint32_t)p->name.at, (uint32_t)p->name.length, (uint32_t)p->value.at, (uint32_t)p->value.length };
+}
+
 HTTP_Limits http__limits(const HTTP_Limits *given); /* with the defaults; given may be NULL */
-/* At HTTPParser_HEAD: all but fields and body. Writes NULs into head, which starts where the request does.
- * Raises: HTTP_Bad_Request (the path), Arena_Failed; none of them is set then. */
-void httprequest__head(HTTPRequest_T r, const HTTPParser *p, char *head);
+/* At HTTPParser_HEAD: sets all but the body, and writes NULs into r->head, which the parser has seen. Returns NULL, or
+ * an error's words for the parser if the path is wrong; nothing is set then. Raises: Arena_Failed, as if not called. */
+const char *httprequest__head(HTTPRequest_T r, const HTTPParser *p);
 unsigned httprequest__asks(const HTTPParser *p); /* what it asks of the response, in the words of HTTP__ASKED */
 
 /* ---- HTTPResponse.c ---- */

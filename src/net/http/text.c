@@ -157,16 +157,16 @@ const char *httpparser__path(const char *path, size_t n, char *out)
 		int c;
 
 		if (path[i] == '\\')
-			return "a backslash in the path";
+			return "a backslash in the path: %1";
 		if ((c = decode(path, n, &i)) < 0)
-			return "a malformed escape in the path";
+			return "a malformed escape in the path: %1";
 		if (c != '/')
 			out[to++] = (char)c;
 		else if ((from = to = end_segment(out, from, to)) == 0)
-			return "the path climbs above the root";
+			return "the path climbs above the root: %1";
 	}
 	if (is_dots(out + from, to - from) && (to = end_segment(out, from, to)) == 0)
-		return "the path climbs above the root";
+		return "the path climbs above the root: %1";
 	out[to] = '\0';
 	return NULL;
 }

@@ -17,8 +17,7 @@ static int open_epoll(SocketPoll_T poll)
 
 static void close_epoll(SocketPoll_T poll)
 {
-	if (poll->fd >= 0)
-		close(poll->fd);
+	close_descriptor(poll->fd);
 	poll->fd = -1;
 }
 

@@ -23,8 +23,7 @@ static int open_kqueue(SocketPoll_T poll)
 
 static void close_kqueue(SocketPoll_T poll)
 {
-	if (poll->fd >= 0)
-		close(poll->fd);
+	close_descriptor(poll->fd);
 	poll->fd = -1;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <core/SocketPoll.h>
+#include "base/cancel.h"
 #include "base/checked.h"
 #include "lazyheap.h"
 #include "socket/internal.h"

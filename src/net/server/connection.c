@@ -251,8 +251,6 @@ static void refuse_request(Turn *t, int status, const char *text)
 	Exchange *x = t->c->exchange;
 
 	httpserver__count(&t->loop->stats.refused, 1);
-	if (!x->request.method)
-		x->request.nfields = 0; /* they are slices of what is not kept */
 	httpserver__answer(x, status, text);
 	x->made = x->ends = 1;
 	t->c->unread = 1;
@@ -325,7 +323,7 @@ static int read_on(Turn *t)
 	case READ_MORE:
 		if (c->proxied || httpreader__begun(&x->reader))
 			c->input = c->input == INPUT_BODY ? INPUT_BODY : INPUT_HEAD;
-		else if (t->bytes[t->used - 1] == '\n') /* empty lines, whole ones (RFC 9112, 2.2) */
+		else if (!httpreader__has_cr(&x->reader)) /* empty lines (RFC 9112, 2.2) */
 			httpserver__retire(t);
 		break;
 	case READ_PROXY:

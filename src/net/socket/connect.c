@@ -89,13 +89,35 @@ static void note_error(Race *r, int error)
 		r->error = error;
 }
 
-static void lost(Race *r, nfds_t i, int error)
+static void forget_attempt(Race *r, nfds_t i)
 {
-	close(r->fds[i].fd);
 	r->fds[i] = r->fds[--r->n];
 	r->addresses[i] = r->addresses[r->n];
+}
+
+static void lose_attempt(Race *r, nfds_t i, int error)
+{
+	close_descriptor(r->fds[i].fd);
+	forget_attempt(r, i);
 	note_error(r, error);
-	r->next = 0;
+	r->next = 0; /* now */
+}
+
+/* At the end of the race, or of a thread that is cancelled in it. */
+static void end_race(Race *r)
+{
+	while (r->n > 0)
+		close_descriptor(r->fds[--r->n].fd);
+}
+
+/* Connected, or not: an attempt at a port that nobody listens on may be given that very port as its own, and meet itself
+ * (RFC 9293, 3.5: a simultaneous open). To a caller that is a port where nobody listens. */
+static int settle_attempt(Race *r, nfds_t i)
+{
+	if (!socket__meets_itself(r->fds[i].fd))
+		return 1;
+	lose_attempt(r, i, ECONNREFUSED);
+	return 0;
 }
 
 /* Starts one; 1 when that has connected at once, as the last of those that run. */
@@ -113,9 +135,9 @@ static int start(Race *r, const struct addrinfo *a, int64_t now)
 	r->addresses[r->n++] = a;
 	r->next = now + patience(r, now);
 	if (socket__set_blocking(fd, 0) == 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0)
-		return 1;
+		return settle_attempt(r, r->n - 1);
 	if (errno != EINPROGRESS && errno != EINTR) /* one that a signal interrupts goes on by itself (POSIX) */
-		lost(r, r->n - 1, errno);
+		lose_attempt(r, r->n - 1, errno);
 	return 0;
 }
 
@@ -134,9 +156,10 @@ static int winner(Race *r)
 		}
 		if (getsockopt(r->fds[i].fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
 			error = errno;
-		if (!error)
+		if (error)
+			lose_attempt(r, i, error);
+		else if (settle_attempt(r, i))
 			return (int)i;
-		lost(r, i, error);
 	}
 	return -1;
 }
@@ -178,26 +201,22 @@ static int run(Race *r)
 
 static int connect_any(const struct addrinfo *list, int64_t deadline, Peer *peer)
 {
-	Race r = { 0 };
-	int first, fd = -1;
-	nfds_t i;
+	Race r __attribute__((cleanup(end_race))) = { 0 };
+	int first, fd;
 
 	r.order = order_of(list);
 	r.deadline = deadline;
 	first = run(&r);
-	for (i = 0; i < r.n; i++)
-		if ((int)i != first)
-			close(r.fds[i].fd);
-	if (first >= 0) {
-		fd = r.fds[first].fd;
-		socket__remember(peer, r.addresses[first]->ai_addr);
-		if (socket__set_blocking(fd, 1) == 0)
-			return fd;
-		r.error = errno;
-		close(fd);
+	if (first < 0) {
+		errno = r.error;
+		return -1;
 	}
-	errno = r.error;
-	return -1;
+	fd = r.fds[first].fd;
+	socket__remember(peer, r.addresses[first]->ai_addr);
+	if (socket__set_blocking(fd, 1) != 0)
+		return -1;
+	forget_attempt(&r, (nfds_t)first);
+	return fd;
 }
 
 /* ---- Unix domain ---- */
@@ -227,12 +246,12 @@ static int connect_unix(const char *path, int64_t deadline)
 {
 	struct sockaddr_un a;
 	socklen_t n = socket__unix_address(path, &a);
-	int fd = n ? socket__open(AF_UNIX) : -1;
+	int fd OWNED_DESCRIPTOR = n ? socket__open(AF_UNIX) : -1, connected = fd;
 
-	if (fd < 0 || connect_unix_fd(fd, &a, n, deadline) == 0)
-		return fd;
-	socket__abandon(fd);
-	return -1;
+	if (fd < 0 || connect_unix_fd(fd, &a, n, deadline) != 0)
+		return -1;
+	fd = -1;
+	return connected;
 }
 
 /* ---- both ---- */
@@ -248,29 +267,40 @@ static void connect_failed(const char *name, int is_unix, int error, int timeout
 	socket__failed("connect", name, error);
 }
 
+static void free_list(struct addrinfo **list)
+{
+	int error = errno;
+
+	freeaddrinfo(*list);
+	errno = error;
+}
+
+/* Nothing raises once there is a list. */
+static int connect_host(const char *host, const char *service, int64_t deadline, Peer *peer)
+{
+	struct addrinfo *list __attribute__((cleanup(free_list)))
+		= socket__resolve("connect", host, service, 0, AF_UNSPEC);
+
+	return connect_any(list, deadline, peer);
+}
+
 T Socket_connect(const char *host, const char *service, int timeout_ms)
 {
 	const char *file = socket__unix_path(host);
 	int64_t deadline = socket__deadline_in(timeout_ms);
 	char name[NAME_SIZE];
 	Peer peer = { 0 };
+	int fd, error = errno;
 	T s;
-	int fd;
 
 	CHECK(host, "Socket_connect: the host is NULL");
 	CHECK(service || file, "Socket_connect: the service is NULL");
 	socket__name_target(host, service, name);
-	if (file)
-		fd = connect_unix(file, deadline);
-	else {
-		struct addrinfo *list = socket__resolve("connect", host, service, 0, AF_UNSPEC);
-
-		fd = connect_any(list, deadline, &peer);
-		freeaddrinfo(list);
-	}
+	fd = file ? connect_unix(file, deadline) : connect_host(host, service, deadline, &peer);
 	if (fd < 0)
 		connect_failed(name, file != NULL, errno, timeout_ms);
 	s = socket__make(fd, NULL, "connect", name);
 	s->peer = peer;
+	errno = error;
 	return s;
 }

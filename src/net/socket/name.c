@@ -9,9 +9,12 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/text.h"
 #include "socket/rep.h"
 
 #define T Socket_T
+
+enum { HOST_MOST = 400, SERVICE_MOST = 64 }; /* bytes of them in a name */
 
 EXCEPT_DEFINE(Socket_Failed, NULL, "socket operation failed");
 EXCEPT_DEFINE(Socket_Closed, &Socket_Failed, "connection closed by the peer");
@@ -125,15 +128,25 @@ const char *socket__unix_path(const char *host)
 }
 
 /* What the caller asked for, as it asked for it. */
+/* Returns how many bytes of the text are shown, at most so many. */
+static int shown(const char *text, size_t most)
+{
+	size_t n = strlen(text);
+
+	return (int)(n > most ? text__cut(text, most) : n);
+}
+
 const char *socket__name_target(const char *host, const char *service, char *name)
 {
+	int host_bytes = host ? shown(host, HOST_MOST) : 0;
+
 	if (socket__unix_path(host))
-		snprintf(name, NAME_SIZE, "%.400s", host);
+		snprintf(name, NAME_SIZE, "%.*s", host_bytes, host);
 	else if (!host)
-		snprintf(name, NAME_SIZE, "*:%.64s", service);
+		snprintf(name, NAME_SIZE, "*:%.*s", shown(service, SERVICE_MOST), service);
 	else
-		snprintf(name, NAME_SIZE, strchr(host, ':') ? "[%.400s]:%.64s" : "%.400s:%.64s", host,
-			service);
+		snprintf(name, NAME_SIZE, strchr(host, ':') ? "[%.*s]:%.*s" : "%.*s:%.*s", host_bytes, host,
+			shown(service, SERVICE_MOST), service);
 	return name;
 }
 

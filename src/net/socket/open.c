@@ -21,17 +21,12 @@ enum { PORT_MAX = 65535 };
 
 /* ---- descriptors; nothing in this part raises ---- */
 
-void socket__abandon(int fd)
+void socket__set_option(int fd, int level, int option, int value)
 {
 	int error = errno;
 
-	close(fd); /* not again after EINTR: the number may be another thread's by then */
-	errno = error;
-}
-
-void socket__set_option(int fd, int level, int option, int value)
-{
 	setsockopt(fd, level, option, &value, sizeof value);
+	errno = error;
 }
 
 /* What every descriptor of ours has; none of it can fail in a way that matters. */
@@ -46,6 +41,7 @@ static void prepare(int fd, int family)
 
 int socket__open(int family)
 {
+	WITHOUT_CANCELLATION;
 #if defined SOCK_CLOEXEC
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 #else
@@ -59,6 +55,29 @@ int socket__open(int family)
 	return fd;
 }
 
+static int same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	Peer x, y;
+
+	socket__remember(&x, a);
+	socket__remember(&y, b);
+	return x.known && y.known && memcmp(&x, &y, sizeof x) == 0;
+}
+
+/* Its close is a reset: a connection to itself would keep the port for a minute. */
+int socket__meets_itself(int fd)
+{
+	struct sockaddr_storage own = { 0 }, peer = { 0 };
+	struct linger reset = { 1, 0 };
+	socklen_t n = sizeof own, m = sizeof peer;
+
+	if (getsockname(fd, (struct sockaddr *)&own, &n) != 0 || getpeername(fd, (struct sockaddr *)&peer, &m) != 0
+			|| !same_address(&own, &peer))
+		return 0;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	return 1;
+}
+
 /* TCP_NODELAY comes from the listener. */
 static int accept_descriptor(int listener, struct sockaddr *a, socklen_t *n)
 {
@@ -68,6 +87,8 @@ static int accept_descriptor(int listener, struct sockaddr *a, socklen_t *n)
 	int fd = accept(listener, a, n);
 
 	if (fd >= 0) {
+		WITHOUT_CANCELLATION;
+
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 		socket__set_blocking(fd, 1); /* the BSDs hand down the listener's flag */
 #if defined SO_NOSIGPIPE
@@ -92,13 +113,20 @@ static T make(int fd)
 	return s;
 }
 
+/* The name is looked up again when the listener is closed, and the process may be in another directory by then. A
+ * descriptor of the directory would be right even after a rename, at the cost of one for each listener. */
 static Path *make_path(const char *name)
 {
-	size_t n = strlen(name) + 1;
-	Path *p = calloc(1, sizeof *p + n);
+	char directory[PATH_MAX] = "";
+	size_t n;
+	Path *p;
 
+	if (name[0] != '/' && name[0] != '@' && (!getcwd(directory, sizeof directory) || directory[0] != '/'))
+		directory[0] = '\0';
+	n = strlen(directory) + 1 + strlen(name) + 1;
+	p = calloc(1, sizeof *p + n);
 	if (p)
-		memcpy(p->name, name, n);
+		snprintf(p->name, n, "%s%s%s", directory, directory[0] ? "/" : "", name);
 	return p;
 }
 
@@ -132,7 +160,7 @@ T socket__make(int fd, Path *path, const char *what, const char *whom)
 		if (path)
 			socket__unlink_own(path);
 		free(path);
-		close(fd);
+		close_descriptor(fd);
 		socket__failed(what, whom, ENOMEM);
 	}
 	s->u.path = path;
@@ -186,10 +214,11 @@ struct addrinfo *socket__resolve(const char *what, const char *host, const char 
 	int e;
 
 	socket__name_target(host, service, name);
-	errno = 0;
-	if (!is_service(service))
+	if (!is_service(service)) {
+		errno = 0;
 		EXCEPT_RAISE_MSG(Socket_Unresolved, "%s %s: \"%s\" is neither a port (0 to 65535) nor a name",
 			what, name, service);
+	}
 	hints.ai_family = family;
 	hints.ai_socktype = SOCK_STREAM;
 	hints.ai_flags = flags;
@@ -262,7 +291,7 @@ static int listen_at(const struct addrinfo *a, int both_families, const Listenin
 	if ((!how->shared || share_port(fd) == 0) && bind(fd, a->ai_addr, a->ai_addrlen) == 0
 			&& listen(fd, how->backlog) == 0)
 		return fd;
-	socket__abandon(fd);
+	close_descriptor(fd);
 	return -1;
 }
 
@@ -277,6 +306,7 @@ static int listen_host(const char *host, const Listening *how)
 {
 	struct addrinfo *a, *list
 		= socket__resolve("listen", host, how->service, AI_PASSIVE, host ? AF_UNSPEC : AF_INET6);
+	WITHOUT_CANCELLATION;
 	int fd = -1;
 
 	for (a = list; a; a = a->ai_next)
@@ -306,7 +336,7 @@ static int is_stale(const struct sockaddr_un *a, socklen_t n)
 		return 0;
 	socket__set_blocking(fd, 0); /* a live one may have a full backlog */
 	refused = connect(fd, (const struct sockaddr *)a, n) != 0 && errno == ECONNREFUSED;
-	close(fd);
+	close_descriptor(fd);
 	return refused;
 }
 
@@ -325,10 +355,12 @@ static int bind_unix(int fd, const struct sockaddr_un *a, socklen_t n)
 	return bind(fd, (const struct sockaddr *)a, n);
 }
 
-static int listen_unix(Path *path, int backlog)
+/* Nothing here waits. */
+static int listen_unix(const char *file, Path *path, int backlog)
 {
+	WITHOUT_CANCELLATION;
 	struct sockaddr_un a;
-	socklen_t n = socket__unix_address(path->name, &a);
+	socklen_t n = socket__unix_address(file, &a);
 	int fd = n ? socket__open(AF_UNIX) : -1;
 
 	if (fd < 0)
@@ -339,7 +371,7 @@ static int listen_unix(Path *path, int backlog)
 			return fd;
 		socket__unlink_own(path);
 	}
-	socket__abandon(fd);
+	close_descriptor(fd);
 	return -1;
 }
 
@@ -350,7 +382,7 @@ static T listen_file(const char *host, const char *file, const Listening *how)
 
 	if (!path)
 		socket__failed("listen", host, ENOMEM);
-	fd = listen_unix(path, how->backlog);
+	fd = listen_unix(file, path, how->backlog);
 	if (fd < 0) {
 		error = errno;
 		free(path);
@@ -362,9 +394,10 @@ static T listen_file(const char *host, const char *file, const Listening *how)
 static T listen_port(const Listening *how)
 {
 	char name[NAME_SIZE];
-	int fd = how->host ? listen_host(how->host, how) : listen_everywhere(how);
+	int fd;
 
 	socket__name_target(how->host, how->service, name);
+	fd = how->host ? listen_host(how->host, how) : listen_everywhere(how);
 	if (fd < 0)
 		socket__failed("listen", name, errno);
 	return socket__make(fd, NULL, "listen", name);
@@ -380,19 +413,27 @@ T Socket_listen(const char *host, const char *service, int backlog)
 {
 	const char *file = socket__unix_path(host);
 	Listening how = { host, service, backlog_of(backlog), 0 };
+	int error = errno;
 	char name[NAME_SIZE];
+	T s;
 
 	CHECK(service || file, "Socket_listen: the service is NULL");
-	return file ? listen_file(socket__name_target(host, service, name), file, &how) : listen_port(&how);
+	s = file ? listen_file(socket__name_target(host, service, name), file, &how) : listen_port(&how);
+	errno = error;
+	return s;
 }
 
 T Socket_listen_shared(const char *host, const char *service, int backlog)
 {
 	Listening how = { host, service, backlog_of(backlog), 1 };
+	int error = errno;
+	T s;
 
 	CHECK(service, "Socket_listen_shared: the service is NULL");
 	CHECK(!socket__unix_path(host), "Socket_listen_shared: %s has no port to share", host);
-	return listen_port(&how);
+	s = listen_port(&how);
+	errno = error;
+	return s;
 }
 
 /* ---- accepting and adopting ---- */
@@ -427,33 +468,29 @@ static T accepted(T listener, int fd, const struct sockaddr_storage *peer)
 	T s = make(fd);
 
 	if (!s) {
-		close(fd);
+		close_descriptor(fd);
 		socket__failed_on("accept", listener, ENOMEM);
 	}
 	socket__remember(&s->peer, peer);
 	return s;
 }
 
-T Socket_accept(T s)
+/* Returns the descriptor of a connection, or -1 for what Socket_accept returns NULL for. */
+static int await_connection(T s, struct sockaddr_storage *peer)
 {
-	int64_t deadline = 0;
+	int64_t deadline = SOCKET__UNSET;
 
-	CHECK_SOCKET(s);
-	poll_first(s);
 	for (;;) {
-		struct sockaddr_storage peer = { 0 };
-		socklen_t n = sizeof peer;
-		int ready, fd = accept_descriptor(s->fd, (struct sockaddr *)&peer, &n);
+		socklen_t n = sizeof *peer;
+		int ready, fd = accept_descriptor(s->fd, (struct sockaddr *)peer, &n);
 
-		if (fd >= 0)
-			return accepted(s, fd, &peer);
-		if (peer_was_gone(errno) || (would_block(errno) && s->nonblocking))
-			return NULL;
+		if (fd >= 0 || peer_was_gone(errno) || (would_block(errno) && s->nonblocking))
+			return fd;
 		if (errno == EINTR)
 			continue;
 		if (!would_block(errno))
 			socket__failed_on("accept", s, errno);
-		if (!deadline)
+		if (deadline == SOCKET__UNSET)
 			deadline = socket__deadline_in(s->timeout);
 		ready = socket__wait_until(s->fd, 0, deadline);
 		if (ready < 0)
@@ -463,6 +500,21 @@ T Socket_accept(T s)
 	}
 }
 
+T Socket_accept(T s)
+{
+	struct sockaddr_storage peer = { 0 };
+	int fd, error = errno;
+	T connection = NULL;
+
+	CHECK_SOCKET(s);
+	poll_first(s);
+	fd = await_connection(s, &peer);
+	if (fd >= 0)
+		connection = accepted(s, fd, &peer);
+	errno = error;
+	return connection;
+}
+
 static void adopt_failed(int fd, int error) CORE_NORETURN;
 static void adopt_failed(int fd, int error)
 {
@@ -470,11 +522,29 @@ static void adopt_failed(int fd, int error)
 	EXCEPT_RAISE_MSG(Socket_Failed, "adopt descriptor %d: %s", fd, strerror(error));
 }
 
+/* What there is to know of an open descriptor, and what all of ours have. */
+static void inherit(T s)
+{
+	WITHOUT_CANCELLATION;
+	struct sockaddr_storage a = { 0 };
+	socklen_t n = sizeof a;
+	int flags;
+
+	if (getpeername(s->fd, (struct sockaddr *)&a, &n) == 0)
+		socket__remember(&s->peer, &a);
+	n = sizeof a;
+	if (getsockname(s->fd, (struct sockaddr *)&a, &n) == 0)
+		prepare(s->fd, a.ss_family);
+	fcntl(s->fd, F_SETFD, FD_CLOEXEC);
+	flags = fcntl(s->fd, F_GETFL);
+	s->nonblocking = flags >= 0 && (flags & O_NONBLOCK);
+}
+
 T Socket_adopt(int fd)
 {
-	struct sockaddr_storage a = { 0 };
-	int type = 0, flags;
+	int type = 0;
 	socklen_t n = sizeof type;
+	int error = errno;
 	T s;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) != 0 && errno != EBADF && errno != ENOTSOCK)
@@ -483,14 +553,7 @@ T Socket_adopt(int fd)
 	s = make(fd);
 	if (!s)
 		adopt_failed(fd, ENOMEM);
-	n = sizeof a;
-	if (getpeername(fd, (struct sockaddr *)&a, &n) == 0)
-		socket__remember(&s->peer, &a);
-	n = sizeof a;
-	if (getsockname(fd, (struct sockaddr *)&a, &n) == 0)
-		prepare(fd, a.ss_family);
-	fcntl(fd, F_SETFD, FD_CLOEXEC);
-	flags = fcntl(fd, F_GETFL);
-	s->nonblocking = flags >= 0 && (flags & O_NONBLOCK);
+	inherit(s);
+	errno = error;
 	return s;
 }

@@ -22,6 +22,7 @@
 #include <sys/types.h>
 
 #include <core/Socket.h>
+#include "base/cancel.h"
 #include "base/checked.h"
 #include "socket/internal.h"
 
@@ -43,7 +44,7 @@ typedef struct Path {
 	pid_t creator; /* who unlinks it at close; 0: nobody */
 	dev_t device;  /* of the file we made: another may have taken its place */
 	ino_t file;
-	char name[];   /* as in "unix:name" */
+	char name[];   /* absolute if that could be had: the process may change its directory */
 } Path;
 
 typedef struct Ahead {
@@ -67,6 +68,9 @@ struct Socket {
 	int64_t moved;         /* atomic; socket__now_coarse() */
 	void *watch;           /* the poll it is in */
 };
+
+/* A deadline that was not computed yet; no time of the clock is negative. */
+#define SOCKET__UNSET (-1)
 
 #define CHECK_SOCKET(s) ((s) && (s)->magic == MAGIC ? (void)0 : socket__bad((s), __func__))
 
@@ -99,11 +103,11 @@ void socket__failed(const char *what, const char *whom, int error) CORE_NORETURN
 void socket__failed_on(const char *what, Socket_T, int error) CORE_NORETURN;
 void socket__timed_out(const char *what, Socket_T, int64_t ms) CORE_NORETURN;
 
-/* socket/open.c; only resolve and make raise */
+/* socket/open.c; only resolve and make raise. fd is not negative. */
 struct addrinfo;
 struct sockaddr_un;
 int socket__open(int family); /* a descriptor as ours all are, or -1 and errno */
-void socket__abandon(int fd); /* closes it and keeps errno */
+int socket__meets_itself(int fd); /* 1: connected to itself; close it */
 int socket__lacks_family(int error); /* this machine has no such address, or none of its kind */
 void socket__set_option(int fd, int level, int option, int value); /* one that cannot fail in a way that matters */
 void socket__remember(Peer *, const void *address); /* unless it is no IP address */

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MIT */
+/* The reader: keeps of the input what the request needs, and lets the parser say what it is.
+ *
+ * A head that lies whole in the caller's bytes is parsed there and copied once, at its length. One that comes in pieces
+ * is collected in request->head, which may move as it grows. Bytes before the request line are not kept.
+ *
+ * A body of a known length is one block, which grows eightfold up to that length: what a client promises costs
+ * nothing before it sends, and the smaller blocks that are left in the arena are a seventh of the body at most. The length
+ * of a chunked body is known at its end only: blocks, each a sixth of what has come, collect it in an arena of their
+ * own, are joined then, and that arena goes. Doubling one block would leave as much again in the arena. */
+#include "config.h"
+
+#include <string.h>
+
+#include <core/HTTP.h>
+#include "base/checked.h"
+#include "http/parser.h"
+#include "http/reader.h"
+#include "http/rep.h"
+#include "http/syntax.h"
+
+enum {
+	HEAD_FIRST = 2048,      /* bytes of the first read: most heads */
+	HEAD_LEAST = 1024,      /* allocated for a head in pieces */
+	PIECE = 2048,           /* of a head at a time: the body behind it is not for the head's buffer */
+	BODY_FIRST = 64 * 1024, /* at most, before the bytes come that a Content-Length promises */
+	BODY_GROWTH = 8,
+	BLOCK_LEAST = 4096,
+	BLOCK_SHARE = 6,        /* of what has come; as more than an eighth it gets a chunk of the arena to itself */
+	READ_LEAST = 512        /* free in a block, so that no call of recv gets only a few bytes */
+};
+
+typedef struct HTTPBlock {
+	struct HTTPBlock *next;
+	size_t length;
+	char bytes[];
+} Block;
+
+typedef struct HTTPBlocks {
+	Arena_T arena; /* of all but the first */
+	Block *first, **last;
+} Blocks;
+
+void httpreader__init(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *limits)
+{
+	httpparser__init(&r->parser, limits);
+	zero(&r->request, sizeof *r - offsetof(HTTPReader, request));
+	r->request = request;
+	request->body = "";
+}
+
+/* ---- the head ---- */
+
+static char *widen_head(HTTPReader *r, size_t need, size_t first)
+{
+	char **head = &r->request->head;
+	size_t room;
+
+	if (need <= r->room)
+		return *head;
+	if (!mul_size(r->room, 2, &room) || room < need)
+		room = need > first ? need : first;
+	*head = *head ? Arena_realloc(r->request->arena, *head, r->room, room) : Arena_alloc(r->request->arena, room);
+	r->room = room;
+	return *head;
+}
+
+static void hold_head(HTTPReader *r, const char *bytes, size_t n)
+{
+	char *to = widen_head(r, r->length + n, HEAD_LEAST) + r->length;
+
+	if (to != bytes)
+		memcpy(to, bytes, n);
+	r->length += n;
+}
+
+static HTTPReader_Event fail_reading(HTTPReader *r, const char *bytes)
+{
+	r->wrong = bytes;
+	return HTTPReader_ERROR;
+}
+
+/* All bytes were seen. Those of empty lines, which are not of the request, are forgotten. */
+static void keep_piece(HTTPReader *r, const char *bytes, size_t n)
+{
+	if (!httpparser__begun(&r->parser)) {
+		httpparser__rewind(&r->parser);
+		r->length = 0;
+	} else if (!r->request->head)
+		hold_head(r, bytes, n);
+}
+
+/* The parser stands behind the head: bytes of the body come next. */
+static HTTPReader_Event take_head(HTTPReader *r, const char *bytes)
+{
+	HTTPParser *p = &r->parser;
+	const char *wrong;
+
+	if (!r->request->head)
+		r->request->head = memcpy(Arena_alloc(r->request->arena, p->at), bytes, p->at);
+	wrong = httprequest__head(r->request, p);
+	if (wrong) {
+		fail_slice(p, p->path, wrong);
+		return fail_reading(r, r->request->head);
+	}
+	if (!(p->flags & HTTPParser_CHUNKED))
+		r->promised = (size_t)p->left;
+	r->in_body = 1;
+	httpparser__rewind(p);
+	return HTTPReader_HEAD;
+}
+
+static HTTPReader_Event feed_head(HTTPReader *r, const char *bytes, size_t n, size_t *used)
+{
+	const char *b = bytes;
+	size_t length = n, at;
+	HTTPParser_Event event;
+
+	if (r->request->head) {
+		hold_head(r, bytes, n);
+		b = r->request->head;
+		length = r->length;
+	}
+	while ((event = httpparser__next(&r->parser, b, length)) == HTTPParser_LINE || event == HTTPParser_FIELD)
+		if (event == HTTPParser_FIELD && r->nfields < r->fields_room)
+			r->fields[r->nfields++] = httprequest__field(&r->parser);
+	at = r->parser.at;
+	*used = n - (length - at);
+	if (event == HTTPParser_HEAD)
+		return take_head(r, b);
+	if (event == HTTPParser_ERROR)
+		return fail_reading(r, b);
+	keep_piece(r, b, n);
+	return HTTPReader_MORE;
+}
+
+static HTTPReader_Event feed_pieces(HTTPReader *r, const char *bytes, size_t n, size_t *used)
+{
+	HTTPReader_Event event;
+	size_t piece, taken = 0;
+
+	do {
+		piece = r->request->head && n - taken > PIECE ? PIECE : n - taken;
+		event = feed_head(r, bytes + taken, piece, used);
+		taken += *used;
+	} while (event == HTTPReader_MORE && taken < n);
+	*used = taken;
+	return event;
+}
+
+/* ---- the body ---- */
+
+static int is_chunked(const HTTPReader *r)
+{
+	return r->parser.flags & HTTPParser_CHUNKED;
+}
+
+/* A byte more than room, for the NUL behind the body. */
+static size_t block_size(size_t room)
+{
+	size_t size;
+
+	if (!add_size(room, sizeof(Block) + 1, &size))
+		EXCEPT_RAISE_MSG(Arena_Failed, "a request body of %zu bytes is too large", room);
+	return size;
+}
+
+static void make_block(HTTPReader *r, Arena_T arena, size_t room)
+{
+	Block *block = Arena_alloc(arena, block_size(room));
+
+	block->next = NULL;
+	block->length = 0;
+	r->block = block;
+	r->block_room = room;
+}
+
+static void grow_block(HTTPReader *r)
+{
+	size_t room;
+
+	if (!mul_size(r->block_room, BODY_GROWTH, &room) || room > r->promised)
+		room = r->promised;
+	r->block = Arena_realloc(r->request->arena, r->block, block_size(r->block_room), block_size(room));
+	r->block_room = room;
+}
+
+/* That of a chunked body may be left behind when blocks are joined: it is small, whatever has come. */
+static size_t first_room(const HTTPReader *r)
+{
+	size_t room;
+
+	if (is_chunked(r))
+		return BLOCK_LEAST;
+	for (room = r->promised; room > BODY_FIRST; room = room / BODY_GROWTH + 1)
+		;
+	return room;
+}
+
+static void dispose_blocks(void *cl)
+{
+	Blocks *full = cl;
+
+	Arena_dispose(&full->arena);
+}
+
+/* The arena of the blocks has the backing allocator of the request's, but is no child: a clear would leave it. */
+static Blocks *make_blocks(HTTPReader *r)
+{
+	Arena_T arena = r->request->arena;
+	Blocks *full;
+
+	NEW0(arena, full);
+	full->last = &full->first;
+	Arena_defer(arena, dispose_blocks, full);
+	full->arena = Arena_new_child(arena);
+	Arena_adopt(full->arena, NULL);
+	return full;
+}
+
+static void add_block(HTTPReader *r, size_t need)
+{
+	size_t room = r->taken / BLOCK_SHARE;
+	Block *before = r->block;
+
+	if (!r->full)
+		r->full = make_blocks(r);
+	if (room < need)
+		room = need;
+	make_block(r, r->full->arena, room > BLOCK_LEAST ? room : BLOCK_LEAST);
+	*r->full->last = before;
+	r->full->last = &before->next;
+}
+
+/* Room for one byte at least. need: how many are there. */
+static void make_room(HTTPReader *r, size_t need)
+{
+	if (!r->block)
+		make_block(r, r->request->arena, first_room(r));
+	else if (r->block->length == r->block_room && is_chunked(r))
+		add_block(r, need);
+	else if (r->block->length == r->block_room)
+		grow_block(r);
+}
+
+static void keep_body(HTTPReader *r, const char *bytes, size_t n)
+{
+	Block *block;
+	size_t part;
+
+	for (; n > 0; n -= part, bytes += part) {
+		make_room(r, n);
+		block = r->block;
+		part = r->block_room - block->length < n ? r->block_room - block->length : n;
+		memmove(block->bytes + block->length, bytes, part);
+		block->length += part;
+		r->taken += part;
+	}
+}
+
+static void join_blocks(HTTPReader *r)
+{
+	Block *block, *joined = Arena_alloc(r->request->arena, block_size(r->taken));
+
+	joined->next = NULL;
+	joined->length = 0;
+	*r->full->last = r->block;
+	for (block = r->full->first; block; block = block->next) {
+		memcpy(joined->bytes + joined->length, block->bytes, block->length);
+		joined->length += block->length;
+	}
+	r->block = joined;
+	Arena_dispose(&r->full->arena);
+	r->full = NULL;
+}
+
+static HTTPReader_Event finish_body(HTTPReader *r)
+{
+	if (r->full)
+		join_blocks(r);
+	if (r->block) {
+		r->block->bytes[r->taken] = '\0';
+		r->request->body = r->block->bytes;
+		r->request->nbytes = r->taken;
+	}
+	return HTTPReader_READY;
+}
+
+/* 0: a pause */
+static int take_body(HTTPReader *r, const char *bytes, size_t n)
+{
+	if (!r->take) {
+		keep_body(r, bytes, n);
+		return 1;
+	}
+	r->taken += n;
+	return r->take(bytes, n, r->cl);
+}
+
+static HTTPReader_Event feed_body(HTTPReader *r, const char *bytes, size_t n, size_t *used)
+{
+	HTTPParser *p = &r->parser;
+	HTTPParser_Event event;
+
+	do
+		event = httpparser__next(p, bytes, n);
+	while (event == HTTPParser_BODY && take_body(r, bytes + p->value.at, p->value.length));
+	*used = p->at;
+	if (event == HTTPParser_ERROR)
+		return fail_reading(r, bytes);
+	httpparser__rewind(p);
+	return event == HTTPParser_END ? finish_body(r) : HTTPReader_MORE;
+}
+
+HTTPReader_Event httpreader__feed(HTTPReader *r, const char *bytes, size_t n, size_t *used)
+{
+	return r->in_body ? feed_body(r, bytes, n, used) : feed_pieces(r, bytes, n, used);
+}
+
+/* ---- reading without a copy ---- */
+
+/* A chunk's bytes only move down within the block, over its size line. */
+static char *body_room(HTTPReader *r, size_t *n)
+{
+	make_room(r, 1);
+	if (is_chunked(r) && r->block_room - r->block->length < READ_LEAST)
+		add_block(r, READ_LEAST);
+	*n = r->block_room - r->block->length;
+	return r->block->bytes + r->block->length;
+}
+
+char *httpreader__room(HTTPReader *r, size_t *n)
+{
+	if (r->in_body)
+		return body_room(r, n);
+	widen_head(r, r->length + 1, HEAD_FIRST);
+	*n = r->room - r->length;
+	return r->request->head + r->length;
+}
+
+/* ---- questions ---- */
+
+int httpreader__begun(const HTTPReader *r)
+{
+	return httpparser__begun(&r->parser);
+}
+
+int httpreader__has_cr(const HTTPReader *r)
+{
+	return r->parser.state == START_LF;
+}
+
+int httpreader__has_body(const HTTPReader *r)
+{
+	return is_chunked(r) || r->parser.left > 0;
+}
+
+int httpreader__awaits(const HTTPReader *r)
+{
+	unsigned flags = r->parser.flags & (HTTPParser_CONTINUE | HTTPParser_OLD);
+
+	return flags == HTTPParser_CONTINUE && httpreader__has_body(r);
+}
+
+HTTPReader_Event httpreader__limit_body(HTTPReader *r, const HTTP_Limits *limits)
+{
+	r->parser.limits = limits;
+	if (httpparser__limit_body(&r->parser) == HTTPParser_ERROR)
+		return fail_reading(r, r->request->head);
+	return HTTPReader_MORE;
+}
+
+void httpreader__explain(const HTTPReader *r, char *out, size_t size)
+{
+	httpparser__explain(&r->parser, r->wrong, out, size);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* Cancels a thread at each cancellation point of a session, one after the other. The program is linked with the objects
+ * of the library and with --wrap for each call below (CANCEL_WRAPS in Makefile.am): first the session runs undisturbed
+ * and its points are counted, then it runs again and again, and is cancelled at the first, the second, ... of them.
+ *
+ * A point is the call of a function that POSIX lets be one, whether or not this libc makes it one: what holds there holds
+ * everywhere. Check's assertions are points, too. Only the thread of the session is cancelled, not those that it starts.
+ *
+ * cancel_everywhere(session, after, cl): session(cl) is what the thread does. After each run, after(cl, cancelled) runs
+ * in the caller: it looks whether everything is in order, and gives back what is still there. Then as many descriptors,
+ * address lists and arenas must be open as before. A lock that was left locked shows as a test that takes too long. */
+#ifndef CANCELLING_INCLUDED
+#define CANCELLING_INCLUDED
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <core/core.h>
+#include "testing.h"
+
+static __thread int cancelling;         /* this thread is the session's */
+static __thread int points, point_at;   /* so many so far; the one to be cancelled at, 0: none */
+static __thread const char *point_name;
+static int lists;                       /* atomic: of addresses, not freed */
+
+/* Once a cancellation is pending, the first point where cancellation is on acts on it. */
+static void cancellation_point(const char *name)
+{
+	if (!cancelling)
+		return;
+	if (++points == point_at) {
+		point_name = name;
+		pthread_cancel(pthread_self());
+	}
+	pthread_testcancel();
+}
+
+#define CANCEL_POINT(type, name, parameters, arguments) \
+	type __real_##name parameters;                  \
+	type __wrap_##name parameters;                  \
+	type __wrap_##name parameters                   \
+	{                                               \
+		cancellation_point(#name);              \
+		return __real_##name arguments;         \
+	}
+
+CANCEL_POINT(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags))
+CANCEL_POINT(int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
+CANCEL_POINT(int, close, (int fd), (fd))
+CANCEL_POINT(ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
+CANCEL_POINT(ssize_t, send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags))
+CANCEL_POINT(ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
+CANCEL_POINT(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n))
+CANCEL_POINT(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n))
+CANCEL_POINT(int, poll, (struct pollfd *p, nfds_t n, int ms), (p, n, ms))
+CANCEL_POINT(int, epoll_wait, (int e, struct epoll_event *events, int n, int ms), (e, events, n, ms))
+CANCEL_POINT(int, lstat, (const char *path, struct stat *s), (path, s))
+CANCEL_POINT(int, unlink, (const char *path), (path))
+CANCEL_POINT(int, usleep, (useconds_t us), (us))
+CANCEL_POINT(int, nanosleep, (const struct timespec *t, struct timespec *left), (t, left))
+CANCEL_POINT(int, pthread_cond_wait, (pthread_cond_t *c, pthread_mutex_t *m), (c, m))
+CANCEL_POINT(int, pthread_cond_timedwait, (pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *t), (c, m, t))
+CANCEL_POINT(int, pthread_join, (pthread_t t, void **result), (t, result))
+
+int __real_fcntl(int fd, int what, ...);
+int __wrap_fcntl(int fd, int what, ...);
+int __wrap_fcntl(int fd, int what, ...)
+{
+	int value = 0;
+	va_list list;
+
+	va_start(list, what);
+	if (what == F_SETFD || what == F_SETFL)
+		value = va_arg(list, int);
+	va_end(list);
+	cancellation_point("fcntl");
+	return __real_fcntl(fd, what, value);
+}
+
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...)
+{
+	int mode = 0;
+	va_list list;
+
+	va_start(list, flags);
+	if (flags & O_CREAT)
+		mode = va_arg(list, int);
+	va_end(list);
+	cancellation_point("open");
+	return __real_open(path, flags, mode);
+}
+
+int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+{
+	int error;
+
+	cancellation_point("getaddrinfo");
+	error = __real_getaddrinfo(host, service, hints, list);
+	if (error == 0)
+		__atomic_add_fetch(&lists, 1, __ATOMIC_RELAXED);
+	return error;
+}
+
+void __real_freeaddrinfo(struct addrinfo *list);
+void __wrap_freeaddrinfo(struct addrinfo *list);
+void __wrap_freeaddrinfo(struct addrinfo *list)
+{
+	__atomic_sub_fetch(&lists, 1, __ATOMIC_RELAXED);
+	__real_freeaddrinfo(list);
+}
+
+/* With _FORTIFY_SOURCE they have these names. */
+int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size);
+int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size)
+{
+	(void)size;
+	return __wrap_poll(p, n, ms);
+}
+
+ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags);
+ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags)
+{
+	(void)size;
+	return __wrap_recv(fd, p, n, flags);
+}
+
+ssize_t __wrap___read_chk(int fd, void *p, size_t n, size_t size);
+ssize_t __wrap___read_chk(int fd, void *p, size_t n, size_t size)
+{
+	(void)size;
+	return __wrap_read(fd, p, n);
+}
+
+/* ---- the driver ---- */
+
+typedef struct Cancelling {
+	void (*session)(void *cl);
+	void *cl;
+	int at, points;
+	const char *name;
+	char raised[256];
+} Cancelling;
+
+static void leave_session(void *cl)
+{
+	Cancelling *c = cl;
+
+	cancelling = 0;
+	c->points = points;
+	c->name = point_name;
+}
+
+static void *run_cancelled(void *cl)
+{
+	Cancelling *c = cl;
+
+	points = 0;
+	point_at = c->at;
+	point_name = "none";
+	cancelling = 1;
+	pthread_cleanup_push(leave_session, c);
+	TRY {
+		c->session(c->cl);
+	} ELSE {
+		snprintf(c->raised, sizeof c->raised, "%s", Except_message());
+	} END_TRY;
+	pthread_cleanup_pop(1);
+	return NULL;
+}
+
+static int count_descriptors(void)
+{
+	int fd, n = 0;
+
+	for (fd = 0; fd < 256; fd++)
+		n += __real_fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* One run: 1 if the thread was cancelled. */
+static int cancel_at(Cancelling *c, void (*after)(void *cl, int cancelled))
+{
+	int descriptors = count_descriptors(), old_lists = __atomic_load_n(&lists, __ATOMIC_RELAXED), cancelled;
+	size_t arenas = Arena_debug_live_count();
+	pthread_t thread;
+	void *result;
+
+	c->raised[0] = '\0';
+	ck_assert_int_eq(pthread_create(&thread, NULL, run_cancelled, c), 0);
+	ck_assert_int_eq(__real_pthread_join(thread, &result), 0);
+	cancelled = result == PTHREAD_CANCELED;
+	ck_assert_msg(!c->raised[0], "point %d, %s: raised %s", c->at, c->name, c->raised);
+	after(c->cl, cancelled);
+	ck_assert_msg(count_descriptors() == descriptors, "point %d, %s: %d descriptors are left open", c->at, c->name,
+		count_descriptors() - descriptors);
+	ck_assert_msg(__atomic_load_n(&lists, __ATOMIC_RELAXED) == old_lists, "point %d, %s: an address list is left",
+		c->at, c->name);
+	ck_assert_msg(Arena_debug_live_count() == arenas, "point %d, %s: an arena is left", c->at, c->name);
+	return cancelled;
+}
+
+/* Returns how often the session was cancelled. */
+static int cancel_everywhere(void (*session)(void *cl), void (*after)(void *cl, int cancelled), void *cl)
+{
+	Cancelling c = { .session = session, .cl = cl };
+	int n = 0;
+
+	ck_assert_int_eq(cancel_at(&c, after), 0);
+	ck_assert_int_gt(c.points, 0);
+	do {
+		c.at++;
+		n += cancel_at(&c, after);
+	} while (c.points >= c.at); /* else the session ended before there were so many */
+	return n;
+}
+
+#endif

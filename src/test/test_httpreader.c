@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: MIT */
+/* The reader of requests by itself: what it makes of a request does not depend on how the input was cut, nor on whose
+ * memory it lies in, and what a request in progress holds is bounded by what has come. */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "testing.h"
+#include "http/reader.h"
+#include "http_cases.h"
+
+#define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
+
+static Arena_T arena;
+static HTTP_Limits limits;
+
+static void setup(void)
+{
+	arena = Arena_new();
+	limits = http__limits(NULL);
+}
+
+static void teardown(void)
+{
+	Arena_dispose(&arena);
+}
+
+/* ---- a run ---- */
+
+typedef struct Run {
+	HTTPReader reader;
+	struct HTTPRequest request;
+	HTTPReader_Event last;
+	size_t taken;       /* of the input */
+	char explanation[512];
+} Run;
+
+static void begin(Run *run, Arena_T a)
+{
+	memset(run, 0, sizeof *run);
+	run->request.arena = a;
+	httpreader__init(&run->reader, &run->request, &limits);
+}
+
+static char *exact_copy(const char *bytes, size_t n)
+{
+	char *copy = malloc(n ? n : 1);
+
+	ck_assert_ptr_nonnull(copy);
+	return memcpy(copy, bytes, n);
+}
+
+/* All of these bytes, which change after each call as a loop's buffer does. Returns 0 at the end. */
+static int feed(Run *run, const char *bytes, size_t n)
+{
+	size_t used;
+	char *copy;
+
+	do {
+		copy = exact_copy(bytes, n);
+		run->last = httpreader__feed(&run->reader, copy, n, &used);
+		if (run->last == HTTPReader_ERROR)
+			httpreader__explain(&run->reader, run->explanation, sizeof run->explanation);
+		memset(copy, '?', n);
+		free(copy);
+		bytes += used;
+		n -= used;
+		run->taken += used;
+	} while (run->last == HTTPReader_HEAD);
+	return run->last == HTTPReader_MORE;
+}
+
+/* As a socket would put them where the reader has room. */
+static int feed_in_place(Run *run, const char *bytes, size_t n)
+{
+	size_t room, used;
+	char *into = httpreader__room(&run->reader, &room);
+
+	room = room < n ? room : n;
+	memcpy(into, bytes, room);
+	n = room;
+	do {
+		run->last = httpreader__feed(&run->reader, into, n, &used);
+		if (run->last == HTTPReader_ERROR)
+			httpreader__explain(&run->reader, run->explanation, sizeof run->explanation);
+		into += used;
+		n -= used;
+		run->taken += used;
+	} while (run->last == HTTPReader_HEAD);
+	return run->last == HTTPReader_MORE;
+}
+
+static void run_in_pieces(Run *run, const char *input, size_t n, size_t piece, int (*how)(Run *, const char *, size_t))
+{
+	begin(run, arena);
+	while (run->taken < n && how(run, input + run->taken, piece < n - run->taken ? piece : n - run->taken))
+		;
+}
+
+static const char *or_none(const char *s)
+{
+	return s ? s : "(none)";
+}
+
+static void compare(Run *run, Run *whole, const Row *row)
+{
+	ck_assert_msg(run->last == whole->last && run->reader.parser.status == whole->reader.parser.status,
+		"%s: %d, %d", row->sentence, run->last, run->reader.parser.status);
+	ck_assert_str_eq(run->explanation, whole->explanation);
+	ck_assert_str_eq(or_none(run->request.method), or_none(whole->request.method));
+	ck_assert_str_eq(or_none(run->request.target), or_none(whole->request.target));
+	ck_assert_str_eq(or_none(run->request.path), or_none(whole->request.path));
+	ck_assert_uint_eq(run->request.nbytes, whole->request.nbytes);
+	ck_assert_mem_eq(run->request.body, whole->request.body, whole->request.nbytes + 1);
+	if (run->last != HTTPReader_READY)
+		return;
+	ck_assert_uint_eq(run->taken, whole->taken);
+	ck_assert_str_eq(or_none(HTTPRequest_header(&run->request, "Host")), or_none(HTTPRequest_header(&whole->request, "Host")));
+	ck_assert_uint_eq(HashTable_length(HTTPRequest_headers(&run->request)),
+		HashTable_length(HTTPRequest_headers(&whole->request)));
+}
+
+static void read_in_every_way(const Row *row, HTTPReader_Event end)
+{
+	Run whole, run;
+	size_t piece;
+
+	run_in_pieces(&whole, row->input, row->n, row->n, feed);
+	ck_assert_msg(whole.last == end, "%s: %d", row->sentence, whole.last);
+	for (piece = 1; piece <= row->n; piece = piece < 40 ? piece + 1 : piece * 2) {
+		run_in_pieces(&run, row->input, row->n, piece, feed);
+		compare(&run, &whole, row);
+		run_in_pieces(&run, row->input, row->n, piece, feed_in_place);
+		compare(&run, &whole, row);
+	}
+}
+
+START_TEST(a_request_is_read_in_one_way_whatever_the_pieces)
+{
+	read_in_every_way(&accepted[_i], HTTPReader_READY);
+}
+END_TEST
+
+START_TEST(a_request_is_refused_in_one_way_whatever_the_pieces)
+{
+	read_in_every_way(&refused[_i], HTTPReader_ERROR);
+}
+END_TEST
+
+/* ---- what a request in progress holds ---- */
+
+typedef struct Held {
+	size_t now, most;
+} Held;
+
+static void *counting_alloc(size_t nbytes, void *cl)
+{
+	Held *held = cl;
+
+	held->now += nbytes;
+	if (held->most < held->now)
+		held->most = held->now;
+	return malloc(nbytes);
+}
+
+static void counting_free(void *p, size_t nbytes, void *cl)
+{
+	((Held *)cl)->now -= nbytes;
+	free(p);
+}
+
+static Arena_T counting_arena(Held *held)
+{
+	Arena_Options o = { .chunk = 2048, .alloc = counting_alloc, .free = counting_free, .cl = held };
+
+	memset(held, 0, sizeof *held);
+	return Arena_new_with(&o);
+}
+
+static const size_t sizes[] = { 65536, 65537, 100000, 131073, 300000, 524388, 1048575 };
+
+/* Feeds nbytes of the body, in pieces as a server's loop would. */
+static void feed_body(Run *run, size_t nbytes)
+{
+	static char bytes[20000];
+	size_t n;
+
+	for (; nbytes > 0; nbytes -= n) {
+		n = nbytes < sizeof bytes ? nbytes : sizeof bytes;
+		memset(bytes, 'x', n);
+		feed(run, bytes, n);
+	}
+}
+
+START_TEST(a_body_with_a_length_holds_at_most_1_3_times_its_bytes)
+{
+	size_t n = sizes[_i];
+	char head[100];
+	Held held;
+	Arena_T a = counting_arena(&held);
+	Run run;
+
+	begin(&run, a);
+	feed(&run, head, (size_t)sprintf(head, POST HOST "Content-Length: %zu\r\n\r\n", n));
+	ck_assert_uint_le(held.now, 4096); /* a promise costs nothing */
+	feed_body(&run, n - 1);
+	ck_assert_int_eq(run.last, HTTPReader_MORE);
+	ck_assert_uint_le(held.most, n + n * 3 / 10);
+	feed_body(&run, 1);
+	ck_assert_int_eq(run.last, HTTPReader_READY);
+	ck_assert_uint_le(held.most, n + n * 3 / 10);
+	ck_assert_uint_eq(run.request.nbytes, n);
+	ck_assert_uint_eq(strspn(run.request.body, "x"), n);
+	Arena_dispose(&a);
+	ck_assert_uint_eq(held.now, 0);
+}
+END_TEST
+
+START_TEST(a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its_end)
+{
+	size_t n = sizes[_i];
+	char head[100];
+	Held held;
+	Arena_T a = counting_arena(&held);
+	Run run;
+
+	begin(&run, a);
+	feed(&run, head, (size_t)sprintf(head, CHUNKED "%zx\r\n", n));
+	feed_body(&run, n);
+	ck_assert_int_eq(run.last, HTTPReader_MORE);
+	ck_assert_uint_le(held.most, n + n * 3 / 10);
+	feed(&run, "\r\n0\r\n\r\n", 7);
+	ck_assert_int_eq(run.last, HTTPReader_READY);
+	ck_assert_uint_le(held.now, n + n * 3 / 10);
+	ck_assert_uint_eq(run.request.nbytes, n);
+	ck_assert_uint_eq(strspn(run.request.body, "x"), n);
+	Arena_dispose(&a);
+	ck_assert_uint_eq(held.now, 0);
+}
+END_TEST
+
+START_TEST(a_chunked_body_that_breaks_off_leaves_nothing_behind_a_clear)
+{
+	size_t live = Arena_debug_live_count();
+	char head[100];
+	Run run;
+
+	begin(&run, arena);
+	feed(&run, head, (size_t)sprintf(head, CHUNKED "%zx\r\n", (size_t)100000));
+	feed_body(&run, 50000);
+	ck_assert_uint_gt(Arena_debug_live_count(), live);
+	Arena_clear(arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), live);
+}
+END_TEST
+
+static size_t put_head(char *out, int fields, int length)
+{
+	char *end = out + sprintf(out, GET HOST);
+	int i;
+
+	for (i = 0; i < fields; i++)
+		end += sprintf(end, "X%d:%*s\r\n", i, length, "");
+	return (size_t)(end - out);
+}
+
+START_TEST(a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB)
+{
+	static const struct { int fields, length; } heads[] = { { 0, 0 }, { 98, 0 }, { 98, 310 }, { 10, 1000 } };
+	static char head[40000];
+	size_t n = put_head(head, heads[_i].fields, heads[_i].length), before = Arena_used(arena), piece;
+	Run run;
+
+	for (piece = 1; piece < n; piece *= 2) {
+		run_in_pieces(&run, head, n, piece, feed);
+		ck_assert_int_eq(run.last, HTTPReader_MORE);
+		ck_assert_uint_le(Arena_used(arena) - before, 3 * n + 2048);
+		Arena_clear(arena);
+		run_in_pieces(&run, head, n, piece, feed_in_place);
+		ck_assert_uint_le(Arena_used(arena) - before, 3 * n + 2048);
+		Arena_clear(arena);
+	}
+}
+END_TEST
+
+START_TEST(a_body_behind_a_head_in_pieces_is_not_kept_with_the_head)
+{
+	static char input[100000];
+	size_t before = Arena_used(arena);
+	Run run;
+
+	begin(&run, arena);
+	feed(&run, "P", 1);
+	memset(input, 'x', sizeof input);
+	memcpy(input, "OST / HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n", 50);
+	feed(&run, input, 50 + 90000);
+	ck_assert_int_eq(run.last, HTTPReader_READY);
+	ck_assert_uint_le(Arena_used(arena) - before, 90000 * 13 / 10);
+}
+END_TEST
+
+/* ---- empty lines, pauses, limits ---- */
+
+START_TEST(empty_lines_begin_no_request_and_are_not_kept)
+{
+	size_t before = Arena_used(arena), i;
+	Run run;
+
+	begin(&run, arena);
+	for (i = 0; i < 15; i++) {
+		feed(&run, "\r\n" + i % 2, 1);
+		ck_assert_int_eq(run.last, HTTPReader_MORE);
+		ck_assert(!httpreader__begun(&run.reader));
+		ck_assert_int_eq(httpreader__has_cr(&run.reader), i % 2 == 0);
+	}
+	ck_assert_uint_eq(Arena_used(arena), before);
+	feed(&run, "\n" GET HOST "\r\n", 1 + sizeof GET HOST "\r\n" - 1);
+	ck_assert_int_eq(run.last, HTTPReader_READY);
+	ck_assert_str_eq(HTTPRequest_header(&run.request, "host"), "a");
+}
+END_TEST
+
+typedef struct Taken {
+	char bytes[64];
+	size_t n;
+	int go_on;
+} Taken;
+
+static int take(const char *bytes, size_t n, void *cl)
+{
+	Taken *taken = cl;
+
+	memcpy(taken->bytes + taken->n, bytes, n);
+	taken->n += n;
+	return taken->go_on;
+}
+
+START_TEST(a_body_that_is_taken_can_pause_after_each_part)
+{
+	static const char input[] = CHUNKED "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nGET";
+	const char *at = input;
+	size_t n = sizeof input - 1, used;
+	Taken taken = { .go_on = 0 };
+	Run run;
+
+	begin(&run, arena);
+	ck_assert_int_eq(httpreader__feed(&run.reader, at, n, &used), HTTPReader_HEAD);
+	ck_assert(httpreader__has_body(&run.reader));
+	run.reader.take = take;
+	run.reader.cl = &taken;
+	at += used, n -= used;
+	ck_assert_int_eq(httpreader__feed(&run.reader, at, n, &used), HTTPReader_MORE);
+	ck_assert_uint_eq(taken.n, 5);
+	at += used, n -= used;
+	ck_assert_int_eq(httpreader__feed(&run.reader, at, n, &used), HTTPReader_MORE);
+	ck_assert_uint_eq(taken.n, 11);
+	at += used, n -= used;
+	ck_assert_int_eq(httpreader__feed(&run.reader, at, n, &used), HTTPReader_READY);
+	ck_assert_str_eq(at + used, "GET");
+	ck_assert_mem_eq(taken.bytes, "hello world", 11);
+	ck_assert_uint_eq(run.request.nbytes, 0);
+}
+END_TEST
+
+START_TEST(another_limit_of_the_body_is_looked_at_before_its_first_byte)
+{
+	HTTP_Limits tight = limits;
+	size_t used;
+	Run run;
+
+	tight.body_bytes = 4;
+	begin(&run, arena);
+	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n", sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
+	ck_assert_int_eq(httpreader__limit_body(&run.reader, &tight), HTTPReader_ERROR);
+	ck_assert_int_eq(run.reader.parser.status, 413);
+	httpreader__explain(&run.reader, run.explanation, sizeof run.explanation);
+	ck_assert_str_eq(run.explanation, "a body of \"5\" bytes is more than 4");
+	tight.body_bytes = 5;
+	begin(&run, arena);
+	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n", sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
+	ck_assert_int_eq(httpreader__limit_body(&run.reader, &tight), HTTPReader_MORE);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("HTTPReader");
+	TCase *tc = tcase_create("reader");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, a_request_is_read_in_one_way_whatever_the_pieces, 0, COUNT(accepted));
+	tcase_add_loop_test(tc, a_request_is_refused_in_one_way_whatever_the_pieces, 0, COUNT(refused));
+	tcase_add_loop_test(tc, a_body_with_a_length_holds_at_most_1_3_times_its_bytes, 0, COUNT(sizes));
+	tcase_add_loop_test(tc, a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its_end, 0, COUNT(sizes));
+	tcase_add_test(tc, a_chunked_body_that_breaks_off_leaves_nothing_behind_a_clear);
+	tcase_add_loop_test(tc, a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB, 0, 4);
+	tcase_add_test(tc, a_body_behind_a_head_in_pieces_is_not_kept_with_the_head);
+	tcase_add_test(tc, empty_lines_begin_no_request_and_are_not_kept);
+	tcase_add_test(tc, a_body_that_is_taken_can_pause_after_each_part);
+	tcase_add_test(tc, another_limit_of_the_body_is_looked_at_before_its_first_byte);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return testing_main(suite());
+}

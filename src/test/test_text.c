@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* Text in buffers of a fixed size: where it is cut. */
+#include "config.h"
+
+#include <stdio.h>
+#include <wchar.h>
+
+#include "base/text.h"
+#include "testing.h"
+
+/* 1, 2, 3 and 4 bytes a character */
+static const char *const characters[] = { "x", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80" };
+
+START_TEST(a_text_is_cut_between_characters)
+{
+	const char *c = characters[_i];
+	size_t width = strlen(c), n;
+	char text[64] = "";
+
+	while (strlen(text) < 40)
+		strcat(text, c);
+	for (n = 0; n <= strlen(text); n++)
+		ck_assert_uint_eq(text__cut(text, n), n / width * width);
+}
+END_TEST
+
+START_TEST(a_character_of_which_only_the_start_was_kept_goes)
+{
+	ck_assert_uint_eq(text__cut("ab\xe2\x82", 4), 2);
+	ck_assert_uint_eq(text__cut("ab\xf0\x9f\x98", 5), 2);
+	ck_assert_uint_eq(text__cut("\xc3", 1), 0);
+	ck_assert_uint_eq(text__cut("", 0), 0);
+}
+END_TEST
+
+START_TEST(bytes_that_are_no_utf8_stay)
+{
+	ck_assert_uint_eq(text__cut("\x80\x80\x80\x80\x80", 5), 5);
+	ck_assert_uint_eq(text__cut("\x80\x80", 2), 2);
+	ck_assert_uint_eq(text__cut("ab\xff", 3), 3);
+	ck_assert_uint_eq(text__cut("ab\xc0", 3), 3);
+	ck_assert_uint_eq(text__cut("a\xc3\xa9\xa9\xa9", 5), 5);
+}
+END_TEST
+
+static size_t count_dots(const char *s)
+{
+	const char *end = s + strlen(s), *p = end;
+
+	while (p > s && p[-1] == '.')
+		p--;
+	return (size_t)(end - p);
+}
+
+START_TEST(what_does_not_fit_ends_in_dots_after_a_whole_character)
+{
+	const char *c = characters[_i];
+	char text[64] = "", buffer[48];
+	size_t size, n, width = strlen(c);
+
+	while (strlen(text) < 44)
+		strcat(text, c);
+	for (size = 4; size <= sizeof buffer; size++) {
+		memset(buffer, '#', sizeof buffer);
+		n = text__format(buffer, size, "%s", text);
+		ck_assert_uint_eq(n, strlen(buffer));
+		ck_assert_uint_lt(n, size);
+		if (strlen(text) < size) {
+			ck_assert_str_eq(buffer, text);
+			continue;
+		}
+		ck_assert_uint_eq(count_dots(buffer), 3);
+		ck_assert_uint_eq((n - 3) % width, 0);
+		ck_assert_uint_gt(n + width, size - 1); /* no more is lost than must be */
+		ck_assert_int_eq(strncmp(buffer, text, n - 3), 0);
+		ck_assert(size == sizeof buffer || buffer[size] == '#');
+	}
+}
+END_TEST
+
+START_TEST(a_format_that_cannot_be_printed_is_the_text)
+{
+	char buffer[16];
+
+	ck_assert_uint_eq(text__format(buffer, sizeof buffer, "<%lc>", (wint_t)0x110000), 5);
+	ck_assert_str_eq(buffer, "<%lc>");
+}
+END_TEST
+
+static Suite *text_suite(void)
+{
+	Suite *s = suite_create("text");
+	TCase *t = tcase_create("cut");
+
+	tcase_add_loop_test(t, a_text_is_cut_between_characters, 0, 4);
+	tcase_add_test(t, a_character_of_which_only_the_start_was_kept_goes);
+	tcase_add_test(t, bytes_that_are_no_utf8_stay);
+	tcase_add_loop_test(t, what_does_not_fit_ends_in_dots_after_a_whole_character, 0, 4);
+	tcase_add_test(t, a_format_that_cannot_be_printed_is_the_text);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(void)
+{
+	return testing_main(text_suite());
+}
