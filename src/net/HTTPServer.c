@@ -177,6 +177,7 @@ static void dispose(void *cl)
 	close_listeners(server);
 	pthread_mutex_destroy(&server->workers.lock);
 	pthread_cond_destroy(&server->workers.filled);
+	httpserver__dispose_crew(&server->workers.crew);
 	server->magic = 0;
 }
 
@@ -207,6 +208,7 @@ T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
 	server->loops = make_loops(server, server->nloops);
 	pthread_mutex_init(&server->workers.lock, NULL);
 	pthread_cond_init(&server->workers.filled, NULL);
+	httpserver__init_crew(&server->workers.crew);
 	Arena_defer(arena, dispose, server);
 	server->magic = MAGIC;
 	TRY {

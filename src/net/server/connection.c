@@ -100,6 +100,7 @@ static void reap(Turn *t)
 		l->spare_names = c->name;
 	}
 	count_conns(l, -1);
+	SocketPool_remove(l->pool, c->socket); /* its place is free now, its descriptor when the tick ends */
 	SocketPoll_close(l->poll, &c->socket);
 	if (c->ready)
 		return;
@@ -150,8 +151,10 @@ static int set_clock(Turn *t)
 	int ms = -1, starts = clock != c->clock;
 
 	c->clock = clock;
-	if (starts && (clock == CLOCK_BODY || clock == CLOCK_SEND))
+	if (starts && (clock == CLOCK_BODY || clock == CLOCK_SEND)) {
 		x->since = socket__now_ms();
+		x->sent = 0;
+	}
 	if (clock == CLOCK_BODY)
 		ms = until_rate(t->loop, x->since, o->limits.body_ms, x->reader.taken);
 	else if (clock == CLOCK_SEND)
@@ -222,7 +225,7 @@ static void settle(Turn *t)
 		end_after_output(t);
 	if (c->end == END_OPEN)
 		httpserver__hold(t);
-	if (l->draining && ((is_idle(c) && c->served) || httpserver__is_over(l)))
+	if (l->draining && ((is_idle(c) && c->served) || (c->input != INPUT_SUSPENDED && httpserver__is_over(l))))
 		t->dies = 1;
 	if (t->dies)
 		c->end = END_DEAD;
@@ -402,7 +405,6 @@ static int send_on(Turn *t)
 		if (t->produced || !may_begin(t->loop))
 			return 0;
 		c->clock = CLOCK_NONE;
-		x->sent = 0;
 		t->dies = !httpserver__produce(t);
 	} else {
 		c->output = OUTPUT_IDLE;

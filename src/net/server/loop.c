@@ -213,6 +213,7 @@ void httpserver__prepare(Loop *l)
 	size_t loops = (size_t)server->nloops;
 	SocketPoll_T poll;
 
+	httpserver__watch_forks();
 	l->drain_end = SOCKET__NEVER;
 	l->arena = Arena_new_with(&arena);
 	l->input = Arena_alloc(l->arena, o->pipeline_bytes);

@@ -172,14 +172,29 @@ struct Loop {
 	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
 };
 
+typedef struct Crew { /* threads that end together */
+	pthread_mutex_t lock;
+	pthread_cond_t left;         /* one less is running */
+	int running;
+} Crew;
+
+typedef struct Thread {
+	void (*run)(void *cl);       /* returns when the server ends */
+	void (*left)(void *cl);      /* a callback has ended the thread amid run; NULL: nothing is to be done */
+	void *cl;
+	Crew *crew;
+	pthread_t id, former;        /* former: the one that this one replaces */
+	int started, has_former, returned;
+} Thread;
+
 typedef struct Workers {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
-	pthread_cond_t left;         /* a thread has come to its end */
 	Exchange *first, **end;
 	int stopping;
 	struct Worker *all;
-	int n, running;
+	int n;
+	Crew crew;
 } Workers;
 
 struct HTTPServer {
@@ -291,6 +306,14 @@ void httpserver__serve(Loop *l);                   /* until it is drained. Does 
 /* ---- HTTPServer.c ---- */
 
 void httpserver__fail(HTTPServer_T server);        /* notes the current exception, and stops */
+
+/* ---- server/thread.c ---- */
+
+void httpserver__init_crew(Crew *crew);
+void httpserver__dispose_crew(Crew *crew);
+int httpserver__start_thread(Crew *crew, Thread *t); /* run, left and cl are set; 0 or an error number */
+void httpserver__await_crew(Crew *crew);           /* until all of its threads have come to their end */
+void httpserver__join_thread(Thread *t);           /* after that */
 
 /* ---- server/worker.c ---- */
 

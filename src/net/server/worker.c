@@ -2,8 +2,7 @@
 /* Threads for handlers that block. Exchanges queue first in, first out; a finished one goes onto its loop's list, which
  * is a stack with one compare-and-swap, and the loop is woken. The lock is held for the queue's pointers only.
  *
- * A handler may end its thread (pthread_exit(3), a cancellation): its request is answered 500, and another thread takes the
- * place of the one that goes. */
+ * A handler that ends its thread is answered 500. */
 #include "config.h"
 
 #include <string.h>
@@ -11,10 +10,9 @@
 #include "server/rep.h"
 
 typedef struct Worker {
+	Thread thread;
 	HTTPServer_T server;
-	Exchange *x;          /* whose handler runs; NULL: none */
-	pthread_t thread, former;
-	int has_former, returned;
+	Exchange *x; /* whose handler runs; NULL: none */
 } Worker;
 
 /* A program may be instrumented for ThreadSanitizer and this library not: without a word from us TSan does not see how an
@@ -92,8 +90,9 @@ Exchange *httpserver__take_back(Loop *l)
 
 /* ---- the threads ---- */
 
-static void work(Worker *me)
+static void work(void *cl)
 {
+	Worker *me = cl;
 	Exchange *x;
 
 	while ((x = me->x = take_work(&me->server->workers)) != NULL) {
@@ -106,48 +105,18 @@ static void work(Worker *me)
 	}
 }
 
-static void *run(void *worker);
-
-/* The thread ends. One that its handler ended is replaced; if that cannot be, it goes on itself until the server stops. */
-static void leave(void *cl)
+static void fail_handler(void *cl)
 {
 	Worker *me = cl;
-	Workers *w = &me->server->workers;
 	Exchange *x = me->x;
 
-	if (!me->returned) {
-		me->x = NULL;
-		me->former = pthread_self();
-		me->has_former = 1;
-		if (x) {
-			x->raised = x->made = 1;
-			x->response = NULL;
-			x->error = "the handler ended its thread";
-			httpserver__hand_back(x);
-		}
-		if (pthread_create(&me->thread, NULL, run, me) == 0)
-			return;
-		me->has_former = 0;
-		work(me);
-	}
-	pthread_mutex_lock(&w->lock);
-	w->running--;
-	pthread_cond_signal(&w->left);
-	pthread_mutex_unlock(&w->lock);
-}
-
-static void *run(void *worker)
-{
-	Worker *me = worker;
-
-	if (me->has_former)
-		pthread_join(me->former, NULL);
-	me->has_former = 0;
-	pthread_cleanup_push(leave, me);
-	work(me);
-	me->returned = 1;
-	pthread_cleanup_pop(1);
-	return NULL;
+	me->x = NULL;
+	if (!x)
+		return;
+	x->raised = x->made = 1;
+	x->response = NULL;
+	x->error = "the handler ended its thread";
+	httpserver__hand_back(x);
 }
 
 void httpserver__start_workers(HTTPServer_T server)
@@ -158,18 +127,17 @@ void httpserver__start_workers(HTTPServer_T server)
 	w->end = &w->first;
 	w->all = Arena_calloc(server->arena, (size_t)most, sizeof *w->all);
 	while (w->n < most && !error) {
-		w->all[w->n].server = server;
-		error = pthread_create(&w->all[w->n].thread, NULL, run, &w->all[w->n]);
+		Worker *me = &w->all[w->n];
+
+		me->server = server;
+		me->thread = (Thread){ .run = work, .left = fail_handler, .cl = me };
+		error = httpserver__start_thread(&w->crew, &me->thread);
 		w->n += !error;
 	}
-	pthread_mutex_lock(&w->lock);
-	w->running = w->n;
-	pthread_mutex_unlock(&w->lock);
 	if (w->n == 0)
 		EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPServer_run: no thread for a worker: %s", strerror(error));
 }
 
-/* No thread is replaced any more when the last one has left: only then they can be joined. */
 void httpserver__stop_workers(HTTPServer_T server)
 {
 	Workers *w = &server->workers;
@@ -177,9 +145,8 @@ void httpserver__stop_workers(HTTPServer_T server)
 	pthread_mutex_lock(&w->lock);
 	w->stopping = 1;
 	pthread_cond_broadcast(&w->filled);
-	while (w->running > 0)
-		pthread_cond_wait(&w->left, &w->lock);
 	pthread_mutex_unlock(&w->lock);
+	httpserver__await_crew(&w->crew);
 	while (w->n > 0)
-		pthread_join(w->all[--w->n].thread, NULL);
+		httpserver__join_thread(&w->all[--w->n].thread);
 }
