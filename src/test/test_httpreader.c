@@ -240,6 +240,35 @@ START_TEST(a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its
 }
 END_TEST
 
+START_TEST(what_follows_a_chunked_body_in_place_stays_where_it_is)
+{
+	static char input[40000];
+	size_t n = (size_t)sprintf(input, CHUNKED "8000\r\n"), at = 0, used = 0, room, got = 0;
+	char *into = NULL;
+	Run run;
+
+	memset(input + n, 'x', 0x8000);
+	n += 0x8000;
+	n += (size_t)sprintf(input + n, "\r\n0\r\n\r\nGET /next");
+	begin(&run, arena);
+	while (run.last != HTTPReader_READY) {
+		if (used == got) {
+			into = httpreader__room(&run.reader, &room);
+			got = room < n - at ? room : n - at;
+			memcpy(into, input + at, got);
+			at += got;
+		} else {
+			into += used;
+			got -= used;
+		}
+		run.last = httpreader__feed(&run.reader, into, got, &used);
+	}
+	ck_assert_uint_eq(run.request.nbytes, 0x8000);
+	ck_assert_mem_eq(into + used, "GET /next" + 0, got - used);
+	ck_assert_uint_gt(got, used);
+}
+END_TEST
+
 START_TEST(a_chunked_body_that_breaks_off_leaves_nothing_behind_a_clear)
 {
 	size_t live = Arena_debug_live_count();
@@ -393,6 +422,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, a_request_is_refused_in_one_way_whatever_the_pieces, 0, COUNT(refused));
 	tcase_add_loop_test(tc, a_body_with_a_length_holds_at_most_1_3_times_its_bytes, 0, COUNT(sizes));
 	tcase_add_loop_test(tc, a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its_end, 0, COUNT(sizes));
+	tcase_add_test(tc, what_follows_a_chunked_body_in_place_stays_where_it_is);
 	tcase_add_test(tc, a_chunked_body_that_breaks_off_leaves_nothing_behind_a_clear);
 	tcase_add_loop_test(tc, a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB, 0, 4);
 	tcase_add_test(tc, a_body_behind_a_head_in_pieces_is_not_kept_with_the_head);

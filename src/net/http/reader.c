@@ -258,26 +258,36 @@ static void keep_body(HTTPReader *r, const char *bytes, size_t n)
 	}
 }
 
-static void join_blocks(HTTPReader *r)
+static void join_blocks(HTTPReader *r, Blocks *full)
 {
 	Block *block, *joined = Arena_alloc(r->request->arena, block_size(r->taken));
 
 	joined->next = NULL;
 	joined->length = 0;
-	*r->full->last = r->block;
-	for (block = r->full->first; block; block = block->next) {
+	*full->last = r->block;
+	for (block = full->first; block; block = block->next) {
 		memcpy(joined->bytes + joined->length, block->bytes, block->length);
 		joined->length += block->length;
 	}
 	r->block = joined;
-	Arena_dispose(&r->full->arena);
-	r->full = NULL;
 }
 
-static HTTPReader_Event finish_body(HTTPReader *r)
+static int lies_in(const Block *block, size_t room, const char *bytes)
 {
-	if (r->full)
-		join_blocks(r);
+	return (uintptr_t)bytes - (uintptr_t)block->bytes < room;
+}
+
+/* rest: NULL, or the caller's next bytes: if they lie in the last block, the blocks go with the request only. */
+static HTTPReader_Event finish_body(HTTPReader *r, const char *rest)
+{
+	Blocks *full = r->full;
+	int keeps = full && rest && lies_in(r->block, r->block_room, rest);
+
+	r->full = NULL;
+	if (full)
+		join_blocks(r, full);
+	if (full && !keeps)
+		Arena_dispose(&full->arena);
 	if (r->block) {
 		r->block->bytes[r->taken] = '\0';
 		r->request->body = r->block->bytes;
@@ -309,7 +319,7 @@ static HTTPReader_Event feed_body(HTTPReader *r, const char *bytes, size_t n, si
 	if (event == HTTPParser_ERROR)
 		return fail_reading(r, bytes);
 	httpparser__rewind(p);
-	return event == HTTPParser_END ? finish_body(r) : HTTPReader_MORE;
+	return event == HTTPParser_END ? finish_body(r, *used < n ? bytes + *used : NULL) : HTTPReader_MORE;
 }
 
 HTTPReader_Event httpreader__feed(HTTPReader *r, const char *bytes, size_t n, size_t *used)
