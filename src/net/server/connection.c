@@ -308,11 +308,6 @@ static int may_refuse(const Conn *c)
 		&& (c->input == INPUT_HEAD || c->input == INPUT_BODY);
 }
 
-static int may_begin(const Loop *l)
-{
-	return !l->draining || !httpserver__is_over(l);
-}
-
 /* Returns 0 if it has to wait. */
 static int read_on(Turn *t)
 {
@@ -375,7 +370,7 @@ static int answer(Turn *t)
 			c->end = END_AFTER;
 		if (c->output == OUTPUT_IDLE && !t->dies)
 			httpserver__retire(t);
-	} else if (!may_begin(t->loop)) {
+	} else if (httpserver__is_over(t->loop)) {
 		return 0;
 	} else if (x->route && x->route->is.blocks) {
 		take_sent(t, httpserver__flush(t));
@@ -402,7 +397,7 @@ static int send_on(Turn *t)
 	if (sent == SENT_NEVER)
 		t->dies = 1;
 	else if (c->output == OUTPUT_STREAMING && x->response->more) {
-		if (t->produced || !may_begin(t->loop))
+		if (t->produced || httpserver__is_over(t->loop))
 			return 0;
 		c->clock = CLOCK_NONE;
 		t->dies = !httpserver__produce(t);
@@ -460,7 +455,7 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 				else
 					switch ((Input)c->input) {
 					case INPUT_IDLE: case INPUT_HEAD: case INPUT_BODY:
-						goes = may_begin(l) && read_on(&t);
+						goes = !httpserver__is_over(l) && read_on(&t);
 						break;
 					case INPUT_HANDLING:
 						goes = answer(&t);

@@ -10,6 +10,7 @@
  * A callback may end the thread amid a tick: what is still to do is in lists of the loop, so that nothing is lost. */
 #include "config.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "server/rep.h"
@@ -123,16 +124,14 @@ static void end_drain(void *cl)
 	SocketPool_map(l->pool, drain_connection, l);
 }
 
-/* The time is set before anything else: handlers may run from here on, too. */
+/* The time is running since stop was called. */
 static void begin_drain(Loop *l)
 {
-	int ms = l->server->options.drain_ms;
+	int64_t end = __atomic_load_n(&l->server->drain_end, __ATOMIC_RELAXED), ms = end - socket__now_ms();
 
 	l->draining = 1;
-	if (ms >= 0) {
-		__atomic_store_n(&l->drain_end, socket__now_ms() + ms, __ATOMIC_RELAXED);
-		SocketPoll_set_timer(l->poll, l->last, ms);
-	}
+	if (end != SOCKET__NEVER)
+		SocketPoll_set_timer(l->poll, l->last, ms < 0 ? 0 : ms > INT_MAX ? INT_MAX : (int)ms);
 	SocketPool_map(l->pool, drain_connection, l);
 }
 
@@ -214,7 +213,6 @@ void httpserver__prepare(Loop *l)
 	SocketPoll_T poll;
 
 	httpserver__watch_forks();
-	l->drain_end = SOCKET__NEVER;
 	l->arena = Arena_new_with(&arena);
 	l->input = Arena_alloc(l->arena, o->pipeline_bytes);
 	l->batch = Arena_alloc(l->arena, BATCH);

@@ -168,7 +168,6 @@ struct Loop {
 	size_t conns;
 	unsigned forks;              /* httpserver__forks when the loop began */
 	int draining;
-	int64_t drain_end;           /* atomic; when no handler begins any more; SOCKET__NEVER until the drain */
 	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
 };
 
@@ -211,6 +210,7 @@ struct HTTPServer {
 	Loop *loops;
 	int nloops, port, running, started;
 	int stopping;                /* atomic */
+	int64_t drain_end;           /* atomic; set by stop: when no handler begins any more; else SOCKET__NEVER */
 	int failing;                 /* atomic: why is set, or is being set */
 	char why[256];
 	Workers workers;
@@ -224,7 +224,7 @@ static inline void httpserver__count(uint64_t *counter, uint64_t n)
 /* 1 when the drain's time is over; any thread. */
 static inline int httpserver__is_over(const Loop *l)
 {
-	int64_t end = __atomic_load_n(&l->drain_end, __ATOMIC_RELAXED);
+	int64_t end = __atomic_load_n(&l->server->drain_end, __ATOMIC_RELAXED);
 
 	return end != SOCKET__NEVER && socket__now_ms() >= end;
 }
