@@ -20,6 +20,7 @@
 #include "base/checked.h"
 #include "http/rep.h"
 #include "http/reader.h"
+#include "poll/reserve.h"
 #include "socket/internal.h"
 
 enum {
