@@ -308,6 +308,16 @@ static int may_refuse(const Conn *c)
 		&& (c->input == INPUT_HEAD || c->input == INPUT_BODY);
 }
 
+static void time_out(Turn *t)
+{
+	httpserver__count(&t->loop->stats.timed_out, 1);
+	if (may_refuse(t->c))
+		refuse_request(t, 408, t->c->input == INPUT_HEAD
+			? "the head of the request took too long" : "the body of the request took too long");
+	else
+		t->dies = 1;
+}
+
 /* Returns 0 if it has to wait. */
 static int read_on(Turn *t)
 {
@@ -427,12 +437,8 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 					goes = 0;
 				break;
 			case CAUSE_DEADLINE:
-				httpserver__count(&l->stats.timed_out, 1);
-				if (may_refuse(c))
-					refuse_request(&t, 408, c->input == INPUT_HEAD
-						? "the head of the request took too long" : "the body of the request took too long");
-				else
-					t.dies = 1;
+				if (!is_idle(c)) /* an idle one may have sent something while others had their turn */
+					time_out(&t);
 				break;
 			case CAUSE_FINISHED:
 				c->input = INPUT_HANDLING;
@@ -464,6 +470,8 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 						goes = 0;
 						break;
 					}
+			if (cause == CAUSE_DEADLINE && is_idle(c) && c->clock == CLOCK_IDLE)
+				time_out(&t);
 			if (!t.dies)
 				take_sent(&t, httpserver__flush(&t));
 			settle(&t);

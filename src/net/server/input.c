@@ -34,12 +34,13 @@ static Read receive(Turn *t)
 	return errno == EAGAIN || errno == EWOULDBLOCK ? READ_NOTHING : READ_FAILED;
 }
 
-/* Only a drain looks after the output was sent: it closes a connection only if no request is there. */
+/* Whoever would close an idle connection looks first whether a request is there: the idle time's end, and the drain. */
 static int may_receive(const Turn *t)
 {
 	if (t->received)
 		return 0;
-	return t->cause == CAUSE_READABLE || t->cause == CAUSE_DRAIN || (t->cause == CAUSE_WRITABLE && t->loop->draining);
+	return t->cause == CAUSE_READABLE || t->cause == CAUSE_DRAIN || t->cause == CAUSE_DEADLINE
+		|| (t->cause == CAUSE_WRITABLE && t->loop->draining);
 }
 
 /* READ_MORE: there are bytes. */
