@@ -143,9 +143,24 @@ static void drain_listener(Loop *l)
 
 /* ---- the tick ---- */
 
-static Cause cause_of(const SocketPoll_Event *e)
+/* Deadlines first: one that has passed was set before what else there is of the same connection in this tick, which sets
+ * another. Returns 1 if somebody waits at the listener. */
+static int take_events(Loop *l, const SocketPoll_Event *events, int n)
 {
-	return e->events & SocketPoll_TIMEOUT ? CAUSE_DEADLINE : e->events & SocketPoll_WRITE ? CAUSE_WRITABLE : CAUSE_READABLE;
+	int i, knocks = 0;
+
+	for (i = 0; i < n; i++)
+		if (events[i].events & SocketPoll_TIMEOUT)
+			httpserver__advance(l, events[i].data, CAUSE_DEADLINE);
+	for (i = 0; i < n; i++) {
+		Conn *c = events[i].data;
+
+		if (!c)
+			knocks = 1;
+		else if (c->socket && !(events[i].events & SocketPoll_TIMEOUT))
+			httpserver__advance(l, c, events[i].events & SocketPoll_WRITE ? CAUSE_WRITABLE : CAUSE_READABLE);
+	}
+	return knocks;
 }
 
 /* In the order in which they were finished. */
@@ -183,13 +198,9 @@ static void take_ready(Loop *l)
 static void tick(Loop *l)
 {
 	SocketPoll_Event events[EVENTS];
-	int n = SocketPoll_wait(l->poll, events, EVENTS, l->ready.first ? 0 : -1), i, knocks = 0;
+	int n = SocketPoll_wait(l->poll, events, EVENTS, l->ready.first ? 0 : -1);
+	int knocks = take_events(l, events, n);
 
-	for (i = 0; i < n; i++)
-		if (!events[i].data)
-			knocks = 1;
-		else
-			httpserver__advance(l, events[i].data, cause_of(&events[i]));
 	take_finished(l);
 	take_ready(l);
 	if (!l->draining && __atomic_load_n(&l->server->stopping, __ATOMIC_ACQUIRE))
