@@ -5,7 +5,7 @@
  * A handler that ends its thread is answered 500. */
 #include "config.h"
 
-#include <string.h>
+#include <errno.h>
 
 #include "server/rep.h"
 
@@ -134,8 +134,10 @@ void httpserver__start_workers(HTTPServer_T server)
 		error = httpserver__start_thread(&w->crew, &me->thread);
 		w->n += !error;
 	}
-	if (w->n == 0)
-		EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPServer_run: no thread for a worker: %s", strerror(error));
+	if (w->n == 0) {
+		errno = error;
+		EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPServer_run: no thread for a worker");
+	}
 }
 
 void httpserver__stop_workers(HTTPServer_T server)
