@@ -66,6 +66,7 @@ Exchange *httpserver__begin(Turn *t)
 	Exchange *x = take_exchange(l);
 
 	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
+	x->request.self = &x->request;
 	x->request.arena = x->arena;
 	x->request.client = t->c->socket;
 	x->request.peer = t->c->name ? t->c->name->text : NULL;
