@@ -421,7 +421,7 @@ static void release_socket(T *socket)
 	s->magic = DEAD;
 	if (s->named)
 		socket__unlink_own(s->u.path);
-	close_descriptor(s->fd);
+	close(s->fd);
 	free(s->named ? (void *)s->u.path : s->u.ahead);
 	free(s);
 }

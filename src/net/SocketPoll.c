@@ -471,13 +471,15 @@ static int take_ready(T poll, int64_t until, int *round_up)
 int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 {
 	int64_t until = SOCKET__NEVER;
-	int count, awake = 0, round_up = 0, error = errno;
+	int count, awake = 0, round_up = 0, error;
 
 	CHECK_POLL(poll);
 	CHECK(events && n > 0, "SocketPoll_wait: room for %d events at %p", n, (void *)events);
 	count = give_ready(poll, events, n);
-	if (count == 0)
-		count = give_due(poll, events, n, &awake);
+	if (count > 0)
+		return count;
+	error = errno;
+	count = give_due(poll, events, n, &awake);
 	if (count > 0 || awake) {
 		errno = error;
 		return count;

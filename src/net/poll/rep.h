@@ -127,16 +127,34 @@ void socketpoll__failed(const char *what, int fd, int error) CORE_NORETURN;
 void socketpoll__check_events(unsigned events, const char *function);
 
 /* poll/slots.c. A slot is acquired for a descriptor once there is one for it, and room in the heap: provide raises
- * Arena_Failed. find returns NULL if the descriptor has none; at is for one that has. */
+ * Arena_Failed. */
 void socketpoll__provide_slot(SocketPoll_T, int fd);
 Slot *socketpoll__acquire_slot(SocketPoll_T, int fd);
 void socketpoll__release_slot(SocketPoll_T, int fd);
-Slot *socketpoll__find_slot(SocketPoll_T, int fd);
-Slot *socketpoll__slot_at(SocketPoll_T, int fd);
 Slot *socketpoll__slot_of(SocketPoll_T, Socket_T, const char *function); /* Checked: it is not inside */
 uint32_t socketpoll__next_tag(SocketPoll_T);
 int socketpoll__descriptor(const Slot *);
 void socketpoll__let_go(SocketPoll_T, Slot *); /* the kernel, the heap and the count forget it; it is not released yet */
+
+static inline Slot *socketpoll__slot_numbered(SocketPoll_T poll, uint32_t number)
+{
+	return &poll->slots[number / SEGMENT][number % SEGMENT];
+}
+
+/* Returns NULL if the descriptor has none. */
+static inline Slot *socketpoll__find_slot(SocketPoll_T poll, int fd)
+{
+	size_t i = (size_t)fd / SEGMENT;
+	uint32_t number = i < poll->nnumbers && poll->numbers[i] ? poll->numbers[i][fd % SEGMENT] : 0;
+
+	return number ? socketpoll__slot_numbered(poll, number) : NULL;
+}
+
+/* For a descriptor that has one. */
+static inline Slot *socketpoll__slot_at(SocketPoll_T poll, int fd)
+{
+	return socketpoll__slot_numbered(poll, poll->numbers[fd / SEGMENT][fd % SEGMENT]);
+}
 
 /* poll/timers.c */
 void socketpoll__provide_heap(SocketPoll_T);        /* room for one more. Raises: Arena_Failed */
