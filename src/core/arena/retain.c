@@ -330,11 +330,23 @@ static size_t wanted_spare(const struct Arena *a)
 	return own > home ? spare_for(own + common) : common ? spare_for(common) : 0;
 }
 
-/* After a clear: one spare, of at most keep bytes. grew: the last cycle needed more. A spare four times too
- * large goes, so that one large request is not held for ever; one that was large enough and did not do grows by half, once. */
+/* The most that the spare may have: if threads share the arena, it holds twice its use together with home at most, or
+ * they could drive each other up. Else it is four times too large before it goes, so that one large request is not
+ * held for long. */
+static size_t most_spare(const struct Arena *a, size_t want)
+{
+	size_t home = a->home->size, twice = a->wanted < SIZE_MAX / 2 ? a->wanted / 16 * 31 : SIZE_MAX;
+
+	if (!a->common.wanted)
+		return want < SIZE_MAX / 4 ? 4 * want : SIZE_MAX;
+	return twice > home && twice - home > want ? twice - home : want;
+}
+
+/* After a clear: one spare, of at most keep bytes. grew: the last cycle needed more. */
 static void consolidate_unlocks(T a, size_t keep, int grew)
 {
-	size_t want = wanted_spare(a), have = a->spare ? a->spare->size : 0, more = want + want / 2;
+	size_t want = wanted_spare(a), most = most_spare(a, want), have = a->spare ? a->spare->size : 0;
+	size_t more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 
 	if (!a->backing.free && keep == SIZE_MAX && !grew)
 		return; /* to let go of memory that nobody takes is to lose it */
@@ -342,10 +354,10 @@ static void consolidate_unlocks(T a, size_t keep, int grew)
 		replace_spare_unlocks(a, want <= keep ? want : 0);
 	else if (want > keep)
 		return;
-	else if (have / 4 > want)
+	else if (have > most)
 		replace_spare_unlocks(a, want);
-	else if (grew && have < more)
-		replace_spare_unlocks(a, have < want ? want : more);
+	else if (grew && more > have)
+		replace_spare_unlocks(a, more);
 }
 
 /* ---- clear and reset ---- */

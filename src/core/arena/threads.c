@@ -100,6 +100,7 @@ static void retire(void *record)
 {
 	Thread *t = record;
 
+	arena__leave(t); /* a signal handler may have ended the thread amid a bump */
 	arena__empty_store(t);
 	Arena__self = (Arena__Thread *)(void *)NOBODY; /* a later destructor may come back for another record */
 	pthread_mutex_lock(&records_lock);
