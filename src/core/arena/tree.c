@@ -142,28 +142,35 @@ static void dispose_tree(Work *work)
 	}
 }
 
+static void dispose_slowly(T *arena) __attribute__((noinline));
+static void dispose_slowly(T *arena)
+{
+	Work work = { .run = dispose_tree, .arena = *arena, .root = *arena };
+	T a = *arena;
+
+	arena__check_lent(a, "Arena_dispose");
+	CHECK(!is_any_running(a), "Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
+	*arena = NULL;
+	arena__add_running(a, 1);
+	arena__unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
+	arena__run_to_end(&work);
+}
+
 void Arena_dispose(T *arena)
 {
-	Work work = { .run = dispose_tree };
 	T a;
 
 	if (!arena || !*arena)
 		return;
 	a = *arena;
 	CHECK_ARENA(a);
-	arena__check_lent(a, "Arena_dispose");
-	if (!(LOAD(a->slow) & (CHILDREN | DEFERRED))) {
-		*arena = NULL;
-		if (!arena__dispose_quickly(a))
-			arena__release_all(a);
+	if (LOAD(a->slow) & (CHILDREN | DEFERRED | LENT)) {
+		dispose_slowly(arena);
 		return;
 	}
-	CHECK(!is_any_running(a), "Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
 	*arena = NULL;
-	arena__add_running(a, 1);
-	arena__unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
-	work.arena = work.root = a;
-	arena__run_to_end(&work);
+	if (!arena__dispose_quickly(a))
+		arena__release_all(a);
 }
 
 /* ---- lending ---- */
