@@ -532,6 +532,17 @@ START_TEST(after_each_clear_the_first_visitor_becomes_the_owner)
 }
 END_TEST
 
+enum { PIECES = 400, PIECE = 200 };
+
+static void check_pieces(char *const *p)
+{
+	int i, k;
+
+	for (i = 0; i < PIECES; i++)
+		for (k = 0; k < PIECE; k++)
+			ck_assert_int_eq(p[i][k], (char)i);
+}
+
 /* In any order and proportion: the owner takes from the end of the common lane. */
 START_TEST(owner_and_visitors_share_one_spare_without_overlap)
 {
@@ -544,20 +555,16 @@ START_TEST(owner_and_visitors_share_one_spare_without_overlap)
 	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &elsewhere), 0);
 	pthread_join(thread, NULL);
 	for (cycle = 0; arena->owner && cycle < 40; cycle++) {
-		for (i = 0; i < 400; i++) {
-			char *p;
+		char *p[PIECES];
 
-			if (i == 40) {
-				give_to_another(arena);
-				arena->slow |= VISITED;
-			} else if (i > 40 && i % 8 < cycle % 8) /* the owner's part of a cycle changes */
+		for (i = 0; i < PIECES; i++) {
+			if (i > 40 && i % 8 < cycle % 8) /* the owner's part of a cycle changes */
 				arena->owner = arena__thread();
-			else if (i > 40)
+			else if (i >= 40)
 				give_to_another(arena);
-			p = Arena_alloc(arena, 200);
-			ck_assert(p[0] != (char)(cycle + 1));
-			memset(p, cycle + 1, 200);
+			p[i] = memset(Arena_alloc(arena, PIECE), i, PIECE);
 		}
+		check_pieces(p);
 		Arena_clear(arena);
 		if (cycle == 9)
 			requests = f.requests;
