@@ -413,11 +413,14 @@ static void read_proxy(Conn *c)
 
 /* ---- answering ---- */
 
+/* RFC 9110, 9.1: 501 for a method that no path has */
 static void answer_no_route(Exchange *x)
 {
-	int options = x->parser.flags & HTTPParser_IS_OPTIONS && x->allow;
-
-	if (options) {
+	if (!httpserver__has_method(x->conn->loop->server, x->request.method)) {
+		httpserver__answer(x, 501, x->request.method);
+		return;
+	}
+	if (x->parser.flags & HTTPParser_IS_OPTIONS && x->allow) {
 		x->response = HTTPResponse_new(x->arena);
 		HTTPResponse_status(x->response, 204);
 	} else
