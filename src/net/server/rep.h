@@ -114,7 +114,7 @@ struct Loop {
 	Name *spare_names;
 	Conn *spare_conns, *ready, **ready_end;
 	Exchange *done;              /* atomic: pushed by workers */
-	size_t conns;
+	size_t conns, most;          /* connections: now, and at once */
 	int draining;
 	int over;                    /* atomic: the drain's deadline has passed; workers look */
 	const char *bytes;           /* the input at hand, of one connection: n bytes, used of them understood */
@@ -143,9 +143,12 @@ struct HTTPServer {
 	Trusted *trusted;
 	int ntrusted;
 	Node root;
+	int takes_any;               /* it has a route for every method */
 	const char *methods;         /* that there are routes for, for "Allow" */
 	Loop *loops;
-	int nloops, port, running, started;
+	int nloops, port, started;
+	int listening;               /* each loop has its listener */
+	int running;                 /* atomic: run was called */
 	int stopping;                /* atomic */
 	int failing;                 /* atomic: why is set, or is being set */
 	char why[256];
@@ -161,6 +164,7 @@ static inline void httpserver__count(uint64_t *counter, uint64_t n)
 
 /* Sets route and the request's parameters, or allow. Raises: Arena_Failed. */
 void httpserver__match(HTTPServer_T server, Exchange *x);
+int httpserver__has_method(HTTPServer_T server, const char *method); /* for some path */
 
 /* ---- server/connection.c: reading ---- */
 
@@ -192,6 +196,10 @@ void httpserver__set_proxies(HTTPServer_T server); /* Raises: Arena_Failed. Chec
 int httpserver__is_proxy(HTTPServer_T server, Socket_T s);
 /* The bytes of the header that starts at b, 0 if it goes on, -1 if it is none; name: "" when it says nothing. */
 int httpserver__proxy_header(const char *b, size_t n, char *name);
+
+/* ---- server/processors.c ---- */
+
+int httpserver__processors(void);                  /* those that this process may use: 1 to 1,024 */
 
 /* ---- server/loop.c ---- */
 
