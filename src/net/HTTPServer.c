@@ -94,7 +94,7 @@ static Socket_T duplicate(Socket_T s)
 	Socket_T twin;
 
 	if (fd < 0)
-		EXCEPT_RAISE_MSG(Socket_Failed, "HTTPServer_new: no descriptor for another loop: %s", strerror(errno));
+		EXCEPT_RAISE_ERRNO(Socket_Failed, "HTTPServer_new: no descriptor for another loop");
 	DEFER(close_unadopted, &fd);
 	twin = Socket_adopt(fd);
 	fd = -1;
@@ -302,8 +302,10 @@ static void create_threads(T server)
 		Loop *l = &server->loops[server->started];
 
 		error = pthread_create(&l->thread, NULL, serve, l);
-		if (error != 0)
-			EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPServer_run: no thread for a loop: %s", strerror(error));
+		if (error != 0) {
+			errno = error;
+			EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPServer_run: no thread for a loop");
+		}
 	}
 }
 
