@@ -198,6 +198,8 @@ static void dispose(void *cl)
 	close_listeners(server);
 	pthread_mutex_destroy(&server->workers.lock);
 	pthread_cond_destroy(&server->workers.filled);
+	httpserver__dispose_crew(&server->workers.crew);
+	httpserver__dispose_crew(&server->crew);
 	server->magic = 0;
 }
 
@@ -230,9 +232,12 @@ T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
 	server->unlimited.body_bytes = SIZE_MAX;
 	httpserver__set_proxies(server);
 	server->methods = "OPTIONS";
+	server->drain_end = SOCKET__NEVER;
 	make_loops(server);
 	pthread_mutex_init(&server->workers.lock, NULL);
 	pthread_cond_init(&server->workers.filled, NULL);
+	httpserver__init_crew(&server->workers.crew);
+	httpserver__init_crew(&server->crew);
 	Arena_defer(arena, dispose, server);
 	open_listeners(server);
 	server->magic = MAGIC;
@@ -250,6 +255,8 @@ void HTTPServer_stop(T server)
 	int i;
 
 	CHECK_SERVER(server);
+	if (server->options.drain_ms >= 0 && !__atomic_load_n(&server->stopping, __ATOMIC_SEQ_CST))
+		__atomic_store_n(&server->drain_end, socket__now_ms() + server->options.drain_ms, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&server->stopping, 1, __ATOMIC_SEQ_CST);
 	for (i = 0; i < server->nloops; i++) {
 		SocketPoll_T poll = __atomic_load_n(&server->loops[i].poll, __ATOMIC_SEQ_CST);
@@ -259,49 +266,30 @@ void HTTPServer_stop(T server)
 	}
 }
 
-/* Stops the server; the first failure is the one that run raises. */
-static void fail(T server, const char *why)
+/* The first failure is the one that run raises. */
+void httpserver__fail(T server)
 {
 	if (!__atomic_exchange_n(&server->failing, 1, __ATOMIC_ACQ_REL))
-		text__format(server->why, sizeof server->why, "%s", why);
+		text__format(server->why, sizeof server->why, "%s", Except_message());
 	HTTPServer_stop(server);
 }
 
-void httpserver__fail(T server)
+static void serve(void *loop)
 {
-	fail(server, Except_message());
-}
-
-/* A handler may have called pthread_exit(3): nothing else leaves a loop before its end. */
-static void fail_if_left(void *cl)
-{
-	Loop *l = *(Loop **)cl;
-
-	if (l)
-		fail(l->server, "HTTPServer_run: a handler ended the thread of its loop");
-}
-
-static void *serve(void *cl)
-{
-	Loop *left = cl;
-
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* the thread is ours */
-	DEFER(fail_if_left, &left);
-	httpserver__serve(left);
-	left = NULL;
-	return NULL;
+	httpserver__serve(loop);
 }
 
 static void create_threads(T server)
 {
-	int error;
+	int i, error;
 
 	if (server->blocks)
 		httpserver__start_workers(server);
-	for (server->started = 1; server->started < server->nloops; server->started++) {
-		Loop *l = &server->loops[server->started];
+	for (i = 1; i < server->nloops; i++) {
+		Loop *l = &server->loops[i];
 
-		error = pthread_create(&l->thread, NULL, serve, l);
+		l->thread = (Thread){ .run = serve, .cl = l };
+		error = httpserver__start_thread(&server->crew, &l->thread);
 		if (error != 0) {
 			errno = error;
 			EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPServer_run: no thread for a loop");
@@ -336,17 +324,32 @@ static void end_loop(Loop *l)
 		SocketPool_map(l->pool, close_connection, l->pool);
 }
 
+typedef struct Run {
+	T server;
+	int served; /* to the end */
+} Run;
+
+/* No handler begins any more, in no loop. */
+static void end_drain_now(T server)
+{
+	__atomic_store_n(&server->drain_end, socket__now_ms(), __ATOMIC_SEQ_CST);
+	__atomic_store_n(&server->stopping, 1, __ATOMIC_SEQ_CST);
+}
+
 /* The other threads end before run does, also if a cancellation or pthread_exit(3) in a handler leaves it. */
 static void end_threads(void *cl)
 {
-	T server = cl;
+	const Run *run = cl;
+	T server = run->server;
 	int i, before;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	if (!run->served)
+		end_drain_now(server);
 	HTTPServer_stop(server);
-	__atomic_store_n(&server->loops[0].over, 1, __ATOMIC_RELEASE); /* this thread takes nothing back from a worker */
-	while (server->started > 1)
-		pthread_join(server->loops[--server->started].thread, NULL);
+	httpserver__await_crew(&server->crew);
+	for (i = 1; i < server->nloops; i++)
+		httpserver__join_thread(&server->loops[i].thread);
 	httpserver__stop_workers(server);
 	for (i = 0; i < server->nloops; i++)
 		end_loop(&server->loops[i]);
@@ -356,10 +359,13 @@ static void end_threads(void *cl)
 
 static void serve_all(T server)
 {
-	DEFER(end_threads, server);
+	Run run = { .server = server };
+
+	DEFER(end_threads, &run);
 	start(server);
 	if (server->loops[0].poll)
 		httpserver__serve(&server->loops[0]);
+	run.served = 1;
 }
 
 void HTTPServer_run(T server)
