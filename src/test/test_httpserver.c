@@ -2230,6 +2230,7 @@ static int make_without_memory(int fail_at)
 
 		HTTPServer_route(s, "GET", "/users/:id/*rest", hello, NULL);
 		HTTPServer_route(s, "POST", "/users", hello, NULL);
+		HTTPServer_route(s, "PUT", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/:id/*rest", hello, NULL);
 		made = 1;
 	} EXCEPT(Arena_Failed) {
 	} END_TRY;
