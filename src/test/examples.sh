@@ -76,6 +76,51 @@ not JSON from byte 24 on: }
 out of memory for JSON
 live arenas: 0'
 
+# a thousand members of a chat: each hears each of the others, and one that reads nothing is put out and delays none
+chat_clients='
+import socket, sys
+port = int(sys.argv[1])
+def member():
+    s = socket.create_connection(("127.0.0.1", port))
+    s.settimeout(30)
+    return s
+def hear(s, text):
+    got = b""
+    while len(got) < len(text):
+        more = s.recv(len(text) - len(got))
+        if not more: sys.exit("end of stream after %d bytes" % len(got))
+        got += more
+    if got != text: sys.exit("heard %r, not %r" % (got, text))
+members = [member() for _ in range(1000)]
+members[-1].sendall(b"all are here\n")
+for s in members[:-1]: hear(s, b"1000: all are here\n")
+members[0].sendall(b"half a ")
+members[0].sendall(b"line\nand one\n")
+for s in members[1:]: hear(s, b"1: half a line\n1: and one\n")
+for s in members[3:]: s.close()
+speaker, listener, silent = members[:3]
+line = b"x" * 1000 + b"\n"
+for i in range(20000):
+    speaker.sendall(line)
+    hear(listener, b"1: " + line)
+try:
+    while silent.recv(1000000): pass
+except ConnectionResetError: pass
+print("all heard, and the silent one is out")
+'
+if command -v python3 >/dev/null; then
+	(ulimit -n 4096; exec ./examples/chat 0) 2>"$out" &
+	chat=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10; do grep -q port "$out" && break; sleep 1; done
+	port=$(sed -n 's/^port //p' "$out")
+	(ulimit -n 4096; timeout 100 python3 -c "$chat_clients" "$port") >"$out" 2>&1
+	[ "$(cat "$out")" = 'all heard, and the silent one is out' ] || { echo "chat:"; cat "$out"; status=1; }
+	kill -TERM $chat
+	wait $chat || { echo "chat ended with $?"; status=1; }
+else
+	echo "no python3: examples/chat was not tested"
+fi
+
 # the C++ example, where there is a C++17 library
 pmr_says='a: 2 and 11
 be: 1 and 10

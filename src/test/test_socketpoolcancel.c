@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool in a thread that is cancelled, at each cancellation point of a session that uses all of it. Afterwards all
- * its places can be checked out, and the pool's arena is disposed of. */
+/* SocketPool in a thread that is cancelled, at each cancellation point of a session that uses all
+ * of it. Afterwards all its places can be checked out, and the pool's arena is disposed of. */
 #define _GNU_SOURCE
 #include "config.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool's client side, continued: preparing what was opened, taking only what is there, sweeping, the statistics of
- * waiting. The server is a listener of this process, whose backlog is enough where nothing is said. */
+/* SocketPool's client side, continued: preparing what was opened, taking only what is there,
+ * sweeping, the statistics of waiting. The server is a listener of this process, whose backlog is
+ * enough where nothing is said. */
 #include "config.h"
 
 #include <errno.h>

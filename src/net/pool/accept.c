@@ -54,8 +54,8 @@ static int give_up_spare(T pool)
 	return 1;
 }
 
-/* Closes one client's connection, so that it does not wait in the backlog for what may take long. The connection
- * is closed before the spare descriptor is made anew: there is no other. */
+/* Closes one client's connection, so that it does not wait in the backlog for what may take long.
+ * The connection is closed before the spare descriptor is made anew: there is no other. */
 static void shed(T pool, Socket_T listener)
 {
 	if (!give_up_spare(pool))

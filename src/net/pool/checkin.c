@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections to servers, checked in and discarded. The invariant is in pool/client.c. A connection that
- * comes back is idle, or given to who waits for it, or closed, because it is worn, there is too much idle, or its place
- * is wanted for another host. */
+/* Connections to servers, checked in and discarded. The invariant is in pool/client.c. A
+ * connection that comes back is idle, or given to who waits for it, or closed, because it is worn,
+ * there is too much idle, or its place is wanted for another host. */
 #include "config.h"
 
 #include "pool/rep.h"
@@ -29,11 +29,11 @@ static int is_worn_locked(T pool, const Slot *slot)
 {
 	const Upstream *u = slot->of.upstream;
 
-	return client__is_expired(slot) || (pool->limits.uses > 0 && u->uses >= pool->limits.uses);
+	return is_expired(slot) || (pool->limits.uses > 0 && u->uses >= pool->limits.uses);
 }
 
-/* Returns whether a waiter that is before those for this host needs a place and was passed over often enough: a
- * busy host could keep its connections, and all others waiting, without end. */
+/* Returns whether a waiter that is before those for this host needs a place and was passed over
+ * often enough: a busy host could keep its connections, and all others waiting, without end. */
 static int is_overdue_locked(T pool, const Host *h)
 {
 	Waiter *w = has_place(pool) ? NULL : pool->client.first;
@@ -75,7 +75,8 @@ static Departed take_back_locked(T pool, Slot *slot)
 	return d;
 }
 
-/* A deferred call may have closed the socket, or taken it out: then there is nothing to take back. */
+/* A deferred call may have closed the socket, or taken it out: then there is nothing to take
+ * back. */
 static void take_back_cleared(void *cl)
 {
 	Connection_T c = cl;

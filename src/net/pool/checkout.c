@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections to servers, checked out: an idle one that is fit, or a place and a new one. The invariant is in
- * pool/client.c. A checkout holds a Claim, which gives back what it has however the checkout ends. */
+/* Connections to servers, checked out: an idle one that is fit, or a place and a new one. The
+ * invariant is in pool/client.c. A checkout holds a Claim, which gives back what it has however
+ * the checkout ends. */
 #include "config.h"
 
 #include <errno.h>
@@ -106,13 +107,13 @@ static void claim_something(T pool, Checkout *to)
 
 static int is_fit(const Slot *slot)
 {
-	return !client__is_expired(slot) && socket__is_quiet(slot->u.socket);
+	return !is_expired(slot) && socket__is_quiet(slot->u.socket);
 }
 
 static Departed drop_unfit_locked(T pool, Slot *slot)
 {
 	pool->stats.reused--;
-	if (client__is_expired(slot))
+	if (is_expired(slot))
 		return client__expire_locked(slot);
 	pool->stats.stale++;
 	return client__detach_locked(slot);
@@ -262,8 +263,8 @@ static void close_unopened(T pool, Connection_T c)
 	} END_TRY;
 }
 
-/* Gives back what did not become a connection of the caller's: after a raise, a cancellation or a C++ exception.
- * pool.pml: open_connection, its second branch */
+/* Gives back what did not become a connection of the caller's: after a raise, a cancellation or a
+ * C++ exception. pool.pml: open_connection, its second branch */
 static void end_checkout(Checkout *to)
 {
 	T pool = to->claim.pool;
@@ -289,8 +290,8 @@ static void end_checkout(Checkout *to)
 	pthread_setcancelstate(to->cancel_state, NULL);
 }
 
-/* A thread that is cancelled while it has a place, a slot or a socket in its hands would lose it: it may be
- * while it waits, connects or runs on_open. */
+/* A thread that is cancelled while it has a place, a slot or a socket in its hands would lose it:
+ * it may be while it waits, connects or runs on_open. */
 Connection_T checkout__run(T pool, const char *host, const char *service, int timeout_ms)
 {
 	Checkout to = { .claim = { .pool = pool }, .host = host, .service = service, .timeout_ms = timeout_ms };

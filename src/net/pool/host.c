@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Records of the hosts that checkout connects to, found by name. A record is used again when its host has no connections,
- * no waiters and no hold-down. */
+/* Records of the hosts that checkout connects to, found by name. A record is used again when its
+ * host has no connections, no waiters and no hold-down. */
 #include "config.h"
 
 #include <string.h>

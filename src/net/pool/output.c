@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Output of a Connection that the kernel does not take at once: one block of bytes, which grows while it is needed and is
- * freed when all is sent. It belongs to the slot, not to the arena or the buffer, which a connection at rest gives
- * back; and it is from malloc, as a slow peer must not make the pool's arena grow without end. */
+/* Output of a Connection that the kernel does not take at once: one block of bytes, which grows
+ * while it is needed and is freed when all is sent. It belongs to the slot, not to the arena or
+ * the buffer, which a connection at rest gives back; and it is from malloc, as a slow peer must
+ * not make the pool's arena grow without end. */
 #include "config.h"
 
 #include <errno.h>

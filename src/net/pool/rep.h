@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to SocketPool.c and the files of pool/: what a pool is made of. Each file knows only those before it:
+/* Private to SocketPool.c and the files of pool/: what a pool is made of. Each file knows only
+ * those before it:
  *
  *   slots.c       segments, slots, buffers and arenas of both kinds of connections, and the lock
  *   table.c       a server's connections: addresses, rate, their order of last use
@@ -8,12 +9,12 @@
  *   checkout.c, checkin.c
  *   SocketPool.c  the interface; resize.c and connection.c, parts of it
  *
- * A function whose name ends in _locked needs the lock and keeps it. One whose name ends in _unlocks is called with the lock
- * and lets go of it: for good, or (its comment says so) only meanwhile. Debug builds assert both. No other function
- * may be called with the lock held.
+ * A function whose name ends in _locked needs the lock and keeps it. One whose name ends in
+ * _unlocks is called with the lock and lets go of it: for good, or (its comment says so) only
+ * meanwhile. Debug builds assert both. No other function may be called with the lock held.
  *
- * Our words: a *lease* is an arena that a connection has until it leaves or rests; a *place* is room for one
- * connection, which checkout reserves before it connects. */
+ * Our words: a *lease* is an arena that a connection has until it leaves or rests; a *place* is
+ * room for one connection, which checkout reserves before it connects. */
 #ifndef SOCKETPOOLREP_INCLUDED
 #define SOCKETPOOLREP_INCLUDED
 #include <pthread.h>
@@ -213,6 +214,11 @@ static inline int is_upstream(const Slot *slot)
 	return slot->state >= IDLE;
 }
 
+static inline int is_expired(const Slot *slot)
+{
+	return slot->of.upstream->expires <= socket__now_coarse();
+}
+
 static inline int has_place(SocketPool_T pool)
 {
 	return pool->count + pool->opening < pool->max;
@@ -247,15 +253,22 @@ Lease *slots__strip_locked(Slot *slot); /* of its buffer, and its lease, which i
 Departed slots__detach_locked(Slot *slot, Output *output);
 /* These raise what deferred calls raise, with their work done. lease and socket may be NULL. */
 void slots__release(Lease *lease); /* to the pool, its arena cleared */
-void slots__close(Departed d);
-void slots__let_go(Departed d); /* as close, but its socket is another's now */
+void slots__close_departed(Departed d);
+static inline void slots__close(Departed d)
+{
+	if (d.socket)
+		slots__close_departed(d);
+}
+
+void slots__let_go(Departed d); /* all but its socket, which is another's now */
 void slots__return_lease_locked(Lease *lease);
 void slots__return_buffer_locked(SocketPool_T pool, Buffer *b);
 
-/* Returns the latest of all that counts as use. The lock keeps the socket from being closed meanwhile. */
+/* Returns the latest of all that counts as use. The lock keeps the socket from being closed
+ * meanwhile. */
 int64_t slots__last_used_locked(Slot *slot);
-/* Returns the latest use of what has not been used for ms: that is not too short, and at most a tick too long; but what
- * was used in this tick is in use. */
+/* Returns the latest use of what has not been used for ms: that is not too short, and at most a
+ * tick too long; but what was used in this tick is in use. */
 int64_t slots__unused_since(int ms);
 
 /* ---- table.c ---- */
@@ -285,14 +298,20 @@ void client__become_out_locked(Slot *slot);
 Slot *client__longest_idle_locked(SocketPool_T pool, int64_t *at); /* as table__longest_unused_locked */
 Departed client__detach_locked(Slot *slot); /* serves nobody who waits: client__serve_locked is to follow */
 Departed client__expire_locked(Slot *slot); /* as detach, and counts it */
-int client__is_expired(const Slot *slot);
 void client__reserve_locked(Claim *c);  /* a place for it */
-void client__serve_locked(SocketPool_T pool);
+void client__serve_waiters_locked(SocketPool_T pool);
+static inline void client__serve_locked(SocketPool_T pool)
+{
+	if (pool->client.first)
+		client__serve_waiters_locked(pool);
+}
+
 void client__dismiss_locked(SocketPool_T pool); /* those who wait, to look whether there is hope */
 int client__is_wanted_locked(SocketPool_T pool); /* does a waiter for another host need the place of an idle connection? */
 void client__give_back_locked(Claim *c); /* what it has, to the next */
-/* Returns when the claim has been served, the deadline has passed, or there is no hope: then the verdict is WAITING. Lets go
- * of the lock meanwhile. If the thread is cancelled, gives all back and lets go of it for good. */
+/* Returns when the claim has been served, the deadline has passed, or there is no hope: then the
+ * verdict is WAITING. Lets go of the lock meanwhile. If the thread is cancelled, gives all back
+ * and lets go of it for good. */
 void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state);
 const char *client__taken_by(Slot *slot, int *line);
 void client__shut_down_locked(SocketPool_T pool); /* what is checked out: whose it is reads the end of the stream */
