@@ -84,8 +84,7 @@ static void raise_nothing_there(T s)
 	char name[NAME_SIZE];
 
 	socket__name_of(s, name);
-	errno = EAGAIN;
-	EXCEPT_RAISE_MSG(Socket_Timeout, "recv %s: nothing is there, and the socket does not block", name);
+	RAISE_FOR_ERRNO(Socket_Timeout, EAGAIN, "recv %s: nothing is there, and the socket does not block", name);
 }
 
 /* Waits, if at all, for the socket's timeout and not beyond limit. */
@@ -171,8 +170,7 @@ static void send_timed_out(T s, const Sending *how)
 	char name[NAME_SIZE];
 
 	socket__name_of(s, name);
-	errno = ETIMEDOUT;
-	EXCEPT_RAISE_MSG(Socket_Timeout, "%s %s: timed out after %d ms with %zu of %zu bytes sent", how->what,
+	RAISE_FOR_ERRNO(Socket_Timeout, ETIMEDOUT, "%s %s: timed out after %d ms with %zu of %zu bytes sent", how->what,
 		name, s->timeout, how->done, how->all);
 }
 

@@ -45,12 +45,10 @@ void socketpoll__bad(const struct SocketPoll *poll, const char *function)
 
 void socketpoll__failed(const char *what, int fd, int error)
 {
-	const char *why = strerror(error);
-
 	errno = error;
 	if (fd < 0)
-		EXCEPT_RAISE_MSG(SocketPoll_Failed, "%s: %s", what, why);
-	EXCEPT_RAISE_MSG(SocketPoll_Failed, "%s: descriptor %d: %s", what, fd, why);
+		EXCEPT_RAISE_ERRNO(SocketPoll_Failed, "%s", what);
+	EXCEPT_RAISE_ERRNO(SocketPoll_Failed, "%s: descriptor %d", what, fd);
 }
 
 /* ---- leaving ---- */
@@ -193,8 +191,7 @@ static const Backend *find_backend(const char *name)
 	for (i = 0; i < sizeof backends / sizeof backends[0]; i++)
 		if (!name || strcmp(backends[i]->name, name) == 0)
 			return backends[i];
-	errno = ENOSYS;
-	EXCEPT_RAISE_MSG(SocketPoll_Failed, "SocketPoll_new: there is no %s here", name);
+	RAISE_FOR_ERRNO(SocketPoll_Failed, ENOSYS, "SocketPoll_new: there is no %s here", name);
 }
 
 /* Returns 0 or an error number. */

@@ -261,9 +261,9 @@ static void connect_failed(const char *name, int is_unix, int error, int timeout
 {
 	errno = error;
 	if (is_unix && error == ENOENT) /* nobody listens there, whether or not a file was left behind */
-		EXCEPT_RAISE_MSG(Socket_Refused, "connect %s: %s", name, strerror(error));
+		EXCEPT_RAISE_ERRNO(Socket_Refused, "connect %s", name);
 	if (error == ETIMEDOUT && timeout_ms >= 0)
-		EXCEPT_RAISE_MSG(Socket_Timeout, "connect %s: timed out after %d ms", name, timeout_ms);
+		RAISE_FOR_ERRNO(Socket_Timeout, error, "connect %s: timed out after %d ms", name, timeout_ms);
 	socket__failed("connect", name, error);
 }
 

@@ -166,15 +166,13 @@ static const Except_T *kind_of_error(int error)
 	}
 }
 
-/* strerror: glibc, musl and the BSDs return constant text for every number the kernel has */
 void socket__failed(const char *what, const char *whom, int error) CORE_NORETURN;
 void socket__failed(const char *what, const char *whom, int error)
 {
 	const Except_T *e = kind_of_error(error);
-	const char *why = strerror(error);
 
 	errno = error;
-	EXCEPT_RAISE_MSG(*e, "%s %s: %s", what, whom, why);
+	EXCEPT_RAISE_ERRNO(*e, "%s %s", what, whom);
 }
 
 void socket__failed_on(const char *what, T s, int error) CORE_NORETURN;
@@ -191,6 +189,5 @@ void socket__timed_out(const char *what, T s, int64_t ms)
 	char name[NAME_SIZE];
 
 	socket__name_of(s, name);
-	errno = ETIMEDOUT;
-	EXCEPT_RAISE_MSG(Socket_Timeout, "%s %s: timed out after %lld ms", what, name, (long long)ms);
+	RAISE_FOR_ERRNO(Socket_Timeout, ETIMEDOUT, "%s %s: timed out after %lld ms", what, name, (long long)ms);
 }

@@ -190,10 +190,10 @@ struct addrinfo *socket__resolve(const char *what, const char *host, const char 
 		return list;
 	if (e == EAI_MEMORY)
 		socket__failed(what, name, ENOMEM);
-	if (e != EAI_SYSTEM)
-		errno = 0;
-	EXCEPT_RAISE_MSG(Socket_Unresolved, "%s %s: %s", what, name,
-		e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
+	if (e == EAI_SYSTEM)
+		EXCEPT_RAISE_ERRNO(Socket_Unresolved, "%s %s", what, name);
+	errno = 0;
+	EXCEPT_RAISE_MSG(Socket_Unresolved, "%s %s: %s", what, name, gai_strerror(e));
 }
 
 int socket__lacks_family(int error)
@@ -315,7 +315,7 @@ static void adopt_failed(int fd, int error) CORE_NORETURN;
 static void adopt_failed(int fd, int error)
 {
 	errno = error;
-	EXCEPT_RAISE_MSG(Socket_Failed, "adopt descriptor %d: %s", fd, strerror(error));
+	EXCEPT_RAISE_ERRNO(Socket_Failed, "adopt descriptor %d", fd);
 }
 
 /* What there is to know of an open descriptor, and what all of ours have. */
