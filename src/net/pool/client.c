@@ -15,7 +15,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "pool/rep.h"
 
