@@ -249,6 +249,7 @@ static void close_unopened(T pool, Connection_T c)
 	Departed d = { 0 };
 
 	lock(pool);
+	pool->stats.opened--;
 	pool->stats.failed++;
 	if (is_inside(c))
 		d = client__detach_locked(slot_of(c));
