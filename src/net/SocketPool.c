@@ -182,7 +182,8 @@ typedef Slot *Order(T pool, int64_t *at);
 static Slot *longest_unused_locked(T pool, int64_t *at)
 {
 	int64_t idle_at;
-	Slot *added = table__longest_unused_locked(pool, at), *idle = client__longest_idle_locked(pool, &idle_at);
+	Slot *added = table__longest_unused_locked(pool, at);
+	Slot *idle = client__longest_idle_locked(pool, &idle_at);
 
 	if (!idle || (added && *at <= idle_at))
 		return added;
@@ -487,8 +488,8 @@ static int describe_locked(Slot *slot, char *line, size_t size)
 	if (!is_upstream(slot) || slot->state == IDLE)
 		return 0;
 	file = client__taken_by(slot, &at);
-	text__format(line, size, "%s:%s checked out for %lld ms by %s:%d", u->host->name, u->host->service,
-		(long long)(socket__now_coarse() - u->since), file, at);
+	text__format(line, size, "%s:%s checked out for %lld ms by %s:%d", u->host->name,
+		u->host->service, (long long)(socket__now_coarse() - u->since), file, at);
 	return 1;
 }
 
@@ -504,7 +505,8 @@ void SocketPool_report(T pool, FILE *out)
 	at = (Cursor){ pool->segments, 0 };
 	do {
 		lock(pool);
-		while ((slot = slots__next_locked(pool, &at)) != NULL && !describe_locked(slot, line, sizeof line))
+		while ((slot = slots__next_locked(pool, &at)) != NULL
+				&& !describe_locked(slot, line, sizeof line))
 			;
 		unlock(pool);
 		if (slot)
@@ -551,7 +553,8 @@ Connection_T SocketPool__at(Connection_T c, const char *file, int line)
 	Upstream *u;
 
 	CHECK(c, "SocketPool__at: the connection is NULL");
-	CHECK(is_inside(c) && is_upstream(slot_of(c)), "SocketPool__at: connection %p is not checked out", (void *)c);
+	CHECK(is_inside(c) && is_upstream(slot_of(c)), "SocketPool__at: %p is not checked out",
+		(void *)c);
 	u = slot_of(c)->of.upstream; /* the caller's, who has just been given it */
 	u->line = line;
 	STORE(&u->file, file);

@@ -8,13 +8,15 @@
 
 #define T SocketPool_T
 
-enum { PASSES = 8 }; /* connections worth keeping, before a waiter for another host gets the place of one */
+enum { PASSES = 8 }; /* connections kept before a waiter for another host gets the place of one */
 
 static Slot *checked_out_locked(T pool, Connection_T c)
 {
 	Slot *slot = slot_of(c);
 
-	return is_inside(c) && slot->pool == pool && is_upstream(slot) && slot->state != IDLE ? slot : NULL;
+	if (!is_inside(c) || slot->pool != pool || !is_upstream(slot) || slot->state == IDLE)
+		return NULL;
+	return slot;
 }
 
 static void check_found_unlocks(const Slot *slot, T pool, Connection_T c, const char *function)
@@ -22,7 +24,8 @@ static void check_found_unlocks(const Slot *slot, T pool, Connection_T c, const 
 	if (slot)
 		return;
 	unlock(pool);
-	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function, (void *)c);
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function,
+		(void *)c);
 }
 
 static int is_worn_locked(T pool, const Slot *slot)

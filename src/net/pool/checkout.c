@@ -200,7 +200,8 @@ static Connection_T install(T pool, Checkout *to)
 	return handle_of(slot);
 }
 
-/* on_open has the rest of the deadline, call by call. What it leaves by closes the connection. */
+/* on_open has the rest of the deadline, call by call. If it does not return, the connection is
+ * closed. */
 static void run_on_open(T pool, Checkout *to, Connection_T c)
 {
 	void (*on_open)(Connection_T, void *);
@@ -218,7 +219,8 @@ static void run_on_open(T pool, Checkout *to, Connection_T c)
 	pthread_setcancelstate(to->cancel_state, &ours);
 	on_open(c, cl);
 	pthread_setcancelstate(ours, NULL);
-	CHECK(is_inside(c), "SocketPool_checkout: on_open has given away the connection to %s:%s", to->host, to->service);
+	CHECK(is_inside(c), "SocketPool_checkout: on_open has given away the connection to %s:%s",
+		to->host, to->service);
 	Socket_set_timeout(Connection_socket(c), -1);
 	to->opened = NULL;
 }
@@ -236,12 +238,13 @@ static Connection_T open_connection(T pool, Checkout *to)
 
 /* ---- the ways out ---- */
 
-/* What is not the host's fault does not hold it down. */
+/* Returns 0 for errors that are not the host's: they do not hold it down. */
 static int is_hosts_fault(const Checkout *to)
 {
 	if (to->error == ETIMEDOUT)
 		return to->timeout_ms < 0 || to->timeout_ms >= 1000;
-	return to->error != 0 && to->error != EMFILE && to->error != ENFILE && to->error != ENOMEM && to->error != ENOBUFS;
+	return to->error != 0 && to->error != EMFILE && to->error != ENFILE && to->error != ENOMEM
+		&& to->error != ENOBUFS;
 }
 
 static void close_unopened(T pool, Connection_T c)
@@ -292,8 +295,9 @@ static void end_checkout(Checkout *to)
  * it may be while it waits, connects or runs on_open. */
 Connection_T checkout__run(T pool, const char *host, const char *service, int timeout_ms)
 {
-	Checkout to = { .claim = { .pool = pool }, .host = host, .service = service, .timeout_ms = timeout_ms };
+	Checkout to = { .claim = { .pool = pool }, .host = host, .service = service };
 
+	to.timeout_ms = timeout_ms;
 	to.deadline = socket__deadline_in(timeout_ms);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &to.cancel_state);
 	DEFER(end_checkout, &to);

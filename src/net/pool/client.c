@@ -5,11 +5,11 @@
  * are checked in are a list from the newest to the oldest. A slot with an upstream is IDLE and in
  * the order by last use, or OUT or SHUT and a caller's. pool->opening places are reserved for
  * connections being opened. No waiter is on the list that could be served: so whoever finds
- * something to take overtakes none. Of those who wait for one host the first is served first; who
- * waits for another is passed over PASSES times at most (pool/checkin.c).
+ * something to take overtakes none. Among those who wait for one host the first is served first;
+ * who waits for another is passed over PASSES times at most (pool/checkin.c).
  *
- * Who serves a waiter takes it off the list and gives it what it waits for, a slot or a place, in
- * one step; a waiter that gives up looks, under the lock, whether it was served first, and then
+ * To serve a waiter is to take it off the list and gives it what it waits for, a slot or a place,
+ * in one step; a waiter that gives up looks, under the lock, whether it was served first, and then
  * has what it was given. A cancelled thread gives it back. src/test/models/pool.pml checks this;
  * its inlines have the names of the functions here. */
 #include "config.h"
@@ -259,10 +259,10 @@ static void lock_again(T pool)
 static void make_room_unlocks(T pool)
 {
 	int64_t at;
-	Slot *victim = client__is_wanted_locked(pool) ? client__longest_idle_locked(pool, &at) : NULL;
+	Slot *victim;
 	Departed d;
 
-	if (!victim)
+	if (!client__is_wanted_locked(pool) || !(victim = client__longest_idle_locked(pool, &at)))
 		return;
 	d = client__detach_locked(victim);
 	client__serve_locked(pool);
@@ -330,7 +330,8 @@ void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state)
 	if (e != 0) {
 		unlock(pool);
 		errno = e;
-		EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: cannot wait", c->host->name, c->host->service);
+		EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: cannot wait", c->host->name,
+			c->host->service);
 	}
 	enqueue_locked(pool, &w);
 	DEFER(end_wait, &waiting);

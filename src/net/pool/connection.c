@@ -25,8 +25,8 @@ static Slot *live_slot(Connection_T c, const char *function)
 	return slot_of(c);
 }
 
-/* The difference of two coarse times may be a tick less than what has passed: somebody who slept
- * for 10 ms is told of 8. */
+/* The difference of two coarse times may be a tick less than what has passed: a thread that slept
+ * for 10 ms reads 8. */
 static int64_t unused_ms(int64_t since)
 {
 	return since < socket__now_coarse() ? socket__now_ms() - since : 0;

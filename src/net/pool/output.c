@@ -127,7 +127,7 @@ int Connection_flush(Connection_T c)
 	size_t sent = 1;
 
 	while (bytes_queued(o) > 0 && sent > 0) {
-		sent = try_send(slot->u.socket, o->bytes + o->start, o->end - o->start, "Connection_flush");
+		sent = try_send(slot->u.socket, o->bytes + o->start, bytes_queued(o), "Connection_flush");
 		o->start += sent;
 	}
 	free_if_empty(queue);

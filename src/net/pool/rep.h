@@ -92,7 +92,7 @@ typedef struct Peer { /* an address that has connections here */
 
 typedef struct Table {
 	LazyHeap heap;           /* by last use */
-	LazyHeap *by_use;        /* the heap with every ADDED in it; NULL until the first eviction fills it */
+	LazyHeap *by_use;        /* the heap, with every ADDED in it; NULL before the first eviction */
 	int64_t tokens, refilled; /* thousandths of a connection that may come now, at that time */
 	int counting;            /* atomic; whether addresses are counted */
 	Peer **peers, *spare_peers; /* NULL until they are */
@@ -117,7 +117,8 @@ typedef struct Upstream { /* what a slot has more when checkout opened it */
 	Slot *newer, *older;     /* while idle: of the host's, by check-in */
 	Slot *later, *earlier;   /* while idle: of all, by last use */
 	Output *output;
-	int64_t used;            /* while idle: a lower bound of its last use; this and the next by socket__now_coarse() */
+	/* by socket__now_coarse() */
+	int64_t used;            /* while idle: a lower bound of its last use */
 	int64_t expires;         /* SOCKET__NEVER: does not */
 	int64_t since;           /* checked out */
 	const char *file;        /* atomic; where; NULL: not said yet */
@@ -139,7 +140,7 @@ typedef struct Waiter { /* on the stack of the thread that waits */
 	Claim *claim;            /* when its verdict is not WAITING, the waiter is off the list */
 	pthread_cond_t woken;
 	int64_t since;
-	unsigned passed;         /* how often a place went to a later one, whose host had the connection for it */
+	unsigned passed;         /* how often a connection went to a later one, for its host */
 } Waiter;
 
 typedef struct Client {
@@ -160,7 +161,7 @@ struct SocketPool {
 	Slot *free;
 	Buffer *buffers;
 	Lease *leases;
-	void (*leaving)(Socket_T, void *handle); /* the one call upwards: Socket_close of a socket that is inside */
+	void (*leaving)(Socket_T, void *handle); /* the one call upwards, of Socket_close */
 	Table table;
 	Client client;
 	Callback pre, post;
@@ -168,7 +169,7 @@ struct SocketPool {
 	int spare;               /* atomic: a descriptor for when there is no other; -1: none */
 	SocketPool_Limits limits;
 	int idle_ms;             /* atomic; that of the limits, -1: none */
-	SocketPool_Stats stats;  /* those of its fields that only grow, idle, checked_out and waiting */
+	SocketPool_Stats stats;  /* but for count and capacity */
 };
 
 #define LOAD(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
@@ -227,12 +228,12 @@ static inline int has_place(SocketPool_T pool)
 /* ---- slots.c ---- */
 
 void slots__make_lock(SocketPool_T pool); /* Raises: SocketPool_Failed */
-int slots__make_condition(pthread_cond_t *); /* to wait for with a deadline; returns 0 or an error number */
+int slots__make_condition(pthread_cond_t *); /* returns 0 or an error number */
 /* Returns 0 after the deadline. Lets go of the lock while it waits. */
 int slots__wait_unlocks(SocketPool_T pool, pthread_cond_t *, int64_t deadline);
 
 void slots__link_segment_locked(SocketPool_T pool, Segment *g); /* also before others know of the pool */
-size_t slots__segment_size(size_t reserved, size_t missing); /* when that is reserved, and so much needed */
+size_t slots__segment_size(size_t reserved, size_t missing); /* of the next, at least what is missing */
 Segment *slots__new_segment(Arena_T arena, size_t size); /* Raises: Arena_Failed */
 
 typedef struct Cursor {
@@ -241,7 +242,7 @@ typedef struct Cursor {
 } Cursor;
 Slot *slots__next_locked(SocketPool_T pool, Cursor *at); /* in use, from there on, or NULL */
 
-/* What has left its slot, and is to be closed or released without the lock. */
+/* A connection that has left its slot, to be closed or released without the lock. */
 typedef struct Departed {
 	Socket_T socket;
 	Lease *lease;
@@ -276,17 +277,19 @@ int64_t slots__unused_since(int ms);
 /* Memory for n connections in all, if there is less. Raises: Arena_Failed */
 void table__provide_heap(SocketPool_T pool, size_t n);
 void table__provide_peer(SocketPool_T pool); /* for the address of one more. Raises: Arena_Failed */
-void table__provide_peers(SocketPool_T pool); /* for counting addresses from now on. Raises: Arena_Failed */
+void table__provide_peers(SocketPool_T pool); /* for counting addresses. Raises: Arena_Failed */
 Connection_T table__add_locked(SocketPool_T pool, Socket_T s); /* or NULL */
 int64_t table__until_token_locked(SocketPool_T pool); /* ms until one may come */
-Slot *table__longest_unused_locked(SocketPool_T pool, int64_t *at); /* and when it was used; NULL if there is none */
+/* Returns the first to be evicted, and stores when it was last used; NULL if there is none. */
+Slot *table__longest_unused_locked(SocketPool_T pool, int64_t *at);
 Departed table__detach_locked(Slot *slot);
 
 /* ---- host.c ---- */
 
 /* Lets go of the lock meanwhile if it needs memory. Raises: Arena_Failed, without the lock. */
 Host *host__find_unlocks(SocketPool_T pool, const char *host, const char *service);
-Host *host__lookup_locked(SocketPool_T pool, const char *host, const char *service); /* NULL if there is none */
+/* Returns NULL if there is none. */
+Host *host__lookup_locked(SocketPool_T pool, const char *host, const char *service);
 void host__hold_down_locked(SocketPool_T pool, Host *h, int error);
 int host__may_open_locked(SocketPool_T pool, const Host *h);
 
@@ -295,8 +298,8 @@ int host__may_open_locked(SocketPool_T pool, const Host *h);
 void client__push_idle_locked(Slot *slot);
 Slot *client__pop_idle_locked(Host *h); /* the newest, for a caller, who is to say where it is */
 void client__become_out_locked(Slot *slot);
-Slot *client__longest_idle_locked(SocketPool_T pool, int64_t *at); /* as table__longest_unused_locked */
-Departed client__detach_locked(Slot *slot); /* serves nobody who waits: client__serve_locked is to follow */
+Slot *client__longest_idle_locked(SocketPool_T pool, int64_t *at); /* as the table's */
+Departed client__detach_locked(Slot *slot); /* client__serve_locked is to follow */
 Departed client__expire_locked(Slot *slot); /* as detach, and counts it */
 void client__reserve_locked(Claim *c);  /* a place for it */
 void client__serve_waiters_locked(SocketPool_T pool);
@@ -307,14 +310,16 @@ static inline void client__serve_locked(SocketPool_T pool)
 }
 
 void client__dismiss_locked(SocketPool_T pool); /* those who wait, to look whether there is hope */
-int client__is_wanted_locked(SocketPool_T pool); /* does a waiter for another host need the place of an idle connection? */
+/* Returns whether a waiter for another host needs the place of an idle connection. */
+int client__is_wanted_locked(SocketPool_T pool);
 void client__give_back_locked(Claim *c); /* what it has, to the next */
 /* Returns when the claim has been served, the deadline has passed, or there is no hope: then the
  * verdict is WAITING. Lets go of the lock meanwhile. If the thread is cancelled, gives all back
  * and lets go of it for good. */
 void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state);
 const char *client__taken_by(Slot *slot, int *line);
-void client__shut_down_locked(SocketPool_T pool); /* what is checked out: whose it is reads the end of the stream */
+/* Shuts down the connections that are checked out: their users read the end of the stream. */
+void client__shut_down_locked(SocketPool_T pool);
 
 /* ---- checkout.c ---- */
 

@@ -113,7 +113,7 @@ void table__provide_peers(T pool)
 
 static Peer **find_peer_locked(T pool, uint64_t key)
 {
-	Peer **p = &pool->table.peers[key * 0x9E3779B97F4A7C15u >> 50]; /* Fibonacci hashing: the 14 top bits */
+	Peer **p = &pool->table.peers[key * 0x9E3779B97F4A7C15u >> 50]; /* 14 bits, by Fibonacci hashing */
 
 	while (*p && (*p)->key != key)
 		p = &(*p)->next;
@@ -161,7 +161,8 @@ int64_t table__until_token_locked(T pool)
 	ASSERT_LOCKED(pool);
 	if (rate <= 0)
 		return 0;
-	t->tokens = past >= 1000 ? rate * 1000 : t->tokens + past * rate; /* no more than a second's */
+	/* no more than a second's */
+	t->tokens = past >= 1000 ? rate * 1000 : t->tokens + past * rate;
 	if (t->tokens > rate * 1000)
 		t->tokens = rate * 1000;
 	t->refilled = now;
