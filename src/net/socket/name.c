@@ -34,7 +34,8 @@ void socket__bad(const struct Socket *s, const char *function)
 
 /* ---- names ---- */
 
-/* A peer that reached a listener for both families over IPv4 is shown as what it is, like all others of IPv4. */
+/* A peer that reached a listener for both families over IPv4 is shown as what it is, like all
+ * others of IPv4. */
 static void name_v4(const Peer *peer, char *name)
 {
 	const unsigned char *b = peer->address + 12;
@@ -81,7 +82,7 @@ static int name_unix(const struct sockaddr_un *a, socklen_t n, char *name)
 	return 1;
 }
 
-/* What getsockname or getpeername says; 0 when it says nothing useful. */
+/* Writes the name that getsockname or getpeername knows. Returns 0 if there is none. */
 int socket__name_by(Query *query, int fd, char *name)
 {
 	struct sockaddr_storage a = { 0 };
@@ -127,7 +128,6 @@ const char *socket__unix_path(const char *host)
 	return host && strncmp(host, "unix:", 5) == 0 ? host + 5 : NULL;
 }
 
-/* What the caller asked for, as it asked for it. */
 /* Returns how many bytes of the text are shown, at most so many. */
 static int shown_bytes(const char *text, size_t most)
 {
@@ -136,6 +136,7 @@ static int shown_bytes(const char *text, size_t most)
 	return (int)(n > most ? text__cut(text, most) : n);
 }
 
+/* Writes the name of what the caller asked for, as it was asked for. */
 const char *socket__name_target(const char *host, const char *service, char *name)
 {
 	int host_bytes = host ? shown_bytes(host, HOST_MOST) : 0;
