@@ -176,7 +176,7 @@ static const char *keep_marks(Arena_T arena, char *path, size_t length)
 {
 	const char *marks;
 
-	if (!memchr(path, '\0', length))
+	if (length == 0)
 		return NULL;
 	marks = Arena_memdup(arena, path, length + 1);
 	httpparser__show_path(path, length);

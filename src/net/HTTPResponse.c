@@ -62,9 +62,14 @@ T HTTPResponse_new(Arena_T arena)
 	return begin(r, arena);
 }
 
-T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)
+void httpresponse__end(HTTPResponsePlace *place)
 {
 	((T)(place->words + place->turn))->self = NULL;
+}
+
+T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)
+{
+	httpresponse__end(place);
 	place->turn = (place->turn + 1) % HTTP__TURNS;
 	return begin((T)(place->words + place->turn), arena);
 }

@@ -84,8 +84,9 @@ void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size
 size_t httpparser__quote(char *out, size_t size, const char *s, size_t n);
 
 /* Decodes and resolves a path into out[0..n+2), NUL-terminated. NULL, or an error's words, %1 for the path. */
-const char *httpparser__path(const char *path, size_t n, char *out, size_t *length);
-/* Puts the % back where that wrote a NUL, for an escape that is no separator: %2F and %5C. Returns how many there were. */
+const char *httpparser__path(const char *path, size_t n, char *out, size_t *marked);
+/* That writes a NUL for the % of an escape that is no separator, %2F and %5C: marked is the length of out then, otherwise 0.
+ * Puts the % back. Returns how many there were. */
 size_t httpparser__show_path(char *path, size_t length);
 
 int httpparser__is_token(const char *s, size_t n); /* RFC 9110, 5.6.2; not empty */

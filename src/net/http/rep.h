@@ -105,6 +105,12 @@ typedef struct HTTPResponsePlace {
 
 /* A new response in the place, as HTTPResponse_new makes one. The one before is stale. */
 HTTPResponse_T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena);
+/* Both are stale from now on. */
+void httpresponse__end(HTTPResponsePlace *place);
+static inline void httprequest__end(HTTPRequest_T r)
+{
+	r->self = NULL;
+}
 
 typedef struct HTTPFraming { /* in one register */
 	unsigned has_body : 1;   /* bytes follow the head */

@@ -93,8 +93,10 @@ typedef struct Exchange { /* one request and its response */
 	Loop *loop;
 	Conn *conn;
 	Arena_T arena;               /* lent to the program */
+	HTTPRequestPlace request_place;
+	HTTPResponsePlace response_place;
 	HTTPReader reader;
-	struct HTTPRequest request;
+	HTTPRequest_T request;
 	HTTPResponse_T response;     /* NULL: none was made, for want of memory */
 	const Route *route;          /* NULL: none */
 	const char *allow;           /* then: the methods that the path has; NULL: none */
