@@ -446,7 +446,8 @@ void SocketPool_set_limits(T pool, const SocketPool_Limits *limits)
 	pool->limits = *limits;
 	STORE(&pool->idle_ms, limits->idle_ms > 0 ? limits->idle_ms : -1);
 	STORE(&pool->table.counting, limits->per_address > 0);
-	pool->table.refilled = 0;
+	pool->table.tokens = limits->rate * (int64_t)1000; /* not by a time long ago: the clock may have begun just now */
+	pool->table.refilled = socket__now_ms();
 	client__serve_locked(pool);
 	unlock(pool);
 }

@@ -34,6 +34,15 @@ static __thread int points, point_at;   /* so many so far; the one to be cancell
 static __thread const char *point_name;
 static int lists;                       /* atomic: of addresses, not freed */
 
+/* ASan knows the stack after a longjmp or a C++ exception, not after a cancellation: it would take what the frames that
+ * were left had marked for an overflow. */
+#if defined __SANITIZE_ADDRESS__ || TESTING_HAS(address_sanitizer)
+void __asan_handle_no_return(void);
+#define FORGET_FRAMES() __asan_handle_no_return()
+#else
+#define FORGET_FRAMES() ((void)0)
+#endif
+
 /* Once a cancellation is pending, the first point where cancellation is on acts on it. */
 static void cancellation_point(const char *name)
 {
@@ -43,6 +52,8 @@ static void cancellation_point(const char *name)
 		point_name = name;
 		pthread_cancel(pthread_self());
 	}
+	if (point_at && points >= point_at)
+		FORGET_FRAMES();
 	pthread_testcancel();
 }
 
