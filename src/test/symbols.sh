@@ -1,6 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The shared library exports the names of its interfaces and no others.
+# The static library has each object under a name of its own, though several files are called text.c; the shared library
+# exports the names of its interfaces and no others.
+static=${top_builddir:-.}/.libs/libcore.a
+if [ -f "$static" ]; then
+	twice=$(${AR:-ar} t "$static" | sort | uniq -d)
+	[ -z "$twice" ] || { echo "twice in the static library: $twice"; exit 1; }
+	objects=$(${AR:-ar} t "$static" | grep -c '\.o$')
+	sources=$(cd "${top_srcdir:-.}" && ls src/core/*.c src/core/*/*.c src/net/*.c src/net/*/*.c | wc -l)
+	[ "$objects" -eq "$sources" ] || { echo "$sources sources, and $objects objects in the static library"; exit 1; }
+fi
 library=${top_builddir:-.}/.libs/libcore.so
 [ -f "$library" ] || { echo "no shared library here"; exit 77; }
 names=$(${NM:-nm} -D --defined-only "$library" | sed 's/.* //; s/@.*//')
