@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* HTTP: one HTTP/1.1 request read from a socket, one response sent to it, everything on an arena.
- * What RFC 9112 leaves open to two readings is refused: a request is either understood in the one way
- * that every proxy before us understands it, or it is an exception that carries the status to answer.
+ * Where RFC 9112 lets a recipient repair a message, two recipients may repair it differently:
+ * such a message is refused. The exception carries the status to answer.
  *
  *   request = HTTPRequest_parse(arena, client);   response = HTTPResponse_new(arena);
  *   ...                                           HTTPResponse_send(client, response);
@@ -40,7 +40,7 @@ typedef struct HTTP_Limits { /* 0: the default */
 	size_t header_bytes;  /* all field lines together; 32,768 */
 	size_t header_count;  /* 100 */
 	size_t body_bytes;    /* 1 MiB */
-	int head_ms;          /* from the first byte to the end of the head; 10,000; negative: for ever */
+	int head_ms;          /* from the request line on, for the head; 10,000; negative: no limit */
 	int body_ms;          /* for the whole body; 30,000 */
 } HTTP_Limits;
 
@@ -51,9 +51,11 @@ CORE_API HTTPRequest_T HTTPRequest_parse_with(Arena_T arena, Socket_T client, co
 
 CORE_API const char *HTTPRequest_method(HTTPRequest_T);  /* as sent; methods are case-sensitive */
 CORE_API const char *HTTPRequest_target(HTTPRequest_T);  /* as sent */
-CORE_API const char *HTTPRequest_path(HTTPRequest_T);    /* decoded, "." and ".." resolved; starts with '/', or "*" */
+/* Decoded, except %2F and %5C; "." and ".." resolved. Starts with '/', or is "*". */
+CORE_API const char *HTTPRequest_path(HTTPRequest_T);
 CORE_API const char *HTTPRequest_query(HTTPRequest_T);   /* after '?', not decoded; "" if none */
-CORE_API const char *HTTPRequest_param(HTTPRequest_T, const char *name); /* Of the route's pattern; NULL if it has none of that name. */
+/* The part of the path for :name or *name of the route, wholly decoded; NULL if it has no such name. */
+CORE_API const char *HTTPRequest_param(HTTPRequest_T, const char *name);
 CORE_API const char *HTTPRequest_version(HTTPRequest_T); /* "HTTP/1.1" or "HTTP/1.0" */
 CORE_API const char *HTTPRequest_header(HTTPRequest_T, const char *name); /* any case; NULL if absent; repeated: joined */
 CORE_API HashTable_T HTTPRequest_headers(HTTPRequest_T); /* STRING_NOCASE, name to const char * value */

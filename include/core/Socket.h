@@ -28,9 +28,18 @@ CORE_API Socket_T Socket_listen(const char *host, const char *service, int backl
 /* The same, and others of this user that do the same may listen on it too: each has its share of the connections
  * (SO_REUSEPORT). Raises as above; Socket_Failed where there is no such thing. Checked: host is "unix:...". */
 CORE_API Socket_T Socket_listen_shared(const char *host, const char *service, int backlog);
+/* Listens at a file whose permissions are mode (0600, say), whatever the umask, and never wider.
+ * Raises: Socket_Failed. Checked: the path is NULL or abstract; the mode is not within 0777. */
+CORE_API Socket_T Socket_listen_unix(const char *path, int mode, int backlog);
 /* Tries every address, IPv6 and IPv4 by turns, the next when one has failed or not answered for 250 ms.
  * Raises: Socket_Failed and kinds. Checked: the host is NULL, or the service, but of "unix:...". */
 CORE_API Socket_T Socket_connect(const char *host, const char *service, int timeout_ms);
+/* Begins to connect and does not wait; the socket does not block, now or later. Wait until it can be written, then ask
+ * finish. The address is numeric, and the service a number, or it is "unix:...": a name raises Socket_Unresolved.
+ * Raises and checks as above. */
+CORE_API Socket_T Socket_connect_start(const char *address, const char *service);
+/* Returns 1 when it is connected, 0 when not yet. Raises as connect; the socket stays the caller's. */
+CORE_API int Socket_connect_finish(Socket_T);
 /* NULL when nothing waits and the listener does not block, or the peer was gone before it was accepted.
  * Raises: Socket_Failed (EMFILE, ENFILE, ENOMEM, ...), Socket_Timeout. */
 CORE_API Socket_T Socket_accept(Socket_T listener);

@@ -26,11 +26,11 @@ enum {
 };
 
 typedef struct SocketPoll_Event {
-	Socket_T socket;
-	void *data;      /* as added */
+	Socket_T socket; /* NULL: a descriptor that is watched */
+	void *data;      /* as added, or as watched */
 	unsigned events; /* READ and WRITE as far as asked for, or TIMEOUT */
-	unsigned tag;    /* private, these two */
-	int descriptor;
+	unsigned tag;    /* private */
+	int descriptor;  /* the socket's, or the one that is watched */
 } SocketPoll_Event;
 
 /* Everything from the arena; disposing of that arena closes the poll, not the sockets inside.
@@ -48,11 +48,24 @@ CORE_API void SocketPoll_remove(SocketPoll_T, Socket_T);
 /* Removes it at once; the wait that finds all the events of this tick given out closes it, so that events already
  * in the caller's hands do not dangle. Sets it to NULL. One that is not inside is just closed. Never raises. */
 CORE_API void SocketPoll_close(SocketPoll_T, Socket_T *);
-CORE_API size_t SocketPoll_count(SocketPoll_T);
+CORE_API size_t SocketPoll_count(SocketPoll_T); /* sockets and watched descriptors */
+
+/* Watches any descriptor that can be waited for: a pipe, an eventfd, another library's. Sets events and data, whether
+ * it is new, watched already, or closed and opened anew since: no event from before this call is given. events as in
+ * add. It has no deadline: use a timer. Unwatch it before it is closed.
+ * Raises: SocketPoll_Failed (also for a regular file), Arena_Failed; it is not watched then.
+ * Checked: events is anything else; the descriptor is that of a socket inside. In add: the socket's is watched. */
+CORE_API void SocketPoll_watch(SocketPoll_T, int fd, unsigned events, void *data);
+CORE_API void SocketPoll_unwatch(SocketPoll_T, int fd); /* does nothing to a descriptor that is not watched */
 
 /* At most n events, each of a socket still inside; 0 after timeout_ms (negative: never), a wake-up, or a timer.
  * Raises: SocketPoll_Failed; what a timer raises: no event is lost. Checked: n is less than 1. */
 CORE_API int SocketPoll_wait(SocketPoll_T, SocketPoll_Event *events, int n, int timeout_ms);
+/* To wait for this poll in another loop. fd returns the descriptor that can be read when a wait has something to
+ * give, or -1 with poll(2), which has none. next_ms returns the milliseconds until something timed is due: 0 if
+ * events, closes or wake-ups are waiting already, -1 if nothing is timed. Then call wait with a timeout of 0. */
+CORE_API int SocketPoll_fd(SocketPoll_T);
+CORE_API int SocketPoll_next_ms(SocketPoll_T);
 /* 0 when the socket has left since wait gave the event: its data may be gone. Reads nothing but the event. */
 CORE_API int SocketPoll_holds(SocketPoll_T, const SocketPoll_Event *);
 /* Makes wait return, this one or the next. Any thread, and signal handlers; keeps errno. */
@@ -67,6 +80,9 @@ CORE_API void SocketPoll_set_deadline(SocketPoll_T, Socket_T, int ms);
 typedef struct SocketPoll_Timer *SocketPoll_Timer_T;
 CORE_API SocketPoll_Timer_T SocketPoll_timer(SocketPoll_T, void (*fn)(void *cl), void *cl);
 CORE_API void SocketPoll_set_timer(SocketPoll_T, SocketPoll_Timer_T, int ms); /* negative: not any more */
+/* As set_timer, and again each ms milliseconds, counted from turn to turn without drift. Turns that were missed are
+ * skipped. Negative: it stops. */
+CORE_API void SocketPoll_repeat_timer(SocketPoll_T, SocketPoll_Timer_T, int ms);
 CORE_API void SocketPoll_drop_timer(SocketPoll_T, SocketPoll_Timer_T *);
 
 CORE_END_DECLS

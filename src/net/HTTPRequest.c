@@ -172,9 +172,21 @@ static void set_strings(T r, const HTTPParser *p, const char *path)
 	r->nfields = p->fields;
 }
 
+static const char *keep_marks(Arena_T arena, char *path, size_t length)
+{
+	const char *marks;
+
+	if (!memchr(path, '\0', length))
+		return NULL;
+	marks = Arena_memdup(arena, path, length + 1);
+	httpparser__show_path(path, length);
+	return marks;
+}
+
 const char *httprequest__head(T r, const HTTPParser *p)
 {
-	const char *wrong;
+	const char *wrong, *marks;
+	size_t length;
 	char *path;
 
 	if (is_asterisk(p, r->head)) {
@@ -182,10 +194,31 @@ const char *httprequest__head(T r, const HTTPParser *p)
 		return NULL;
 	}
 	path = Arena_alloc(r->arena, p->path.length + 2);
-	wrong = httpparser__path(r->head + p->path.at, p->path.length, path);
-	if (!wrong)
-		set_strings(r, p, path);
-	return wrong;
+	wrong = httpparser__path(r->head + p->path.at, p->path.length, path, &length);
+	if (wrong)
+		return wrong;
+	marks = keep_marks(r->arena, path, length);
+	set_strings(r, p, path);
+	r->marks = marks;
+	return NULL;
+}
+
+const char *httprequest__segment(T r, size_t at, size_t length)
+{
+	char *text = Arena_strndup(r->arena, r->path + at, length), *to = text;
+	const char *mark = r->marks ? r->marks + at : NULL;
+	size_t i;
+
+	for (i = 0; mark && i < length; i++)
+		if (mark[i])
+			*to++ = mark[i];
+		else { /* %2F or %5C */
+			*to++ = mark[i + 1] == '2' ? '/' : '\\';
+			i += 2;
+		}
+	if (mark)
+		*to = '\0';
+	return text;
 }
 
 /* ---- the request ---- */

@@ -244,7 +244,7 @@ static const char *date(void)
 	} cache;
 	time_t now = time(NULL);
 
-	if (now != cache.made) {
+	if (now != cache.made || !cache.text[0]) {
 		format_date(cache.text, now);
 		cache.made = now;
 	}

@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "socket/rep.h"
@@ -32,43 +31,9 @@ int socket__set_blocking(int fd, int on)
 	return fcntl(fd, F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
 }
 
-int64_t socket__now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-int64_t socket__now_coarse(void)
-{
-#if defined CLOCK_MONOTONIC_COARSE
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-#else
-	return socket__now_ms();
-#endif
-}
-
-int64_t socket__deadline_in(int64_t ms)
-{
-	return ms < 0 ? SOCKET__NEVER : socket__now_ms() + ms;
-}
-
-int socket__poll_ms(int64_t deadline)
-{
-	int64_t left;
-
-	if (deadline == SOCKET__NEVER)
-		return -1;
-	left = deadline - socket__now_ms();
-	return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
-}
-
-/* 1 ready, 0 not by then, -1 and errno. An error or hang-up is ready: the call that follows names it. A wait that a signal
- * cut short is rounded up: the deadline's millisecond had begun, and what is left of it would be missing. */
+/* Returns 1 when fd is ready, 0 after the deadline, or -1 and errno. An error or hang-up is ready: the call that follows
+ * names it. A wait that a signal cut short is rounded up: the deadline's millisecond had begun, and the rest of it would
+ * be missing. */
 int socket__wait_until(int fd, int for_write, int64_t deadline)
 {
 	struct pollfd p = { fd, for_write ? POLLOUT : POLLIN, 0 };
@@ -113,8 +78,8 @@ static void drop_ahead(T s)
 	s->u.ahead = NULL;
 }
 
-static void nothing_there(T s) CORE_NORETURN;
-static void nothing_there(T s)
+static void raise_nothing_there(T s) CORE_NORETURN;
+static void raise_nothing_there(T s)
 {
 	char name[NAME_SIZE];
 
@@ -139,7 +104,7 @@ static void await_bytes(T s, int64_t limit)
 }
 
 /* When poll says that there is something and recv finds that there is not, the wait begins anew. */
-static size_t receive(T s, void *buffer, size_t nbytes, int wait, int64_t limit)
+static size_t receive_some(T s, void *buffer, size_t nbytes, int wait, int64_t limit)
 {
 	int error = errno, flags = s->timeout >= 0 || limit != SOCKET__NEVER || !wait ? MSG_DONTWAIT : 0;
 
@@ -155,12 +120,12 @@ static size_t receive(T s, void *buffer, size_t nbytes, int wait, int64_t limit)
 		if (!would_block(errno))
 			socket__failed_on("recv", s, errno);
 		if (!wait)
-			nothing_there(s);
+			raise_nothing_there(s);
 		await_bytes(s, limit);
 	}
 }
 
-static int at_hand(T s)
+static int has_read_ahead(T s)
 {
 	if (Socket_pending(s) > 0)
 		return 1;
@@ -175,25 +140,25 @@ size_t Socket_recv(T s, void *buffer, size_t nbytes)
 	CHECK(buffer || nbytes == 0, "Socket_recv: the buffer is NULL");
 	if (nbytes == 0)
 		return 0;
-	if (at_hand(s))
+	if (has_read_ahead(s))
 		return give_ahead(s, buffer, nbytes);
-	return receive(s, buffer, nbytes, !s->nonblocking, SOCKET__NEVER);
+	return receive_some(s, buffer, nbytes, !s->nonblocking, SOCKET__NEVER);
 }
 
 size_t socket__recv_deadline(T s, void *buffer, size_t nbytes, int64_t deadline_ms)
 {
 	CHECK_SOCKET(s);
 	CHECK(buffer && nbytes > 0, "recv: the buffer is NULL or empty");
-	if (at_hand(s))
+	if (has_read_ahead(s))
 		return give_ahead(s, buffer, nbytes);
 	if (deadline_ms != SOCKET__NEVER && socket__now_ms() >= deadline_ms)
 		socket__timed_out("recv", s, 0);
-	return receive(s, buffer, nbytes, 1, deadline_ms);
+	return receive_some(s, buffer, nbytes, 1, deadline_ms);
 }
 
 /* ---- sending ---- */
 
-/* How the callers of transmit want it. */
+/* How the callers of send_message want it. */
 typedef struct Sending {
 	const char *what;
 	int wait;         /* also when the socket does not block */
@@ -212,7 +177,7 @@ static void send_timed_out(T s, const Sending *how)
 }
 
 /* Some of the bytes, at least one; 0 only when it may not wait. */
-static size_t transmit(T s, const struct msghdr *m, const Sending *how)
+static size_t send_message(T s, const struct msghdr *m, const Sending *how)
 {
 	int error = errno, flags = MSG_NOSIGNAL | (s->timeout >= 0 ? MSG_DONTWAIT : 0);
 	int64_t deadline = SOCKET__UNSET;
@@ -250,7 +215,7 @@ static size_t send_some(T s, const void *buffer, size_t nbytes, const Sending *h
 
 	m.msg_iov = &part;
 	m.msg_iovlen = 1;
-	return transmit(s, &m, how);
+	return send_message(s, &m, how);
 }
 
 size_t Socket_send(T s, const void *buffer, size_t nbytes)
@@ -318,7 +283,7 @@ void Socket_sendv(T s, const struct iovec *vector, int n)
 		}
 		m.msg_iov = parts;
 		m.msg_iovlen = (unsigned)copy_parts(parts, vector, n, skip);
-		sent = transmit(s, &m, &how);
+		sent = send_message(s, &m, &how);
 		how.done += sent;
 		skip += sent;
 	}
@@ -448,7 +413,7 @@ static struct Observer {
 	void (*leaving)(T, void *owner); /* the pool that has it */
 } observer;
 
-static void release(T *socket)
+static void release_socket(T *socket)
 {
 	WITHOUT_CANCELLATION;
 	T s = *socket;
@@ -462,9 +427,9 @@ static void release(T *socket)
 }
 
 /* The owner runs deferred calls of the program, and what they do may pass through here: the socket is released even so. */
-static void close_it(T socket)
+static void close_socket(T socket)
 {
-	T s __attribute__((cleanup(release))) = socket;
+	T s __attribute__((cleanup(release_socket))) = socket;
 
 	socket__leave_poll(s);
 	if (socket__owner(s))
@@ -481,14 +446,14 @@ void Socket_close(T *socket)
 	s = *socket;
 	CHECK_SOCKET(s);
 	*socket = NULL;
-	close_it(s);
+	close_socket(s);
 	errno = error;
 }
 
 /* ---- for the protocols and the pool ---- */
 
 /* Room for n bytes before the others. */
-static Ahead *widen(T s, size_t n)
+static Ahead *make_room_ahead(T s, size_t n)
 {
 	size_t pending = Socket_pending(s), size, bytes;
 	Ahead *a;
@@ -514,7 +479,7 @@ void socket__unread(T s, const void *bytes, size_t n)
 		CORRUPT("bytes were read from a listener");
 	a = s->u.ahead;
 	if (!a || a->start < n)
-		a = s->u.ahead = widen(s, n);
+		a = s->u.ahead = make_room_ahead(s, n);
 	a->start -= n;
 	memcpy(a->bytes + a->start, bytes, n);
 }

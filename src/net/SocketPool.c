@@ -1,308 +1,117 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool: slots of one cache line in segments that never move, all from the pool's arena. Capacity
- * is a number: shrinking lowers it, growing raises it, and only growth beyond every earlier size takes
- * memory, reserved but not touched.
+/* SocketPool: the interface of two pools, a server's table of its clients and a client's pool of its servers. Both have
+ * their connections in the same slots (pool/slots.c), and share the capacity. This file makes and ends them,
+ * and has what is done to connections of both kinds. pool/rep.h says which file knows which.
  *
- * Invariant, under the lock: count + opening <= max <= reserved, the sum of the segments' sizes, for as many of
- * which the heap has room. In a segment the first `used` slots were in use at some time; each of them holds a
- * connection (its mark has LIVE, and the socket's owner is its handle) or is on the free list. Segments before `filling`
- * are full up. Once the pool is `ordered`, which the first eviction and the first connection that
- * checkout opens want, the heap, by last use, holds every connection but those that are checked out.
- *
- * A Connection_T is the address of its slot with the slot's generation in the low bits that alignment leaves free. The
- * slot knows its generation, so a stale handle is seen by a compare, without memory of its own, until as many
- * connections as there are generations have used the slot.
- *
- * The way from a socket to its connection is a pointer in the socket: as flat as an index by
- * descriptor, with nothing to grow, and right when a descriptor or an address comes back as another's.
- * It, the mark and what is read through a handle are atomic, so that get, data and touch take no lock.
- *
- * Buffers and arenas of connections that left are kept for later ones: Buffer links lie in the buffers,
- * Leases in the pool's arena, as the arenas come and go with the connections. The connections' arenas
- * are children of `arenas`, whose disposal tells the pool that they are gone: its arena disposes of
- * children before it runs the deferred call that closes the sockets.
+ * The connections' arenas are children of `arenas`, whose disposal tells the pool that they are gone: its arena disposes
+ * of children before it runs the deferred call that closes the sockets.
  *
  * The lock covers each step and is never held while an arena allocates, a callback or a deferred call
  * runs, a socket is closed, or anything is raised. */
 #include "config.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <core/SocketPool.h>
+#include "base/text.h"
 #include "pool/rep.h"
 
 #define T SocketPool_T
+#undef SocketPool_checkout
+#undef SocketPool_try_checkout
 
 EXCEPT_DEFINE(SocketPool_Failed, NULL, "socket pool operation failed");
 
-enum {
-	SEGMENT_LEAST = 16,      /* slots */
-	ARENA_KEPT = 64 * 1024   /* bytes that a waiting arena may hold */
-};
 static const uint32_t DEAD = 0xDEAD9001;
-
-/* ---- argument checks ---- */
-
-void socketpool__bad(const struct SocketPool *pool, const char *function)
-{
-	if (!pool)
-		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the pool is NULL", function);
-	EXCEPT_RAISE_MSG(Assert_Failed, "%s: %p is not a live pool", function, (const void *)pool);
-}
-
-/* ---- segments and slots ---- */
-
-/* Lock held, once others know of the pool. */
-void socketpool__link(T pool, Segment *g)
-{
-	*pool->end = g;
-	pool->end = &g->next;
-	pool->reserved += g->size;
-	if (!pool->filling)
-		pool->filling = g;
-}
-
-size_t socketpool__segment_size(size_t reserved, size_t missing)
-{
-	size_t size = missing > reserved / 8 ? missing : reserved / 8;
-
-	return size < SEGMENT_LEAST ? SEGMENT_LEAST : size;
-}
-
-/* When two threads are here for the same ones there is just more room. */
-Segment *socketpool__segment(Arena_T arena, size_t size)
-{
-	size_t bytes;
-	Segment *g;
-
-	if (!mul_size(size, sizeof(Slot), &bytes) || !add_size(bytes, sizeof *g, &bytes))
-		EXCEPT_RAISE_MSG(Arena_Failed, "room for %zu connections is more than a size_t holds", size);
-	g = Arena_alloc_aligned(arena, LINE, bytes);
-	g->next = NULL;
-	g->size = size;
-	g->used = 0;
-	return g;
-}
-
-static Slot *fresh_slot(T pool)
-{
-	Slot *slot;
-
-	while (pool->filling && pool->filling->used == pool->filling->size)
-		pool->filling = pool->filling->next;
-	if (!pool->filling)
-		CORRUPT("a socket pool has fewer slots than connections may come");
-	slot = &pool->filling->slots[pool->filling->used++];
-	memset(slot, 0, sizeof *slot);
-	slot->pool = pool;
-	return slot;
-}
-
-static Slot *take_slot(T pool)
-{
-	Slot *slot = pool->free;
-
-	if (!slot)
-		return fresh_slot(pool);
-	if (slot->mark & LIVE)
-		CORRUPT("a free slot of a socket pool holds a connection");
-	pool->free = slot->u.next_free;
-	return slot;
-}
-
-/* Lock held, as in the rest of this part. */
-static int64_t last_used(const uint32_t *place)
-{
-	return connection__last_used(slot_at(place));
-}
-
-Connection_T socketpool__attach(T pool, Socket_T s, Upstream *u)
-{
-	Slot *slot = take_slot(pool);
-
-	STORE(&slot->u.socket, s);
-	STORE(&slot->data, NULL);
-	STORE(&slot->touched, socket__now_coarse());
-	slot->state = ACTIVE;
-	slot->counted = 0;
-	slot->upstream = u;
-	STORE(&slot->mark, (unsigned char)(LIVE | (slot->mark + 1) % LINE));
-	socket__set_owner(s, handle_of(slot), socketpool__leaving);
-	if (u)
-		socketpool__order(pool);
-	else if (pool->ordered)
-		lazyheap__update(&pool->heap, &slot->place);
-	if (++pool->count > pool->stats.peak)
-		pool->stats.peak = pool->count;
-	return handle_of(slot);
-}
-
-/* A server that has deadlines of its own never asks, and its idle connections take 16 bytes less each. */
-void socketpool__order(T pool)
-{
-	Segment *segment = pool->segments;
-	size_t next = 0;
-	Slot *slot;
-
-	if (pool->ordered)
-		return;
-	pool->ordered = 1;
-	while ((slot = socketpool__next(&segment, &next)) != NULL)
-		if (!slot->upstream)
-			lazyheap__update(&pool->heap, &slot->place);
-}
-
-/* The slot is free at once. */
-Lease *socketpool__detach(Slot *slot)
-{
-	T pool = slot->pool;
-	Lease *lease = connection__strip(slot);
-
-	lazyheap__remove(&pool->heap, &slot->place);
-	if (slot->upstream)
-		socketpool__upstream_leaves(slot);
-	if (slot->counted)
-		socketpool__uncount(pool, slot->u.socket);
-	socket__set_owner(slot->u.socket, NULL, NULL);
-	STORE(&slot->mark, (unsigned char)(slot->mark & ~LIVE));
-	slot->state = FREE;
-	STORE(&slot->u.next_free, pool->free);
-	pool->free = slot;
-	if (--pool->count == 0)
-		pthread_cond_broadcast(&pool->emptied);
-	return lease;
-}
 
 /* ---- leaving ---- */
 
-/* Raises what a deferred call of the connection's arena raises; the arena is cleared and kept even so. */
-void socketpool__let_go(T pool, Lease *lease)
+static Departed detach_locked(Slot *slot)
 {
-	if (!lease)
-		return;
-	TRY {
-		if (lease->arena)
-			Arena_reset(lease->arena, ARENA_KEPT);
-	} FINALLY {
-		put_back(pool, lease);
-	} END_TRY;
+	return is_upstream(slot) ? client__detach_locked(slot) : table__detach_locked(slot);
 }
 
-int socketpool__take_out(Connection_T c, Lease **lease)
+/* Returns 0 if it is not inside any more. */
+static int take_out(Connection_T c, Departed *d)
 {
 	T pool = slot_of(c)->pool;
 	int in;
 
 	lock(pool);
 	in = is_inside(c);
-	*lease = in ? socketpool__detach(slot_of(c)) : NULL;
-	socketpool__serve(pool);
+	if (in)
+		*d = detach_locked(slot_of(c));
+	client__serve_locked(pool);
 	unlock(pool);
 	return in;
 }
 
 /* A socket that is closed behind the pool's back takes its leave; Socket_close never raises. */
-void socketpool__leaving(Socket_T s, void *handle)
+static void leave_behind(Socket_T s, void *handle)
 {
-	T pool = slot_of(handle)->pool;
-	Lease *lease;
+	Departed d = { 0 };
 
 	(void)s;
-	socketpool__take_out(handle, &lease);
 	TRY {
-		socketpool__let_go(pool, lease);
+		if (take_out(handle, &d))
+			slots__let_go(d);
 	} ELSE {
 	} END_TRY;
 }
 
-void socketpool__finish(T pool, Lease *lease, Socket_T s)
-{
-	socket__leave_poll(s);
-	TRY {
-		socketpool__let_go(pool, lease);
-	} FINALLY {
-		Socket_close(&s);
-	} END_TRY;
-}
-
-/* ---- walking: no lock between two steps, and no connection twice ---- */
-
-Slot *socketpool__next(Segment **segment, size_t *next)
-{
-	for (; *segment; *segment = (*segment)->next, *next = 0)
-		while (*next < (*segment)->used) {
-			Slot *slot = &(*segment)->slots[(*next)++];
-
-			if (slot->mark & LIVE)
-				return slot;
-		}
-	return NULL;
-}
-
-typedef struct Cursor {
-	Segment *segment;
-	size_t next;
-} Cursor;
-
-static Connection_T next_connection(T pool, Cursor *at)
-{
-	Slot *slot;
-	Connection_T c;
-
-	lock(pool);
-	slot = socketpool__next(&at->segment, &at->next);
-	c = slot ? handle_of(slot) : NULL;
-	unlock(pool);
-	return c;
-}
-
-void socketpool__close_all(T pool)
+static void close_all(T pool)
 {
 	Cursor at = { pool->segments, 0 };
-	Slot *slot;
-	Lease *lease = NULL;
-	Socket_T s;
+	Departed d;
 
 	do {
-		s = NULL;
+		Slot *slot;
+
+		d.socket = NULL;
 		lock(pool);
-		slot = socketpool__next(&at.segment, &at.next);
-		if (slot) {
-			s = slot->u.socket;
-			lease = socketpool__detach(slot);
-		}
+		slot = slots__next_locked(pool, &at);
+		if (slot)
+			d = detach_locked(slot);
 		unlock(pool);
-		if (s)
-			socketpool__finish(pool, lease, s);
-	} while (s);
+		slots__close(d);
+	} while (d.socket);
 }
 
 /* ---- lifecycle ---- */
 
-/* Runs when the arena of the pool is disposed of, cleared, or rewound past it. */
-static void dispose(T pool)
+static void close_spare(T pool)
 {
-	if (pool->magic != MAGIC)
-		return;
-	TRY {
-		Arena_dispose(&pool->arenas);
-	} FINALLY {
-		socketpool__close_all(pool);
-		pool->magic = DEAD;
-		if (pool->spare >= 0)
-			close(pool->spare);
-		pthread_cond_destroy(&pool->emptied);
-		pthread_mutex_destroy(&pool->lock);
-	} END_TRY;
+	int cancel;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	if (pool->spare >= 0)
+		close(pool->spare);
+	pthread_setcancelstate(cancel, NULL);
 }
 
-static void dispose_of(void *pool)
+/* No code of the program runs in here: the arenas of the connections, and with them their deferred calls, are gone. */
+static void end_pool(void *cl)
 {
-	dispose(pool);
+	T pool = cl;
+
+	close_all(pool);
+	pool->magic = DEAD;
+	close_spare(pool);
+	pthread_cond_destroy(&pool->emptied);
+	pthread_mutex_destroy(&pool->lock);
+}
+
+/* Runs when the arena of the pool is disposed of, cleared, or rewound past it. */
+static void dispose_pool(void *cl)
+{
+	T pool = cl;
+
+	if (pool->magic != MAGIC)
+		return;
+	DEFER(end_pool, pool);
+	Arena_dispose(&pool->arenas);
 }
 
 /* The arenas of the connections are gone, and so is their parent. */
@@ -315,9 +124,9 @@ static void forget_arenas(void *cl)
 
 	lock(pool);
 	pool->arenas = NULL;
-	while ((slot = socketpool__next(&at.segment, &at.next)) != NULL)
+	while ((slot = slots__next_locked(pool, &at)) != NULL)
 		if (slot->lease) {
-			put_lease(pool, slot->lease);
+			slots__return_lease_locked(slot->lease);
 			STORE(&slot->lease, NULL);
 		}
 	for (lease = pool->leases; lease; lease = lease->next)
@@ -339,23 +148,12 @@ static Arena_T make_parent(T pool)
 	return parent;
 }
 
-static void make_lock(T pool)
-{
-	int e = pthread_mutex_init(&pool->lock, NULL);
-
-	if (e == 0 && (e = socketpool__condition(&pool->emptied)) != 0)
-		pthread_mutex_destroy(&pool->lock);
-	if (e != 0) {
-		errno = e;
-		EXCEPT_RAISE_MSG(SocketPool_Failed, "SocketPool_new: no lock for a pool: %s", strerror(e));
-	}
-}
-
 T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 {
 	T pool;
 	size_t size;
 
+	CHECK(arena, "SocketPool_new: the arena is NULL");
 	CHECK(max_conns > 0, "SocketPool_new: a pool of 0 connections");
 	pool = CALLOC(arena, 1, sizeof *pool);
 	pool->arena = arena;
@@ -363,12 +161,12 @@ T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 	pool->buf_size = buf_size;
 	pool->end = &pool->segments;
 	pool->spare = pool->idle_ms = -1;
-	pool->heap.due = last_used;
-	size = socketpool__segment_size(0, max_conns);
-	lazyheap__move(&pool->heap, lazyheap__room(arena, size), size);
-	socketpool__link(pool, socketpool__segment(arena, size));
-	Arena_defer(arena, dispose_of, pool);
-	make_lock(pool);
+	pool->leaving = leave_behind;
+	size = slots__segment_size(0, max_conns);
+	lazyheap__move(&pool->table.heap, lazyheap__room(arena, size), size);
+	slots__link_segment_locked(pool, slots__new_segment(arena, size));
+	Arena_defer(arena, dispose_pool, pool);
+	slots__make_lock(pool);
 	pool->magic = MAGIC;
 	pool->arenas = make_parent(pool);
 	return pool;
@@ -384,20 +182,6 @@ static Connection_T connection_of(T pool, Socket_T s)
 	return c && slot_of(c)->pool == pool ? c : NULL;
 }
 
-static Connection_T add(T pool, Socket_T s)
-{
-	Connection_T c = NULL;
-	int counted;
-
-	if (socketpool__may_add(pool, s, &counted)) {
-		c = socketpool__attach(pool, s, NULL);
-		slot_of(c)->counted = (unsigned char)counted;
-		pool->stats.added++;
-	} else
-		pool->stats.refused++;
-	return c;
-}
-
 Connection_T SocketPool_add(T pool, Socket_T s)
 {
 	Connection_T c = NULL;
@@ -408,11 +192,11 @@ Connection_T SocketPool_add(T pool, Socket_T s)
 	in = socket__owner(s) != NULL;
 	if (!in) {
 		SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
-		socketpool__provide_peer(pool);
+		table__provide_peer(pool);
 		lock(pool);
 		in = socket__owner(s) != NULL;
 		if (!in)
-			c = add(pool, s);
+			c = table__add_locked(pool, s);
 		unlock(pool);
 	}
 	CHECK(!in, "SocketPool_add: socket %d is in %s pool already", Socket_fd(s),
@@ -433,14 +217,14 @@ Connection_T SocketPool_get(T pool, Socket_T s)
 Socket_T SocketPool_remove(T pool, Socket_T s)
 {
 	Connection_T c;
-	Lease *lease;
+	Departed d;
 
 	CHECK_POOL(pool);
 	CHECK(s, "SocketPool_remove: the socket is NULL");
 	c = connection_of(pool, s);
-	if (!c || !socketpool__take_out(c, &lease))
+	if (!c || !take_out(c, &d))
 		return NULL;
-	socketpool__let_go(pool, lease);
+	slots__let_go(d);
 	return s;
 }
 
@@ -448,12 +232,9 @@ void SocketPool_close(T pool, Socket_T *socket)
 {
 	CHECK_POOL(pool);
 	CHECK(socket && *socket, "SocketPool_close: the socket is NULL");
+	DEFER(Socket_close, socket);
 	socket__leave_poll(*socket);
-	TRY {
-		SocketPool_remove(pool, *socket);
-	} FINALLY {
-		Socket_close(socket);
-	} END_TRY;
+	SocketPool_remove(pool, *socket);
 }
 
 static size_t read_size(T pool, const size_t *field)
@@ -480,6 +261,18 @@ size_t SocketPool_capacity(T pool)
 
 /* ---- all of them ---- */
 
+static Connection_T next_connection(T pool, Cursor *at)
+{
+	Slot *slot;
+	Connection_T c;
+
+	lock(pool);
+	slot = slots__next_locked(pool, at);
+	c = slot ? handle_of(slot) : NULL;
+	unlock(pool);
+	return c;
+}
+
 void SocketPool_map(T pool, void (*apply)(Connection_T, void *), void *cl)
 {
 	Cursor at;
@@ -487,8 +280,269 @@ void SocketPool_map(T pool, void (*apply)(Connection_T, void *), void *cl)
 
 	CHECK_POOL(pool);
 	CHECK(apply, "SocketPool_map: the function is NULL");
-	at.segment = pool->segments;
-	at.next = 0;
+	at = (Cursor){ pool->segments, 0 };
 	while ((c = next_connection(pool, &at)) != NULL)
 		apply(c, cl);
+}
+
+/* ---- idle ---- */
+
+/* Returns the first to go of those that may, and when it was last used; NULL if there is none. */
+typedef Slot *Order(T pool, int64_t *at);
+
+static Slot *longest_unused_locked(T pool, int64_t *at)
+{
+	int64_t idle_at;
+	Slot *added = table__longest_unused_locked(pool, at), *idle = client__longest_idle_locked(pool, &idle_at);
+
+	if (!idle || (added && *at <= idle_at))
+		return added;
+	*at = idle_at;
+	return idle;
+}
+
+/* Returns 0 if none was last used at `cut` or before. */
+static int evict_one(T pool, Order *order_locked, int64_t cut)
+{
+	Departed d = { 0 };
+	int64_t at;
+	Slot *slot;
+
+	lock(pool);
+	slot = order_locked(pool, &at);
+	if (slot && at <= cut) {
+		d = detach_locked(slot);
+		pool->stats.evicted++;
+		client__serve_locked(pool);
+	}
+	unlock(pool);
+	slots__close(d);
+	return d.socket != NULL;
+}
+
+static size_t evict(T pool, Order *order_locked, int64_t cut)
+{
+	size_t n = 0;
+
+	while (evict_one(pool, order_locked, cut))
+		n++;
+	return n;
+}
+
+size_t SocketPool_evict_idle(T pool, int idle_ms)
+{
+	CHECK_POOL(pool);
+	return idle_ms < 0 ? 0 : evict(pool, longest_unused_locked, slots__unused_since(idle_ms));
+}
+
+/* Returns 0 if none has expired; else *next is brought forward to when the first of the others will. */
+static int expire_one(T pool, int64_t *next)
+{
+	Departed d = { 0 };
+	Slot *slot;
+
+	lock(pool);
+	*next = SOCKET__NEVER;
+	for (slot = pool->client.earliest; slot && !client__is_expired(slot); slot = slot->of.upstream->later)
+		if (slot->of.upstream->expires < *next)
+			*next = slot->of.upstream->expires;
+	if (slot) {
+		d = client__expire_locked(slot);
+		client__serve_locked(pool);
+	}
+	unlock(pool);
+	slots__close(d);
+	return d.socket != NULL;
+}
+
+int SocketPool_sweep(T pool)
+{
+	int64_t next, at;
+	int idle_ms;
+
+	CHECK_POOL(pool);
+	idle_ms = LOAD(&pool->idle_ms);
+	SocketPool_evict_idle(pool, idle_ms);
+	while (expire_one(pool, &next))
+		;
+	if (idle_ms >= 0) {
+		lock(pool);
+		if (longest_unused_locked(pool, &at) && at + idle_ms < next)
+			next = at + idle_ms;
+		unlock(pool);
+	}
+	return next == SOCKET__NEVER ? -1 : socket__poll_ms(next + 1);
+}
+
+/* ---- draining ---- */
+
+typedef struct Eviction {
+	T pool;
+	int done;
+} Eviction;
+
+/* Goes on after a deferred call that raised; and, by deferring itself, after one that threw or ended the thread. */
+static void evict_rest(Eviction *e)
+{
+	if (e->done)
+		return;
+	DEFER(evict_rest, e);
+	while (!e->done)
+		TRY {
+			evict(e->pool, longest_unused_locked, INT64_MAX - 1);
+			e->done = 1;
+		} ELSE {
+		} END_TRY;
+}
+
+/* Closes all of the order, also when deferred calls of some raise: the first exception goes on then. */
+static void evict_all(T pool, Order *order_locked)
+{
+	Eviction e = { pool, 0 };
+
+	DEFER(evict_rest, &e);
+	evict(pool, order_locked, INT64_MAX - 1);
+	e.done = 1;
+}
+
+static void unlock_pool(T pool)
+{
+	unlock(pool);
+}
+
+/* Waits until all have left. */
+static void await_leave(T pool, int64_t deadline)
+{
+	lock(pool);
+	DEFER(unlock_pool, pool);
+	while (pool->count > 0 && slots__wait_unlocks(pool, &pool->emptied, deadline))
+		;
+	client__shut_down_locked(pool);
+}
+
+void SocketPool_drain(T pool, int timeout_ms)
+{
+	int64_t deadline = socket__deadline_in(timeout_ms);
+
+	CHECK_POOL(pool);
+	lock(pool);
+	pool->draining = 1;
+	client__dismiss_locked(pool);
+	unlock(pool);
+	evict_all(pool, client__longest_idle_locked);
+	await_leave(pool, deadline);
+	evict_all(pool, longest_unused_locked);
+}
+
+/* ---- limits and statistics ---- */
+
+void SocketPool_set_limits(T pool, const SocketPool_Limits *limits)
+{
+	CHECK_POOL(pool);
+	CHECK(limits, "SocketPool_set_limits: the limits are NULL");
+	if (limits->per_address > 0)
+		table__provide_peers(pool);
+	lock(pool);
+	pool->limits = *limits;
+	STORE(&pool->idle_ms, limits->idle_ms > 0 ? limits->idle_ms : -1);
+	STORE(&pool->table.counting, limits->per_address > 0);
+	pool->table.refilled = 0;
+	client__serve_locked(pool);
+	unlock(pool);
+}
+
+void SocketPool_stats(T pool, SocketPool_Stats *stats)
+{
+	CHECK_POOL(pool);
+	CHECK(stats, "SocketPool_stats: the statistics are NULL");
+	lock(pool);
+	*stats = pool->stats;
+	stats->count = pool->count;
+	stats->capacity = pool->max;
+	unlock(pool);
+}
+
+static int describe_locked(Slot *slot, char *line, size_t size)
+{
+	const Upstream *u = slot->of.upstream;
+	const char *file;
+	int at;
+
+	if (!is_upstream(slot) || slot->state == IDLE)
+		return 0;
+	file = client__taken_by(slot, &at);
+	text__format(line, size, "%s:%s checked out for %lld ms by %s:%d", u->host->name, u->host->service,
+		(long long)(socket__now_coarse() - u->since), file, at);
+	return 1;
+}
+
+/* No lock is held while it writes. */
+void SocketPool_report(T pool, FILE *out)
+{
+	char line[512];
+	Cursor at;
+	Slot *slot;
+
+	CHECK_POOL(pool);
+	CHECK(out, "SocketPool_report: the file is NULL");
+	at = (Cursor){ pool->segments, 0 };
+	do {
+		lock(pool);
+		while ((slot = slots__next_locked(pool, &at)) != NULL && !describe_locked(slot, line, sizeof line))
+			;
+		unlock(pool);
+		if (slot)
+			fprintf(out, "%s\n", line);
+	} while (slot);
+}
+
+/* ---- checkout ---- */
+
+static void check_target(T pool, const char *host, const char *service, const char *function)
+{
+	if (!pool || pool->magic != MAGIC)
+		slots__bad_pool(pool, function);
+	CHECK(host, "%s: the host is NULL", function);
+	CHECK(service || strncmp(host, "unix:", 5) == 0, "%s: the service is NULL", function);
+}
+
+Connection_T SocketPool_checkout(T pool, const char *host, const char *service, int timeout_ms)
+{
+	int error = errno;
+	Connection_T c;
+
+	check_target(pool, host, service, "SocketPool_checkout");
+	SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
+	c = checkout__run(pool, host, service ? service : "", timeout_ms);
+	errno = error;
+	return c;
+}
+
+Connection_T SocketPool_try_checkout(T pool, const char *host, const char *service)
+{
+	int error = errno;
+	Connection_T c;
+
+	check_target(pool, host, service, "SocketPool_try_checkout");
+	SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
+	c = checkout__try(pool, host, service ? service : "");
+	errno = error;
+	return c;
+}
+
+Connection_T SocketPool__at(Connection_T c, const char *file, int line)
+{
+	Upstream *u;
+
+	CHECK(c, "SocketPool__at: the connection is NULL");
+	CHECK(is_inside(c) && is_upstream(slot_of(c)), "SocketPool__at: connection %p is not checked out", (void *)c);
+	u = slot_of(c)->of.upstream; /* the caller's, who has just been given it */
+	u->line = line;
+	STORE(&u->file, file);
+	return c;
+}
+
+Connection_T SocketPool__at_any(Connection_T c, const char *file, int line)
+{
+	return c ? SocketPool__at(c, file, line) : NULL;
 }

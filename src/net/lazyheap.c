@@ -26,22 +26,22 @@ void lazyheap__move(LazyHeap *h, LazyEntry *entries, size_t room)
 	h->room = room;
 }
 
-static void put(LazyHeap *h, size_t i, LazyEntry e)
+static void put_entry(LazyHeap *h, size_t i, LazyEntry e)
 {
 	h->entries[i] = e;
 	*e.place = (uint32_t)i;
 }
 
-static void rise(LazyHeap *h, size_t i, LazyEntry e)
+static void sift_up(LazyHeap *h, size_t i, LazyEntry e)
 {
 	while (i > 1 && h->entries[i / 2].at > e.at) {
-		put(h, i, h->entries[i / 2]);
+		put_entry(h, i, h->entries[i / 2]);
 		i /= 2;
 	}
-	put(h, i, e);
+	put_entry(h, i, e);
 }
 
-static void sink(LazyHeap *h, size_t i, LazyEntry e)
+static void sift_down(LazyHeap *h, size_t i, LazyEntry e)
 {
 	size_t child;
 
@@ -50,10 +50,10 @@ static void sink(LazyHeap *h, size_t i, LazyEntry e)
 			child++;
 		if (h->entries[child].at >= e.at)
 			break;
-		put(h, i, h->entries[child]);
+		put_entry(h, i, h->entries[child]);
 		i = child;
 	}
-	put(h, i, e);
+	put_entry(h, i, e);
 }
 
 void lazyheap__update(LazyHeap *h, uint32_t *place)
@@ -63,9 +63,9 @@ void lazyheap__update(LazyHeap *h, uint32_t *place)
 	if (*place == 0 && e.at != LAZYHEAP_NEVER) {
 		if (h->n == h->room)
 			CORRUPT("a heap of times has less room than objects");
-		rise(h, ++h->n, e);
+		sift_up(h, ++h->n, e);
 	} else if (*place != 0 && e.at < h->entries[*place].at)
-		rise(h, *place, e);
+		sift_up(h, *place, e);
 }
 
 void lazyheap__remove(LazyHeap *h, uint32_t *place)
@@ -80,9 +80,9 @@ void lazyheap__remove(LazyHeap *h, uint32_t *place)
 	if (last.place == place)
 		return;
 	if (i > 1 && h->entries[i / 2].at > last.at)
-		rise(h, i, last);
+		sift_up(h, i, last);
 	else
-		sink(h, i, last);
+		sift_down(h, i, last);
 }
 
 uint32_t *lazyheap__first(LazyHeap *h, int64_t *at)
@@ -99,7 +99,7 @@ uint32_t *lazyheap__first(LazyHeap *h, int64_t *at)
 		if (due == LAZYHEAP_NEVER)
 			lazyheap__remove(h, e.place);
 		else
-			sink(h, 1, e);
+			sift_down(h, 1, e);
 	}
 	return NULL;
 }

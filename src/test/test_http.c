@@ -1313,6 +1313,58 @@ START_TEST(the_date_is_now_in_the_form_of_RFC_9110)
 }
 END_TEST
 
+/* The library's time() is this one. */
+static int at_the_epoch;
+
+__attribute__((visibility("default"))) time_t time(time_t *t)
+{
+	struct timespec now = { 0, 0 };
+
+	if (!at_the_epoch)
+		clock_gettime(CLOCK_REALTIME, &now);
+	if (t)
+		*t = now.tv_sec;
+	return now.tv_sec;
+}
+
+static void *send_ok(void *cl)
+{
+	(void)cl;
+	HTTPResponse_send(server, asked(GET HOST "\r\n"));
+	return NULL;
+}
+
+START_TEST(the_date_of_the_epoch_is_a_date)
+{
+	pthread_t thread; /* a new one has made no date yet */
+
+	at_the_epoch = 1;
+	ck_assert_int_eq(pthread_create(&thread, NULL, send_ok, NULL), 0);
+	pthread_join(thread, NULL);
+	at_the_epoch = 0;
+	hear();
+	ck_assert_msg(has("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "%s", reply);
+}
+END_TEST
+
+START_TEST(a_request_and_its_response_leave_errno_as_it_was)
+{
+	HTTPRequest_T r;
+
+	errno = EDOM;
+	r = parse_saying(POST HOST "X: y\r\n" TE "\r\n5\r\nhello\r\n0\r\n\r\n");
+	ck_assert_int_eq(errno, EDOM);
+	HTTPRequest_header(r, "x");
+	HTTPRequest_peer(r);
+	answer("ok");
+	ck_assert_int_eq(errno, EDOM);
+	parse_saying(GET HOST "Connection: close\r\n\r\n");
+	hush();
+	answer("ok");
+	ck_assert_int_eq(errno, EDOM);
+}
+END_TEST
+
 START_TEST(a_date_that_was_set_is_the_only_one)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
@@ -1954,6 +2006,8 @@ static void add_responses(Suite *s)
 
 	tcase_add_test(tc, a_new_response_is_200_without_fields_or_body);
 	tcase_add_test(tc, the_date_is_now_in_the_form_of_RFC_9110);
+	tcase_add_test(tc, the_date_of_the_epoch_is_a_date);
+	tcase_add_test(tc, a_request_and_its_response_leave_errno_as_it_was);
 	tcase_add_test(tc, a_date_that_was_set_is_the_only_one);
 	tcase_add_test(tc, a_field_is_replaced_in_any_case_and_keeps_its_place);
 	tcase_add_test(tc, what_would_split_a_response_is_refused);

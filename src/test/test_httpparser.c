@@ -257,7 +257,7 @@ static const struct {
 	SAYS(GET HOST "X-Y: a\x1b[2J\r\n\r\n", "the value of \"X-Y\" has the byte \"\\x1b\""),
 	SAYS(GET HOST "X\0: a\r\n\r\n", "a field name has the byte \"\\x00\": \"X\""),
 	SAYS("G\nT / HTTP/1.1\r\n\r\n", "the method has the byte \"\\x0a\""),
-	SAYS("GET / HTTP/3.0\r\n\r\n", "the version is not HTTP/1.1 or HTTP/1.0: \"HTTP/3.0\""),
+	SAYS("GET / HTTP/3.0\r\n\r\n", "the version is not of HTTP/1: \"HTTP/3.0\""),
 	SAYS("GET / HTTX/3.0\r\n\r\n", "the version is malformed: \"HTTX\""),
 	SAYS(POST HOST "Content-Length: 9999999\r\n\r\n", "a body of \"9999999\" bytes is more than 1048576"),
 	SAYS(POST HOST "Transfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding is not just \"chunked\": \"gzip\""),
@@ -403,7 +403,9 @@ START_TEST(a_request_line_may_be_as_long_as_its_limit_and_no_longer)
 		sprintf(input, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", repeat(x, 'x', (size_t)n - 11));
 		ck_assert_int_eq(status_of(limits, input), want);
 	}
-	ck_assert_int_eq(status_of(limits, repeat(input, 'x', 65)), 414);
+	ck_assert_int_eq(status_of(limits, repeat(input, 'x', 65)), 501); /* RFC 9112, 3: it is the method that is too long */
+	sprintf(input, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", repeat(x, 'x', 65));
+	ck_assert_int_eq(status_of(limits, input), 501);
 	sprintf(input, "GET /%s", repeat(x, 'x', 60));
 	ck_assert_int_eq(status_of(limits, input), 414);
 }
@@ -583,11 +585,13 @@ static const struct {
 	{ "/a/..", "/" }, { "/a/../", "/" }, { "/a/../b", "/b" }, { "/a/b/../c", "/a/c" }, { "/a/b/..", "/a/" },
 	{ "/a/b/../..", "/" }, { "/...", "/..." }, { "/a.", "/a." }, { "/.a", "/.a" }, { "/..a", "/..a" }, { "/a..", "/a.." },
 	{ "//", "/" }, { "//a", "/a" }, { "/a//b", "/a/b" }, { "/a//../b", "/b" }, { "//evil.example/", "/evil.example/" },
-	{ "/%41%7e", "/A~" }, { "/%2e", "/" }, { "/a/%2E%2e/b", "/b" }, { "/a/.%2e/b", "/b" }, { "/a%2Fb", "/a/b" },
-	{ "/a/b%2f..%2fc", "/a/c" }, { "/%25", "/%" }, { "/%252e%252e/a", "/%2e%2e/a" }, { "/a+b", "/a+b" },
-	{ "/%5C", "/\\" }, { "/%c3%a4", "/\xc3\xa4" }, { "/a%20b", "/a b" }, { "/a;b=c,d", "/a;b=c,d" },
+	{ "/%41%7e", "/A~" }, { "/%2e", "/" }, { "/a/%2E%2e/b", "/b" }, { "/a/.%2e/b", "/b" }, { "/a%2Fb", "/a%2Fb" },
+	{ "/a/b%2f..%2fc", "/a/b%2F..%2Fc" }, { "/a%2f..%2f..%2fb", "/a%2F..%2F..%2Fb" },
+	{ "/%2f", "/%2F" }, { "/a%2f/..", "/" }, { "/a/..%2f/b", "/a/..%2F/b" }, { "/a%5c..%5Cb", "/a%5C..%5Cb" }, { "/%252F", "/%2F" },
+	 { "/%25", "/%" }, { "/%252e%252e/a", "/%2e%2e/a" }, { "/a+b", "/a+b" },
+	{ "/%5C", "/%5C" }, { "/%c3%a4", "/\xc3\xa4" }, { "/a%20b", "/a b" }, { "/a;b=c,d", "/a;b=c,d" },
 	{ "/..", NULL }, { "/../", NULL }, { "/../a", NULL }, { "/a/../..", NULL }, { "/a/../../b", NULL },
-	{ "/%2e%2e/a", NULL }, { "/a%2f..%2f..%2fb", NULL }, { "//..", NULL }, { "/.%2E", NULL },
+	{ "/%2e%2e/a", NULL }, { "//..", NULL }, { "/.%2E", NULL },
 	{ "/%00", NULL }, { "/a%00.html", NULL }, { "/%", NULL }, { "/%4", NULL }, { "/%4g", NULL }, { "/%g4", NULL },
 	{ "/%u0041", NULL }, { "/a\\..\\b", NULL }, { "/%-1", NULL },
 };
@@ -596,15 +600,30 @@ START_TEST(a_path_is_decoded_then_resolved_and_never_climbs_out)
 {
 	size_t n = strlen(paths[_i].raw);
 	char *raw = exact_copy(paths[_i].raw, n), *out = malloc(n + 2);
-	const char *wrong = httpparser__path(raw, n, out);
+	size_t length = 0;
+	const char *wrong = httpparser__path(raw, n, out, &length);
 
 	if (paths[_i].path) {
 		ck_assert_msg(!wrong, "%s: %s", paths[_i].raw, wrong);
+		httpparser__show_path(out, length);
+		ck_assert_uint_eq(strlen(out), length);
 		ck_assert_str_eq(out, paths[_i].path);
 	} else
 		ck_assert_msg(wrong != NULL, "%s became %s", paths[_i].raw, out);
 	free(out);
 	free(raw);
+}
+END_TEST
+
+START_TEST(a_path_says_what_is_wrong_with_it)
+{
+	char out[32];
+	size_t length;
+
+	ck_assert_str_eq(httpparser__path("/a%00", 5, out, &length), "a NUL in the path: %1");
+	ck_assert_str_eq(httpparser__path("/a%0", 4, out, &length), "a malformed escape in the path: %1");
+	ck_assert_str_eq(httpparser__path("/a\\", 3, out, &length), "a backslash in the path: %1");
+	ck_assert_str_eq(httpparser__path("/..", 3, out, &length), "the path climbs above the root: %1");
 }
 END_TEST
 
@@ -730,6 +749,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, empty_lines_alone_do_not_begin_a_request);
 	tcase_add_loop_test(tc, a_connection_is_kept_as_RFC_9112_9_3_says, 0, ROWS(connections));
 	tcase_add_loop_test(tc, a_path_is_decoded_then_resolved_and_never_climbs_out, 0, ROWS(paths));
+	tcase_add_test(tc, a_path_says_what_is_wrong_with_it);
 	tcase_add_test(tc, words_compare_without_case_and_only_as_a_whole);
 	tcase_add_test(tc, twenty_thousand_mutations_are_read_the_same_way_however_they_are_cut);
 	suite_add_tcase(s, tc);

@@ -264,7 +264,7 @@ START_TEST(what_follows_a_chunked_body_in_place_stays_where_it_is)
 		run.last = httpreader__feed(&run.reader, into, got, &used);
 	}
 	ck_assert_uint_eq(run.request.nbytes, 0x8000);
-	ck_assert_mem_eq(into + used, "GET /next" + 0, got - used);
+	ck_assert_mem_eq(into + used, "GET /next", got - used);
 	ck_assert_uint_gt(got, used);
 }
 END_TEST
@@ -326,6 +326,31 @@ START_TEST(a_body_behind_a_head_in_pieces_is_not_kept_with_the_head)
 	feed(&run, input, 50 + 90000);
 	ck_assert_int_eq(run.last, HTTPReader_READY);
 	ck_assert_uint_le(Arena_used(arena) - before, 90000 * 13 / 10);
+}
+END_TEST
+
+/* ---- encoded slashes ---- */
+
+static const struct {
+	const char *target, *path, *last; /* last: the last segment, decoded */
+} slashes[] = {
+	{ "/x%2F..%2Fadmin", "/x%2F..%2Fadmin", "x/../admin" }, { "/x%2f", "/x%2F", "x/" }, { "/a/%5cb", "/a/%5Cb", "\\b" },
+	{ "/a%2Fb/../c%2fd", "/c%2Fd", "c/d" }, { "/%252F", "/%2F", "%2F" }, { "/%2F%252F%5C", "/%2F%2F%5C", "/%2F\\" },
+	{ "/plain", "/plain", "plain" },
+};
+
+START_TEST(an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decoded)
+{
+	char input[200];
+	const char *last;
+	Run run;
+
+	run_in_pieces(&run, input, (size_t)sprintf(input, "GET %s HTTP/1.1\r\n" HOST "\r\n", slashes[_i].target), 200, feed);
+	ck_assert_int_eq(run.last, HTTPReader_READY);
+	ck_assert_str_eq(HTTPRequest_path(&run.request), slashes[_i].path);
+	last = strrchr(HTTPRequest_path(&run.request), '/') + 1;
+	ck_assert_str_eq(httprequest__segment(&run.request, (size_t)(last - run.request.path), strlen(last)), slashes[_i].last);
+	ck_assert_str_eq(httprequest__segment(&run.request, 1, 0), "");
 }
 END_TEST
 
@@ -426,6 +451,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_chunked_body_that_breaks_off_leaves_nothing_behind_a_clear);
 	tcase_add_loop_test(tc, a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB, 0, 4);
 	tcase_add_test(tc, a_body_behind_a_head_in_pieces_is_not_kept_with_the_head);
+	tcase_add_loop_test(tc, an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decoded, 0, COUNT(slashes));
 	tcase_add_test(tc, empty_lines_begin_no_request_and_are_not_kept);
 	tcase_add_test(tc, a_body_that_is_taken_can_pause_after_each_part);
 	tcase_add_test(tc, another_limit_of_the_body_is_looked_at_before_its_first_byte);

@@ -319,6 +319,56 @@ START_TEST(a_relative_path_goes_even_if_the_process_is_in_another_directory_by_t
 }
 END_TEST
 
+static int mode_of(const char *file)
+{
+	struct stat s;
+
+	ck_assert_int_eq(lstat(file, &s), 0);
+	return (int)(s.st_mode & 07777);
+}
+
+START_TEST(listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask)
+{
+	static const mode_t masks[] = { 0, 022, 077 };
+	static const int modes[] = { 0600, 0660, 0666, 0777, 0 };
+	mode_t before = umask(0);
+	size_t i, k;
+
+	for (i = 0; i < sizeof masks / sizeof masks[0]; i++)
+		for (k = 0; k < sizeof modes / sizeof modes[0]; k++) {
+			Socket_T s, client;
+
+			umask(masks[i]);
+			s = Socket_listen_unix(i % 2 ? path : path + 5, modes[k], 1); /* with "unix:" and without */
+			ck_assert_int_eq(mode_of(path + 5), modes[k]);
+			if (geteuid() == 0 || modes[k] >= 0600) {
+				client = Socket_connect(path, NULL, 1000);
+				Socket_close(&client);
+			}
+			ck_assert_str_eq(Socket_local(s, arena), path);
+			Socket_close(&s);
+			ck_assert_int_ne(access(path + 5, F_OK), 0);
+		}
+	umask(before);
+}
+END_TEST
+
+START_TEST(listen_unix_names_what_is_wrong)
+{
+	Socket_T s = Socket_listen_unix(path, 0600, 1);
+
+	ck_raises_saying(Socket_Failed, path, Socket_listen_unix(path, 0666, 1));
+	ck_assert_int_eq(mode_of(path + 5), 0600);
+	Socket_close(&s);
+	ck_raises_saying(Socket_Failed, "unix:/nonexistent/x: No such", Socket_listen_unix("/nonexistent/x", 0600, 1));
+	ck_raises_saying(Assert_Failed, "the path is NULL", Socket_listen_unix(NULL, 0600, 1));
+	ck_raises_saying(Assert_Failed, "mode is 01777", Socket_listen_unix(path, 01777, 1));
+	ck_raises_saying(Assert_Failed, "mode", Socket_listen_unix(path, -1, 1));
+	ck_raises_saying(Assert_Failed, "no file", Socket_listen_unix("@name", 0600, 1));
+	ck_raises_saying(Assert_Failed, "no file", Socket_listen_unix("unix:@name", 0600, 1));
+}
+END_TEST
+
 START_TEST(the_path_of_a_process_that_died_is_taken_over)
 {
 	static volatile Socket_T left_open; /* for Valgrind, which looks for leaks in the child */
@@ -489,6 +539,105 @@ START_TEST(connect_checks_its_arguments)
 {
 	ck_raises_saying(Assert_Failed, "host", Socket_connect(NULL, "80", 1));
 	ck_raises_saying(Assert_Failed, "service", Socket_connect("127.0.0.1", NULL, 1));
+}
+END_TEST
+
+/* 1 when connected, 0 when it was refused. */
+static int finish_within(Socket_T s, int ms)
+{
+	volatile int result = -1;
+	int64_t end = now_ms() + ms;
+
+	while (result < 0 && now_ms() < end)
+		TRY {
+			if (Socket_connect_finish(s))
+				result = 1;
+			else
+				usleep(1000);
+		} EXCEPT(Socket_Refused) {
+			result = 0;
+		} END_TRY;
+	return result;
+}
+
+static void ck_starts(const char *address, const char *service, Socket_T listener)
+{
+	Socket_T s, there;
+	char byte;
+
+	errno = EDOM;
+	s = Socket_connect_start(address, service);
+	ck_assert_int_eq(finish_within(s, 5000), 1);
+	ck_assert_int_eq(Socket_connect_finish(s), 1);
+	ck_assert_int_ne(fcntl(Socket_fd(s), F_GETFL) & O_NONBLOCK, 0);
+	ck_raises(Socket_Timeout, Socket_recv(s, &byte, 1));
+	there = Socket_accept(listener);
+	ck_assert_str_eq(Socket_peer(s, arena), Socket_local(there, arena));
+	echo(s, there);
+	Socket_close(&s);
+	Socket_close(&there);
+}
+
+START_TEST(a_connection_that_was_started_is_finished_later)
+{
+	Socket_T listener = listen_tcp(), file = Socket_listen(path, NULL, 0);
+
+	ck_starts("127.0.0.1", port_of(listener), listener);
+	ck_starts(path, NULL, file);
+	Socket_close(&listener);
+	Socket_close(&file);
+}
+END_TEST
+
+/* Whether the system says so at once, as Linux does, or later. */
+static int is_refused(const char *address, const char *service)
+{
+	volatile int refused = 0;
+	Socket_T s = NULL;
+
+	PROTECT(s);
+	TRY {
+		s = Socket_connect_start(address, service);
+		refused = finish_within(s, 5000) == 0;
+	} EXCEPT(Socket_Refused) {
+		refused = 1;
+		ck_assert_ptr_nonnull(strstr(Except_message(), address));
+	} END_TRY;
+	Socket_close(&s);
+	return refused;
+}
+
+START_TEST(a_connection_that_was_started_can_be_refused)
+{
+	ck_assert(is_refused("127.0.0.1", free_port()));
+	ck_assert(is_refused(path, NULL));
+}
+END_TEST
+
+START_TEST(a_connection_is_not_yet_finished_while_the_other_side_is_deaf)
+{
+	Socket_T listener = Socket_listen("127.0.0.1", "0", 1), s[16];
+	int i, last = 0;
+
+	for (i = 0; i < 16; i++) { /* the backlog of 1 is full after a few */
+		s[i] = Socket_connect_start("127.0.0.1", port_of(listener));
+		usleep(1000);
+		last = Socket_connect_finish(s[i]);
+	}
+	ck_assert_int_eq(last, 0);
+	Socket_close(&listener);
+	for (i = 0; i < 16; i++)
+		Socket_close(&s[i]);
+}
+END_TEST
+
+START_TEST(connect_start_resolves_no_names)
+{
+	ck_raises_saying(Socket_Unresolved, "localhost:80", Socket_connect_start("localhost", "80"));
+	ck_raises_saying(Socket_Unresolved, "127.0.0.1:http", Socket_connect_start("127.0.0.1", "http"));
+	ck_raises_saying(Socket_Unresolved, "65536", Socket_connect_start("127.0.0.1", "65536"));
+	ck_raises_saying(Assert_Failed, "address", Socket_connect_start(NULL, "80"));
+	ck_raises_saying(Assert_Failed, "service", Socket_connect_start("127.0.0.1", NULL));
 }
 END_TEST
 
@@ -1312,6 +1461,7 @@ static void ck_checks(Socket_T s)
 	char byte = 0;
 
 	ck_raises_saying(Assert_Failed, "Socket_accept", Socket_accept(s));
+	ck_raises_saying(Assert_Failed, "Socket_connect_finish", Socket_connect_finish(s));
 	ck_raises_saying(Assert_Failed, "Socket_recv", Socket_recv(s, &byte, 1));
 	ck_raises_saying(Assert_Failed, "Socket_send:", Socket_send(s, &byte, 1));
 	ck_raises_saying(Assert_Failed, "Socket_sendall", Socket_sendall(s, &byte, 1));
@@ -1364,6 +1514,8 @@ static void add_connections(TCase *tc)
 	tcase_add_test(tc, a_host_that_cannot_be_resolved_is_named);
 	tcase_add_test(tc, a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed);
 	tcase_add_test(tc, a_relative_path_goes_even_if_the_process_is_in_another_directory_by_then);
+	tcase_add_test(tc, listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask);
+	tcase_add_test(tc, listen_unix_names_what_is_wrong);
 	tcase_add_test(tc, the_path_of_a_process_that_died_is_taken_over);
 	tcase_add_test(tc, the_path_of_a_live_process_is_not_taken_even_when_its_backlog_is_full);
 	tcase_add_test(tc, a_file_that_is_no_socket_is_not_removed);
@@ -1377,6 +1529,10 @@ static void add_connections(TCase *tc)
 	tcase_add_test(tc, a_connection_that_is_not_answered_times_out);
 	tcase_add_test(tc, every_address_of_a_host_is_tried);
 	tcase_add_test(tc, connect_checks_its_arguments);
+	tcase_add_test(tc, a_connection_that_was_started_is_finished_later);
+	tcase_add_test(tc, a_connection_that_was_started_can_be_refused);
+	tcase_add_test(tc, a_connection_is_not_yet_finished_while_the_other_side_is_deaf);
+	tcase_add_test(tc, connect_start_resolves_no_names);
 	tcase_add_test(tc, a_connected_socket_blocks_until_something_comes);
 	tcase_add_test(tc, every_descriptor_is_CLOEXEC_and_TCP_does_not_delay);
 	tcase_add_test(tc, accept_does_not_wait_on_a_listener_that_does_not_block);

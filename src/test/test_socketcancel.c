@@ -47,6 +47,10 @@ static void use_tcp(Session *s)
 	Socket_local(*client, s->arena);
 	Socket_shutdown(*client);
 	close_both(client, server);
+	*client = Socket_connect_start("127.0.0.1", s->port);
+	*server = Socket_accept(*listener);
+	Socket_connect_finish(*client);
+	close_both(client, server);
 	Socket_close(listener);
 	ck_raises(Socket_Refused, Socket_connect("127.0.0.1", s->port, 1000));
 	s->sockets[3] = Socket_listen(NULL, "0", 0);
@@ -74,7 +78,7 @@ static void use_files(Session *s)
 	ck_assert_int_ne(access(s->host + strlen("unix:"), F_OK), 0);
 	ck_raises(Socket_Refused, Socket_connect(s->host, NULL, 1000));
 	snprintf(name, sizeof name, "unix:%s", s->stale);
-	s->sockets[8] = Socket_listen(name, NULL, 1);
+	s->sockets[8] = Socket_listen_unix(name, 0600, 1);
 	Socket_close(&s->sockets[8]);
 }
 
@@ -111,6 +115,9 @@ static void use_loop(Session *s)
 	SocketPoll_set_deadline(s->loop, *inside, 1);
 	ck_assert_int_eq(SocketPoll_wait(s->loop, &e, 1, 1000), 1);
 	ck_assert_uint_eq(e.events, SocketPoll_TIMEOUT);
+	SocketPoll_watch(s->loop, s->pair[1], SocketPoll_WRITE, NULL);
+	ck_assert_int_eq(SocketPoll_wait(s->loop, &e, 1, 1000), 1);
+	SocketPoll_unwatch(s->loop, s->pair[1]);
 	use_timer(s);
 	SocketPoll_close(s->loop, inside);
 	ck_assert_int_eq(SocketPoll_wait(s->loop, &e, 1, 1), 0);

@@ -328,6 +328,23 @@ static void adopt_pair(Socket_T *a, Socket_T *b)
 	*b = Socket_adopt(fd[1]);
 }
 
+static int start_is_refused(const char *port)
+{
+	volatile int refused = 0, connected = 0;
+	Socket_T s = NULL;
+
+	PROTECT(s);
+	TRY {
+		s = Socket_connect_start("127.0.0.1", port);
+		while (!connected)
+			connected = Socket_connect_finish(s);
+	} EXCEPT(Socket_Refused) {
+		refused = 1;
+	} END_TRY;
+	Socket_close(&s);
+	return refused;
+}
+
 /* A connection to itself: by the port that the system chose, here by one that was bound before. */
 static void ck_refuses_itself(int connected_at_once)
 {
@@ -339,6 +356,7 @@ static void ck_refuses_itself(int connected_at_once)
 	meets_itself = 1;
 	at_once = connected_at_once;
 	ck_raises_saying(Socket_Refused, "Connection refused", Socket_connect("127.0.0.1", port, 1000));
+	ck_assert(start_is_refused(port));
 	meets_itself = 0;
 	s = Socket_listen("127.0.0.1", port, 1); /* it is free at once */
 	Socket_close(&s);

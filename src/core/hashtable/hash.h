@@ -147,6 +147,12 @@ ALWAYS_INLINE Wide read_wide(const void *p)
 	return (Wide){ _mm_loadu_si128(p), _mm_loadu_si128((const __m128i *)p + 1) };
 }
 
+ALWAYS_INLINE void write_wide(void *p, Wide k)
+{
+	_mm_storeu_si128(p, k.low);
+	_mm_storeu_si128((__m128i *)p + 1, k.high);
+}
+
 /* The bytes before n <= 32 stay, the others become 0. */
 ALWAYS_INLINE Wide cut_wide(Wide k, size_t n)
 {

@@ -16,6 +16,7 @@ enum {
 	HEADER = (sizeof(Key_Block) + ALIGN - 1) / ALIGN * ALIGN,
 	BLOCK_SMALLEST = 128,      /* header included */
 	BLOCK_LARGEST = 64 * 1024,
+	USUAL_KEY = 16,            /* bytes of a short key's copy */
 	EXACT = 8,                 /* classes one granule apart; the others are two to a doubling */
 	LOOK_AT = 32               /* idle blocks tried for one request */
 };
@@ -80,11 +81,12 @@ static Key_Block *take_idle(Keys *k, size_t size)
 	return NULL;
 }
 
-/* A quarter of what there is, at least; just what is needed when memory is short. */
+/* Returns a block of a quarter of the memory that the keys hold, but just the needed size if memory is short. The
+ * first block has room for the short keys of as many entries as the hint says. */
 static Key_Block *new_block(T t, size_t size)
 {
 	Keys *k = &t->keys;
-	size_t usual = k->held / 4, nbytes;
+	size_t usual = k->held || t->options.hint > BLOCK_LARGEST ? k->held / 4 : t->options.hint * USUAL_KEY, nbytes;
 	Key_Block *b = NULL;
 
 	if (usual < BLOCK_SMALLEST)
@@ -142,6 +144,15 @@ static size_t bytes_of_key(T t, size_t n)
 	return n + (kind_of(t) != HashTable_BYTES);
 }
 
+static char *cut(Keys *k, size_t size)
+{
+	char *p = k->avail;
+
+	k->avail += size;
+	k->left -= size;
+	return p;
+}
+
 static char *take_returned(Keys *k, unsigned class)
 {
 	void **p = k->returned ? k->returned[class] : NULL;
@@ -151,23 +162,55 @@ static char *take_returned(Keys *k, unsigned class)
 	return (char *)p;
 }
 
-char *hashtable__keep_key(T t, const void *key, size_t n)
+/* Copies a key into room free bytes. A short key is copied as 32 bytes, without a branch on its length. */
+ALWAYS_INLINE void copy_key(T t, char *copy, size_t room, const void *key, size_t n)
+{
+#if HASH_WIDE_READS
+	if (LIKELY(n <= SHORT && room >= SHORT && may_read_wide(key, t->wide_limit))) {
+		write_wide(copy, read_wide(key));
+		return;
+	}
+#endif
+	(void)t;
+	(void)room;
+	memcpy(copy, key, n);
+}
+
+/* A long key, or one for which there is no room in the block. */
+static __attribute__((noinline)) char *keep_key_anywhere(T t, const void *key, size_t n)
 {
 	Keys *k = &t->keys;
 	size_t nbytes = bytes_of_key(t, n), size;
 	unsigned class = class_of(k, nbytes, &size);
 	char *copy = take_returned(k, class);
 
-	if (copy)
-		;
-	else if (size <= k->left) {
-		copy = k->avail;
-		k->avail += size;
-		k->left -= size;
-	} else
-		copy = cut_from_block(t, size);
+	if (!copy)
+		copy = size <= k->left ? cut(k, size) : cut_from_block(t, size);
 	unpoison(copy, nbytes);
 	memcpy(copy, key, n);
+	if (nbytes > n)
+		copy[n] = '\0';
+	return copy;
+}
+
+char *hashtable__keep_key(T t, const void *key, size_t n)
+{
+	Keys *k = &t->keys;
+	size_t granule = (size_t)1 << k->granule_log, nbytes = bytes_of_key(t, n);
+	size_t size = (nbytes + granule - 1) & -granule, room = size;
+	char *copy;
+
+	if (UNLIKELY(nbytes - 1 >= EXACT * granule)) /* nbytes may be 0 */
+		return keep_key_anywhere(t, key, n);
+	copy = take_returned(k, (unsigned)(size >> k->granule_log) - 1);
+	if (!copy) {
+		room = k->left;
+		if (UNLIKELY(size > room))
+			return keep_key_anywhere(t, key, n);
+		copy = cut(k, size);
+	}
+	unpoison(copy, nbytes);
+	copy_key(t, copy, room, key, n);
 	if (nbytes > n)
 		copy[n] = '\0';
 	return copy;

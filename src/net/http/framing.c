@@ -128,6 +128,15 @@ static int body_too_large(HTTPParser *p)
 	return fail_number(p, 413, p->limits->body_bytes, "a body of %1 bytes is more than %n");
 }
 
+static int is_number(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && is_digit(s[i]))
+		i++;
+	return n > 0 && i == n;
+}
+
 NOINLINE static int content_length(HTTPParser *p, const char *b)
 {
 	const char *s = b + p->value.at;
@@ -140,35 +149,42 @@ NOINLINE static int content_length(HTTPParser *p, const char *b)
 		return fail_slice(p, p->content_length, "Content-Length given twice: %1, %2");
 	}
 	p->content_length = p->value;
-	for (i = 0; i < p->value.length && is_digit(s[i]); i++)
+	if (!is_number(s, p->value.length))
+		return fail_slice(p, p->value, "Content-Length is not a number: %1");
+	for (i = 0; i < p->value.length; i++)
 		if (__builtin_mul_overflow(p->left, 10u, &p->left)
 				|| __builtin_add_overflow(p->left, (unsigned)(s[i] - '0'), &p->left))
 			return body_too_large(p);
-	if (i == 0 || i < p->value.length)
-		return fail_slice(p, p->value, "Content-Length is not a number: %1");
 	p->flags |= HTTPParser_HAS_LENGTH;
 	return HTTPParser_FIELD;
 }
 
-/* Exactly "chunked", once. Codings before it are valid but not ours: 501 (RFC 9112, 6.1). */
+static int bad_coding(HTTPParser *p)
+{
+	return fail_slice(p, p->coding, "Transfer-Encoding is not just \"chunked\": %1");
+}
+
+/* The codings of all lines are one list (RFC 9110, 5.3), in which "chunked" stands once, at the end. */
 NOINLINE static int transfer_encoding(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member = { 0, 0 };
-	int final = 0, sound = p->value.length > 0 && b[p->value.at + p->value.length - 1] != ',';
 
+	if (!(p->flags & HTTPParser_CODED))
+		p->coding = p->value; /* the first line that is not just ours */
 	if (p->flags & HTTPParser_CHUNKED)
-		return fail(p, 400, "Transfer-Encoding given twice");
-	p->flags |= HTTPParser_CHUNKED;
-	if (slice_is(b, p->value, "chunked"))
+		return fail_slice(p, p->value, "Transfer-Encoding goes on after \"chunked\": %1");
+	if (slice_is(b, p->value, "chunked")) {
+		p->flags |= HTTPParser_CHUNKED;
 		return HTTPParser_FIELD;
-	while (httpparser__member(b, &rest, &member)) {
-		sound = sound && !final && httpparser__is_token(b + member.at, member.length);
-		final = slice_is(b, member, "chunked");
 	}
-	fail_slice(p, p->value, "Transfer-Encoding is not just \"chunked\": %1");
-	if (sound && final)
-		p->status = 501;
-	return HTTPParser_ERROR;
+	if (p->value.length == 0 || b[p->value.at + p->value.length - 1] == ',')
+		return bad_coding(p);
+	while (httpparser__member(b, &rest, &member)) {
+		if (p->flags & HTTPParser_CHUNKED || !httpparser__is_token(b + member.at, member.length))
+			return bad_coding(p);
+		p->flags |= slice_is(b, member, "chunked") ? HTTPParser_CHUNKED : HTTPParser_CODED;
+	}
+	return HTTPParser_FIELD;
 }
 
 NOINLINE static int connection(HTTPParser *p, const char *b)
@@ -219,16 +235,31 @@ int httpparser__limit_body(HTTPParser *p)
 	return p->left > p->limits->body_bytes ? body_too_large(p) : HTTPParser_HEAD;
 }
 
-/* RFC 9112, 6.1, 6.3 and 3.2 */
+/* RFC 9112, 6.1 and 6.3: codings before "chunked" are valid, but we have none. */
+static int codings(HTTPParser *p)
+{
+	unsigned f = p->flags;
+
+	if (f & HTTPParser_OLD)
+		return fail(p, 400, "Transfer-Encoding in HTTP/1.0");
+	if (f & HTTPParser_HAS_LENGTH)
+		return fail_slice(p, p->content_length, "Transfer-Encoding beside Content-Length: %1");
+	if (!(f & HTTPParser_CODED))
+		return HTTPParser_HEAD;
+	bad_coding(p);
+	if (f & HTTPParser_CHUNKED)
+		p->status = 501;
+	return HTTPParser_ERROR;
+}
+
+/* RFC 9112, 3.2 and 6.3 */
 int httpparser__framing(HTTPParser *p)
 {
 	unsigned f = p->flags;
 
 	if (!(f & (HTTPParser_HAS_HOST | HTTPParser_OLD)))
 		return fail(p, 400, "HTTP/1.1 without Host");
-	if (f & HTTPParser_CHUNKED && f & HTTPParser_OLD)
-		return fail(p, 400, "Transfer-Encoding in HTTP/1.0");
-	if (f & HTTPParser_CHUNKED && f & HTTPParser_HAS_LENGTH)
-		return fail_slice(p, p->content_length, "Transfer-Encoding beside Content-Length: %1");
+	if (f & (HTTPParser_CHUNKED | HTTPParser_CODED))
+		return codings(p);
 	return httpparser__limit_body(p);
 }

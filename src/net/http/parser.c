@@ -47,11 +47,19 @@ static size_t capped_at(size_t at, size_t limit)
 
 /* ---- the request line ---- */
 
+/* RFC 9112, 3: a method that is longer than any of ours is 501, a target 414. */
+static int line_too_long(HTTPParser *p)
+{
+	if (p->state == METHOD)
+		return fail_number(p, 501, p->limits->request_line, "the method is longer than %n bytes");
+	return fail_number(p, 414, p->limits->request_line, "the request line is longer than %n bytes");
+}
+
 /* GO_ON if there is a byte to look at, and the line (its CR LF not counted) is within its limit */
 static int line_byte(HTTPParser *p, const char *b, size_t n)
 {
 	if (p->at > p->cap || (p->at == p->cap && p->at < n && b[p->at] != '\r'))
-		return fail_number(p, 414, p->limits->request_line, "the request line is longer than %n bytes");
+		return line_too_long(p);
 	return p->at < n ? GO_ON : HTTPParser_MORE;
 }
 
@@ -162,12 +170,12 @@ static int line_cr(HTTPParser *p, const char *b, size_t n)
 		return e;
 	if (b[p->at] != '\r')
 		return fail_byte(p, b[p->at], "the version is followed by the byte %c");
-	if (v[5] != '1' || v[7] > '1') {
-		fail_slice(p, between(p->mark, p->at), "the version is not HTTP/1.1 or HTTP/1.0: %1");
+	if (v[5] != '1') {
+		fail_slice(p, between(p->mark, p->at), "the version is not of HTTP/1: %1");
 		p->status = 505;
 		return HTTPParser_ERROR;
 	}
-	if (v[7] == '0')
+	if (v[7] == '0') /* a later minor version is read as 1.1, the highest of ours: RFC 9110, 2.5 */
 		p->flags |= HTTPParser_OLD;
 	return go_past(p, LINE_LF);
 }
@@ -334,6 +342,13 @@ static int body(HTTPParser *p, const char *b, size_t n)
 	return p->left == 0 ? go(p, DONE) : bytes_of_body(p, n);
 }
 
+/* Where the byte at `at` stands in chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ),
+ * RFC 9112, 7.1.1 */
+enum Place {
+	BEFORE_SEMICOLON, BEFORE_NAME, IN_NAME, AFTER_NAME, BEFORE_VALUE, IN_VALUE, IN_QUOTES, ESCAPED, AFTER_QUOTES,
+	LINE_END, WRONG
+};
+
 static int size(HTTPParser *p, const char *b, size_t n)
 {
 	int digit;
@@ -345,27 +360,74 @@ static int size(HTTPParser *p, const char *b, size_t n)
 	}
 	if (p->at == n)
 		return HTTPParser_MORE;
-	if (p->digits > 0 && b[p->at] == ';')
+	if (p->digits > 0 && (b[p->at] == ';' || is_space(b[p->at]))) {
+		p->place = BEFORE_SEMICOLON;
 		return go(p, EXTENSION);
+	}
 	if (p->digits == 0 || b[p->at] != '\r')
 		return fail_byte(p, b[p->at], "a chunk size has the byte %c");
 	return go_past(p, SIZE_LF);
 }
 
-/* Not taken apart: none is known to us (RFC 9112, 7.1.1). */
+static enum Place between_parts(char c, enum Place here, int name_is_open)
+{
+	if (c == ';')
+		return BEFORE_NAME;
+	if (c == '=' && name_is_open)
+		return BEFORE_VALUE;
+	return is_space(c) ? here : WRONG;
+}
+
+/* Behind a name or a value the line may end, but not behind white space. */
+static enum Place end_part(char c, enum Place here, int name_is_open)
+{
+	return c == '\r' ? LINE_END : between_parts(c, here, name_is_open);
+}
+
+static enum Place next_place(enum Place place, char c)
+{
+	unsigned class = http__classes[(unsigned char)c];
+
+	switch (place) {
+	case BEFORE_SEMICOLON:
+		return between_parts(c, BEFORE_SEMICOLON, 0);
+	case BEFORE_NAME:
+		return class & IN_TOKEN ? IN_NAME : is_space(c) ? BEFORE_NAME : WRONG;
+	case IN_NAME:
+		return class & IN_TOKEN ? IN_NAME : end_part(c, AFTER_NAME, 1);
+	case AFTER_NAME:
+		return between_parts(c, AFTER_NAME, 1);
+	case BEFORE_VALUE:
+		return c == '"' ? IN_QUOTES : class & IN_TOKEN ? IN_VALUE : is_space(c) ? BEFORE_VALUE : WRONG;
+	case IN_VALUE:
+		return class & IN_TOKEN ? IN_VALUE : end_part(c, BEFORE_SEMICOLON, 0);
+	case IN_QUOTES:
+		return c == '"' ? AFTER_QUOTES : c == '\\' ? ESCAPED : class & IN_TEXT ? IN_QUOTES : WRONG;
+	case ESCAPED:
+		return class & IN_TEXT ? IN_QUOTES : WRONG;
+	default:
+		return end_part(c, BEFORE_SEMICOLON, 0);
+	}
+}
+
+/* None is known to us, but a recipient that heeds their quotes must see the same line end as we do. */
 static int extension(HTTPParser *p, const char *b, size_t n)
 {
 	size_t from = p->at;
+	enum Place place = (enum Place)p->place;
 
-	p->at = skip_text(b, from, n);
-	p->extension += p->at - from;
+	for (; p->at < n && place < LINE_END; p->at++)
+		place = next_place(place, b[p->at]);
+	p->place = (unsigned char)place;
+	p->extension += p->at - from - (place == LINE_END);
 	if (p->extension > capped_at(p->body, EXTENSION_BYTES))
 		return fail(p, 413, "too many bytes of chunk extensions");
-	if (p->at == n)
+	if (place == WRONG)
+		return fail_byte(p, b[p->at - 1], "a chunk extension has the byte %c");
+	if (place != LINE_END)
 		return HTTPParser_MORE;
-	if (b[p->at] != '\r')
-		return fail_byte(p, b[p->at], "a chunk extension has the byte %c");
-	return go_past(p, SIZE_LF);
+	p->mark = p->at;
+	return go(p, SIZE_LF);
 }
 
 static int start_trailer(HTTPParser *p)

@@ -41,19 +41,21 @@ enum {
 	HTTPParser_CLOSE = 64,     /* Connection: close */
 	HTTPParser_KEEP = 128,     /* Connection: keep-alive */
 	HTTPParser_CONTINUE = 256, /* Expect: 100-continue */
-	HTTPParser_TRAILER = 512   /* the fields are those after the chunks */
+	HTTPParser_TRAILER = 512,  /* the fields are those after the chunks */
+	HTTPParser_CODED = 1024    /* a transfer coding other than chunked was named */
 };
 
 typedef struct HTTPParser {
 	const HTTP_Limits *limits; /* the caller's, no member 0 */
 	unsigned char state, byte; /* byte, number, one, two: what an error's words are filled with */
+	unsigned char place;       /* in a chunk extension */
 	unsigned short flags, status;
 	unsigned digits, empty;    /* of the chunk size; lines before the request line */
 	size_t at, mark, cap;      /* next byte to look at; start of the token at hand; where a limit is passed */
 	size_t fields, body, extension; /* so far: fields, decoded bytes, bytes of chunk extensions */
 	uint64_t left;             /* bytes of the body or chunk to come */
 	HTTPSlice method, target, authority, path, query; /* authority: of an absolute-form target */
-	HTTPSlice name, value, host, content_length;
+	HTTPSlice name, value, host, content_length, coding;
 	HTTPSlice one, two;
 	size_t number;
 	const char *what;
@@ -74,7 +76,9 @@ void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size
 size_t httpparser__quote(char *out, size_t size, const char *s, size_t n);
 
 /* Decodes and resolves a path into out[0..n+2), NUL-terminated. NULL, or an error's words, %1 for the path. */
-const char *httpparser__path(const char *path, size_t n, char *out);
+const char *httpparser__path(const char *path, size_t n, char *out, size_t *length);
+/* Puts the % back where that wrote a NUL, for an escape that is no separator: %2F and %5C. Returns how many there were. */
+size_t httpparser__show_path(char *path, size_t length);
 
 int httpparser__is_token(const char *s, size_t n); /* RFC 9110, 5.6.2; not empty */
 int httpparser__is_text(const char *s, size_t n);  /* no control character but tab: RFC 9110, 5.5 */

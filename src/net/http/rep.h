@@ -23,6 +23,7 @@ typedef struct HTTPPairs {
 struct HTTPRequest {
 	Arena_T arena;
 	const char *method, *target, *path, *query, *version;
+	const char *marks;         /* path, with a NUL for the % of each %2F and %5C that was one; NULL: it has none */
 	const char *authority;     /* of an absolute-form target: it is the Host; or NULL */
 	HashTable_T headers;       /* NULL: not asked for yet; made of the field lines then */
 	char *head;                /* what the strings lie in; NULL: no head was understood */
@@ -48,6 +49,8 @@ HTTP_Limits http__limits(const HTTP_Limits *given); /* with the defaults; given 
 /* At HTTPParser_HEAD: sets all but the body, and writes NULs into r->head, which the parser has seen. Returns NULL, or
  * an error's words for the parser if the path is wrong; nothing is set then. Raises: Arena_Failed, as if not called. */
 const char *httprequest__head(HTTPRequest_T r, const HTTPParser *p);
+/* A part of the path with its last escapes decoded, a copy. Raises: Arena_Failed. */
+const char *httprequest__segment(HTTPRequest_T r, size_t at, size_t length);
 unsigned httprequest__asks(const HTTPParser *p); /* what it asks of the response, in the words of HTTP__ASKED */
 
 /* ---- HTTPResponse.c ---- */

@@ -130,7 +130,7 @@ static size_t end_segment(char *out, size_t from, size_t to)
 	return to + 1;
 }
 
-/* The byte at path[*i], decoded, and *i past it; -1 if the escape is malformed, or NUL. */
+/* The byte at path[*i], decoded, and *i past it; -1 if the escape is malformed. */
 static int decode(const char *path, size_t n, size_t *i)
 {
 	int c = (unsigned char)path[(*i)++];
@@ -141,26 +141,39 @@ static int decode(const char *path, size_t n, size_t *i)
 		c = hex(path[*i]) << 4 | hex(path[*i + 1]);
 		*i += 2;
 	}
-	return c > 0 ? c : -1;
+	return c;
 }
 
-/* Dots are resolved after the escapes are decoded, or %2e%2e would climb behind our back. An encoded
- * slash is a slash: whoever opens a file by this name takes it for one. Repeated slashes are one, as in
- * nginx and Apache: one file has one name, and a path never starts with //, which a Location field would
- * make a host. Each finished segment in out ends with a slash; from is where the one at hand starts. */
-const char *httpparser__path(const char *path, size_t n, char *out)
+/* An escape that stays one, its % as a NUL, which no path has otherwise. */
+static size_t keep_escape(char *out, int c)
+{
+	out[0] = '\0';
+	memcpy(out + 1, c == '/' ? "2F" : "5C", 2);
+	return 3;
+}
+
+/* Dots are resolved after the escapes are decoded, or %2e%2e would climb behind our back. An encoded slash stays in
+ * its segment: a proxy whose rules are about "/admin" took "/x%2F..%2Fadmin" for something else, and so do we. It separates
+ * nothing, and dots beside it are no dots. Repeated slashes are one, as in nginx and Apache: one file has one name,
+ * and a path never starts with //, which a Location field would make a host. Each finished segment in out ends
+ * with a slash; from is where the current one starts. */
+const char *httpparser__path(const char *path, size_t n, char *out, size_t *length)
 {
 	size_t i = 0, from = 1, to = 1;
 
 	out[0] = '/';
 	while (i < n) {
-		int c;
+		int slash = path[i] == '/', c;
 
 		if (path[i] == '\\')
 			return "a backslash in the path: %1";
 		if ((c = decode(path, n, &i)) < 0)
 			return "a malformed escape in the path: %1";
-		if (c != '/')
+		if (c == '\0')
+			return "a NUL in the path: %1";
+		if (!slash && (c == '/' || c == '\\'))
+			to += keep_escape(out + to, c);
+		else if (!slash)
 			out[to++] = (char)c;
 		else if ((from = to = end_segment(out, from, to)) == 0)
 			return "the path climbs above the root: %1";
@@ -168,7 +181,22 @@ const char *httpparser__path(const char *path, size_t n, char *out)
 	if (is_dots(out + from, to - from) && (to = end_segment(out, from, to)) == 0)
 		return "the path climbs above the root: %1";
 	out[to] = '\0';
+	*length = to;
 	return NULL;
+}
+
+size_t httpparser__show_path(char *path, size_t length)
+{
+	size_t n = 0;
+	char *mark;
+
+	while ((mark = memchr(path, '\0', length))) {
+		length -= (size_t)(mark - path);
+		path = mark;
+		*path = '%';
+		n++;
+	}
+	return n;
 }
 
 /* ---- for people ---- */

@@ -21,20 +21,20 @@ static void close_epoll(SocketPoll_T poll)
 	poll->fd = -1;
 }
 
-/* A socket that is not asked about is not in the set: epoll would tell of its errors without end. */
-static int set(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint32_t tag)
+/* A descriptor that nothing is looked for at is not in the set: epoll would report its errors without end. */
+static int set_interest(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	struct epoll_event e = { 0 };
 	int operation = !from ? EPOLL_CTL_ADD : !to ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
 
-	if (from == to)
+	if (!from && !to)
 		return 0;
 	e.events = (to & SocketPoll_READ ? EPOLLIN : 0u) | (to & SocketPoll_WRITE ? EPOLLOUT : 0u);
 	e.data.u64 = (uint64_t)tag << 32 | (uint32_t)fd;
 	return epoll_ctl(poll->fd, operation, fd, &e) == 0 ? 0 : errno;
 }
 
-static unsigned told(uint32_t events)
+static unsigned reported_events(uint32_t events)
 {
 	return (events & ~(uint32_t)EPOLLOUT ? SocketPoll_READ : 0u) | (events & ~(uint32_t)EPOLLIN ? SocketPoll_WRITE : 0u);
 }
@@ -46,9 +46,9 @@ static int wait_epoll(SocketPoll_T poll, int timeout_ms)
 
 	for (i = 0; i < n; i++)
 		socketpoll__ready(poll, (int)(uint32_t)got[i].data.u64, (uint32_t)(got[i].data.u64 >> 32),
-			told(got[i].events));
+			reported_events(got[i].events));
 	return n;
 }
 
-const Backend socketpoll__epoll = { "epoll", open_epoll, close_epoll, set, wait_epoll };
+const Backend socketpoll__epoll = { "epoll", open_epoll, close_epoll, set_interest, wait_epoll };
 #endif

@@ -27,26 +27,36 @@ static void close_kqueue(SocketPoll_T poll)
 	poll->fd = -1;
 }
 
-static int set_filter(SocketPoll_T poll, int fd, short filter, int on, uint32_t tag)
+/* Fills in what changes the filters from `from` to `to`; a filter that stays is added again, for its tag. Returns how many
+ * changes there are, two at most. */
+static int fill_changes(struct kevent *changes, int fd, unsigned from, unsigned to, uint32_t tag)
 {
-	struct kevent change;
+	static const struct { unsigned event; short filter; } filters[2]
+		= { { SocketPoll_READ, EVFILT_READ }, { SocketPoll_WRITE, EVFILT_WRITE } };
+	int i, n = 0;
 
-	EV_SET(&change, (uintptr_t)fd, filter, on ? EV_ADD : EV_DELETE, 0, 0, (void *)(uintptr_t)tag);
-	return kevent(poll->fd, &change, 1, NULL, 0, NULL) == 0 ? 0 : errno;
+	for (i = 0; i < 2; i++)
+		if ((from | to) & filters[i].event) {
+			int flags = to & filters[i].event ? EV_ADD : EV_DELETE;
+
+			EV_SET(&changes[n], (uintptr_t)fd, filters[i].filter, flags, 0, 0, (void *)(uintptr_t)tag);
+			n++;
+		}
+	return n;
 }
 
-static int set(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint32_t tag)
+/* The kernel makes the changes in their order, and stops at the first that fails: then those before are undone. */
+static int set_filters(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint32_t tag)
 {
-	unsigned changed = from ^ to;
-	int error = 0, undone;
+	struct kevent changes[2];
+	int error, undone, n = fill_changes(changes, fd, from, to, tag);
 
-	if (changed & SocketPoll_READ)
-		error = set_filter(poll, fd, EVFILT_READ, (to & SocketPoll_READ) != 0, tag);
-	if (error != 0 || !(changed & SocketPoll_WRITE))
-		return error;
-	error = set_filter(poll, fd, EVFILT_WRITE, (to & SocketPoll_WRITE) != 0, tag);
-	if (error != 0 && (changed & SocketPoll_READ)) {
-		undone = set_filter(poll, fd, EVFILT_READ, (from & SocketPoll_READ) != 0, tag);
+	if (kevent(poll->fd, changes, n, NULL, 0, NULL) == 0)
+		return 0;
+	error = errno;
+	if (n == 2) {
+		n = fill_changes(changes, fd, to & SocketPoll_READ, from & SocketPoll_READ, tag);
+		undone = kevent(poll->fd, changes, n, NULL, 0, NULL);
 		(void)undone; /* what was there a moment ago */
 	}
 	return error;
@@ -64,5 +74,5 @@ static int wait_kqueue(SocketPoll_T poll, int timeout_ms)
 	return n;
 }
 
-const Backend socketpoll__kqueue = { "kqueue", open_kqueue, close_kqueue, set, wait_kqueue };
+const Backend socketpoll__kqueue = { "kqueue", open_kqueue, close_kqueue, set_filters, wait_kqueue };
 #endif

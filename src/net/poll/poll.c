@@ -31,33 +31,33 @@ static void close_set(SocketPoll_T poll)
 }
 
 /* An array of n elements, at least twice as many as there were, with the old ones in it. */
-static void *grown(Arena_T arena, const void *old, size_t have, size_t n, size_t size)
+static void *grow_array(Arena_T arena, const void *old, size_t have, size_t n, size_t size)
 {
 	void *p = Arena_calloc(arena, n, size);
 
 	return have ? memcpy(p, old, have * size) : p;
 }
 
-static void provide(SocketPoll_T poll, PollSet *s, int fd)
+static void provide_entry(SocketPoll_T poll, PollSet *s, int fd)
 {
 	size_t n = (size_t)fd + 1;
 
 	if (s->n == s->room) {
 		size_t room = s->room ? 2 * s->room : 32;
-		struct pollfd *fds = grown(poll->arena, s->fds, s->n, room, sizeof *fds);
+		struct pollfd *fds = grow_array(poll->arena, s->fds, s->n, room, sizeof *fds);
 
-		s->tags = grown(poll->arena, s->tags, s->n, room, sizeof *s->tags);
+		s->tags = grow_array(poll->arena, s->tags, s->n, room, sizeof *s->tags);
 		s->fds = fds;
 		s->room = room;
 	}
 	if (n > s->nwhere) {
 		n = n < 2 * s->nwhere ? 2 * s->nwhere : n < 64 ? 64 : n;
-		s->where = grown(poll->arena, s->where, s->nwhere, n, sizeof *s->where);
+		s->where = grow_array(poll->arena, s->where, s->nwhere, n, sizeof *s->where);
 		s->nwhere = n;
 	}
 }
 
-static void drop(PollSet *s, int fd)
+static void drop_entry(PollSet *s, int fd)
 {
 	size_t i = s->where[fd] - 1;
 
@@ -68,38 +68,37 @@ static void drop(PollSet *s, int fd)
 	s->where[fd] = 0;
 }
 
-static int set(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint32_t tag)
+static int set_entry(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	PollSet *s = poll->set;
 	struct pollfd *p;
 
-	if (from == to)
-		return 0;
 	if (!to) {
-		drop(s, fd);
+		if (from)
+			drop_entry(s, fd);
 		return 0;
 	}
 	if (!from) {
 		if (fcntl(fd, F_GETFD) < 0)
 			return errno;
-		provide(poll, s, fd);
-		s->tags[s->n] = tag;
+		provide_entry(poll, s, fd);
 		s->where[fd] = (uint32_t)++s->n;
 	}
 	p = &s->fds[s->where[fd] - 1];
+	s->tags[s->where[fd] - 1] = tag;
 	p->fd = fd;
 	p->events = (short)((to & SocketPoll_READ ? POLLIN : 0) | (to & SocketPoll_WRITE ? POLLOUT : 0));
 	return 0;
 }
 
-static unsigned told(short events)
+static unsigned reported_events(short events)
 {
 	return (events & ~POLLOUT ? SocketPoll_READ : 0u) | (events & ~POLLIN ? SocketPoll_WRITE : 0u);
 }
 
 static int call_poll(struct pollfd *fds, size_t n, int timeout_ms)
 {
-	return poll(fds, (nfds_t)n, timeout_ms); /* elsewhere, the name is a parameter's */
+	return poll(fds, (nfds_t)n, timeout_ms); /* a function: in the others, the name is a parameter's */
 }
 
 static int wait_set(SocketPoll_T poll, int timeout_ms)
@@ -114,7 +113,7 @@ static int wait_set(SocketPoll_T poll, int timeout_ms)
 		if (at >= s->n)
 			at = 0;
 		if (s->fds[at].revents) {
-			socketpoll__ready(poll, s->fds[at].fd, s->tags[at], told(s->fds[at].revents));
+			socketpoll__ready(poll, s->fds[at].fd, s->tags[at], reported_events(s->fds[at].revents));
 			ready--;
 		}
 	}
@@ -122,4 +121,4 @@ static int wait_set(SocketPoll_T poll, int timeout_ms)
 	return poll->nready;
 }
 
-const Backend socketpoll__poll = { "poll", open_set, close_set, set, wait_set };
+const Backend socketpoll__poll = { "poll", open_set, close_set, set_entry, wait_set };

@@ -1,133 +1,135 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool, continued: connections to servers, checked in. The invariant is in pool/client.c. A connection that
+/* Connections to servers, checked in and discarded. The invariant is in pool/client.c. A connection that
  * comes back is idle, or given to who waits for it, or closed, because it is worn, there is too much idle, or its place
  * is wanted for another host. */
 #include "config.h"
 
-#include <core/SocketPool.h>
 #include "pool/rep.h"
 
 #define T SocketPool_T
 
 enum { PASSES = 8 }; /* connections worth keeping, before a waiter for another host gets the place of one */
 
-/* With the lock held, which it was not before. */
-static Slot *checked_out(T pool, Connection_T c, const char *function)
+static Slot *checked_out_locked(T pool, Connection_T c)
 {
-	Slot *slot;
+	Slot *slot = slot_of(c);
 
-	if (!c)
-		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the connection is NULL", function);
-	slot = slot_of(c);
-	lock(pool);
-	if (!is_inside(c) || slot->pool != pool || !slot->upstream || slot->state == IDLE) {
-		unlock(pool);
-		EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function, (void *)c);
-	}
-	return slot;
+	return is_inside(c) && slot->pool == pool && is_upstream(slot) && slot->state != IDLE ? slot : NULL;
 }
 
-/* Lock held. */
-static int may_stay(T pool, const Slot *slot)
+static void check_found_unlocks(const Slot *slot, T pool, Connection_T c, const char *function)
 {
-	const Upstream *u = slot->upstream;
-
-	return !pool->draining && u->expires > socket__now_coarse() && (pool->limits.uses <= 0 || u->uses < pool->limits.uses)
-		&& Socket_pending(slot->u.socket) == 0;
+	if (slot)
+		return;
+	unlock(pool);
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function, (void *)c);
 }
 
-/* Lock held. Whether somebody before those who wait for this host needs a place and was passed over often enough: a
- * busy host could keep its connections, and all others waiting, for ever. */
-static int is_overdue(T pool, const Host *h)
+static int is_worn_locked(T pool, const Slot *slot)
 {
-	Waiter *w = has_place(pool) ? NULL : pool->first;
+	const Upstream *u = slot->of.upstream;
 
-	for (; w && w->host != h; w = w->next)
-		if (host_may_open(pool, w->host) && ++w->passed > PASSES)
+	return client__is_expired(slot) || (pool->limits.uses > 0 && u->uses >= pool->limits.uses);
+}
+
+/* Returns whether a waiter that is before those for this host needs a place and was passed over often enough: a
+ * busy host could keep its connections, and all others waiting, without end. */
+static int is_overdue_locked(T pool, const Host *h)
+{
+	Waiter *w = has_place(pool) ? NULL : pool->client.first;
+
+	for (; w && w->claim->host != h; w = w->next)
+		if (host__may_open_locked(pool, w->claim->host) && ++w->passed > PASSES)
 			return 1;
 	return 0;
 }
 
-/* Lock held. The caller's handle is stale from here on; the new one is for the pool. */
-static Connection_T renew(Slot *slot)
+static int may_stay_locked(T pool, const Slot *slot)
 {
-	STORE(&slot->mark, (unsigned char)(LIVE | (slot->mark + 1) % LINE));
-	socket__set_owner(slot->u.socket, handle_of(slot), socketpool__leaving);
-	return handle_of(slot);
+	return !pool->draining && Socket_pending(slot->u.socket) == 0 && !slot->of.upstream->output
+		&& !is_overdue_locked(pool, slot->of.upstream->host);
 }
 
-/* Lock held. 0 when nobody wants the connection, nor may keep it. */
-static int come_back(T pool, Slot *slot)
+/* Returns 0 when no waiter wants the connection, nor may it be kept. */
+static int keep_locked(T pool, Slot *slot)
 {
-	if (!may_stay(pool, slot) || is_overdue(pool, slot->upstream->host))
-		return 0;
-	STORE(&slot->touched, socket__now_coarse());
-	pool->stats.checked_out--;
-	socketpool__push_idle(slot);
-	socketpool__serve(pool);
+	client__push_idle_locked(slot);
+	client__serve_locked(pool);
 	if (slot->state != IDLE)
 		return 1;
-	return !socketpool__is_wanted(pool) && (pool->limits.max_idle == 0 || pool->stats.idle <= pool->limits.max_idle);
+	return !client__is_wanted_locked(pool)
+		&& (pool->limits.max_idle == 0 || pool->stats.idle <= pool->limits.max_idle);
 }
 
-/* Lock held. The socket that is to be closed, or NULL. */
-static Socket_T take_back(T pool, Slot *slot)
+/* Returns what is to be closed, if the connection is not kept. pool.pml: checkin */
+static Departed take_back_locked(T pool, Slot *slot)
 {
-	Socket_T s = slot->u.socket;
+	Departed d = { 0 };
 
-	if (come_back(pool, slot))
-		return NULL;
-	socketpool__detach(slot);
-	socketpool__serve(pool);
-	return s;
+	if (is_worn_locked(pool, slot))
+		d = client__expire_locked(slot);
+	else if (!may_stay_locked(pool, slot) || !keep_locked(pool, slot))
+		d = client__detach_locked(slot);
+	if (d.socket)
+		client__serve_locked(pool);
+	return d;
 }
 
-/* A deferred call may close the socket, or take it out: then there is nothing to take back. */
-static void clear_and_take_back(T pool, Connection_T c, Lease *lease)
+/* A deferred call may have closed the socket, or taken it out: then there is nothing to take back. */
+static void take_back_cleared(void *cl)
 {
-	TRY {
-		socketpool__let_go(pool, lease);
-	} FINALLY {
-		Socket_T s = NULL;
+	Connection_T c = cl;
+	T pool = slot_of(c)->pool;
+	Departed d = { 0 };
 
-		lock(pool);
-		if (is_inside(c))
-			s = take_back(pool, slot_of(c));
-		unlock(pool);
-		Socket_close(&s);
-	} END_TRY;
+	lock(pool);
+	if (is_inside(c))
+		d = take_back_locked(pool, slot_of(c));
+	unlock(pool);
+	slots__close(d);
 }
 
-/* The lock once, when there is no arena to clear: a pool's users meet there. */
+static void clear_and_take_back(Connection_T c, Lease *lease)
+{
+	DEFER(take_back_cleared, c);
+	slots__release(lease);
+}
+
+/* Takes the lock once when there is no arena to clear: a pool's users meet there. */
 void SocketPool_checkin(T pool, Connection_T c)
 {
-	Socket_T s = NULL;
+	Departed d = { 0 };
 	Lease *lease;
 	Slot *slot;
 
 	CHECK_POOL(pool);
-	slot = checked_out(pool, c, "SocketPool_checkin");
-	c = renew(slot);
-	lease = connection__strip(slot);
+	CHECK(c, "SocketPool_checkin: the connection is NULL");
+	lock(pool);
+	slot = checked_out_locked(pool, c);
+	check_found_unlocks(slot, pool, c, "SocketPool_checkin");
+	slots__renew_locked(slot); /* for the pool: the caller's handle is stale */
+	c = handle_of(slot);
+	lease = slots__strip_locked(slot);
 	if (!lease)
-		s = take_back(pool, slot);
+		d = take_back_locked(pool, slot);
 	unlock(pool);
 	if (lease)
-		clear_and_take_back(pool, c, lease);
-	Socket_close(&s);
+		clear_and_take_back(c, lease);
+	slots__close(d);
 }
 
 void SocketPool_discard(T pool, Connection_T c)
 {
-	Socket_T s;
-	Lease *lease;
+	Departed d;
 	Slot *slot;
 
 	CHECK_POOL(pool);
-	slot = checked_out(pool, c, "SocketPool_discard");
-	s = slot->u.socket;
-	lease = socketpool__detach(slot);
-	socketpool__serve(pool);
+	CHECK(c, "SocketPool_discard: the connection is NULL");
+	lock(pool);
+	slot = checked_out_locked(pool, c);
+	check_found_unlocks(slot, pool, c, "SocketPool_discard");
+	d = client__detach_locked(slot);
+	client__serve_locked(pool);
 	unlock(pool);
-	socketpool__finish(pool, lease, s);
+	slots__close(d);
 }

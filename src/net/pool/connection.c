@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Connection: what a program sees of a slot of a SocketPool, and what is attached to it on first use. The
- * representation and its invariant are in SocketPool.c. */
+ * representation and its invariant are in pool/slots.c. */
 #include "config.h"
 
 #include <string.h>
 
-#include <core/SocketPool.h>
+#include "arena/release.h"
 #include "pool/rep.h"
 
 #define T SocketPool_T
@@ -25,36 +25,10 @@ static Slot *live_slot(Connection_T c, const char *function)
 	return slot_of(c);
 }
 
-/* Adding and touching are use, and so is every byte that moved. */
-int64_t connection__last_used(Slot *slot)
-{
-	int64_t touched = LOAD(&slot->touched), moved = socket__last_moved(slot->u.socket);
-
-	return touched > moved ? touched : moved;
-}
-
 /* The difference of two coarse times may be a tick less than what has passed: somebody who slept for 10 ms is told of 8. */
-static int64_t unused(int64_t since)
+static int64_t unused_ms(int64_t since)
 {
 	return since < socket__now_coarse() ? socket__now_ms() - since : 0;
-}
-
-int64_t connection__unused_since(int ms)
-{
-	int64_t before = socket__now_coarse() - (ms > 0), since = socket__now_ms() - ms;
-
-	return since < before ? since : before;
-}
-
-Lease *connection__strip(Slot *slot)
-{
-	Lease *lease = slot->lease;
-
-	if (slot->buffer)
-		put_buffer(slot->pool, slot->buffer);
-	STORE(&slot->buffer, NULL);
-	STORE(&slot->lease, NULL);
-	return lease;
 }
 
 Socket_T Connection_socket(Connection_T c)
@@ -72,14 +46,22 @@ void Connection_set_data(Connection_T c, void *data)
 	STORE(&live_slot(c, "Connection_set_data")->data, data);
 }
 
-static void give_arena(T pool, Lease *lease)
+static void keep_empty_lease(Lease *lease)
 {
-	TRY {
-		lease->arena = Arena_new_child(pool->arenas);
-	} ELSE {
-		put_back(pool, lease);
-		RERAISE;
-	} END_TRY;
+	if (!lease->arena)
+		slots__release(lease);
+}
+
+/* The backing allocator is the program's: whichever way it leaves, the lease is not lost. */
+static void give_arena(Lease *lease)
+{
+	Arena_Options o = { 0 };
+
+	o.name = "arena of a connection";
+	o.parent = lease->pool->arenas;
+	DEFER(keep_empty_lease, lease);
+	lease->arena = Arena_new_with(&o);
+	arena__lend(lease->arena, 1);
 }
 
 static Lease *take_lease(T pool)
@@ -92,10 +74,12 @@ static Lease *take_lease(T pool)
 	if (lease)
 		pool->leases = lease->next;
 	unlock(pool);
-	if (!lease)
+	if (!lease) {
 		NEW0(pool->arena, lease);
+		lease->pool = pool;
+	}
 	if (!lease->arena)
-		give_arena(pool, lease);
+		give_arena(lease);
 	return lease;
 }
 
@@ -111,7 +95,7 @@ static Arena_T install_lease(Slot *slot, Connection_T c, Lease *lease)
 	if (mine)
 		STORE(&slot->lease, lease);
 	else
-		put_lease(pool, lease);
+		slots__return_lease_locked(lease);
 	if (is_inside(c))
 		arena = slot->lease->arena;
 	unlock(pool);
@@ -158,7 +142,7 @@ static Buffer *install_buffer(Slot *slot, Connection_T c, Buffer *b)
 	if (is_inside(c) && !slot->buffer)
 		STORE(&slot->buffer, b);
 	else
-		put_buffer(pool, b);
+		slots__return_buffer_locked(pool, b);
 	if (is_inside(c))
 		installed = slot->buffer;
 	unlock(pool);
@@ -193,7 +177,7 @@ int64_t Connection_idle_ms(Connection_T c)
 
 	lock(pool); /* so that the socket is not closed while it is asked */
 	if (is_inside(c))
-		idle = unused(connection__last_used(slot));
+		idle = unused_ms(slots__last_used_locked(slot));
 	unlock(pool);
 	return idle > 0 ? idle : 0; /* another thread may have touched it since */
 }
@@ -213,9 +197,9 @@ void Connection_rest(Connection_T c)
 
 	lock(pool);
 	if (is_inside(c)) {
-		lease = connection__strip(slot);
+		lease = slots__strip_locked(slot);
 		STORE(&slot->touched, socket__now_coarse());
 	}
 	unlock(pool);
-	socketpool__let_go(pool, lease);
+	slots__release(lease);
 }

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool, continued: records of the hosts that checkout connects to, found by name, and waiting with a deadline. A
- * record is used again when its host has no connections, no waiters and no hold-down. */
+/* Records of the hosts that checkout connects to, found by name. A record is used again when its host has no connections,
+ * no waiters and no hold-down. */
 #include "config.h"
 
-#include <pthread.h>
 #include <string.h>
-#include <time.h>
 
-#include <core/SocketPool.h>
 #include "pool/rep.h"
 
 #define T SocketPool_T
@@ -17,52 +14,6 @@ enum {
 	HOLD = 100, HOLD_MOST = 5000  /* ms */
 };
 
-/* ---- waiting ---- */
-
-int socketpool__condition(pthread_cond_t *condition)
-{
-	pthread_condattr_t a;
-	int error = pthread_condattr_init(&a);
-
-	if (error != 0)
-		return error;
-#if HAVE_PTHREAD_CONDATTR_SETCLOCK
-	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-#endif
-	error = pthread_cond_init(condition, &a);
-	pthread_condattr_destroy(&a);
-	return error;
-}
-
-int socketpool__wait(T pool, pthread_cond_t *condition, int64_t deadline)
-{
-	struct timespec t;
-	int64_t left;
-
-	if (deadline == SOCKET__NEVER) {
-		pthread_cond_wait(condition, &pool->lock);
-		return 1;
-	}
-	left = deadline - socket__now_ms();
-	if (left <= 0)
-		return 0;
-#if HAVE_PTHREAD_CONDATTR_SETCLOCK
-	clock_gettime(CLOCK_MONOTONIC, &t);
-#else
-	clock_gettime(CLOCK_REALTIME, &t);
-#endif
-	t.tv_sec += (time_t)(left / 1000);
-	t.tv_nsec += (long)(left % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
-	pthread_cond_timedwait(condition, &pool->lock, &t);
-	return 1;
-}
-
-/* ---- hosts ---- */
-
 static Host **bucket_of(T pool, const char *host, const char *service)
 {
 	unsigned hash = 2166136261u; /* FNV-1a; who chooses what to connect to is the program */
@@ -71,15 +22,15 @@ static Host **bucket_of(T pool, const char *host, const char *service)
 		hash = (hash ^ (unsigned char)*host) * 16777619u;
 	for (; *service; service++)
 		hash = (hash ^ (unsigned char)*service) * 16777619u;
-	return &pool->hosts[hash % BUCKETS];
+	return &pool->client.hosts[hash % BUCKETS];
 }
 
-static int is_unused(const Host *h)
+static int is_unused_record(const Host *h)
 {
 	return h->open == 0 && h->waiting == 0 && h->held_until <= socket__now_ms();
 }
 
-static Host *lookup(Host **bucket, const char *host, const char *service)
+static Host *lookup_in(Host **bucket, const char *host, const char *service)
 {
 	Host *h;
 
@@ -89,12 +40,12 @@ static Host *lookup(Host **bucket, const char *host, const char *service)
 	return NULL;
 }
 
-static Host *use_again(Host **bucket, const char *host, const char *service)
+static Host *reuse_record(Host **bucket, const char *host, const char *service)
 {
 	size_t n = strlen(host) + 1, all = n + strlen(service) + 1;
 	Host *h = *bucket;
 
-	while (h && (h->room < all || !is_unused(h)))
+	while (h && (h->room < all || !is_unused_record(h)))
 		h = h->next;
 	if (!h)
 		return NULL;
@@ -104,15 +55,21 @@ static Host *use_again(Host **bucket, const char *host, const char *service)
 	return h;
 }
 
-Host *socketpool__find_host(T pool, const char *host, const char *service)
+Host *host__lookup_locked(T pool, const char *host, const char *service)
+{
+	ASSERT_LOCKED(pool);
+	return lookup_in(bucket_of(pool, host, service), host, service);
+}
+
+Host *host__find_unlocks(T pool, const char *host, const char *service)
 {
 	Host **bucket = bucket_of(pool, host, service), *h;
 	size_t room = strlen(host) + strlen(service) + 2;
 
+	ASSERT_LOCKED(pool);
 	if (room < NAME_LEAST)
 		room = NAME_LEAST;
-	lock(pool);
-	while (!(h = lookup(bucket, host, service)) && !(h = use_again(bucket, host, service))) {
+	while (!(h = lookup_in(bucket, host, service)) && !(h = reuse_record(bucket, host, service))) {
 		unlock(pool);
 		h = CALLOC(pool->arena, 1, sizeof *h + room);
 		h->room = room;
@@ -124,10 +81,17 @@ Host *socketpool__find_host(T pool, const char *host, const char *service)
 	return h;
 }
 
-void socketpool__hold_down(T pool, Host *h, int error)
+int host__may_open_locked(T pool, const Host *h)
+{
+	ASSERT_LOCKED(pool);
+	return (pool->limits.per_host == 0 || h->open < pool->limits.per_host) && h->held_until <= socket__now_ms();
+}
+
+void host__hold_down_locked(T pool, Host *h, int error)
 {
 	int64_t ms = pool->limits.hold_ms > 0 ? pool->limits.hold_ms : HOLD;
 
+	ASSERT_LOCKED(pool);
 	ms <<= h->failures < 6 ? h->failures : 6;
 	h->failures++;
 	h->error = error;

@@ -1,5 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to SocketPool.c and the files of pool/: what a pool is made of. The invariant is in SocketPool.c. */
+/* Private to SocketPool.c and the files of pool/: what a pool is made of. Each file knows only those before it:
+ *
+ *   slots.c       segments, slots, buffers and arenas of both kinds of connections, and the lock
+ *   table.c       a server's connections: addresses, rate, their order of last use
+ *   host.c        records of the hosts that checkout connects to
+ *   client.c      a client's connections: who holds them, which are idle, who waits
+ *   checkout.c, checkin.c
+ *   SocketPool.c  the interface; resize.c and connection.c, parts of it
+ *
+ * A function whose name ends in _locked needs the lock and keeps it. One whose name ends in _unlocks is called with the lock
+ * and lets go of it: for good, or (its comment says so) only meanwhile. Debug builds assert both. No other function
+ * may be called with the lock held.
+ *
+ * Our words: a *lease* is an arena that a connection has until it leaves or rests; a *place* is room for one
+ * connection, which checkout reserves before it connects. */
 #ifndef SOCKETPOOLREP_INCLUDED
 #define SOCKETPOOLREP_INCLUDED
 #include <pthread.h>
@@ -14,16 +28,28 @@
 enum { LINE = 64 }; /* alignment of a slot: room for as many generations */
 static const uint32_t MAGIC = 0x504f4f4c; /* "POOL" */
 
-typedef struct Lease { /* of an arena; without one after a failure, or at the end */
+typedef struct Lease {
 	struct Lease *next;
-	Arena_T arena;
+	SocketPool_T pool;
+	Arena_T arena;           /* NULL after a failure, or when the pool is being disposed of */
 } Lease;
 
 typedef struct Buffer {
 	struct Buffer *next;
 } Buffer;
 
-typedef enum State { FREE, ACTIVE, IDLE, DRAINING } State;
+typedef struct Output { /* bytes that Connection_send could not send at once; from malloc */
+	size_t start, end, room;
+	char bytes[];
+} Output;
+
+typedef enum State {
+	FREE,
+	ADDED,                   /* table.c's */
+	IDLE,                    /* client.c's, checked in */
+	OUT,                     /* client.c's, checked out */
+	SHUT                     /* as OUT, in a pool that was drained meanwhile */
+} State;
 
 typedef struct Slot {
 	_Alignas(LINE) SocketPool_T pool;
@@ -34,14 +60,17 @@ typedef struct Slot {
 	void *data;               /* atomic */
 	Buffer *buffer;           /* atomic */
 	Lease *lease;             /* atomic */
-	struct Upstream *upstream; /* of one that checkout opened */
+	union {
+		Output *output;            /* of ADDED */
+		struct Upstream *upstream; /* of client.c's */
+	} of;
 	int64_t touched;          /* atomic; socket__now_coarse() */
-	uint32_t place;           /* in the heap of those that may be evicted */
+	uint32_t place;           /* of ADDED: in the table's heap */
 	unsigned char mark;       /* atomic; the generation, and LIVE while a connection is inside */
 	unsigned char state, counted; /* counted: for its address */
 } Slot;
 
-enum { LIVE = 0x80, BUCKETS = 64, PEER_BUCKETS = 16384 };
+enum { LIVE = 0x80, BUCKETS = 64 };
 
 typedef struct Segment {
 	struct Segment *next;
@@ -60,9 +89,17 @@ typedef struct Peer { /* an address that has connections here */
 	size_t n;
 } Peer;
 
+typedef struct Table {
+	LazyHeap heap;           /* by last use */
+	LazyHeap *by_use;        /* the heap with every ADDED in it; NULL until the first eviction fills it */
+	int64_t tokens, refilled; /* thousandths of a connection that may come now, at that time */
+	int counting;            /* atomic; whether addresses are counted */
+	Peer **peers, *spare_peers; /* NULL until they are */
+} Table;
+
 typedef struct Host { /* where checkout connects to */
 	struct Host *next;
-	Slot *newest;            /* of the idle connections */
+	Slot *newest;            /* of its idle connections */
 	size_t open;             /* those being opened included */
 	size_t waiting;
 	int64_t held_until;      /* after failures */
@@ -76,33 +113,40 @@ typedef struct Host { /* where checkout connects to */
 typedef struct Upstream { /* what a slot has more when checkout opened it */
 	struct Upstream *next_free;
 	Host *host;
-	Slot *newer, *older;     /* while idle */
-	int64_t expires;         /* SOCKET__NEVER: does not; this and the next by socket__now_coarse() */
+	Slot *newer, *older;     /* while idle: of the host's, by check-in */
+	Slot *later, *earlier;   /* while idle: of all, by last use */
+	Output *output;
+	int64_t used;            /* while idle: a lower bound of its last use; this and the next by socket__now_coarse() */
+	int64_t expires;         /* SOCKET__NEVER: does not */
 	int64_t since;           /* checked out */
 	const char *file;        /* atomic; where; NULL: not said yet */
 	int line;                /* valid when file is there */
 	int uses;
 } Upstream;
 
-static inline const char *taken_by(Upstream *u, int *line)
-{
-	const char *file = __atomic_load_n(&u->file, __ATOMIC_ACQUIRE);
-
-	*line = file ? u->line : 0;
-	return file ? file : "?";
-}
-
 typedef enum Verdict { WAITING, GIVEN, MAY_OPEN } Verdict;
+
+typedef struct Claim { /* what a checkout has in its hands: nothing, a slot or a place */
+	SocketPool_T pool;
+	Host *host;
+	Verdict verdict;
+	Slot *slot;              /* GIVEN */
+} Claim;
 
 typedef struct Waiter { /* on the stack of the thread that waits */
 	struct Waiter *next, *previous;
-	SocketPool_T pool;
-	Host *host;
+	Claim *claim;            /* when its verdict is not WAITING, the waiter is off the list */
 	pthread_cond_t woken;
-	Verdict verdict;         /* when it is not WAITING, it is off the list */
-	Slot *given;
+	int64_t since;
 	unsigned passed;         /* how often a place went to a later one, whose host had the connection for it */
 } Waiter;
+
+typedef struct Client {
+	Host *hosts[BUCKETS];
+	Slot *latest, *earliest; /* idle, by last use */
+	Upstream *spare_upstreams;
+	Waiter *first, *last;
+} Client;
 
 struct SocketPool {
 	uint32_t magic;
@@ -115,20 +159,15 @@ struct SocketPool {
 	Slot *free;
 	Buffer *buffers;
 	Lease *leases;
-	LazyHeap heap;           /* by last use: all but those checked out, once somebody asked for an order */
-	int ordered;             /* somebody did */
+	void (*leaving)(Socket_T, void *handle); /* the one call upwards: Socket_close of a socket that is inside */
+	Table table;
+	Client client;
 	Callback pre, post;
 	int draining;
 	int spare;               /* atomic: a descriptor for when there is no other; -1: none */
 	SocketPool_Limits limits;
 	int idle_ms;             /* atomic; that of the limits, -1: none */
-	int counting;            /* atomic; whether addresses are */
-	SocketPool_Stats stats;  /* those of its fields that only grow */
-	int64_t tokens, refilled; /* thousandths of a connection that may come now, at that time */
-	Peer **peers, *spare_peers; /* NULL until addresses are counted */
-	Host *hosts[BUCKETS];
-	Upstream *spare_upstreams;
-	Waiter *first, *last;
+	SocketPool_Stats stats;  /* those of its fields that only grow, idle, checked_out and waiting */
 };
 
 #define LOAD(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
@@ -144,8 +183,15 @@ static inline void unlock(SocketPool_T pool)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-#define CHECK_POOL(pool) ((pool) && (pool)->magic == MAGIC ? (void)0 : socketpool__bad((pool), __func__))
-void socketpool__bad(const struct SocketPool *, const char *function) CORE_NORETURN;
+#if CORE_DEBUG
+void slots__assert_locked(const struct SocketPool *pool, const char *function);
+#define ASSERT_LOCKED(pool) slots__assert_locked((pool), __func__)
+#else
+#define ASSERT_LOCKED(pool) ((void)0)
+#endif
+
+#define CHECK_POOL(pool) ((pool) && (pool)->magic == MAGIC ? (void)0 : slots__bad_pool((pool), __func__))
+void slots__bad_pool(const struct SocketPool *, const char *function) CORE_NORETURN;
 
 static inline Slot *slot_of(Connection_T c)
 {
@@ -162,81 +208,98 @@ static inline int is_inside(Connection_T c)
 	return LOAD(&slot_of(c)->mark) == (LIVE | ((uintptr_t)c & (LINE - 1)));
 }
 
-static inline Slot *slot_at(const uint32_t *place)
+static inline int is_upstream(const Slot *slot)
 {
-	return (Slot *)((uintptr_t)place - offsetof(Slot, place));
+	return slot->state >= IDLE;
 }
-
-/* connection.c: the latest of all that counts as use. Lock held, so that the socket is not closed meanwhile. */
-int64_t connection__last_used(Slot *slot);
-/* The latest use of what has not been used for ms: that is not too short, and at most a tick too long; but what was used in
- * the tick at hand is in use. */
-int64_t connection__unused_since(int ms);
-/* Takes the buffer off, and the arena, which is for socketpool__let_go. Lock held. */
-Lease *connection__strip(Slot *slot);
-
-/* SocketPool.c; lock held, and what was detached is for socketpool__finish, without it. detach serves nobody who
- * waits: socketpool__serve is to follow. */
-Connection_T socketpool__attach(SocketPool_T pool, Socket_T s, Upstream *u);
-Lease *socketpool__detach(Slot *slot);
-Slot *socketpool__next(Segment **segment, size_t *next); /* in use, from there on, or NULL */
-void socketpool__order(SocketPool_T pool); /* from now on the heap has the connections */
-void socketpool__link(SocketPool_T pool, Segment *g);
-size_t socketpool__segment_size(size_t reserved, size_t missing); /* when that is reserved, and so much needed */
-Segment *socketpool__segment(Arena_T arena, size_t size); /* lock not held. Raises: Arena_Failed */
-/* Lock not held. These raise what deferred calls raise, with their work done. */
-void socketpool__let_go(SocketPool_T pool, Lease *lease);
-void socketpool__finish(SocketPool_T pool, Lease *lease, Socket_T s); /* and closes it */
-void socketpool__leaving(Socket_T s, void *handle); /* of Socket_close */
-int socketpool__take_out(Connection_T c, Lease **lease); /* 0 if it is not inside any more */
-void socketpool__close_all(SocketPool_T pool);
-
-/* pool/limits.c */
-int socketpool__may_add(SocketPool_T pool, Socket_T s, int *counted); /* lock held; takes a token */
-void socketpool__provide_peer(SocketPool_T pool); /* Raises: Arena_Failed */
-void socketpool__uncount(SocketPool_T pool, Socket_T s); /* lock held */
-
-/* pool/host.c. find_host: with the lock held, which it was not before. Raises: Arena_Failed, without it. */
-Host *socketpool__find_host(SocketPool_T pool, const char *host, const char *service);
-void socketpool__hold_down(SocketPool_T pool, Host *h, int error); /* lock held */
-int socketpool__condition(pthread_cond_t *); /* to wait for with a deadline; 0 or an error number */
-int socketpool__wait(SocketPool_T pool, pthread_cond_t *, int64_t deadline); /* 0 after it; lock held */
-
-/* pool/client.c; lock held */
-void socketpool__serve(SocketPool_T pool);
-void socketpool__upstream_leaves(Slot *slot);
-void socketpool__dismiss(SocketPool_T pool); /* those who wait */
-void socketpool__push_idle(Slot *slot);
-int socketpool__is_wanted(SocketPool_T pool); /* whether a waiter for another host needs the place of an idle connection */
 
 static inline int has_place(SocketPool_T pool)
 {
 	return pool->count + pool->opening < pool->max;
 }
 
-static inline int host_may_open(SocketPool_T pool, const Host *h)
-{
-	return (pool->limits.per_host == 0 || h->open < pool->limits.per_host) && h->held_until <= socket__now_ms();
-}
+/* ---- slots.c ---- */
 
-/* Lock held. */
-static inline void put_buffer(SocketPool_T pool, Buffer *b)
-{
-	b->next = pool->buffers;
-	pool->buffers = b;
-}
+void slots__make_lock(SocketPool_T pool); /* Raises: SocketPool_Failed */
+int slots__make_condition(pthread_cond_t *); /* to wait for with a deadline; returns 0 or an error number */
+/* Returns 0 after the deadline. Lets go of the lock while it waits. */
+int slots__wait_unlocks(SocketPool_T pool, pthread_cond_t *, int64_t deadline);
 
-static inline void put_lease(SocketPool_T pool, Lease *lease)
-{
-	lease->next = pool->leases;
-	pool->leases = lease;
-}
+void slots__link_segment_locked(SocketPool_T pool, Segment *g); /* also before others know of the pool */
+size_t slots__segment_size(size_t reserved, size_t missing); /* when that is reserved, and so much needed */
+Segment *slots__new_segment(Arena_T arena, size_t size); /* Raises: Arena_Failed */
 
-static inline void put_back(SocketPool_T pool, Lease *lease)
-{
-	lock(pool);
-	put_lease(pool, lease);
-	unlock(pool);
-}
+typedef struct Cursor {
+	Segment *segment;
+	size_t next;
+} Cursor;
+Slot *slots__next_locked(SocketPool_T pool, Cursor *at); /* in use, from there on, or NULL */
+
+/* What has left its slot, and is to be closed or released without the lock. */
+typedef struct Departed {
+	Socket_T socket;
+	Lease *lease;
+	Output *output;
+} Departed;
+Slot *slots__attach_locked(SocketPool_T pool, Socket_T s, State state);
+void slots__renew_locked(Slot *slot); /* its handle: that of before is stale */
+Lease *slots__strip_locked(Slot *slot); /* of its buffer, and its lease, which it returns */
+Departed slots__detach_locked(Slot *slot, Output *output);
+/* These raise what deferred calls raise, with their work done. lease and socket may be NULL. */
+void slots__release(Lease *lease); /* to the pool, its arena cleared */
+void slots__close(Departed d);
+void slots__let_go(Departed d); /* as close, but its socket is another's now */
+void slots__return_lease_locked(Lease *lease);
+void slots__return_buffer_locked(SocketPool_T pool, Buffer *b);
+
+/* Returns the latest of all that counts as use. The lock keeps the socket from being closed meanwhile. */
+int64_t slots__last_used_locked(Slot *slot);
+/* Returns the latest use of what has not been used for ms: that is not too short, and at most a tick too long; but what
+ * was used in this tick is in use. */
+int64_t slots__unused_since(int ms);
+
+/* ---- table.c ---- */
+
+/* Memory for n connections in all, if there is less. Raises: Arena_Failed */
+void table__provide_heap(SocketPool_T pool, size_t n);
+void table__provide_peer(SocketPool_T pool); /* for the address of one more. Raises: Arena_Failed */
+void table__provide_peers(SocketPool_T pool); /* for counting addresses from now on. Raises: Arena_Failed */
+Connection_T table__add_locked(SocketPool_T pool, Socket_T s); /* or NULL */
+int64_t table__until_token_locked(SocketPool_T pool); /* ms until one may come */
+Slot *table__longest_unused_locked(SocketPool_T pool, int64_t *at); /* and when it was used; NULL if there is none */
+Departed table__detach_locked(Slot *slot);
+
+/* ---- host.c ---- */
+
+/* Lets go of the lock meanwhile if it needs memory. Raises: Arena_Failed, without the lock. */
+Host *host__find_unlocks(SocketPool_T pool, const char *host, const char *service);
+Host *host__lookup_locked(SocketPool_T pool, const char *host, const char *service); /* NULL if there is none */
+void host__hold_down_locked(SocketPool_T pool, Host *h, int error);
+int host__may_open_locked(SocketPool_T pool, const Host *h);
+
+/* ---- client.c ---- */
+
+void client__push_idle_locked(Slot *slot);
+Slot *client__pop_idle_locked(Host *h); /* the newest, for a caller, who is to say where it is */
+void client__become_out_locked(Slot *slot);
+Slot *client__longest_idle_locked(SocketPool_T pool, int64_t *at); /* as table__longest_unused_locked */
+Departed client__detach_locked(Slot *slot); /* serves nobody who waits: client__serve_locked is to follow */
+Departed client__expire_locked(Slot *slot); /* as detach, and counts it */
+int client__is_expired(const Slot *slot);
+void client__reserve_locked(Claim *c);  /* a place for it */
+void client__serve_locked(SocketPool_T pool);
+void client__dismiss_locked(SocketPool_T pool); /* those who wait, to look whether there is hope */
+int client__is_wanted_locked(SocketPool_T pool); /* does a waiter for another host need the place of an idle connection? */
+void client__give_back_locked(Claim *c); /* what it has, to the next */
+/* Returns when the claim has been served, the deadline has passed, or there is no hope: then the verdict is WAITING. Lets go
+ * of the lock meanwhile. If the thread is cancelled, gives all back and lets go of it for good. */
+void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state);
+const char *client__taken_by(Slot *slot, int *line);
+void client__shut_down_locked(SocketPool_T pool); /* what is checked out: whose it is reads the end of the stream */
+
+/* ---- checkout.c ---- */
+
+Connection_T checkout__run(SocketPool_T pool, const char *host, const char *service, int timeout_ms);
+Connection_T checkout__try(SocketPool_T pool, const char *host, const char *service);
 
 #endif

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool, continued: another capacity. The representation and its invariant are in SocketPool.c. */
+/* SocketPool, continued: another capacity. The invariant is in pool/slots.c. */
 #include "config.h"
 
 #include <stdint.h>
 
-#include <core/SocketPool.h>
 #include "pool/rep.h"
 
 #define T SocketPool_T
@@ -25,6 +24,11 @@ static int is_calling(T pool)
 	return c != NULL;
 }
 
+static void end_call(Calling *here)
+{
+	calling = here->outer;
+}
+
 /* Not from inside one of the pool's own callbacks: one that resizes would call itself for ever. */
 static void call(T pool, const Callback *which)
 {
@@ -37,11 +41,8 @@ static void call(T pool, const Callback *which)
 	if (!callback.fn || is_calling(pool))
 		return;
 	calling = &here;
-	TRY {
-		callback.fn(pool, callback.userdata);
-	} FINALLY {
-		calling = calling->outer;
-	} END_TRY;
+	DEFER(end_call, &here);
+	callback.fn(pool, callback.userdata);
 }
 
 /* How many slots it takes before max can be that; 0: it is now, or *inside does not fit. */
@@ -56,28 +57,10 @@ static size_t set_max(T pool, size_t max, size_t *inside, size_t *reserved)
 		missing = max - pool->reserved;
 	else if (*inside <= max) {
 		pool->max = max;
-		socketpool__serve(pool);
+		client__serve_locked(pool);
 	}
 	unlock(pool);
 	return missing;
-}
-
-/* For so many in all, before their slots are there: nothing has changed when there is no memory for the slots. */
-static void provide_heap(T pool, size_t n)
-{
-	size_t room;
-	LazyEntry *entries;
-
-	lock(pool);
-	room = pool->heap.room;
-	unlock(pool);
-	if (n <= room)
-		return;
-	room = n < SIZE_MAX / 2 && n < 2 * room ? 2 * room : n;
-	entries = lazyheap__room(pool->arena, room);
-	lock(pool);
-	lazyheap__move(&pool->heap, entries, room);
-	unlock(pool);
 }
 
 /* Another thread's segment may have taken the room. */
@@ -86,12 +69,12 @@ static void link_when_there_is_room(T pool, Segment *g)
 	size_t needed;
 
 	lock(pool);
-	while (needed = pool->reserved + g->size, pool->heap.room < needed) {
+	while (needed = pool->reserved + g->size, pool->table.heap.room < needed) {
 		unlock(pool);
-		provide_heap(pool, needed);
+		table__provide_heap(pool, needed);
 		lock(pool);
 	}
-	socketpool__link(pool, g);
+	slots__link_segment_locked(pool, g);
 	unlock(pool);
 }
 
@@ -103,11 +86,11 @@ void SocketPool_resize(T pool, size_t new_max)
 	CHECK(new_max > 0, "SocketPool_resize: a pool of 0 connections");
 	call(pool, &pool->pre);
 	while ((missing = set_max(pool, new_max, &inside, &reserved)) > 0) {
-		size_t size = socketpool__segment_size(reserved, missing);
+		size_t size = slots__segment_size(reserved, missing);
 		Segment *g;
 
-		provide_heap(pool, size > SIZE_MAX - reserved ? SIZE_MAX : reserved + size);
-		g = socketpool__segment(pool->arena, size);
+		table__provide_heap(pool, size > SIZE_MAX - reserved ? SIZE_MAX : reserved + size);
+		g = slots__new_segment(pool->arena, size);
 		link_when_there_is_room(pool, g);
 	}
 	if (inside > new_max)

@@ -16,6 +16,7 @@
 #include "base/checked.h"
 #include "http/rep.h"
 #include "http/parser.h"
+#include "poll/reserve.h"
 #include "socket/internal.h"
 
 enum {

@@ -224,7 +224,7 @@ static void take_params(Exchange *x, const Search *search)
 		const HTTPSlice *value = &search->values[i]; /* set by find, which went down through as many as there are names */
 
 		params[2 * i] = names[i];
-		params[2 * i + 1] = Arena_strndup(x->arena, search->path + value->at, value->length); /* NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult) */
+		params[2 * i + 1] = httprequest__segment(&x->request, value->at, value->length); /* NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult) */
 	}
 	x->request.params = params;
 	x->request.nparams = n;

@@ -29,7 +29,7 @@ typedef struct Order {
 	int left;
 } Order;
 
-static const struct addrinfo *skip(const struct addrinfo *a, int family, int others)
+static const struct addrinfo *skip_family(const struct addrinfo *a, int family, int others)
 {
 	while (a && (a->ai_family != family) != others)
 		a = a->ai_next;
@@ -38,7 +38,7 @@ static const struct addrinfo *skip(const struct addrinfo *a, int family, int oth
 
 static Order order_of(const struct addrinfo *list)
 {
-	Order o = { list, skip(list, list->ai_family, 1), list->ai_family, 0, 0 };
+	Order o = { list, skip_family(list, list->ai_family, 1), list->ai_family, 0, 0 };
 
 	for (; list; list = list->ai_next)
 		o.left++;
@@ -53,9 +53,9 @@ static const struct addrinfo *next_address(Order *o)
 	if (!a)
 		return NULL;
 	if (other)
-		o->others = skip(a->ai_next, o->family, 1);
+		o->others = skip_family(a->ai_next, o->family, 1);
 	else
-		o->first = skip(a->ai_next, o->family, 0);
+		o->first = skip_family(a->ai_next, o->family, 0);
 	o->other_next = !other;
 	o->left--;
 	return a;
@@ -74,7 +74,7 @@ typedef struct Race {
 } Race;
 
 /* The addresses still to come get their share of a short time: the last one, too, is tried. */
-static int64_t patience(const Race *r, int64_t now)
+static int64_t attempt_delay(const Race *r, int64_t now)
 {
 	int64_t left = r->deadline == SOCKET__NEVER ? PATIENCE : (r->deadline - now) / (r->order.left + 1);
 
@@ -121,7 +121,7 @@ static int settle_attempt(Race *r, nfds_t i)
 }
 
 /* Starts one; 1 when that has connected at once, as the last of those that run. */
-static int start(Race *r, const struct addrinfo *a, int64_t now)
+static int start_attempt(Race *r, const struct addrinfo *a, int64_t now)
 {
 	int fd = socket__open(a->ai_family);
 
@@ -133,7 +133,7 @@ static int start(Race *r, const struct addrinfo *a, int64_t now)
 	r->fds[r->n].events = POLLOUT;
 	r->fds[r->n].revents = 0;
 	r->addresses[r->n++] = a;
-	r->next = now + patience(r, now);
+	r->next = now + attempt_delay(r, now);
 	if (socket__set_blocking(fd, 0) == 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0)
 		return settle_attempt(r, r->n - 1);
 	if (errno != EINPROGRESS && errno != EINTR) /* one that a signal interrupts goes on by itself (POSIX) */
@@ -142,7 +142,7 @@ static int start(Race *r, const struct addrinfo *a, int64_t now)
 }
 
 /* Which of those that poll has something to say of is connected, or -1. */
-static int winner(Race *r)
+static int find_winner(Race *r)
 {
 	nfds_t i = 0;
 
@@ -165,21 +165,21 @@ static int winner(Race *r)
 }
 
 /* As many as may run now. */
-static int start_some(Race *r, int64_t now)
+static int start_attempts(Race *r, int64_t now)
 {
 	const struct addrinfo *a;
 
 	while (r->n < ATTEMPTS && now >= r->next && (a = next_address(&r->order)) != NULL)
-		if (start(r, a, now))
+		if (start_attempt(r, a, now))
 			return (int)r->n - 1;
 	return -1;
 }
 
-static int run(Race *r)
+static int run_race(Race *r)
 {
 	for (;;) {
 		int64_t now = socket__now_ms(), until = r->deadline;
-		int first = start_some(r, now), ready;
+		int first = start_attempts(r, now), ready;
 
 		if (first >= 0 || r->n == 0)
 			return first;
@@ -190,7 +190,7 @@ static int run(Race *r)
 			r->error = errno;
 			return -1;
 		}
-		if (ready > 0 && (first = winner(r)) >= 0)
+		if (ready > 0 && (first = find_winner(r)) >= 0)
 			return first;
 		if (ready == 0 && until == r->deadline && socket__now_ms() >= until) {
 			r->error = ETIMEDOUT;
@@ -206,7 +206,7 @@ static int connect_any(const struct addrinfo *list, int64_t deadline, Peer *peer
 
 	r.order = order_of(list);
 	r.deadline = deadline;
-	first = run(&r);
+	first = run_race(&r);
 	if (first < 0) {
 		errno = r.error;
 		return -1;
@@ -267,18 +267,10 @@ static void connect_failed(const char *name, int is_unix, int error, int timeout
 	socket__failed("connect", name, error);
 }
 
-static void free_list(struct addrinfo **list)
-{
-	int error = errno;
-
-	freeaddrinfo(*list);
-	errno = error;
-}
-
 /* Nothing raises once there is a list. */
 static int connect_host(const char *host, const char *service, int64_t deadline, Peer *peer)
 {
-	struct addrinfo *list __attribute__((cleanup(free_list)))
+	struct addrinfo *list __attribute__((cleanup(socket__free_addresses)))
 		= socket__resolve("connect", host, service, 0, AF_UNSPEC);
 
 	return connect_any(list, deadline, peer);
@@ -303,4 +295,89 @@ T Socket_connect(const char *host, const char *service, int timeout_ms)
 	s->peer = peer;
 	errno = error;
 	return s;
+}
+
+/* ---- without waiting ---- */
+
+/* One attempt, which goes on by itself. Returns its descriptor, or -1 and errno. */
+static int start_connecting(const void *address, socklen_t n)
+{
+	const struct sockaddr *a = address;
+	int fd OWNED_DESCRIPTOR = socket__open(a->sa_family), started = fd;
+
+	if (fd < 0 || socket__set_blocking(fd, 0) != 0)
+		return -1;
+	if (connect(fd, a, n) != 0 && errno != EINPROGRESS && errno != EINTR)
+		return -1;
+	fd = -1;
+	return started;
+}
+
+static int start_at_file(const char *path)
+{
+	struct sockaddr_un a;
+	socklen_t n = socket__unix_address(path, &a);
+
+	return n ? start_connecting(&a, n) : -1;
+}
+
+/* A name would have to be resolved, and that can take long. */
+static int start_at_host(const char *host, const char *service, Peer *peer)
+{
+	struct addrinfo *list __attribute__((cleanup(socket__free_addresses)))
+		= socket__resolve("connect", host, service, AI_NUMERICHOST | AI_NUMERICSERV, AF_UNSPEC);
+
+	socket__remember(peer, list->ai_addr);
+	return start_connecting(list->ai_addr, list->ai_addrlen);
+}
+
+T Socket_connect_start(const char *address, const char *service)
+{
+	const char *file = socket__unix_path(address);
+	char name[NAME_SIZE];
+	Peer peer = { 0 };
+	int fd, error = errno;
+	T s;
+
+	CHECK(address, "Socket_connect_start: the address is NULL");
+	CHECK(service || file, "Socket_connect_start: the service is NULL");
+	socket__name_target(address, service, name);
+	fd = file ? start_at_file(file) : start_at_host(address, service, &peer);
+	if (fd < 0)
+		connect_failed(name, file != NULL, errno, -1);
+	s = socket__make(fd, NULL, "connect", name);
+	s->peer = peer;
+	s->nonblocking = 1;
+	errno = error;
+	return s;
+}
+
+/* Returns 0, or the error number of an attempt that has ended. */
+static int connect_error(int fd)
+{
+	int error = 0;
+	socklen_t n = sizeof error;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
+		return errno;
+	return error ? error : ENOTCONN; /* it was asked for before */
+}
+
+int Socket_connect_finish(T s)
+{
+	struct sockaddr_storage peer;
+	socklen_t n = sizeof peer;
+	int ready, connected, error = errno;
+
+	CHECK_SOCKET(s);
+	ready = socket__wait_until(s->fd, 1, 0);
+	if (ready < 0)
+		socket__failed_on("connect", s, errno);
+	connected = getpeername(s->fd, (struct sockaddr *)&peer, &n) == 0;
+	if (ready && !connected)
+		socket__failed_on("connect", s, connect_error(s->fd));
+	if (connected && socket__meets_itself(s->fd))
+		socket__failed_on("connect", s, ECONNREFUSED);
+	errno = error;
+	return connected;
 }

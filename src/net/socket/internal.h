@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the library: what the protocols and the pool need of a socket beyond <core/Socket.h>.
- * Everything here checks the socket as the public functions do. */
+/* Private to the library: the calls of Socket for the other modules (poll, pool, HTTP), beyond <core/Socket.h>. A socket's
+ * representation, and the calls between the files of Socket, are in socket/rep.h, which no other module includes. Every
+ * function here checks the socket as the public functions do. */
 #ifndef NET_SOCKET_INCLUDED
 #define NET_SOCKET_INCLUDED
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <core/Socket.h>
-
-/* CLOCK_MONOTONIC in milliseconds; what the deadlines below are measured in. */
-int64_t socket__now_ms(void);
-/* The same clock, read from memory and exact to a tick: for idle times, which are not waited for. */
-int64_t socket__now_coarse(void);
-#define SOCKET__NEVER INT64_MAX
-int64_t socket__deadline_in(int64_t ms); /* negative: never */
-/* What is left until then, as poll(2) takes it: at most INT_MAX, -1 for never. */
-int socket__poll_ms(int64_t deadline);
+#include "socket/clock.h"
 
 /* For event loops, where a peer that is gone is no exception: what is there or fits, without waiting; -1 and errno
  * (EAGAIN: nothing; 0 from recv: end of stream). Bytes read ahead are not seen. n: at most 16 parts. */
@@ -69,11 +62,6 @@ void socket__set_watch(Socket_T s, void *watch, void (*unwatch)(Socket_T s, void
 void *socket__watch(Socket_T s);
 /* For who is about to close it and calls the program before, which must not be given its events, nor close it, meanwhile. */
 void socket__leave_poll(Socket_T s);
-
-/* Room for so many sockets in the poll, so that what it holds of them is not moved into more, and the less left behind, as
- * they come. Raises: Arena_Failed. */
-struct SocketPoll;
-void socketpoll__reserve(struct SocketPoll *poll, size_t n);
 
 /* socket__now_coarse() when bytes last moved while the socket had an owner; 0: never. Any thread. */
 int64_t socket__last_moved(Socket_T s);

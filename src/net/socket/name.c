@@ -129,7 +129,7 @@ const char *socket__unix_path(const char *host)
 
 /* What the caller asked for, as it asked for it. */
 /* Returns how many bytes of the text are shown, at most so many. */
-static int shown(const char *text, size_t most)
+static int shown_bytes(const char *text, size_t most)
 {
 	size_t n = strlen(text);
 
@@ -138,21 +138,21 @@ static int shown(const char *text, size_t most)
 
 const char *socket__name_target(const char *host, const char *service, char *name)
 {
-	int host_bytes = host ? shown(host, HOST_MOST) : 0;
+	int host_bytes = host ? shown_bytes(host, HOST_MOST) : 0;
 
 	if (socket__unix_path(host))
 		snprintf(name, NAME_SIZE, "%.*s", host_bytes, host);
 	else if (!host)
-		snprintf(name, NAME_SIZE, "*:%.*s", shown(service, SERVICE_MOST), service);
+		snprintf(name, NAME_SIZE, "*:%.*s", shown_bytes(service, SERVICE_MOST), service);
 	else
 		snprintf(name, NAME_SIZE, strchr(host, ':') ? "[%.*s]:%.*s" : "%.*s:%.*s", host_bytes, host,
-			shown(service, SERVICE_MOST), service);
+			shown_bytes(service, SERVICE_MOST), service);
 	return name;
 }
 
 /* ---- raises ---- */
 
-static const Except_T *kind(int error)
+static const Except_T *kind_of_error(int error)
 {
 	switch (error) {
 	case ECONNREFUSED:
@@ -170,7 +170,7 @@ static const Except_T *kind(int error)
 void socket__failed(const char *what, const char *whom, int error) CORE_NORETURN;
 void socket__failed(const char *what, const char *whom, int error)
 {
-	const Except_T *e = kind(error);
+	const Except_T *e = kind_of_error(error);
 	const char *why = strerror(error);
 
 	errno = error;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket, continued: how one comes to be: listen, accept, adopt; connect is in socket/connect.c. */
+/* Socket, continued: descriptors, the object around one, addresses; accept and adopt. Listeners are made in
+ * socket/listen.c, connections in socket/connect.c. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -30,7 +31,7 @@ void socket__set_option(int fd, int level, int option, int value)
 }
 
 /* What every descriptor of ours has; none of it can fail in a way that matters. */
-static void prepare(int fd, int family)
+static void set_common_options(int fd, int family)
 {
 	if (is_ip(family))
 		socket__set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -51,7 +52,7 @@ int socket__open(int family)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 #endif
 	if (fd >= 0)
-		prepare(fd, family);
+		set_common_options(fd, family);
 	return fd;
 }
 
@@ -101,7 +102,7 @@ static int accept_descriptor(int listener, struct sockaddr *a, socklen_t *n)
 
 /* ---- the object ---- */
 
-static T make(int fd)
+static T make_socket(int fd)
 {
 	T s = calloc(1, sizeof *s);
 
@@ -113,48 +114,10 @@ static T make(int fd)
 	return s;
 }
 
-/* The name is looked up again when the listener is closed, and the process may be in another directory by then. A
- * descriptor of the directory would be right even after a rename, at the cost of one for each listener. */
-static Path *make_path(const char *name)
-{
-	char directory[PATH_MAX] = "";
-	size_t n;
-	Path *p;
-
-	if (name[0] != '/' && name[0] != '@' && (!getcwd(directory, sizeof directory) || directory[0] != '/'))
-		directory[0] = '\0';
-	n = strlen(directory) + 1 + strlen(name) + 1;
-	p = calloc(1, sizeof *p + n);
-	if (p)
-		snprintf(p->name, n, "%s%s%s", directory, directory[0] ? "/" : "", name);
-	return p;
-}
-
-static void claim(Path *p)
-{
-	struct stat file;
-
-	if (p->name[0] == '@' || lstat(p->name, &file) != 0)
-		return;
-	p->creator = getpid();
-	p->device = file.st_dev;
-	p->file = file.st_ino;
-}
-
-/* In the process that made it, and when it is still the file that it made. */
-void socket__unlink_own(const Path *p)
-{
-	struct stat file;
-
-	if (p->creator && p->creator == getpid() && lstat(p->name, &file) == 0
-			&& file.st_dev == p->device && file.st_ino == p->file)
-		unlink(p->name);
-}
-
 /* Takes over fd and path; when there is no memory for the object they are disposed of. */
 T socket__make(int fd, Path *path, const char *what, const char *whom)
 {
-	T s = make(fd);
+	T s = make_socket(fd);
 
 	if (!s) {
 		if (path)
@@ -233,6 +196,19 @@ struct addrinfo *socket__resolve(const char *what, const char *host, const char 
 		e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
 }
 
+int socket__lacks_family(int error)
+{
+	return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
+}
+
+void socket__free_addresses(struct addrinfo **list)
+{
+	int error = errno;
+
+	freeaddrinfo(*list);
+	errno = error;
+}
+
 /* Its length, or 0 and errno. A name that starts with @ is abstract: a Linux name without a file. */
 socklen_t socket__unix_address(const char *path, struct sockaddr_un *a)
 {
@@ -254,186 +230,6 @@ socklen_t socket__unix_address(const char *path, struct sockaddr_un *a)
 	errno = EAFNOSUPPORT;
 	return 0;
 #endif
-}
-
-/* ---- listening ---- */
-
-/* What the three kinds of listeners have in common. */
-typedef struct Listening {
-	const char *host, *service;
-	int backlog, shared;
-} Listening;
-
-static int share_port(int fd)
-{
-#if defined SO_REUSEPORT
-	int on = 1;
-
-	return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-#else
-	(void)fd;
-	errno = ENOPROTOOPT;
-	return -1;
-#endif
-}
-
-static int listen_at(const struct addrinfo *a, int both_families, const Listening *how)
-{
-	int fd = socket__open(a->ai_family);
-
-	if (fd < 0)
-		return -1;
-	socket__set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-#if defined IPV6_V6ONLY
-	if (a->ai_family == AF_INET6) /* what a host says is what it gets, whatever the system's default */
-		socket__set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !both_families);
-#endif
-	if ((!how->shared || share_port(fd) == 0) && bind(fd, a->ai_addr, a->ai_addrlen) == 0
-			&& listen(fd, how->backlog) == 0)
-		return fd;
-	close_descriptor(fd);
-	return -1;
-}
-
-int socket__lacks_family(int error)
-{
-	return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
-}
-
-/* The first of its addresses that this machine has. Not the next one when the port of that is taken: of two servers on
- * localhost, one would be at 127.0.0.1 and the other at ::1, unnoticed. */
-static int listen_host(const char *host, const Listening *how)
-{
-	struct addrinfo *a, *list
-		= socket__resolve("listen", host, how->service, AI_PASSIVE, host ? AF_UNSPEC : AF_INET6);
-	WITHOUT_CANCELLATION;
-	int fd = -1;
-
-	for (a = list; a; a = a->ai_next)
-		if ((fd = listen_at(a, !host, how)) >= 0 || !socket__lacks_family(errno))
-			break;
-	freeaddrinfo(list);
-	return fd;
-}
-
-static int listen_everywhere(const Listening *how)
-{
-	int fd = listen_host(NULL, how);
-
-	return fd < 0 && socket__lacks_family(errno) ? listen_host("0.0.0.0", how) : fd;
-}
-
-/* A file that refuses is one whose process died; connect(2) refuses at any other file too. */
-static int is_stale(const struct sockaddr_un *a, socklen_t n)
-{
-	struct stat file;
-	int fd, refused;
-
-	if (a->sun_path[0] == '\0' || lstat(a->sun_path, &file) != 0 || !S_ISSOCK(file.st_mode))
-		return 0;
-	fd = socket__open(AF_UNIX);
-	if (fd < 0)
-		return 0;
-	socket__set_blocking(fd, 0); /* a live one may have a full backlog */
-	refused = connect(fd, (const struct sockaddr *)a, n) != 0 && errno == ECONNREFUSED;
-	close_descriptor(fd);
-	return refused;
-}
-
-static int bind_unix(int fd, const struct sockaddr_un *a, socklen_t n)
-{
-	if (bind(fd, (const struct sockaddr *)a, n) == 0)
-		return 0;
-	if (errno != EADDRINUSE)
-		return -1;
-	if (!is_stale(a, n)) {
-		errno = EADDRINUSE;
-		return -1;
-	}
-	if (unlink(a->sun_path) != 0 && errno != ENOENT)
-		return -1;
-	return bind(fd, (const struct sockaddr *)a, n);
-}
-
-/* Nothing here waits. */
-static int listen_unix(const char *file, Path *path, int backlog)
-{
-	WITHOUT_CANCELLATION;
-	struct sockaddr_un a;
-	socklen_t n = socket__unix_address(file, &a);
-	int fd = n ? socket__open(AF_UNIX) : -1;
-
-	if (fd < 0)
-		return -1;
-	if (bind_unix(fd, &a, n) == 0) {
-		claim(path);
-		if (listen(fd, backlog) == 0)
-			return fd;
-		socket__unlink_own(path);
-	}
-	close_descriptor(fd);
-	return -1;
-}
-
-static T listen_file(const char *host, const char *file, const Listening *how)
-{
-	Path *path = make_path(file);
-	int fd, error;
-
-	if (!path)
-		socket__failed("listen", host, ENOMEM);
-	fd = listen_unix(file, path, how->backlog);
-	if (fd < 0) {
-		error = errno;
-		free(path);
-		socket__failed("listen", host, error);
-	}
-	return socket__make(fd, path, "listen", host);
-}
-
-static T listen_port(const Listening *how)
-{
-	char name[NAME_SIZE];
-	int fd;
-
-	socket__name_target(how->host, how->service, name);
-	fd = how->host ? listen_host(how->host, how) : listen_everywhere(how);
-	if (fd < 0)
-		socket__failed("listen", name, errno);
-	return socket__make(fd, NULL, "listen", name);
-}
-
-/* The kernel cuts a backlog to its own limit, which SOMAXCONN need not be. */
-static int backlog_of(int backlog)
-{
-	return backlog > 0 ? backlog : INT_MAX;
-}
-
-T Socket_listen(const char *host, const char *service, int backlog)
-{
-	const char *file = socket__unix_path(host);
-	Listening how = { host, service, backlog_of(backlog), 0 };
-	int error = errno;
-	char name[NAME_SIZE];
-	T s;
-
-	CHECK(service || file, "Socket_listen: the service is NULL");
-	s = file ? listen_file(socket__name_target(host, service, name), file, &how) : listen_port(&how);
-	errno = error;
-	return s;
-}
-
-T Socket_listen_shared(const char *host, const char *service, int backlog)
-{
-	Listening how = { host, service, backlog_of(backlog), 1 };
-	int error = errno;
-	T s;
-
-	CHECK(service, "Socket_listen_shared: the service is NULL");
-	CHECK(!socket__unix_path(host), "Socket_listen_shared: %s has no port to share", host);
-	s = listen_port(&how);
-	errno = error;
-	return s;
 }
 
 /* ---- accepting and adopting ---- */
@@ -463,9 +259,9 @@ static void poll_first(T s)
 	s->polled = 1;
 }
 
-static T accepted(T listener, int fd, const struct sockaddr_storage *peer)
+static T make_accepted(T listener, int fd, const struct sockaddr_storage *peer)
 {
-	T s = make(fd);
+	T s = make_socket(fd);
 
 	if (!s) {
 		close_descriptor(fd);
@@ -510,7 +306,7 @@ T Socket_accept(T s)
 	poll_first(s);
 	fd = await_connection(s, &peer);
 	if (fd >= 0)
-		connection = accepted(s, fd, &peer);
+		connection = make_accepted(s, fd, &peer);
 	errno = error;
 	return connection;
 }
@@ -523,7 +319,7 @@ static void adopt_failed(int fd, int error)
 }
 
 /* What there is to know of an open descriptor, and what all of ours have. */
-static void inherit(T s)
+static void inherit_descriptor(T s)
 {
 	WITHOUT_CANCELLATION;
 	struct sockaddr_storage a = { 0 };
@@ -534,7 +330,7 @@ static void inherit(T s)
 		socket__remember(&s->peer, &a);
 	n = sizeof a;
 	if (getsockname(s->fd, (struct sockaddr *)&a, &n) == 0)
-		prepare(s->fd, a.ss_family);
+		set_common_options(s->fd, a.ss_family);
 	fcntl(s->fd, F_SETFD, FD_CLOEXEC);
 	flags = fcntl(s->fd, F_GETFL);
 	s->nonblocking = flags >= 0 && (flags & O_NONBLOCK);
@@ -550,10 +346,10 @@ T Socket_adopt(int fd)
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) != 0 && errno != EBADF && errno != ENOTSOCK)
 		adopt_failed(fd, errno);
 	CHECK(type == SOCK_STREAM, "Socket_adopt: %d is not an open stream socket", fd);
-	s = make(fd);
+	s = make_socket(fd);
 	if (!s)
 		adopt_failed(fd, ENOMEM);
-	inherit(s);
+	inherit_descriptor(s);
 	errno = error;
 	return s;
 }

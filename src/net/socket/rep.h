@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to Socket.c and the files of socket/: what a socket is made of, and what those files ask of each other.
+/* Private to Socket.c and the files of socket/: the representation of a socket, and the calls between these files. The calls
+ * for the other modules are in socket/internal.h.
  *
  * Invariant: magic is MAGIC from the moment the object is made until it is closed; fd is open and owned
  * by the object alone. peer holds the address of a connected IP socket, kept because the kernel forgets
@@ -69,9 +70,6 @@ struct Socket {
 	void *watch;           /* the poll it is in */
 };
 
-/* A deadline that was not computed yet; no time of the clock is negative. */
-#define SOCKET__UNSET (-1)
-
 #define CHECK_SOCKET(s) ((s) && (s)->magic == MAGIC ? (void)0 : socket__bad((s), __func__))
 
 static inline int is_ip(int family)
@@ -103,18 +101,21 @@ void socket__failed(const char *what, const char *whom, int error) CORE_NORETURN
 void socket__failed_on(const char *what, Socket_T, int error) CORE_NORETURN;
 void socket__timed_out(const char *what, Socket_T, int64_t ms) CORE_NORETURN;
 
+/* socket/listen.c */
+void socket__unlink_own(const Path *); /* in the process that made it, and when it is still that file */
+
 /* socket/open.c; only resolve and make raise. fd is not negative. */
 struct addrinfo;
 struct sockaddr_un;
 int socket__open(int family); /* a descriptor as ours all are, or -1 and errno */
 int socket__meets_itself(int fd); /* 1: connected to itself; close it */
+void socket__free_addresses(struct addrinfo **); /* keeps errno */
 int socket__lacks_family(int error); /* this machine has no such address, or none of its kind */
 void socket__set_option(int fd, int level, int option, int value); /* one that cannot fail in a way that matters */
 void socket__remember(Peer *, const void *address); /* unless it is no IP address */
 socklen_t socket__unix_address(const char *path, struct sockaddr_un *); /* its length, or 0 and errno */
 struct addrinfo *socket__resolve(const char *what, const char *host, const char *service, int flags, int family);
 Socket_T socket__make(int fd, Path *, const char *what, const char *whom); /* takes them over, also when it raises */
-void socket__unlink_own(const Path *); /* in the process that made it, and when it is still that file */
 
 /* For the owner, who wants to know how long the connection has been idle. */
 static inline size_t socket__moved(Socket_T s, ssize_t n)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool's hand-off to waiters (docs/design.md, "The client side"; src/net/pool/client.c), for spin: CLIENTS
+/* SocketPool's hand-off to waiters (docs/design.md, "The client side"; src/net/pool/client.c, checkout.c, checkin.c), for spin: CLIENTS
  * threads check out connections to two hosts from a pool with PLACES places, TURNS times each. Whatever can happen
  * between two holdings of the lock may: attempts to connect fail and hold a host down, connections go bad, threads are
  * cancelled, deadlines pass, condition variables wake for nothing. Client 0 has no deadline and is not cancelled. A
@@ -63,7 +63,7 @@ inline find_idle(h, s)
 	i = 0
 }
 
-inline detach(s)        /* socketpool__detach, upstream_leaves */
+inline detach(s)        /* client__detach_locked */
 {
 	state[s] = FREE;
 	holder[s] = NONE;
@@ -72,33 +72,33 @@ inline detach(s)        /* socketpool__detach, upstream_leaves */
 	count--
 }
 
-inline reserve(h)
+inline reserve(h)       /* client__reserve_locked */
 {
 	opening++;
 	open[h]++
 }
 
-inline unreserve(h)
+inline unreserve(h)     /* of client__give_back_locked */
 {
 	opening--;
 	open[h]--
 }
 
-inline pop_idle(s, t)
+inline pop_idle(s, t)   /* client__pop_idle_locked */
 {
 	assert(state[s] == IDLE && holder[s] == NONE);
 	state[s] = OUT;
 	holder[s] = t
 }
 
-inline push_idle(s)
+inline push_idle(s)     /* client__push_idle_locked */
 {
 	assert(state[s] == OUT);
 	state[s] = IDLE;
 	holder[s] = NONE
 }
 
-inline dequeue(t)
+inline dequeue(t)       /* dequeue_locked */
 {
 	j = 0;
 	do
@@ -121,7 +121,7 @@ inline serve_one(t, v)
 	asleep[t] = false       /* pthread_cond_signal */
 }
 
-inline serve()          /* socketpool__serve */
+inline serve()          /* client__serve_locked */
 {
 	k = 0;
 	do
@@ -147,7 +147,7 @@ inline serve()          /* socketpool__serve */
 	s = NONE
 }
 
-inline dismiss()        /* socketpool__dismiss */
+inline dismiss()        /* client__dismiss_locked */
 {
 	for (i : 0 .. CLIENTS - 1) {
 		asleep[i] = false
@@ -155,7 +155,7 @@ inline dismiss()        /* socketpool__dismiss */
 	i = 0
 }
 
-/* make_room, and what checkin does */
+/* make_room_unlocks, and what keep_locked does at check-in */
 inline make_room()
 {
 	wanted = false;
@@ -201,7 +201,7 @@ inline check()
 
 /* ---- checkout: who has waited, in `verdict`, is served (GIVEN, MAY_OPEN) or refused (WAITING) ---- */
 
-inline claim()          /* claim, and wait_for_turn's enqueue */
+inline claim()          /* claim_something, with enqueue_locked */
 {
 	find_idle(h, s);
 	if
@@ -209,7 +209,7 @@ inline claim()          /* claim, and wait_for_turn's enqueue */
 		pop_idle(s, me);
 		given[me] = s;
 		verdict[me] = GIVEN
-	:: s == NONE && no_hope(h)      /* refuse */
+	:: s == NONE && no_hope(h)      /* raise_refused_unlocks */
 	:: s == NONE && !no_hope(h) ->
 		find_idle(NONE, s);
 		if
@@ -243,7 +243,7 @@ inline is_listed(r)
 	i = 0
 }
 
-inline cancelled()
+inline cancelled()      /* abandon_wait_unlocks, client__give_back_locked */
 {
 	if
 	:: verdict[me] == WAITING -> dequeue(me)
@@ -262,7 +262,7 @@ inline cancelled()
 #endif
 }
 
-/* await_turn: around its loop once */
+/* sleep_unlocks: around the loop of client__await_turn_unlocks once */
 inline wake()
 {
 	if
@@ -323,7 +323,7 @@ inline checkout()
 	od
 }
 
-inline replace()
+inline replace()        /* replace_unfit */
 {
 	assert(holder[given[me]] == me);
 	detach(given[me]);
@@ -353,7 +353,7 @@ inline open_connection()
 			fi
 		}
 		i = 0
-	:: true ->                              /* failed_to_open */
+	:: true ->                              /* end_checkout */
 		unreserve(h);
 		verdict[me] = WAITING;
 		if
@@ -369,7 +369,7 @@ inline open_connection()
 	fi
 }
 
-/* take_back: checkin, or with a connection that may not stay as discard */
+/* take_back_locked: checkin, or with a connection that may not stay as discard */
 inline checkin()
 {
 	assert(state[given[me]] == OUT && holder[given[me]] == me);

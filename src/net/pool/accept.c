@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* Accepting into a SocketPool, and what happens when there are no descriptors. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "pool/rep.h"
+
+#define T SocketPool_T
+
+enum { PAUSE = 50 }; /* ms to leave a listener alone when nothing tells when there will be room */
+
+static int64_t time_until_room(T pool)
+{
+	int64_t ms;
+
+	lock(pool);
+	ms = pool->draining ? -1 : !has_place(pool) ? PAUSE : table__until_token_locked(pool);
+	unlock(pool);
+	return ms;
+}
+
+static int lacks_resources(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/* open and close are cancellation points, at which a descriptor would be lost. */
+static void keep_spare(T pool)
+{
+	int fd, cancel, none = -1;
+
+	if (LOAD(&pool->spare) >= 0)
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && !__atomic_compare_exchange_n(&pool->spare, &none, fd, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		close(fd);
+	pthread_setcancelstate(cancel, NULL);
+}
+
+/* Returns 0 if there was none. */
+static int give_up_spare(T pool)
+{
+	int fd = __atomic_exchange_n(&pool->spare, -1, __ATOMIC_ACQ_REL), cancel;
+
+	if (fd < 0)
+		return 0;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	close(fd);
+	pthread_setcancelstate(cancel, NULL);
+	return 1;
+}
+
+/* Closes one client's connection, so that it does not wait in the backlog for what may take long. The connection
+ * is closed before the spare descriptor is made anew: there is no other. */
+static void shed(T pool, Socket_T listener)
+{
+	if (!give_up_spare(pool))
+		return;
+	DEFER(keep_spare, pool);
+	AUTO(Socket_T, s, Socket_close) = NULL;
+	TRY {
+		s = Socket_accept(listener);
+	} EXCEPT(Socket_Failed) {
+	} END_TRY;
+	if (s) {
+		lock(pool);
+		pool->stats.shed++;
+		unlock(pool);
+	}
+}
+
+static Socket_T accept_or_shed(T pool, Socket_T listener, int *pause_ms)
+{
+	Socket_T s = NULL;
+
+	PROTECT(s);
+	TRY {
+		s = Socket_accept(listener);
+	} EXCEPT(Socket_Failed) {
+		if (!lacks_resources(Except_errno()))
+			RERAISE;
+		*pause_ms = PAUSE;
+	} END_TRY;
+	if (*pause_ms)
+		shed(pool, listener);
+	return s;
+}
+
+static Connection_T accept_and_add(T pool, Socket_T listener, int *pause_ms)
+{
+	Connection_T c;
+
+	AUTO(Socket_T, s, Socket_close) = accept_or_shed(pool, listener, pause_ms);
+	if (!s)
+		return NULL;
+	c = SocketPool_add(pool, s);
+	if (c)
+		s = NULL; /* the pool's */
+	return c;
+}
+
+Connection_T SocketPool_accept(T pool, Socket_T listener, int *pause_ms)
+{
+	Connection_T c = NULL;
+	int error = errno;
+
+	CHECK_POOL(pool);
+	CHECK(listener && pause_ms, "SocketPool_accept: the %s is NULL", listener ? "pause" : "listener");
+	keep_spare(pool);
+	SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
+	*pause_ms = (int)time_until_room(pool);
+	if (*pause_ms == 0)
+		c = accept_and_add(pool, listener, pause_ms);
+	errno = error;
+	return c;
+}

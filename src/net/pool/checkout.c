@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections to servers, checked out: an idle one that is fit, or a place and a new one. The invariant is in
+ * pool/client.c. A checkout holds a Claim, which gives back what it has however the checkout ends. */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "pool/rep.h"
+
+#define T SocketPool_T
+
+typedef struct Checkout {
+	Claim claim;
+	const char *host, *service;
+	int timeout_ms;
+	int64_t deadline;
+	int cancel_state;        /* the caller's, while it waits, connects, or runs on_open */
+	Upstream *upstream;      /* for the connection to be opened */
+	Socket_T socket;
+	Connection_T opened;     /* while on_open has it */
+	int failed, error;       /* connecting did, with this errno */
+} Checkout;
+
+/* ---- what checkout raises ---- */
+
+static Slot *longest_out_locked(T pool, const Host *h)
+{
+	Cursor at = { pool->segments, 0 };
+	Slot *slot, *longest = NULL;
+
+	while ((slot = slots__next_locked(pool, &at)) != NULL)
+		if (is_upstream(slot) && slot->state != IDLE && slot->of.upstream->host == h
+				&& (!longest || slot->of.upstream->since < longest->of.upstream->since))
+			longest = slot;
+	return longest;
+}
+
+static void raise_timed_out_unlocks(T pool, const Host *h, const Checkout *to) CORE_NORETURN;
+static void raise_timed_out_unlocks(T pool, const Host *h, const Checkout *to)
+{
+	Slot *slot = longest_out_locked(pool, h);
+	size_t open = h->open, count = pool->count + pool->opening, max = pool->max;
+	int line = 0;
+	const char *file = slot ? client__taken_by(slot, &line) : "?";
+	int64_t since = slot ? socket__now_coarse() - slot->of.upstream->since : 0;
+
+	pool->stats.timed_out++;
+	unlock(pool);
+	errno = ETIMEDOUT;
+	EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: none became free in %d ms; open: %zu there, %zu of %zu in all;"
+		" out longest: for %lld ms, by %s:%d", to->host, to->service, to->timeout_ms, open, count, max,
+		(long long)since, file, line);
+}
+
+static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to) CORE_NORETURN;
+static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to)
+{
+	int64_t held = h->held_until - socket__now_ms();
+	int is_draining = pool->draining, error = h->error;
+	const char *why = strerror(error);
+
+	ASSERT_LOCKED(pool);
+	if (!is_draining && !(held > 0 && h->open == 0))
+		raise_timed_out_unlocks(pool, h, to);
+	unlock(pool);
+	errno = is_draining ? ESHUTDOWN : error;
+	if (is_draining)
+		EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: the pool is drained", to->host, to->service);
+	EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: held down for %lld ms more after failing to connect: %s",
+		to->host, to->service, (long long)held, why);
+}
+
+/* ---- an idle connection, or a place ---- */
+
+/* Leaves a slot or a place in the claim. pool.pml: claim */
+static void claim_something(T pool, Checkout *to)
+{
+	Claim *c = &to->claim;
+	Departed victim = { 0 };
+	Slot *slot = NULL;
+	int64_t at;
+	Host *h;
+
+	lock(pool);
+	h = host__find_unlocks(pool, to->host, to->service);
+	if (pool->draining || (!h->newest && h->held_until > socket__now_ms() && h->open == 0))
+		raise_refused_unlocks(pool, h, to);
+	c->host = h;
+	if (h->newest) {
+		c->slot = client__pop_idle_locked(h);
+		c->verdict = GIVEN;
+	} else if (host__may_open_locked(pool, h)
+			&& (has_place(pool) || (slot = client__longest_idle_locked(pool, &at)) != NULL)) {
+		if (slot)
+			victim = client__detach_locked(slot);
+		client__reserve_locked(c);
+	} else {
+		client__await_turn_unlocks(c, to->deadline, to->cancel_state);
+		if (c->verdict == WAITING)
+			raise_refused_unlocks(pool, h, to);
+	}
+	unlock(pool);
+	slots__close(victim);
+}
+
+static int is_fit(const Slot *slot)
+{
+	return !client__is_expired(slot) && socket__is_quiet(slot->u.socket);
+}
+
+static Departed drop_unfit_locked(T pool, Slot *slot)
+{
+	pool->stats.reused--;
+	if (client__is_expired(slot))
+		return client__expire_locked(slot);
+	pool->stats.stale++;
+	return client__detach_locked(slot);
+}
+
+/* Takes for a slot that is not fit any more the next idle one, or its place. pool.pml: replace */
+static void replace_unfit(T pool, Claim *c)
+{
+	Departed d;
+
+	lock(pool);
+	d = drop_unfit_locked(pool, c->slot);
+	if (c->host->newest)
+		c->slot = client__pop_idle_locked(c->host);
+	else
+		client__reserve_locked(c);
+	client__serve_locked(pool);
+	unlock(pool);
+	slots__close(d);
+}
+
+/* ---- a new connection ---- */
+
+static Upstream *take_upstream(T pool)
+{
+	Upstream *u;
+
+	lock(pool);
+	u = pool->client.spare_upstreams;
+	if (u)
+		pool->client.spare_upstreams = u->next_free;
+	unlock(pool);
+	if (!u)
+		NEW0(pool->arena, u);
+	return u;
+}
+
+/* The thread may be cancelled while it connects, but not with the socket in its hands. */
+static void connect_to_host(Checkout *to)
+{
+	const Host *h = to->claim.host;
+	int ours;
+
+	pthread_setcancelstate(to->cancel_state, &ours);
+	TRY {
+		to->socket = Socket_connect(h->name, h->service, socket__poll_ms(to->deadline));
+	} ELSE {
+		to->failed = 1;
+		to->error = Except_errno();
+		RERAISE;
+	} END_TRY;
+	pthread_setcancelstate(ours, NULL);
+}
+
+/* Connections made together are not to end together. */
+static int64_t expiry_locked(T pool, const Upstream *u)
+{
+	int64_t now = socket__now_coarse(), life = pool->limits.lifetime_ms;
+	uint64_t random = ((uint64_t)now ^ (uintptr_t)u) * 0x9E3779B97F4A7C15u >> 32;
+
+	return life > 0 ? now + life - (int64_t)(random % (uint64_t)(life / 10 + 1)) : SOCKET__NEVER;
+}
+
+/* pool.pml: open_connection, its first branch */
+static Connection_T install(T pool, Checkout *to)
+{
+	Host *h = to->claim.host;
+	Upstream *u = to->upstream;
+	Slot *slot;
+
+	lock(pool);
+	if (pool->draining)
+		raise_refused_unlocks(pool, h, to);
+	pool->opening--; /* it stays open at the host */
+	h->failures = 0;
+	u->host = h;
+	u->uses = 1;
+	u->expires = expiry_locked(pool, u);
+	slot = slots__attach_locked(pool, to->socket, OUT);
+	slot->of.upstream = u;
+	client__become_out_locked(slot);
+	pool->stats.opened++;
+	to->claim.verdict = WAITING;
+	to->upstream = NULL;
+	to->socket = NULL;
+	unlock(pool);
+	return handle_of(slot);
+}
+
+/* on_open has the rest of the deadline, call by call. What it leaves by closes the connection. */
+static void run_on_open(T pool, Checkout *to, Connection_T c)
+{
+	void (*on_open)(Connection_T, void *);
+	void *cl;
+	int ours;
+
+	lock(pool);
+	on_open = pool->limits.on_open;
+	cl = pool->limits.cl;
+	unlock(pool);
+	if (!on_open)
+		return;
+	to->opened = c;
+	Socket_set_timeout(Connection_socket(c), socket__poll_ms(to->deadline));
+	pthread_setcancelstate(to->cancel_state, &ours);
+	on_open(c, cl);
+	pthread_setcancelstate(ours, NULL);
+	CHECK(is_inside(c), "SocketPool_checkout: on_open has given away the connection to %s:%s", to->host, to->service);
+	Socket_set_timeout(Connection_socket(c), -1);
+	to->opened = NULL;
+}
+
+static Connection_T open_connection(T pool, Checkout *to)
+{
+	Connection_T c;
+
+	to->upstream = take_upstream(pool);
+	connect_to_host(to);
+	c = install(pool, to);
+	run_on_open(pool, to, c);
+	return c;
+}
+
+/* ---- the ways out ---- */
+
+/* What is not the host's fault does not hold it down. */
+static int is_hosts_fault(const Checkout *to)
+{
+	if (to->error == ETIMEDOUT)
+		return to->timeout_ms < 0 || to->timeout_ms >= 1000;
+	return to->error != 0 && to->error != EMFILE && to->error != ENFILE && to->error != ENOMEM && to->error != ENOBUFS;
+}
+
+static void close_unopened(T pool, Connection_T c)
+{
+	Departed d = { 0 };
+
+	lock(pool);
+	pool->stats.failed++;
+	if (is_inside(c))
+		d = client__detach_locked(slot_of(c));
+	client__serve_locked(pool);
+	unlock(pool);
+	TRY {
+		slots__close(d);
+	} ELSE { /* another exception, or a cancellation, is on its way */
+	} END_TRY;
+}
+
+/* Gives back what did not become a connection of the caller's: after a raise, a cancellation or a C++ exception.
+ * pool.pml: open_connection, its second branch */
+static void end_checkout(Checkout *to)
+{
+	T pool = to->claim.pool;
+
+	if (to->opened)
+		close_unopened(pool, to->opened);
+	if (to->claim.verdict != WAITING) {
+		Socket_close(&to->socket);
+		lock(pool);
+		if (to->upstream) {
+			to->upstream->next_free = pool->client.spare_upstreams;
+			pool->client.spare_upstreams = to->upstream;
+		}
+		if (to->failed) {
+			pool->stats.failed++;
+			if (is_hosts_fault(to))
+				host__hold_down_locked(pool, to->claim.host, to->error);
+		}
+		client__give_back_locked(&to->claim);
+		client__dismiss_locked(pool); /* those for whom there is no hope now */
+		unlock(pool);
+	}
+	pthread_setcancelstate(to->cancel_state, NULL);
+}
+
+/* A thread that is cancelled while it has a place, a slot or a socket in its hands would lose it: it may be
+ * while it waits, connects or runs on_open. */
+Connection_T checkout__run(T pool, const char *host, const char *service, int timeout_ms)
+{
+	Checkout to = { .claim = { .pool = pool }, .host = host, .service = service, .timeout_ms = timeout_ms };
+
+	to.deadline = socket__deadline_in(timeout_ms);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &to.cancel_state);
+	DEFER(end_checkout, &to);
+	claim_something(pool, &to);
+	while (to.claim.verdict == GIVEN && !is_fit(to.claim.slot))
+		replace_unfit(pool, &to.claim);
+	if (to.claim.verdict == MAY_OPEN)
+		return open_connection(pool, &to);
+	to.claim.verdict = WAITING; /* the caller's */
+	return handle_of(to.claim.slot);
+}
+
+static void restore_cancel_state(const int *state)
+{
+	pthread_setcancelstate(*state, NULL);
+}
+
+/* Takes an idle connection that is fit, and closes those before it that are not. */
+Connection_T checkout__try(T pool, const char *host, const char *service)
+{
+	int cancel_state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	DEFER(restore_cancel_state, &cancel_state);
+	for (;;) {
+		Slot *slot = NULL;
+		Departed d;
+		Host *h;
+
+		lock(pool);
+		h = pool->draining ? NULL : host__lookup_locked(pool, host, service);
+		if (h && h->newest)
+			slot = client__pop_idle_locked(h);
+		unlock(pool);
+		if (!slot)
+			return NULL;
+		if (is_fit(slot))
+			return handle_of(slot);
+		lock(pool);
+		d = drop_unfit_locked(pool, slot);
+		client__serve_locked(pool);
+		unlock(pool);
+		slots__close(d);
+	}
+}

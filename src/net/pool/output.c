@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* Output of a Connection that the kernel does not take at once: one block of bytes, which grows while it is needed and is
+ * freed when all is sent. It belongs to the slot, not to the arena or the buffer, which a connection at rest gives
+ * back; and it is from malloc, as a slow peer must not make the pool's arena grow without end. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool/rep.h"
+
+#define T SocketPool_T
+
+enum { ROOM_LEAST = 4096 };
+
+static Slot *live_slot(Connection_T c, const char *function)
+{
+	CHECK(c, "%s: the connection is NULL", function);
+	CHECK(is_inside(c), "%s: connection %p has left its pool", function, (void *)c);
+	return slot_of(c);
+}
+
+static Output **output_of(Slot *slot)
+{
+	return is_upstream(slot) ? &slot->of.upstream->output : &slot->of.output;
+}
+
+static size_t bytes_queued(const Output *o)
+{
+	return o ? o->end - o->start : 0;
+}
+
+/* Returns how many bytes the kernel took. */
+static size_t try_send(Socket_T s, const void *bytes, size_t n, const char *function)
+{
+	struct iovec part = { (void *)(uintptr_t)bytes, n };
+	int before = errno;
+	ssize_t sent = socket__try_sendv(s, &part, 1);
+
+	if (sent >= 0)
+		return (size_t)sent;
+	if (errno == EPIPE || errno == ECONNRESET)
+		EXCEPT_RAISE_MSG(Socket_Closed, "%s: %s", function, strerror(errno));
+	if (errno != EAGAIN && errno != EWOULDBLOCK)
+		EXCEPT_RAISE_MSG(Socket_Failed, "%s: %s", function, strerror(errno));
+	errno = before;
+	return 0;
+}
+
+static void check_limit(Connection_T c, size_t pending, size_t n)
+{
+	T pool = slot_of(c)->pool;
+	size_t most;
+
+	lock(pool);
+	most = pool->limits.output_bytes;
+	unlock(pool);
+	if (most == 0 || (pending <= most && n <= most - pending))
+		return;
+	errno = ENOBUFS;
+	EXCEPT_RAISE_MSG(SocketPool_Failed, "Connection_send: %zu bytes are queued, and %zu more are over the limit of %zu",
+		pending, n, most);
+}
+
+/* Makes room for n bytes behind those that are queued. */
+static void provide_room(Output **queue, size_t n)
+{
+	Output *o = *queue;
+	size_t pending = bytes_queued(o), room, bytes;
+
+	if (o && o->room - o->end >= n)
+		return;
+	if (o && pending < o->start) { /* else moving the bytes would cost more than they are */
+		memmove(o->bytes, o->bytes + o->start, pending);
+		o->start = 0;
+		o->end = pending;
+		if (o->room - o->end >= n)
+			return;
+	}
+	if (!add_size(o ? o->end : 0, n, &room) || !add_size(room, room / 2 + ROOM_LEAST, &room)
+			|| !add_size(room, sizeof *o, &bytes) || !(o = realloc(o, bytes))) {
+		errno = ENOMEM;
+		EXCEPT_RAISE_MSG(SocketPool_Failed, "Connection_send: no memory to queue %zu bytes", n);
+	}
+	if (!*queue)
+		o->start = o->end = 0;
+	o->room = room;
+	*queue = o;
+}
+
+static void free_if_empty(Output **queue)
+{
+	if (bytes_queued(*queue) > 0)
+		return;
+	free(*queue);
+	*queue = NULL;
+}
+
+/* The memory is there before the first byte is sent: either all is taken or nothing. */
+void Connection_send(Connection_T c, const void *bytes, size_t n)
+{
+	Slot *slot = live_slot(c, "Connection_send");
+	Output **queue = output_of(slot), *o;
+	size_t sent = 0;
+
+	CHECK(bytes || n == 0, "Connection_send: the bytes are NULL");
+	if (n == 0)
+		return;
+	check_limit(c, bytes_queued(*queue), n);
+	provide_room(queue, n);
+	DEFER(free_if_empty, queue);
+	o = *queue;
+	if (o->start == o->end)
+		sent = try_send(slot->u.socket, bytes, n, "Connection_send");
+	memcpy(o->bytes + o->end, (const char *)bytes + sent, n - sent);
+	o->end += n - sent;
+}
+
+size_t Connection_pending(Connection_T c)
+{
+	return bytes_queued(*output_of(live_slot(c, "Connection_pending")));
+}
+
+int Connection_flush(Connection_T c)
+{
+	Slot *slot = live_slot(c, "Connection_flush");
+	Output **queue = output_of(slot), *o = *queue;
+	size_t sent = 1;
+
+	while (bytes_queued(o) > 0 && sent > 0) {
+		sent = try_send(slot->u.socket, o->bytes + o->start, o->end - o->start, "Connection_flush");
+		o->start += sent;
+	}
+	free_if_empty(queue);
+	return !*queue;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of a server's connections: who may come in, and which has been unused for longest. Addresses are
+ * counted in chains of records that are used again; a bucket of tokens holds what may come in a second.
+ *
+ * Invariant, under the lock: once `by_use` is set, the heap holds every ADDED connection. A server that has deadlines of its
+ * own never evicts, and its idle connections take 16 bytes less each. */
+#include "config.h"
+
+#include <string.h>
+
+#include "pool/rep.h"
+
+#define T SocketPool_T
+
+enum { PEERS_AT_ONCE = 32, PEER_BUCKETS = 16384 };
+
+/* ---- order ---- */
+
+static Slot *slot_at(const uint32_t *place)
+{
+	return (Slot *)((uintptr_t)place - offsetof(Slot, place));
+}
+
+static int64_t last_used(const uint32_t *place)
+{
+	return slots__last_used_locked(slot_at(place));
+}
+
+/* For so many in all, before their slots are there: nothing has changed when there is no memory for the slots. */
+void table__provide_heap(T pool, size_t n)
+{
+	LazyHeap *heap = &pool->table.heap;
+	LazyEntry *entries;
+	size_t room;
+
+	lock(pool);
+	room = heap->room;
+	unlock(pool);
+	if (n <= room)
+		return;
+	room = n < SIZE_MAX / 2 && n < 2 * room ? 2 * room : n;
+	entries = lazyheap__room(pool->arena, room);
+	lock(pool);
+	lazyheap__move(heap, entries, room);
+	unlock(pool);
+}
+
+static void fill_heap_locked(T pool)
+{
+	LazyHeap *heap = &pool->table.heap;
+	Cursor at = { pool->segments, 0 };
+	Slot *slot;
+
+	heap->due = last_used;
+	while ((slot = slots__next_locked(pool, &at)) != NULL)
+		if (slot->state == ADDED)
+			lazyheap__update(heap, &slot->place);
+	pool->table.by_use = heap;
+}
+
+Slot *table__longest_unused_locked(T pool, int64_t *at)
+{
+	uint32_t *place;
+
+	ASSERT_LOCKED(pool);
+	if (!pool->table.by_use)
+		fill_heap_locked(pool);
+	place = lazyheap__first(pool->table.by_use, at);
+	return place ? slot_at(place) : NULL;
+}
+
+/* ---- per address ---- */
+
+void table__provide_peer(T pool)
+{
+	Peer *peers = NULL;
+	int i, enough;
+
+	if (!LOAD(&pool->table.counting))
+		return;
+	lock(pool);
+	enough = pool->table.spare_peers != NULL;
+	unlock(pool);
+	if (enough)
+		return;
+	peers = ALLOC(pool->arena, PEERS_AT_ONCE * sizeof *peers);
+	lock(pool);
+	for (i = 0; i < PEERS_AT_ONCE; i++) {
+		peers[i].next = pool->table.spare_peers;
+		pool->table.spare_peers = &peers[i];
+	}
+	unlock(pool);
+}
+
+void table__provide_peers(T pool)
+{
+	Peer **peers;
+	int has;
+
+	lock(pool);
+	has = pool->table.peers != NULL;
+	unlock(pool);
+	if (has)
+		return;
+	peers = CALLOC(pool->arena, PEER_BUCKETS, sizeof *peers);
+	lock(pool);
+	if (!pool->table.peers)
+		pool->table.peers = peers;
+	unlock(pool);
+}
+
+static Peer **find_peer_locked(T pool, uint64_t key)
+{
+	Peer **p = &pool->table.peers[key * 0x9E3779B97F4A7C15u >> 50]; /* Fibonacci hashing: the 14 top bits */
+
+	while (*p && (*p)->key != key)
+		p = &(*p)->next;
+	return p;
+}
+
+/* Returns 0 if the address has as many as it may. Another thread may have taken the record that was provided. */
+static int count_peer_locked(T pool, uint64_t key, size_t most)
+{
+	Peer **p = find_peer_locked(pool, key), *fresh = pool->table.spare_peers;
+
+	if (*p)
+		return (*p)->n < most && ++(*p)->n;
+	if (!fresh)
+		return 0;
+	pool->table.spare_peers = fresh->next;
+	fresh->next = NULL;
+	fresh->key = key;
+	fresh->n = 1;
+	*p = fresh;
+	return 1;
+}
+
+static void uncount_peer_locked(T pool, uint64_t key)
+{
+	Peer **p = find_peer_locked(pool, key), *peer = *p;
+
+	if (!peer)
+		CORRUPT("a socket pool has a connection whose address is not counted");
+	if (--peer->n > 0)
+		return;
+	*p = peer->next;
+	peer->next = pool->table.spare_peers;
+	pool->table.spare_peers = peer;
+}
+
+/* ---- rate ---- */
+
+int64_t table__until_token_locked(T pool)
+{
+	Table *t = &pool->table;
+	int64_t rate = pool->limits.rate, now = socket__now_ms(), past = now - t->refilled;
+
+	ASSERT_LOCKED(pool);
+	if (rate <= 0)
+		return 0;
+	t->tokens = past >= 1000 ? rate * 1000 : t->tokens + past * rate; /* no more than a second's */
+	if (t->tokens > rate * 1000)
+		t->tokens = rate * 1000;
+	t->refilled = now;
+	return t->tokens >= 1000 ? 0 : (1000 - t->tokens + rate - 1) / rate;
+}
+
+/* ---- in and out ---- */
+
+/* Takes a token, and counts the address if addresses are counted. */
+static int may_come_locked(T pool, Socket_T s, int *counted)
+{
+	uint64_t key = socket__peer_key(s);
+	size_t most = pool->limits.per_address;
+
+	*counted = 0;
+	if (pool->draining || !has_place(pool) || table__until_token_locked(pool) > 0)
+		return 0;
+	if (most > 0 && key != 0) {
+		if (!count_peer_locked(pool, key, most))
+			return 0;
+		*counted = 1;
+	}
+	pool->table.tokens -= 1000;
+	return 1;
+}
+
+Connection_T table__add_locked(T pool, Socket_T s)
+{
+	int counted;
+	Slot *slot;
+
+	ASSERT_LOCKED(pool);
+	if (!may_come_locked(pool, s, &counted)) {
+		pool->stats.refused++;
+		return NULL;
+	}
+	slot = slots__attach_locked(pool, s, ADDED);
+	slot->counted = (unsigned char)counted;
+	if (pool->table.by_use)
+		lazyheap__update(pool->table.by_use, &slot->place);
+	pool->stats.added++;
+	return handle_of(slot);
+}
+
+Departed table__detach_locked(Slot *slot)
+{
+	T pool = slot->pool;
+
+	ASSERT_LOCKED(pool);
+	lazyheap__remove(&pool->table.heap, &slot->place);
+	if (slot->counted)
+		uncount_peer_locked(pool, socket__peer_key(slot->u.socket));
+	return slots__detach_locked(slot, slot->of.output);
+}

@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: MIT
+// Every way out of every callback of a SocketPool: it returns, raises, throws a C++ exception, its thread is cancelled in it
+// or ends in it. Afterwards no lock is held, the places and descriptors add up, and the pool is checked out from.
+#include <core/core.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dirent.h>
+#include <pthread.h>
+#include <string>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CHECK(condition)                                                                          \
+	((condition) ? (void)0                                                                    \
+	             : (std::printf("%s:%d: %s, %s: not so: %s\n", __FILE__, __LINE__, scenario,  \
+				way_names[way], #condition),                                      \
+			std::exit(1)))
+
+enum Way { RETURNS, RAISES, THROWS, IS_CANCELLED, EXITS, WAYS };
+static const char *const way_names[] = { "returns", "raises", "throws", "is cancelled", "exits" };
+static const char *scenario;
+static Way way;
+static bool armed; // the callbacks leave their own way
+static int calls;
+
+EXCEPT_DEFINE(Left, nullptr, "left by a raise");
+struct Thrown {};
+
+static void leave()
+{
+	calls++;
+	if (!armed)
+		return;
+	switch (way) {
+	case RAISES: RAISE(Left);
+	case THROWS: throw Thrown();
+	case IS_CANCELLED:
+		pthread_cancel(pthread_self());
+		pthread_testcancel();
+		break; // where the library has cancellation switched off
+	case EXITS: pthread_exit(nullptr);
+	default: break;
+	}
+}
+
+static void leave_deferred(void *) { leave(); }
+static void leave_resize(SocketPool_T, void *) { leave(); }
+static void leave_map(Connection_T, void *) { leave(); }
+
+// ---- one pool, its sockets and a server to check out from ----
+
+enum { PLACES = 4 };
+static Arena_T arena;
+static SocketPool_T pool;
+static Socket_T sockets[PLACES];
+static int peers[PLACES];
+static Connection_T connections[PLACES];
+static Connection_T out; // checked out
+static Socket_T listener;
+static std::string service;
+
+static int count_descriptors()
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	if (!d)
+		return 0;
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void add_connections(int n)
+{
+	for (int i = 0; i < n; i++) {
+		int fd[2];
+
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+		peers[i] = fd[1];
+		sockets[i] = Socket_adopt(fd[0]);
+		connections[i] = SocketPool_add(pool, sockets[i]);
+		CHECK(connections[i]);
+		Arena_defer(Connection_arena(connections[i]), leave_deferred, nullptr);
+	}
+}
+
+static Connection_T check_out(int timeout_ms)
+{
+	return SocketPool_checkout(pool, "127.0.0.1", service.c_str(), timeout_ms);
+}
+
+static void check_out_one()
+{
+	out = check_out(5000);
+	Arena_defer(Connection_arena(out), leave_deferred, nullptr);
+}
+
+// Runs act in a thread of its own, which a cancellation or an exit ends.
+static void *run_act(void *act)
+{
+	try {
+		TRY {
+			reinterpret_cast<void (*)()>(act)();
+		} EXCEPT(Left) {
+			CHECK(way == RAISES);
+		} END_TRY;
+	} catch (const Thrown &) {
+		CHECK(way == THROWS);
+	}
+	return nullptr;
+}
+
+static void run(void (*act)())
+{
+	pthread_t thread;
+
+	armed = true;
+	CHECK(pthread_create(&thread, nullptr, run_act, reinterpret_cast<void *>(act)) == 0);
+	CHECK(pthread_join(thread, nullptr) == 0);
+	armed = false;
+}
+
+// ---- what has to hold afterwards ----
+
+// Why none can be checked out now.
+static int check_out_error()
+{
+	TRY {
+		check_out(0);
+	} EXCEPT(SocketPool_Failed) {
+		return Except_errno();
+	} END_TRY;
+	return 0;
+}
+
+// All places that are free can be checked out, and not one more.
+static void check_places(size_t inside)
+{
+	size_t capacity = SocketPool_capacity(pool), n = 0;
+	Connection_T taken[2 * PLACES];
+	SocketPool_Stats stats;
+
+	CHECK(SocketPool_count(pool) == inside);
+	SocketPool_stats(pool, &stats);
+	inside -= stats.idle;
+	while (n < capacity - inside) {
+		taken[n] = check_out(5000);
+		Connection_buffer(taken[n], nullptr);
+		Arena_alloc(Connection_arena(taken[n]), 100);
+		n++;
+	}
+	CHECK(check_out_error() == ETIMEDOUT);
+	SocketPool_stats(pool, &stats);
+	CHECK(stats.waiting == 0 && stats.idle == 0 && stats.count == capacity);
+	while (n > 0)
+		SocketPool_discard(pool, taken[--n]);
+	CHECK(SocketPool_count(pool) == inside);
+}
+
+static bool is_closed(int i)
+{
+	char byte;
+
+	return recv(peers[i], &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+// The calls that leave are as if they had raised: their connection is closed, its arena cleared.
+static void remove_one() { CHECK(SocketPool_remove(pool, sockets[0]) == sockets[0]); }
+static void close_one() { SocketPool_close(pool, &sockets[0]); }
+static void close_behind_the_pool() { Socket_close(&sockets[0]); }
+static void evict() { SocketPool_evict_idle(pool, 0); }
+static void drain() { SocketPool_drain(pool, 0); }
+static void checkin() { SocketPool_checkin(pool, out); }
+static void discard() { SocketPool_discard(pool, out); }
+static void rest() { Connection_rest(connections[0]); }
+static void map() { SocketPool_map(pool, leave_map, nullptr); }
+static void grow() { SocketPool_resize(pool, PLACES + 2); }
+static void dispose() { Arena_dispose(&arena); }
+static void check_out_and_evict() { SocketPool_discard(pool, check_out(5000)); }
+
+static void accept_and_evict()
+{
+	int pause;
+	Connection_T c = SocketPool_accept(pool, listener, &pause);
+
+	if (c) {
+		Socket_T s = Connection_socket(c);
+
+		SocketPool_close(pool, &s);
+	}
+}
+
+static void test_remove()
+{
+	add_connections(1);
+	run(remove_one);
+	CHECK(calls == 1 && !is_closed(0) && !Connection_active(connections[0]));
+	check_places(0);
+	Socket_close(&sockets[0]);
+}
+
+static void test_close()
+{
+	add_connections(3);
+	run(close_one);
+	CHECK(calls == 1 && is_closed(0) && !sockets[0]);
+	check_places(2);
+}
+
+// Socket_close never raises: what a deferred call raises is dropped there.
+static void test_socket_close()
+{
+	add_connections(1);
+	run(close_behind_the_pool);
+	CHECK(calls == 1 && is_closed(0) && !sockets[0]);
+	check_places(0);
+}
+
+static void test_on_open()
+{
+	SocketPool_Limits limits = {};
+	SocketPool_Stats stats;
+
+	limits.on_open = leave_map;
+	SocketPool_set_limits(pool, &limits);
+	run([] { SocketPool_discard(pool, check_out(5000)); });
+	SocketPool_stats(pool, &stats);
+	CHECK(calls == 1 && stats.count == 0 && stats.checked_out == 0 && stats.failed == (way == RETURNS ? 0 : 1));
+	limits.on_open = nullptr;
+	SocketPool_set_limits(pool, &limits);
+	check_places(0);
+}
+
+// A checkout that makes room for another host closes an idle connection, whose arena has a deferred call again.
+static void test_make_room()
+{
+	SocketPool_resize(pool, 1);
+	SocketPool_checkin(pool, check_out(5000));
+	SocketPool_map(pool, [](Connection_T c, void *) { Arena_defer(Connection_arena(c), leave_deferred, nullptr); }, nullptr);
+	run([] { SocketPool_discard(pool, SocketPool_checkout(pool, "localhost", service.c_str(), 5000)); });
+	CHECK(calls == 1);
+	check_places(0);
+}
+
+static void test_evict()
+{
+	add_connections(3);
+	for (int i = 0; i < 3; i++)
+		run(evict);
+	CHECK(calls == 3);
+	check_places(0);
+}
+
+static void test_drain()
+{
+	add_connections(3);
+	out = check_out(5000);
+	SocketPool_checkin(pool, out);
+	run(drain);
+	CHECK(calls == 3 && SocketPool_count(pool) == 0);
+	CHECK(check_out_error() == ESHUTDOWN);
+}
+
+static void test_checkin()
+{
+	SocketPool_Stats stats;
+
+	check_out_one();
+	run(checkin);
+	SocketPool_stats(pool, &stats);
+	CHECK(calls == 1 && stats.idle == 1 && stats.checked_out == 0);
+	check_places(1);
+	SocketPool_stats(pool, &stats);
+	CHECK(stats.reused == 1);
+}
+
+static void test_discard()
+{
+	check_out_one();
+	run(discard);
+	CHECK(calls == 1);
+	check_places(0);
+}
+
+static void test_rest()
+{
+	add_connections(1);
+	run(rest);
+	CHECK(calls == 1 && Connection_active(connections[0]));
+	CHECK(Arena_used(Connection_arena(connections[0])) == 0);
+	check_places(1);
+}
+
+static void test_map()
+{
+	add_connections(1);
+	Connection_rest(connections[0]);
+	calls = 0;
+	run(map);
+	CHECK(calls == 1);
+	check_places(1);
+}
+
+static void test_pre_resize()
+{
+	SocketPool_set_pre_resize_callback(pool, leave_resize, nullptr);
+	run(grow);
+	CHECK(calls == 1 && SocketPool_capacity(pool) == (way == RETURNS ? PLACES + 2 : PLACES));
+	grow();
+	CHECK(calls == 2 && SocketPool_capacity(pool) == PLACES + 2);
+	check_places(0);
+}
+
+static void test_post_resize()
+{
+	SocketPool_set_post_resize_callback(pool, leave_resize, nullptr);
+	run(grow);
+	CHECK(calls == 1 && SocketPool_capacity(pool) == PLACES + 2);
+	grow();
+	CHECK(calls == 2);
+	check_places(0);
+}
+
+// The callback throws where it was called from the thread that catches: no later resize finds the first one still running.
+static void test_resize_within_a_thread()
+{
+	SocketPool_set_pre_resize_callback(pool, leave_resize, nullptr);
+	run([] {
+		try {
+			TRY {
+				grow();
+			} EXCEPT(Left) {
+			} END_TRY;
+		} catch (const Thrown &) {
+		}
+		armed = false;
+		grow();
+		CHECK(calls == 2);
+	});
+	check_places(0);
+}
+
+static void test_dispose()
+{
+	add_connections(3);
+	run(dispose);
+	Arena_dispose(&arena); // what did not return
+	CHECK(calls == 3 && !arena && is_closed(0) && is_closed(1) && is_closed(2));
+}
+
+static void limit_idle()
+{
+	SocketPool_Limits limits = {};
+
+	limits.idle_ms = 1;
+	SocketPool_set_limits(pool, &limits);
+	usleep(20 * 1000);
+}
+
+static void test_accept()
+{
+	add_connections(1);
+	limit_idle();
+	Socket_T client = Socket_connect("127.0.0.1", service.c_str(), 5000);
+	run(accept_and_evict);
+	CHECK(calls == 1 && is_closed(0));
+	SocketPool_set_limits(pool, &(const SocketPool_Limits &)SocketPool_Limits());
+	check_places(0);
+	Socket_close(&client);
+}
+
+static void test_checkout()
+{
+	add_connections(1);
+	limit_idle();
+	run(check_out_and_evict);
+	CHECK(calls == 1 && is_closed(0));
+	SocketPool_set_limits(pool, &(const SocketPool_Limits &)SocketPool_Limits());
+	check_places(0);
+}
+
+static bool refusing;
+
+static void *leave_alloc(size_t n, void *)
+{
+	if (refusing)
+		return nullptr;
+	leave();
+	return malloc(n);
+}
+
+static void free_any(void *p, size_t, void *) { free(p); }
+
+// One call for which the pool asks its backing allocator, which leaves.
+static void test_allocation(void (*act)())
+{
+	Arena_Options options = {};
+
+	Arena_dispose(&arena);
+	options.alloc = leave_alloc;
+	options.free = free_any;
+	options.chunk = 64;
+	arena = Arena_new_with(&options);
+	pool = SocketPool_new(arena, PLACES, 100 * 1000);
+	int fd[2];
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+	peers[0] = fd[1];
+	sockets[0] = Socket_adopt(fd[0]);
+	connections[0] = SocketPool_add(pool, sockets[0]);
+	refusing = true;
+	while (Arena_try_alloc(arena, 1)) // until the arena is full
+		;
+	refusing = false;
+	calls = 0;
+	run(act);
+	CHECK(calls > 0);
+	act();
+	SocketPool_resize(pool, PLACES);
+	check_places(1);
+}
+
+static void test_allocation_of_arena() { test_allocation([] { (void)Arena_alloc(Connection_arena(connections[0]), 5000); }); }
+static void test_allocation_of_buffer() { test_allocation([] { (void)Connection_buffer(connections[0], nullptr); }); }
+static void test_allocation_of_slots() { test_allocation([] { SocketPool_resize(pool, 1000 * 1000); }); }
+static void test_allocation_of_host() { test_allocation(check_out_and_evict); }
+
+static void test_cancel_state()
+{
+	add_connections(1);
+	limit_idle();
+	run([] {
+		int state;
+
+		try {
+			TRY {
+				check_out_and_evict();
+			} EXCEPT(Left) {
+			} END_TRY;
+		} catch (const Thrown &) {
+		}
+		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+		CHECK(state == PTHREAD_CANCEL_ENABLE);
+	});
+	CHECK(calls == 1);
+}
+
+#define TEST(name) { #name, test_##name }
+static const struct {
+	const char *name;
+	void (*run)();
+} tests[] = { TEST(remove), TEST(close), TEST(evict), TEST(drain), TEST(checkin), TEST(discard), TEST(rest), TEST(map),
+	TEST(pre_resize), TEST(post_resize), TEST(resize_within_a_thread), TEST(dispose), TEST(accept), TEST(checkout),
+	TEST(cancel_state), TEST(socket_close), TEST(on_open), TEST(make_room), TEST(allocation_of_arena), TEST(allocation_of_buffer), TEST(allocation_of_slots),
+	TEST(allocation_of_host) };
+
+static void test_one(void (*test)())
+{
+	int descriptors = count_descriptors();
+	size_t arenas = Arena_debug_live_count();
+
+	calls = 0;
+	for (int &fd : peers)
+		fd = -1;
+	arena = Arena_new();
+	listener = Socket_listen("127.0.0.1", "0", 64);
+	Socket_set_nonblocking(listener, 1);
+	service = std::to_string(Socket_port(listener));
+	pool = SocketPool_new(arena, PLACES, 64);
+	test();
+	Arena_dispose(&arena);
+	Socket_close(&listener);
+	for (int fd : peers)
+		if (fd >= 0)
+			close(fd);
+	CHECK(count_descriptors() == descriptors);
+	CHECK(Arena_debug_live_count() == arenas);
+}
+
+// With the name of a test, that alone.
+int main(int argc, char **argv)
+{
+	std::setvbuf(stdout, nullptr, _IONBF, 0);
+	alarm(120); // a lock that stays held
+	for (const auto &test : tests)
+		for (int w = 0; w < WAYS && (argc < 2 || !strcmp(argv[1], test.name)); w++) {
+			scenario = test.name;
+			way = static_cast<Way>(w);
+			test_one(test.run);
+		}
+	std::printf("%zu callbacks x %d ways out\n", sizeof tests / sizeof *tests, WAYS);
+	return 0;
+}

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: MIT */
+/* SocketPool's client side, continued: preparing what was opened, taking only what is there, sweeping, the statistics of
+ * waiting. The server is a listener of this process, whose backlog is enough where nothing is said. */
+#include "config.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <core/SocketPool.h>
+#include "testing.h"
+
+static const Except_T Test_Failed = { "test", NULL, NULL };
+static Arena_T arena;
+static SocketPool_T pool;
+static Socket_T listener;
+static char port[8];
+
+static void set_up(void)
+{
+	arena = Arena_new();
+	pool = SocketPool_new(arena, 2, 1024);
+	listener = Socket_listen("127.0.0.1", "0", 64);
+	snprintf(port, sizeof port, "%d", Socket_port(listener));
+}
+
+static void tear_down(void)
+{
+	Arena_dispose(&arena);
+	Socket_close(&listener);
+}
+
+static void wait_ms(long ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000 * 1000 };
+
+	while (nanosleep(&t, &t) != 0)
+		;
+}
+
+static SocketPool_Stats stats(void)
+{
+	SocketPool_Stats s;
+
+	SocketPool_stats(pool, &s);
+	return s;
+}
+
+static Connection_T checkout(void)
+{
+	return SocketPool_checkout(pool, "127.0.0.1", port, 5000);
+}
+
+static void open_with(void (*on_open)(Connection_T, void *), void *cl)
+{
+	SocketPool_Limits limits = { .on_open = on_open, .cl = cl };
+
+	SocketPool_set_limits(pool, &limits);
+}
+
+/* ---- on_open ---- */
+
+static void count_open(Connection_T c, void *cl)
+{
+	++*(int *)cl;
+	Connection_set_data(c, cl);
+	Connection_buffer(c, NULL);
+	ck_assert_int_eq(Connection_active(c), 1);
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+}
+
+START_TEST(on_open_prepares_each_connection_once)
+{
+	int opened = 0;
+	Connection_T c;
+
+	open_with(count_open, &opened);
+	c = checkout();
+	ck_assert_int_eq(opened, 1);
+	ck_assert_ptr_eq(Connection_data(c), &opened);
+	SocketPool_checkin(pool, c);
+	c = checkout();
+	ck_assert_int_eq(opened, 1);
+	SocketPool_discard(pool, c);
+	checkout();
+	ck_assert_int_eq(opened, 2);
+}
+END_TEST
+
+static void raise_at_open(Connection_T c, void *cl)
+{
+	ck_assert_int_eq(Connection_active(c), 1);
+	if (--*(int *)cl >= 0)
+		RAISE_MSG(Test_Failed, "wrong password");
+}
+
+START_TEST(what_on_open_raises_closes_the_connection_and_holds_nothing_down)
+{
+	int times = 2;
+	Socket_T served;
+	char byte;
+
+	open_with(raise_at_open, &times);
+	ck_raises_saying(Test_Failed, "wrong password", checkout());
+	ck_raises_saying(Test_Failed, "wrong password", checkout());
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_assert_uint_eq(stats().failed, 2);
+	ck_assert_uint_eq(stats().checked_out, 0);
+	served = Socket_accept(listener);
+	ck_assert_uint_eq(Socket_recv(served, &byte, 1), 0);
+	Socket_close(&served);
+	checkout();
+	checkout();
+	ck_assert_uint_eq(SocketPool_count(pool), 2);
+}
+END_TEST
+
+static void hear(Connection_T c, void *cl)
+{
+	char byte;
+
+	(void)cl;
+	Socket_recv(Connection_socket(c), &byte, 1);
+}
+
+START_TEST(on_open_has_what_is_left_of_the_deadline_and_the_caller_no_timeout)
+{
+	Connection_T c;
+
+	open_with(hear, NULL);
+	ck_raises(Socket_Timeout, SocketPool_checkout(pool, "127.0.0.1", port, 60));
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	open_with(NULL, NULL);
+	c = SocketPool_checkout(pool, "127.0.0.1", port, 60);
+	Socket_set_nonblocking(Connection_socket(c), 1);
+	ck_raises_saying(Socket_Timeout, "does not block", hear(c, NULL));
+}
+END_TEST
+
+static void give_away(Connection_T c, void *cl)
+{
+	*(Socket_T *)cl = SocketPool_remove(pool, Connection_socket(c));
+}
+
+static void discard_own(Connection_T c, void *cl)
+{
+	(void)cl;
+	SocketPool_discard(pool, c);
+}
+
+START_TEST(an_on_open_that_gives_the_connection_away_is_checked)
+{
+	Socket_T s = NULL;
+
+	open_with(give_away, &s);
+	ck_raises_saying(Assert_Failed, "on_open has given away", checkout());
+	ck_assert_ptr_nonnull(s);
+	Socket_close(&s);
+	open_with(discard_own, NULL);
+	ck_raises_saying(Assert_Failed, "on_open has given away", checkout());
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_assert_uint_eq(stats().checked_out, 0);
+}
+END_TEST
+
+static void check_out_another(Connection_T c, void *cl)
+{
+	(void)c;
+	if (++*(int *)cl == 1)
+		SocketPool_discard(pool, checkout());
+}
+
+START_TEST(on_open_may_call_the_pool)
+{
+	int calls = 0;
+
+	open_with(check_out_another, &calls);
+	SocketPool_checkin(pool, checkout());
+	ck_assert_int_eq(calls, 2);
+	ck_assert_uint_eq(stats().idle, 1);
+}
+END_TEST
+
+/* ---- try_checkout ---- */
+
+START_TEST(try_checkout_takes_only_what_is_idle)
+{
+	Connection_T c;
+	Socket_T s;
+	int line;
+
+	errno = 0;
+	ck_assert_ptr_null(SocketPool_try_checkout(pool, "127.0.0.1", port));
+	c = checkout();
+	s = Connection_socket(c);
+	ck_assert_ptr_null(SocketPool_try_checkout(pool, "127.0.0.1", port));
+	SocketPool_checkin(pool, c);
+	line = __LINE__ + 1;
+	c = SocketPool_try_checkout(pool, "127.0.0.1", port);
+	ck_assert_int_eq(errno, 0);
+	ck_assert_ptr_eq(Connection_socket(c), s);
+	ck_assert_uint_eq(stats().reused, 1);
+	SocketPool_resize(pool, 1);
+	ck_raises_saying(SocketPool_Failed, Arena_sprintf(arena, "test_socketpoolopen.c:%d", line),
+		SocketPool_checkout(pool, "127.0.0.1", port, 0));
+	SocketPool_checkin(pool, c);
+	ck_assert_ptr_null(SocketPool_try_checkout(pool, "localhost", port));
+}
+END_TEST
+
+START_TEST(try_checkout_closes_what_is_not_fit_and_takes_the_next)
+{
+	Connection_T a = checkout(), b = checkout();
+	Socket_T first = Socket_accept(listener), second = Socket_accept(listener), s = Connection_socket(a);
+
+	SocketPool_checkin(pool, a);
+	SocketPool_checkin(pool, b);
+	Socket_close(&second);
+	wait_ms(20);
+	a = SocketPool_try_checkout(pool, "127.0.0.1", port);
+	ck_assert_ptr_eq(Connection_socket(a), s);
+	ck_assert_uint_eq(stats().stale, 1);
+	SocketPool_checkin(pool, a);
+	Socket_close(&first);
+	wait_ms(20);
+	ck_assert_ptr_null(SocketPool_try_checkout(pool, "127.0.0.1", port));
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	SocketPool_checkin(pool, checkout());
+	SocketPool_drain(pool, 0);
+	ck_assert_ptr_null(SocketPool_try_checkout(pool, "127.0.0.1", port));
+}
+END_TEST
+
+START_TEST(checkout_and_try_checkout_check_their_arguments)
+{
+	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the pool is NULL", SocketPool_try_checkout(NULL, "a", "1"));
+	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the host is NULL", SocketPool_try_checkout(pool, NULL, "1"));
+	ck_raises_saying(Assert_Failed, "the service is NULL", SocketPool_try_checkout(pool, "a", NULL));
+	ck_assert_ptr_null(SocketPool_try_checkout(pool, "unix:/nowhere", NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool__at: the connection is NULL", SocketPool__at(NULL, "file", 1));
+	ck_raises_saying(Assert_Failed, "SocketPool_new: the arena is NULL", SocketPool_new(NULL, 1, 1));
+}
+END_TEST
+
+START_TEST(a_checkout_that_succeeds_leaves_errno_alone)
+{
+	errno = 77;
+	SocketPool_checkin(pool, checkout());
+	SocketPool_checkin(pool, checkout());
+	ck_assert_int_eq(errno, 77);
+}
+END_TEST
+
+/* ---- sweep ---- */
+
+START_TEST(sweep_closes_what_has_expired_and_says_when_to_come_again)
+{
+	SocketPool_Limits limits = { .idle_ms = 200 };
+	Connection_T c;
+	int next;
+
+	ck_assert_int_eq(SocketPool_sweep(pool), -1);
+	SocketPool_checkin(pool, checkout());
+	ck_assert_int_eq(SocketPool_sweep(pool), -1);
+	SocketPool_set_limits(pool, &limits);
+	next = SocketPool_sweep(pool);
+	ck_assert_int_gt(next, 0);
+	ck_assert_int_le(next, 201);
+	wait_ms(next + 20);
+	ck_assert_int_eq(SocketPool_sweep(pool), -1);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_assert_uint_eq(stats().evicted, 1);
+	limits = (SocketPool_Limits){ .lifetime_ms = 100 };
+	SocketPool_set_limits(pool, &limits);
+	c = checkout();
+	SocketPool_checkin(pool, checkout());
+	next = SocketPool_sweep(pool);
+	ck_assert_int_gt(next, 0);
+	ck_assert_int_le(next, 101);
+	wait_ms(next + 20);
+	ck_assert_int_eq(SocketPool_sweep(pool), -1);
+	ck_assert_uint_eq(stats().expired, 1);
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+	SocketPool_checkin(pool, c);
+	ck_assert_uint_eq(stats().expired, 2);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_raises(Assert_Failed, SocketPool_sweep(NULL));
+}
+END_TEST
+
+START_TEST(sweep_thinks_of_connections_that_were_added)
+{
+	SocketPool_Limits limits = { .idle_ms = 100 };
+	Socket_T client = Socket_connect("127.0.0.1", port, 5000);
+	int next;
+
+	SocketPool_set_limits(pool, &limits);
+	SocketPool_add(pool, client);
+	next = SocketPool_sweep(pool);
+	ck_assert_int_gt(next, 0);
+	ck_assert_int_le(next, 101);
+	wait_ms(next + 20);
+	ck_assert_int_eq(SocketPool_sweep(pool), -1);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+}
+END_TEST
+
+/* ---- statistics ---- */
+
+START_TEST(expired_are_those_that_were_too_old_or_used_too_often)
+{
+	SocketPool_Limits limits = { .uses = 2 };
+
+	SocketPool_set_limits(pool, &limits);
+	SocketPool_checkin(pool, checkout());
+	ck_assert_uint_eq(stats().expired, 0);
+	SocketPool_checkin(pool, checkout());
+	ck_assert_uint_eq(stats().expired, 1);
+	limits = (SocketPool_Limits){ .lifetime_ms = 50 };
+	SocketPool_set_limits(pool, &limits);
+	SocketPool_checkin(pool, checkout());
+	wait_ms(70);
+	SocketPool_discard(pool, checkout());
+	ck_assert_uint_eq(stats().expired, 2);
+	ck_assert_uint_eq(stats().stale, 0);
+	ck_assert_uint_eq(stats().reused, 1);
+	ck_assert_uint_eq(stats().opened, 3);
+}
+END_TEST
+
+static void *check_in_later(void *c)
+{
+	wait_ms(60);
+	SocketPool_checkin(pool, c);
+	return NULL;
+}
+
+START_TEST(who_waits_is_counted_and_so_is_the_time)
+{
+	Connection_T c = checkout();
+	pthread_t thread;
+
+	SocketPool_resize(pool, 1);
+	ck_assert_uint_eq(stats().waits, 0);
+	pthread_create(&thread, NULL, check_in_later, c);
+	c = checkout();
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(stats().waits, 1);
+	ck_assert_uint_ge(stats().wait_ms, 50);
+	ck_assert_uint_eq(stats().longest_wait_ms, stats().wait_ms);
+	ck_raises(SocketPool_Failed, SocketPool_checkout(pool, "127.0.0.1", port, 30));
+	ck_assert_uint_eq(stats().waits, 2);
+	ck_assert_uint_ge(stats().wait_ms, stats().longest_wait_ms + 29);
+	SocketPool_checkin(pool, c);
+	SocketPool_checkin(pool, checkout());
+	ck_assert_uint_eq(stats().waits, 2);
+}
+END_TEST
+
+/* ---- cancelled while it connects ---- */
+
+static void *connect_to_full(void *name)
+{
+	SocketPool_discard(pool, SocketPool_checkout(pool, name, NULL, -1));
+	return NULL;
+}
+
+START_TEST(a_thread_that_connects_can_be_cancelled_and_holds_nothing_down)
+{
+	char name[] = "unix:@libcore-pool-full";
+	Socket_T full = Socket_listen(name, NULL, 1), a = Socket_connect(name, NULL, 1000), b = Socket_connect(name, NULL, 1000);
+	int next = dup(0);
+	pthread_t thread;
+	void *result;
+
+	close(next);
+	SocketPool_resize(pool, 1);
+	pthread_create(&thread, NULL, connect_to_full, name);
+	wait_ms(60);
+	pthread_cancel(thread);
+	pthread_join(thread, &result);
+	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
+	ck_assert_int_eq(dup(0), next);
+	close(next);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_assert_uint_eq(stats().failed, 0);
+	Socket_close(&a);
+	a = Socket_accept(full);
+	SocketPool_discard(pool, SocketPool_checkout(pool, name, NULL, 1000));
+	Socket_close(&a);
+	Socket_close(&b);
+	Socket_close(&full);
+}
+END_TEST
+
+/* ---- lent arenas ---- */
+
+START_TEST(the_arena_of_a_connection_is_lent)
+{
+	Connection_T c = checkout();
+	Arena_T own = Connection_arena(c), copy = own;
+
+	ck_raises_saying(Assert_Failed, "is lent", Arena_dispose(&copy));
+	ck_raises_saying(Assert_Failed, "is lent", Arena_clear(own));
+	ck_raises_saying(Assert_Failed, "is lent", Arena_reset(own, 0));
+	Arena_alloc(own, 100);
+	Arena_set_limit(own, Arena_capacity(own));
+	ck_raises(Arena_Failed, Arena_alloc(own, 1000 * 1000));
+	SocketPool_checkin(pool, c);
+	c = checkout();
+	ck_assert_ptr_eq(Connection_arena(c), own);
+	ck_assert_uint_eq(Arena_used(own), 0);
+	Arena_alloc(own, 1000 * 1000);
+}
+END_TEST
+
+START_TEST(the_arenas_of_connections_have_names)
+{
+	FILE *out = tmpfile();
+	char text[4096] = "";
+
+	Connection_arena(checkout());
+	Arena_debug_report(out);
+	rewind(out);
+	ck_assert_uint_gt(fread(text, 1, sizeof text - 1, out), 0);
+	fclose(out);
+	ck_assert_msg(strstr(text, "arena of a connection") != NULL, "%s", text);
+	ck_assert_msg(strstr(text, "arenas of a socket pool") != NULL, "%s", text);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("SocketPool's client side, continued");
+	TCase *tc = tcase_create("SocketPool");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_test(tc, on_open_prepares_each_connection_once);
+	tcase_add_test(tc, what_on_open_raises_closes_the_connection_and_holds_nothing_down);
+	tcase_add_test(tc, on_open_has_what_is_left_of_the_deadline_and_the_caller_no_timeout);
+	tcase_add_test(tc, an_on_open_that_gives_the_connection_away_is_checked);
+	tcase_add_test(tc, on_open_may_call_the_pool);
+	tcase_add_test(tc, try_checkout_takes_only_what_is_idle);
+	tcase_add_test(tc, try_checkout_closes_what_is_not_fit_and_takes_the_next);
+	tcase_add_test(tc, checkout_and_try_checkout_check_their_arguments);
+	tcase_add_test(tc, a_checkout_that_succeeds_leaves_errno_alone);
+	tcase_add_test(tc, sweep_closes_what_has_expired_and_says_when_to_come_again);
+	tcase_add_test(tc, sweep_thinks_of_connections_that_were_added);
+	tcase_add_test(tc, expired_are_those_that_were_too_old_or_used_too_often);
+	tcase_add_test(tc, who_waits_is_counted_and_so_is_the_time);
+	tcase_add_test(tc, a_thread_that_connects_can_be_cancelled_and_holds_nothing_down);
+	tcase_add_test(tc, the_arena_of_a_connection_is_lent);
+	tcase_add_test(tc, the_arenas_of_connections_have_names);
+	suite_add_tcase(suite, tc);
+	return testing_main(suite);
+}
