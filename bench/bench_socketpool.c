@@ -530,6 +530,16 @@ static void make_epoll(Ring *r)
 	}
 }
 
+static void make_watched(Ring *r)
+{
+	int i;
+
+	make_pairs(r);
+	r->loop = SocketPoll_new(arena);
+	for (i = 0; i < PAIRS; i++)
+		SocketPoll_watch(r->loop, r->here[i], SocketPoll_READ, &r->there[i]);
+}
+
 static void make_loop(Ring *r, const char *backend)
 {
 	int i;
@@ -604,11 +614,26 @@ static void loop_one_by_one(void *cl, size_t n)
 	drain(r);
 }
 
+/* Of sockets or of watched descriptors. */
+static void loop_by_descriptor(void *cl, size_t n)
+{
+	Ring *r = cl;
+	SocketPoll_Event e;
+
+	fill(r);
+	while (n > 0) {
+		SocketPoll_wait(r->loop, &e, 1, -1);
+		n -= pass(e.descriptor, r->there[((int *)e.data - r->there + 1) % PAIRS]);
+	}
+	bench_pause();
+	drain(r);
+}
+
 int main(int argc, char *argv[])
 {
 	static Table small, middle, large;
 	static Client client;
-	static Ring bare, best, by_poll;
+	static Ring bare, best, by_poll, sockets, watched;
 
 	arena = Arena_new();
 	bench_start("socketpool", &argc, argv);
@@ -621,12 +646,18 @@ int main(int argc, char *argv[])
 	make_epoll(&bare);
 	make_loop(&best, NULL);
 	make_loop(&by_poll, "poll");
+	make_loop(&sockets, NULL);
+	make_watched(&watched);
 	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets", .name = "bare epoll: the limit", .run = epoll_events,
 		.cl = &bare, .n = EVENTS });
 	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets", .name = "SocketPoll, with a deadline",
 		.run = loop_one_by_one, .cl = &best, .n = EVENTS, .goal = 1.2 });
 	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets", .name = "SocketPoll by poll(2)",
 		.run = loop_one_by_one, .cl = &by_poll, .n = EVENTS });
+	bench_add(&(Bench_Case){ .workload = "an event, watched", .name = "of a socket, without a deadline",
+		.run = loop_by_descriptor, .cl = &sockets, .n = EVENTS });
+	bench_add(&(Bench_Case){ .workload = "an event, watched", .name = "of a watched descriptor",
+		.run = loop_by_descriptor, .cl = &watched, .n = EVENTS, .goal = 1.1 });
 	bench_run();
 	return bench_end();
 }

@@ -50,7 +50,7 @@ static void read_words(Text *t, FILE *in, const char *name)
 			end_word(t);
 	end_word(t);
 	if (ferror(in))
-		RAISE_MSG(File_Failed, "%s: %s", name, strerror(errno));
+		RAISE_ERRNO(File_Failed, "%s", name);
 }
 
 static void close_file(FILE **f)
@@ -64,7 +64,7 @@ static void read_file(Text *t, const char *name)
 	AUTO(FILE *, in, close_file) = fopen(name, "r");
 
 	if (!in)
-		RAISE_MSG(File_Failed, "%s: %s", name, strerror(errno));
+		RAISE_ERRNO(File_Failed, "%s", name);
 	read_words(t, in, name);
 }
 

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
-#include <string.h>
 #include <core/core.h>
 
 EXCEPT_DEFINE(Config_Failed, NULL, "bad configuration");
@@ -12,7 +10,7 @@ static FILE *open_config(const char *name)
 	FILE *file = fopen(name, "r");
 
 	if (!file)
-		RAISE_MSG(Config_Missing, "%s: %s", name, strerror(errno));
+		RAISE_ERRNO(Config_Missing, "%s", name);
 	return file;
 }
 

@@ -66,11 +66,17 @@ CORE_API FILE *Arena_open_stream(Arena_T arena, char **text, size_t *nbytes);
 
 /* As the functions, with the caller's file and line in the exception. NEW makes p point to sizeof *p bytes. */
 #if defined CORE_NO_INLINE
-#define ALLOC(arena, nbytes)         Arena__alloc((arena), (nbytes), __FILE__, __func__, __LINE__)
+#define ARENA_ALLOC(arena, nbytes)         Arena__alloc((arena), (nbytes), __FILE__, __func__, __LINE__)
 #endif
-#define CALLOC(arena, count, nbytes) Arena__calloc((arena), (count), (nbytes), __FILE__, __func__, __LINE__)
-#define NEW(arena, p)                ((p) = (__typeof__(p))ALLOC((arena), sizeof *(p)))
-#define NEW0(arena, p)               ((p) = (__typeof__(p))CALLOC((arena), 1, sizeof *(p)))
+#define ARENA_CALLOC(arena, count, nbytes) Arena__calloc((arena), (count), (nbytes), __FILE__, __func__, __LINE__)
+#define ARENA_NEW(arena, p)                ((p) = (__typeof__(p))ARENA_ALLOC((arena), sizeof *(p)))
+#define ARENA_NEW0(arena, p)               ((p) = (__typeof__(p))ARENA_CALLOC((arena), 1, sizeof *(p)))
+#if !defined CORE_NO_SHORT_NAMES
+#define ALLOC  ARENA_ALLOC
+#define CALLOC ARENA_CALLOC
+#define NEW    ARENA_NEW
+#define NEW0   ARENA_NEW0
+#endif
 
 CORE_API void Arena_clear(Arena_T arena); /* forgets every allocation, keeps room for as much again; not the children */
 CORE_API void Arena_reset(Arena_T arena, size_t keep); /* as clear, but keeps at most so many bytes; the first chunk stays */

@@ -95,4 +95,4 @@ static inline void *Arena__quick_at(Arena_T arena, size_t nbytes, const char *fi
 #undef ARENA__LOAD
 #undef ARENA__STORE
 #define Arena_alloc(arena, nbytes) Arena__quick((arena), (nbytes))
-#define ALLOC(arena, nbytes)       Arena__quick_at((arena), (nbytes), __FILE__, __func__, __LINE__)
+#define ARENA_ALLOC(arena, nbytes) Arena__quick_at((arena), (nbytes), __FILE__, __func__, __LINE__)

@@ -9,6 +9,7 @@
  * Each thread has its own stack of handlers. Nothing here allocates from the heap. */
 #ifndef EXCEPT_INCLUDED
 #define EXCEPT_INCLUDED
+#include <errno.h>
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -65,7 +66,7 @@ CORE_API void Except_raise(const Except_T *e, const char *file, int line) EXCEPT
 
 CORE_END_DECLS
 
-#if !defined EXCEPT_NO_SHORT_NAMES
+#if !defined EXCEPT_NO_SHORT_NAMES && !defined CORE_NO_SHORT_NAMES
 #define TRY        EXCEPT_TRY        /* opens the statement */
 #define EXCEPT     EXCEPT_EXCEPT     /* (e): handles e and every kind of e; the first match wins */
 #define ELSE       EXCEPT_ELSE       /* handles anything else */
@@ -73,6 +74,7 @@ CORE_END_DECLS
 #define END_TRY    EXCEPT_END_TRY    /* closes the statement; an unhandled exception goes on from here */
 #define RAISE      EXCEPT_RAISE      /* (e) */
 #define RAISE_MSG  EXCEPT_RAISE_MSG  /* (e, "printf format", ...) */
+#define RAISE_ERRNO EXCEPT_RAISE_ERRNO /* the same; ": " and the text of errno follow the message */
 #define RERAISE    EXCEPT_RERAISE    /* the exception being handled, with its place, message and causes */
 #define RETURN     EXCEPT_RETURN     /* (value) or (): runs every FINALLY of this function on the way out */
 #define PROTECT    EXCEPT_PROTECT    /* (variable): its value is right after a raise */

@@ -67,6 +67,8 @@ CORE_API void Except__abandon(Except_Frame *);
 CORE_API void Except__raise(const Except_T *, const char *file, const char *function, int line) EXCEPT__NORETURN;
 CORE_API void Except__raise_msg(const Except_T *, const char *file, const char *function, int line,
 	const char *fmt, ...) EXCEPT__NORETURN CORE_PRINTF(5, 6);
+CORE_API void Except__raise_errno(const Except_T *, const char *file, const char *function, int line, int error,
+	const char *fmt, ...) EXCEPT__NORETURN CORE_PRINTF(6, 7);
 CORE_API void Except__reraise(const char *file, const char *function, int line) EXCEPT__NORETURN;
 CORE_API void Except__return(Except_Frame *outermost, jmp_buf, void *value, size_t size) EXCEPT__NORETURN;
 CORE_API int  Except__is_unset(const Except_Scoped *);
@@ -131,8 +133,6 @@ static inline int Except__finally(Except_Frame *f, const char *place)
 {
 	if (__builtin_expect(f->state == Except__TRYING, 1))
 		f->state = Except__FINISHING;
-	else if (f->state == Except__RAISED)
-		f->state = Except__CLOSING;
 	else
 		return Except__close(f, place);
 	return 1;
@@ -220,6 +220,13 @@ static inline int Except__opaque(int x)
 
 #define EXCEPT_RAISE(e)          Except__raise(&(e), __FILE__, __func__, __LINE__)
 #define EXCEPT_RAISE_MSG(e, ...) Except__raise_msg(&(e), __FILE__, __func__, __LINE__, __VA_ARGS__)
+#define EXCEPT_RAISE_ERRNO(e, ...)                                                          \
+	__extension__ ({                                                                    \
+		EXCEPT__QUIET                                                               \
+		const int Except_error = errno;                                             \
+		EXCEPT__LOUD                                                                \
+		Except__raise_errno(&(e), __FILE__, __func__, __LINE__, Except_error, __VA_ARGS__); \
+	})
 #define EXCEPT_RERAISE           Except__reraise(__FILE__, __func__, __LINE__)
 
 #define Except_assert(condition)                                                            \

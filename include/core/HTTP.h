@@ -13,6 +13,7 @@
 #ifndef HTTP_INCLUDED
 #define HTTP_INCLUDED
 #include <stddef.h>
+#include <stdint.h>
 #include <core/Arena.h>
 #include <core/HashTable.h>
 #include <core/Socket.h>
@@ -22,18 +23,19 @@ CORE_BEGIN_DECLS
 typedef struct HTTPRequest *HTTPRequest_T;
 typedef struct HTTPResponse *HTTPResponse_T;
 
-extern CORE_API const Except_T HTTP_Failed;            /* the parent of all these */
-extern CORE_API const Except_T HTTP_Closed;            /* 0: the connection ended between requests */
-extern CORE_API const Except_T HTTP_Bad_Request;       /* 400 */
-extern CORE_API const Except_T HTTP_Timeout;           /* 408 */
-extern CORE_API const Except_T HTTP_Content_Too_Large; /* 413 */
-extern CORE_API const Except_T HTTP_URI_Too_Long;      /* 414 */
-extern CORE_API const Except_T HTTP_Fields_Too_Large;  /* 431 */
-extern CORE_API const Except_T HTTP_Not_Implemented;   /* 501 */
-extern CORE_API const Except_T HTTP_Bad_Version;       /* 505 */
+/* The parent of the others; a kind of one of them has its status. HTTP_Closed: the connection ended. */
+extern CORE_API const Except_T HTTP_Failed, HTTP_Closed /* no status: 0 */,
+	HTTP_Bad_Request /* 400 */, HTTP_Unauthorized /* 401 */, HTTP_Forbidden /* 403 */,
+	HTTP_Not_Found /* 404 */, HTTP_Timeout /* 408 */, HTTP_Conflict /* 409 */,
+	HTTP_Content_Too_Large /* 413 */, HTTP_URI_Too_Long /* 414 */, HTTP_Unsupported_Media /* 415 */,
+	HTTP_Unprocessable /* 422 */, HTTP_Too_Many_Requests /* 429 */, HTTP_Fields_Too_Large /* 431 */,
+	HTTP_Not_Implemented /* 501 */, HTTP_Bad_Gateway /* 502 */, HTTP_Unavailable /* 503 */,
+	HTTP_Gateway_Timeout /* 504 */, HTTP_Bad_Version /* 505 */;
 
-CORE_API int HTTP_status(const Except_T *e);      /* what to answer: as above; 500 for any other exception */
+CORE_API int HTTP_status(const Except_T *e);      /* what to answer; 500 for any other exception */
 CORE_API const char *HTTP_reason(int status);     /* "Not Found"; "" if unknown */
+/* Returns n bytes as one segment of a path: all but letters, digits, '-', '.', '_' and '~' as %XX. */
+CORE_API char *HTTP_encode(Arena_T arena, const char *text, size_t n);
 
 typedef struct HTTP_Limits { /* 0: the default */
 	size_t request_line;  /* bytes; 8,192 */
@@ -62,6 +64,9 @@ CORE_API HashTable_T HTTPRequest_headers(HTTPRequest_T); /* STRING_NOCASE, name 
 CORE_API const void *HTTPRequest_body(HTTPRequest_T, size_t *nbytes); /* never NULL; a NUL follows it */
 CORE_API const char *HTTPRequest_peer(HTTPRequest_T);    /* "192.0.2.1:4711"; while the connection is open */
 CORE_API Arena_T HTTPRequest_arena(HTTPRequest_T);
+CORE_API const char *HTTPRequest_route(HTTPRequest_T);   /* the pattern of its route; NULL if none */
+CORE_API void HTTPRequest_set_data(HTTPRequest_T, void *data); /* a pointer of the program's */
+CORE_API void *HTTPRequest_data(HTTPRequest_T);          /* which all that handle the request see */
 CORE_API int HTTPRequest_keep_alive(HTTPRequest_T);      /* the client wants another request on the connection */
 
 /* The pairs of the query, and of a body that is application/x-www-form-urlencoded (of another one: none), decoded; in
@@ -89,6 +94,10 @@ CORE_API void HTTPResponse_printf(HTTPResponse_T, const char *fmt, ...) CORE_PRI
  * out, more is called, writes the next part, and returns 0 if that was the last. An exception of it breaks the body off.
  * Checked: it returns something else and wrote nothing. */
 CORE_API void HTTPResponse_stream(HTTPResponse_T, int (*more)(HTTPResponse_T, void *cl), void *cl);
+/* The length of such a body: it is sent with Content-Length. If `more` writes more, or ends before, the
+ * exchange breaks off: HTTP_Failed. HTTP/1.0 keeps its connection. Checked: its sending has begun. */
+CORE_API void HTTPResponse_length(HTTPResponse_T, uint64_t nbytes);
+CORE_API void HTTPResponse_reset(HTTPResponse_T); /* as new. Checked: its sending has begun */
 /* Answers the last request of the socket; without one that waits for an answer (it was refused, or the
  * server is busy), the connection ends with this response. Date, Content-Length and Connection are added
  * as they are needed; HEAD, 204, 205 and 304 send no body. Raises: Socket_Failed. */

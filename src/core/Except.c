@@ -25,6 +25,8 @@
 #include "config.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +35,6 @@
 #include "except/rep.h"
 
 EXCEPT_DEFINE(Assert_Failed, NULL, "assertion failed");
-
-enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, RAISED = Except__RAISED,
-	HANDLING = Except__HANDLING, CLOSING = Except__CLOSING, PENDING, RETURNING, CLOSING_RETURN, PROBING, PROBED };
 
 enum { MESSAGE_MAX = 4096 };
 
@@ -53,36 +52,19 @@ EXCEPT__PER_THREAD Thread except__thread = { { NULL, NULL, FIRST }, NULL, NULL, 
 
 /* ---- the stack of records ---- */
 
-/* NULL if there is no room */
-static inline void *take(size_t nbytes)
+/* Returns the message with end behind it, cut to what there is room for; NULL without any. */
+static const char *format(const char *fmt, va_list ap, const char *end)
 {
-	void *p;
-
-	nbytes = (nbytes + 15) & ~(size_t)15;
-	if (nbytes > (size_t)(except__thread.end - except__thread.public.next)
-		&& (except__thread.records || !except__map_records()))
-		return NULL;
-	p = except__thread.public.next;
-	except__thread.public.next += nbytes;
-	return p;
-}
-
-/* mark is NULL if the frame is older than the mapping */
-static void cut_back(void *mark)
-{
-	except__thread.public.next = mark ? mark : except__thread.records;
-}
-
-/* Returns the message, cut to what there is room for; NULL without any. */
-static const char *format(const char *fmt, va_list ap)
-{
-	size_t room = (size_t)(except__thread.end - except__thread.public.next);
+	size_t room = (size_t)(except__thread.end - except__thread.public.next), length = strlen(end), n;
+	char *message = except__thread.public.next;
 
 	if (room > MESSAGE_MAX)
 		room = MESSAGE_MAX;
-	if (room < 16)
+	if (room < length + 16)
 		return NULL;
-	return take(text__vformat(except__thread.public.next, room, fmt, ap) + 1);
+	n = text__vformat(message, room - length, fmt, ap);
+	memcpy(message + n, end, length + 1);
+	return except__take(n + length + 1);
 }
 
 static INLINE Record *fill(Record *r, const Except_T *e, const char *file, const char *function, int line)
@@ -93,22 +75,22 @@ static INLINE Record *fill(Record *r, const Except_T *e, const char *file, const
 	r->function = function;
 	r->message = NULL;
 	r->line = line;
-	r->nframes = 0;
 	r->error = *except__thread.error;
+	r->nframes = r->flags = 0;
 	return r;
 }
 
 static Record *record(const Except_T *e, const char *file, const char *function, int line, void *raiser)
 {
 	int error = errno, nframes = __atomic_load_n(&except__nframes, __ATOMIC_RELAXED);
-	Record *r = take(sizeof *r + (size_t)nframes * sizeof r->frames[0]);
+	Record *r = except__take(sizeof *r + (size_t)nframes * sizeof r->frames[0]);
 
 	if (!r)
 		return NULL;
 	fill(r, e, file, function, line);
 	r->error = error; /* from before the mapping was made */
 	if (nframes > 0)
-		r->nframes = except__capture(r->frames, nframes, raiser);
+		r->nframes = (unsigned short)except__capture(r->frames, nframes, raiser);
 	return r;
 }
 
@@ -142,31 +124,23 @@ static int is_kind_of(const Except_T *e, const Except_T *ancestor)
 	return 0;
 }
 
+/* Returns the exception, or its copy if the object itself may be gone. */
+static const Except_T *kept_exception(const Except_Frame *f)
+{
+	const Record *r = f->record;
+
+	return r && r->flags & RECORD_IS_KEPT ? r->kept : f->exception;
+}
+
 /* ---- links ---- */
-
-static Except_Frame *frame_of(Except_Link *link)
-{
-	return (Except_Frame *)link; /* its first member */
-}
-
-/* sets of states: a switch would be an indirect jump */
-enum {
-	CATCHING = 1 << TRYING | 1 << RAISED | 1 << HANDLING,
-	HOLDING = 1 << RAISED | 1 << HANDLING | 1 << PENDING | 1 << CLOSING
-};
-
-static inline int is_in(Except_Link *link, unsigned states)
-{
-	return !link->run && (states >> frame_of(link)->state & 1);
-}
 
 Except_Frame *except__current(void)
 {
 	Except_Link *link = except__thread.public.top;
 
-	while (link && !is_in(link, HOLDING))
+	while (link && !except__is_in(link, HOLDING))
 		link = link->up;
-	return link ? frame_of(link) : NULL;
+	return link ? except__frame_of(link) : NULL;
 }
 
 int Except__is_unset(const Except_Scoped *s)
@@ -178,116 +152,6 @@ int Except__is_unset(const Except_Scoped *s)
 		if (p[i] != Except__UNSET)
 			return 0;
 	return s->size > 0;
-}
-
-/* But not for a variable whose initializer raised. */
-EXCEPT__ANY_FUNCTION static void call(Except_Link *link)
-{
-	if (!Except__is_unset((Except_Scoped *)link))
-		link->run(link->argument);
-}
-
-/* ---- RETURN ---- */
-
-/* What it takes to resume at a RETURN after the FINALLYs have run on the same C frame: clang may have
- * laid their locals over the value and over the links that were left, as it does not see that control
- * comes back (LLVM issue 196468). So the value is put back, and the links are marked unlinked again. */
-typedef struct Left {
-	struct Left *next;
-	Except_Link *link;
-} Left;
-
-typedef struct Return {
-	Left *left;
-	void *value;
-	size_t size;
-	unsigned char bytes[];
-} Return;
-
-static void leave(Except_Link *link, Return *r)
-{
-	Left *left = r ? take(sizeof *left) : NULL;
-
-	if (left) {
-		left->link = link;
-		left->next = r->left;
-		r->left = left;
-	}
-	Except__unlink(link);
-}
-
-static void resume(void *mark, jmp_buf site, const Return *r) EXCEPT__NORETURN;
-static void resume(void *mark, jmp_buf site, const Return *r)
-{
-	if (r) {
-		const Left *left;
-
-		if (r->size > 0)
-			memcpy(r->value, r->bytes, r->size);
-		for (left = r->left; left; left = left->next)
-			left->link->top = NULL;
-	}
-	cut_back(mark);
-	longjmp(site, 1);
-}
-
-/* To the clean-up of f. Its env, not needed again, keeps the way back. */
-static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site, Return *r) EXCEPT__NORETURN;
-static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site, Return *r)
-{
-	jmp_buf env;
-
-	memcpy(&env, &f->env, sizeof env);
-	memcpy(&f->env, site, sizeof env);
-	f->link.argument = outermost;
-	f->record = r;
-	f->state = RETURNING;
-	longjmp(env, 1);
-}
-
-/* Leaves the links one by one, outwards to the outermost TRY of the function. What is closed is a TRY
- * in whose FINALLY the RETURN stands. */
-static void return_through(Except_Frame *outermost, jmp_buf site, Return *r) EXCEPT__NORETURN;
-static void return_through(Except_Frame *outermost, jmp_buf site, Return *r)
-{
-	Except_Link *link;
-
-	do {
-		link = except__thread.public.top;
-		if (is_in(link, CATCHING))
-			go_to_finally(frame_of(link), outermost, site, r);
-		leave(link, r);
-		if (link->run)
-			call(link);
-	} while (link != &outermost->link);
-	resume(outermost->mark, site, r);
-}
-
-void Except__return(Except_Frame *outermost, jmp_buf site, void *value, size_t size)
-{
-	Return *r = size < RECORDS_SIZE ? take(sizeof *r + size) : NULL;
-
-	/* Without memory all stays where it is, which is right but for clang's bug. */
-	if (r) {
-		r->left = NULL;
-		r->value = value;
-		r->size = size;
-		if (size > 0)
-			memcpy(r->bytes, value, size);
-	}
-	return_through(outermost, site, r);
-}
-
-/* f has been cleaned up */
-static void return_on(Except_Frame *f) EXCEPT__NORETURN;
-static void return_on(Except_Frame *f)
-{
-	Except_Frame *outermost = f->link.argument;
-
-	leave(&f->link, f->record);
-	if (f != outermost)
-		return_through(outermost, f->env, f->record);
-	resume(f->mark, f->env, f->record);
 }
 
 /* ---- unwinding ---- */
@@ -306,16 +170,46 @@ static void hold(Except_Frame *f, const Except_T *e, const char *file, int line,
 	Except__push(&f->link, &except__thread.public);
 }
 
+/* What the program printed so far is lost in abort() if stdout is a pipe or a file. A stream that another thread is
+ * amid, or a pipe that has no reader, must not keep us from the report. */
+static void flush_stdout(void)
+{
+	sigset_t pipe;
+
+	sigemptyset(&pipe);
+	sigaddset(&pipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe, NULL);
+	if (ftrylockfile(stdout) == 0) {
+		fflush(stdout);
+		funlockfile(stdout);
+	}
+}
+
+static void live_on(int **dying)
+{
+	**dying = 0;
+}
+
+/* The hook may end the thread, or throw in C++, but not raise: then it is not called again. */
+static void run_hook(const Except_T *e)
+{
+	if (!except__thread.dying) {
+		int *dying __attribute__((cleanup(live_on))) = &except__thread.dying;
+
+		*dying = 1;
+		except__call_hook(e);
+	}
+}
+
 static void uncaught(const Except_T *e, const char *file, int line, Record *record) CORE_NORETURN;
 static void uncaught(const Except_T *e, const char *file, int line, Record *record)
 {
-	Except_Frame f;
+	Except_Frame f __attribute__((cleanup(Except__leave)));
 
 	hold(&f, e, file, line, record);
-	if (!except__thread.dying) { /* else the hook raised */
-		except__thread.dying = 1;
-		except__call_hook(e);
-	}
+	run_hook(e);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* to print is a point of cancellation */
+	flush_stdout();
 	fputs("uncaught exception: ", stderr);
 	except__report(stderr, &f);
 	fflush(stderr);
@@ -328,7 +222,7 @@ static void __attribute__((noinline)) call_holding(Except_Link *link, const Exce
 	Except_Frame f __attribute__((cleanup(Except__leave)));
 
 	hold(&f, e, file, line, record);
-	call(link); /* NOLINT(clang-analyzer-core.StackAddressEscape): cleanup unlinks f, which the analyzer does not follow */
+	except__run(link); /* NOLINT(clang-analyzer-core.StackAddressEscape): cleanup unlinks f, which the analyzer does not follow */
 }
 
 static INLINE void arrive(Except_Frame *f, int state, const Except_T *e, const char *file, int line,
@@ -348,25 +242,29 @@ static void deliver(const Except_T *e, const char *file, int line, Record *recor
 {
 	Except_Link *link, *inner;
 
-	for (link = except__thread.public.top; link && !is_in(link, CATCHING); link = link->up)
-		if (is_in(link, HOLDING))
-			add_cause(record, frame_of(link)->record);
+	for (link = except__thread.public.top; link && !except__is_in(link, CATCHING); link = link->up)
+		if (except__is_in(link, HOLDING))
+			add_cause(record, except__frame_of(link)->record);
 	if (!link)
 		uncaught(e, file, line, record);
-	if (frame_of(link)->state != TRYING)
-		add_cause(record, frame_of(link)->record);
+	if (except__frame_of(link)->state != TRYING)
+		add_cause(record, except__frame_of(link)->record);
 	while ((inner = except__thread.public.top) != link) {
 		Except__unlink(inner);
-		if (inner->run)
-			call_holding(inner, e, file, line, record);
+		if (!inner->run)
+			continue;
+		except__keep(record);
+		call_holding(inner, e, record ? record->file : file, line, record);
 	}
-	arrive(frame_of(link), frame_of(link)->state == TRYING ? RAISED : PENDING, e, file, line, record);
+	if (record)
+		file = record->file;
+	arrive(except__frame_of(link), except__frame_of(link)->state == TRYING ? RAISED : PENDING, e, file, line, record);
 }
 
 /* Most raises have nothing between them and the body of a TRY, and are not to pay for the others. */
 static INLINE int is_trying(Except_Link *link)
 {
-	return __builtin_expect(link && !link->run && frame_of(link)->state == TRYING, 1);
+	return __builtin_expect(link && !link->run && except__frame_of(link)->state == TRYING, 1);
 }
 
 static void propagate(Except_Frame *f) EXCEPT__NORETURN;
@@ -374,7 +272,7 @@ static void propagate(Except_Frame *f)
 {
 	Except__unlink(&f->link);
 	if (is_trying(f->link.up))
-		arrive(frame_of(f->link.up), RAISED, f->exception, f->file, f->line, f->record);
+		arrive(except__frame_of(f->link.up), RAISED, f->exception, f->file, f->line, f->record);
 	deliver(f->exception, f->file, f->line, f->record);
 }
 
@@ -394,7 +292,7 @@ static void check(const Except_T *e, const char *file, const char *function, int
 int Except__match(Except_Frame *f, const Except_T *e)
 {
 	check(e, f->file, NULL, f->line, "EXCEPT");
-	if (!is_kind_of(f->exception, e))
+	if (!is_kind_of(kept_exception(f), e))
 		return 0;
 	f->state = HANDLING;
 	return 1;
@@ -409,13 +307,16 @@ int Except__close(Except_Frame *f, const char *place)
 		f->finally = place;
 		return 0;
 	case HANDLING:
-		cut_back(f->mark);
+		except__cut_back(f->mark);
 		f->state = FINISHING;
 		return 1;
 	case RETURNING:
 		f->state = CLOSING_RETURN;
 		return 1;
 	default:
+		except__keep(f->record);
+		if (f->record)
+			f->file = ((const Record *)f->record)->file;
 		f->state = CLOSING;
 		return 1;
 	}
@@ -431,7 +332,7 @@ void Except__pass(Except_Frame *f)
 		longjmp(f->env, 1);
 	}
 	if (f->state == RETURNING)
-		return_on(f);
+		except__return_on(f);
 	propagate(f);
 }
 
@@ -441,8 +342,8 @@ void Except__end(Except_Frame *f)
 	if (f->state == CLOSING)
 		propagate(f);
 	if (f->state == CLOSING_RETURN)
-		return_on(f);
-	cut_back(f->mark);
+		except__return_on(f);
+	except__cut_back(f->mark);
 	Except__unlink(&f->link);
 }
 
@@ -454,7 +355,7 @@ void Except__abandon(Except_Frame *f)
 		fprintf(stderr, "libcore: %s: this FINALLY was skipped by return, break, continue, goto, a C++ "
 			"exception or the end of the thread; RETURN runs it\n", f->finally);
 #endif
-	cut_back(f->mark);
+	except__cut_back(f->mark);
 	Except__unlink(&f->link);
 }
 
@@ -481,7 +382,7 @@ static INLINE void raise_from(const Except_T *e, const char *file, const char *f
 	if (e && is_trying(link) && except__thread.end - except__thread.public.next >= SIZE
 		&& __atomic_load_n(&except__nframes, __ATOMIC_RELAXED) == 0) {
 		except__thread.public.next += SIZE;
-		arrive(frame_of(link), RAISED, e, file, line, fill(r, e, file, function, line));
+		arrive(except__frame_of(link), RAISED, e, file, line, fill(r, e, file, function, line));
 	}
 	raise_slowly(e, file, function, line, raiser, call);
 }
@@ -506,9 +407,48 @@ void Except__raise_msg(const Except_T *e, const char *file, const char *function
 		va_list ap;
 
 		va_start(ap, fmt);
-		r->message = format(fmt, ap);
+		r->message = format(fmt, ap, "");
 		va_end(ap);
 	}
+	deliver(e, file, line, r);
+}
+
+/* Makes the record of a raise that its errno explains; end goes behind the message. */
+static Record *record_errno(Record *r, int error, const char *end, const char *fmt, va_list ap)
+{
+	if (r) {
+		r->error = error;
+		r->flags |= RECORD_MEANS_ERRNO;
+		r->message = format(fmt, ap, end);
+	}
+	errno = error;
+	return r;
+}
+
+void Except__raise_errno(const Except_T *e, const char *file, const char *function, int line, int error,
+	const char *fmt, ...)
+{
+	char text[128], end[160];
+	Record *r;
+	va_list ap;
+
+	check(e, file, function, line, "RAISE_ERRNO");
+	text__format(end, sizeof end, ": %s", text__error(error, text, sizeof text));
+	va_start(ap, fmt);
+	r = record_errno(record(e, file, function, line, __builtin_return_address(0)), error, end, fmt, ap);
+	va_end(ap);
+	deliver(e, file, line, r);
+}
+
+void except__raise_for_errno(const Except_T *e, const char *file, const char *function, int line, int error,
+	const char *fmt, ...)
+{
+	Record *r;
+	va_list ap;
+
+	va_start(ap, fmt);
+	r = record_errno(record(e, file, function, line, __builtin_return_address(0)), error, "", fmt, ap);
+	va_end(ap);
 	deliver(e, file, line, r);
 }
 

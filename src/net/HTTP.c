@@ -2,9 +2,12 @@
 /* The exceptions of HTTP and the status codes that go with them. */
 #include "config.h"
 
+#include <string.h>
+
 #include <core/HTTP.h>
 #include "base/checked.h"
 #include "http/parser.h"
+#include "http/rep.h"
 
 EXCEPT_DEFINE(HTTP_Failed, NULL, "HTTP failed");
 EXCEPT_DEFINE(HTTP_Closed, &HTTP_Failed, "HTTP connection has ended");
@@ -14,6 +17,16 @@ EXCEPT_DEFINE(HTTP_Content_Too_Large, &HTTP_Failed, "body of HTTP request is too
 EXCEPT_DEFINE(HTTP_URI_Too_Long, &HTTP_Failed, "HTTP request line is too long");
 EXCEPT_DEFINE(HTTP_Fields_Too_Large, &HTTP_Failed, "fields of HTTP request are too large");
 EXCEPT_DEFINE(HTTP_Not_Implemented, &HTTP_Failed, "HTTP request asks for what is not implemented");
+EXCEPT_DEFINE(HTTP_Unauthorized, &HTTP_Failed, "HTTP request is not authorized");
+EXCEPT_DEFINE(HTTP_Forbidden, &HTTP_Failed, "HTTP request is forbidden");
+EXCEPT_DEFINE(HTTP_Not_Found, &HTTP_Failed, "resource of HTTP request is not there");
+EXCEPT_DEFINE(HTTP_Conflict, &HTTP_Failed, "HTTP request conflicts with its resource");
+EXCEPT_DEFINE(HTTP_Unsupported_Media, &HTTP_Failed, "media type of HTTP request is not supported");
+EXCEPT_DEFINE(HTTP_Unprocessable, &HTTP_Failed, "content of HTTP request cannot be processed");
+EXCEPT_DEFINE(HTTP_Too_Many_Requests, &HTTP_Failed, "too many HTTP requests");
+EXCEPT_DEFINE(HTTP_Bad_Gateway, &HTTP_Failed, "HTTP gateway got no valid response");
+EXCEPT_DEFINE(HTTP_Unavailable, &HTTP_Failed, "HTTP service is not available");
+EXCEPT_DEFINE(HTTP_Gateway_Timeout, &HTTP_Failed, "HTTP gateway got no response in time");
 EXCEPT_DEFINE(HTTP_Bad_Version, &HTTP_Failed, "HTTP version is not supported");
 
 static const struct {
@@ -27,6 +40,16 @@ static const struct {
 	{ &HTTP_Fields_Too_Large, 431 },
 	{ &HTTP_Not_Implemented, 501 },
 	{ &HTTP_Bad_Version, 505 },
+	{ &HTTP_Unauthorized, 401 },
+	{ &HTTP_Forbidden, 403 },
+	{ &HTTP_Not_Found, 404 },
+	{ &HTTP_Conflict, 409 },
+	{ &HTTP_Unsupported_Media, 415 },
+	{ &HTTP_Unprocessable, 422 },
+	{ &HTTP_Too_Many_Requests, 429 },
+	{ &HTTP_Bad_Gateway, 502 },
+	{ &HTTP_Unavailable, 503 },
+	{ &HTTP_Gateway_Timeout, 504 },
 	{ &HTTP_Closed, 0 }
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
@@ -36,7 +59,7 @@ static const Except_T *identity(const Except_T *e)
 	return e->self ? e->self : e;
 }
 
-/* A program's own kind of one of these has its status. */
+/* The nearest ancestor in the table counts. */
 int HTTP_status(const Except_T *e)
 {
 	int i;
@@ -49,6 +72,11 @@ int HTTP_status(const Except_T *e)
 	return 500;
 }
 
+void http__refuse_handle(const void *r, const char *what, const char *function)
+{
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s: the %s %s", function, what, r ? "has ended" : "is NULL");
+}
+
 const Except_T *http__exception(int status)
 {
 	int i;
@@ -57,6 +85,38 @@ const Except_T *http__exception(int status)
 		if (kinds[i].status == status)
 			return kinds[i].exception;
 	CORRUPT("an HTTP status without an exception");
+}
+
+/* RFC 3986, 2.3: unreserved */
+static int is_plain(unsigned char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-._~", c));
+}
+
+char *HTTP_encode(Arena_T arena, const char *text, size_t n)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	size_t i, room = 0;
+	char *out, *to;
+
+	CHECK(arena, "HTTP_encode: the arena is NULL");
+	CHECK(text || n == 0, "HTTP_encode: NULL with %zu bytes", n);
+	for (i = 0; i < n; i++)
+		room += is_plain((unsigned char)text[i]) ? 1 : 3;
+	out = to = Arena_alloc(arena, room + 1);
+	for (i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (is_plain(c))
+			*to++ = (char)c;
+		else {
+			*to++ = '%';
+			*to++ = digits[c >> 4];
+			*to++ = digits[c & 15];
+		}
+	}
+	*to = '\0';
+	return out;
 }
 
 /* RFC 9110, 15, and the registry at iana.org/assignments/http-status-codes */

@@ -223,6 +223,17 @@ const char *httprequest__segment(T r, size_t at, size_t length)
 
 /* ---- the request ---- */
 
+HTTPRequest_T httprequest__renew(HTTPRequestPlace *place)
+{
+	T r;
+
+	((T)(place->words + place->turn))->self = NULL;
+	place->turn = (place->turn + 1) % HTTP__TURNS;
+	r = (T)(place->words + place->turn);
+	zero(r, sizeof *r);
+	return r->self = r;
+}
+
 unsigned httprequest__asks(const HTTPParser *p)
 {
 	unsigned word = HTTP__ASKED;
@@ -419,7 +430,7 @@ T HTTPRequest_parse(Arena_T arena, Socket_T client)
 	return HTTPRequest_parse_with(arena, client, NULL);
 }
 
-#define CHECK_REQUEST(r) CHECK((r), "%s: the request is NULL", __func__)
+#define CHECK_REQUEST(r) CHECK_HANDLE((r), "request")
 
 const char *HTTPRequest_method(T r)
 {
@@ -502,4 +513,22 @@ int HTTPRequest_keep_alive(T r)
 {
 	CHECK_REQUEST(r);
 	return r->keep_alive;
+}
+
+const char *HTTPRequest_route(T r)
+{
+	CHECK_REQUEST(r);
+	return r->route;
+}
+
+void HTTPRequest_set_data(T r, void *data)
+{
+	CHECK_REQUEST(r);
+	r->data = data;
+}
+
+void *HTTPRequest_data(T r)
+{
+	CHECK_REQUEST(r);
+	return r->data;
 }

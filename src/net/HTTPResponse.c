@@ -29,7 +29,29 @@ enum {
 	LINGER_BYTES = 8 * 1024 * 1024, LINGER_MS = 2000 /* for a peer that is still sending */
 };
 
-#define CHECK_RESPONSE(r) CHECK((r), "%s: the response is NULL", __func__)
+#define CHECK_RESPONSE(r) CHECK_HANDLE((r), "response")
+
+static void empty(T r)
+{
+	r->status = 200;
+	r->fields = NULL;
+	r->last = &r->fields;
+	r->nbytes = 0;
+	r->more = NULL;
+	r->more_cl = NULL;
+	r->length = r->made = 0;
+	r->has_length = r->begun = 0;
+}
+
+static T begin(T r, Arena_T arena)
+{
+	r->self = r;
+	r->arena = arena;
+	r->body = NULL;
+	r->room = 0;
+	empty(r);
+	return r;
+}
 
 T HTTPResponse_new(Arena_T arena)
 {
@@ -37,15 +59,21 @@ T HTTPResponse_new(Arena_T arena)
 
 	CHECK(arena, "HTTPResponse_new: the arena is NULL");
 	NEW(arena, r);
-	r->arena = arena;
-	r->status = 200;
-	r->fields = NULL;
-	r->last = &r->fields;
-	r->body = NULL;
-	r->nbytes = r->room = 0;
-	r->more = NULL;
-	r->more_cl = NULL;
-	return r;
+	return begin(r, arena);
+}
+
+T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)
+{
+	((T)(place->words + place->turn))->self = NULL;
+	place->turn = (place->turn + 1) % HTTP__TURNS;
+	return begin((T)(place->words + place->turn), arena);
+}
+
+void HTTPResponse_reset(T r)
+{
+	CHECK_RESPONSE(r);
+	CHECK(!r->begun, "HTTPResponse_reset: the response is being sent");
+	empty(r);
 }
 
 void HTTPResponse_status(T r, int status)
@@ -102,7 +130,9 @@ static ResponseField *make_field(T r, const char *call, const char *name, const 
 	size_t name_length, value_length;
 	ResponseField *f;
 
-	CHECK(r && name, "%s: the %s is NULL", call, r ? "name" : "response");
+	if (UNLIKELY(!r || r->self != r))
+		http__refuse_handle(r, "response", call);
+	CHECK(name, "%s: the name is NULL", call);
 	CHECK(value, "%s: the value of %s is NULL", call, name);
 	name_length = strlen(name);
 	value_length = strlen(value);
@@ -283,10 +313,12 @@ HTTPFraming httpresponse__frame(T r, unsigned asked)
 	HTTPFraming f = { 0 };
 
 	f.streams = r->more && !bodiless && !head;
-	f.chunked = r->more && !bodiless && !(asked & HTTP__OLD);
+	f.chunked = r->more && !bodiless && !r->has_length && !(asked & HTTP__OLD);
 	f.has_body = r->nbytes > 0 && !bodiless && !head;
-	f.has_length = (!r->more || r->status == 205) && r->status != 204 && (r->nbytes > 0 || !(r->status == 304 || head));
-	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || says_close(r) || (f.streams && !f.chunked);
+	f.announced = r->has_length && (r->more || (r->nbytes == 0 && (head || r->status == 304)));
+	f.has_length = (!r->more || f.announced || r->status == 205) && r->status != 204
+		&& (r->nbytes > 0 || f.announced || !(r->status == 304 || head));
+	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || says_close(r) || (f.streams && !f.chunked && !f.has_length);
 	f.keeps_old = !f.ends && asked & HTTP__OLD;
 	return f;
 }
@@ -305,18 +337,27 @@ static char *put_field(char *out, const ResponseField *f)
 	return put(out, "\r\n", 2);
 }
 
+static void refuse_part(T r, const char *how) CORE_NORETURN;
+static void refuse_part(T r, const char *how)
+{
+	EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPResponse_stream: %llu bytes were written, %s than the %llu announced",
+		(unsigned long long)(r->made + r->nbytes), how, (unsigned long long)r->length);
+}
+
 size_t httpresponse__bound(T r)
 {
 	size_t n = LINES;
 	const ResponseField *f;
 
+	if (UNLIKELY(r->has_length) && r->more && r->nbytes > r->length)
+		refuse_part(r, "more");
 	for (f = r->fields; f; f = f->next)
 		if (!add_size(n, f->name_length + 4, &n) || !add_size(n, f->value_length, &n))
 			EXCEPT_RAISE_MSG(Arena_Failed, "the fields of a response are too large");
 	return n;
 }
 
-static char *put_number(char *out, size_t value)
+static char *put_number(char *out, uint64_t value)
 {
 	char digits[24], *at = digits + sizeof digits;
 
@@ -348,7 +389,7 @@ static char *put_own(char *out, T r, HTTPFraming f)
 	}
 	if (f.has_length) {
 		out = put(out, "Content-Length: ", 16);
-		out = put_number(out, r->status == 205 ? 0 : r->nbytes);
+		out = put_number(out, r->status == 205 ? 0 : f.announced ? r->length : r->nbytes);
 		out = put(out, "\r\n", 2);
 	}
 	if (f.chunked)
@@ -384,6 +425,14 @@ void HTTPResponse_stream(T r, int (*more)(T, void *), void *cl)
 	r->more_cl = cl;
 }
 
+void HTTPResponse_length(T r, uint64_t nbytes)
+{
+	CHECK_RESPONSE(r);
+	CHECK(!r->begun, "HTTPResponse_length: the response is being sent");
+	r->length = nbytes;
+	r->has_length = 1;
+}
+
 /* RFC 9112, 7.1. The last chunk goes out with the last part. */
 int httpresponse__parts(T r, HTTPFraming f, struct iovec *parts)
 {
@@ -401,11 +450,19 @@ int httpresponse__parts(T r, HTTPFraming f, struct iovec *parts)
 
 void httpresponse__next(T r)
 {
+	r->begun = 1;
+	r->made += r->nbytes;
 	r->nbytes = 0;
 	if (!r->more(r, r->more_cl))
 		r->more = NULL;
 	else
 		CHECK(r->nbytes > 0, "HTTPResponse_stream: the function wrote nothing and wants to go on");
+	if (!r->has_length)
+		return;
+	if (r->nbytes > r->length - r->made)
+		refuse_part(r, "more");
+	if (!r->more && r->nbytes < r->length - r->made)
+		refuse_part(r, "fewer");
 }
 
 /* ---- sending ---- */

@@ -93,7 +93,7 @@ static Socket_T duplicate(Socket_T s)
 	int fd = fcntl(Socket_fd(s), F_DUPFD_CLOEXEC, 0);
 
 	if (fd < 0)
-		EXCEPT_RAISE_MSG(Socket_Failed, "HTTPServer_new: no descriptor for another loop: %s", strerror(errno));
+		EXCEPT_RAISE_ERRNO(Socket_Failed, "HTTPServer_new: no descriptor for another loop");
 	return Socket_adopt(fd);
 }
 
@@ -262,8 +262,10 @@ static void create_threads(T server)
 		Loop *l = &server->loops[server->started];
 
 		error = pthread_create(&l->thread, NULL, serve, l);
-		if (error != 0)
-			EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPServer_run: no thread for a loop: %s", strerror(error));
+		if (error != 0) {
+			errno = error;
+			EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPServer_run: no thread for a loop");
+		}
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket: a small heap object around a descriptor: how long to wait, whom it talks to, bytes that were
- * read ahead. The representation and its invariant are in socket/rep.h; this file sends, receives, and
- * closes. */
+/* Socket: a small heap object around a descriptor: how long to wait, whom it talks to, bytes that
+ * were read ahead. The representation and its invariant are in socket/rep.h; this file sends,
+ * receives, and closes. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -31,9 +31,9 @@ int socket__set_blocking(int fd, int on)
 	return fcntl(fd, F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
 }
 
-/* Returns 1 when fd is ready, 0 after the deadline, or -1 and errno. An error or hang-up is ready: the call that follows
- * names it. A wait that a signal cut short is rounded up: the deadline's millisecond had begun, and the rest of it would
- * be missing. */
+/* Returns 1 when fd is ready, 0 after the deadline, or -1 and errno. An error or hang-up is ready:
+ * the call that follows names it. A wait that a signal cut short is rounded up: the deadline's
+ * millisecond had begun, and the rest of it would be missing. */
 int socket__wait_until(int fd, int for_write, int64_t deadline)
 {
 	struct pollfd p = { fd, for_write ? POLLOUT : POLLIN, 0 };
@@ -84,8 +84,7 @@ static void raise_nothing_there(T s)
 	char name[NAME_SIZE];
 
 	socket__name_of(s, name);
-	errno = EAGAIN;
-	EXCEPT_RAISE_MSG(Socket_Timeout, "recv %s: nothing is there, and the socket does not block", name);
+	RAISE_FOR_ERRNO(Socket_Timeout, EAGAIN, "recv %s: nothing is there, and the socket does not block", name);
 }
 
 /* Waits, if at all, for the socket's timeout and not beyond limit. */
@@ -103,7 +102,7 @@ static void await_bytes(T s, int64_t limit)
 		socket__timed_out("recv", s, end > start ? end - start : 0);
 }
 
-/* When poll says that there is something and recv finds that there is not, the wait begins anew. */
+/* If poll reports bytes and recv finds none, the wait begins anew. */
 static size_t receive_some(T s, void *buffer, size_t nbytes, int wait, int64_t limit)
 {
 	int error = errno, flags = s->timeout >= 0 || limit != SOCKET__NEVER || !wait ? MSG_DONTWAIT : 0;
@@ -158,7 +157,7 @@ size_t socket__recv_deadline(T s, void *buffer, size_t nbytes, int64_t deadline_
 
 /* ---- sending ---- */
 
-/* How the callers of send_message want it. */
+/* How a caller of send_message wants its bytes sent. */
 typedef struct Sending {
 	const char *what;
 	int wait;         /* also when the socket does not block */
@@ -171,12 +170,11 @@ static void send_timed_out(T s, const Sending *how)
 	char name[NAME_SIZE];
 
 	socket__name_of(s, name);
-	errno = ETIMEDOUT;
-	EXCEPT_RAISE_MSG(Socket_Timeout, "%s %s: timed out after %d ms with %zu of %zu bytes sent", how->what,
+	RAISE_FOR_ERRNO(Socket_Timeout, ETIMEDOUT, "%s %s: timed out after %d ms with %zu of %zu bytes sent", how->what,
 		name, s->timeout, how->done, how->all);
 }
 
-/* Some of the bytes, at least one; 0 only when it may not wait. */
+/* Sends some of the bytes, at least one; returns 0 only if it may not wait. */
 static size_t send_message(T s, const struct msghdr *m, const Sending *how)
 {
 	int error = errno, flags = MSG_NOSIGNAL | (s->timeout >= 0 ? MSG_DONTWAIT : 0);
@@ -347,7 +345,7 @@ size_t Socket_pending(T s)
 	return a ? a->end - a->start : 0;
 }
 
-/* It fails only when nobody could read the end of the stream any more. */
+/* shutdown fails only if the peer cannot read the end of the stream any more. */
 void Socket_shutdown(T s)
 {
 	int error = errno;
@@ -406,8 +404,9 @@ const char *Socket_local(T s, Arena_T arena)
 
 /* ---- the end ---- */
 
-/* Whom a close tells, before anything is released: the layers above, which a socket knows by these two pointers alone.
- * Each is atomic, and once set always the same: pointers in each socket would be 16 bytes more. */
+/* Whom a close tells, before anything is released: the layers above, which a socket knows by these
+ * two pointers alone. Each is atomic, and once set always the same: pointers in each socket would
+ * be 16 bytes more. */
 static struct Observer {
 	void (*unwatch)(T, void *watch); /* the poll that the socket is in */
 	void (*leaving)(T, void *owner); /* the pool that has it */
@@ -421,12 +420,13 @@ static void release_socket(T *socket)
 	s->magic = DEAD;
 	if (s->named)
 		socket__unlink_own(s->u.path);
-	close_descriptor(s->fd);
+	close(s->fd);
 	free(s->named ? (void *)s->u.path : s->u.ahead);
 	free(s);
 }
 
-/* The owner runs deferred calls of the program, and what they do may pass through here: the socket is released even so. */
+/* The owner runs deferred calls of the program, and what they do may pass through here: the socket
+ * is released even so. */
 static void close_socket(T socket)
 {
 	T s __attribute__((cleanup(release_socket))) = socket;
@@ -452,7 +452,7 @@ void Socket_close(T *socket)
 
 /* ---- for the protocols and the pool ---- */
 
-/* Room for n bytes before the others. */
+/* Returns a block with the bytes that were read ahead, and room for n bytes before them. */
 static Ahead *make_room_ahead(T s, size_t n)
 {
 	size_t pending = Socket_pending(s), size, bytes;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPoll: slots for sockets and watched descriptors (poll/slots.c, poll/watch.c), a heap of deadlines and timers
- * (poll/timers.c), a batch of events from the kernel, and a back end that knows the kernel (poll/epoll.c, poll/kqueue.c,
- * poll/poll.c). The representation and its invariant are in poll/rep.h; this file opens and closes polls, takes sockets
- * in and out, and waits. */
+/* SocketPoll: slots for sockets and watched descriptors (poll/slots.c, poll/watch.c), a heap of
+ * deadlines and timers (poll/timers.c), a batch of events from the kernel, and a back end that
+ * knows the kernel (poll/epoll.c, poll/kqueue.c, poll/poll.c). The representation and its invariant
+ * are in poll/rep.h; this file opens and closes polls, takes sockets in and out, and waits. */
 #include "config.h"
 
 #include <errno.h>
@@ -45,12 +45,10 @@ void socketpoll__bad(const struct SocketPoll *poll, const char *function)
 
 void socketpoll__failed(const char *what, int fd, int error)
 {
-	const char *why = strerror(error);
-
 	errno = error;
 	if (fd < 0)
-		EXCEPT_RAISE_MSG(SocketPoll_Failed, "%s: %s", what, why);
-	EXCEPT_RAISE_MSG(SocketPoll_Failed, "%s: descriptor %d: %s", what, fd, why);
+		EXCEPT_RAISE_ERRNO(SocketPoll_Failed, "%s", what);
+	EXCEPT_RAISE_ERRNO(SocketPoll_Failed, "%s: descriptor %d", what, fd);
 }
 
 /* ---- leaving ---- */
@@ -105,7 +103,7 @@ static int open_pipe(int wake[2])
 	return 0;
 }
 
-/* The kernel, or a filter of system calls (seccomp), does not know this call: there are others. */
+/* Returns whether the kernel, or a filter of system calls (seccomp), refuses the call altogether. */
 static int is_refused(int error)
 {
 	return error == ENOSYS || error == EPERM || error == EACCES;
@@ -143,8 +141,9 @@ void SocketPoll_wake(T poll)
 	errno = error;
 }
 
-/* What was said before the flag is cleared is seen by the caller, who looks after we return: an exchange, because a
- * store could come after what the caller loads, and a wake-up between the two would be lost. */
+/* The caller, who looks after we return, sees everything that another thread wrote before it woke
+ * us. The flag is cleared by an exchange: a store could come after the caller's loads, and a
+ * wake-up between the two would be lost. */
 static void take_wake_up(T poll)
 {
 	uint64_t sink;
@@ -193,8 +192,7 @@ static const Backend *find_backend(const char *name)
 	for (i = 0; i < sizeof backends / sizeof backends[0]; i++)
 		if (!name || strcmp(backends[i]->name, name) == 0)
 			return backends[i];
-	errno = ENOSYS;
-	EXCEPT_RAISE_MSG(SocketPoll_Failed, "SocketPoll_new: there is no %s here", name);
+	RAISE_FOR_ERRNO(SocketPoll_Failed, ENOSYS, "SocketPoll_new: there is no %s here", name);
 }
 
 /* Returns 0 or an error number. */
@@ -212,7 +210,8 @@ static int is_last(const Backend *backend)
 	return backend == backends[sizeof backends / sizeof backends[0] - 1];
 }
 
-/* When the best may not be used here, the next one; the last is poll(2), which needs nothing. */
+/* Opens the best back end that is not refused; the last, poll(2), needs no descriptor. Returns 0 or
+ * an error number. */
 static int open_best(T poll)
 {
 	const Backend *const *b = backends;
@@ -369,7 +368,7 @@ size_t SocketPoll_count(T poll)
 	return poll->count;
 }
 
-/* To close one may run the leaving of its owner, and that may close another here. */
+/* A close calls the socket's owner, which may close another socket of this list. */
 static void end_tick(T poll)
 {
 	while (poll->closing) {
@@ -402,7 +401,8 @@ static void give_event(SocketPoll_Event *e, const Slot *slot, int fd, unsigned e
 	e->descriptor = fd;
 }
 
-/* What is left of the tick; events of sockets that left, or that are not asked for any more, are dropped here. */
+/* Gives out the rest of the tick's events. Drops those of sockets that have left, or that are not
+ * asked for any more. */
 static int give_ready(T poll, SocketPoll_Event *events, int n)
 {
 	int count = 0;
@@ -443,8 +443,9 @@ static int give_due(T poll, SocketPoll_Event *events, int n, int *ran)
 	return count;
 }
 
-/* The kernel's turn: until something happens, the first deadline passes, or `until`; 1 when woken. Cut short by a signal, it
- * says that the wait is to be rounded up: the millisecond of `until` had begun. */
+/* Asks the kernel, until something happens, the first deadline passes, or `until`. Returns 1 if the
+ * poll was woken. After a signal the wait is to be rounded up, because the millisecond of `until`
+ * had begun: then it sets round_up. */
 static int take_ready(T poll, int64_t until, int *round_up)
 {
 	int64_t at = SOCKET__NEVER;
@@ -471,13 +472,15 @@ static int take_ready(T poll, int64_t until, int *round_up)
 int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 {
 	int64_t until = SOCKET__NEVER;
-	int count, awake = 0, round_up = 0, error = errno;
+	int count, awake = 0, round_up = 0, error;
 
 	CHECK_POLL(poll);
 	CHECK(events && n > 0, "SocketPoll_wait: room for %d events at %p", n, (void *)events);
 	count = give_ready(poll, events, n);
-	if (count == 0)
-		count = give_due(poll, events, n, &awake);
+	if (count > 0)
+		return count;
+	error = errno;
+	count = give_due(poll, events, n, &awake);
 	if (count > 0 || awake) {
 		errno = error;
 		return count;

@@ -22,4 +22,30 @@ for path in "$include"/core/*.h; do
 		compile "$CXX" c++17 c++ "$header"
 	fi
 done
+
+# CORE_NO_SHORT_NAMES leaves the short names to the program
+short='
+#define CORE_NO_SHORT_NAMES
+#include <core/core.h>
+int TRY, EXCEPT, ELSE, FINALLY, END_TRY, RAISE, RAISE_MSG, RAISE_ERRNO, RERAISE, RETURN, PROTECT, AUTO, DEFER, ALLOC, CALLOC, NEW, NEW0;
+EXCEPT_DEFINE(Failed, NULL, "failed");
+int main(void)
+{
+	EXCEPT_AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
+	int *p, *q;
+	ARENA_NEW(arena, p);
+	ARENA_NEW0(arena, q);
+	p[0] = q[0];
+	EXCEPT_TRY {
+		EXCEPT_RAISE_ERRNO(Failed, "%p %p", ARENA_ALLOC(arena, 1), ARENA_CALLOC(arena, 1, 1));
+	} EXCEPT_EXCEPT(Failed) {
+		EXCEPT_RETURN(p[0] + TRY);
+	} EXCEPT_END_TRY;
+	return 1;
+}'
+for inline in '' -DCORE_NO_INLINE; do
+	echo "$short" | ${CC:-cc} -std=c11 $inline $flags -I"$include" -x c - &&
+		{ ! command -v "${CXX%% *}" >/dev/null 2>&1 || echo "$short" | $CXX -std=c++17 $inline $flags -I"$include" -x c++ -; } ||
+		{ echo "a program with CORE_NO_SHORT_NAMES $inline does not compile"; status=1; }
+done
 exit $status

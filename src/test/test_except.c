@@ -617,12 +617,12 @@ START_TEST(a_report_names_type_message_place_errno_and_causes)
 			Except_raise(&A, "disk.c", 12);
 		} ELSE {
 			errno = ENOSPC;
-			RAISE_MSG(X, "page %d", 7);
+			RAISE_ERRNO(X, "page %d", 7);
 		} END_TRY;
 	} EXCEPT(X) {
-		snprintf(wanted, sizeof wanted, "x failed: page 7\n    raised in %s() at %s:%d\n"
-			"    errno was %d: %s\n  caused by a failed\n    raised at disk.c:12\n", __func__, __FILE__,
-			Except_line(), ENOSPC, strerror(ENOSPC));
+		snprintf(wanted, sizeof wanted, "x failed: page 7: %s\n    raised in %s() at %s:%d\n"
+			"    errno was %d: %s\n  caused by a failed\n    raised at disk.c:12\n", strerror(ENOSPC),
+			__func__, __FILE__, Except_line(), ENOSPC, strerror(ENOSPC));
 		report_into(text, sizeof text);
 		ck_assert_str_eq(text, wanted);
 	} END_TRY;
@@ -631,6 +631,79 @@ START_TEST(a_report_names_type_message_place_errno_and_causes)
 	} ELSE {
 		report_into(text, sizeof text);
 		ck_assert_ptr_nonnull(strstr(text, "(no reason given)"));
+	} END_TRY;
+}
+END_TEST
+
+static int spoil_errno(void)
+{
+	errno = EDOM;
+	return 7;
+}
+
+START_TEST(a_raise_for_errno_takes_it_before_its_arguments)
+{
+	char text[1024];
+
+	TRY {
+		errno = ENOENT;
+		RAISE_ERRNO(A, "file %d", spoil_errno());
+	} EXCEPT(A) {
+		ck_assert_str_eq(Except_message(), "file 7: No such file or directory");
+		ck_assert_int_eq(Except_errno(), ENOENT);
+		report_into(text, sizeof text);
+		ck_assert_ptr_nonnull(strstr(text, "\n    errno was 2: No such file or directory\n"));
+	} END_TRY;
+	TRY {
+		errno = 98765;
+		RAISE_ERRNO(A, "%s", "unknown");
+	} EXCEPT(A) {
+		ck_assert_ptr_nonnull(strstr(Except_message(), "98765"));
+	} END_TRY;
+	TRY {
+		errno = ENOENT;
+		RAISE_ERRNO(A, "%09999d", 1); /* the end of the message makes way */
+	} EXCEPT(A) {
+		ck_assert_ptr_nonnull(strstr(Except_message(), "0...: No such file or directory"));
+	} END_TRY;
+	ck_raises_saying(Assert_Failed, "RAISE_ERRNO: the exception is NULL", RAISE_ERRNO(*(const Except_T *)NULL, "x"));
+}
+END_TEST
+
+START_TEST(a_report_names_errno_only_if_the_raise_was_for_it)
+{
+	char text[1024];
+
+	TRY {
+		errno = ENOSPC;
+		RAISE_MSG(A, "the title is empty");
+	} EXCEPT(A) {
+		ck_assert_int_eq(Except_errno(), ENOSPC);
+		report_into(text, sizeof text);
+		ck_assert_ptr_null(strstr(text, "errno was"));
+	} END_TRY;
+	TRY {
+		Except_set_backtrace(-1);
+	} EXCEPT(Assert_Failed) {
+		report_into(text, sizeof text);
+		ck_assert_ptr_null(strstr(text, "errno was"));
+	} END_TRY;
+}
+END_TEST
+
+START_TEST(a_report_leaves_errno_alone)
+{
+	TRY {
+		RAISE(A);
+	} EXCEPT(A) {
+		FILE *out = fopen("/dev/full", "w");
+
+		ck_assert_ptr_nonnull(out);
+		setvbuf(out, NULL, _IONBF, 0);
+		errno = EDOM;
+		Except_report(out);
+		ck_assert_int_eq(errno, EDOM);
+		fclose(out);
 	} END_TRY;
 }
 END_TEST
@@ -2139,6 +2212,9 @@ static Suite *except_suite(void)
 	tcase_add_test(tc, a_message_too_long_is_cut_at_a_character);
 	tcase_add_test(tc, the_arguments_of_a_message_may_come_from_the_exception_it_replaces);
 	tcase_add_test(tc, a_report_names_type_message_place_errno_and_causes);
+	tcase_add_test(tc, a_raise_for_errno_takes_it_before_its_arguments);
+	tcase_add_test(tc, a_report_names_errno_only_if_the_raise_was_for_it);
+	tcase_add_test(tc, a_report_leaves_errno_alone);
 	tcase_add_test(tc, a_report_to_no_file_is_a_checked_error);
 	tcase_add_test(tc, the_function_form_raises_at_the_place_it_is_told);
 	tcase_add_test(tc, raising_null_is_a_checked_error);

@@ -231,6 +231,16 @@ START_TEST(each_exception_has_the_status_to_answer)
 	ck_assert_int_eq(HTTP_status(&HTTP_URI_Too_Long), 414);
 	ck_assert_int_eq(HTTP_status(&HTTP_Fields_Too_Large), 431);
 	ck_assert_int_eq(HTTP_status(&HTTP_Not_Implemented), 501);
+	ck_assert_int_eq(HTTP_status(&HTTP_Unauthorized), 401);
+	ck_assert_int_eq(HTTP_status(&HTTP_Forbidden), 403);
+	ck_assert_int_eq(HTTP_status(&HTTP_Not_Found), 404);
+	ck_assert_int_eq(HTTP_status(&HTTP_Conflict), 409);
+	ck_assert_int_eq(HTTP_status(&HTTP_Unsupported_Media), 415);
+	ck_assert_int_eq(HTTP_status(&HTTP_Unprocessable), 422);
+	ck_assert_int_eq(HTTP_status(&HTTP_Too_Many_Requests), 429);
+	ck_assert_int_eq(HTTP_status(&HTTP_Bad_Gateway), 502);
+	ck_assert_int_eq(HTTP_status(&HTTP_Unavailable), 503);
+	ck_assert_int_eq(HTTP_status(&HTTP_Gateway_Timeout), 504);
 	ck_assert_int_eq(HTTP_status(&HTTP_Bad_Version), 505);
 	ck_assert_int_eq(HTTP_status(&HTTP_Failed), 500);
 	ck_assert_int_eq(HTTP_status(&Arena_Failed), 500);
@@ -1365,6 +1375,160 @@ START_TEST(a_request_and_its_response_leave_errno_as_it_was)
 }
 END_TEST
 
+EXCEPT_DEFINE(No_Such_Note, &HTTP_Not_Found, "no such note");
+EXCEPT_DEFINE(No_Such_Page, &No_Such_Note, "no such page");
+
+START_TEST(a_kind_has_the_status_of_its_nearest_ancestor)
+{
+	ck_assert_int_eq(HTTP_status(&No_Such_Note), 404);
+	ck_assert_int_eq(HTTP_status(&No_Such_Page), 404);
+	ck_assert_int_eq(HTTP_status(&HTTP_Failed), 500);
+}
+END_TEST
+
+START_TEST(a_request_keeps_a_pointer_of_the_program_and_has_no_route_without_a_server)
+{
+	HTTPRequest_T r = parse_saying(GET HOST "\r\n");
+	int mine;
+
+	ck_assert_ptr_null(HTTPRequest_data(r));
+	HTTPRequest_set_data(r, &mine);
+	ck_assert_ptr_eq(HTTPRequest_data(r), &mine);
+	HTTPRequest_set_data(r, NULL);
+	ck_assert_ptr_null(HTTPRequest_data(r));
+	ck_assert_ptr_null(HTTPRequest_route(r));
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	size_t n;
+	const char *encoded;
+} encodings[] = {
+	{ "", 0, "" }, { "azAZ09-._~", 10, "azAZ09-._~" }, { "a/b\\c", 5, "a%2Fb%5Cc" }, { "a b+c%", 6, "a%20b%2Bc%25" },
+	{ "\0\xff\x7f?#", 5, "%00%FF%7F%3F%23" }, { "\xc3\xa4", 2, "%C3%A4" },
+};
+
+START_TEST(text_is_encoded_as_one_segment_of_a_path)
+{
+	ck_assert_str_eq(HTTP_encode(arena, encodings[_i].text, encodings[_i].n), encodings[_i].encoded);
+}
+END_TEST
+
+static int never_more(HTTPResponse_T r, void *cl)
+{
+	(void)r, (void)cl;
+	ck_abort_msg("more was called");
+	return 0;
+}
+
+START_TEST(a_response_that_was_reset_is_as_new)
+{
+	HTTPResponse_T response = asked(GET HOST "\r\n");
+
+	HTTPResponse_printf(response, "partial ");
+	HTTPResponse_set(response, "X-A", "b");
+	HTTPResponse_status(response, 503);
+	HTTPResponse_length(response, 99);
+	HTTPResponse_stream(response, never_more, NULL);
+	HTTPResponse_reset(response);
+	HTTPResponse_set(response, "X-C", "d");
+	HTTPResponse_printf(response, "error");
+	HTTPResponse_send(server, response);
+	hear();
+	ck_assert(has("HTTP/1.1 200 OK\r\n") && has("\r\nContent-Length: 5\r\n") && has("\r\nX-C: d\r\n\r\nerror"));
+	ck_assert(!has("X-A"));
+}
+END_TEST
+
+/* ---- streams of a length ---- */
+
+typedef struct Parts {
+	const char *const *part;
+	int checks;
+} Parts;
+
+static int write_part(HTTPResponse_T r, void *cl)
+{
+	Parts *p = cl;
+
+	if (p->checks) {
+		ck_raises_saying(Assert_Failed, "being sent", HTTPResponse_reset(r));
+		ck_raises_saying(Assert_Failed, "being sent", HTTPResponse_length(r, 1));
+	}
+	if (*p->part)
+		HTTPResponse_write(r, *p->part, strlen(*p->part));
+	return *p->part && *++p->part;
+}
+
+static HTTPResponse_T streamed(const char *request, Parts *parts, uint64_t length, const char *before)
+{
+	HTTPResponse_T response = asked(request);
+
+	HTTPResponse_write(response, before, strlen(before));
+	HTTPResponse_stream(response, write_part, parts);
+	HTTPResponse_length(response, length);
+	return response;
+}
+
+START_TEST(a_stream_of_a_length_is_sent_with_it_and_keeps_the_connection)
+{
+	static const char *const old = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+	static const char *const parts[] = { "hello", ", ", "world", NULL };
+	Parts p = { parts, 1 };
+
+	HTTPResponse_send(server, streamed(_i ? old : GET HOST "\r\n", &p, 14, "> "));
+	hear();
+	ck_assert_msg(has("\r\nContent-Length: 14\r\n") && !has("chunked") && has("\r\n\r\n> hello, world"), "%s", reply);
+	ck_assert_ptr_eq(strstr(reply, "> hello, world") + 14, reply + heard);
+	ck_assert_int_eq(has("Connection: keep-alive\r\n"), _i);
+	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /next HTTP/1.1\r\n" HOST "\r\n")), "/next");
+}
+END_TEST
+
+START_TEST(a_stream_of_another_length_than_announced_is_broken_off)
+{
+	static const struct {
+		const char *before;
+		uint64_t length;
+		const char *said, *sent;
+	} rows[] = {
+		{ "", 6, "7 bytes were written, more than the 6 announced", "\r\n\r\nhello" },
+		{ "", 8, "7 bytes were written, fewer than the 8 announced", "\r\n\r\nhello" },
+		{ "> ", 1, "2 bytes were written, more than the 1 announced", "" },
+	};
+	static const char *const parts[] = { "hello", ", ", NULL };
+	Parts p = { parts, 0 };
+	HTTPResponse_T response = streamed(GET HOST "\r\n", &p, rows[_i].length, rows[_i].before);
+	size_t n = strlen(rows[_i].sent);
+
+	ck_raises_saying(HTTP_Failed, rows[_i].said, HTTPResponse_send(server, response));
+	hear();
+	ck_assert_msg(heard >= n && strcmp(reply + heard - n, rows[_i].sent) == 0, "%s", reply);
+	if (n > 0)
+		ck_raises(HTTP_Closed, parse());
+	else /* nothing was sent */
+		ck_assert_uint_eq(heard, 0);
+}
+END_TEST
+
+START_TEST(a_length_is_announced_where_no_body_is_sent)
+{
+	HTTPResponse_T response = asked("HEAD / HTTP/1.1\r\n" HOST "\r\n");
+
+	HTTPResponse_length(response, 5000000000);
+	if (_i)
+		HTTPResponse_stream(response, never_more, NULL);
+	HTTPResponse_send(server, response);
+	ck_assert_ptr_nonnull(strstr(hear(), "\r\nContent-Length: 5000000000\r\n\r\n"));
+	response = asked(GET HOST "\r\n");
+	HTTPResponse_length(response, 7);
+	HTTPResponse_printf(response, "body");
+	HTTPResponse_send(server, response);
+	ck_assert_ptr_nonnull(strstr(hear(), "\r\nContent-Length: 4\r\n"));
+}
+END_TEST
+
 START_TEST(a_date_that_was_set_is_the_only_one)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
@@ -2006,6 +2170,13 @@ static void add_responses(Suite *s)
 
 	tcase_add_test(tc, a_new_response_is_200_without_fields_or_body);
 	tcase_add_test(tc, the_date_is_now_in_the_form_of_RFC_9110);
+	tcase_add_test(tc, a_kind_has_the_status_of_its_nearest_ancestor);
+	tcase_add_test(tc, a_request_keeps_a_pointer_of_the_program_and_has_no_route_without_a_server);
+	tcase_add_loop_test(tc, text_is_encoded_as_one_segment_of_a_path, 0, COUNT(encodings));
+	tcase_add_test(tc, a_response_that_was_reset_is_as_new);
+	tcase_add_loop_test(tc, a_stream_of_a_length_is_sent_with_it_and_keeps_the_connection, 0, 2);
+	tcase_add_loop_test(tc, a_stream_of_another_length_than_announced_is_broken_off, 0, 3);
+	tcase_add_loop_test(tc, a_length_is_announced_where_no_body_is_sent, 0, 2);
 	tcase_add_test(tc, the_date_of_the_epoch_is_a_date);
 	tcase_add_test(tc, a_request_and_its_response_leave_errno_as_it_was);
 	tcase_add_test(tc, a_date_that_was_set_is_the_only_one);

@@ -354,6 +354,31 @@ START_TEST(an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decode
 }
 END_TEST
 
+/* ---- handles ---- */
+
+START_TEST(a_handle_that_was_kept_is_told_from_the_next_one_in_its_place)
+{
+	static HTTPRequestPlace requests;
+	static HTTPResponsePlace responses;
+	HTTPRequest_T kept[HTTP__TURNS], r = NULL;
+	HTTPResponse_T old[HTTP__TURNS], q = NULL;
+	int i, j;
+
+	for (i = 0; i < HTTP__TURNS; i++) {
+		kept[i] = r = httprequest__renew(&requests);
+		r->path = "/mine";
+		ck_assert_str_eq(HTTPRequest_path(r), "/mine");
+		old[i] = q = httpresponse__renew(&responses, arena);
+		HTTPResponse_printf(q, "x");
+		for (j = 0; j < i; j++) {
+			ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request has ended", HTTPRequest_path(kept[j]));
+			ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended", HTTPResponse_reset(old[j]));
+		}
+	}
+	ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request is NULL", HTTPRequest_path(NULL));
+}
+END_TEST
+
 /* ---- empty lines, pauses, limits ---- */
 
 START_TEST(empty_lines_begin_no_request_and_are_not_kept)
@@ -452,6 +477,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB, 0, 4);
 	tcase_add_test(tc, a_body_behind_a_head_in_pieces_is_not_kept_with_the_head);
 	tcase_add_loop_test(tc, an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decoded, 0, COUNT(slashes));
+	tcase_add_test(tc, a_handle_that_was_kept_is_told_from_the_next_one_in_its_place);
 	tcase_add_test(tc, empty_lines_begin_no_request_and_are_not_kept);
 	tcase_add_test(tc, a_body_that_is_taken_can_pause_after_each_part);
 	tcase_add_test(tc, another_limit_of_the_body_is_looked_at_before_its_first_byte);

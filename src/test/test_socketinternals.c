@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <core/Socket.h>
+#include <core/SocketPoll.h>
 #include "socket/internal.h"
 #include "testing.h"
 
@@ -534,6 +534,90 @@ START_TEST(lingering_ends_after_so_many_bytes_or_so_long)
 }
 END_TEST
 
+/* ---- an owner that ends the thread ---- */
+
+static void leave_by_exit(Socket_T closing, void *owner)
+{
+	(void)closing;
+	if (++*(int *)owner == 1)
+		pthread_exit(NULL);
+}
+
+static Socket_T adopt_owned(int *calls, int *other)
+{
+	int fd[2];
+	Socket_T s;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	s = Socket_adopt(fd[0]);
+	socket__set_owner(s, calls, leave_by_exit);
+	*other = fd[1];
+	return s;
+}
+
+static void *close_one(void *s)
+{
+	Socket_T closing = s;
+
+	Socket_close(&closing);
+	return s;
+}
+
+/* The end of its stream. */
+static void ck_closed(int other)
+{
+	char byte;
+
+	ck_assert_int_eq((int)recv(other, &byte, 1, MSG_DONTWAIT), 0);
+	close(other);
+}
+
+START_TEST(a_socket_is_closed_even_if_its_owner_ends_the_thread)
+{
+	int calls = 0, other;
+	Socket_T s = adopt_owned(&calls, &other);
+	pthread_t thread;
+	void *result;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, close_one, s), 0);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_ptr_null(result);
+	ck_assert_int_eq(calls, 1);
+	ck_closed(other);
+}
+END_TEST
+
+static void *dispose_loop(void *a)
+{
+	Arena_T loop_arena = a;
+
+	Arena_dispose(&loop_arena);
+	return a;
+}
+
+START_TEST(so_are_all_that_wait_to_be_closed_when_a_poll_is_disposed_of)
+{
+	Arena_T loop_arena = Arena_new();
+	SocketPoll_T loop = SocketPoll_new(loop_arena);
+	int i, calls = 0, other[3];
+	pthread_t thread;
+	void *result;
+
+	for (i = 0; i < 3; i++) {
+		Socket_T s = adopt_owned(&calls, &other[i]);
+
+		SocketPoll_add(loop, s, SocketPoll_READ, NULL);
+		SocketPoll_close(loop, &s);
+	}
+	ck_assert_int_eq(pthread_create(&thread, NULL, dispose_loop, loop_arena), 0);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_ptr_null(result);
+	ck_assert_int_eq(calls, 3);
+	for (i = 0; i < 3; i++)
+		ck_closed(other[i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("Socket, within");
@@ -551,6 +635,8 @@ int main(void)
 	tcase_add_test(tc, a_host_all_of_whose_addresses_refuse_is_refused_at_once);
 	tcase_add_test(tc, an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_failed);
 	tcase_add_test(tc, a_port_where_nobody_listens_refuses_a_connection_that_would_meet_itself);
+	tcase_add_test(tc, a_socket_is_closed_even_if_its_owner_ends_the_thread);
+	tcase_add_test(tc, so_are_all_that_wait_to_be_closed_when_a_poll_is_disposed_of);
 	tcase_add_test(tc, wait_tells_whether_a_call_would_wait);
 	tcase_add_test(tc, recv_deadline_waits_until_the_earlier_of_deadline_and_timeout);
 	tcase_add_test(tc, after_the_deadline_there_is_only_what_was_read_ahead);

@@ -26,8 +26,8 @@
 #undef Arena_new_child
 #undef Arena_new_with
 #undef Arena_alloc
-#undef ALLOC
-#define ALLOC(arena, nbytes) Arena__alloc((arena), (nbytes), __FILE__, __func__, __LINE__)
+#undef ARENA_ALLOC
+#define ARENA_ALLOC(arena, nbytes) Arena__alloc((arena), (nbytes), __FILE__, __func__, __LINE__)
 
 enum {
 	ALIGN = 16,  /* of every allocation */

@@ -146,7 +146,7 @@ FILE *Arena_open_stream(T a, char **text, size_t *nbytes)
 	s->text[0] = '\0';
 	s->file = open_cookie(s);
 	if (!s->file)
-		EXCEPT_RAISE_MSG(Arena_Failed, "Arena_open_stream: %s", strerror(errno));
+		EXCEPT_RAISE_ERRNO(Arena_Failed, "Arena_open_stream");
 	*text = s->text;
 	*nbytes = 0;
 	return s->file;

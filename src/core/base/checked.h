@@ -6,8 +6,17 @@
 #include <string.h>
 #include <core/api.h>
 
+struct Except_T;
+
 /* A checked runtime error: Assert_Failed with a message that names the call and the value. */
 #define CHECK(condition, ...) ((condition) ? (void)0 : EXCEPT_RAISE_MSG(Assert_Failed, __VA_ARGS__))
+
+/* Raises as RAISE_MSG does, and sets errno, which the report of the exception then prints: for an exception that errno
+ * explains. RAISE_ERRNO also appends the text of errno to the message. */
+#define RAISE_FOR_ERRNO(e, error, ...) \
+	except__raise_for_errno(&(e), __FILE__, __func__, __LINE__, (error), __VA_ARGS__)
+void except__raise_for_errno(const struct Except_T *, const char *file, const char *function, int line, int error,
+	const char *fmt, ...) CORE_NORETURN CORE_PRINTF(6, 7);
 
 #define LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)

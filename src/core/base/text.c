@@ -2,6 +2,7 @@
 /* Text in buffers of a fixed size; see text.h. */
 #include "config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,4 +52,34 @@ size_t text__format(char *to, size_t size, const char *fmt, ...)
 	n = text__vformat(to, size, fmt, ap);
 	va_end(ap);
 	return n;
+}
+
+/* strerror_r returns the text with glibc, a status with POSIX. */
+static const char *text_of(const char *text)
+{
+	return text;
+}
+
+static const char *text_of_status(int status)
+{
+	(void)status;
+	return NULL;
+}
+
+const char *text__error(int error, char *buffer, size_t size)
+{
+	int before = errno;
+	const char *text;
+
+	buffer[0] = '\0';
+	text = _Generic(strerror_r(error, buffer, size), int: text_of_status, default: text_of)(
+		strerror_r(error, buffer, size));
+	if (!text)
+		text = buffer;
+	if (!*text) {
+		text__format(buffer, size, "error %d", error);
+		text = buffer;
+	}
+	errno = before;
+	return text;
 }

@@ -8,10 +8,18 @@
 typedef struct Record {
 	struct Record *cause;
 	const Except_T *exception;
+	const Except_T *kept; /* of a record that is kept: exception, or a copy of it and its parents */
 	const char *file, *function, *message;
-	int line, nframes, error;
+	int line, error;
+	unsigned short nframes, flags;
 	void *frames[];
 } Record;
+
+/* The flags of a record. */
+enum {
+	RECORD_MEANS_ERRNO = 1, /* the raise was for its errno: a report prints it */
+	RECORD_IS_KEPT = 2      /* the module that raised may be unloaded: see except/keep.c */
+};
 
 /* Address space only, but for the pages that are used: 200 of the longest messages, or a chain of
  * 10,000 plain exceptions. */
@@ -29,8 +37,62 @@ typedef struct Thread {
 #define EXCEPT__PER_THREAD CORE_PER_THREAD __attribute__((visibility("hidden")))
 extern EXCEPT__PER_THREAD Thread except__thread;
 
+/* The states of a frame, all of them: Except.c describes them. */
+enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, RAISED = Except__RAISED,
+	HANDLING = Except__HANDLING, CLOSING = Except__CLOSING, PENDING, RETURNING, CLOSING_RETURN, PROBING, PROBED };
+
+/* Sets of states: a switch would be an indirect jump. */
+enum {
+	CATCHING = 1 << TRYING | 1 << RAISED | 1 << HANDLING,
+	HOLDING = 1 << RAISED | 1 << HANDLING | 1 << PENDING | 1 << CLOSING
+};
+
 /* except/stack.c: makes the thread's stack of records; 0: no memory */
 int except__map_records(void) __attribute__((cold));
+
+/* Returns room at the end of the thread's stack of records; NULL if there is none. */
+static inline void *except__take(size_t nbytes)
+{
+	void *p;
+
+	nbytes = (nbytes + 15) & ~(size_t)15;
+	if (nbytes > (size_t)(except__thread.end - except__thread.public.next)
+		&& (except__thread.records || !except__map_records()))
+		return NULL;
+	p = except__thread.public.next;
+	except__thread.public.next += nbytes;
+	return p;
+}
+
+/* Forgets the records above mark, which is NULL if the frame is older than the mapping. */
+static inline void except__cut_back(void *mark)
+{
+	except__thread.public.next = mark ? mark : except__thread.records;
+}
+
+static inline Except_Frame *except__frame_of(Except_Link *link)
+{
+	return (Except_Frame *)link; /* its first member */
+}
+
+static inline int except__is_in(Except_Link *link, unsigned states)
+{
+	return !link->run && (states >> except__frame_of(link)->state & 1);
+}
+
+/* Calls what a scope has deferred, or disposes of its variable unless the variable's initializer raised. */
+EXCEPT__ANY_FUNCTION static inline void except__run(Except_Link *link)
+{
+	if (!Except__is_unset((Except_Scoped *)link))
+		link->run(link->argument);
+}
+
+/* except/keep.c: the first is called before main; the second before the first clean-up that r's exception passes */
+void except__find_permanent(void);
+void except__keep(Record *r);
+
+/* except/return.c: f, which a RETURN goes through, has been cleaned up */
+void except__return_on(Except_Frame *f) EXCEPT__NORETURN;
 
 /* Except.c: the frame that holds what is being handled or passing; NULL if there is none */
 Except_Frame *except__current(void);

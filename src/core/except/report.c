@@ -3,6 +3,7 @@
  * an uncaught one, backtraces. Nothing here unwinds; a thread's state is read through except__current. */
 #include "config.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,8 +13,12 @@
 #endif
 #if HAVE_DLADDR
 #include <dlfcn.h>
+#if HAVE_DLADDR1
+#include <link.h>
+#endif
 #endif
 
+#include "base/text.h"
 #include "except/rep.h"
 
 enum { BACKTRACE_MAX = 32, OWN_FRAMES = 6 };
@@ -41,13 +46,19 @@ static const Record *current_record(void)
 	return f ? f->record : NULL;
 }
 
+/* Returns the exception, or its copy if the object itself may be gone. */
+static const Except_T *exception_of(const Record *r)
+{
+	return r->flags & RECORD_IS_KEPT ? r->kept : r->exception;
+}
+
 const char *Except_message(void)
 {
 	const Except_Frame *f = except__current();
 	const Record *r = current_record();
 
-	if (r && r->message)
-		return r->message;
+	if (r)
+		return r->message ? r->message : exception_of(r)->reason;
 	return f ? f->exception->reason : NULL;
 }
 
@@ -92,36 +103,65 @@ const Except_T *Except_cause(int depth)
 
 /* ---- reports ---- */
 
+#if HAVE_DLADDR
+/* Returns how far the module was moved from the addresses in its file, which addr2line takes. */
+static uintptr_t load_bias(const void *address, const Dl_info *info)
+{
+#if HAVE_DLADDR1
+	Dl_info again;
+	struct link_map *map = NULL;
+
+	if (dladdr1(address, &again, (void **)&map, RTLD_DL_LINKMAP) && map)
+		return (uintptr_t)map->l_addr;
+#else
+	(void)address;
+#endif
+	return (uintptr_t)info->dli_fbase;
+}
+
+/* Prints the symbol, or else the module and the offset in it. */
+static void print_place(FILE *out, const void *frame)
+{
+	/* one byte back: a call that does not return may be the last thing of its function */
+	const char *call = (const char *)frame - 1;
+	Dl_info info;
+
+	if (!dladdr(call, &info))
+		return;
+	if (info.dli_sname)
+		fprintf(out, " %s+%#lx", info.dli_sname, (unsigned long)((uintptr_t)frame - (uintptr_t)info.dli_saddr));
+	else if (info.dli_fname)
+		fprintf(out, " %s+%#lx", info.dli_fname, (unsigned long)((uintptr_t)call - load_bias(call, &info)));
+}
+#endif
+
 static void print_frames(FILE *out, const Record *r)
 {
 	int i;
 
 	for (i = 0; i < r->nframes; i++) {
+		fprintf(out, "    #%-2d %p", i, r->frames[i]);
 #if HAVE_DLADDR
-		Dl_info info;
-
-		/* one byte back: a call that does not return may be the last thing of its function */
-		if (dladdr((char *)r->frames[i] - 1, &info) && info.dli_sname) {
-			fprintf(out, "    #%-2d %p %s+%#lx\n", i, r->frames[i], info.dli_sname,
-				(unsigned long)((uintptr_t)r->frames[i] - (uintptr_t)info.dli_saddr));
-			continue;
-		}
+		print_place(out, r->frames[i]);
 #endif
-		fprintf(out, "    #%-2d %p\n", i, r->frames[i]);
+		fputc('\n', out);
 	}
 }
 
 static void print_record(FILE *out, const Record *r)
 {
-	fputs(r->exception->reason ? r->exception->reason : "(no reason given)", out);
+	char text[128];
+	const char *reason = exception_of(r)->reason;
+
+	fputs(reason ? reason : "(no reason given)", out);
 	if (r->message)
 		fprintf(out, ": %s", r->message);
 	fputs("\n    raised ", out);
 	if (r->function)
 		fprintf(out, "in %s() ", r->function);
 	fprintf(out, "at %s:%d\n", r->file ? r->file : "(unknown)", r->line);
-	if (r->error)
-		fprintf(out, "    errno was %d: %s\n", r->error, strerror(r->error));
+	if (r->flags & RECORD_MEANS_ERRNO)
+		fprintf(out, "    errno was %d: %s\n", r->error, text__error(r->error, text, sizeof text));
 	print_frames(out, r);
 }
 
@@ -142,9 +182,12 @@ void Except_report(FILE *out)
 {
 	const Except_Frame *f = except__current();
 
+	int before = errno; /* stdio asks what kind of file it is, and may be told that it is no terminal */
+
 	CHECK(out, "Except_report: the file is NULL");
 	if (f)
 		except__report(out, f);
+	errno = before;
 }
 
 /* ---- uncaught ---- */

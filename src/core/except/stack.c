@@ -42,6 +42,7 @@ static void free_mappings(void *mappings)
  * child with a locked lock. */
 static void __attribute__((constructor(101))) initialize(void)
 {
+	except__find_permanent();
 	mappings_key_made = pthread_key_create(&mappings_key, free_mappings) == 0;
 	pthread_atfork(except__lock_hook, except__unlock_hook, except__unlock_hook);
 }

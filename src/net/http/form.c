@@ -149,28 +149,28 @@ static const HTTP_Param *all(const HTTPPairs *pairs, size_t *count)
 
 const char *HTTPRequest_query_param(HTTPRequest_T r, const char *name)
 {
-	CHECK(r, "HTTPRequest_query_param: the request is NULL");
+	CHECK_HANDLE(r, "request");
 	CHECK(name, "HTTPRequest_query_param: the name is NULL");
 	return find(query_pairs(r), name);
 }
 
 const char *HTTPRequest_form_param(HTTPRequest_T r, const char *name)
 {
-	CHECK(r, "HTTPRequest_form_param: the request is NULL");
+	CHECK_HANDLE(r, "request");
 	CHECK(name, "HTTPRequest_form_param: the name is NULL");
 	return find(form_pairs(r), name);
 }
 
 const HTTP_Param *HTTPRequest_query_params(HTTPRequest_T r, size_t *count)
 {
-	CHECK(r, "HTTPRequest_query_params: the request is NULL");
+	CHECK_HANDLE(r, "request");
 	CHECK(count, "HTTPRequest_query_params: the place of the count is NULL");
 	return all(query_pairs(r), count);
 }
 
 const HTTP_Param *HTTPRequest_form_params(HTTPRequest_T r, size_t *count)
 {
-	CHECK(r, "HTTPRequest_form_params: the request is NULL");
+	CHECK_HANDLE(r, "request");
 	CHECK(count, "HTTPRequest_form_params: the place of the count is NULL");
 	return all(form_pairs(r), count);
 }

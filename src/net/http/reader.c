@@ -46,6 +46,7 @@ void httpreader__init(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *l
 	httpparser__init(&r->parser, limits);
 	zero(&r->request, sizeof *r - offsetof(HTTPReader, request));
 	r->request = request;
+	request->self = request;
 	request->body = "";
 }
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 #include <core/HTTP.h>
+#include "base/checked.h"
 #include "http/parser.h"
 
 /* ---- HTTPRequest.c ---- */
@@ -20,7 +21,15 @@ typedef struct HTTPPairs {
 	size_t count;
 } HTTPPairs;
 
+/* A handle is the address of its object, which says it, too. A server has a place for a request, and one for its response,
+ * and puts each next object a word further into the place: a handle that a program kept does not find its own address there
+ * then, until all turns have been taken. */
+enum { HTTP__TURNS = 32 };
+#define CHECK_HANDLE(r, what) (LIKELY((r) && (r)->self == (r)) ? (void)0 : http__refuse_handle((r), what, __func__))
+void http__refuse_handle(const void *r, const char *what, const char *function) CORE_NORETURN __attribute__((cold)); /* HTTP.c */
+
 struct HTTPRequest {
+	struct HTTPRequest *self;
 	Arena_T arena;
 	const char *method, *target, *path, *query, *version;
 	const char *marks;         /* path, with a NUL for the % of each %2F and %5C that was one; NULL: it has none */
@@ -38,7 +47,17 @@ struct HTTPRequest {
 	const char *const *params; /* of the route: name, value, name, value, ... */
 	size_t nparams;            /* pairs */
 	HTTPPairs query_pairs, form_pairs;
+	const char *route;         /* the pattern; NULL: none */
+	void *data;                /* the program's */
 };
+
+typedef struct HTTPRequestPlace {
+	void *words[sizeof(struct HTTPRequest) / sizeof(void *) + HTTP__TURNS];
+	unsigned turn;
+} HTTPRequestPlace;
+
+/* The next request in the place, all 0 but itself. The one before is stale. The place is all 0 at first. */
+HTTPRequest_T httprequest__renew(HTTPRequestPlace *place);
 
 static inline HTTPField httprequest__field(const HTTPParser *p) /* at HTTPParser_FIELD */
 {
@@ -62,6 +81,7 @@ typedef struct ResponseField {
 } ResponseField;
 
 struct HTTPResponse {
+	struct HTTPResponse *self;
 	Arena_T arena;
 	int status;
 	ResponseField *fields, **last;
@@ -69,8 +89,19 @@ struct HTTPResponse {
 	size_t nbytes, room;
 	int (*more)(struct HTTPResponse *, void *); /* of a stream; NULL: none, or it has ended */
 	void *more_cl;
-	char size[20];             /* of the chunk at hand, in hex, with its CR LF */
+	char size[20];             /* of the current chunk, in hex, with its CR LF */
+	uint64_t length, made;     /* of a stream: announced; made, without the current part */
+	unsigned char has_length;
+	unsigned char begun;       /* the head is out, and more was called */
 };
+
+typedef struct HTTPResponsePlace {
+	void *words[sizeof(struct HTTPResponse) / sizeof(void *) + HTTP__TURNS];
+	unsigned turn;
+} HTTPResponsePlace;
+
+/* A new response in the place, as HTTPResponse_new makes one. The one before is stale. */
+HTTPResponse_T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena);
 
 typedef struct HTTPFraming { /* in one register */
 	unsigned has_body : 1;   /* bytes follow the head */
@@ -79,17 +110,18 @@ typedef struct HTTPFraming { /* in one register */
 	unsigned keeps_old : 1;  /* an HTTP/1.0 client is told that it does not end */
 	unsigned streams : 1;    /* more of the body is made later */
 	unsigned chunked : 1;
+	unsigned announced : 1;  /* the length is HTTPResponse_length's */
 } HTTPFraming;
 
 /* What is asked of it decides how it is framed; its head takes at most bound bytes, and is put into out.
- * Raises: Arena_Failed (bound: no size_t holds it); frame and put do not raise. */
+ * bound raises: Arena_Failed (no size_t holds it), HTTP_Failed (more was written than HTTPResponse_length says). */
 HTTPFraming httpresponse__frame(HTTPResponse_T r, unsigned asked);
 size_t httpresponse__bound(HTTPResponse_T r);
 size_t httpresponse__put(HTTPResponse_T r, HTTPFraming f, char *out);
 /* The part of the body at hand, framed: at most HTTP__PARTS parts, of which it returns the number. */
 enum { HTTP__PARTS = 3 };
 int httpresponse__parts(HTTPResponse_T r, HTTPFraming f, struct iovec *parts);
-/* Makes the next part of a stream. Raises: what `more` raises. */
+/* Makes the next part of a stream. Raises: what `more` raises, HTTP_Failed (it is not as long as was said). */
 void httpresponse__next(HTTPResponse_T r);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The back end of SocketPoll for Linux: epoll keeps the set, with descriptor and tag in its 64 bits. */
+/* The back end of SocketPoll for Linux: epoll keeps the set, with descriptor and tag in its 64
+ * bits. */
 #include "config.h"
 
 #include "poll/rep.h"
@@ -21,7 +22,8 @@ static void close_epoll(SocketPoll_T poll)
 	poll->fd = -1;
 }
 
-/* A descriptor that nothing is looked for at is not in the set: epoll would report its errors without end. */
+/* A descriptor that nothing is looked for at is not in the set: epoll would report its errors
+ * without end. */
 static int set_interest(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	struct epoll_event e = { 0 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The back end of SocketPoll for the BSDs and macOS: kqueue keeps the set, a filter each for reading and writing. */
+/* The back end of SocketPoll for the BSDs and macOS: kqueue keeps the set, a filter each for
+ * reading and writing. */
 #include "config.h"
 
 #include "poll/rep.h"
@@ -27,8 +28,8 @@ static void close_kqueue(SocketPoll_T poll)
 	poll->fd = -1;
 }
 
-/* Fills in what changes the filters from `from` to `to`; a filter that stays is added again, for its tag. Returns how many
- * changes there are, two at most. */
+/* Fills in what changes the filters from `from` to `to`; a filter that stays is added again, for
+ * its tag. Returns how many changes there are, two at most. */
 static int fill_changes(struct kevent *changes, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	static const struct { unsigned event; short filter; } filters[2]
@@ -45,7 +46,8 @@ static int fill_changes(struct kevent *changes, int fd, unsigned from, unsigned 
 	return n;
 }
 
-/* The kernel makes the changes in their order, and stops at the first that fails: then those before are undone. */
+/* The kernel makes the changes in their order, and stops at the first that fails: then those before
+ * are undone. */
 static int set_filters(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	struct kevent changes[2];

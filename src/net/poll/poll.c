@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The back end of SocketPoll for every system: the set is an array for poll(2), and where each descriptor is in it.
+/* The back end of SocketPoll for every system: the set is an array for poll(2), and where each
+ * descriptor is in it.
  *
  * Invariant: fds[i] and tags[i], i < n, are what is asked; where[fd] is its i plus 1, or 0. */
 #include "config.h"

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to SocketPoll.c and the files of poll/: what a poll is made of, and what these files ask of each other.
+/* Private to SocketPoll.c and the files of poll/: what a poll is made of, and what these files ask
+ * of each other.
  *
- * A slot holds what the poll knows of one descriptor: of a socket that was added, or of a descriptor that is watched.
- * Slots lie in segments that never move and are numbered; a table by descriptor has their numbers, because a program of
- * many loops has a poll each, and its descriptors are spread over all of them.
+ * A slot holds what the poll knows of one descriptor: of a socket that was added, or of a
+ * descriptor that is watched. Slots lie in segments that never move and are numbered; a table by
+ * descriptor has their numbers, because a program of many loops has a poll each, and its
+ * descriptors are spread over all of them.
  *
- * Invariant: a slot is in use if it has a socket or a tag; the others are on the free list. Its tag is unlike that of
- * every earlier one at its descriptor, and the kernel looks for `events` under that tag. A socket's watch is this poll,
- * or the socket is closing: without a tag, on the list of those that are closed when the tick ends, which it leaves if
- * a pool, for instance, closes it before. The heap has room for every slot in use and every timer, so to set one cannot
- * fail. ready[next_ready..nready) are events that the kernel reported and that were not given out: a tick ends when
- * there are none. Each is compared with its slot's tag only when it is given out, which is why a handler may remove and
- * close anything.
+ * Invariant: a slot is in use if it has a socket or a tag; the others are on the free list. Its tag
+ * is unlike that of every earlier one at its descriptor, and the kernel looks for `events` under
+ * that tag. A socket's watch is this poll, or the socket is closing: without a tag, on the list of
+ * those that are closed when the tick ends, which it leaves if a pool, for instance, closes it
+ * before. The heap has room for every slot in use and every timer, so to set one cannot fail.
+ * ready[next_ready..nready) are events that the kernel reported and that were not given out: a tick
+ * ends when there are none. Each is compared with its slot's tag only when it is given out, which
+ * is why a handler may remove and close anything.
  *
- * A deadline is reported after the events that the kernel had when it passed (`horizon`), so that a peer whose bytes
- * came in time is not said to be late because the loop was. */
+ * A deadline is reported after the events that the kernel had when it passed (`horizon`), so that a
+ * peer whose bytes came in time is not said to be late because the loop was. */
 #ifndef SOCKETPOLLREP_INCLUDED
 #define SOCKETPOLLREP_INCLUDED
 #include <stddef.h>
@@ -36,7 +39,7 @@ enum {
 	ASKABLE = SocketPoll_READ | SocketPoll_WRITE
 };
 
-/* What a heap entry belongs to: a socket's deadline, or a timer. */
+/* A time in the heap, first in a slot (a socket's deadline) or in a timer. */
 typedef struct Due {
 	union {
 		uint32_t place;     /* in the heap, which knows an object by it; 0: not inside */
@@ -75,10 +78,10 @@ typedef struct Ready {
 	unsigned events;
 } Ready;
 
-/* set makes the kernel look for `to` at fd, under this tag, where it has looked for `from`; it returns 0 or an error
- * number, and may raise Arena_Failed; nothing has changed then. wait waits at most timeout_ms, fills poll->ready with at
- * most BATCH, and returns their number, or -1 and errno. Errors and hang-ups are reported as READ and WRITE, as far as
- * asked for. */
+/* set makes the kernel look for `to` at fd, under this tag, where it has looked for `from`; it
+ * returns 0 or an error number, and may raise Arena_Failed; nothing has changed then. wait waits at
+ * most timeout_ms, fills poll->ready with at most BATCH, and returns their number, or -1 and errno.
+ * Errors and hang-ups are reported as READ and WRITE, as far as asked for. */
 typedef struct Backend {
 	const char *name;
 	int (*open)(SocketPoll_T);    /* 0 or an error number */
@@ -126,17 +129,35 @@ void socketpoll__bad(const struct SocketPoll *, const char *function) CORE_NORET
 void socketpoll__failed(const char *what, int fd, int error) CORE_NORETURN;
 void socketpoll__check_events(unsigned events, const char *function);
 
-/* poll/slots.c. A slot is acquired for a descriptor once there is one for it, and room in the heap: provide raises
- * Arena_Failed. find returns NULL if the descriptor has none; at is for one that has. */
+/* poll/slots.c. A slot is acquired for a descriptor once there is one for it, and room in the heap:
+ * provide raises Arena_Failed. */
 void socketpoll__provide_slot(SocketPoll_T, int fd);
 Slot *socketpoll__acquire_slot(SocketPoll_T, int fd);
 void socketpoll__release_slot(SocketPoll_T, int fd);
-Slot *socketpoll__find_slot(SocketPoll_T, int fd);
-Slot *socketpoll__slot_at(SocketPoll_T, int fd);
 Slot *socketpoll__slot_of(SocketPoll_T, Socket_T, const char *function); /* Checked: it is not inside */
 uint32_t socketpoll__next_tag(SocketPoll_T);
 int socketpoll__descriptor(const Slot *);
 void socketpoll__let_go(SocketPoll_T, Slot *); /* the kernel, the heap and the count forget it; it is not released yet */
+
+static inline Slot *socketpoll__slot_numbered(SocketPoll_T poll, uint32_t number)
+{
+	return &poll->slots[number / SEGMENT][number % SEGMENT];
+}
+
+/* Returns NULL if the descriptor has none. */
+static inline Slot *socketpoll__find_slot(SocketPoll_T poll, int fd)
+{
+	size_t i = (size_t)fd / SEGMENT;
+	uint32_t number = i < poll->nnumbers && poll->numbers[i] ? poll->numbers[i][fd % SEGMENT] : 0;
+
+	return number ? socketpoll__slot_numbered(poll, number) : NULL;
+}
+
+/* For a descriptor that has one. */
+static inline Slot *socketpoll__slot_at(SocketPoll_T poll, int fd)
+{
+	return socketpoll__slot_numbered(poll, poll->numbers[fd / SEGMENT][fd % SEGMENT]);
+}
 
 /* poll/timers.c */
 void socketpoll__provide_heap(SocketPoll_T);        /* room for one more. Raises: Arena_Failed */

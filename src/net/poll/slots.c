@@ -9,24 +9,6 @@
 
 #define T SocketPoll_T
 
-static Slot *slot_numbered(T poll, uint32_t number)
-{
-	return &poll->slots[number / SEGMENT][number % SEGMENT];
-}
-
-Slot *socketpoll__find_slot(T poll, int fd)
-{
-	size_t i = (size_t)fd / SEGMENT;
-	uint32_t number = i < poll->nnumbers && poll->numbers[i] ? poll->numbers[i][fd % SEGMENT] : 0;
-
-	return number ? slot_numbered(poll, number) : NULL;
-}
-
-Slot *socketpoll__slot_at(T poll, int fd)
-{
-	return slot_numbered(poll, poll->numbers[fd / SEGMENT][fd % SEGMENT]);
-}
-
 Slot *socketpoll__slot_of(T poll, Socket_T s, const char *function)
 {
 	if (!s)
@@ -92,7 +74,7 @@ void socketpoll__provide_slot(T poll, int fd)
 Slot *socketpoll__acquire_slot(T poll, int fd)
 {
 	uint32_t number = poll->free;
-	Slot *slot = slot_numbered(poll, number);
+	Slot *slot = socketpoll__slot_numbered(poll, number);
 
 	poll->free = slot->due.next_free;
 	slot->due.place = 0;
@@ -103,7 +85,7 @@ Slot *socketpoll__acquire_slot(T poll, int fd)
 void socketpoll__release_slot(T poll, int fd)
 {
 	uint32_t *number = &poll->numbers[fd / SEGMENT][fd % SEGMENT];
-	Slot *slot = slot_numbered(poll, *number);
+	Slot *slot = socketpoll__slot_numbered(poll, *number);
 
 	slot->socket = NULL;
 	slot->due.tag = WAKE_TAG;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPoll, continued: deadlines and timers. Both are in the poll's heap (lazyheap.h), from which SocketPoll_wait takes
- * what is due. */
+/* SocketPoll, continued: deadlines and timers. Both are in the poll's heap (lazyheap.h), from which
+ * SocketPoll_wait takes what is due. */
 #include "config.h"
 
 #include <limits.h>
@@ -103,7 +103,8 @@ void SocketPoll_repeat_timer(T poll, SocketPoll_Timer_T timer, int ms)
 	set_due(poll, &timer->due, ms < 0 ? ms : timer->period);
 }
 
-/* The next turn is counted from this one, not from when its function has run; turns that have passed are left out. */
+/* The next turn is counted from this one, not from when its function has run; turns that have
+ * passed are left out. */
 static int64_t next_turn(const struct SocketPoll_Timer *timer, int64_t horizon)
 {
 	int64_t missed = (horizon - timer->due.at) / timer->period;

@@ -10,7 +10,8 @@
 
 #define T SocketPoll_T
 
-/* Returns 0, or an error number. A file is always ready: epoll takes none, and the other back ends are to be like it. */
+/* Returns 0, or an error number. A file is always ready: epoll takes none, and the other back ends
+ * are to be like it. */
 static int check_pollable(int fd)
 {
 	struct stat s;
@@ -20,7 +21,8 @@ static int check_pollable(int fd)
 	return S_ISREG(s.st_mode) || S_ISDIR(s.st_mode) ? EPERM : 0;
 }
 
-/* A descriptor that was closed and opened anew since it was watched is not known to the kernel any more. */
+/* A descriptor that was closed and opened anew since it was watched is not known to the kernel any
+ * more. */
 static int look_anew(T poll, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	int error = from ? poll->backend->set(poll, fd, from, to, tag) : ENOENT;
@@ -43,8 +45,8 @@ static Slot *find_watched(T poll, int fd)
 	return slot;
 }
 
-/* Whether it is new, watched already, or another of the same number: it has a tag of its own from now on, so that no
- * event from before is given. */
+/* Whether it is new, watched already, or another of the same number: it has a tag of its own from
+ * now on, so that no event from before is given. */
 void SocketPoll_watch(T poll, int fd, unsigned events, void *data)
 {
 	unsigned from = 0;

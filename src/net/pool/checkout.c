@@ -47,8 +47,7 @@ static void raise_timed_out_unlocks(T pool, const Host *h, const Checkout *to)
 
 	pool->stats.timed_out++;
 	unlock(pool);
-	errno = ETIMEDOUT;
-	EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: none became free in %d ms; open: %zu there, %zu of %zu in all;"
+	RAISE_FOR_ERRNO(SocketPool_Failed, ETIMEDOUT, "checkout %s:%s: none became free in %d ms; open: %zu there, %zu of %zu in all;"
 		" out longest: for %lld ms, by %s:%d", to->host, to->service, to->timeout_ms, open, count, max,
 		(long long)since, file, line);
 }
@@ -58,7 +57,6 @@ static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to)
 {
 	int64_t held = h->held_until - socket__now_ms();
 	int is_draining = pool->draining, error = h->error;
-	const char *why = strerror(error);
 
 	ASSERT_LOCKED(pool);
 	if (!is_draining && !(held > 0 && h->open == 0))
@@ -66,9 +64,9 @@ static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to)
 	unlock(pool);
 	errno = is_draining ? ESHUTDOWN : error;
 	if (is_draining)
-		EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: the pool is drained", to->host, to->service);
-	EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: held down for %lld ms more after failing to connect: %s",
-		to->host, to->service, (long long)held, why);
+		RAISE_FOR_ERRNO(SocketPool_Failed, ESHUTDOWN, "checkout %s:%s: the pool is drained", to->host, to->service);
+	EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: held down for %lld ms more after failing to connect",
+		to->host, to->service, (long long)held);
 }
 
 /* ---- an idle connection, or a place ---- */

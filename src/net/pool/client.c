@@ -333,8 +333,7 @@ void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state)
 	if (e != 0) {
 		unlock(pool);
 		errno = e;
-		EXCEPT_RAISE_MSG(SocketPool_Failed, "checkout %s:%s: cannot wait: %s", c->host->name, c->host->service,
-			strerror(e));
+		EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: cannot wait", c->host->name, c->host->service);
 	}
 	enqueue_locked(pool, &w);
 	DEFER(end_wait, &waiting);

@@ -41,9 +41,9 @@ static size_t try_send(Socket_T s, const void *bytes, size_t n, const char *func
 	if (sent >= 0)
 		return (size_t)sent;
 	if (errno == EPIPE || errno == ECONNRESET)
-		EXCEPT_RAISE_MSG(Socket_Closed, "%s: %s", function, strerror(errno));
+		EXCEPT_RAISE_ERRNO(Socket_Closed, "%s", function);
 	if (errno != EAGAIN && errno != EWOULDBLOCK)
-		EXCEPT_RAISE_MSG(Socket_Failed, "%s: %s", function, strerror(errno));
+		EXCEPT_RAISE_ERRNO(Socket_Failed, "%s", function);
 	errno = before;
 	return 0;
 }
@@ -58,8 +58,7 @@ static void check_limit(Connection_T c, size_t pending, size_t n)
 	unlock(pool);
 	if (most == 0 || (pending <= most && n <= most - pending))
 		return;
-	errno = ENOBUFS;
-	EXCEPT_RAISE_MSG(SocketPool_Failed, "Connection_send: %zu bytes are queued, and %zu more are over the limit of %zu",
+	RAISE_FOR_ERRNO(SocketPool_Failed, ENOBUFS, "Connection_send: %zu bytes are queued, and %zu more are over the limit of %zu",
 		pending, n, most);
 }
 
@@ -79,10 +78,8 @@ static void provide_room(Output **queue, size_t n)
 			return;
 	}
 	if (!add_size(o ? o->end : 0, n, &room) || !add_size(room, room / 2 + ROOM_LEAST, &room)
-			|| !add_size(room, sizeof *o, &bytes) || !(o = realloc(o, bytes))) {
-		errno = ENOMEM;
-		EXCEPT_RAISE_MSG(SocketPool_Failed, "Connection_send: no memory to queue %zu bytes", n);
-	}
+			|| !add_size(room, sizeof *o, &bytes) || !(o = realloc(o, bytes)))
+		RAISE_FOR_ERRNO(SocketPool_Failed, ENOMEM, "Connection_send: no memory to queue %zu bytes", n);
 	if (!*queue)
 		o->start = o->end = 0;
 	o->room = room;

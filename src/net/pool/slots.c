@@ -77,7 +77,7 @@ void slots__make_lock(T pool)
 		pthread_mutex_destroy(&pool->lock);
 	if (e != 0) {
 		errno = e;
-		EXCEPT_RAISE_MSG(SocketPool_Failed, "SocketPool_new: no lock for a pool: %s", strerror(e));
+		EXCEPT_RAISE_ERRNO(SocketPool_Failed, "SocketPool_new: no lock for a pool");
 	}
 }
 

@@ -77,6 +77,7 @@ Exchange *httpserver__begin(Conn *c)
 
 	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request.arena = x->arena;
+	x->request.self = &x->request;
 	x->request.body = "";
 	x->request.client = c->socket;
 	x->request.peer = c->name ? c->name->text : NULL;

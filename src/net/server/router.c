@@ -133,6 +133,7 @@ void HTTPServer_route_with(HTTPServer_T server, const HTTPServer_Route *given)
 	check_pattern(given->pattern);
 	NEW0(server->arena, route);
 	route->is = *given;
+	route->is.pattern = Arena_strdup(server->arena, given->pattern);
 	route->method = given->method ? Arena_strdup(server->arena, given->method) : NULL;
 	node = plant(server, given->pattern, route->names);
 	for (end = &node->routes; *end; end = &(*end)->next)
@@ -259,8 +260,9 @@ void httpserver__match(HTTPServer_T server, Exchange *x)
 	search.path = x->request.path;
 	search.nallowed = 0;
 	x->route = find(&server->root, &search, 1, 0);
-	if (x->route)
+	if (x->route) {
+		x->request.route = x->route->is.pattern;
 		take_params(x, &search);
-	else if (search.nallowed > 0)
+	} else if (search.nallowed > 0)
 		x->allow = make_allow(x->arena, &search);
 }

@@ -71,8 +71,10 @@ void httpserver__start_workers(HTTPServer_T server)
 	w->threads = Arena_calloc(server->arena, (size_t)most, sizeof *w->threads);
 	while (w->n < most && (error = pthread_create(&w->threads[w->n], NULL, work, w)) == 0)
 		w->n++;
-	if (w->n == 0)
-		EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPServer_run: no thread for a worker: %s", strerror(error));
+	if (w->n == 0) {
+		errno = error;
+		EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPServer_run: no thread for a worker");
+	}
 }
 
 void httpserver__stop_workers(HTTPServer_T server)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the library: the clock that deadlines are measured in, CLOCK_MONOTONIC in milliseconds. */
+/* Private to the library: the clock that deadlines are measured in, CLOCK_MONOTONIC in
+ * milliseconds. */
 #ifndef SOCKETCLOCK_INCLUDED
 #define SOCKETCLOCK_INCLUDED
 #include <stdint.h>

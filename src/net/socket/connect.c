@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket, continued: connect. The addresses of a host race each other as in RFC 8305 (happy eyeballs): in
- * getaddrinfo's order, families by turns, the next one starting when the one before has failed or has not
- * answered for a while. The first that connects wins; a dead route costs a quarter of a second. */
+/* Socket, continued: connect. The addresses of a host race each other as in RFC 8305 (happy
+ * eyeballs): in getaddrinfo's order, families by turns, the next one starting when the one before
+ * has failed or has not answered for a while. The first that connects wins; a dead route costs a
+ * quarter of a second. */
 #include "config.h"
 
 #include <netdb.h>
@@ -81,8 +82,8 @@ static int64_t attempt_delay(const Race *r, int64_t now)
 	return left < 0 ? 0 : left < PATIENCE ? left : PATIENCE;
 }
 
-/* That this machine has no way to an address is worth telling only when that is so of all: where there is no IPv6, a
- * localhost that refuses is one that refuses. */
+/* That this machine has no way to an address is worth telling only when that is so of all: where
+ * there is no IPv6, a localhost that refuses is one that refuses. */
 static void note_error(Race *r, int error)
 {
 	if (!r->error || (!socket__lacks_family(error) && error != ENETUNREACH))
@@ -103,15 +104,16 @@ static void lose_attempt(Race *r, nfds_t i, int error)
 	r->next = 0; /* now */
 }
 
-/* At the end of the race, or of a thread that is cancelled in it. */
+/* Closes what is left: at the end of the race, or of a thread that is cancelled in it. */
 static void end_race(Race *r)
 {
 	while (r->n > 0)
 		close_descriptor(r->fds[--r->n].fd);
 }
 
-/* Connected, or not: an attempt at a port that nobody listens on may be given that very port as its own, and meet itself
- * (RFC 9293, 3.5: a simultaneous open). To a caller that is a port where nobody listens. */
+/* Returns 1 if the attempt is connected to a peer. If no process listens at a port of the ephemeral
+ * range, the system may give an attempt that same port as its own, and connect it to itself (RFC
+ * 9293, 3.5, simultaneous open): it is lost. */
 static int settle_attempt(Race *r, nfds_t i)
 {
 	if (!socket__meets_itself(r->fds[i].fd))
@@ -120,7 +122,7 @@ static int settle_attempt(Race *r, nfds_t i)
 	return 0;
 }
 
-/* Starts one; 1 when that has connected at once, as the last of those that run. */
+/* Starts an attempt, the last of those that run. Returns 1 if it has connected at once. */
 static int start_attempt(Race *r, const struct addrinfo *a, int64_t now)
 {
 	int fd = socket__open(a->ai_family);
@@ -141,7 +143,7 @@ static int start_attempt(Race *r, const struct addrinfo *a, int64_t now)
 	return 0;
 }
 
-/* Which of those that poll has something to say of is connected, or -1. */
+/* Returns which of the attempts that poll reports is connected, or -1. */
 static int find_winner(Race *r)
 {
 	nfds_t i = 0;
@@ -164,7 +166,7 @@ static int find_winner(Race *r)
 	return -1;
 }
 
-/* As many as may run now. */
+/* Starts as many attempts as may run now. Returns the one that has connected at once, or -1. */
 static int start_attempts(Race *r, int64_t now)
 {
 	const struct addrinfo *a;
@@ -230,7 +232,7 @@ static int connect_unix_fd(int fd, const struct sockaddr_un *a, socklen_t n, int
 
 		if (ms >= 0) {
 			left.tv_sec = ms / 1000;
-			left.tv_usec = ms == 0 ? 1 : ms % 1000 * 1000; /* 0 would be for ever */
+			left.tv_usec = ms == 0 ? 1 : ms % 1000 * 1000; /* 0 is no limit */
 		}
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof left);
 		if (connect(fd, (const struct sockaddr *)a, n) == 0)
@@ -260,10 +262,10 @@ static void connect_failed(const char *name, int is_unix, int error, int timeout
 static void connect_failed(const char *name, int is_unix, int error, int timeout_ms)
 {
 	errno = error;
-	if (is_unix && error == ENOENT) /* nobody listens there, whether or not a file was left behind */
-		EXCEPT_RAISE_MSG(Socket_Refused, "connect %s: %s", name, strerror(error));
+	if (is_unix && error == ENOENT) /* no process listens there, whether or not there is a file */
+		EXCEPT_RAISE_ERRNO(Socket_Refused, "connect %s", name);
 	if (error == ETIMEDOUT && timeout_ms >= 0)
-		EXCEPT_RAISE_MSG(Socket_Timeout, "connect %s: timed out after %d ms", name, timeout_ms);
+		RAISE_FOR_ERRNO(Socket_Timeout, error, "connect %s: timed out after %d ms", name, timeout_ms);
 	socket__failed("connect", name, error);
 }
 

@@ -17,8 +17,9 @@
 
 /* ---- files; nothing in this part raises ---- */
 
-/* The name is looked up again when the listener is closed, and the process may be in another directory by then. A
- * descriptor of the directory would be right even after a rename, at the cost of one for each listener. */
+/* The name is looked up again when the listener is closed, and the process may be in another
+ * directory by then. A descriptor of the directory would be right even after a rename, at the cost
+ * of one for each listener. */
 static Path *make_path(const char *name)
 {
 	char directory[PATH_MAX] = "";
@@ -56,7 +57,7 @@ void socket__unlink_own(const Path *p)
 
 /* ---- listening ---- */
 
-/* What is asked of a listener. */
+/* A listener as it is asked for. */
 typedef struct Listening {
 	const char *host, *service;
 	int backlog, shared;
@@ -94,8 +95,8 @@ static int listen_at(const struct addrinfo *a, int both_families, const Listenin
 	return -1;
 }
 
-/* The first of its addresses that this machine has. Not the next one when the port of that is taken: of two servers on
- * localhost, one would be at 127.0.0.1 and the other at ::1, unnoticed. */
+/* Listens at the first address that this machine has, and not at the next one if the port is taken
+ * there: of two servers on localhost, one would be at 127.0.0.1 and the other at ::1, unnoticed. */
 static int listen_host(const char *host, const Listening *how)
 {
 	struct addrinfo *a, *list __attribute__((cleanup(socket__free_addresses)))
@@ -116,7 +117,8 @@ static int listen_everywhere(const Listening *how)
 	return fd < 0 && socket__lacks_family(errno) ? listen_host("0.0.0.0", how) : fd;
 }
 
-/* A file that refuses is one whose process died; connect(2) refuses at any other file too. */
+/* Returns 1 if the file is a socket whose process has died: it refuses. connect(2) refuses at any
+ * other file, too. */
 static int is_stale(const struct sockaddr_un *a, socklen_t n)
 {
 	struct stat file;
@@ -148,8 +150,8 @@ static int bind_unix(int fd, const struct sockaddr_un *a, socklen_t n)
 	return bind(fd, (const struct sockaddr *)a, n);
 }
 
-/* On Linux the file is made with the mode of the socket's own inode, less the umask. Elsewhere it may be wider for a
- * moment, but refuses, because nothing listens there before the mode is set. */
+/* On Linux the file is made with the mode of the socket's own inode, less the umask. Elsewhere it
+ * may be wider for a moment, but refuses, because nothing listens there before the mode is set. */
 static void narrow_mode(int fd, int mode)
 {
 	int result = mode < 0 ? 0 : fchmod(fd, (mode_t)mode);

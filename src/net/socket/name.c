@@ -34,7 +34,8 @@ void socket__bad(const struct Socket *s, const char *function)
 
 /* ---- names ---- */
 
-/* A peer that reached a listener for both families over IPv4 is shown as what it is, like all others of IPv4. */
+/* A peer that reached a listener for both families over IPv4 is shown as what it is, like all
+ * others of IPv4. */
 static void name_v4(const Peer *peer, char *name)
 {
 	const unsigned char *b = peer->address + 12;
@@ -81,7 +82,7 @@ static int name_unix(const struct sockaddr_un *a, socklen_t n, char *name)
 	return 1;
 }
 
-/* What getsockname or getpeername says; 0 when it says nothing useful. */
+/* Writes the name that getsockname or getpeername knows. Returns 0 if there is none. */
 int socket__name_by(Query *query, int fd, char *name)
 {
 	struct sockaddr_storage a = { 0 };
@@ -127,7 +128,6 @@ const char *socket__unix_path(const char *host)
 	return host && strncmp(host, "unix:", 5) == 0 ? host + 5 : NULL;
 }
 
-/* What the caller asked for, as it asked for it. */
 /* Returns how many bytes of the text are shown, at most so many. */
 static int shown_bytes(const char *text, size_t most)
 {
@@ -136,6 +136,7 @@ static int shown_bytes(const char *text, size_t most)
 	return (int)(n > most ? text__cut(text, most) : n);
 }
 
+/* Writes the name of what the caller asked for, as it was asked for. */
 const char *socket__name_target(const char *host, const char *service, char *name)
 {
 	int host_bytes = host ? shown_bytes(host, HOST_MOST) : 0;
@@ -166,15 +167,13 @@ static const Except_T *kind_of_error(int error)
 	}
 }
 
-/* strerror: glibc, musl and the BSDs return constant text for every number the kernel has */
 void socket__failed(const char *what, const char *whom, int error) CORE_NORETURN;
 void socket__failed(const char *what, const char *whom, int error)
 {
 	const Except_T *e = kind_of_error(error);
-	const char *why = strerror(error);
 
 	errno = error;
-	EXCEPT_RAISE_MSG(*e, "%s %s: %s", what, whom, why);
+	EXCEPT_RAISE_ERRNO(*e, "%s %s", what, whom);
 }
 
 void socket__failed_on(const char *what, T s, int error) CORE_NORETURN;
@@ -191,6 +190,5 @@ void socket__timed_out(const char *what, T s, int64_t ms)
 	char name[NAME_SIZE];
 
 	socket__name_of(s, name);
-	errno = ETIMEDOUT;
-	EXCEPT_RAISE_MSG(Socket_Timeout, "%s %s: timed out after %lld ms", what, name, (long long)ms);
+	RAISE_FOR_ERRNO(Socket_Timeout, ETIMEDOUT, "%s %s: timed out after %lld ms", what, name, (long long)ms);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket, continued: descriptors, the object around one, addresses; accept and adopt. Listeners are made in
- * socket/listen.c, connections in socket/connect.c. */
+/* Socket, continued: descriptors, the object around one, addresses; accept and adopt. Listeners are
+ * made in socket/listen.c, connections in socket/connect.c. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -30,7 +30,8 @@ void socket__set_option(int fd, int level, int option, int value)
 	errno = error;
 }
 
-/* What every descriptor of ours has; none of it can fail in a way that matters. */
+/* Sets the options of every descriptor of ours. A failure would change nothing that a caller relies
+ * on. */
 static void set_common_options(int fd, int family)
 {
 	if (is_ip(family))
@@ -159,8 +160,8 @@ void socket__remember(Peer *peer, const void *address)
 
 /* ---- names into addresses ---- */
 
-/* A number or a name as in RFC 6335, 5.1, which has a letter in it; getaddrinfo takes the number modulo
- * 65536, or with a sign. */
+/* A number or a name as in RFC 6335, 5.1, which has a letter in it; getaddrinfo takes the number
+ * modulo 65536, or with a sign. */
 static int is_service(const char *service)
 {
 	size_t digits = strspn(service, "0123456789");
@@ -190,10 +191,10 @@ struct addrinfo *socket__resolve(const char *what, const char *host, const char 
 		return list;
 	if (e == EAI_MEMORY)
 		socket__failed(what, name, ENOMEM);
-	if (e != EAI_SYSTEM)
-		errno = 0;
-	EXCEPT_RAISE_MSG(Socket_Unresolved, "%s %s: %s", what, name,
-		e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
+	if (e == EAI_SYSTEM)
+		EXCEPT_RAISE_ERRNO(Socket_Unresolved, "%s %s", what, name);
+	errno = 0;
+	EXCEPT_RAISE_MSG(Socket_Unresolved, "%s %s: %s", what, name, gai_strerror(e));
 }
 
 int socket__lacks_family(int error)
@@ -315,10 +316,10 @@ static void adopt_failed(int fd, int error) CORE_NORETURN;
 static void adopt_failed(int fd, int error)
 {
 	errno = error;
-	EXCEPT_RAISE_MSG(Socket_Failed, "adopt descriptor %d: %s", fd, strerror(error));
+	EXCEPT_RAISE_ERRNO(Socket_Failed, "adopt descriptor %d", fd);
 }
 
-/* What there is to know of an open descriptor, and what all of ours have. */
+/* Reads peer and mode of a descriptor that was open before, and sets the options of ours. */
 static void inherit_descriptor(T s)
 {
 	WITHOUT_CANCELLATION;

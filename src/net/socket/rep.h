@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to Socket.c and the files of socket/: the representation of a socket, and the calls between these files. The calls
- * for the other modules are in socket/internal.h.
+/* Private to Socket.c and the files of socket/: the representation of a socket, and the calls
+ * between these files. The calls for the other modules are in socket/internal.h.
  *
- * Invariant: magic is MAGIC from the moment the object is made until it is closed; fd is open and owned
- * by the object alone. peer holds the address of a connected IP socket, kept because the kernel forgets
- * it when the connection is reset, which is when a message has to name it; unless it is `known` there is no peer.
- * Listeners of Unix sockets are `named`, by their path, and nothing was read from them. On the others ahead is NULL or
- * has start <= end <= size, the bytes from start to end being those recv gives first.
+ * Invariant: magic is MAGIC from the moment the object is made until it is closed; fd is open and
+ * owned by the object alone. peer holds the address of a connected IP socket, kept because the
+ * kernel forgets it when the connection is reset, which is when a message has to name it; unless it
+ * is `known` there is no peer. Listeners of Unix sockets are `named`, by their path, and nothing
+ * was read from them. On the others ahead is NULL or has start <= end <= size, the bytes from start
+ * to end being those recv gives first.
  *
  * Ten thousand idle connections are as many of these: 72 bytes are what malloc makes 80 of.
  *
- * A wait with an end is a call that does not block and a poll(2), never SO_RCVTIMEO: that would count
- * anew after each signal. Functions that only try return -1 and errno and are allowed no raise, so that
- * what they were called with can be given back first; the public functions raise. */
+ * A wait with an end is a call that does not block and a poll(2), never SO_RCVTIMEO: that would
+ * count anew after each signal. Functions that only try return -1 and errno and are allowed no
+ * raise, so that what they were called with can be given back first; the public functions raise. */
 #ifndef SOCKETREP_INCLUDED
 #define SOCKETREP_INCLUDED
 #include <errno.h>
@@ -42,7 +43,7 @@ typedef struct Peer { /* what a sockaddr has that names it, without the rest of 
 } Peer;
 
 typedef struct Path {
-	pid_t creator; /* who unlinks it at close; 0: nobody */
+	pid_t creator; /* the process that unlinks it at close; 0: none does */
 	dev_t device;  /* of the file we made: another may have taken its place */
 	ino_t file;
 	char name[];   /* absolute if that could be had: the process may change its directory */

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* Except: what a record needs to outlive the module that raised. A clean-up that an exception passes may be the
+ * dlclose of the plugin that raised it, and with the plugin go the strings of __FILE__ and __func__ and perhaps the
+ * exception object. So before the first clean-up they are copied into the stack of records; what lies in the
+ * program itself or in this library stays where it is, and such raises pay for two comparisons only. */
+#include "config.h"
+
+#include <string.h>
+#if HAVE_DL_ITERATE_PHDR
+#include <link.h>
+#endif
+
+#include "except/rep.h"
+
+/* The memory of the modules that are never unloaded: the program and this library. */
+static struct {
+	const char *start, *end;
+} permanent[2];
+
+static int is_permanent(const void *p)
+{
+	const char *s = p;
+
+	return (s >= permanent[0].start && s < permanent[0].end) || (s >= permanent[1].start && s < permanent[1].end);
+}
+
+#if HAVE_DL_ITERATE_PHDR
+static int note_module(struct dl_phdr_info *module, size_t size, void *cl)
+{
+	const char *start = NULL, *end = NULL;
+	int *is_first = cl, i;
+
+	(void)size;
+	for (i = 0; i < module->dlpi_phnum; i++)
+		if (module->dlpi_phdr[i].p_type == PT_LOAD) {
+			const char *p = (const char *)module->dlpi_addr + module->dlpi_phdr[i].p_vaddr;
+
+			if (!start || p < start)
+				start = p;
+			if (p + module->dlpi_phdr[i].p_memsz > end)
+				end = p + module->dlpi_phdr[i].p_memsz;
+		}
+	if (*is_first || ((const char *)permanent >= start && (const char *)permanent < end)) {
+		permanent[!*is_first].start = start;
+		permanent[!*is_first].end = end;
+	}
+	*is_first = 0;
+	return 0;
+}
+#endif
+
+void except__find_permanent(void)
+{
+#if HAVE_DL_ITERATE_PHDR
+	int is_first = 1;
+
+	dl_iterate_phdr(note_module, &is_first);
+#endif
+}
+
+/* These return what they are given if there is no room. */
+
+static const char *keep_string(const char *s)
+{
+	size_t n = s && !is_permanent(s) ? strlen(s) + 1 : 0;
+	char *copy = n > 0 && n < RECORDS_SIZE ? except__take(n) : NULL;
+
+	return copy ? memcpy(copy, s, n) : s;
+}
+
+static const Except_T *keep_exception(const Except_T *e)
+{
+	Except_T *copy = e && !is_permanent(e) ? except__take(sizeof *copy) : NULL;
+
+	if (!copy)
+		return e;
+	copy->reason = keep_string(e->reason);
+	copy->parent = keep_exception(e->parent);
+	copy->self = e->self ? e->self : e;
+	return copy;
+}
+
+void except__keep(Record *r)
+{
+	for (; r; r = r->cause) {
+		if (r->flags & RECORD_IS_KEPT)
+			continue;
+		r->file = keep_string(r->file);
+		r->function = keep_string(r->function);
+		r->kept = keep_exception(r->exception);
+		r->flags |= RECORD_IS_KEPT;
+	}
+}
