@@ -37,7 +37,30 @@ CORE_API const char *Except_function(void);
 CORE_API int Except_line(void);
 CORE_API int Except_errno(void); /* errno at the raise */
 CORE_API const Except_T *Except_cause(int depth); /* 1: the one that this one replaced; NULL past the end */
+CORE_API const char *Except_cause_message(int depth); /* these three: NULL or 0 past the end */
+CORE_API const char *Except_cause_file(int depth);
+CORE_API int Except_cause_line(int depth);
 CORE_API void Except_report(FILE *out); /* what, where, why, as for an uncaught one. Checked: out is NULL. */
+
+/* An exception that travels: a plain value, copied by assignment; its layout is frozen. Longer texts are
+ * cut and end in dots, a path begins with them. The exception objects must stay loaded. */
+typedef struct Except_Capture {
+	const Except_T *exception, *causes[8]; /* the nearest eight, then NULL */
+	char message[256], file[96], function[64];
+	int line, error;
+	unsigned flags; /* private */
+} Except_Capture;
+
+/* Captures the exception being handled. Checked: none is. */
+CORE_API void Except_capture(Except_Capture *);
+
+/* Raises what was captured, in any thread, with its place, message and errno; causes have their reason
+ * only. Checked: there is no exception in it. */
+CORE_API void Except_rethrow(const Except_Capture *) __attribute__((noreturn));
+
+/* Returns 1 if fn(cl) returned, 0 if it raised: the capture, which may be NULL, then has the exception.
+ * C++ exceptions, pthread_exit and longjmp pass it by. Checked: fn is NULL. */
+CORE_API int Except_call(void (*fn)(void *), void *cl, Except_Capture *);
 
 /* Called once at the raise of an exception that no TRY of the thread encloses, stack intact, before
  * the report and abort(). One hook a process; NULL removes it. */
@@ -74,7 +97,7 @@ CORE_END_DECLS
 #define END_TRY    EXCEPT_END_TRY    /* closes the statement; an unhandled exception goes on from here */
 #define RAISE      EXCEPT_RAISE      /* (e) */
 #define RAISE_MSG  EXCEPT_RAISE_MSG  /* (e, "printf format", ...) */
-#define RAISE_ERRNO EXCEPT_RAISE_ERRNO /* the same; ": " and the text of errno follow the message */
+#define RAISE_ERRNO EXCEPT_RAISE_ERRNO /* the same, and ": " and the text of errno */
 #define RERAISE    EXCEPT_RERAISE    /* the exception being handled, with its place, message and causes */
 #define RETURN     EXCEPT_RETURN     /* (value) or (): runs every FINALLY of this function on the way out */
 #define PROTECT    EXCEPT_PROTECT    /* (variable): its value is right after a raise */

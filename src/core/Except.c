@@ -237,8 +237,7 @@ static INLINE void arrive(Except_Frame *f, int state, const Except_T *e, const c
 	longjmp(f->env, 1);
 }
 
-static void deliver(const Except_T *e, const char *file, int line, Record *record) EXCEPT__NORETURN;
-static void deliver(const Except_T *e, const char *file, int line, Record *record)
+void except__deliver(const Except_T *e, const char *file, int line, Record *record)
 {
 	Except_Link *link, *inner;
 
@@ -273,7 +272,7 @@ static void propagate(Except_Frame *f)
 	Except__unlink(&f->link);
 	if (is_trying(f->link.up))
 		arrive(except__frame_of(f->link.up), RAISED, f->exception, f->file, f->line, f->record);
-	deliver(f->exception, f->file, f->line, f->record);
+	except__deliver(f->exception, f->file, f->line, f->record);
 }
 
 /* ---- the statement ---- */
@@ -367,7 +366,7 @@ static void __attribute__((noinline)) raise_slowly(const Except_T *e, const char
 	int line, void *raiser, const char *call)
 {
 	check(e, file, function, line, call);
-	deliver(e, file, line, record(e, file, function, line, raiser));
+	except__deliver(e, file, line, record(e, file, function, line, raiser));
 }
 
 static INLINE void raise_from(const Except_T *e, const char *file, const char *function, int line, void *raiser,
@@ -410,7 +409,7 @@ void Except__raise_msg(const Except_T *e, const char *file, const char *function
 		r->message = format(fmt, ap, "");
 		va_end(ap);
 	}
-	deliver(e, file, line, r);
+	except__deliver(e, file, line, r);
 }
 
 /* Makes the record of a raise that its errno explains; end goes behind the message. */
@@ -437,7 +436,7 @@ void Except__raise_errno(const Except_T *e, const char *file, const char *functi
 	va_start(ap, fmt);
 	r = record_errno(record(e, file, function, line, __builtin_return_address(0)), error, end, fmt, ap);
 	va_end(ap);
-	deliver(e, file, line, r);
+	except__deliver(e, file, line, r);
 }
 
 void except__raise_for_errno(const Except_T *e, const char *file, const char *function, int line, int error,
@@ -449,7 +448,7 @@ void except__raise_for_errno(const Except_T *e, const char *file, const char *fu
 	va_start(ap, fmt);
 	r = record_errno(record(e, file, function, line, __builtin_return_address(0)), error, "", fmt, ap);
 	va_end(ap);
-	deliver(e, file, line, r);
+	except__deliver(e, file, line, r);
 }
 
 void Except__reraise(const char *file, const char *function, int line)
@@ -458,6 +457,6 @@ void Except__reraise(const char *file, const char *function, int line)
 
 	if (!f)
 		Except__raise_msg(&Assert_Failed, file, function, line, "RERAISE: no exception is being handled");
-	deliver(f->exception, f->file, f->line, f->record);
+	except__deliver(f->exception, f->file, f->line, f->record);
 }
 

@@ -107,16 +107,27 @@ ALWAYS_INLINE void **add_word_key(T t, const Key *k)
 	return &slot->value;
 }
 
+/* A copied key that is not in a slot yet; NULL if there is none to drop. */
+typedef struct Unplaced {
+	T t;
+	const void *key;
+	size_t n;
+} Unplaced;
+
+static void drop_unplaced(Unplaced *u)
+{
+	if (u->key)
+		hashtable__drop_key(u->t, u->key, u->n);
+}
+
 /* The key was copied first, so that nothing is resized for a key that has no room. */
 static void make_room_for(T t, const void *key, size_t n)
 {
-	TRY {
-		hashtable__make_room(t);
-	} ELSE {
-		if (t->copies_keys)
-			hashtable__drop_key(t, key, n);
-		RERAISE;
-	} END_TRY;
+	Unplaced u = { t, t->copies_keys ? key : NULL, n };
+
+	DEFER(drop_unplaced, &u); /* a resize callback may leave in any way */
+	hashtable__make_room(t);
+	u.key = NULL;
 }
 
 static void **add_text(T t, const void *p, size_t n, uint32_t hash)
@@ -318,21 +329,11 @@ static T make_table(Arena_T arena, const HashTable_Options *o, size_t groups)
 
 static T make_with_arena(const HashTable_Options *o, size_t groups)
 {
-	Arena_Options options = { 0 };
-	Arena_T arena;
-	T t = NULL;
+	AUTO(Arena_T, arena, Arena_dispose) = Arena_new_with(&(Arena_Options){ .name = "HashTable" });
+	T t = make_table(arena, o, groups);
 
-	options.name = "HashTable";
-	arena = Arena_new_with(&options);
-	PROTECT(arena);
-	PROTECT(t);
-	TRY {
-		t = make_table(arena, o, groups);
-	} ELSE {
-		Arena_dispose(&arena);
-		RERAISE;
-	} END_TRY;
 	t->owns_arena = 1;
+	arena = NULL;
 	return t;
 }
 

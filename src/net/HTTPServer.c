@@ -177,6 +177,7 @@ static void dispose(void *cl)
 	close_listeners(server);
 	pthread_mutex_destroy(&server->workers.lock);
 	pthread_cond_destroy(&server->workers.filled);
+	httpserver__dispose_crew(&server->workers.crew);
 	server->magic = 0;
 }
 
@@ -203,10 +204,12 @@ T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
 	server->unlimited.body_bytes = SIZE_MAX;
 	httpserver__set_proxies(server);
 	server->methods = "OPTIONS";
+	server->drain_end = SOCKET__NEVER;
 	server->nloops = server->options.threads;
 	server->loops = make_loops(server, server->nloops);
 	pthread_mutex_init(&server->workers.lock, NULL);
 	pthread_cond_init(&server->workers.filled, NULL);
+	httpserver__init_crew(&server->workers.crew);
 	Arena_defer(arena, dispose, server);
 	server->magic = MAGIC;
 	TRY {
@@ -229,6 +232,8 @@ void HTTPServer_stop(T server)
 	int i;
 
 	CHECK_SERVER(server);
+	if (server->options.drain_ms >= 0 && !__atomic_load_n(&server->stopping, __ATOMIC_SEQ_CST))
+		__atomic_store_n(&server->drain_end, socket__now_ms() + server->options.drain_ms, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&server->stopping, 1, __ATOMIC_SEQ_CST);
 	for (i = 0; i < server->nloops; i++) {
 		SocketPoll_T poll = __atomic_load_n(&server->loops[i].poll, __ATOMIC_SEQ_CST);

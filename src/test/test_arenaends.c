@@ -226,6 +226,27 @@ START_TEST(a_free_that_ends_its_thread_leaves_no_chunk_behind)
 }
 END_TEST
 
+/* As a signal handler does that calls pthread_exit when it came between [own-1] and [own-5]. */
+static void *end_amid_a_bump(void *arena)
+{
+	*(Arena_T *)arena = Arena_new();
+	memset(Arena_alloc(*(Arena_T *)arena, 100), 1, 100);
+	if (record_now())
+		STORE(self_now()->face.busy, *(Arena_T *)arena);
+	return NULL;
+}
+
+START_TEST(a_thread_that_ends_amid_a_bump_does_not_stop_the_next)
+{
+	Arena_T arena = NULL;
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, end_amid_a_bump, &arena), 0);
+	pthread_join(thread, NULL);
+	check_sound(arena);
+}
+END_TEST
+
 /* ---- arenas that are lent ---- */
 
 START_TEST(a_borrower_may_do_everything_but_end_the_arena)
@@ -313,6 +334,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_deferred_call_may_be_left_in_any_way_by_a_dispose_of_a_tree, RETURNS, WAYS);
 	tcase_add_loop_test(tc, an_alloc_may_be_left_in_any_way_and_nothing_stays_booked, RAISES, WAYS);
 	tcase_add_loop_test(tc, a_free_that_ends_its_thread_leaves_no_chunk_behind, EXITS, WAYS);
+	tcase_add_test(tc, a_thread_that_ends_amid_a_bump_does_not_stop_the_next);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("lending");
 	tcase_add_test(tc, a_borrower_may_do_everything_but_end_the_arena);

@@ -94,6 +94,9 @@ void except__keep(Record *r);
 /* except/return.c: f, which a RETURN goes through, has been cleaned up */
 void except__return_on(Except_Frame *f) EXCEPT__NORETURN;
 
+/* Except.c: raises e with this record, which may be NULL */
+void except__deliver(const Except_T *e, const char *file, int line, Record *) EXCEPT__NORETURN;
+
 /* Except.c: the frame that holds what is being handled or passing; NULL if there is none */
 Except_Frame *except__current(void);
 

@@ -90,15 +90,52 @@ int Except_errno(void)
 	return r ? r->error : 0;
 }
 
+/* Returns the record of the cause at this depth, from 1 on; NULL past the end. */
+static const Record *record_of_cause(int depth)
+{
+	const Record *r = depth > 0 ? current_record() : NULL;
+
+	for (; r && depth > 0; depth--)
+		r = r->cause;
+	return r;
+}
+
 const Except_T *Except_cause(int depth)
 {
-	const Record *r = current_record();
+	const Record *r = record_of_cause(depth);
 
 	if (depth == 0)
 		return Except_current();
-	for (; r && depth > 0; depth--)
-		r = r->cause;
-	return r && depth == 0 ? r->exception : NULL;
+	return r ? r->exception : NULL;
+}
+
+const char *Except_cause_message(int depth)
+{
+	const Record *r = record_of_cause(depth);
+
+	if (depth == 0)
+		return Except_message();
+	if (!r)
+		return NULL;
+	return r->message ? r->message : exception_of(r)->reason;
+}
+
+const char *Except_cause_file(int depth)
+{
+	const Record *r = record_of_cause(depth);
+
+	if (depth == 0)
+		return Except_file();
+	return r ? r->file : NULL;
+}
+
+int Except_cause_line(int depth)
+{
+	const Record *r = record_of_cause(depth);
+
+	if (depth == 0)
+		return Except_line();
+	return r ? r->line : 0;
 }
 
 /* ---- reports ---- */
@@ -156,10 +193,13 @@ static void print_record(FILE *out, const Record *r)
 	fputs(reason ? reason : "(no reason given)", out);
 	if (r->message)
 		fprintf(out, ": %s", r->message);
-	fputs("\n    raised ", out);
-	if (r->function)
-		fprintf(out, "in %s() ", r->function);
-	fprintf(out, "at %s:%d\n", r->file ? r->file : "(unknown)", r->line);
+	fputc('\n', out);
+	if (r->file || r->function || r->line) { /* the causes of a capture have no place */
+		fputs("    raised ", out);
+		if (r->function)
+			fprintf(out, "in %s() ", r->function);
+		fprintf(out, "at %s:%d\n", r->file ? r->file : "(unknown)", r->line);
+	}
 	if (r->flags & RECORD_MEANS_ERRNO)
 		fprintf(out, "    errno was %d: %s\n", r->error, text__error(r->error, text, sizeof text));
 	print_frames(out, r);

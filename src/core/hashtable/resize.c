@@ -385,16 +385,18 @@ static void spread_entries(T t, size_t ngroups)
 
 /* ---- resizing ---- */
 
+static void end_callback(T t)
+{
+	t->magic &= ~(uint32_t)BUSY;
+}
+
 static void run(T t, Callback callback)
 {
 	if (!callback.fn)
 		return;
 	t->magic |= BUSY;
-	TRY {
-		callback.fn(t, callback.userdata);
-	} FINALLY {
-		t->magic &= ~(uint32_t)BUSY;
-	} END_TRY;
+	DEFER(end_callback, t); /* not FINALLY, which a C++ exception or the end of the thread passes */
+	callback.fn(t, callback.userdata);
 }
 
 static void resize_storage(T t, size_t groups)

@@ -290,18 +290,14 @@ static void copy_entries(T copy, T t)
 
 T HashTable_copy(T t, Arena_T arena)
 {
-	T copy;
+	T whole;
 
 	check_table(t, "HashTable_copy");
-	copy = hashtable__new(arena, &t->options, has_storage(t) ? t->ngroups : 0);
-	PROTECT(copy);
-	TRY {
-		copy_entries(copy, t);
-	} ELSE {
-		HashTable_free(&copy);
-		RERAISE;
-	} END_TRY;
-	return copy;
+	AUTO(T, copy, HashTable_free) = hashtable__new(arena, &t->options, has_storage(t) ? t->ngroups : 0);
+	copy_entries(copy, t);
+	whole = copy;
+	copy = NULL;
+	return whole;
 }
 
 /* ---- statistics ---- */

@@ -1,589 +1,485 @@
 /* SPDX-License-Identifier: MIT */
-/* A connection's requests: bytes in, responses out. What one recv gave is gone through request by request: those that
- * are all there are answered from the loop's own buffer, one that is not keeps what it has in its exchange's arena.
+/* A connection's life: httpserver__advance, and what it needs to begin, wait and end. Its picture is
+ * docs/pictures/connection.svg, its reasons are in docs/design.md.
  *
- * Invariant: a connection without an exchange has nothing of a request. An exchange is in HEAD_STAGE until its head
- * is understood, then in its arena; in BODY_STAGE until all of it was read; WHOLE until its response is on its way;
- * ANSWERED while the rest of that waits for the client. Only READING connections are read, and what was read ahead of a
- * connection that stops reading is held in its Connection_buffer, at most pipeline_bytes. */
+ * Invariants. Input is read only while the output is idle. An exchange belongs to the input until its response is queued,
+ * to the output until all of that is out. While the input is suspended, another thread has the exchange, but for its
+ * rest. An idle connection has no buffer, and no exchange but one that has seen the CR of an empty line. */
 #include "config.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "server/rep.h"
 
 enum {
-	TURN = 64,               /* requests answered before the other connections have their turn */
-	SPARES = 64,             /* arenas of a loop without a request */
-	CROWDED = 2048,          /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
-	KEPT = 64 * 1024,        /* bytes that an arena keeps for the next request */
-	HEAD_FIRST = 1024, CHUNKS_FIRST = 4096,
-	BODY_FIRST = 64 * 1024,  /* at most, before the bytes come that a Content-Length promises */
-	LINGER_BYTES = 8 * 1024 * 1024, /* as HTTPResponse_send */
-	EXPLANATION = 512
+	EXPLANATION = 512,
+	GRACE_MS = 500 /* for the first request of a connection that a draining server has just accepted */
 };
 
-/* ---- exchanges ---- */
+/* ---- lists ---- */
 
-static void dispose(void *cl)
+void httpserver__append(List *list, Conn *c)
 {
-	Exchange *x = cl;
-
-	Arena_dispose(&x->arena);
+	c->next = NULL;
+	c->previous = list->last;
+	*(list->last ? &list->last->next : &list->first) = c;
+	list->last = c;
 }
 
-/* Not a child of the loop's arena: allocating from an arena with a parent takes a lock. */
-static Exchange *make_exchange(Loop *l)
+static void unlist_idle(Loop *l, Conn *c)
 {
-	Exchange *x = l->bare;
+	if (!c->idle)
+		return;
+	c->idle = 0;
+	*(c->previous ? &c->previous->next : &l->idle.first) = c->next;
+	*(c->next ? &c->next->previous : &l->idle.last) = c->previous;
+}
 
-	if (!x) {
-		x = CALLOC(l->arena, 1, sizeof *x);
-		Arena_defer(l->arena, dispose, x);
-		l->bare = x;
+static void list_ready(Loop *l, Conn *c)
+{
+	if (c->ready)
+		return;
+	unlist_idle(l, c);
+	c->ready = 1;
+	httpserver__append(&l->ready, c);
+}
+
+/* ---- the beginning ---- */
+
+static void count_conns(Loop *l, int more)
+{
+	l->conns += (size_t)more;
+	__atomic_store_n(&l->stats.connections, l->conns, __ATOMIC_RELAXED);
+}
+
+/* Its request is often there already, and sometimes its end: the kernel is asked to look for more only after that. */
+void httpserver__open(Loop *l, Connection_T connection)
+{
+	Conn *c = l->spare_conns;
+
+	if (c)
+		l->spare_conns = c->next;
+	else
+		c = ALLOC(l->arena, sizeof *c);
+	memset(c, 0, sizeof *c);
+	c->next = l->spare_conns;
+	l->spare_conns = c;
+	SocketPoll_add(l->poll, Connection_socket(connection), 0, c);
+	l->spare_conns = c->next;
+	c->socket = Connection_socket(connection);
+	c->proxied = httpserver__is_proxy(l->server, c->socket);
+	Connection_set_data(connection, c);
+	count_conns(l, 1);
+	httpserver__count(&l->stats.accepted, 1);
+	httpserver__advance(l, c, CAUSE_READABLE);
+}
+
+/* ---- the end ---- */
+
+/* What deferred calls of the request's arena raise comes too late for the response. */
+static void retire_last(Turn *t)
+{
+	TRY {
+		httpserver__log_stream(t);
+		httpserver__retire(t);
+	} ELSE {
+		httpserver__count(&t->loop->stats.raised, 1);
+	} END_TRY;
+}
+
+static void reap(Turn *t)
+{
+	Loop *l = t->loop;
+	Conn *c = t->c;
+
+	unlist_idle(l, c);
+	if (c->exchange)
+		retire_last(t);
+	if (c->name) {
+		c->name->next = l->spare_names;
+		l->spare_names = c->name;
 	}
-	x->arena = l->arenas < SPARES ? Arena_new() : Arena_new_with_size(CROWDED);
-	l->arenas++;
-	l->bare = x->next;
-	return x;
+	count_conns(l, -1);
+	SocketPool_remove(l->pool, c->socket); /* its place is free now, its descriptor when the tick ends */
+	SocketPoll_close(l->poll, &c->socket);
+	if (c->ready)
+		return;
+	c->next = l->spare_conns;
+	l->spare_conns = c;
 }
 
-static Exchange *take_exchange(Loop *l)
+/* The thread ends amid a turn: a callback called pthread_exit(3), was cancelled, or a C++ exception passes. */
+static void end_left_turn(Turn *t)
 {
-	Exchange *x = l->spare;
-
-	if (!x)
-		return make_exchange(l);
-	l->spare = x->next;
-	l->spares--;
-	return x;
+	if (t->done)
+		return;
+	t->c->end = END_DEAD;
+	list_ready(t->loop, t->c);
 }
 
-static int64_t now_us(void)
-{
-	struct timespec t;
+/* ---- waiting ---- */
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+/* Slower than the rate, once that long has passed, is too slow: one byte a minute keeps no connection. */
+static int until_rate(const Loop *l, int64_t since, int ms, size_t moved)
+{
+	int64_t left;
+
+	if (ms < 0)
+		return -1;
+	left = since + ms + (int64_t)((uint64_t)moved * 1000 / (unsigned)l->server->options.body_rate) - socket__now_ms();
+	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
-Exchange *httpserver__begin(Conn *c)
+static Clock clock_of(const Conn *c)
 {
-	Loop *l = c->loop;
-	Exchange *x = take_exchange(l);
+	static const unsigned char of_input[] = { CLOCK_IDLE, CLOCK_HEAD, CLOCK_BODY, CLOCK_NONE, CLOCK_NONE };
 
-	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
-	x->request.arena = x->arena;
-	x->request.self = &x->request;
-	x->request.body = "";
-	x->request.client = c->socket;
-	x->request.peer = c->name ? c->name->text : NULL;
-	x->conn = c;
-	httpparser__init(&x->parser, l->server->streams ? &l->server->unlimited : &l->server->options.limits);
-	if (l->server->options.log)
-		x->began = now_us();
-	return c->exchange = x;
+	if (c->end == END_LINGER)
+		return CLOCK_LINGER;
+	if (c->end == END_DEAD || c->input == INPUT_SUSPENDED || c->ready)
+		return CLOCK_NONE;
+	return c->output != OUTPUT_IDLE ? CLOCK_SEND : (Clock)of_input[c->input];
 }
 
-/* What many slow clients had at once is not kept for ever. */
-void httpserver__retire(Conn *c)
+/* Sets the one deadline; it stays as it is while the clock does, but for rates. Returns 1 if the clock starts. */
+static int set_clock(Turn *t)
 {
+	const HTTPServer_Options *o = &t->loop->server->options;
+	Conn *c = t->c;
 	Exchange *x = c->exchange;
-	Loop *l = c->loop;
-	int keeps = l->spares < SPARES;
-	Exchange **list = keeps ? &l->spare : &l->bare;
+	Clock clock = clock_of(c);
+	int ms = -1, starts = clock != c->clock;
 
-	c->exchange = NULL;
-	x->next = *list;
-	*list = x;
-	l->spares += (size_t)keeps;
-	if (keeps)
-		Arena_reset(x->arena, KEPT);
-	else {
-		l->arenas--;
-		Arena_dispose(&x->arena);
+	c->clock = clock;
+	if (starts && (clock == CLOCK_BODY || clock == CLOCK_SEND)) {
+		x->since = socket__now_ms();
+		x->sent = 0;
+	}
+	if (clock == CLOCK_BODY)
+		ms = until_rate(t->loop, x->since, o->limits.body_ms, x->reader.taken);
+	else if (clock == CLOCK_SEND)
+		ms = until_rate(t->loop, x->since, o->send_ms, x->sent);
+	else if (!starts)
+		return 0;
+	else if (clock != CLOCK_NONE)
+		ms = clock == CLOCK_HEAD ? o->limits.head_ms : clock == CLOCK_LINGER ? o->linger_ms
+			: t->loop->draining ? GRACE_MS : o->idle_ms;
+	SocketPoll_set_deadline(t->loop->poll, c->socket, ms);
+	return starts;
+}
+
+static void set_events(Turn *t)
+{
+	Conn *c = t->c;
+	unsigned events = SocketPoll_READ;
+
+	if (c->end == END_DEAD)
+		events = 0;
+	else if (c->output != OUTPUT_IDLE)
+		events = SocketPoll_WRITE;
+	else if (c->input == INPUT_SUSPENDED)
+		events = 0;
+	if (events != c->events)
+		SocketPoll_change(t->loop->poll, c->socket, events, c);
+	c->events = events & 3;
+}
+
+/* While it was sent to, or another thread had its exchange, nobody read. To close with unread input resets the connection,
+ * and the reset may overtake the response (RFC 9112, 9.6). The end of the stream counts as input. */
+static int has_unread(Turn *t)
+{
+	Conn *c = t->c;
+
+	if (t->ended)
+		return 0;
+	if (c->unread || c->held > 0 || t->used < t->n)
+		return 1;
+	return (t->cause == CAUSE_WRITABLE || t->cause == CAUSE_FINISHED) && socket__wait(c->socket, 0, 0);
+}
+
+static void end_after_output(Turn *t)
+{
+	Conn *c = t->c;
+
+	c->unread = has_unread(t) & 1;
+	t->dies = !c->unread;
+	if (t->dies)
+		return;
+	Socket_shutdown(c->socket);
+	c->end = END_LINGER;
+	c->held = 0;
+}
+
+static int is_idle(const Conn *c)
+{
+	return c->end == END_OPEN && c->input == INPUT_IDLE && c->output == OUTPUT_IDLE && c->held == 0;
+}
+
+/* Leaves the connection as it is to wait. */
+static void settle(Turn *t)
+{
+	Loop *l = t->loop;
+	Conn *c = t->c;
+
+	if (c->end == END_AFTER && c->output == OUTPUT_IDLE)
+		end_after_output(t);
+	if (c->end == END_OPEN)
+		httpserver__hold(t);
+	if (l->draining && ((is_idle(c) && c->served) || (c->input != INPUT_SUSPENDED && httpserver__is_over(l))))
+		t->dies = 1;
+	if (t->dies)
+		c->end = END_DEAD;
+	if (c->end == END_DEAD && c->input != INPUT_SUSPENDED)
+		return;
+	if (c->held > 0 && c->end == END_OPEN && c->output == OUTPUT_IDLE && c->input != INPUT_SUSPENDED)
+		list_ready(l, c);
+	if (c->buffered && c->held == 0) {
+		c->buffered = 0;
+		Connection_rest(SocketPool_get(l->pool, c->socket));
+	}
+	set_events(t);
+	if (set_clock(t) || !is_idle(c))
+		unlist_idle(l, c);
+	if (is_idle(c) && !c->idle && !c->ready) {
+		c->idle = 1;
+		httpserver__append(&l->idle, c);
 	}
 }
 
-/* ---- failing ---- */
+/* ---- the life ---- */
 
-static void explain(const Exchange *x, const char *bytes) CORE_NORETURN;
-static void explain(const Exchange *x, const char *bytes)
+/* The response to what cannot be handled; the connection ends with it. */
+static void refuse_request(Turn *t, int status, const char *text)
+{
+	Exchange *x = t->c->exchange;
+
+	httpserver__count(&t->loop->stats.refused, 1);
+	httpserver__answer(x, status, text);
+	x->made = x->ends = 1;
+	t->c->unread = 1;
+	t->c->input = INPUT_HANDLING;
+}
+
+static void refuse_wrong(Turn *t)
 {
 	char text[EXPLANATION];
+	const HTTPReader *r = &t->c->exchange->reader;
 
-	httpparser__explain(&x->parser, bytes, text, sizeof text);
-	EXCEPT_RAISE_MSG(*http__exception(x->parser.status), "%s", text);
+	httpreader__explain(r, text, sizeof text);
+	refuse_request(t, r->parser.status, text);
 }
 
-void httpserver__answer(Exchange *x, int status, const char *text)
+/* Ends what was raised in a turn. Without an exchange it came before a request or after a response: what was queued goes
+ * out. */
+static void end_raised(Turn *t)
 {
-	x->response = HTTPResponse_new(x->arena);
-	HTTPResponse_status(x->response, status);
-	HTTPResponse_set(x->response, "Content-Type", "text/plain; charset=utf-8");
-	HTTPResponse_printf(x->response, "%d %s%s%s\n", status, HTTP_reason(status), text ? ": " : "", text ? text : "");
+	Conn *c = t->c;
+	const Exchange *x = c->exchange;
+
+	if (t->raised++ > 0 || (x && x->answered) || c->output != OUTPUT_IDLE || c->input == INPUT_SUSPENDED) {
+		t->dies = 1;
+	} else if (x) {
+		refuse_request(t, HTTP_status(Except_current()), Except_message());
+	} else {
+		httpserver__count(&t->loop->stats.raised, 1);
+		c->end = END_AFTER;
+		c->unread = 1;
+	}
 }
 
-/* A client is told what is wrong with its request; what else was raised is for the log. */
-static void answer_exception(Exchange *x)
+/* 1: the head asks for 100 Continue and none of the body came unasked (RFC 9110, 10.1.1). */
+static int awaits_invitation(const Turn *t)
 {
-	int status = HTTP_status(Except_current());
-
-	x->response = NULL;
-	x->error = "out of memory";
-	TRY {
-		x->error = Arena_strdup(x->arena, Except_message());
-		httpserver__answer(x, status ? status : 500, status >= 400 && status != 500 ? x->error : NULL);
-	} ELSE { /* it is sent without memory then */
-		x->response = NULL;
-	} END_TRY;
+	return t->used == t->n && httpreader__awaits(&t->c->exchange->reader);
 }
 
-/* The response is in the batch if there is no exchange any more: it was a deferred call that raised. */
-static void put_last(Conn *c, Exchange *x)
+static void take_sent(Turn *t, Sent sent)
 {
-	TRY {
-		httpserver__put(c, x);
-	} ELSE {
-		if (c->exchange)
-			httpserver__drop(c);
-	} END_TRY;
+	if (sent == SENT_NEVER)
+		t->dies = 1;
+	else if (sent == SENT_SOME)
+		t->c->output = t->c->exchange->answered && t->c->exchange->framing.streams ? OUTPUT_STREAMING : OUTPUT_SENDING;
 }
 
-/* An exception before the request was whole, or of our own: nothing after it on the connection is to be trusted. Without
- * an exchange it came after a response, or before a request: the responses that were made go out. */
-void httpserver__refuse(Conn *c)
+/* Requests that have begun are refused, everything else is closed without a word. */
+static int may_refuse(const Conn *c)
 {
+	return c->end == END_OPEN && c->output == OUTPUT_IDLE && !c->proxied
+		&& (c->input == INPUT_HEAD || c->input == INPUT_BODY);
+}
+
+static void time_out(Turn *t)
+{
+	httpserver__count(&t->loop->stats.timed_out, 1);
+	if (may_refuse(t->c))
+		refuse_request(t, 408, t->c->input == INPUT_HEAD
+			? "the head of the request took too long" : "the body of the request took too long");
+	else
+		t->dies = 1;
+}
+
+/* Returns 0 if it has to wait. */
+static int read_on(Turn *t)
+{
+	Conn *c = t->c;
+	Read read = httpserver__read(t);
 	Exchange *x = c->exchange;
 
-	c->closing = c->unread = 1;
-	if (!x && c->phase == READING) {
-		httpserver__count(&c->loop->stats.raised, 1);
-		return;
-	}
-	if (!x || x->stage == ANSWERED || c->phase != READING) {
-		httpserver__drop(c);
-		return;
-	}
-	httpserver__count(&c->loop->stats.refused, 1);
-	answer_exception(x);
-	x->stage = WHOLE;
-	put_last(c, x);
-}
-
-/* ---- the head ---- */
-
-static void *widen(Arena_T arena, void *p, size_t *room, size_t need, size_t first)
-{
-	size_t n;
-
-	if (need <= *room)
-		return p;
-	if (!mul_size(*room, 2, &n) || n < need)
-		n = need > first ? need : first;
-	p = p ? Arena_realloc(arena, p, *room, n) : Arena_alloc(arena, n);
-	*room = n;
-	return p;
-}
-
-/* The input at hand is of one head, all of it. */
-static void hold_head(Loop *l, Exchange *x)
-{
-	size_t n = l->n - l->used;
-
-	x->request.head = widen(x->arena, x->request.head, &x->room, x->length + n, HEAD_FIRST);
-	memcpy(x->request.head + x->length, l->bytes + l->used, n);
-	x->length += n;
-}
-
-/* The head moves into the arena, where its strings are good as long as the request is; the input stands behind it. */
-static void keep_head(Loop *l, Exchange *x)
-{
-	size_t n = x->parser.at;
-
-	if (x->request.head)
-		l->used = l->n - (x->length - n);
-	else {
-		x->request.head = memcpy(Arena_alloc(x->arena, n), l->bytes + l->used, n);
-		l->used += n;
-	}
-	httpparser__rewind(&x->parser);
-}
-
-/* 1: all of it is there */
-static int read_head(Loop *l, Exchange *x)
-{
-	const char *b = l->bytes + l->used;
-	size_t n = l->n - l->used;
-
-	if (x->request.head) {
-		hold_head(l, x);
-		b = x->request.head;
-		n = x->length;
-	}
-	for (;;)
-		switch (httpparser__next(&x->parser, b, n)) {
-		case HTTPParser_LINE:
-		case HTTPParser_FIELD:
-			break;
-		case HTTPParser_HEAD:
-			keep_head(l, x);
-			return 1;
-		case HTTPParser_MORE:
-			if (!x->request.head)
-				hold_head(l, x);
-			l->used = l->n;
-			return 0;
-		default:
-			explain(x, b);
+	switch (read) {
+	case READ_NOTHING:
+		return 0;
+	case READ_MORE:
+		if (c->proxied || httpreader__begun(&x->reader))
+			c->input = c->input == INPUT_BODY ? INPUT_BODY : INPUT_HEAD;
+		else if (!httpreader__has_cr(&x->reader)) /* empty lines (RFC 9112, 2.2) */
+			httpserver__retire(t);
+		break;
+	case READ_PROXY:
+		c->input = INPUT_IDLE;
+		httpserver__retire(t);
+		break;
+	case READ_HEAD:
+		c->input = httpreader__has_body(&x->reader) ? INPUT_BODY : INPUT_HANDLING;
+		if (awaits_invitation(t) && x->route)
+			take_sent(t, httpserver__invite(t));
+		else if (awaits_invitation(t)) { /* a request that no route takes is answered at once */
+			x->ends = c->unread = 1;
+			c->input = INPUT_HANDLING;
 		}
-}
-
-static int has_body(const Exchange *x)
-{
-	return x->parser.flags & HTTPParser_CHUNKED || x->parser.left > 0;
-}
-
-static void check_body_bytes(Loop *l, Exchange *x)
-{
-	const HTTP_Limits *limits = &l->server->options.limits;
-
-	if (x->route && x->route->is.body)
-		return;
-	x->parser.limits = limits;
-	if (x->parser.left > limits->body_bytes)
-		EXCEPT_RAISE_MSG(HTTP_Content_Too_Large, "a body of %llu bytes is more than %zu",
-			(unsigned long long)x->parser.left, limits->body_bytes);
-}
-
-/* RFC 9110, 10.1.1: when none of the body came unasked. A request that nobody takes is answered at once instead. */
-static int expects(const Loop *l, const Exchange *x)
-{
-	unsigned flags = x->parser.flags & (HTTPParser_CONTINUE | HTTPParser_OLD);
-
-	return l->used == l->n && has_body(x) && flags == HTTPParser_CONTINUE;
-}
-
-static void invite(Conn *c)
-{
-	static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
-	Loop *l = c->loop;
-
-	if (BATCH - l->batched < sizeof line)
-		httpserver__flush(c);
-	if (c->phase != READING)
-		return; /* the client that reads nothing gets its answer without */
-	memcpy(l->batch + l->batched, line, sizeof line - 1);
-	l->batched += sizeof line - 1;
-	httpserver__count(&l->stats.status[1], 1);
-}
-
-/* 1: the request goes on to its body */
-static int understand(Conn *c, Exchange *x)
-{
-	Loop *l = c->loop;
-	const char *wrong;
-
-	wrong = httprequest__head(&x->request, &x->parser);
-	if (wrong) {
-		x->parser.what = wrong;
-		x->parser.one = x->parser.path;
-		x->parser.status = 400;
-		explain(x, x->request.head);
-	}
-	httpserver__count(&l->stats.requests, 1);
-	httpserver__match(l->server, x);
-	if (l->server->streams)
-		check_body_bytes(l, x);
-	x->stage = BODY_STAGE;
-	x->timed = 0;
-	if (!expects(l, x))
-		return 1;
-	if (x->route)
-		invite(c);
-	else
-		c->closing = c->unread = 1;
-	return x->route != NULL;
-}
-
-/* ---- the body ---- */
-
-/* With room for the NUL behind it. */
-static void take_body(Exchange *x, const char *bytes, size_t n)
-{
-	size_t first = CHUNKS_FIRST;
-
-	x->taken += n;
-	if (x->route && x->route->is.body) {
-		x->route->is.body(&x->request, bytes, n, x->route->is.cl);
-		return;
-	}
-	if (!(x->parser.flags & HTTPParser_CHUNKED))
-		first = x->parser.left < BODY_FIRST ? (size_t)x->parser.left + n + 1 : BODY_FIRST;
-	x->body = widen(x->arena, x->body, &x->body_room, x->taken + 1, first);
-	memcpy(x->body + x->taken - n, bytes, n);
-}
-
-/* 1: all of it was there */
-static int read_body(Loop *l, Exchange *x)
-{
-	const char *b = l->bytes + l->used;
-	size_t n = l->n - l->used;
-
-	for (;;)
-		switch (httpparser__next(&x->parser, b, n)) {
-		case HTTPParser_BODY:
-			take_body(x, b + x->parser.value.at, x->parser.value.length);
+		break;
+	case READ_BODY:
+		c->input = INPUT_HANDLING;
+		break;
+	case READ_WRONG:
+		refuse_wrong(t);
+		break;
+	case READ_END:
+		t->ended = 1;
+		if (may_refuse(c)) {
+			refuse_request(t, 400, "the connection ended within the request");
 			break;
-		case HTTPParser_MORE:
-			l->used = l->n;
-			httpparser__rewind(&x->parser);
-			return 0;
-		case HTTPParser_END:
-			l->used += x->parser.at;
-			return 1;
-		default:
-			explain(x, b);
-		}
-}
-
-static void finish_body(Exchange *x)
-{
-	if (!x->body)
-		return;
-	x->body[x->taken] = '\0';
-	x->request.body = x->body;
-	x->request.nbytes = x->taken;
-}
-
-/* ---- the PROXY header ---- */
-
-static void set_name(Conn *c, const char *text)
-{
-	Loop *l = c->loop;
-	Name *name = l->spare_names;
-
-	if (name)
-		l->spare_names = name->next;
-	else
-		name = ALLOC(l->arena, sizeof *name);
-	snprintf(name->text, sizeof name->text, "%s", text);
-	c->name = name;
-}
-
-/* The input stands behind it. What came of it in pieces is held as a head's is, and then forgotten. */
-static void take_proxy(Conn *c, Exchange *x, size_t n, const char *name)
-{
-	Loop *l = c->loop;
-
-	l->used = x->request.head ? l->n - (x->length - n) : l->used + n;
-	c->proxied = 0;
-	if (*name)
-		set_name(c, name);
-	httpserver__retire(c);
-}
-
-static void read_proxy(Conn *c)
-{
-	Loop *l = c->loop;
-	Exchange *x = c->exchange ? c->exchange : httpserver__begin(c);
-	const char *b = l->bytes + l->used;
-	size_t n = l->n - l->used;
-	char name[NAME_SIZE];
-	int length;
-
-	if (x->request.head) {
-		hold_head(l, x);
-		b = x->request.head;
-		n = x->length;
+		} /* fall through */
+	case READ_FAILED:
+		t->dies = 1;
 	}
-	length = httpserver__proxy_header(b, n, name);
-	if (length > 0)
-		take_proxy(c, x, (size_t)length, name);
-	else if (length < 0)
-		httpserver__drop(c);
-	else {
-		if (!x->request.head)
-			hold_head(l, x);
-		l->used = l->n;
-	}
+	return 1;
 }
 
-/* ---- answering ---- */
-
-static void answer_no_route(Exchange *x)
+/* Runs the handler, or has a worker run it, or queues the response when there is one. Returns 0 if it has to wait. */
+static int answer(Turn *t)
 {
-	int options = x->parser.flags & HTTPParser_IS_OPTIONS && x->allow;
-
-	if (options) {
-		x->response = HTTPResponse_new(x->arena);
-		HTTPResponse_status(x->response, 204);
-	} else
-		httpserver__answer(x, x->allow ? 405 : 404, x->allow ? x->request.method : x->request.target);
-	if (x->allow)
-		HTTPResponse_set(x->response, "Allow", x->allow);
-}
-
-void httpserver__handle(Exchange *x)
-{
-	TRY {
-		if (x->route) {
-			x->response = HTTPResponse_new(x->arena);
-			x->route->is.handler(&x->request, x->response, x->route->is.cl);
-		} else
-			answer_no_route(x);
-	} ELSE {
-		x->raised = 1;
-		answer_exception(x);
-	} END_TRY;
-}
-
-static void dispatch(Conn *c, Exchange *x)
-{
-	x->stage = WHOLE;
-	finish_body(x);
-	if (x->route && x->route->is.blocks) {
-		c->phase = WORKING;
-		httpserver__flush(c);
-		if (c->phase == WORKING)
-			httpserver__give_work(x);
-		return;
-	}
-	httpserver__handle(x);
-	httpserver__put(c, x);
-}
-
-/* One request, or what there is of it. */
-static void step(Conn *c)
-{
-	Loop *l = c->loop;
-	Exchange *x = c->exchange ? c->exchange : httpserver__begin(c);
-
-	if (x->stage == HEAD_STAGE && (!read_head(l, x) || !understand(c, x))) {
-		if (x->stage == BODY_STAGE)
-			dispatch(c, x);
-		return;
-	}
-	if (!has_body(x) || read_body(l, x))
-		dispatch(c, x);
-}
-
-static void steps(Conn *c)
-{
-	Loop *l = c->loop;
-	int turn;
-
-	for (turn = 0; turn < TURN && c->phase == READING && !c->closing && l->used < l->n; turn++)
-		if (c->proxied)
-			read_proxy(c);
-		else
-			step(c);
-}
-
-/* What was not looked at waits in the connection's own buffer; it may be there already. */
-static void hold(Conn *c)
-{
-	Loop *l = c->loop;
-	char *buffer;
-
-	c->held = (uint32_t)(l->n - l->used);
-	if (!c->held)
-		return;
-	c->buffered = 1;
-	buffer = Connection_buffer(SocketPool_get(l->pool, c->socket), NULL);
-	memmove(buffer, l->bytes + l->used, c->held);
-	if (c->phase == READING)
-		httpserver__make_ready(c);
-}
-
-static void converse(Conn *c, const char *bytes, size_t n)
-{
-	Loop *l = c->loop;
-
-	l->bytes = bytes;
-	l->n = n;
-	l->used = 0;
-	TRY {
-		steps(c);
-	} ELSE {
-		httpserver__refuse(c);
-	} END_TRY;
-	if (c->phase == GONE)
-		return;
-	httpserver__flush(c);
-	if (c->closing)
-		c->unread |= l->used < l->n;
-	else if (c->phase != GONE)
-		hold(c);
-	httpserver__settle(c);
-}
-
-/* ---- receiving ---- */
-
-static void linger(Conn *c)
-{
-	Loop *l = c->loop;
-	ssize_t n = socket__try_recv(c->socket, l->input, l->server->options.pipeline_bytes);
-
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-		return;
-	if (n > 0 && (c->held += (uint32_t)n) < LINGER_BYTES)
-		return;
-	httpserver__drop(c);
-}
-
-/* It ended between requests, or in the middle of one, which it may still want to hear about. */
-static void end_of_stream(Conn *c)
-{
+	Conn *c = t->c;
 	Exchange *x = c->exchange;
 
-	if (!x || !httpparser__begun(&x->parser)) {
-		httpserver__drop(c);
-		return;
+	if (x->made) {
+		c->input = INPUT_IDLE;
+		c->served = 1;
+		c->clock = CLOCK_NONE;
+		take_sent(t, httpserver__queue(t));
+		if (x->ends)
+			c->end = END_AFTER;
+		if (c->output == OUTPUT_IDLE && !t->dies)
+			httpserver__retire(t);
+	} else if (httpserver__is_over(t->loop)) {
+		return 0;
+	} else if (x->route && x->route->is.blocks) {
+		take_sent(t, httpserver__flush(t));
+		if (t->dies)
+			return 0;
+		c->input = INPUT_SUSPENDED;
+		httpserver__give_work(x);
+	} else {
+		httpserver__handle(x);
+		x->made = 1;
 	}
-	TRY {
-		EXCEPT_RAISE_MSG(HTTP_Bad_Request, "the connection ended within the request");
-	} ELSE {
-		httpserver__refuse(c);
-	} END_TRY;
-	if (c->phase == GONE)
-		return;
-	httpserver__flush(c);
-	c->unread = 0;
-	httpserver__settle(c);
+	return 1;
 }
 
-void httpserver__receive(Conn *c)
+/* Sends what waits, then the next part of a stream: one a turn. Returns 0 if it has to wait. */
+static int send_on(Turn *t)
 {
-	Loop *l = c->loop;
-	ssize_t n;
+	Conn *c = t->c;
+	Exchange *x = c->exchange;
+	Sent sent = t->full ? SENT_SOME : httpserver__send(t);
 
-	if (c->phase == LINGERING) {
-		linger(c);
-		return;
+	if (sent == SENT_SOME)
+		return 0;
+	if (sent == SENT_NEVER)
+		t->dies = 1;
+	else if (c->output == OUTPUT_STREAMING && x->response->more) {
+		if (t->produced || httpserver__is_over(t->loop))
+			return 0;
+		c->clock = CLOCK_NONE;
+		t->dies = !httpserver__produce(t);
+	} else {
+		c->output = OUTPUT_IDLE;
+		if (x->answered) {
+			httpserver__log_stream(t);
+			httpserver__retire(t);
+		}
 	}
-	if (c->phase != READING || c->held)
-		return; /* its turn comes */
-	n = socket__try_recv(c->socket, l->input, l->server->options.pipeline_bytes);
-	if (n > 0) {
-		httpserver__count(&l->stats.received, (uint64_t)n);
-		converse(c, l->input, (size_t)n);
-	} else if (n == 0)
-		end_of_stream(c);
-	else if (errno != EAGAIN && errno != EWOULDBLOCK)
-		httpserver__drop(c);
+	return 1;
 }
 
-void httpserver__resume(Conn *c)
+void httpserver__advance(Loop *l, Conn *c, Cause cause)
 {
-	size_t n = c->held;
+	Turn t __attribute__((cleanup(end_left_turn))) = { .loop = l, .c = c, .cause = cause };
 
-	if (c->phase == READING && n > 0) {
-		c->held = 0;
-		converse(c, Connection_buffer(SocketPool_get(c->loop->pool, c->socket), NULL), n);
-	} else
-		httpserver__settle(c);
+	do
+		TRY {
+			int goes = c->end != END_DEAD;
+
+			switch (t.raised ? CAUSE_RESUMED : cause) {
+			case CAUSE_READABLE:
+				if (c->end == END_LINGER)
+					t.dies = !httpserver__discard(&t);
+				else if (c->held > 0) /* its turn comes */
+					goes = 0;
+				break;
+			case CAUSE_DEADLINE:
+				if (!is_idle(c)) /* an idle one may have sent something while others had their turn */
+					time_out(&t);
+				break;
+			case CAUSE_FINISHED:
+				c->input = INPUT_HANDLING;
+				t.dies = c->exchange->abandoned;
+				break;
+			case CAUSE_DRAIN:
+				c->clock = CLOCK_NONE;
+				break;
+			case CAUSE_EVICTED:
+				t.dies = 1;
+				break;
+			case CAUSE_WRITABLE: case CAUSE_RESUMED:
+				break;
+			}
+			while (goes && !t.dies && c->end < END_LINGER)
+				if (c->output != OUTPUT_IDLE)
+					goes = send_on(&t);
+				else if (c->end == END_AFTER)
+					goes = 0;
+				else
+					switch ((Input)c->input) {
+					case INPUT_IDLE: case INPUT_HEAD: case INPUT_BODY:
+						goes = !httpserver__is_over(l) && read_on(&t);
+						break;
+					case INPUT_HANDLING:
+						goes = answer(&t);
+						break;
+					case INPUT_SUSPENDED:
+						goes = 0;
+						break;
+					}
+			if (cause == CAUSE_DEADLINE && is_idle(c) && c->clock == CLOCK_IDLE)
+				time_out(&t);
+			if (!t.dies)
+				take_sent(&t, httpserver__flush(&t));
+			settle(&t);
+			t.done = 1;
+		} ELSE {
+			end_raised(&t);
+		} END_TRY;
+	while (!t.done);
+	if (c->end == END_DEAD && c->input != INPUT_SUSPENDED)
+		reap(&t);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What goes out. The responses to one input are put one behind the other into the loop's batch, which one send empties;
- * a large body is not copied there but goes out from its arena, in one call with what is before it. What the client does
- * not take at once stays in its exchange (rest), and the connection is SENDING: nothing more is read until it is out.
+/* What goes out. The responses of one turn are put one behind the other into the loop's batch, which one send empties; a
+ * large body is not copied there but goes out from its arena, in one call with what is before it. What the client does
+ * not take at once stays in an exchange's rest: nothing more is read until it is out.
  *
- * Invariant: batch[0..batched) is for the connection whose input is at hand; between two of them it is empty. */
+ * Invariant: batch[0..t->batched) is for the connection of the turn; between two turns it is empty. */
 #include "config.h"
 
 #include <errno.h>
@@ -14,52 +14,15 @@
 
 enum { COPIED = 16 * 1024 }; /* a larger body costs more to copy than another part of a vector */
 
-/* ---- leaving ---- */
+/* ---- sending ---- */
 
-static void let_go(Conn *c)
-{
-	if (!c->exchange)
-		return;
-	TRY {
-		httpserver__retire(c);
-	} ELSE { /* a deferred call of the request's arena: the memory is released even so */
-		httpserver__count(&c->loop->stats.raised, 1);
-	} END_TRY;
-}
-
-void httpserver__drop(Conn *c)
-{
-	if (c->phase == GONE)
-		return;
-	c->phase = GONE;
-	c->loop->batched = 0;
-	let_go(c);
-	SocketPoll_close(c->loop->poll, &c->socket);
-	httpserver__forget(c);
-}
-
-/* To close while bytes come in resets the connection, and the reset may overtake the response (RFC 9112, 9.6). */
-void httpserver__end(Conn *c)
-{
-	if (!c->unread) {
-		httpserver__drop(c);
-		return;
-	}
-	let_go(c);
-	Socket_shutdown(c->socket);
-	c->phase = LINGERING;
-	c->held = 0;
-}
-
-/* ---- what waits ---- */
-
-static void queue(Exchange *x, char *bytes, size_t n)
+static void add_part(Exchange *x, char *bytes, size_t n)
 {
 	if (n > 0)
 		x->rest[x->nrest++] = (struct iovec){ bytes, n };
 }
 
-static void took(Exchange *x, size_t n)
+static void remove_sent(Exchange *x, size_t n)
 {
 	int i = 0;
 
@@ -74,189 +37,236 @@ static void took(Exchange *x, size_t n)
 	}
 }
 
-/* The bytes that went out; the connection is gone if they never will. */
-static size_t send_parts(Conn *c, const struct iovec *parts, int n)
+/* *sent: how many bytes went out. */
+static Sent send_parts(Turn *t, const struct iovec *parts, int nparts, size_t *sent)
 {
-	ssize_t sent = socket__try_sendv(c->socket, parts, n);
+	ssize_t n = socket__try_sendv(t->c->socket, parts, nparts);
 
-	if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-		httpserver__drop(c);
-		return 0;
-	}
-	if (sent < 0)
-		return 0;
-	httpserver__count(&c->loop->stats.sent, (uint64_t)sent);
-	return (size_t)sent;
+	*sent = n > 0 ? (size_t)n : 0;
+	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+		return SENT_NEVER;
+	httpserver__count(&t->loop->stats.sent, *sent);
+	return SENT_SOME;
 }
 
-int httpserver__transmit(Conn *c, Exchange *x)
-{
-	size_t n = send_parts(c, x->rest, x->nrest);
-
-	if (c->phase == GONE)
-		return 0;
-	took(x, n);
-	return x->nrest == 0;
-}
-
-static void wait_for_client(Conn *c, Exchange *x)
-{
-	if (c->phase != WORKING)
-		c->phase = SENDING;
-	x->since = socket__now_ms();
-	x->sent = 0;
-	x->timed = 0;
-}
-
-/* A copy in the arena of the exchange, which may be the next one that is only beginning. */
-void httpserver__flush(Conn *c)
-{
-	Loop *l = c->loop;
-	struct iovec part = { l->batch, l->batched };
-	Exchange *x;
-	size_t n;
-
-	if (l->batched == 0 || c->phase == GONE)
-		return;
-	n = send_parts(c, &part, 1);
-	l->batched = 0;
-	if (c->phase == GONE || n == part.iov_len)
-		return;
-	x = c->exchange ? c->exchange : httpserver__begin(c);
-	queue(x, Arena_memdup(x->arena, l->batch + n, part.iov_len - n), part.iov_len - n);
-	wait_for_client(c, x);
-}
-
-/* ---- responses ---- */
-
-static void put_copied(Loop *l, HTTPResponse_T r, HTTPFraming f)
-{
-	char *out = l->batch + l->batched;
-
-	out += httpresponse__put(r, f, out);
-	if (f.has_body) {
-		memcpy(out, r->body, r->nbytes);
-		out += r->nbytes;
-	}
-	l->batched = (size_t)(out - l->batch);
-}
-
-static void own(Loop *l, Exchange *x)
+/* The first part may lie in the batch, which is the next turn's. */
+static void copy_from_batch(Turn *t, Exchange *x)
 {
 	struct iovec *part = &x->rest[0];
+	char *batch = t->loop->batch;
 
-	if (x->nrest > 0 && (char *)part->iov_base >= l->batch && (char *)part->iov_base < l->batch + BATCH)
+	if ((char *)part->iov_base >= batch && (char *)part->iov_base < batch + BATCH)
 		part->iov_base = Arena_memdup(x->arena, part->iov_base, part->iov_len);
 }
 
-static void put_apart(Conn *c, Exchange *x, HTTPFraming f, size_t bound)
+Sent httpserver__send(Turn *t)
 {
-	Loop *l = c->loop;
-	HTTPResponse_T r = x->response;
-	char *head = Arena_alloc(x->arena, bound);
+	Exchange *x = t->c->exchange;
+	size_t sent;
 
-	queue(x, l->batch, l->batched);
-	l->batched = 0;
-	queue(x, head, httpresponse__put(r, f, head));
-	x->nrest += httpresponse__parts(r, f, x->rest + x->nrest);
-	if (c->phase == READING && (!httpserver__transmit(c, x) || f.streams) && c->phase != GONE) {
-		own(l, x);
-		wait_for_client(c, x);
-	} else if (c->phase == SENDING) /* since before the worker had it: that time was not the client's */
-		wait_for_client(c, x);
+	if (x->nrest == 0)
+		return SENT_ALL;
+	if (send_parts(t, x->rest, x->nrest, &sent) == SENT_NEVER)
+		return SENT_NEVER;
+	remove_sent(x, sent);
+	if (x->nrest == 0)
+		return SENT_ALL;
+	t->full = 1;
+	copy_from_batch(t, x);
+	return SENT_SOME;
 }
 
-/* One part for each time that the client has taken all: it is in the kernel's hands how fast that goes. */
-void httpserver__produce(Exchange *x)
+/* What is not taken goes to the exchange that there is, which may be of a request that is only beginning, or is made. */
+Sent httpserver__flush(Turn *t)
 {
-	httpresponse__next(x->response);
-	x->framing.has_body = 1;
-	x->nrest = httpresponse__parts(x->response, x->framing, x->rest);
-}
+	struct iovec part = { t->loop->batch, t->batched };
+	Exchange *x = t->c->exchange;
+	size_t sent;
 
-static void put_response(Conn *c, Exchange *x, HTTPFraming f)
-{
-	Loop *l = c->loop;
-	size_t bound = httpresponse__bound(x->response), body = f.has_body ? x->response->nbytes : 0;
-	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams;
-
-	if (small && bound + body > BATCH - l->batched)
-		httpserver__flush(c);
-	if (c->phase == GONE)
-		return;
-	if (small && c->phase == READING)
-		put_copied(l, x->response, f);
-	else
-		put_apart(c, x, f, bound);
-}
-
-void httpserver__canned(Conn *c)
-{
-	static const char text[] = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-	Loop *l = c->loop;
-
-	if (sizeof text > BATCH - l->batched)
-		httpserver__flush(c);
-	if (c->phase != READING) {
-		httpserver__drop(c);
-		return;
+	if (t->batched == 0)
+		return SENT_ALL;
+	t->batched = 0;
+	if (send_parts(t, &part, 1, &sent) == SENT_NEVER)
+		return SENT_NEVER;
+	if (sent == part.iov_len)
+		return SENT_ALL;
+	t->full = 1;
+	if (!x) {
+		x = httpserver__begin(t);
+		x->answered = 1;
 	}
-	memcpy(l->batch + l->batched, text, sizeof text - 1);
-	l->batched += sizeof text - 1;
-	c->closing = c->unread = 1;
+	add_part(x, Arena_memdup(x->arena, t->loop->batch + sent, part.iov_len - sent), part.iov_len - sent);
+	return SENT_SOME;
 }
 
-/* ---- accounting ---- */
+/* ---- the log ---- */
 
-static void write_log(Conn *c, Exchange *x, int status, size_t nbytes)
+int64_t httpserver__now_us(void)
 {
-	const HTTPServer_Options *o = &c->loop->server->options;
 	struct timespec t;
-	HTTPServer_Entry e = { .request = &x->request, .status = status, .nbytes = nbytes, .error = x->error };
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	e.microseconds = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 - x->began;
-	e.peer = HTTPRequest_peer(&x->request);
-	o->log(&e, o->log_cl);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static void account(Conn *c, Exchange *x, int status, size_t nbytes)
+/* An exception of the program's log is counted: the response is not to blame. */
+static void write_log(Loop *l, Exchange *x, int status, size_t nbytes)
 {
-	Loop *l = c->loop;
+	const HTTPServer_Options *o = &l->server->options;
+	HTTPServer_Entry e = { .request = &x->request, .status = status, .nbytes = nbytes, .error = x->error };
+
+	x->unlogged = 0;
+	e.microseconds = httpserver__now_us() - x->began;
+	TRY {
+		e.peer = HTTPRequest_peer(&x->request);
+		o->log(&e, o->log_cl);
+	} ELSE {
+		httpserver__count(&l->stats.raised, 1);
+	} END_TRY;
+	httpserver__stay_parent(l);
+}
+
+void httpserver__log_stream(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+
+	if (x->unlogged)
+		write_log(t->loop, x, x->response->status, (size_t)x->streamed);
+}
+
+static void account(Turn *t, Exchange *x, int status, size_t nbytes)
+{
+	Loop *l = t->loop;
 
 	httpserver__count(&l->stats.status[status / 100], 1);
 	if (x->raised)
 		httpserver__count(&l->stats.raised, 1);
-	if (l->server->options.log)
-		write_log(c, x, status, nbytes);
+	if (!l->server->options.log)
+		return;
+	x->streamed = nbytes;
+	if (x->framing.streams)
+		x->unlogged = 1;
+	else
+		write_log(l, x, status, nbytes);
 }
 
-/* ---- one response ---- */
+/* ---- responses ---- */
 
-static unsigned asked_of(const Conn *c, const Exchange *x)
+static void put_copied(Turn *t, HTTPResponse_T r, HTTPFraming f)
 {
-	unsigned asked = httprequest__asks(&x->parser);
+	char *start = t->loop->batch + t->batched, *out = start + httpresponse__put(r, f, start);
 
-	return c->closing || c->loop->draining ? asked | HTTP__ENDED : asked;
+	if (f.has_body) {
+		memcpy(out, r->body, r->nbytes);
+		out += r->nbytes;
+	}
+	t->batched += (size_t)(out - start);
 }
 
-void httpserver__put(Conn *c, Exchange *x)
+static void put_apart(Turn *t, Exchange *x, HTTPFraming f, size_t bound)
 {
 	HTTPResponse_T r = x->response;
-	HTTPFraming f;
+	char *head = Arena_alloc(x->arena, bound);
 
-	x->stage = ANSWERED;
-	c->served = 1;
-	if (!r) {
-		account(c, x, 500, 0);
-		httpserver__canned(c);
-	} else {
-		x->framing = f = httpresponse__frame(r, asked_of(c, x));
-		c->unread |= f.ends && httpparser__keep_alive(&x->parser);
-		c->closing = f.ends != 0;
-		account(c, x, r->status, f.has_body ? r->nbytes : 0);
-		put_response(c, x, f);
+	add_part(x, t->loop->batch, t->batched);
+	t->batched = 0;
+	add_part(x, head, httpresponse__put(r, f, head));
+	x->nrest += httpresponse__parts(r, f, x->rest + x->nrest);
+}
+
+static Sent put_response(Turn *t, Exchange *x, HTTPFraming f)
+{
+	size_t bound = httpresponse__bound(x->response), body = f.has_body ? x->response->nbytes : 0;
+	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams;
+
+	if (small && bound + body > BATCH - t->batched && httpserver__flush(t) == SENT_NEVER)
+		return SENT_NEVER;
+	if (small && x->nrest == 0) {
+		put_copied(t, x->response, f);
+		return SENT_ALL;
 	}
-	if (c->phase == READING)
-		httpserver__retire(c);
+	put_apart(t, x, f, bound);
+	return SENT_SOME;
+}
+
+/* Without memory for the response. */
+static Sent put_canned(Turn *t, Exchange *x)
+{
+	static const char text[] = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+	if (x->nrest > 0 || (sizeof text > BATCH - t->batched && httpserver__flush(t) != SENT_ALL))
+		return SENT_NEVER;
+	memcpy(t->loop->batch + t->batched, text, sizeof text - 1);
+	t->batched += sizeof text - 1;
+	return SENT_ALL;
+}
+
+Sent httpserver__queue(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+	HTTPResponse_T r = x->response;
+	unsigned asked = httprequest__asks(&x->reader.parser);
+
+	x->answered = 1;
+	if (!r) {
+		x->ends = 1;
+		t->c->unread = 1;
+		account(t, x, 500, 0);
+		return put_canned(t, x);
+	}
+	if (x->ends || t->loop->draining)
+		asked |= HTTP__ENDED;
+	x->framing = httpresponse__frame(r, asked);
+	x->ends = x->framing.ends;
+	t->c->unread |= x->ends && httpparser__keep_alive(&x->reader.parser);
+	account(t, x, r->status, x->framing.has_body ? r->nbytes : 0);
+	return put_response(t, x, x->framing);
+}
+
+/* A client that reads nothing gets its answer without. */
+Sent httpserver__invite(Turn *t)
+{
+	static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	Sent sent = SENT_ALL;
+
+	if (BATCH - t->batched < sizeof line)
+		sent = httpserver__flush(t);
+	if (sent != SENT_ALL)
+		return sent;
+	memcpy(t->loop->batch + t->batched, line, sizeof line - 1);
+	t->batched += sizeof line - 1;
+	httpserver__count(&t->loop->stats.status[1], 1);
+	return SENT_ALL;
+}
+
+/* ---- streams ---- */
+
+/* What more raises breaks the body off; the log has it. */
+static void note_raised(Turn *t, Exchange *x)
+{
+	httpserver__count(&t->loop->stats.raised, 1);
+	x->error = "out of memory";
+	TRY {
+		x->error = Arena_strdup(x->arena, Except_message());
+	} ELSE {
+	} END_TRY;
+}
+
+int httpserver__produce(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+	volatile int made = 0;
+
+	t->produced = 1;
+	TRY {
+		httpresponse__next(x->response);
+		made = 1;
+	} ELSE {
+		note_raised(t, x);
+	} END_TRY;
+	httpserver__stay_parent(t->loop);
+	x->streamed += x->response->nbytes;
+	x->framing.has_body = 1;
+	x->nrest = made ? httpresponse__parts(x->response, x->framing, x->rest) : 0;
+	return made;
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HTTPServer.c and the files of server/: a server, its loops, their connections, and the exchanges (a request and its response) that
- * these have at hand. Who may touch what: a loop, its connections and exchanges belong to the loop's thread; an exchange
- * whose connection is WORKING belongs to a worker until it is on the loop's `done` list. Routes and options do not change
- * once the server runs. Counters have one writer, the loop, and are read by any thread. */
+/* Private to HTTPServer.c and the files of server/: a server, its loops, their connections, and the exchanges (a request
+ * and its response) of these.
+ *
+ * Calls go down: HTTPServer.c -> loop.c -> connection.c -> input.c, output.c, worker.c -> exchange.c -> router.c.
+ *
+ * A loop, its connections and exchanges belong to the loop's thread. An exchange whose connection is INPUT_SUSPENDED
+ * belongs to another thread until httpserver__hand_back, but for its rest, which the loop sends meanwhile. Routes and
+ * options do not change once the server runs. Counters have one writer, the loop, and are read by any thread. */
 #ifndef NET_HTTPSERVER_INCLUDED
 #define NET_HTTPSERVER_INCLUDED
 #include <pthread.h>
@@ -15,7 +19,7 @@
 #include <core/SocketPool.h>
 #include "base/checked.h"
 #include "http/rep.h"
-#include "http/parser.h"
+#include "http/reader.h"
 #include "poll/reserve.h"
 #include "socket/internal.h"
 
@@ -49,56 +53,102 @@ typedef struct Node { /* a segment of patterns */
 	Route *routes;               /* of the patterns that end here */
 } Node;
 
-typedef enum Stage { HEAD_STAGE, BODY_STAGE, WHOLE, ANSWERED } Stage;
+/* A connection's life is three states, which httpserver__advance alone changes; see connection.c. */
 
-typedef struct Exchange {
-	struct Exchange *next;       /* while spare, queued, or done */
+typedef enum Input { /* what is read of the next request */
+	INPUT_IDLE,      /* no byte of its request line; the exchange is NULL, or belongs to the output */
+	INPUT_HEAD,      /* a part of its head, or of a PROXY header */
+	INPUT_BODY,
+	INPUT_HANDLING,  /* all of it: its handler is next, in this turn */
+	INPUT_SUSPENDED  /* another thread has the exchange, until it calls httpserver__hand_back */
+} Input;
+
+typedef enum Output {
+	OUTPUT_IDLE,     /* all is sent that was made in earlier turns */
+	OUTPUT_SENDING,  /* the exchange's rest waits for the client */
+	OUTPUT_STREAMING /* so it does, and more of the response is made when that is out */
+} Output;
+
+typedef enum End {
+	END_OPEN,
+	END_AFTER,       /* when the output is idle */
+	END_LINGER,      /* our side has ended; what the client still sends is thrown away */
+	END_DEAD         /* closed as soon as no other thread has its exchange */
+} End;
+
+typedef enum Cause { /* what happened to a connection */
+	CAUSE_READABLE, CAUSE_WRITABLE, CAUSE_DEADLINE,
+	CAUSE_FINISHED,  /* its exchange was handed back */
+	CAUSE_RESUMED,   /* its turn has come again: requests wait in held, or it is dead */
+	CAUSE_DRAIN,     /* the server stops, or the time for that is over */
+	CAUSE_EVICTED    /* another connection needs the place */
+} Cause;
+
+typedef enum Clock { /* which deadline is set */
+	CLOCK_NONE, CLOCK_IDLE, CLOCK_HEAD, CLOCK_BODY, CLOCK_SEND, CLOCK_LINGER
+} Clock;
+
+typedef struct Exchange { /* one request and its response */
+	struct Exchange *next;       /* while spare, queued, or handed back */
+	Loop *loop;
 	Conn *conn;
-	Arena_T arena;
-	HTTPParser parser;
+	Arena_T arena;               /* lent to the program */
+	HTTPReader reader;
 	struct HTTPRequest request;
-	HTTPResponse_T response;
+	HTTPResponse_T response;     /* NULL: none was made, for want of memory */
 	const Route *route;          /* NULL: none */
 	const char *allow;           /* then: the methods that the path has; NULL: none */
 	const char *error;           /* what was raised; NULL: nothing */
-	Stage stage;
-	unsigned char timed;         /* the deadline of the stage is set */
+	unsigned char made;          /* the response is made: no handler runs any more */
+	unsigned char ends;          /* the connection ends with the response */
 	unsigned char raised;        /* by the handler */
-	unsigned char abandoned;     /* by the workers: the drain was over before its handler began */
-	size_t length, room;         /* of a head that came in pieces, in request.head */
-	size_t body_room;
-	char *body;
-	size_t taken;                /* bytes of the body */
-	int64_t since, began;        /* ms, of the stage or the sending; us, of the request if there is a log */
+	unsigned char abandoned;     /* the drain was over before its handler began */
+	unsigned char answered;      /* the response is in the batch or in rest: the exchange is the output's */
+	unsigned char unlogged;      /* a stream is logged at its end */
+	int64_t since, began;        /* ms, of the clock; us, of the request if there is a log */
+	uint64_t streamed;           /* bytes of a stream's body */
 	int nrest;
 	size_t sent;
-	struct iovec rest[PARTS];    /* nrest of them: output that waits for the client, of the arena */
-	HTTPFraming framing;         /* of a stream that goes out */
+	struct iovec rest[PARTS];    /* nrest of them, of the arena: output that waits for the client */
+	HTTPFraming framing;         /* of a stream */
 } Exchange;
 
-typedef enum Phase {
-	READING,   /* the next request, or more of it */
-	SENDING,   /* what rest has; nothing is read meanwhile */
-	WORKING,   /* its handler is with a worker */
-	LINGERING, /* nothing more is said; what still comes is thrown away */
-	GONE       /* on its way out */
-} Phase;
-
 struct Conn { /* what an idle connection costs us: keep it small */
-	Loop *loop;
-	Socket_T socket;
-	Exchange *exchange;          /* NULL: not a byte of a request is here */
-	Conn *next;                  /* while spare or ready */
+	Socket_T socket;             /* NULL: it was reaped */
+	Exchange *exchange;
+	Conn *next, *previous;       /* on the loop's list of the idle; next: also while spare or ready */
 	Name *name;                  /* NULL: it speaks for itself */
-	uint32_t held;               /* bytes in the Connection_buffer that wait for their turn; LINGERING: thrown away */
-	unsigned char phase, events; /* events: what the poll looks for */
-	unsigned closing : 1;        /* after what is said now */
-	unsigned unread : 1;         /* the client may be sending what is not read */
-	unsigned ready : 1;          /* on the loop's list */
+	uint32_t held;               /* bytes in the Connection_buffer that wait; END_LINGER: thrown away */
+	unsigned input : 3, output : 2, end : 2, clock : 3;
+	unsigned events : 2;         /* that the poll looks for */
+	unsigned unread : 1;         /* the client may be sending what is not read: linger before closing */
+	unsigned idle : 1;           /* on the loop's list of the idle */
+	unsigned ready : 1;          /* on the loop's list of the ready */
 	unsigned buffered : 1;       /* has a Connection_buffer */
-	unsigned served : 1;         /* one request at least */
+	unsigned served : 1;         /* one response at least */
 	unsigned proxied : 1;        /* a PROXY header is to come */
 };
+
+typedef struct List { /* of connections, first in, first out */
+	Conn *first, *last;
+} List;
+
+typedef struct Turn { /* one call of httpserver__advance: its connection, its input, its output */
+	Loop *loop;
+	Conn *c;
+	Cause cause;
+	const char *bytes;           /* input that was received: used of n are understood */
+	size_t n, used;
+	size_t batched;              /* bytes of responses in the loop's batch */
+	int requests;                /* begun */
+	unsigned char received;      /* the socket was read */
+	unsigned char full;          /* the socket takes no more */
+	unsigned char ended;         /* the client has sent all that it will */
+	unsigned char produced;      /* a part of a stream was made */
+	unsigned char dies;          /* the connection ends now */
+	unsigned char raised;        /* how often something was */
+	unsigned char done;
+} Turn;
 
 struct Loop {
 	_Alignas(64) HTTPServer_T server;
@@ -106,31 +156,45 @@ struct Loop {
 	Arena_T arena;
 	SocketPoll_T poll;           /* atomic: stop looks for it */
 	SocketPool_T pool;
-	Socket_T listener;           /* NULL once draining */
+	Socket_T listener;           /* NULL once it is closed by the drain */
 	SocketPoll_Timer_T resume, last; /* accept again; the end of the drain */
 	pthread_t thread;
 	Exchange *spare, *bare;      /* with an arena, spares of them; without */
-	size_t spares, arenas;       /* arenas: of exchanges, those at hand included */
+	size_t spares, arenas;       /* arenas: of all exchanges */
 	Name *spare_names;
-	Conn *spare_conns, *ready, **ready_end;
-	Exchange *done;              /* atomic: pushed by workers */
+	Conn *spare_conns;
+	List ready, idle;            /* idle: the longest first */
+	Exchange *handed_back;       /* atomic: pushed by other threads */
+	Exchange *finished;          /* taken from there, in order */
 	size_t conns;
+	unsigned forks;              /* httpserver__forks when the loop began */
 	int draining;
-	int over;                    /* atomic: the drain's deadline has passed; workers look */
-	const char *bytes;           /* the input at hand, of one connection: n bytes, used of them understood */
-	size_t n, used;
-	char *input;
-	size_t batched;              /* the responses to it, in batch */
-	char *batch;
+	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
 };
+
+typedef struct Crew { /* threads that end together */
+	pthread_mutex_t lock;
+	pthread_cond_t left;         /* one less is running */
+	int running;
+} Crew;
+
+typedef struct Thread {
+	void (*run)(void *cl);       /* returns when the server ends */
+	void (*left)(void *cl);      /* a callback has ended the thread amid run; NULL: nothing is to be done */
+	void *cl;
+	Crew *crew;
+	pthread_t id, former;        /* former: the one that this one replaces */
+	int started, has_former, returned;
+} Thread;
 
 typedef struct Workers {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	Exchange *first, **end;
 	int stopping;
-	pthread_t *threads;
+	struct Worker *all;
 	int n;
+	Crew crew;
 } Workers;
 
 struct HTTPServer {
@@ -147,6 +211,7 @@ struct HTTPServer {
 	Loop *loops;
 	int nloops, port, running, started;
 	int stopping;                /* atomic */
+	int64_t drain_end;           /* atomic; set by stop: when no handler begins any more; else SOCKET__NEVER */
 	int failing;                 /* atomic: why is set, or is being set */
 	char why[256];
 	Workers workers;
@@ -157,34 +222,68 @@ static inline void httpserver__count(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
+/* 1 when the drain's time is over; any thread. */
+static inline int httpserver__is_over(const Loop *l)
+{
+	int64_t end = __atomic_load_n(&l->server->drain_end, __ATOMIC_RELAXED);
+
+	return end != SOCKET__NEVER && socket__now_ms() >= end;
+}
+
 /* ---- server/router.c ---- */
 
 /* Sets route and the request's parameters, or allow. Raises: Arena_Failed. */
 void httpserver__match(HTTPServer_T server, Exchange *x);
 
-/* ---- server/connection.c: reading ---- */
+/* ---- server/exchange.c ---- */
 
-Exchange *httpserver__begin(Conn *c);              /* Raises: Arena_Failed */
-void httpserver__retire(Conn *c);                  /* its exchange. Raises what deferred calls raise, all done */
-void httpserver__receive(Conn *c);                 /* what there is, and answers it */
-void httpserver__resume(Conn *c);                  /* with what is held */
-void httpserver__refuse(Conn *c);                  /* answers the current exception: the connection ends */
-void httpserver__answer(Exchange *x, int status, const char *text); /* a response of our own. Raises: Arena_Failed */
+Exchange *httpserver__begin(Turn *t);              /* Raises: Arena_Failed */
+void httpserver__retire(Turn *t);                  /* the connection's. Raises what deferred calls raise, all done */
 void httpserver__handle(Exchange *x);              /* runs the handler; any thread; does not raise */
+void httpserver__answer(Exchange *x, int status, const char *text); /* with a text of ours; does not raise */
 
-/* ---- server/wait.c ---- */
+extern unsigned httpserver__forks;                 /* how often this process is a child, of a child, ... */
+void httpserver__watch_forks(void);
+void httpserver__end_child(void) CORE_NORETURN;
 
-void httpserver__settle(Conn *c);                  /* looks for what the phase wants, until its deadline */
+/* Called after each callback of the program. A child that the callback forked has the parent's connections and poll: it
+ * must not touch them. */
+static inline void httpserver__stay_parent(const Loop *l)
+{
+	if (__builtin_expect(l->forks != httpserver__forks, 0))
+		httpserver__end_child();
+}
 
-/* ---- server/output.c: none but put and flush raises (Arena_Failed; the log's) ---- */
+/* ---- server/input.c ---- */
 
-void httpserver__put(Conn *c, Exchange *x);        /* its response; x may be gone then */
-void httpserver__flush(Conn *c);                   /* the batch */
-void httpserver__canned(Conn *c);                  /* 500, without any memory */
-int httpserver__transmit(Conn *c, Exchange *x);    /* some of rest; 1: all is out */
-void httpserver__produce(Exchange *x);             /* the next part of a stream. Raises what its function raises */
-void httpserver__end(Conn *c);                     /* closes, or lingers first */
-void httpserver__drop(Conn *c);                    /* at once */
+typedef enum Read {
+	READ_NOTHING, /* no input, or enough for this turn */
+	READ_MORE,    /* the request goes on */
+	READ_HEAD,    /* the head is whole */
+	READ_BODY,    /* the body is, too */
+	READ_PROXY,   /* so is the PROXY header */
+	READ_END,     /* of the stream */
+	READ_WRONG,   /* what the reader explains */
+	READ_FAILED   /* nothing more can come */
+} Read;
+Read httpserver__read(Turn *t);                    /* the next part of the input. Raises: Arena_Failed; what body raises */
+int httpserver__discard(Turn *t);                  /* what a lingering client sends; 0: enough, or its end */
+void httpserver__hold(Turn *t);                    /* input for a later turn. Raises: Arena_Failed */
+
+/* ---- server/output.c ---- */
+
+typedef enum Sent {
+	SENT_ALL,    /* or it is in the batch */
+	SENT_SOME,   /* the exchange's rest waits for the client */
+	SENT_NEVER   /* the connection takes nothing any more */
+} Sent;
+Sent httpserver__queue(Turn *t);                   /* the exchange's response. Raises: Arena_Failed */
+Sent httpserver__flush(Turn *t);                   /* sends the batch. Raises: Arena_Failed */
+Sent httpserver__send(Turn *t);                    /* sends of rest. Raises: Arena_Failed */
+Sent httpserver__invite(Turn *t);                  /* 100 Continue. Raises: Arena_Failed */
+int httpserver__produce(Turn *t);                  /* the next part of a stream; 0: its function raised */
+void httpserver__log_stream(Turn *t);              /* unless that was done; does not raise */
+int64_t httpserver__now_us(void);                  /* CLOCK_MONOTONIC */
 
 /* ---- server/proxy.c ---- */
 
@@ -193,18 +292,38 @@ int httpserver__is_proxy(HTTPServer_T server, Socket_T s);
 /* The bytes of the header that starts at b, 0 if it goes on, -1 if it is none; name: "" when it says nothing. */
 int httpserver__proxy_header(const char *b, size_t n, char *name);
 
+/* ---- server/connection.c ---- */
+
+void httpserver__open(Loop *l, Connection_T connection); /* a new one. Raises: Arena_Failed, SocketPoll_Failed */
+/* All that a connection ever does: it goes as far as it can without waiting. Does not raise. */
+void httpserver__advance(Loop *l, Conn *c, Cause cause);
+void httpserver__append(List *list, Conn *c);
+
 /* ---- server/loop.c ---- */
 
 void httpserver__prepare(Loop *l);                 /* Raises: Arena_Failed, SocketPoll_Failed, SocketPool_Failed */
 void httpserver__serve(Loop *l);                   /* until it is drained. Does not raise */
-void httpserver__make_ready(Conn *c);              /* another turn, after the others */
-void httpserver__forget(Conn *c);                  /* its socket is being closed */
+
+/* ---- HTTPServer.c ---- */
+
 void httpserver__fail(HTTPServer_T server);        /* notes the current exception, and stops */
+
+/* ---- server/thread.c ---- */
+
+void httpserver__init_crew(Crew *crew);
+void httpserver__dispose_crew(Crew *crew);
+int httpserver__start_thread(Crew *crew, Thread *t); /* run, left and cl are set; 0 or an error number */
+void httpserver__await_crew(Crew *crew);           /* until all of its threads have come to their end */
+void httpserver__join_thread(Thread *t);           /* after that */
 
 /* ---- server/worker.c ---- */
 
 void httpserver__start_workers(HTTPServer_T server); /* Raises: HTTP_Failed */
 void httpserver__stop_workers(HTTPServer_T server);
 void httpserver__give_work(Exchange *x);
+/* Ends INPUT_SUSPENDED: any thread, once; the exchange is the loop's again. */
+void httpserver__hand_back(Exchange *x);
+/* Those that were handed back, in order; NULL: none. For the loop. */
+Exchange *httpserver__take_back(Loop *l);
 
 #endif

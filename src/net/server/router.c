@@ -256,7 +256,7 @@ void httpserver__match(HTTPServer_T server, Exchange *x)
 		return;
 	}
 	search.method = x->request.method;
-	search.fallback = x->parser.flags & HTTPParser_IS_HEAD ? "GET" : NULL;
+	search.fallback = x->reader.parser.flags & HTTPParser_IS_HEAD ? "GET" : NULL;
 	search.path = x->request.path;
 	search.nallowed = 0;
 	x->route = find(&server->root, &search, 1, 0);

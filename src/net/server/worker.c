@@ -1,16 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads for handlers that block: exchanges queue first in, first out; a finished one goes onto its loop's list,
- * which is a stack with one compare-and-swap, and the loop is woken. The lock is held for the queue's pointers only. */
+/* Threads for handlers that block. Exchanges queue first in, first out; a finished one goes onto its loop's list, which
+ * is a stack with one compare-and-swap, and the loop is woken. The lock is held for the queue's pointers only.
+ *
+ * A handler that ends its thread is answered 500. */
 #include "config.h"
 
-#include <signal.h>
-#include <string.h>
+#include <errno.h>
 
 #include "server/rep.h"
 
+typedef struct Worker {
+	Thread thread;
+	HTTPServer_T server;
+	Exchange *x; /* whose handler runs; NULL: none */
+} Worker;
+
+/* A program may be instrumented for ThreadSanitizer and this library not: without a word from us TSan does not see how an
+ * exchange goes from a worker to its loop, and takes each handler that blocks for a race. */
+void __tsan_acquire(void *) __attribute__((weak));
+void __tsan_release(void *) __attribute__((weak));
+
+/* ---- to workers ---- */
+
 void httpserver__give_work(Exchange *x)
 {
-	Workers *w = &x->conn->loop->server->workers;
+	Workers *w = &x->loop->server->workers;
 
 	x->next = NULL;
 	pthread_mutex_lock(&w->lock);
@@ -20,12 +34,18 @@ void httpserver__give_work(Exchange *x)
 	pthread_mutex_unlock(&w->lock);
 }
 
+static void unlock(void *lock)
+{
+	pthread_mutex_unlock(lock);
+}
+
 /* NULL: no more will come */
 static Exchange *take_work(Workers *w)
 {
 	Exchange *x;
 
 	pthread_mutex_lock(&w->lock);
+	pthread_cleanup_push(unlock, &w->lock);
 	while (!w->first && !w->stopping)
 		pthread_cond_wait(&w->filled, &w->lock);
 	x = w->first;
@@ -34,32 +54,69 @@ static Exchange *take_work(Workers *w)
 		if (!w->first)
 			w->end = &w->first;
 	}
-	pthread_mutex_unlock(&w->lock);
+	pthread_cleanup_pop(1);
 	return x;
 }
 
-static void give_back(Exchange *x)
-{
-	Loop *l = x->conn->loop;
+/* ---- and back ---- */
 
-	x->next = __atomic_load_n(&l->done, __ATOMIC_RELAXED);
-	while (!__atomic_compare_exchange_n(&l->done, &x->next, x, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+void httpserver__hand_back(Exchange *x)
+{
+	Loop *l = x->loop;
+
+	if (__tsan_release)
+		__tsan_release(x);
+	x->next = __atomic_load_n(&l->handed_back, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&l->handed_back, &x->next, x, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
 		;
 	SocketPoll_wake(l->poll);
 }
 
-static void *work(void *cl)
+Exchange *httpserver__take_back(Loop *l)
 {
-	Workers *w = cl;
+	Exchange *x = __atomic_exchange_n(&l->handed_back, NULL, __ATOMIC_ACQUIRE), *first = NULL;
+
+	while (x) {
+		Exchange *next = x->next;
+
+		if (__tsan_acquire)
+			__tsan_acquire(x);
+		x->next = first;
+		first = x;
+		x = next;
+	}
+	return first;
+}
+
+/* ---- the threads ---- */
+
+static void work(void *cl)
+{
+	Worker *me = cl;
 	Exchange *x;
 
-	while ((x = take_work(w)) != NULL) {
-		x->abandoned = __atomic_load_n(&x->conn->loop->over, __ATOMIC_ACQUIRE) != 0;
+	while ((x = me->x = take_work(&me->server->workers)) != NULL) {
+		x->abandoned = (unsigned char)httpserver__is_over(x->loop);
 		if (!x->abandoned)
 			httpserver__handle(x);
-		give_back(x);
+		x->made = 1;
+		me->x = NULL;
+		httpserver__hand_back(x);
 	}
-	return NULL;
+}
+
+static void fail_handler(void *cl)
+{
+	Worker *me = cl;
+	Exchange *x = me->x;
+
+	me->x = NULL;
+	if (!x)
+		return;
+	x->raised = x->made = 1;
+	x->response = NULL;
+	x->error = "the handler ended its thread";
+	httpserver__hand_back(x);
 }
 
 void httpserver__start_workers(HTTPServer_T server)
@@ -68,9 +125,15 @@ void httpserver__start_workers(HTTPServer_T server)
 	int most = server->options.workers, error = 0;
 
 	w->end = &w->first;
-	w->threads = Arena_calloc(server->arena, (size_t)most, sizeof *w->threads);
-	while (w->n < most && (error = pthread_create(&w->threads[w->n], NULL, work, w)) == 0)
-		w->n++;
+	w->all = Arena_calloc(server->arena, (size_t)most, sizeof *w->all);
+	while (w->n < most && !error) {
+		Worker *me = &w->all[w->n];
+
+		me->server = server;
+		me->thread = (Thread){ .run = work, .left = fail_handler, .cl = me };
+		error = httpserver__start_thread(&w->crew, &me->thread);
+		w->n += !error;
+	}
 	if (w->n == 0) {
 		errno = error;
 		EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPServer_run: no thread for a worker");
@@ -85,6 +148,7 @@ void httpserver__stop_workers(HTTPServer_T server)
 	w->stopping = 1;
 	pthread_cond_broadcast(&w->filled);
 	pthread_mutex_unlock(&w->lock);
+	httpserver__await_crew(&w->crew);
 	while (w->n > 0)
-		pthread_join(w->threads[--w->n], NULL);
+		httpserver__join_thread(&w->all[--w->n].thread);
 }

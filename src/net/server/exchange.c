@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* An exchange: one request and its response, from the first byte of the one to the last byte of the other. Exchanges and
+ * their arenas are used again. Handlers run here, in whatever thread has the exchange. */
+#include "config.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "arena/release.h"
+#include "server/rep.h"
+
+enum {
+	SPARES = 64,      /* arenas of a loop without a request */
+	CROWDED = 2048,   /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
+	KEPT = 64 * 1024  /* bytes that an arena keeps for the next request */
+};
+
+/* ---- making and retiring ---- */
+
+static void dispose_arena(Exchange *x)
+{
+	if (x->arena)
+		arena__lend(x->arena, 0);
+	Arena_dispose(&x->arena);
+}
+
+static void dispose(void *x)
+{
+	dispose_arena(x);
+}
+
+/* Not a child of the loop's arena: allocating from an arena with a parent takes a lock. */
+static Exchange *make_exchange(Loop *l)
+{
+	Arena_Options options = { .chunk = l->arenas < SPARES ? 0 : CROWDED, .name = "request of an HTTP server" };
+	Exchange *x = l->bare;
+
+	if (!x) {
+		x = CALLOC(l->arena, 1, sizeof *x);
+		Arena_defer(l->arena, dispose, x);
+		l->bare = x;
+	}
+	x->arena = Arena_new_with(&options);
+	arena__lend(x->arena, 1);
+	l->arenas++;
+	l->bare = x->next;
+	return x;
+}
+
+static Exchange *take_exchange(Loop *l)
+{
+	Exchange *x = l->spare;
+
+	if (!x)
+		return make_exchange(l);
+	l->spare = x->next;
+	l->spares--;
+	return x;
+}
+
+Exchange *httpserver__begin(Turn *t)
+{
+	Loop *l = t->loop;
+	HTTPServer_T server = l->server;
+	Exchange *x = take_exchange(l);
+
+	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
+	x->request.self = &x->request;
+	x->request.arena = x->arena;
+	x->request.client = t->c->socket;
+	x->request.peer = t->c->name ? t->c->name->text : NULL;
+	x->loop = l;
+	x->conn = t->c;
+	httpreader__init(&x->reader, &x->request, server->streams ? &server->unlimited : &server->options.limits);
+	return t->c->exchange = x;
+}
+
+/* Arenas that many slow clients had at once are not all kept. */
+void httpserver__retire(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+	Loop *l = t->loop;
+	int keeps = l->spares < SPARES;
+	Exchange **list = keeps ? &l->spare : &l->bare;
+
+	t->c->exchange = NULL;
+	x->next = *list;
+	*list = x;
+	l->spares += (size_t)keeps;
+	if (keeps)
+		arena__take_back(x->arena, KEPT, 0);
+	else {
+		l->arenas--;
+		dispose_arena(x);
+	}
+	httpserver__stay_parent(l);
+}
+
+/* ---- answers of our own ---- */
+
+static void make_answer(Exchange *x, int status, const char *text)
+{
+	x->response = HTTPResponse_new(x->arena);
+	HTTPResponse_status(x->response, status);
+	HTTPResponse_set(x->response, "Content-Type", "text/plain; charset=utf-8");
+	HTTPResponse_printf(x->response, "%d %s%s%s\n", status, HTTP_reason(status), text ? ": " : "", text ? text : "");
+}
+
+void httpserver__answer(Exchange *x, int status, const char *text)
+{
+	x->error = "out of memory";
+	TRY {
+		x->error = Arena_strdup(x->arena, text);
+		make_answer(x, status, status >= 400 && status != 500 ? x->error : NULL);
+	} ELSE { /* it is sent without memory then */
+		x->response = NULL;
+	} END_TRY;
+}
+
+static void answer_no_route(Exchange *x)
+{
+	int options = x->reader.parser.flags & HTTPParser_IS_OPTIONS && x->allow;
+
+	if (options) {
+		x->response = HTTPResponse_new(x->arena);
+		HTTPResponse_status(x->response, 204);
+	} else
+		make_answer(x, x->allow ? 405 : 404, x->allow ? x->request.method : x->request.target);
+	if (x->allow)
+		HTTPResponse_set(x->response, "Allow", x->allow);
+}
+
+/* ---- handling ---- */
+
+/* A client reads what is wrong with its request; whatever else was raised is for the log. */
+void httpserver__handle(Exchange *x)
+{
+	TRY {
+		if (x->route) {
+			x->response = HTTPResponse_new(x->arena);
+			x->route->is.handler(&x->request, x->response, x->route->is.cl);
+		} else
+			answer_no_route(x);
+	} ELSE {
+		x->raised = 1;
+		httpserver__answer(x, HTTP_status(Except_current()), Except_message());
+	} END_TRY;
+	httpserver__stay_parent(x->loop);
+}
+
+/* ---- children ---- */
+
+unsigned httpserver__forks;
+
+static void count_fork(void)
+{
+	httpserver__forks++;
+}
+
+static void watch(void)
+{
+	pthread_atfork(NULL, NULL, count_fork);
+}
+
+void httpserver__watch_forks(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, watch);
+}
+
+/* What the program's atexit functions do is the parent's business, too. */
+void httpserver__end_child(void)
+{
+	static const char text[] = "HTTPServer: a child that a callback forked has returned from it; the child ends here\n";
+	ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+
+	_exit(written < 0 ? 2 : 1);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* What comes in. One call of recv fills the loop's own buffer, and the requests that are whole there are answered from
+ * it. What the turn does not get to is held in the connection's buffer, at most pipeline_bytes. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/rep.h"
+
+enum {
+	REQUESTS = 64, /* that are begun in a turn, before other connections have theirs */
+	LINGER_BYTES = 8 * 1024 * 1024 /* as HTTPResponse_send */
+};
+
+/* ---- receiving ---- */
+
+static Read receive(Turn *t)
+{
+	Loop *l = t->loop;
+	ssize_t n = socket__try_recv(t->c->socket, l->input, l->server->options.pipeline_bytes);
+
+	t->received = 1;
+	if (n > 0) {
+		httpserver__count(&l->stats.received, (uint64_t)n);
+		t->bytes = l->input;
+		t->n = (size_t)n;
+		t->used = 0;
+		return READ_MORE;
+	}
+	if (n == 0)
+		return READ_END;
+	return errno == EAGAIN || errno == EWOULDBLOCK ? READ_NOTHING : READ_FAILED;
+}
+
+/* Whoever would close an idle connection looks first whether a request is there: the idle time's end, and the drain. */
+static int may_receive(const Turn *t)
+{
+	if (t->received)
+		return 0;
+	return t->cause == CAUSE_READABLE || t->cause == CAUSE_DRAIN || t->cause == CAUSE_DEADLINE
+		|| (t->cause == CAUSE_WRITABLE && t->loop->draining);
+}
+
+/* READ_MORE: there are bytes. */
+static Read fill(Turn *t)
+{
+	Conn *c = t->c;
+
+	if (c->input == INPUT_IDLE && t->requests++ == REQUESTS)
+		return READ_NOTHING;
+	if (t->used < t->n)
+		return READ_MORE;
+	if (c->held > 0) {
+		t->bytes = Connection_buffer(SocketPool_get(t->loop->pool, c->socket), NULL);
+		t->n = c->held;
+		t->used = 0;
+		c->held = 0;
+		return READ_MORE;
+	}
+	return may_receive(t) ? receive(t) : READ_NOTHING;
+}
+
+void httpserver__hold(Turn *t)
+{
+	Conn *c = t->c;
+	size_t n = t->n - t->used;
+
+	if (n == 0)
+		return;
+	c->buffered = 1;
+	memmove(Connection_buffer(SocketPool_get(t->loop->pool, c->socket), NULL), t->bytes + t->used, n);
+	c->held = (uint32_t)n;
+	t->used = t->n;
+}
+
+int httpserver__discard(Turn *t)
+{
+	Loop *l = t->loop;
+	ssize_t n = socket__try_recv(t->c->socket, l->input, l->server->options.pipeline_bytes);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK;
+	return n > 0 && (t->c->held += (uint32_t)n) < LINGER_BYTES;
+}
+
+/* ---- the PROXY header ---- */
+
+static void set_name(Turn *t, const char *text)
+{
+	Loop *l = t->loop;
+	Name *name = l->spare_names;
+
+	if (name)
+		l->spare_names = name->next;
+	else
+		name = ALLOC(l->arena, sizeof *name);
+	snprintf(name->text, sizeof name->text, "%s", text);
+	t->c->name = name;
+}
+
+static void collect(HTTPReader *r, const char *bytes, size_t n)
+{
+	while (n > 0) {
+		size_t room;
+		char *to = httpreader__room(r, &room);
+		size_t part = room < n ? room : n;
+
+		memcpy(to, bytes, part);
+		r->length += part;
+		bytes += part;
+		n -= part;
+	}
+}
+
+/* A header is collected as a head is, and forgotten then. */
+static Read read_proxy(Turn *t)
+{
+	Exchange *x = t->c->exchange ? t->c->exchange : httpserver__begin(t);
+	char name[NAME_SIZE];
+	int length;
+
+	collect(&x->reader, t->bytes + t->used, t->n - t->used);
+	t->used = t->n;
+	length = httpserver__proxy_header(x->request.head, x->reader.length, name);
+	if (length == 0)
+		return READ_MORE;
+	if (length < 0)
+		return READ_FAILED;
+	t->used -= x->reader.length - (size_t)length;
+	t->c->proxied = 0;
+	if (*name)
+		set_name(t, name);
+	return READ_PROXY;
+}
+
+/* ---- requests ---- */
+
+static int take_body(const char *bytes, size_t n, void *cl)
+{
+	Exchange *x = cl;
+
+	x->route->is.body(&x->request, bytes, n, x->route->is.cl);
+	httpserver__stay_parent(x->loop);
+	return 1;
+}
+
+/* The limit of the body is the route's affair: there is none if the route takes the body as it comes. */
+static Read take_head(Turn *t, Exchange *x)
+{
+	Loop *l = t->loop;
+
+	httpserver__count(&l->stats.requests, 1);
+	httpserver__match(l->server, x);
+	if (x->route && x->route->is.body) {
+		x->reader.take = take_body;
+		x->reader.cl = x;
+	} else if (l->server->streams && httpreader__limit_body(&x->reader, &l->server->options.limits) == HTTPReader_ERROR)
+		return READ_WRONG;
+	return READ_HEAD;
+}
+
+static Read read_request(Turn *t)
+{
+	Exchange *x = t->c->exchange ? t->c->exchange : httpserver__begin(t);
+	HTTPReader_Event event;
+	size_t used = 0;
+
+	if (t->loop->server->options.log && t->c->input == INPUT_IDLE)
+		x->began = httpserver__now_us();
+	event = httpreader__feed(&x->reader, t->bytes + t->used, t->n - t->used, &used);
+	t->used += used;
+	switch (event) {
+	case HTTPReader_MORE:
+		return READ_MORE;
+	case HTTPReader_HEAD:
+		return take_head(t, x);
+	case HTTPReader_READY:
+		return READ_BODY;
+	default:
+		return READ_WRONG;
+	}
+}
+
+Read httpserver__read(Turn *t)
+{
+	Read filled = fill(t);
+
+	if (filled != READ_MORE)
+		return filled;
+	return t->c->proxied ? read_proxy(t) : read_request(t);
+}

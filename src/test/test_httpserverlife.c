@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection's life: when a request begins, who keeps a place, how the server ends, and what callbacks may do to the
+ * server: dispose of its arena, fork, or end their thread. */
+#include "config.h"
+
+#include <sys/wait.h>
+
+#include "httpclient.h"
+
+static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)cl;
+	HTTPResponse_printf(response, "hello");
+}
+
+static void start_with(HTTPServer_Options options)
+{
+	make_server(options);
+	HTTPServer_route(server, "GET", "/", hello, NULL);
+	launch();
+}
+
+static atomic_int nlogged, last_status;
+static atomic_long last_us;
+static char last_error[100];
+
+static void keep_entry(const HTTPServer_Entry *e, void *cl)
+{
+	(void)cl;
+	snprintf(last_error, sizeof last_error, "%s", e->error ? e->error : "-");
+	atomic_store(&last_us, (long)e->microseconds);
+	atomic_store(&last_status, e->status);
+	atomic_fetch_add(&nlogged, 1);
+}
+
+/* ---- when a request begins ---- */
+
+static const char *const empties[] = { "\r\n", "\r", "\r\n\r\n", "\r\n\r" };
+
+START_TEST(empty_lines_are_no_request)
+{
+	const char *rest = strlen(empties[_i]) % 2 ? "\n" GET("/") : GET("/");
+	int fd;
+
+	start_with((HTTPServer_Options){ .limits = { .head_ms = 50 }, .log = keep_entry });
+	fd = dial();
+	say(fd, GET("/"));
+	ck_assert_int_eq(hear(fd), 200);
+	say(fd, empties[_i]);
+	ck_assert_int_eq(listen_for(fd, heard, 1, 250), -2);
+	say(fd, rest);
+	ck_assert_int_eq(hear(fd), 200);
+	await(atomic_load(&nlogged) == 2);
+	ck_assert_int_lt(atomic_load(&last_us), 200000); /* its clock begins with its line */
+	ck_assert_uint_eq(stats_now().refused, 0);
+	ck_assert_uint_eq(stats_now().timed_out, 0);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(empty_lines_do_not_make_the_idle_time_longer)
+{
+	int64_t start_ms;
+	int fd;
+
+	start_with((HTTPServer_Options){ .idle_ms = 300 });
+	fd = dial();
+	start_ms = clock_ms();
+	while (send(fd, empties[_i], strlen(empties[_i]) & ~1u, MSG_NOSIGNAL) >= 0 && listen_for(fd, heard, 1, 40) == -2)
+		ck_assert_int_lt(clock_ms() - start_ms, 5000);
+	ck_assert_int_ge(clock_ms() - start_ms, 250);
+	await(stats_now().timed_out == 1);
+	ck_assert_uint_eq(stats_now().refused, 0);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(stop_does_not_wait_for_who_sent_an_empty_line)
+{
+	int64_t start_ms;
+	int fd;
+
+	start_with((HTTPServer_Options){ 0 });
+	fd = dial();
+	say(fd, GET("/"));
+	ck_assert_int_eq(hear(fd), 200);
+	say(fd, empties[_i]);
+	await(stats_now().received == strlen(GET("/")) + strlen(empties[_i]));
+	start_ms = clock_ms();
+	end_server();
+	ck_assert_int_lt(clock_ms() - start_ms, 3000);
+	close(fd);
+}
+END_TEST
+
+START_TEST(the_end_of_the_stream_after_empty_lines_is_no_bad_request)
+{
+	int fd;
+
+	start_with((HTTPServer_Options){ 0 });
+	fd = dial();
+	say(fd, empties[_i]);
+	shutdown(fd, SHUT_WR);
+	hear_all(fd);
+	ck_assert_uint_eq(nheard, 0);
+	ck_assert_uint_eq(stats_now().refused, 0);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+START_TEST(half_a_PROXY_header_is_closed_without_a_word)
+{
+	static const char *const proxies[] = { "127.0.0.1", NULL };
+	int fd;
+
+	start_with((HTTPServer_Options){ .proxies = proxies, .limits = { .head_ms = 100 } });
+	fd = dial();
+	say(fd, "PROXY TCP4 192.0.2.1");
+	if (_i)
+		shutdown(fd, SHUT_WR);
+	hear_all(fd);
+	ck_assert_uint_eq(nheard, 0);
+	await(stats_now().connections == 0);
+	ck_assert_uint_eq(stats_now().timed_out, !_i);
+	ck_assert_uint_eq(stats_now().refused, 0);
+	close(fd);
+	end_server();
+}
+END_TEST
+
+/* ---- places ---- */
+
+START_TEST(the_longest_idle_connection_goes_when_places_are_full)
+{
+	enum { PLACES = 8 };
+	int fd[PLACES + 1], i;
+	int64_t start_ms;
+
+	start_with((HTTPServer_Options){ .connections = PLACES });
+	for (i = 0; i < PLACES; i++) {
+		fd[i] = dial();
+		await(stats_now().connections == (size_t)i + 1);
+	}
+	say(fd[0], GET("/")); /* so fd[1] is the longest idle now, and fd[2] is in the middle of a request */
+	ck_assert_int_eq(hear(fd[0]), 200);
+	say(fd[1], "\r\n");
+	say(fd[2], "GET /");
+	await(stats_now().received == strlen(GET("/") "\r\nGET /"));
+	start_ms = clock_ms();
+	fd[PLACES] = dial();
+	say(fd[PLACES], GET("/"));
+	ck_assert_int_eq(hear(fd[PLACES]), 200);
+	ck_assert_int_lt(clock_ms() - start_ms, 2000);
+	ck_assert_int_eq(listen_for(fd[1], heard, 1, PATIENCE), 0);
+	for (i = 0; i < PLACES; i++)
+		if (i != 1)
+			ck_assert_int_eq(listen_for(fd[i], heard, 1, 0), -2);
+	ck_assert_uint_eq(stats_now().connections, PLACES);
+	say(fd[2], " HTTP/1.1\r\n" HOST "\r\n");
+	ck_assert_int_eq(hear(fd[2]), 200);
+	for (i = 0; i <= PLACES; i++)
+		close(fd[i]);
+	end_server();
+}
+END_TEST
+
+/* ---- the end ---- */
+
+static atomic_int handled, quit;
+
+static void count_handled(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	nap(2);
+	hello(request, response, cl);
+	atomic_fetch_add(&handled, 1);
+}
+
+/* Connects, asks, reads, closes, without an end. */
+static void *connect_often(void *cl)
+{
+	while (!atomic_load(&quit)) {
+		int fd = try_dial();
+		char text[500];
+
+		if (fd < 0) {
+			nap(1);
+			continue;
+		}
+		if (send(fd, GET("/slow"), strlen(GET("/slow")), MSG_NOSIGNAL) > 0)
+			listen_for(fd, text, sizeof text, 2000);
+		close(fd);
+	}
+	return cl;
+}
+
+START_TEST(the_drain_ends_in_time_whatever_the_clients_do)
+{
+	enum { CLIENTS = 16, DRAIN_MS = 300 };
+	HTTPServer_Route route = { .pattern = "/slow", .handler = count_handled, .blocks = _i };
+	pthread_t clients[CLIENTS];
+	int64_t start_ms;
+	int i;
+
+	atomic_store(&quit, 0);
+	make_server((HTTPServer_Options){ .drain_ms = DRAIN_MS, .workers = 1 });
+	HTTPServer_route_with(server, &route);
+	launch();
+	for (i = 0; i < CLIENTS; i++)
+		pthread_create(&clients[i], NULL, connect_often, NULL);
+	await(atomic_load(&handled) > 50);
+	start_ms = clock_ms();
+	HTTPServer_stop(server);
+	pthread_join(server_thread, NULL);
+	ck_assert_int_lt(clock_ms() - start_ms, DRAIN_MS + 2000);
+	atomic_store(&quit, 1);
+	for (i = 0; i < CLIENTS; i++)
+		pthread_join(clients[i], NULL);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+END_TEST
+
+static int64_t stopped_ms, last_begun_ms;
+
+static void stop_and_nap(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	if (!stopped_ms) {
+		stopped_ms = clock_ms();
+		HTTPServer_stop(server); /* from now on, not from when the loop has time to look */
+	}
+	last_begun_ms = clock_ms();
+	nap(150);
+	hello(request, response, cl);
+}
+
+/* They wait at the listener, in connections, and in a pipeline. */
+START_TEST(no_handler_begins_when_the_drain_is_over)
+{
+	enum { CLIENTS = 6 };
+	int fd[CLIENTS], i;
+
+	make_server((HTTPServer_Options){ .drain_ms = 200 });
+	HTTPServer_route(server, "GET", "/", stop_and_nap, NULL);
+	for (i = 0; i < CLIENTS; i++) {
+		fd[i] = dial();
+		say(fd[i], GET("/") GET("/"));
+	}
+	stopped_ms = 0;
+	launch();
+	pthread_join(server_thread, NULL);
+	ck_assert_int_le(last_begun_ms - stopped_ms, 300); /* the third one would begin then */
+	ck_assert_int_lt(clock_ms() - stopped_ms, 1500);
+	for (i = 0; i < CLIENTS; i++)
+		close(fd[i]);
+	Arena_dispose(&arena);
+}
+END_TEST
+
+/* ---- what is lent ---- */
+
+static Arena_T taken;
+
+static void dispose_of_it(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	Arena_T a = HTTPRequest_arena(request);
+
+	(void)response;
+	(void)cl;
+	Arena_dispose(&a);
+}
+
+static void clear_it(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)response;
+	(void)cl;
+	Arena_clear(HTTPRequest_arena(request));
+}
+
+static void adopt_it(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)response;
+	(void)cl;
+	Arena_adopt(HTTPRequest_arena(request), taken);
+}
+
+static void catch_it(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	ck_raises(Assert_Failed, dispose_of_it(request, response, cl));
+	ck_raises(Assert_Failed, clear_it(request, response, cl));
+	hello(request, response, cl);
+}
+
+static void count_deferred(void *cl)
+{
+	atomic_fetch_add((atomic_int *)cl, 1);
+}
+
+static void limit_it(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	Arena_defer(HTTPRequest_arena(request), count_deferred, &handled);
+	Arena_set_limit(HTTPRequest_arena(request), 100000);
+	hello(request, response, cl);
+}
+
+static void need_much(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	Arena_calloc(HTTPRequest_arena(request), 1, 1 << 20);
+	hello(request, response, cl);
+}
+
+static void report(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	char *text = NULL;
+	size_t n;
+	FILE *out = open_memstream(&text, &n);
+
+	(void)request;
+	(void)cl;
+	Arena_debug_report(out);
+	fclose(out);
+	HTTPResponse_printf(response, "%d", strstr(text, "request of an HTTP server") != NULL);
+	free(text);
+}
+
+START_TEST(a_request_that_harms_its_arena_is_checked_and_the_next_is_served)
+{
+	static const char *const paths[] = { "/dispose", "/clear", "/adopt" };
+	char text[100];
+	int i, fd;
+
+	make_server((HTTPServer_Options){ .log = keep_entry });
+	taken = Arena_new_child(arena);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/dispose", .handler = dispose_of_it, .blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/clear", .handler = clear_it, .blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/adopt", .handler = adopt_it, .blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/catch", .handler = catch_it, .blocks = _i });
+	HTTPServer_route(server, "GET", "/", hello, NULL);
+	launch();
+	fd = dial();
+	for (i = 0; i < 6; i++) {
+		sprintf(text, "GET %s HTTP/1.1\r\n" HOST "\r\n", paths[i % 3]);
+		say(fd, text);
+		ck_assert_int_eq(hear(fd), 500);
+		await(atomic_load(&nlogged) == 2 * i + 1);
+		ck_assert_msg(strstr(last_error, "lent") || strstr(last_error, "Arena_"), "%s", last_error);
+		say(fd, GET("/"));
+		ck_assert_int_eq(hear(fd), 200);
+		await(atomic_load(&nlogged) == 2 * i + 2);
+	}
+	close(fd);
+	ck_assert_int_eq(ask(GET("/catch")), 200);
+	end_server();
+}
+END_TEST
+
+START_TEST(an_arena_comes_back_without_limit_and_deferred_calls_and_has_a_name)
+{
+	int fd, i;
+
+	atomic_store(&handled, 0);
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/limit", limit_it, NULL);
+	HTTPServer_route(server, "GET", "/much", need_much, NULL);
+	HTTPServer_route(server, "GET", "/report", report, NULL);
+	launch();
+	fd = dial();
+	for (i = 1; i <= 3; i++) {
+		say(fd, GET("/limit"));
+		ck_assert_int_eq(hear(fd), 200);
+		say(fd, GET("/much"));
+		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_int_eq(atomic_load(&handled), i);
+	}
+	say(fd, GET("/report"));
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_str_eq(body(), "1");
+	close(fd);
+	end_server();
+}
+END_TEST
+
+/* ---- ways out of callbacks ---- */
+
+typedef enum Place { IN_HANDLER, IN_WORKER, IN_BODY, IN_MORE, IN_LOG, PLACES_TO } Place;
+static const char *const requests[PLACES_TO] = {
+	GET("/handler"), GET("/worker"), "POST /body HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nbytes", GET("/more"), GET("/logged")
+};
+static Place place;
+static void (*way)(void);
+static atomic_int armed;
+static atomic_long child;
+
+static void leave_in(Place p)
+{
+	if (p == place && atomic_exchange(&armed, 0))
+		way();
+}
+
+static void in_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	leave_in(cl ? IN_WORKER : IN_HANDLER);
+	hello(request, response, NULL);
+}
+
+static void in_body(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
+{
+	(void)request;
+	(void)bytes;
+	(void)n;
+	(void)cl;
+	leave_in(IN_BODY);
+}
+
+static int in_more(HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_write(response, "part", 4);
+	leave_in(IN_MORE);
+	return 0;
+}
+
+static void streams(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	HTTPResponse_stream(response, in_more, cl);
+}
+
+static void in_log(const HTTPServer_Entry *e, void *cl)
+{
+	leave_in(IN_LOG);
+	keep_entry(e, cl);
+}
+
+static void start_ways(int threads)
+{
+	make_server((HTTPServer_Options){ .threads = threads, .workers = 1, .log = in_log });
+	HTTPServer_route(server, "GET", "/", hello, NULL);
+	HTTPServer_route(server, "GET", "/handler", in_handler, NULL);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/worker", .handler = in_handler, .cl = "w", .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/body", .handler = hello, .body = in_body });
+	HTTPServer_route(server, "GET", "/more", streams, NULL);
+	HTTPServer_route(server, "GET", "/logged", hello, NULL);
+	launch();
+}
+
+/* One exchange on a connection of its own: what comes until the end, with what comes of a request behind it. */
+static void ask_all(const char *request)
+{
+	static const char last[] = "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n";
+	int fd = dial();
+
+	say(fd, request);
+	send(fd, last, sizeof last - 1, MSG_NOSIGNAL);
+	hear_all(fd);
+	close(fd);
+}
+
+static void all_is_well(void)
+{
+	int i;
+
+	for (i = 0; i < PLACES_TO; i++) {
+		ask_all(requests[i]);
+		ck_assert_msg(count("HTTP/1.1 200") == 2, "request %d: %s", i, heard);
+	}
+}
+
+static void raise_it(void)
+{
+	RAISE_MSG(HTTP_Failed, "on its way out");
+}
+
+START_TEST(what_a_callback_raises_is_logged_and_the_server_serves)
+{
+	int round;
+
+	for (round = 0; round < 3; round++) {
+		place = (Place)_i;
+		way = raise_it;
+		start_ways(1);
+		all_is_well();
+		atomic_store(&armed, 1);
+		ask_all(requests[_i]);
+		ck_assert_int_eq(atomic_load(&armed), 0);
+		await(stats_now().connections == 0);
+		if (place == IN_LOG)
+			ck_assert_int_eq(count("HTTP/1.1 200"), 2); /* the response is not to blame */
+		else if (place != IN_BODY)
+			ck_assert_uint_eq(stats_now().raised, 1);
+		if (place == IN_MORE) {
+			ck_assert_str_eq(last_error, "on its way out");
+			ck_assert(!has("0\r\n\r\n"));
+		}
+		all_is_well();
+		end_server();
+	}
+}
+END_TEST
+
+static void end_thread(void)
+{
+	pthread_exit(NULL);
+}
+
+static void cancel_thread(void)
+{
+	pthread_cancel(pthread_self());
+	pthread_testcancel();
+}
+
+START_TEST(a_worker_whose_handler_ends_its_thread_is_replaced)
+{
+	int round;
+
+	place = IN_WORKER;
+	way = _i ? cancel_thread : end_thread;
+	start_ways(1);
+	for (round = 0; round < 20; round++) {
+		atomic_store(&armed, 1);
+		ask_all(requests[IN_WORKER]);
+		ck_assert_int_eq(count("HTTP/1.1 500"), 1);
+		ck_assert_str_eq(last_error, "the handler ended its thread");
+		all_is_well();
+	}
+	ck_assert_uint_eq(stats_now().raised, 20);
+	end_server();
+}
+END_TEST
+
+static void fork_it(void)
+{
+	pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (pid)
+		atomic_store(&child, pid);
+}
+
+START_TEST(a_child_that_returns_from_a_callback_ends_and_answers_nothing)
+{
+	int status = 0;
+
+	place = (Place)_i;
+	way = fork_it;
+	start_ways(1);
+	all_is_well();
+	atomic_store(&armed, 1);
+	ask_all(requests[_i]);
+	ck_assert_int_eq(count("HTTP/1.1 200"), 2);
+	await(atomic_load(&child) > 0);
+	ck_assert_int_eq(waitpid((pid_t)atomic_load(&child), &status, 0), (pid_t)atomic_load(&child));
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	all_is_well();
+	end_server();
+}
+END_TEST
+
+START_TEST(a_stream_is_logged_when_it_ends)
+{
+	start_ways(1);
+	ask_all(requests[IN_MORE]);
+	await(atomic_load(&nlogged) == 2);
+	ck_assert_str_eq(last_error, "-");
+	end_server();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("a connection's life");
+	TCase *t = tcase_create("the beginning");
+	enum { EMPTIES = sizeof empties / sizeof empties[0] };
+
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, empty_lines_are_no_request, 0, EMPTIES);
+	tcase_add_loop_test(t, empty_lines_do_not_make_the_idle_time_longer, 0, EMPTIES);
+	tcase_add_loop_test(t, stop_does_not_wait_for_who_sent_an_empty_line, 0, EMPTIES);
+	tcase_add_loop_test(t, the_end_of_the_stream_after_empty_lines_is_no_bad_request, 0, EMPTIES);
+	tcase_add_loop_test(t, half_a_PROXY_header_is_closed_without_a_word, 0, 2);
+	tcase_add_test(t, the_longest_idle_connection_goes_when_places_are_full);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("the end");
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, the_drain_ends_in_time_whatever_the_clients_do, 0, 2);
+	tcase_add_test(t, no_handler_begins_when_the_drain_is_over);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("callbacks");
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, a_request_that_harms_its_arena_is_checked_and_the_next_is_served, 0, 2);
+	tcase_add_test(t, an_arena_comes_back_without_limit_and_deferred_calls_and_has_a_name);
+	tcase_add_loop_test(t, what_a_callback_raises_is_logged_and_the_server_serves, 0, PLACES_TO);
+	tcase_add_loop_test(t, a_worker_whose_handler_ends_its_thread_is_replaced, 0, 2);
+	tcase_add_loop_test(t, a_child_that_returns_from_a_callback_ends_and_answers_nothing, 0, PLACES_TO);
+	tcase_add_test(t, a_stream_is_logged_when_it_ends);
+	suite_add_tcase(s, t);
+	return testing_main(s);
+}
