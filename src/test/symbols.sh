@@ -16,6 +16,13 @@ names=$(${NM:-nm} -D --defined-only "$library" | sed 's/.* //; s/@.*//')
 [ -n "$names" ] || { echo "nm shows no names in $library"; exit 1; }
 strange=$(echo "$names" | grep -Ev '^(Except|Arena|HashTable|Socket|SocketPoll|SocketPool|Connection|HTTP|HTTPRequest|HTTPResponse|HTTPServer)_|^Assert_Failed$|^LIBCORE_|^_(init|fini|edata|end)$|^__(bss_start|asan|odr_asan|sanitizer|gcov)|^__odr_asan|^__emutls_v\.Arena__')
 [ -z "$strange" ] || { echo "exported, but not ours to export: $strange"; exit 1; }
+# what is installed says nothing of where it was built; debugging information may
+case $TEST_CFLAGS in *-fsanitize=* | *--coverage*) ;; *)
+	bare=$(mktemp) && strip -o "$bare" "$library" || exit 1
+	paths=$(grep -aoE "(\.\./)+[a-z/]+|${abs_top_srcdir:-/no/such/tree}[a-z/]*" "$bare" | sort -u)
+	rm -f "$bare"
+	[ -z "$paths" ] || { echo "places of the build in the library: $paths"; exit 1; } ;;
+esac
 # and every function that a header declares is there
 status=0
 for name in $(sed -n 's/^CORE_API [^(;]*[ *]\([A-Z][A-Za-z]*_[A-Za-z_0-9]*\)(.*/\1/p' "${top_srcdir:-.}"/include/core/*.h); do
