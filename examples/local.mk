@@ -3,11 +3,14 @@
 
 EXAMPLES = $(PLAIN_EXAMPLES)
 PLAIN_EXAMPLES = \
+	examples/chat \
 	examples/connection-pool \
 	examples/event-loop \
 	examples/hello \
 	examples/request-server \
 	examples/thread-per-request \
+	examples/with-postgres \
+	examples/with-redis \
 	examples/wf \
 	examples/worker-queue
 

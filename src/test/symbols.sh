@@ -19,7 +19,7 @@ strange=$(echo "$names" | grep -Ev '^(Except|Arena|HashTable|Socket|SocketPoll|S
 # what is installed says nothing of where it was built; debugging information may
 case $TEST_CFLAGS in *-fsanitize=* | *--coverage*) ;; *)
 	bare=$(mktemp) && strip -o "$bare" "$library" || exit 1
-	paths=$(grep -aoE "(\.\./)+[a-z/]+|${abs_top_srcdir:-/no/such/tree}[a-z/]*" "$bare" | sort -u)
+	paths=$(grep -aoE "(\.\./)+[a-z]+/|${abs_top_srcdir:-/no/such/tree}[a-z/]*" "$bare" | sort -u)
 	rm -f "$bare"
 	[ -z "$paths" ] || { echo "places of the build in the library: $paths"; exit 1; } ;;
 esac
