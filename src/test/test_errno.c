@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <core/HashTable.h>
 #include "testing.h"
 
 EXCEPT_DEFINE(Failed, NULL, "failed");
