@@ -79,16 +79,16 @@ class ArenaPrinter:
             return
         yield 'at', hex(int(self.arena.address))
         newest = field(self.arena, 'newest')
-        current = number(self.arena, 'current')
+        avail = number(self.arena, 'lane.avail')
         for i, c in enumerate(each(newest, 'older')):
             chunk = c.dereference()
             size = number(chunk, 'size')
-            kind = ', the caller\'s buffer' if size == 0 else ', current' if int(c) == current else ''
+            current = avail is not None and int(c) <= avail <= number(chunk, 'limit')
+            kind = ', the caller\'s buffer' if size == 0 else ', current' if current else ''
             yield 'chunk %d' % i, '%#x to %#x, %d bytes%s' % (
                 int(c), number(chunk, 'limit'), number(chunk, 'limit') - int(c), kind)
-        for spare in ('spare', 'side_spare'):
-            if number(self.arena, spare):
-                yield spare, '%#x, %d bytes' % (int(self.arena[spare]), number(self.arena, spare + '.size'))
+        if number(self.arena, 'spare'):
+            yield 'spare', '%#x, %d bytes' % (int(self.arena['spare']), number(self.arena, 'spare.size'))
         for i, child in enumerate(each(field(self.arena, 'children'), 'next_sibling')):
             yield 'child %d' % i, '%#x "%s"' % (int(child), text(field(child, 'name')) or 'arena')
         deferred = len(list(each(field(self.arena, 'deferred'), 'older')))
@@ -99,13 +99,13 @@ class ArenaPrinter:
 
     # What the library counts late is added as arena__used_now does.
     def used(self):
-        n, avail, counted = (number(self.arena, p) for p in ('used', 'lane.avail', 'counted'))
+        n = number(self.arena, 'used')
         if n is None:
             return None
-        if avail is not None and counted is not None:
-            n += avail - counted
-        for side in each(field(self.arena, 'sides'), 'next'):
-            n -= (number(side, 'lane.limit') or 0) - (number(side, 'lane.avail') or 0)
+        for lane in ('lane', 'common.lane'):
+            avail, floor = (number(self.arena, lane + field) for field in ('.avail', '.floor'))
+            if avail is not None and floor is not None:
+                n += avail - floor
         return n
 
     def peak(self):

@@ -83,7 +83,7 @@ CORE_API void Arena_reset(Arena_T arena, size_t keep); /* as clear, but keeps at
 
 /* Savepoints nest. Checked: rewinding to a mark of another arena, or one that a rewind or clear has passed. */
 typedef struct Arena_Mark {
-	void *chunk, *newest, *deferred, *fences; /* private */
+	void *limit, *newest, *deferred, *fences; /* private */
 	char *avail;
 	size_t used, serial, cycle, turn;
 } Arena_Mark;
@@ -101,6 +101,18 @@ CORE_API void Arena_set_limit(Arena_T arena, size_t nbytes); /* checked when a c
 
 CORE_API size_t Arena_debug_live_count(void);     /* arenas created and not disposed of, children included */
 CORE_API void Arena_debug_report(FILE *out);      /* a line per live arena, a tree. Raises: Arena_Failed */
+
+typedef struct Arena_Info {                /* a live arena, as the report prints it */
+	Arena_T arena, parent;             /* may be disposed of by now: compare only */
+	const char *name, *file;           /* where it was made, or NULL */
+	int line;
+	size_t used, capacity, peak;
+	size_t used_below, capacity_below; /* of its descendants */
+} Arena_Info;
+
+/* Calls apply for each live arena of a snapshot, parents before children. It may raise; no lock is held. The
+ * strings are good until it returns. Raises: Arena_Failed. Checked: apply is NULL. */
+CORE_API void Arena_debug_map(void (*apply)(const Arena_Info *, void *cl), void *cl);
 
 /* The creators note where they are called, for the report. */
 CORE_API Arena_T Arena__made_at(Arena_T, const char *file, int line);

@@ -31,7 +31,7 @@ typedef struct HTTPServer_Entry { /* of the log: a response, or a request that w
 
 typedef struct HTTPServer_Options { /* zero: what is said of each */
 	const char *host, *service; /* as Socket_listen takes them; every address, "8080" */
-	int threads;              /* one a processor */
+	int threads;              /* loops; by default one for each processor that the process may use */
 	HTTP_Limits limits;       /* as there; body_ms is what a body may take beside its size at body_rate */
 	int body_rate;            /* bytes a second that a body has to come at, and a response to be taken; 500 */
 	int idle_ms;              /* until the first byte of a request; 60,000 */
@@ -39,7 +39,7 @@ typedef struct HTTPServer_Options { /* zero: what is said of each */
 	int linger_ms;            /* for a refused client that is still sending; 2,000 */
 	int drain_ms;             /* after stop, for the requests at hand; 30,000. Of these times a negative one is for ever */
 	size_t pipeline_bytes;    /* read ahead of the responses; 16,384 */
-	size_t connections;       /* at once; 10,000, or what descriptors allow */
+	size_t connections;       /* at once, shared out among the loops; 10,000, or what descriptors allow */
 	size_t per_address;       /* at once and of one address, counted by each loop; no limit: it may be a proxy */
 	int workers;              /* threads for routes that block; 16, if there are any */
 	int shared;               /* other processes of this user may listen on the same port */
@@ -58,8 +58,9 @@ CORE_API int HTTPServer_port(HTTPServer_T); /* where it listens; 0: a Unix socke
 /* pattern: "/users/:id/posts" has the parameter id, which is one segment and not empty; "/files/" and a final "*path"
  * has the parameter path, which is all the rest, perhaps empty; at most 16 of them. Literal segments go before
  * parameters, these before rests. method NULL: all. GET serves HEAD, and OPTIONS is answered, unless they have routes of
- * their own. Without a route for the path: 404; for its method: 405. Before run. Checked: the pattern is malformed, or
- * routed already for that method; the server runs. */
+ * their own. A path without a route is answered 404, one without the method 405, a method that no route has 501. Before
+ * run. Checked: the pattern is malformed, or could never match (an empty segment or one of dots, an escape, '?', '#',
+ * a backslash, a name twice, method CONNECT), or has a route for that method already; the server runs. */
 CORE_API void HTTPServer_route(HTTPServer_T, const char *method, const char *pattern, HTTPServer_Handler *handler, void *cl);
 
 typedef struct HTTPServer_Route {
@@ -74,7 +75,8 @@ typedef struct HTTPServer_Route {
 CORE_API void HTTPServer_route_with(HTTPServer_T, const HTTPServer_Route *route);
 
 /* Serves until stop: then no more connections come in, those that are idle are closed, the requests at hand are
- * answered, and run returns. Once. Raises: HTTP_Failed (a thread or a loop that could not be made, or failed). */
+ * answered, and run returns. Once. A cancellation of its thread ends the server, as stop does, before the thread ends.
+ * Raises: HTTP_Failed (a thread or a loop that could not be made, or failed). Checked: run was called before. */
 CORE_API void HTTPServer_run(HTTPServer_T);
 CORE_API void HTTPServer_stop(HTTPServer_T); /* Any thread, and signal handlers; before run too; keeps errno */
 

@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena: a list of chunks, newest first, and a pointer that is bumped through the current one. The
- * struct itself lies at the start of the first chunk ("home"), which is never given back before the
- * arena is.
+/* Arena: a list of chunks, newest first, and two lanes in them, in which a pointer is bumped: the owner's, which
+ * that thread moves without a lock (arena/threads.c), and the common lane of all other threads, under the lock. The
+ * struct itself lies at the start of the first chunk ("home"), which is never given back before the arena is.
  *
- * Invariant: home is the oldest of the list; current is in the list, and the owner's lane is in it; everything
- * in a chunk from avail (current) or from its end (others) back to its start is allocated or padding, but for
- * what the sides' lanes have free; bytes past avail are poisoned under ASan and Valgrind. spare and
- * side_spare, if any, are one chunk each outside the list, kept by clear or rewind for the next growth of the owner's
- * lane and of the sides', poisoned throughout. held is the sum of what the backing allocator gave, spares included, and
- * of what it is being asked for.
+ * Invariant: home is the oldest of the list; the lanes are in chunks of the list; everything else in these chunks
+ * is allocated, padding, or left over; bytes past the lane's avail are poisoned under ASan and Valgrind. The spare,
+ * if any, is one chunk outside the list, kept by clear or rewind for the next growth, poisoned throughout. held is
+ * the sum of what the backing allocator gave, the spare included, and of what it is being asked for.
  *
  * The lock covers each step and is never held while the backing allocator, a deferred call or a raise
- * runs. Lock order: the registry's, then any one arena's, then that of the threads' records. */
+ * runs: a function that lets go of it has a name that ends in _unlocks. Lock order: the registry's, then any one
+ * arena's, then that of the threads' records.
+ *
+ * A chunk is as large as all before it together, up to CHUNK_LARGEST, and an eighth of them once that is more: so no
+ * more than an eighth is ever idle in an arena of gigabytes, which still has few chunks. A request of more than an
+ * eighth of the next chunk gets a chunk of its own, so that a large object does not waste the rest of a small chunk;
+ * many large ones make the arena grow until they are an eighth no longer.
+ *
+ * In an arena that other threads used lately, a spare goes to the common lane, and the owner cuts slices off its end:
+ * so the two share one chunk in any proportion, and meet under the lock once a slice. */
 #include "config.h"
 
 #include <pthread.h>
@@ -25,7 +32,14 @@
 
 EXCEPT_DEFINE(Arena_Failed, NULL, "arena allocation failed");
 
-enum { HOME_OVERHEAD = CHUNK_HEADER + LINE - ALIGN + sizeof(struct Arena) + 5 * ALIGN }; /* with two red zones */
+enum {
+	HOME_OVERHEAD = CHUNK_HEADER + LINE - ALIGN + sizeof(struct Arena) + 5 * ALIGN, /* with two red zones */
+	CHUNK_LARGEST = 1024 * 1024, /* where doubling stops */
+	HUGE_PAGE = 2 * 1024 * 1024,
+	CHUNK_HUGEST = 64 * 1024 * 1024,
+	OBJECT_OVERHEAD = CHUNK_HEADER + 6 * ALIGN,
+	SLICE_LEAST = 1024
+};
 
 /* ---- argument checks and raises ---- */
 
@@ -49,22 +63,31 @@ static void check_at(const struct Arena *a, const char *call, Site site)
 		arena__bad(a, call, site.file, site.function, site.line);
 }
 
-static void failed(T a, size_t alignment, size_t nbytes, Site site) CORE_NORETURN;
-static void failed(T a, size_t alignment, size_t nbytes, Site site)
+/* Returns the bytes of a chunk that surely holds such an object; 0 if none is so large. */
+static size_t chunk_for(size_t alignment, size_t nbytes)
+{
+	size_t size;
+
+	return add_size(nbytes, OBJECT_OVERHEAD + alignment, &size) && size <= PTRDIFF_MAX ? size : 0;
+}
+
+static void raise_failed(T a, size_t alignment, size_t nbytes, Site site) CORE_NORETURN;
+static void raise_failed(T a, size_t alignment, size_t nbytes, Site site)
 {
 	const char *name = a->name ? a->name : "arena";
-	size_t size = arena__chunk_for(alignment, nbytes), held, limit;
-	int over;
+	size_t size = chunk_for(alignment, nbytes), held, limit;
+	int over, fixed;
 
 	arena__lock(a);
 	held = a->held;
 	limit = a->most;
 	over = !arena__may_hold(a, size);
+	fixed = (a->slow & FIXED) != 0;
 	pthread_mutex_unlock(&a->lock);
 	if (size == 0)
 		Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
 			"%s: %zu bytes, aligned to %zu, are more than an object can have", name, nbytes, alignment);
-	if (a->fixed)
+	if (fixed)
 		Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
 			"%s: no room for %zu bytes in its fixed buffer", name, nbytes);
 	if (over)
@@ -74,14 +97,177 @@ static void failed(T a, size_t alignment, size_t nbytes, Site site)
 		"%s: out of memory for %zu bytes", name, nbytes);
 }
 
+/* ---- growth; the lock is held in all of this part ---- */
+
+static size_t next_chunk(const struct Arena *a)
+{
+	size_t most = a->home->size > CHUNK_LARGEST ? a->home->size : CHUNK_LARGEST;
+	size_t size = a->held ? a->held : CHUNK_FIRST;
+	size_t room = !a->most ? SIZE_MAX : a->most > a->held ? a->most - a->held : 0;
+
+	if (size / 8 >= HUGE_PAGE && size / 8 > most)
+		size = size / 8 < CHUNK_HUGEST ? size / 8 / HUGE_PAGE * HUGE_PAGE : CHUNK_HUGEST;
+	else if (size > most)
+		size = most;
+	return size < room ? size : room;
+}
+
+static void link_chunk(T a, Chunk *c)
+{
+	poison_chunk(c);
+	c->older = a->newest;
+	a->newest = c;
+	STORE(a->slow, a->slow | GREW);
+}
+
+static void note_alignment(T a, size_t alignment)
+{
+	if (alignment > a->align_most)
+		a->align_most = alignment;
+}
+
+static void *bump_locked(T a, size_t alignment, size_t nbytes)
+{
+	void *p;
+
+	if (!arena__is_mine(a))
+		return bump_lane(&a->common.lane, alignment, nbytes, 0); /* an open arena has no red zones */
+	p = bump_lane(&a->lane, alignment, nbytes, red_zone());
+	if (p) {
+		show(a, p, nbytes);
+		note_alignment(a, alignment);
+	}
+	return p;
+}
+
+static void move_lane(T a, char *start, char *limit)
+{
+	a->used += above_floor(&a->lane);
+	set_lane(&a->lane, start, limit);
+}
+
+static void move_common_lane(T a, char *start, char *limit)
+{
+	arena__settle_common(a);
+	set_lane(&a->common.lane, start, limit);
+}
+
+/* Gives the owner the end of the common lane. Returns 0 if there is no room for size bytes. */
+static int cut_slice(T a, size_t size)
+{
+	Lane *l = &a->common.lane;
+	size_t rest = (size_t)(l->limit - l->avail), n = rest / 16;
+	char *start;
+
+	if (size + LINE > rest)
+		return 0;
+	if (n < SLICE_LEAST)
+		n = SLICE_LEAST;
+	if (n < size + LINE)
+		n = size + LINE;
+	if (n > rest)
+		n = rest;
+	start = l->limit - n;
+	start += padding(start, LINE);
+	move_lane(a, start, l->limit);
+	l->limit = start;
+	return 1;
+}
+
+static void enter_chunk(T a, Chunk *c)
+{
+	link_chunk(a, c);
+	if (arena__is_mine(a))
+		move_lane(a, chunk_start(c), lane_end(c));
+	else
+		move_common_lane(a, chunk_start(c), lane_end(c));
+}
+
+/* Returns 0 if the spare is too small. */
+static int enter_spare(T a, size_t size)
+{
+	Chunk *c = a->spare;
+
+	if (!c || size > c->size)
+		return 0;
+	a->spare = NULL;
+	if (!arena__is_mine(a) || !a->common.wanted || size > c->size / 2) {
+		enter_chunk(a, c);
+		return 1;
+	}
+	link_chunk(a, c);
+	move_common_lane(a, chunk_start(c), lane_end(c));
+	return cut_slice(a, size);
+}
+
+/* Returns NULL with no chunk taken if the request is large, or memory is short. */
+static void *allocate_in_new_chunk_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
+{
+	size_t next = next_chunk(a);
+	Chunk *c = size <= next / 8 ? arena__take_chunk_unlocks(a, next) : NULL;
+	void *p;
+
+	if (!c)
+		return NULL;
+	/* another thread may have grown the arena meanwhile; what it left is not to be lost */
+	p = a->spare && !a->backing.free ? NULL : bump_locked(a, alignment, nbytes);
+	if (p)
+		arena__keep_spare_unlocks(a, c);
+	else {
+		enter_chunk(a, c);
+		p = bump_locked(a, alignment, nbytes);
+	}
+	return p;
+}
+
+/* A chunk of its own; the lanes stay where they are. A spare that is of no use here makes way. */
+static void *allocate_large_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
+{
+	Chunk *c = arena__take_chunk_unlocks(a, size);
+	char *p;
+
+	if (!c && a->spare) {
+		arena__give_back_unlocks(a, arena__drop_spare(a));
+		c = arena__take_chunk_unlocks(a, size);
+	}
+	if (!c)
+		return NULL;
+	link_chunk(a, c);
+	p = chunk_start(c);
+	p += padding(p, alignment);
+	c->own = padded(nbytes) + red_zone() + alignment - ALIGN;
+	a->used += c->own;
+	if (arena__is_mine(a))
+		note_alignment(a, alignment);
+	show(a, p, nbytes);
+	return p;
+}
+
+void *arena__allocate_unlocks(T a, size_t alignment, size_t nbytes)
+{
+	int mine = arena__claim(a);
+	void *p = bump_locked(a, alignment, nbytes);
+	size_t size;
+
+	if (LIKELY(p))
+		return p;
+	size = chunk_for(alignment, nbytes);
+	if (size == 0)
+		return NULL;
+	if ((mine && cut_slice(a, size)) || enter_spare(a, size))
+		return bump_locked(a, alignment, nbytes);
+	p = allocate_in_new_chunk_unlocks(a, alignment, nbytes, size);
+	return p ? p : allocate_large_unlocks(a, alignment, nbytes, size);
+}
+
 static void *try_allocate(T a, size_t alignment, size_t nbytes, Site site)
 {
 	void *p;
 
 	arena__lock(a);
 	p = arena__guards & GUARD_FENCES
-		? arena__allocate_guarded(a, alignment, nbytes, site.ours ? NULL : site.file, site.line)
-		: arena__allocate(a, alignment, nbytes);
+		? arena__allocate_guarded_unlocks(a, alignment, nbytes, site.ours ? NULL : site.file, site.line)
+		: arena__allocate_unlocks(a, alignment, nbytes);
 	pthread_mutex_unlock(&a->lock);
 	return p;
 }
@@ -91,7 +277,7 @@ static void *allocate_at(T a, size_t alignment, size_t nbytes, Site site)
 	void *p = try_allocate(a, alignment, nbytes, site);
 
 	if (!p)
-		failed(a, alignment, nbytes, site);
+		raise_failed(a, alignment, nbytes, site);
 	return p;
 }
 
@@ -112,18 +298,18 @@ static void start(T a, Chunk *c, const Arena_Options *o, const Backing *backing,
 	zero(a, offsetof(struct Arena, rewinds));
 	a->magic = MAGIC;
 	a->serial = arena__unique(t);
-	a->fixed = o->fixed;
 	a->most = o->limit;
 	a->backing = *backing;
 	a->name = o->name;
 	a->parent = o->parent;
 	a->slow = o->alloc || o->parent || c->size != CHUNK_FIRST ? SPECIAL : 0;
+	if (o->fixed)
+		a->slow |= FIXED;
 	a->held = c->size;
-	a->home = a->newest = a->current = a->marked = c;
+	a->home = a->newest = a->marked = c;
+	a->rewinds[0].turn = 0;
 	c->older = NULL;
-	a->first = (char *)(a + 1) + padding(a + 1, ALIGN) + red_zone();
-	a->lane = (Lane){ a->first, c->limit - ((uintptr_t)c->limit & (ALIGN - 1)), a->first };
-	a->counted = a->first;
+	set_lane(&a->lane, home_start(a), lane_end(c));
 }
 
 static T struct_in(Chunk *c)
@@ -186,7 +372,7 @@ static void check_options(const Arena_Options *o)
 		(void *)o->parent);
 }
 
-static T afresh(const Arena_Options *o, const Backing *backing, Thread *t)
+static T make_arena(const Arena_Options *o, const Backing *backing, Thread *t)
 {
 	Chunk *c = first_chunk(o, backing);
 	T a = struct_in(c);
@@ -202,7 +388,7 @@ static T afresh(const Arena_Options *o, const Backing *backing, Thread *t)
 }
 
 /* Out of the thread's store; NULL: nothing there. */
-static T from_shell(const Arena_Options *o, Thread *t)
+static T take_from_shell(const Arena_Options *o, Thread *t)
 {
 	T a = t ? arena__take_shell(t) : NULL;
 
@@ -225,9 +411,9 @@ T Arena_new_with(const Arena_Options *o)
 	backing = backing_of(o, &given);
 	if (!o->chunk && backing->alloc == arena__default_backing.alloc && !o->buffer
 		&& (!o->limit || o->limit >= CHUNK_FIRST))
-		a = from_shell(o, t);
+		a = take_from_shell(o, t);
 	if (!a)
-		a = afresh(o, backing, t);
+		a = make_arena(o, backing, t);
 	STORE_RELEASE(a->owner, t);
 	if (o->parent)
 		arena__link_child(o->parent, a);
@@ -267,47 +453,44 @@ T Arena__made_at(T a, const char *file, int line)
 
 /* ---- allocation ---- */
 
-/* NULL: no room in the lane, or none of this thread's: under the lock, then. */
-static inline void *quick(T a, size_t alignment, size_t nbytes)
+/* Returns NULL if the lane has no room or is another thread's: under the lock, then. */
+static inline void *bump_own(T a, size_t alignment, size_t nbytes)
 {
 	Thread *t = self_now();
-	Lane *lane = a ? arena__enter(a, t) : NULL;
 	void *p;
 
-	if (!lane)
+	if (!a || !arena__enter(a, t))
 		return NULL;
-	p = bump_lane(lane, alignment, nbytes, 0);
-	if (alignment > ALIGN && lane == &a->lane && alignment > a->align_most)
-		a->align_most = alignment;
+	p = bump_lane(&a->lane, alignment, nbytes, 0);
+	if (alignment > ALIGN)
+		note_alignment(a, alignment);
 	arena__leave(t);
 	return p;
 }
 
-/* Few arguments, in registers: the way there must cost the callers nothing. */
-static void *alloc_slowly(T a, size_t nbytes, const Site *site) __attribute__((noinline, cold));
-static void *alloc_slowly(T a, size_t nbytes, const Site *site)
+/* Returns NULL unless the common lane has room and is for this thread: nearly always, while threads share an arena. */
+static inline void *bump_common(T a, size_t nbytes)
 {
-	check_at(a, site->ours ? site->function : "ALLOC", *site);
-	return allocate_at(a, ALIGN, nbytes, *site);
+	void *p = NULL;
+
+	if (!LOAD(a->common.lane.avail))
+		return NULL;
+	arena__lock(a);
+	if (LIKELY(a->owner && a->owner != self_now()))
+		p = bump_lane(&a->common.lane, ALIGN, nbytes, 0);
+	pthread_mutex_unlock(&a->lock);
+	return p;
 }
 
-/* Of a side. Apart from the owner's way, which is faster without a choice of lanes in it (3.5 ns for 3.8). 0 bytes go the slow way. */
-static void *alloc_aside(T a, size_t nbytes, const Site *site) __attribute__((noinline));
-static void *alloc_aside(T a, size_t nbytes, const Site *site)
+/* Few arguments, in registers: the way there must cost the callers nothing. */
+static void *alloc_slowly(T a, size_t nbytes, const Site *site) __attribute__((noinline));
+static void *alloc_slowly(T a, size_t nbytes, const Site *site)
 {
-	Thread *t = self_now();
-	Lane *l = LIKELY(a) ? arena__enter_side(a, t) : NULL;
-	char *p = NULL;
+	void *p;
 
-	if (LIKELY(l)) {
-		p = l->avail;
-		if (LIKELY(nbytes - 1 < (size_t)(l->limit - p)))
-			STORE(l->avail, p + padded(nbytes));
-		else
-			p = NULL;
-		arena__leave(t);
-	}
-	return LIKELY(p) ? p : alloc_slowly(a, nbytes, site);
+	check_at(a, site->ours ? site->function : "ALLOC", *site);
+	p = bump_common(a, nbytes);
+	return LIKELY(p) ? p : allocate_at(a, ALIGN, nbytes, *site);
 }
 
 void *Arena_alloc(T a, size_t nbytes)
@@ -315,14 +498,14 @@ void *Arena_alloc(T a, size_t nbytes)
 	static const Site here = { __FILE__, "Arena_alloc", __LINE__, 1 };
 	void *p = Arena__bump(a, nbytes);
 
-	return p ? p : alloc_aside(a, nbytes, &here);
+	return p ? p : alloc_slowly(a, nbytes, &here);
 }
 
 void *Arena__alloc(T a, size_t nbytes, const char *file, const char *function, int line)
 {
 	void *p = Arena__bump(a, nbytes);
 
-	return p ? p : alloc_aside(a, nbytes, &(Site){ file, function, line, 0 });
+	return p ? p : alloc_slowly(a, nbytes, &(Site){ file, function, line, 0 });
 }
 
 static void *callocate_at(T a, size_t count, size_t nbytes, Site site)
@@ -333,7 +516,7 @@ static void *callocate_at(T a, size_t count, size_t nbytes, Site site)
 	if (!mul_size(count, nbytes, &n))
 		Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
 			"%zu elements of %zu bytes are more than an object can have", count, nbytes);
-	p = quick(a, ALIGN, n);
+	p = bump_own(a, ALIGN, n);
 	return memset(p ? p : allocate_at(a, ALIGN, n, site), 0, n);
 }
 
@@ -360,7 +543,7 @@ void *Arena_alloc_aligned(T a, size_t alignment, size_t nbytes)
 		"Arena_alloc_aligned: an alignment of %zu is not a power of 2", alignment);
 	if (alignment < ALIGN)
 		alignment = ALIGN;
-	p = quick(a, alignment, nbytes);
+	p = bump_own(a, alignment, nbytes);
 	return p ? p : allocate_at(a, alignment, nbytes, HERE);
 }
 
@@ -378,21 +561,23 @@ static int resize_in(Lane *l, char *p, size_t old_step, size_t new_step)
 static int grow_quickly(T a, char *p, size_t old_nbytes, size_t new_nbytes)
 {
 	Thread *t = self_now();
-	Lane *lane = new_nbytes >= old_nbytes ? arena__enter(a, t) : NULL;
 	int done;
 
-	if (!lane)
+	if (new_nbytes < old_nbytes || !arena__enter(a, t))
 		return 0;
-	done = resize_in(lane, p, padded(old_nbytes), padded(new_nbytes));
+	done = resize_in(&a->lane, p, padded(old_nbytes), padded(new_nbytes));
 	arena__leave(t);
 	return done;
+}
+
+static Lane *my_lane(T a)
+{
+	return arena__is_mine(a) ? &a->lane : &a->common.lane;
 }
 
 static int resize_newest(T a, char *p, size_t old_nbytes, size_t new_nbytes)
 {
 	size_t old_step = padded(old_nbytes) + red_zone(), new_step = padded(new_nbytes) + red_zone();
-	Side *side;
-	Lane *lane;
 	int done;
 
 	arena__lock(a);
@@ -401,11 +586,9 @@ static int resize_newest(T a, char *p, size_t old_nbytes, size_t new_nbytes)
 		pthread_mutex_unlock(&a->lock);
 		return done;
 	}
-	side = arena__is_mine(a) ? NULL : arena__find_side(a);
-	lane = arena__is_mine(a) ? &a->lane : side ? &side->lane : NULL;
 	if (new_nbytes < old_nbytes)
 		arena__note_most(a);
-	done = lane && resize_in(lane, p, old_step, new_step);
+	done = resize_in(my_lane(a), p, old_step, new_step);
 	if (done && new_nbytes > old_nbytes)
 		show(a, p + old_nbytes, new_nbytes - old_nbytes);
 	else if (done)
@@ -428,7 +611,7 @@ void *Arena_realloc(T a, void *p, size_t old_nbytes, size_t new_nbytes)
 		hide((char *)p + new_nbytes, old_nbytes - new_nbytes);
 		return p;
 	}
-	q = quick(a, ALIGN, new_nbytes);
+	q = bump_own(a, ALIGN, new_nbytes);
 	if (!q)
 		q = allocate_at(a, ALIGN, new_nbytes, HERE);
 	return old_nbytes ? memcpy(q, p, old_nbytes) : q;
@@ -436,10 +619,103 @@ void *Arena_realloc(T a, void *p, size_t old_nbytes, size_t new_nbytes)
 
 void *Arena_try_alloc(T a, size_t nbytes)
 {
-	void *p = quick(a, ALIGN, nbytes);
+	void *p = bump_own(a, ALIGN, nbytes);
 
 	if (p)
 		return p;
 	CHECK_ARENA(a);
 	return try_allocate(a, ALIGN, nbytes, HERE);
+}
+
+/* ---- one block before its time ---- */
+
+/* A rewind must find what was there at the mark, so nothing below floor. */
+static int unbump(T a, char *p, size_t nbytes)
+{
+	size_t step = padded(nbytes) + red_zone();
+	Lane *l = my_lane(a);
+
+	if ((uintptr_t)p < (uintptr_t)l->floor || (uintptr_t)l->avail - (uintptr_t)p != step)
+		return 0;
+	STORE(l->avail, p);
+	hide(p, step);
+	return 1;
+}
+
+/* Takes the chunk that p has to itself off the list, if no mark knows it. */
+static Chunk *cut_own(T a, const char *p)
+{
+	Chunk **link = &a->newest, *c;
+
+	for (; (c = *link) != a->marked; link = &c->older)
+		if (c->own && (uintptr_t)p - (uintptr_t)c < (uintptr_t)c->limit - (uintptr_t)c) {
+			*link = c->older;
+			a->used -= c->own;
+			a->held -= c->size;
+			c->older = NULL;
+			return c;
+		}
+	return NULL;
+}
+
+int arena__release(T a, void *p, size_t nbytes)
+{
+	int done;
+
+	CHECK_ARENA(a);
+	arena__lock(a);
+	arena__note_most(a);
+	done = !a->fences && unbump(a, p, nbytes);
+	if (!done && !a->fences && a->backing.free) {
+		Chunk *c = cut_own(a, p);
+
+		done = c != NULL;
+		arena__give_back_unlocks(a, c);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return done;
+}
+
+/* ---- accounting ---- */
+
+/* No thread is stopped for these: what the owner allocates meanwhile is counted or not. */
+static size_t ask_locked(T a, size_t (*what)(const struct Arena *))
+{
+	size_t n;
+
+	arena__lock(a);
+	n = what(a);
+	pthread_mutex_unlock(&a->lock);
+	return n;
+}
+
+static size_t held_now(const struct Arena *a)
+{
+	return a->held;
+}
+
+size_t Arena_used(T a)
+{
+	CHECK_ARENA(a);
+	return ask_locked(a, arena__used_now);
+}
+
+size_t Arena_capacity(T a)
+{
+	CHECK_ARENA(a);
+	return ask_locked(a, held_now);
+}
+
+size_t Arena_peak(T a)
+{
+	CHECK_ARENA(a);
+	return ask_locked(a, arena__peak_now);
+}
+
+void Arena_set_limit(T a, size_t nbytes)
+{
+	CHECK_ARENA(a);
+	arena__lock(a);
+	STORE(a->most, nbytes);
+	pthread_mutex_unlock(&a->lock);
 }

@@ -279,7 +279,7 @@ static const char *date(void)
 	} cache;
 	time_t now = time(NULL);
 
-	if (now != cache.made || !cache.text[0]) {
+	if (now != cache.made || !cache.text[0]) { /* a clock may begin at 0 */
 		format_date(cache.text, now);
 		cache.made = now;
 	}

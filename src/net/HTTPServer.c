@@ -13,13 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "server/rep.h"
 
 #define T HTTPServer_T
@@ -45,13 +45,6 @@ static size_t most_connections(void)
 	return limit.rlim_cur > 2 * OTHERS ? (size_t)limit.rlim_cur - OTHERS : OTHERS;
 }
 
-static int processors(void)
-{
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-
-	return n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
-}
-
 static int or_else(int given, int usual)
 {
 	return given ? given : usual;
@@ -73,7 +66,7 @@ static HTTPServer_Options resolve(const HTTPServer_Options *given)
 
 	check_options(&o);
 	o.service = o.service ? o.service : "8080";
-	o.threads = or_else(o.threads, processors());
+	o.threads = or_else(o.threads, httpserver__processors());
 	o.limits = http__limits(&o.limits);
 	o.body_rate = or_else(o.body_rate, 500);
 	o.idle_ms = or_else(o.idle_ms, 60000);
@@ -88,13 +81,24 @@ static HTTPServer_Options resolve(const HTTPServer_Options *given)
 
 /* ---- listeners ---- */
 
+/* A descriptor stays the caller's if it cannot be adopted. */
+static void close_unadopted(void *fd)
+{
+	if (*(int *)fd >= 0)
+		close(*(int *)fd);
+}
+
 static Socket_T duplicate(Socket_T s)
 {
 	int fd = fcntl(Socket_fd(s), F_DUPFD_CLOEXEC, 0);
+	Socket_T twin;
 
 	if (fd < 0)
 		EXCEPT_RAISE_ERRNO(Socket_Failed, "HTTPServer_new: no descriptor for another loop");
-	return Socket_adopt(fd);
+	DEFER(close_unadopted, &fd);
+	twin = Socket_adopt(fd);
+	fd = -1;
+	return twin;
 }
 
 /* The socket that the service manager passed, or NULL. It is the first server's who asks: it will close it, and the number
@@ -160,12 +164,29 @@ static void listen_all(T server)
 	server->port = Socket_port(server->loops[0].listener);
 }
 
-static void close_listeners(T server)
+static void close_listeners(void *cl)
 {
+	T server = cl;
 	int i;
 
 	for (i = 0; i < server->nloops; i++)
 		Socket_close(&server->loops[i].listener);
+}
+
+/* A raise and a cancellation close what was opened so far. */
+static void close_unfinished(void *cl)
+{
+	T server = cl;
+
+	if (!server->listening)
+		close_listeners(server);
+}
+
+static void open_listeners(T server)
+{
+	DEFER(close_unfinished, server);
+	listen_all(server);
+	server->listening = 1;
 }
 
 /* ---- lifecycle ---- */
@@ -178,18 +199,25 @@ static void dispose(void *cl)
 	pthread_mutex_destroy(&server->workers.lock);
 	pthread_cond_destroy(&server->workers.filled);
 	httpserver__dispose_crew(&server->workers.crew);
+	httpserver__dispose_crew(&server->crew);
 	server->magic = 0;
 }
 
-static Loop *make_loops(T server, int n)
+/* The loops share the places out. One without a place would keep who comes to it waiting, so there are no more loops than
+ * places. */
+static void make_loops(T server)
 {
-	Loop *loops = Arena_alloc_aligned(server->arena, _Alignof(Loop), (size_t)n * sizeof *loops);
-	int i;
+	size_t places = server->options.connections, n = (size_t)server->options.threads, i;
 
-	memset(loops, 0, (size_t)n * sizeof *loops);
-	for (i = 0; i < n; i++)
-		loops[i].server = server;
-	return loops;
+	if (n > places)
+		n = places;
+	server->nloops = (int)n;
+	server->loops = Arena_alloc_aligned(server->arena, _Alignof(Loop), n * sizeof *server->loops);
+	memset(server->loops, 0, n * sizeof *server->loops);
+	for (i = 0; i < n; i++) {
+		server->loops[i].server = server;
+		server->loops[i].most = places / n + (i < places % n);
+	}
 }
 
 T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
@@ -205,19 +233,14 @@ T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
 	httpserver__set_proxies(server);
 	server->methods = "OPTIONS";
 	server->drain_end = SOCKET__NEVER;
-	server->nloops = server->options.threads;
-	server->loops = make_loops(server, server->nloops);
+	make_loops(server);
 	pthread_mutex_init(&server->workers.lock, NULL);
 	pthread_cond_init(&server->workers.filled, NULL);
 	httpserver__init_crew(&server->workers.crew);
+	httpserver__init_crew(&server->crew);
 	Arena_defer(arena, dispose, server);
+	open_listeners(server);
 	server->magic = MAGIC;
-	TRY {
-		listen_all(server);
-	} ELSE {
-		close_listeners(server);
-		RERAISE;
-	} END_TRY;
 	return server;
 }
 
@@ -247,45 +270,31 @@ void HTTPServer_stop(T server)
 void httpserver__fail(T server)
 {
 	if (!__atomic_exchange_n(&server->failing, 1, __ATOMIC_ACQ_REL))
-		snprintf(server->why, sizeof server->why, "%s", Except_message());
+		text__format(server->why, sizeof server->why, "%s", Except_message());
 	HTTPServer_stop(server);
 }
 
-static void *serve(void *loop)
+static void serve(void *loop)
 {
 	httpserver__serve(loop);
-	return NULL;
 }
 
 static void create_threads(T server)
 {
-	int error;
+	int i, error;
 
 	if (server->blocks)
 		httpserver__start_workers(server);
-	for (server->started = 1; server->started < server->nloops; server->started++) {
-		Loop *l = &server->loops[server->started];
+	for (i = 1; i < server->nloops; i++) {
+		Loop *l = &server->loops[i];
 
-		error = pthread_create(&l->thread, NULL, serve, l);
+		l->thread = (Thread){ .run = serve, .cl = l };
+		error = httpserver__start_thread(&server->crew, &l->thread);
 		if (error != 0) {
 			errno = error;
 			EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPServer_run: no thread for a loop");
 		}
 	}
-}
-
-/* Signals are for the thread that runs the server, and the program's others. */
-static void start_threads(T server)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	TRY {
-		create_threads(server);
-	} FINALLY {
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
-	} END_TRY;
 }
 
 static void start(T server)
@@ -295,24 +304,75 @@ static void start(T server)
 	TRY {
 		for (i = 0; i < server->nloops; i++)
 			httpserver__prepare(&server->loops[i]);
-		start_threads(server);
+		create_threads(server);
 	} ELSE {
 		httpserver__fail(server);
 	} END_TRY;
 }
 
-void HTTPServer_run(T server)
+/* A loop that was left in the middle, by a cancellation or by a handler that ended the thread, has connections. */
+static void close_connection(Connection_T connection, void *pool)
 {
-	CHECK_SERVER(server);
-	CHECK(!server->running, "HTTPServer_run: the server ran already");
-	server->running = 1;
+	Socket_T s = Connection_socket(connection);
+
+	SocketPool_close(pool, &s);
+}
+
+static void end_loop(Loop *l)
+{
+	if (l->pool)
+		SocketPool_map(l->pool, close_connection, l->pool);
+}
+
+typedef struct Run {
+	T server;
+	int served; /* to the end */
+} Run;
+
+/* No handler begins any more, in no loop. */
+static void end_drain_now(T server)
+{
+	__atomic_store_n(&server->drain_end, socket__now_ms(), __ATOMIC_SEQ_CST);
+	__atomic_store_n(&server->stopping, 1, __ATOMIC_SEQ_CST);
+}
+
+/* The other threads end before run does, also if a cancellation or pthread_exit(3) in a handler leaves it. */
+static void end_threads(void *cl)
+{
+	const Run *run = cl;
+	T server = run->server;
+	int i, before;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	if (!run->served)
+		end_drain_now(server);
+	HTTPServer_stop(server);
+	httpserver__await_crew(&server->crew);
+	for (i = 1; i < server->nloops; i++)
+		httpserver__join_thread(&server->loops[i].thread);
+	httpserver__stop_workers(server);
+	for (i = 0; i < server->nloops; i++)
+		end_loop(&server->loops[i]);
+	close_listeners(server);
+	pthread_setcancelstate(before, NULL);
+}
+
+static void serve_all(T server)
+{
+	Run run = { .server = server };
+
+	DEFER(end_threads, &run);
 	start(server);
 	if (server->loops[0].poll)
 		httpserver__serve(&server->loops[0]);
-	while (server->started > 1)
-		pthread_join(server->loops[--server->started].thread, NULL);
-	httpserver__stop_workers(server);
-	close_listeners(server);
+	run.served = 1;
+}
+
+void HTTPServer_run(T server)
+{
+	CHECK_SERVER(server);
+	CHECK(!__atomic_exchange_n(&server->running, 1, __ATOMIC_ACQ_REL), "HTTPServer_run: the server ran already");
+	serve_all(server);
 	if (server->failing)
 		EXCEPT_RAISE_MSG(HTTP_Failed, "%s", server->why);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool: the interface of two pools, a server's table of its clients and a client's pool of its servers. Both have
- * their connections in the same slots (pool/slots.c), and share the capacity. This file makes and ends them,
- * and has what is done to connections of both kinds. pool/rep.h says which file knows which.
+/* SocketPool: the interface of two pools, a server's table of its clients and a client's pool of
+ * its servers. Both have their connections in the same slots (pool/slots.c), and share the
+ * capacity. This file makes and ends them, and has what is done to connections of both kinds.
+ * pool/rep.h says which file knows which.
  *
- * The connections' arenas are children of `arenas`, whose disposal tells the pool that they are gone: its arena disposes
- * of children before it runs the deferred call that closes the sockets.
+ * The connections' arenas are children of `arenas`, whose disposal tells the pool that they are
+ * gone: its arena disposes of children before it runs the deferred call that closes the sockets.
  *
- * The lock covers each step and is never held while an arena allocates, a callback or a deferred call
- * runs, a socket is closed, or anything is raised. */
+ * The lock covers each step and is never held while an arena allocates, a callback or a deferred
+ * call runs, a socket is closed, or anything is raised. */
 #include "config.h"
 
 #include <errno.h>
@@ -91,7 +92,8 @@ static void close_spare(T pool)
 	pthread_setcancelstate(cancel, NULL);
 }
 
-/* No code of the program runs in here: the arenas of the connections, and with them their deferred calls, are gone. */
+/* No code of the program runs in here: the arenas of the connections, and with them their deferred
+ * calls, are gone. */
 static void end_pool(void *cl)
 {
 	T pool = cl;
@@ -172,6 +174,65 @@ T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 	return pool;
 }
 
+/* ---- idle ---- */
+
+/* Returns the first to go of those that may, and when it was last used; NULL if there is none. */
+typedef Slot *Order(T pool, int64_t *at);
+
+static Slot *longest_unused_locked(T pool, int64_t *at)
+{
+	int64_t idle_at;
+	Slot *added = table__longest_unused_locked(pool, at);
+	Slot *idle = client__longest_idle_locked(pool, &idle_at);
+
+	if (!idle || (added && *at <= idle_at))
+		return added;
+	*at = idle_at;
+	return idle;
+}
+
+/* Returns 0 if none was last used at `cut` or before. */
+static int evict_one(T pool, Order *order_locked, int64_t cut)
+{
+	Departed d = { 0 };
+	int64_t at;
+	Slot *slot;
+
+	lock(pool);
+	slot = order_locked(pool, &at);
+	if (slot && at <= cut) {
+		d = detach_locked(slot);
+		pool->stats.evicted++;
+		client__serve_locked(pool);
+	}
+	unlock(pool);
+	slots__close(d);
+	return d.socket != NULL;
+}
+
+static size_t evict(T pool, Order *order_locked, int64_t cut)
+{
+	size_t n = 0;
+
+	while (evict_one(pool, order_locked, cut))
+		n++;
+	return n;
+}
+
+static void evict_over_limit(T pool)
+{
+	int idle_ms = LOAD(&pool->idle_ms);
+
+	if (idle_ms >= 0)
+		SocketPool_evict_idle(pool, idle_ms);
+}
+
+size_t SocketPool_evict_idle(T pool, int idle_ms)
+{
+	CHECK_POOL(pool);
+	return idle_ms < 0 ? 0 : evict(pool, longest_unused_locked, slots__unused_since(idle_ms));
+}
+
 /* ---- in and out ---- */
 
 /* The socket's connection, if it is in this pool. */
@@ -191,7 +252,7 @@ Connection_T SocketPool_add(T pool, Socket_T s)
 	CHECK(s, "SocketPool_add: the socket is NULL");
 	in = socket__owner(s) != NULL;
 	if (!in) {
-		SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
+		evict_over_limit(pool);
 		table__provide_peer(pool);
 		lock(pool);
 		in = socket__owner(s) != NULL;
@@ -224,7 +285,8 @@ Socket_T SocketPool_remove(T pool, Socket_T s)
 	c = connection_of(pool, s);
 	if (!c || !take_out(c, &d))
 		return NULL;
-	slots__let_go(d);
+	if (d.lease || d.output)
+		slots__let_go(d);
 	return s;
 }
 
@@ -285,57 +347,10 @@ void SocketPool_map(T pool, void (*apply)(Connection_T, void *), void *cl)
 		apply(c, cl);
 }
 
-/* ---- idle ---- */
+/* ---- sweeping ---- */
 
-/* Returns the first to go of those that may, and when it was last used; NULL if there is none. */
-typedef Slot *Order(T pool, int64_t *at);
-
-static Slot *longest_unused_locked(T pool, int64_t *at)
-{
-	int64_t idle_at;
-	Slot *added = table__longest_unused_locked(pool, at), *idle = client__longest_idle_locked(pool, &idle_at);
-
-	if (!idle || (added && *at <= idle_at))
-		return added;
-	*at = idle_at;
-	return idle;
-}
-
-/* Returns 0 if none was last used at `cut` or before. */
-static int evict_one(T pool, Order *order_locked, int64_t cut)
-{
-	Departed d = { 0 };
-	int64_t at;
-	Slot *slot;
-
-	lock(pool);
-	slot = order_locked(pool, &at);
-	if (slot && at <= cut) {
-		d = detach_locked(slot);
-		pool->stats.evicted++;
-		client__serve_locked(pool);
-	}
-	unlock(pool);
-	slots__close(d);
-	return d.socket != NULL;
-}
-
-static size_t evict(T pool, Order *order_locked, int64_t cut)
-{
-	size_t n = 0;
-
-	while (evict_one(pool, order_locked, cut))
-		n++;
-	return n;
-}
-
-size_t SocketPool_evict_idle(T pool, int idle_ms)
-{
-	CHECK_POOL(pool);
-	return idle_ms < 0 ? 0 : evict(pool, longest_unused_locked, slots__unused_since(idle_ms));
-}
-
-/* Returns 0 if none has expired; else *next is brought forward to when the first of the others will. */
+/* Returns 0 if none has expired; else *next is brought forward to when the first of the others
+ * will. */
 static int expire_one(T pool, int64_t *next)
 {
 	Departed d = { 0 };
@@ -343,7 +358,7 @@ static int expire_one(T pool, int64_t *next)
 
 	lock(pool);
 	*next = SOCKET__NEVER;
-	for (slot = pool->client.earliest; slot && !client__is_expired(slot); slot = slot->of.upstream->later)
+	for (slot = pool->client.earliest; slot && !is_expired(slot); slot = slot->of.upstream->later)
 		if (slot->of.upstream->expires < *next)
 			*next = slot->of.upstream->expires;
 	if (slot) {
@@ -362,7 +377,7 @@ int SocketPool_sweep(T pool)
 
 	CHECK_POOL(pool);
 	idle_ms = LOAD(&pool->idle_ms);
-	SocketPool_evict_idle(pool, idle_ms);
+	evict_over_limit(pool);
 	while (expire_one(pool, &next))
 		;
 	if (idle_ms >= 0) {
@@ -381,7 +396,8 @@ typedef struct Eviction {
 	int done;
 } Eviction;
 
-/* Goes on after a deferred call that raised; and, by deferring itself, after one that threw or ended the thread. */
+/* Goes on after a deferred call that raised; and, by deferring itself, after one that threw or
+ * ended the thread. */
 static void evict_rest(Eviction *e)
 {
 	if (e->done)
@@ -395,7 +411,8 @@ static void evict_rest(Eviction *e)
 		} END_TRY;
 }
 
-/* Closes all of the order, also when deferred calls of some raise: the first exception goes on then. */
+/* Closes all of the order, also when deferred calls of some raise: the first exception goes on
+ * then. */
 static void evict_all(T pool, Order *order_locked)
 {
 	Eviction e = { pool, 0 };
@@ -446,7 +463,8 @@ void SocketPool_set_limits(T pool, const SocketPool_Limits *limits)
 	pool->limits = *limits;
 	STORE(&pool->idle_ms, limits->idle_ms > 0 ? limits->idle_ms : -1);
 	STORE(&pool->table.counting, limits->per_address > 0);
-	pool->table.refilled = 0;
+	pool->table.tokens = limits->rate * (int64_t)1000; /* not by a time long ago: the clock may have begun just now */
+	pool->table.refilled = socket__now_ms();
 	client__serve_locked(pool);
 	unlock(pool);
 }
@@ -471,8 +489,8 @@ static int describe_locked(Slot *slot, char *line, size_t size)
 	if (!is_upstream(slot) || slot->state == IDLE)
 		return 0;
 	file = client__taken_by(slot, &at);
-	text__format(line, size, "%s:%s checked out for %lld ms by %s:%d", u->host->name, u->host->service,
-		(long long)(socket__now_coarse() - u->since), file, at);
+	text__format(line, size, "%s:%s checked out for %lld ms by %s:%d", u->host->name,
+		u->host->service, (long long)(socket__now_coarse() - u->since), file, at);
 	return 1;
 }
 
@@ -488,7 +506,8 @@ void SocketPool_report(T pool, FILE *out)
 	at = (Cursor){ pool->segments, 0 };
 	do {
 		lock(pool);
-		while ((slot = slots__next_locked(pool, &at)) != NULL && !describe_locked(slot, line, sizeof line))
+		while ((slot = slots__next_locked(pool, &at)) != NULL
+				&& !describe_locked(slot, line, sizeof line))
 			;
 		unlock(pool);
 		if (slot)
@@ -512,7 +531,7 @@ Connection_T SocketPool_checkout(T pool, const char *host, const char *service, 
 	Connection_T c;
 
 	check_target(pool, host, service, "SocketPool_checkout");
-	SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
+	evict_over_limit(pool);
 	c = checkout__run(pool, host, service ? service : "", timeout_ms);
 	errno = error;
 	return c;
@@ -524,7 +543,7 @@ Connection_T SocketPool_try_checkout(T pool, const char *host, const char *servi
 	Connection_T c;
 
 	check_target(pool, host, service, "SocketPool_try_checkout");
-	SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
+	evict_over_limit(pool);
 	c = checkout__try(pool, host, service ? service : "");
 	errno = error;
 	return c;
@@ -535,7 +554,8 @@ Connection_T SocketPool__at(Connection_T c, const char *file, int line)
 	Upstream *u;
 
 	CHECK(c, "SocketPool__at: the connection is NULL");
-	CHECK(is_inside(c) && is_upstream(slot_of(c)), "SocketPool__at: connection %p is not checked out", (void *)c);
+	CHECK(is_inside(c) && is_upstream(slot_of(c)), "SocketPool__at: %p is not checked out",
+		(void *)c);
 	u = slot_of(c)->of.upstream; /* the caller's, who has just been given it */
 	u->line = line;
 	STORE(&u->file, file);

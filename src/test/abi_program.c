@@ -29,7 +29,7 @@ static void check(unsigned char **blocks)
 			require(blocks[i][j] == (unsigned char)i, "every block keeps its bytes");
 }
 
-/* Owners, visitors with sides, and those who steal the ownership. */
+/* Owners, visitors, and those who take the ownership. */
 static void *allocate(void *cl)
 {
 	unsigned char **blocks = ALLOC(arena, BLOCKS * sizeof *blocks);

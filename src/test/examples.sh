@@ -36,6 +36,12 @@ ${CC:-cc} ${TEST_CFLAGS:-} -fexceptions -I"$abs_top_srcdir/include" "$half/half.
 (ulimit -c 0; timeout 20 "$half/half") >"$out" 2>&1
 grep -q 'the server closed after 10 of 20 bytes' "$out" || { echo "connection-pool, left in the middle of a reply, printed:"; cat "$out"; status=1; }
 
+expect_with() { # program and its arguments, expected output
+	# shellcheck disable=SC2086
+	./examples/$1 >"$out" 2>&1 || { echo "$1 failed with $?"; status=1; }
+	[ "$(cat "$out")" = "$2" ] || { echo "$1 printed:"; cat "$out"; echo "and not:"; echo "$2"; status=1; }
+}
+
 with() { # library, expected output, with the size of what was compressed as N
 	case " $EXAMPLES " in
 	*" examples/with-$1 "*) ;;
@@ -75,6 +81,80 @@ with cjson '[{
 not JSON from byte 24 on: }
 out of memory for JSON
 live arenas: 0'
+
+# a thousand members of a chat: each hears each of the others, and one that reads nothing is put out and delays none
+chat_clients='
+import socket, sys
+port = int(sys.argv[1])
+def member():
+    s = socket.create_connection(("127.0.0.1", port))
+    s.settimeout(30)
+    return s
+def hear(s, text):
+    got = b""
+    while len(got) < len(text):
+        more = s.recv(len(text) - len(got))
+        if not more: sys.exit("end of stream after %d bytes" % len(got))
+        got += more
+    if got != text: sys.exit("heard %r, not %r" % (got, text))
+members = [member() for _ in range(1000)]
+members[-1].sendall(b"all are here\n")
+for s in members[:-1]: hear(s, b"1000: all are here\n")
+members[0].sendall(b"half a ")
+members[0].sendall(b"line\nand one\n")
+for s in members[1:]: hear(s, b"1: half a line\n1: and one\n")
+for s in members[3:]: s.close()
+speaker, listener, silent = members[:3]
+line = b"x" * 1000 + b"\n"
+for i in range(20000):
+    speaker.sendall(line)
+    hear(listener, b"1: " + line)
+try:
+    while silent.recv(1000000): pass
+except ConnectionResetError: pass
+print("all heard, and the silent one is out")
+'
+if command -v python3 >/dev/null; then
+	(ulimit -n 4096; exec ./examples/chat 0) 2>"$out" &
+	chat=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10; do grep -q port "$out" && break; sleep 1; done
+	port=$(sed -n 's/^port //p' "$out")
+	(ulimit -n 4096; timeout 100 python3 -c "$chat_clients" "$port") >"$out" 2>&1
+	[ "$(cat "$out")" = 'all heard, and the silent one is out' ] || { echo "chat:"; cat "$out"; status=1; }
+	kill -TERM $chat
+	wait $chat || { echo "chat ended with $?"; status=1; }
+else
+	echo "no python3: examples/chat was not tested"
+fi
+
+# Redis and PostgreSQL, where they are installed, by Unix sockets
+if command -v redis-server >/dev/null; then
+	redis-server --port 0 --unixsocket "$half/redis" --save '' --dir "$half" --requirepass sesame >"$half/redis.log" 2>&1 &
+	redis=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10; do [ -S "$half/redis" ] && break; sleep 1; done
+	expect_with "with-redis unix:$half/redis 0 sesame" 'wrong password: WRONGPASS; connections inside: 0
+ERR wrong number of arguments for '"'incr'"' command
+100 questions, 1 connection opened, used again 100 times'
+	kill $redis
+	wait $redis
+else
+	echo "no redis-server: examples/with-redis was not tested"
+fi
+postgres=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)
+if [ -n "$postgres" ] && [ "$(id -u)" -eq 0 ] && id postgres >/dev/null 2>&1; then
+	chmod 755 "$half"
+	mkdir "$half/pg" && chown postgres "$half/pg"
+	(cd "$half/pg" && runuser -u postgres -- "$postgres/initdb" -D "$half/pg/data" -A trust --no-sync >/dev/null 2>&1)
+	(cd "$half/pg" && exec runuser -u postgres -- "$postgres/pg_ctl" -D "$half/pg/data" -w -l "$half/pg/log" \
+		-o "-F -h '' -k $half/pg" start >/dev/null)
+	expect_with "with-postgres unix:$half/pg/.s.PGSQL.5432 0 postgres" 'relation "nowhere" does not exist
+9801; 1 connection opened, used again 100 times'
+	(ulimit -c 0; ./examples/with-postgres "unix:$half/pg/.s.PGSQL.5432" 0 nobody) >"$out" 2>&1
+	grep -q 'role "nobody" does not exist' "$out" || { echo "with-postgres as nobody:"; cat "$out"; status=1; }
+	(cd "$half/pg" && runuser -u postgres -- "$postgres/pg_ctl" -D "$half/pg/data" -m immediate stop >/dev/null)
+else
+	echo "no PostgreSQL, or not root: examples/with-postgres was not tested"
+fi
 
 # the C++ example, where there is a C++17 library
 pmr_says='a: 2 and 11

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every state of the models of the arena's owner and revokers, and of the pool's hand-off to waiters: they hold; and with
+# Every state of the models of the arena's owner, visitors and revokers, and of the pool's hand-off to waiters: they hold; and with
 # a fault put in, spin finds it. models.sh -l looks at more states, for minutes.
 case $TEST_CFLAGS in *-fsanitize=*) echo "the models do not depend on the build"; exit 77 ;; esac
 command -v spin >/dev/null || { echo "spin is not installed"; exit 77; }
@@ -44,7 +44,7 @@ if [ "$1" = -l ]; then
 fi
 optimize=-O0 # the compiler takes longer than the search
 holds arena
-for fault in NO_BARRIER NO_FENCE EARLY_LEAVE BUSY_IN_ARENA KEYS_AGAIN; do
+for fault in NO_BARRIER NO_FENCE EARLY_LEAVE BUSY_IN_ARENA HANDLER_ALLOCATES CANCEL_IN_WAIT NO_RETIRE STEALS_LANE; do
 	fails arena -D$fault
 done
 holds pool

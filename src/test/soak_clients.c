@@ -244,7 +244,12 @@ static void put_any(Client *c, const char *connection)
 {
 	switch (below(16)) {
 	case 0:  put_plain(c, "GET /nothing/here", connection, ANY, 404); break;
-	case 1:  put_plain(c, "DELETE /echo", connection, ANY, 405); break;
+	case 1:
+		if (below(2))
+			put_plain(c, "GET /echo", connection, ANY, 405);
+		else
+			put_plain(c, "DELETE /echo", connection, ANY, 501);
+		break;
 	case 2:  put_plain(c, "HEAD /", connection, NO_BODY, 200); break;
 	case 3:  put_plain(c, "GET /stats", connection, ANY, 200); break;
 	case 4:

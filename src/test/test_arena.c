@@ -2178,8 +2178,7 @@ static void *allocate_a_few_each_cycle(void *cl)
 	return NULL;
 }
 
-/* A slice for each, of which the most is left over: that must not make the next slices larger. */
-START_TEST(a_crowd_of_threads_takes_memory_only_at_first_and_its_slices_do_not_count_as_used)
+START_TEST(a_crowd_of_threads_takes_memory_only_at_first_and_uses_what_it_allocates)
 {
 	Turns t = { .requests = 0 };
 	pthread_t crowd[CROWD];
@@ -2201,9 +2200,72 @@ START_TEST(a_crowd_of_threads_takes_memory_only_at_first_and_its_slices_do_not_c
 		pthread_join(crowd[i], NULL);
 	ck_assert_uint_eq(t.requests, at_half);
 	ck_assert_uint_ge(Arena_peak(t.arena), CROWD * A_FEW * 96);
-	ck_assert_uint_le(Arena_peak(t.arena), CROWD * (A_FEW * (96 + 16) + 128)); /* red zones, and what describes a side */
+	ck_assert_uint_le(Arena_peak(t.arena), CROWD * A_FEW * (96 + 16)); /* red zones */
 	pthread_barrier_destroy(&t.barrier);
 	Arena_dispose(&t.arena);
+}
+END_TEST
+
+/* Threads that allocate in each cycle, each another part of it in each, until one thread clears. */
+typedef struct Sharing {
+	Arena_T arena;
+	pthread_barrier_t barrier;
+	int threads;
+	size_t bytes; /* of a cycle */
+	atomic_int next;
+} Sharing;
+
+enum { SHARING_CYCLES = 40, MOST_SHARING = 64 };
+
+static void *allocate_a_share(void *cl)
+{
+	Sharing *s = cl;
+	int self = s->next++, cycle;
+
+	for (cycle = 0; cycle < SHARING_CYCLES; cycle++) {
+		size_t part = s->bytes / (size_t)s->threads / 2 * (size_t)(1 + (self + cycle) % 3), n;
+
+		for (n = 0; n < part; n += 96)
+			memset(Arena_alloc(s->arena, 96), self, 96);
+		pthread_barrier_wait(&s->barrier);
+		pthread_barrier_wait(&s->barrier);
+	}
+	return NULL;
+}
+
+static void share(Sharing *s)
+{
+	pthread_t threads[MOST_SHARING];
+	size_t most = 0;
+	int i;
+
+	s->arena = Arena_new();
+	s->next = 0;
+	ck_assert_int_eq(pthread_barrier_init(&s->barrier, NULL, (unsigned)s->threads + 1), 0);
+	for (i = 0; i < s->threads; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, allocate_a_share, s), 0);
+	for (i = 0; i < SHARING_CYCLES; i++) {
+		pthread_barrier_wait(&s->barrier);
+		if (Arena_used(s->arena) > most)
+			most = Arena_used(s->arena);
+		Arena_clear(s->arena);
+		ck_assert_msg(Arena_capacity(s->arena) <= 2 * most, "%d threads: after cycle %d %zu bytes are held for %zu",
+			s->threads, i, Arena_capacity(s->arena), most);
+		pthread_barrier_wait(&s->barrier);
+	}
+	for (i = 0; i < s->threads; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&s->barrier);
+	Arena_dispose(&s->arena);
+}
+
+START_TEST(an_arena_that_threads_share_holds_at_most_twice_what_a_cycle_used)
+{
+	static const size_t sizes[] = { 30 * KB, 400 * KB, 3 * MB };
+	size_t i;
+
+	for (i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+		share(&(Sharing){ .threads = _i, .bytes = sizes[i] });
 }
 END_TEST
 
@@ -3008,7 +3070,11 @@ static void add_report(Suite *suite)
 	tcase_add_test(tc, threads_make_children_and_defer_calls_on_one_arena);
 	tcase_add_test(tc, equal_batches_of_two_threads_take_memory_only_at_first);
 	if (!has_fences())
-		tcase_add_test(tc, a_crowd_of_threads_takes_memory_only_at_first_and_its_slices_do_not_count_as_used);
+		tcase_add_test(tc, a_crowd_of_threads_takes_memory_only_at_first_and_uses_what_it_allocates);
+	tcase_add_loop_test(tc, an_arena_that_threads_share_holds_at_most_twice_what_a_cycle_used, 1, 5);
+	tcase_add_loop_test(tc, an_arena_that_threads_share_holds_at_most_twice_what_a_cycle_used, 8, 9);
+	tcase_add_loop_test(tc, an_arena_that_threads_share_holds_at_most_twice_what_a_cycle_used, 16, 17);
+	tcase_add_loop_test(tc, an_arena_that_threads_share_holds_at_most_twice_what_a_cycle_used, MOST_SHARING, MOST_SHARING + 1);
 	tcase_add_test(tc, threads_together_never_pass_the_limit);
 	tcase_add_test(tc, each_thread_has_arenas_of_its_own_while_others_report);
 	tcase_add_test(tc, an_arena_may_be_handed_to_another_thread);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena: what is left of it when user code is left by pthread_exit or a cancellation, which run no FINALLY, and
- * arenas that are lent. */
+/* Arena: what is left of it when user code is left by pthread_exit or a cancellation, which run no FINALLY,
+ * arenas that are lent, and the map. */
 #include "config.h"
 
 #include <pthread.h>
@@ -226,6 +226,27 @@ START_TEST(a_free_that_ends_its_thread_leaves_no_chunk_behind)
 }
 END_TEST
 
+/* As a signal handler does that calls pthread_exit when it came between [own-1] and [own-5]. */
+static void *end_amid_a_bump(void *arena)
+{
+	*(Arena_T *)arena = Arena_new();
+	memset(Arena_alloc(*(Arena_T *)arena, 100), 1, 100);
+	if (record_now())
+		STORE(self_now()->face.busy, *(Arena_T *)arena);
+	return NULL;
+}
+
+START_TEST(a_thread_that_ends_amid_a_bump_does_not_stop_the_next)
+{
+	Arena_T arena = NULL;
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, end_amid_a_bump, &arena), 0);
+	pthread_join(thread, NULL);
+	check_sound(arena);
+}
+END_TEST
+
 /* ---- arenas that are lent ---- */
 
 START_TEST(a_borrower_may_do_everything_but_end_the_arena)
@@ -304,6 +325,115 @@ START_TEST(a_lent_arena_goes_with_its_parent)
 }
 END_TEST
 
+/* ---- the map and the report ---- */
+
+typedef struct Seen {
+	size_t n, used_below, capacity_below;
+	Arena_T root, last[3];
+	int found;
+} Seen;
+
+static void see(const Arena_Info *info, void *cl)
+{
+	Seen *s = cl;
+	size_t i;
+
+	s->n++;
+	for (i = 0; i < 3; i++)
+		if (info->arena == s->last[i]) {
+			ck_assert(i == 0 ? info->parent == NULL : info->parent == s->last[i - 1]);
+			ck_assert_int_eq(s->found++, (int)i); /* parents first */
+		}
+	if (info->arena == s->root) {
+		ck_assert_str_eq(info->name, "root");
+		ck_assert_ptr_nonnull(strstr(info->file, "test_arenaends.c"));
+		ck_assert_uint_eq(info->used, Arena_used(s->root));
+		ck_assert_uint_eq(info->capacity, Arena_capacity(s->root));
+		ck_assert_uint_eq(info->peak, Arena_peak(s->root));
+		s->used_below = info->used_below;
+		s->capacity_below = info->capacity_below;
+	}
+}
+
+static void raise_trouble(const Arena_Info *info, void *cl)
+{
+	(void)info;
+	(void)cl;
+	RAISE(Trouble);
+}
+
+START_TEST(the_map_shows_each_arena_after_its_parent_with_the_sums_below)
+{
+	Arena_T root = Arena__made_at(Arena_new_with(&(Arena_Options){ .name = "root" }), __FILE__, __LINE__);
+	Arena_T child = Arena_new_child(root), grandchild = Arena_new_child(child), other = Arena_new_child(root);
+	Seen seen = { .root = root, .last = { root, child, grandchild } };
+
+	Arena_alloc(child, 1000);
+	Arena_alloc(grandchild, 40 * KB);
+	Arena_alloc(other, 3000);
+	Arena_debug_map(see, &seen);
+	ck_assert_uint_eq(seen.n, Arena_debug_live_count());
+	ck_assert_int_eq(seen.found, 3);
+	ck_assert_uint_eq(seen.used_below, Arena_used(child) + Arena_used(grandchild) + Arena_used(other));
+	ck_assert_uint_eq(seen.capacity_below, Arena_capacity(child) + Arena_capacity(grandchild) + Arena_capacity(other));
+	ck_raises(Trouble, Arena_debug_map(raise_trouble, NULL));
+	ck_raises_saying(Assert_Failed, "the function is NULL", Arena_debug_map(NULL, NULL));
+	Arena_dispose(&root);
+}
+END_TEST
+
+enum { DEEP = 20000, SMALL_STACK = 64 * KB };
+
+static void *report_all(void *out)
+{
+	Arena_debug_report(out);
+	return out;
+}
+
+START_TEST(a_deep_chain_and_many_siblings_are_reported_on_a_small_stack)
+{
+	Arena_T root = Arena_new(), at = root;
+	FILE *out = fopen("/dev/null", "w");
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int i;
+
+	ck_assert_ptr_nonnull(out);
+	for (i = 0; i < DEEP; i++) {
+		at = Arena_new_with(&(Arena_Options){ .parent = at, .chunk = 64 });
+		(void)Arena_new_with(&(Arena_Options){ .parent = root, .chunk = 64 });
+	}
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, SMALL_STACK);
+	ck_assert_int_eq(pthread_create(&thread, &attributes, report_all, out), 0);
+	pthread_join(thread, NULL);
+	pthread_attr_destroy(&attributes);
+	fclose(out);
+	Arena_dispose(&root);
+}
+END_TEST
+
+START_TEST(a_long_name_is_cut_at_a_character)
+{
+	char name[200], line[4096];
+	Arena_T arena;
+	FILE *out = tmpfile();
+	size_t n;
+
+	for (n = 0; n + 2 < sizeof name; n += 2)
+		memcpy(name + n, "\xC3\xA4", 3);
+	arena = Arena_new_with(&(Arena_Options){ .name = name });
+	ck_assert_ptr_nonnull(out);
+	Arena_debug_report(out);
+	rewind(out);
+	n = fread(line, 1, sizeof line - 1, out);
+	line[n] = '\0';
+	ck_assert_ptr_nonnull(strstr(line, "\xC3\xA4... "));
+	fclose(out);
+	Arena_dispose(&arena);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("Arena, its ends");
@@ -313,11 +443,19 @@ int main(void)
 	tcase_add_loop_test(tc, a_deferred_call_may_be_left_in_any_way_by_a_dispose_of_a_tree, RETURNS, WAYS);
 	tcase_add_loop_test(tc, an_alloc_may_be_left_in_any_way_and_nothing_stays_booked, RAISES, WAYS);
 	tcase_add_loop_test(tc, a_free_that_ends_its_thread_leaves_no_chunk_behind, EXITS, WAYS);
+	tcase_add_test(tc, a_thread_that_ends_amid_a_bump_does_not_stop_the_next);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("lending");
 	tcase_add_test(tc, a_borrower_may_do_everything_but_end_the_arena);
 	tcase_add_test(tc, an_arena_comes_back_as_it_was_lent);
 	tcase_add_test(tc, a_lent_arena_goes_with_its_parent);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("map and report");
+	tcase_add_test(tc, the_map_shows_each_arena_after_its_parent_with_the_sums_below);
+#if !SANITIZED
+	tcase_add_test(tc, a_deep_chain_and_many_siblings_are_reported_on_a_small_stack);
+#endif
+	tcase_add_test(tc, a_long_name_is_cut_at_a_character);
 	suite_add_tcase(suite, tc);
 	return testing_main(suite);
 }

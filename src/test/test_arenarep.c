@@ -421,7 +421,7 @@ START_TEST(an_arena_outlives_its_owner_whose_record_another_thread_has)
 }
 END_TEST
 
-/* As if another thread, of which there is a record, had come and stolen it. */
+/* As if another thread, of which there is a record, had come and taken it since the last clear. */
 static const Thread *give_to_another(Arena_T arena)
 {
 	Thread *other = arena__first_thread();
@@ -429,33 +429,59 @@ static const Thread *give_to_another(Arena_T arena)
 	while (other == arena__thread())
 		other = other->next;
 	arena->owner = other;
-	arena->steals = STEALS;
+	arena->slow |= VISITED;
 	return other;
 }
 
-START_TEST(threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing)
+START_TEST(a_second_visitor_since_a_clear_bumps_the_common_lane_and_leaves_the_owner)
 {
 	Arena_T arena = Arena_new(), elsewhere;
 	pthread_t thread;
-	Side *side;
 	int i;
 
 	Arena_alloc(arena, 10);
 	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &elsewhere), 0);
 	pthread_join(thread, NULL);
 	if (arena->owner) {
-		const Thread *other = give_to_another(arena); /* as if it had come, and allocated again between our visits */
+		const Thread *other = give_to_another(arena);
+		const char *before = arena->lane.avail;
 
-		for (i = 0; i < 3000; i++) {
+		for (i = 0; i < 3000; i++)
 			Arena_alloc(arena, 100);
-			arena->seen = NULL;
-		}
-		side = arena__find_side(arena);
-		ck_assert(arena->owner == other && side);
+		ck_assert(arena->owner == other);
+		ck_assert_ptr_eq(arena->lane.avail, before);
+		ck_assert_ptr_nonnull(arena->common.lane.avail);
 		ck_assert_uint_ge(Arena_used(arena), 3000 * 100);
-		Arena_mark(arena); /* which takes the side away */
-		ck_assert_ptr_null(arena->sides);
+		Arena_mark(arena); /* which ends the common lane */
+		ck_assert_ptr_null(arena->common.lane.avail);
 		ck_assert(arena->owner == arena__thread());
+		ck_assert_uint_ge(Arena_used(arena), 3000 * 100);
+	}
+	Arena_dispose(&arena);
+	Arena_dispose(&elsewhere);
+}
+END_TEST
+
+START_TEST(a_visitors_newest_block_grows_in_place_and_goes_back)
+{
+	Arena_T arena = Arena_new(), elsewhere;
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &elsewhere), 0);
+	pthread_join(thread, NULL);
+	if (arena->owner) {
+		char *p;
+		size_t used;
+
+		give_to_another(arena);
+		Arena_alloc(arena, 100);
+		used = Arena_used(arena);
+		p = Arena_alloc(arena, 100);
+		ck_assert_ptr_eq(Arena_realloc(arena, p, 100, 500), p);
+		ck_assert_uint_eq(Arena_used(arena), used + 512);
+		ck_assert_int_eq(arena__release(arena, p, 500), 1);
+		ck_assert_uint_eq(Arena_used(arena), used);
+		ck_assert_ptr_eq(Arena_alloc(arena, 16), p);
 	}
 	Arena_dispose(&arena);
 	Arena_dispose(&elsewhere);
@@ -464,6 +490,7 @@ END_TEST
 
 static Arena_T shared;
 static pthread_barrier_t turn;
+static const Thread *visitor;
 static const void *owners[2];
 
 static void *allocate_twice(void *cl)
@@ -471,6 +498,7 @@ static void *allocate_twice(void *cl)
 	int i;
 
 	(void)cl;
+	visitor = arena__thread();
 	for (i = 0; i < 2; i++) {
 		pthread_barrier_wait(&turn);
 		memset(Arena_alloc(shared, 100), 1, 100);
@@ -480,8 +508,7 @@ static void *allocate_twice(void *cl)
 	return NULL;
 }
 
-/* The first of its visits to a new arena is taken for a hand-over; to one that both used before a clear it is none. */
-START_TEST(threads_that_shared_an_arena_before_a_clear_share_it_after_without_a_steal)
+START_TEST(after_each_clear_the_first_visitor_becomes_the_owner)
 {
 	pthread_t thread;
 	int i;
@@ -493,39 +520,60 @@ START_TEST(threads_that_shared_an_arena_before_a_clear_share_it_after_without_a_
 		Arena_alloc(shared, 100);
 		pthread_barrier_wait(&turn);
 		pthread_barrier_wait(&turn);
-		Arena_alloc(shared, 100); /* on a side, the first time: the other is the owner */
-		ck_assert(arena__lanes_allowed ? shared->sides != NULL : !shared->owner);
+		Arena_alloc(shared, 100);
+		ck_assert(arena__lanes_allowed ? shared->common.lane.avail != NULL : !shared->owner);
+		ck_assert(owners[i] == visitor && shared->owner == visitor);
 		Arena_clear(shared);
+		ck_assert(shared->owner == arena__thread());
 	}
 	pthread_join(thread, NULL);
-	if (arena__lanes_allowed) {
-		ck_assert(owners[0] != arena__thread());
-		ck_assert(owners[1] == arena__thread());
-	}
 	pthread_barrier_destroy(&turn);
 	Arena_dispose(&shared);
 }
 END_TEST
 
-START_TEST(an_owner_that_was_idle_for_several_visits_is_stolen_from)
+enum { PIECES = 400, PIECE = 200 };
+
+static int wrong_bytes(char *const *p)
 {
-	Arena_T arena = Arena_new(), elsewhere;
+	int i, k, wrong = 0;
+
+	for (i = 0; i < PIECES; i++)
+		for (k = 0; k < PIECE; k++)
+			wrong += p[i][k] != (char)i;
+	return wrong;
+}
+
+/* In any order and proportion: the owner takes from the end of the common lane. */
+START_TEST(owner_and_visitors_share_one_spare_without_overlap)
+{
+	struct Failing f;
+	Arena_T arena = counted_arena(&f), elsewhere;
 	pthread_t thread;
-	int i;
+	size_t requests = 0;
+	int cycle, i;
 
 	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &elsewhere), 0);
 	pthread_join(thread, NULL);
-	if (arena->owner) {
-		const Thread *other = give_to_another(arena); /* which does nothing more */
+	for (cycle = 0; arena->owner && cycle < 40; cycle++) {
+		char *p[PIECES];
 
-		for (i = 0; i < IDLE_VISITS; i++) {
-			ck_assert(!arena__claim(arena));
-			ck_assert(arena->owner == other);
+		for (i = 0; i < PIECES; i++) {
+			if (i > 40 && i % 8 < cycle % 8) /* the owner's part of a cycle changes */
+				arena->owner = arena__thread();
+			else if (i >= 40)
+				give_to_another(arena);
+			p[i] = memset(Arena_alloc(arena, PIECE), i, PIECE);
 		}
-		ck_assert(arena__claim(arena));
-		ck_assert(arena->owner == arena__thread());
+		ck_assert_int_eq(wrong_bytes(p), 0);
+		Arena_clear(arena);
+		if (cycle == 9)
+			requests = f.requests;
 	}
-	Arena_dispose(&arena);
+	ck_assert_uint_le(f.requests, requests + 1);
+	if (cycle)
+		ck_assert_uint_le(Arena_capacity(arena), 2 * Arena_peak(arena));
+	dispose_of_all(arena, &f);
 	Arena_dispose(&elsewhere);
 }
 END_TEST
@@ -649,9 +697,10 @@ static void add_store(Suite *suite)
 	tcase_add_test(tc, the_store_decays_when_the_load_falls);
 	tcase_add_test(tc, a_thread_that_ends_gives_its_store_back_and_its_record_to_the_next);
 	tcase_add_test(tc, an_arena_outlives_its_owner_whose_record_another_thread_has);
-	tcase_add_test(tc, threads_that_both_allocate_get_a_lane_each_and_do_not_go_on_stealing);
-	tcase_add_test(tc, threads_that_shared_an_arena_before_a_clear_share_it_after_without_a_steal);
-	tcase_add_test(tc, an_owner_that_was_idle_for_several_visits_is_stolen_from);
+	tcase_add_test(tc, a_second_visitor_since_a_clear_bumps_the_common_lane_and_leaves_the_owner);
+	tcase_add_test(tc, a_visitors_newest_block_grows_in_place_and_goes_back);
+	tcase_add_test(tc, after_each_clear_the_first_visitor_becomes_the_owner);
+	tcase_add_test(tc, owner_and_visitors_share_one_spare_without_overlap);
 	tcase_add_test(tc, an_arena_may_be_made_before_main);
 #if HAVE_SECCOMP
 	tcase_add_test(tc, a_process_of_one_thread_reports_and_forks_without_a_barrier);

@@ -186,6 +186,7 @@ START_TEST(a_path_without_the_method_is_405_and_says_which_it_has)
 	HTTPServer_route(server, "GET", "/a", hello, NULL);
 	HTTPServer_route(server, "PUT", "/a", hello, NULL);
 	HTTPServer_route(server, "DELETE", "/:id", show, "deleted");
+	HTTPServer_route(server, "POST", "/b/c", hello, NULL);
 	launch();
 	ck_assert_int_eq(ask("POST /a HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\nx"), 405);
 	ck_assert(has("Allow: GET, PUT, DELETE, HEAD, OPTIONS\r\n"));
@@ -194,7 +195,7 @@ START_TEST(a_path_without_the_method_is_405_and_says_which_it_has)
 	ck_assert_int_eq(ask("OPTIONS /a HTTP/1.1\r\n" HOST "\r\n"), 204);
 	ck_assert(has("Allow: GET, PUT, DELETE, HEAD, OPTIONS\r\n"));
 	ck_assert_int_eq(ask("OPTIONS * HTTP/1.1\r\n" HOST "\r\n"), 204);
-	ck_assert(has("Allow: OPTIONS, GET, HEAD, PUT, DELETE\r\n"));
+	ck_assert(has("Allow: OPTIONS, GET, HEAD, PUT, DELETE, POST\r\n"));
 	ck_assert_int_eq(ask("OPTIONS /nothing/there HTTP/1.1\r\n" HOST "\r\n"), 404);
 	end_server();
 }
@@ -2287,6 +2288,7 @@ static int make_without_memory(int fail_at)
 
 		HTTPServer_route(s, "GET", "/users/:id/*rest", hello, NULL);
 		HTTPServer_route(s, "POST", "/users", hello, NULL);
+		HTTPServer_route(s, "PUT", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/:id/*rest", hello, NULL);
 		made = 1;
 	} EXCEPT(Arena_Failed) {
 	} END_TRY;

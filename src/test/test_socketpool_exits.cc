@@ -19,7 +19,12 @@
 				way_names[way], #condition),                                      \
 			std::exit(1)))
 
-enum Way { RETURNS, RAISES, THROWS, IS_CANCELLED, EXITS, WAYS };
+enum Way { RETURNS, RAISES, THROWS, IS_CANCELLED, EXITS, ALL_WAYS };
+#if defined __SANITIZE_ADDRESS__ // it does not see the frames go that a cancellation unwinds, and reports their marks
+enum { WAYS = IS_CANCELLED };
+#else
+enum { WAYS = ALL_WAYS };
+#endif
 static const char *const way_names[] = { "returns", "raises", "throws", "is cancelled", "exits" };
 static const char *scenario;
 static Way way;

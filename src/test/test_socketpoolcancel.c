@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool in a thread that is cancelled, at each cancellation point of a session that uses all of it. Afterwards all
- * its places can be checked out, and the pool's arena is disposed of. */
+/* SocketPool in a thread that is cancelled, at each cancellation point of a session that uses all
+ * of it. Afterwards all its places can be checked out, and the pool's arena is disposed of. */
 #define _GNU_SOURCE
 #include "config.h"
 
 #include "cancelling.h"
 
+#if defined __SANITIZE_ADDRESS__ /* it does not see the frames go that a cancellation unwinds */
+enum { IS_TESTED = 0 };
+#else
+enum { IS_TESTED = 1 };
+#endif
 enum { PLACES = 3, CLIENTS = 3 };
 
 typedef struct Session {
@@ -202,7 +207,8 @@ int main(void)
 	TCase *tc = tcase_create("cancellation points");
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_test(tc, wherever_a_thread_is_cancelled_no_place_and_no_descriptor_is_lost);
+	if (IS_TESTED)
+		tcase_add_test(tc, wherever_a_thread_is_cancelled_no_place_and_no_descriptor_is_lost);
 	suite_add_tcase(suite, tc);
 	return testing_main(suite);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool's client side, continued: preparing what was opened, taking only what is there, sweeping, the statistics of
- * waiting. The server is a listener of this process, whose backlog is enough where nothing is said. */
+/* SocketPool's client side, continued: preparing what was opened, taking only what is there,
+ * sweeping, the statistics of waiting. The server is a listener of this process, whose backlog is
+ * enough where nothing is said. */
 #include "config.h"
 
 #include <errno.h>
@@ -108,6 +109,7 @@ START_TEST(what_on_open_raises_closes_the_connection_and_holds_nothing_down)
 	ck_raises_saying(Test_Failed, "wrong password", checkout());
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	ck_assert_uint_eq(stats().failed, 2);
+	ck_assert_uint_eq(stats().opened, 0);
 	ck_assert_uint_eq(stats().checked_out, 0);
 	served = Socket_accept(listener);
 	ck_assert_uint_eq(Socket_recv(served, &byte, 1), 0);

@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: chunks from the backing allocator and back. The lock is let go of while that runs;
- * what it is asked for is booked before, so that two threads cannot pass the limit together.
+/* Arena, continued: chunks from the backing allocator and back, and what a thread keeps in store. The lock is let go of
+ * while the backing allocator runs; what it is asked for is booked before, so that two threads cannot pass the limit
+ * together.
  *
  * The default backing allocator is malloc, and for 2 MiB and more a mapping on huge pages: the advice must be
- * there before the first touch, or the first 2 MiB stay on small pages. */
+ * there before the first touch, or the first 2 MiB stay on small pages.
+ *
+ * The store makes a loop that makes and disposes of arenas cost neither malloc nor page faults. Shells are first chunks
+ * with the struct of a disposed arena, still in the registry, its lock made; the others are plain chunks, found by size.
+ * Only what the default backing allocator gave is kept, and none of it counts as held by any arena.
+ *
+ * Invariant: shells[0..nshells) are DEAD and no arena's; chunk_bytes is the sum of chunks[0..nchunks).
+ *
+ * The store is touched by its thread alone, without a lock, amid a "turnover": whoever walks the registry
+ * (report, fork) closes the gate, passes the barrier and waits for the turnovers that had begun, as revokers
+ * do (arena/threads.c). So a child is forked with every store in order.
+ *
+ * It decays: of what was not needed in the last TICKS disposals, half goes. */
 #include "config.h"
 
 #include <pthread.h>
@@ -17,7 +30,10 @@
 
 enum {
 	HUGE_PAGE = 2 * 1024 * 1024,
-	PAGE = 64 * 1024 /* the largest of any Linux: arm64 has pages of 4, 16 or 64 KiB, and what is no page is not unmapped */
+	PAGE = 64 * 1024, /* the largest of any Linux: arm64 has pages of 4, 16 or 64 KiB, and what is no page is not unmapped */
+	TICKS = 64,
+	BYTES_KEPT = 2 * 1024 * 1024, /* and SHELLS * CHUNK_FIRST */
+	CHUNK_KEPT = BYTES_KEPT / 2
 };
 
 /* ---- the default backing allocator ---- */
@@ -68,6 +84,144 @@ static void default_free(void *p, size_t nbytes, void *cl)
 }
 
 const Backing arena__default_backing = { default_alloc, default_free, NULL };
+
+/* ---- the store ---- */
+
+int arena__begin_turnover(Thread *t)
+{
+	STORE(t->turnover, 1);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (!arena__registry_is_walked())
+		return 1;
+	arena__end_turnover(t);
+	return 0;
+}
+
+static void free_shell(T a)
+{
+	Chunk *c = a->home;
+
+	arena__remove_live(a);
+	pthread_mutex_destroy(&a->lock);
+	arena__default_backing.free(c, c->size, NULL);
+}
+
+T arena__take_shell(Thread *t)
+{
+	if (t->nshells == 0 || !arena__begin_turnover(t))
+		return NULL;
+	if (--t->nshells < t->shells_low)
+		t->shells_low = t->nshells;
+	return t->shells[t->nshells];
+}
+
+/* The turnover has begun: it ends here if the shell is kept. */
+int arena__keep_shell(Thread *t, T a)
+{
+	if (t->nshells == SHELLS)
+		return 0;
+	t->shells[t->nshells++] = a;
+	t->ticks++;
+	return 1;
+}
+
+static Chunk *remove_stored(Thread *t, int i)
+{
+	Chunk *c = t->chunks[i];
+
+	t->chunk_bytes -= c->size;
+	t->nchunks--;
+	memmove(&t->chunks[i], &t->chunks[i + 1], (size_t)(t->nchunks - i) * sizeof t->chunks[0]);
+	if (t->nchunks < t->chunks_low)
+		t->chunks_low = t->nchunks;
+	return c;
+}
+
+static Chunk *take_stored(size_t least, size_t most)
+{
+	Thread *t = record_now();
+	Chunk *c = NULL;
+	int i;
+
+	if (!t || t->nchunks == 0 || !arena__begin_turnover(t))
+		return NULL;
+	for (i = t->nchunks - 1; i >= 0 && !c; i--)
+		if (t->chunks[i]->size >= least && t->chunks[i]->size <= most)
+			c = remove_stored(t, i);
+	arena__end_turnover(t);
+	if (c)
+		c->own = 0;
+	return c;
+}
+
+static int keep_chunk(Chunk *c)
+{
+	Thread *t = record_now();
+	int kept;
+
+	if (!t || c->size == 0 || c->size > CHUNK_KEPT || !arena__begin_turnover(t))
+		return 0;
+	kept = t->nchunks < CHUNKS_CACHED && t->chunk_bytes + c->size <= BYTES_KEPT;
+	if (kept) {
+		c->older = NULL;
+		t->chunks[t->nchunks++] = c;
+		t->chunk_bytes += c->size;
+		t->ticks++;
+	}
+	arena__end_turnover(t);
+	return kept;
+}
+
+static int drop_shells(Thread *t, int n)
+{
+	T dropped[SHELLS];
+	int i;
+
+	if (n == 0 || !arena__begin_turnover(t))
+		return 0;
+	memcpy(dropped, t->shells, (size_t)n * sizeof dropped[0]); /* the oldest */
+	t->nshells -= n;
+	memmove(t->shells, t->shells + n, (size_t)t->nshells * sizeof dropped[0]);
+	t->shells_low = t->nshells;
+	arena__end_turnover(t);
+	for (i = 0; i < n; i++)
+		free_shell(dropped[i]);
+	return n;
+}
+
+static void drop_chunks(Thread *t, int n)
+{
+	Chunk *dropped[CHUNKS_CACHED];
+	int i;
+
+	if (n == 0 || !arena__begin_turnover(t))
+		return;
+	for (i = 0; i < n; i++)
+		dropped[i] = remove_stored(t, 0);
+	t->chunks_low = t->nchunks;
+	arena__end_turnover(t);
+	for (i = 0; i < n; i++)
+		arena__default_backing.free(dropped[i], dropped[i]->size, NULL);
+}
+
+/* Half of what was never needed since the last time. */
+void arena__decay(Thread *t)
+{
+	if (t->ticks < TICKS)
+		return;
+	t->ticks = 0;
+	drop_shells(t, (t->shells_low + 1) / 2);
+	drop_chunks(t, (t->chunks_low + 1) / 2);
+	t->shells_low = t->nshells;
+	t->chunks_low = t->nchunks;
+}
+
+void arena__empty_store(Thread *t)
+{
+	while (t->nshells && drop_shells(t, t->nshells))
+		;
+	drop_chunks(t, t->nchunks);
+}
 
 /* ---- taking ---- */
 
@@ -126,23 +280,22 @@ static void *call_booked(T a, size_t size)
 
 int arena__may_hold(const struct Arena *a, size_t size)
 {
-	return !a->fixed && (!a->most || (size <= a->most && a->held <= a->most - size));
+	return !(a->slow & FIXED) && (!a->most || (size <= a->most && a->held <= a->most - size));
 }
 
 /* With a limit, exactly what was asked for: the arena must not behave otherwise for what is in store. */
 static Chunk *take_cached(T a, size_t size)
 {
-	Chunk *c;
+	Chunk *c = NULL;
 
-	if (a->backing.alloc != default_alloc)
-		return NULL;
-	c = arena__take_cached(size, a->most ? size : size + size / 4);
+	if (a->backing.alloc == default_alloc)
+		c = take_stored(size, a->most ? size : size + size / 4);
 	if (c)
 		a->held += c->size;
 	return c;
 }
 
-Chunk *arena__take_chunk(T a, size_t size)
+Chunk *arena__take_chunk_unlocks(T a, size_t size)
 {
 	Chunk *c;
 	void *p;
@@ -156,8 +309,8 @@ Chunk *arena__take_chunk(T a, size_t size)
 	pthread_mutex_unlock(&a->lock);
 	p = call_booked(a, size);
 	pthread_mutex_lock(&a->lock);
-	if (p && a->gone) { /* meanwhile: who asks will see it */
-		arena__give_back(a, arena__make_chunk(p, size));
+	if (p && a->slow & GONE) { /* meanwhile: debug builds raise when this thread comes for the lock again */
+		arena__give_back_unlocks(a, arena__make_chunk(p, size));
 		p = NULL;
 	}
 	if (!p) {
@@ -174,7 +327,7 @@ static void give_back_one(const Backing *b, Chunk *c)
 {
 	size_t size = c->size;
 
-	if (b->alloc == default_alloc && arena__keep_chunk(c))
+	if (b->alloc == default_alloc && keep_chunk(c))
 		return;
 	hand_back(c, (size_t)(c->limit - (char *)c));
 	if (size && b->free)
@@ -214,7 +367,7 @@ void arena__give_back_list(const Backing *b, Chunk *c)
 	give_back_each(&l);
 }
 
-void arena__give_back(T a, Chunk *list)
+void arena__give_back_unlocks(T a, Chunk *list)
 {
 	Backing backing = a->backing;
 
@@ -225,24 +378,24 @@ void arena__give_back(T a, Chunk *list)
 	pthread_mutex_lock(&a->lock);
 }
 
-Chunk *arena__drop(T a, Chunk **spare)
+Chunk *arena__drop_spare(T a)
 {
-	Chunk *c = *spare;
+	Chunk *c = a->spare;
 
-	*spare = NULL;
+	a->spare = NULL;
 	if (c)
 		a->held -= c->size;
 	return c;
 }
 
-void arena__keep_spare(T a, Chunk **spare, Chunk *c)
+void arena__keep_spare_unlocks(T a, Chunk *c)
 {
-	if (*spare) {
+	if (a->spare) {
 		a->held -= c->size;
-		arena__give_back(a, c);
+		arena__give_back_unlocks(a, c);
 	} else {
 		poison_chunk(c);
-		*spare = c;
+		a->spare = c;
 		STORE(a->slow, a->slow | GREW);
 	}
 }

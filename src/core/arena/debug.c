@@ -24,6 +24,7 @@
 
 #include <core/Arena.h>
 #include "arena/rep.h"
+#include "base/text.h"
 
 #define T Arena_T
 
@@ -95,18 +96,6 @@ static void die(const struct Arena *a, const struct Fence *f, const char *what, 
 		fprintf(stderr, " (at %p)", at);
 	fputc('\n', stderr);
 	abort();
-}
-
-static void __attribute__((destructor)) report_leaks(void)
-{
-	if (!(arena__guards & GUARD_LEAKS) || Arena_debug_live_count() == 0)
-		return;
-	fputs("libcore: not disposed of at exit: ", stderr);
-	TRY {
-		Arena_debug_report(stderr);
-	} ELSE {
-		fputs("no memory for the report\n", stderr);
-	} END_TRY;
 }
 
 /* ---- patterns ---- */
@@ -226,14 +215,14 @@ static void check_fence(const struct Arena *a, const struct Fence *f)
 		die(a, f, "were written before their start", &front[-1]);
 }
 
-void *arena__allocate_guarded(T a, size_t alignment, size_t nbytes, const char *file, int line)
+void *arena__allocate_guarded_unlocks(T a, size_t alignment, size_t nbytes, const char *file, int line)
 {
 	size_t front = front_bytes(alignment), total;
 	struct Fence *f;
 
 	if (!add_size(nbytes, front + TAIL, &total))
 		return NULL;
-	f = arena__allocate(a, alignment, total);
+	f = arena__allocate_unlocks(a, alignment, total);
 	if (!f)
 		return NULL;
 	*f = (struct Fence){ a->fences, (unsigned char *)f + front, nbytes, file, NULL, 0, line };
@@ -291,3 +280,223 @@ void arena__check_fences(T a, const struct Fence *last)
 			retire_mapping(f->base, f->size + page_size());
 	}
 }
+
+/* ---- the map and the report: a snapshot under the locks, shown without them ---- */
+
+enum { NAME_SHOWN = 64, FILE_SHOWN = 160, DEPTH_SHOWN = 24 };
+
+typedef struct Line {
+	Arena_Info info;
+	struct Line *up, *first, *next; /* parent, children, sibling */
+	size_t depth;
+	char name[NAME_SHOWN], file[FILE_SHOWN];
+} Line;
+
+/* The lines in the order of their tree: parents first, in `order`, and each child after its parent. */
+typedef struct Map {
+	Line *lines, **order;
+	size_t n, room;
+} Map;
+
+static void free_map(Map *m)
+{
+	free(m->lines);
+	free(m->order);
+}
+
+/* The strings are copied: they are there only while the arena lives, and the module that made it. */
+static void fill_line(Line *l, struct Arena *a)
+{
+	const char *file;
+
+	pthread_mutex_lock(&a->lock);
+	l->info.arena = a;
+	l->info.parent = a->parent;
+	file = LOAD_ACQUIRE(a->file);
+	l->info.line = LOAD(a->line);
+	l->info.used = arena__used_now(a);
+	l->info.capacity = a->held;
+	l->info.peak = arena__peak_now(a);
+	pthread_mutex_unlock(&a->lock);
+	text__format(l->name, sizeof l->name, "%s", a->name ? a->name : "arena");
+	l->info.name = l->name;
+	if (file) {
+		text__format(l->file, sizeof l->file, "%s", file);
+		l->info.file = l->file;
+	}
+}
+
+/* Returns the number of live arenas; they are in the map if there is room for all of them. */
+static size_t fill_map(Map *m)
+{
+	size_t n = 0, count;
+	struct Arena *a;
+
+	arena__lock_registry();
+	count = Arena_debug_live_count();
+	for (a = count <= m->room ? arena__next_live(NULL) : NULL; a; a = arena__next_live(a))
+		if (LOAD(a->magic) == MAGIC)
+			fill_line(&m->lines[n++], a);
+	arena__unlock_registry();
+	m->n = n;
+	return count;
+}
+
+static int compare_addresses(const void *one, const void *other)
+{
+	uintptr_t a = (uintptr_t)(*(Line *const *)one)->info.arena, b = (uintptr_t)(*(Line *const *)other)->info.arena;
+
+	return (a > b) - (a < b);
+}
+
+static Line *find_line(const Map *m, const struct Arena *a)
+{
+	size_t low = 0, high = m->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if ((uintptr_t)m->order[middle]->info.arena < (uintptr_t)a)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < m->n && m->order[low]->info.arena == a ? m->order[low] : NULL;
+}
+
+/* Links parents and children; returns the first line without a parent. No recursion: a chain may be deep. */
+static Line *link_lines(Map *m)
+{
+	Line *roots = NULL;
+	size_t i;
+
+	for (i = 0; i < m->n; i++)
+		m->order[i] = &m->lines[i];
+	qsort(m->order, m->n, sizeof m->order[0], compare_addresses);
+	for (i = m->n; i-- > 0;) {
+		Line *l = &m->lines[i], **list;
+
+		l->up = l->info.parent ? find_line(m, l->info.parent) : NULL;
+		list = l->up ? &l->up->first : &roots;
+		l->next = *list;
+		*list = l;
+	}
+	return roots;
+}
+
+static void order_lines(Map *m)
+{
+	Line *l = link_lines(m);
+	size_t i = 0;
+
+	while (l) {
+		l->depth = l->up ? l->up->depth + 1 : 1;
+		m->order[i++] = l;
+		if (l->first)
+			l = l->first;
+		else {
+			while (l && !l->next)
+				l = l->up;
+			l = l ? l->next : NULL;
+		}
+	}
+	while (i-- > 0) {
+		const Arena_Info *of = &m->order[i]->info;
+		Line *up = m->order[i]->up;
+
+		if (up) {
+			up->info.used_below += of->used + of->used_below;
+			up->info.capacity_below += of->capacity + of->capacity_below;
+		}
+	}
+}
+
+static void make_map(Map *m, const char *call)
+{
+	size_t n = Arena_debug_live_count();
+
+	do {
+		free_map(m);
+		m->room = n + 16;
+		m->lines = calloc(m->room, sizeof m->lines[0]);
+		m->order = calloc(m->room, sizeof m->order[0]);
+		if (!m->lines || !m->order)
+			EXCEPT_RAISE_MSG(Arena_Failed, "%s: out of memory for %zu arenas", call, m->room);
+		n = fill_map(m);
+	} while (n > m->room);
+	order_lines(m);
+}
+
+void Arena_debug_map(void (*apply)(const Arena_Info *, void *), void *cl)
+{
+	Map m = { 0 };
+	size_t i;
+
+	CHECK(apply, "Arena_debug_map: the function is NULL");
+	DEFER(free_map, &m);
+	make_map(&m, "Arena_debug_map");
+	for (i = 0; i < m.n; i++)
+		apply(&m.order[i]->info, cl);
+}
+
+static void print_line(FILE *out, const Line *l)
+{
+	const Arena_Info *a = &l->info;
+	int deep = l->depth > DEPTH_SHOWN;
+
+	fprintf(out, "%*s", 2 * (int)(deep ? DEPTH_SHOWN : l->depth), "");
+	if (deep)
+		fprintf(out, "(%zu deep) ", l->depth);
+	fprintf(out, "%s %p", a->name, (const void *)a->arena);
+	if (a->file)
+		fprintf(out, " made at %s:%d", a->file, a->line);
+	fprintf(out, ": %zu used, %zu held, %zu peak\n", a->used, a->capacity, a->peak);
+}
+
+void Arena_debug_report(FILE *out)
+{
+	Map m = { 0 };
+	size_t i;
+
+	CHECK(out, "Arena_debug_report: the file is NULL");
+	DEFER(free_map, &m);
+	make_map(&m, "Arena_debug_report");
+	fprintf(out, "%zu live arenas\n", m.n);
+	for (i = 0; i < m.n; i++)
+		print_line(out, m.order[i]);
+}
+
+static void __attribute__((destructor)) report_leaks(void)
+{
+	if (!(arena__guards & GUARD_LEAKS) || Arena_debug_live_count() == 0)
+		return;
+	fputs("libcore: not disposed of at exit: ", stderr);
+	TRY {
+		Arena_debug_report(stderr);
+	} ELSE {
+		fputs("no memory for the report\n", stderr);
+	} END_TRY;
+}
+
+#if CORE_DEBUG
+void arena__check(T a)
+{
+	size_t held = a->spare ? a->spare->size : 0;
+	const Chunk *c, *oldest = NULL;
+	int found = 0;
+
+	for (c = a->newest; c; c = c->older) {
+		held += c->size;
+		found |= a->lane.floor >= (const char *)c && a->lane.limit <= c->limit;
+		oldest = c;
+	}
+	if (oldest != a->home || !found)
+		CORRUPT("an arena's chunks are not linked");
+	if (held > a->held)
+		CORRUPT("an arena holds more than it has booked");
+	if (a->lane.avail < a->lane.floor || a->lane.avail > a->lane.limit)
+		CORRUPT("an arena's free bytes are not in its lane");
+	if (a->owner || a->common.lane.avail)
+		CORRUPT("an arena has lanes in a build without");
+}
+#endif

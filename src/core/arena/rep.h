@@ -53,18 +53,19 @@ typedef struct Chunk {
 
 enum { CHUNK_HEADER = (sizeof(Chunk) + ALIGN - 1) / ALIGN * ALIGN };
 
-/* Where one thread takes memory: avail moves up to limit. */
+/* Where memory is taken: avail moves up to limit. What lies below floor is in `used`, and is older than the last
+ * mark or in another chunk. */
 typedef struct Lane {
 	char *avail, *limit;
-	char *floor; /* what lies below is older than the last mark, or in another chunk */
+	char *floor;
 } Lane;
 
-/* Of a thread that is not the owner: it lies at the start of its first slice. */
-typedef struct Side {
-	Lane lane;
-	struct Thread *thread;
-	struct Side *next;
-} Side;
+/* The lane of all threads but the owner: under the lock. */
+typedef struct Common {
+	Lane lane;     /* empty after a clear, a mark and a rewind */
+	size_t used;   /* bytes that the lane gave since the last clear, without those above its floor */
+	size_t wanted; /* the part of Arena.wanted that the lane needs */
+} Common;
 
 typedef struct Deferred {
 	struct Deferred *older;
@@ -78,70 +79,59 @@ typedef struct Backing {
 	void *cl;
 } Backing;
 
-/* Why the owner may not clear (the first three, and LENT) or dispose without the lock. */
-enum { GREW = 1, DEFERRED = 2, VISITED = 4, SLOW_CLEAR = 7, CHILDREN = 8, SPECIAL = 16, LENT = 32 };
-
+/* Bits of `slow`: why the owner may not clear (the first four) or dispose without the lock. */
 enum {
-	STEALS = 1,     /* without a proof that the owner is idle; more, and two busy threads would go on stealing */
-	IDLE_VISITS = 8, /* are the proof: a chunk's worth of slices, lest the barrier cost more than it saves */
-	SLICE_LEAST = 256
+	GREW = 1,
+	DEFERRED = 2,
+	VISITED = 4,  /* another thread came since the last clear, and is the owner now; the next one will not be */
+	LENT = 8,
+	SLOW_CLEAR = 7,
+	CHILDREN = 16,
+	SPECIAL = 32, /* it has a parent, an allocator or a first chunk of its own */
+	FIXED = 64,   /* it never goes beyond the caller's buffer */
+	GONE = 128    /* it is being released: debug builds look */
 };
 
 struct Arena {
 	union { /* read by all: a line of its own, whatever the size of a pointer */
 		struct {
 			struct Thread *owner;
-			uint64_t key;      /* of the sides; never used twice; 0: none */
 			uint32_t magic;
 			uint32_t slow;     /* written under the lock */
 			uint64_t serial;   /* no other arena's */
 			const char *file;  /* where it was made */
 			const char *name;
 			int line;
-			int fixed;
 		};
 		char first_line[LINE];
 	};
 	/* the owner's */
 	Lane lane;
-	char *counted;     /* used includes what this chunk has below */
-	char *first;       /* where home's free bytes start; set once */
-	Chunk *current;
 	size_t used_most;  /* since the last clear, as far as it was noted */
 	size_t peak;       /* before that */
 	size_t wanted;     /* what clear keeps room for: its use, decaying by an eighth a turn */
 	size_t align_most; /* largest alignment since: elsewhere the same objects need so much more padding */
 	size_t cycle;      /* clears so far */
 	size_t turn;       /* rewinds so far */
-	int nrewinds;
 	/* under the lock */
 	int running;       /* clears, rewinds and disposals that are running deferred calls */
-	unsigned nsides;   /* made since the last clear */
-	unsigned nsides_wanted; /* as wanted */
-	unsigned char gone; /* it is being released: debug builds look */
-	unsigned char steals; /* of ownership since the last clear, to STEALS; that from the start if the cycle before it had sides */
-	unsigned char idle; /* visits of other threads since the owner's avail moved */
-	const char *seen;  /* that, when another thread last came here */
-	Chunk *newest, *home, *spare, *side_spare;
-	Chunk *side_chunk; /* the one that was side_spare when this cycle began */
-	size_t sliced;     /* bytes of slices since the last clear */
-	size_t tails;      /* of these, bytes that were left over */
-	size_t side_wanted; /* as wanted, of the others */
+	Chunk *newest, *home, *spare;
 	Chunk *marked;     /* newest at the last mark: chunks after it are in no mark */
 	size_t held, most; /* from the backing allocator; its limit */
-	size_t used;       /* without what is in the owner's lane, and with all of the slices of the sides that there are */
+	size_t used;       /* without what the lanes have above their floors */
+	Common common;
 	Deferred *deferred;
 	struct Fence *fences; /* in guard mode */
-	Side *sides;
-	char *slices, *slices_limit; /* what sides' slices are cut from */
-	size_t slice;      /* bytes of one, as a rule */
 	struct Arena *parent, *children, *next_sibling, **sibling_link;
 	Backing backing;
-	struct { size_t used, turn; } rewinds[REWINDS]; /* both rising; the owner's */
+	struct { size_t used, turn; } rewinds[REWINDS]; /* both rising, up to a turn of 0; the owner's */
 	/* for as long as the struct is in the registry, disposed of or not */
 	pthread_mutex_t lock;
 	struct Arena *next_live, **live_link;
 };
+
+/* Where home's free bytes start. Under no sanitizer there are no red zones, so the owner's quick ways add none. */
+enum { STRUCT_BYTES = (sizeof(struct Arena) + ALIGN - 1) / ALIGN * ALIGN };
 
 #define CHECK_ARENA(a) \
 	((a) && LOAD((a)->magic) == MAGIC ? (void)0 : arena__bad((a), __func__, __FILE__, __func__, __LINE__))
@@ -167,7 +157,7 @@ void arena__read_guards(void);
 void arena__fill_free(const void *p, size_t nbytes);
 void arena__fill_fresh(struct Arena *, void *p, size_t nbytes); /* after looking whether they were free; aborts */
 /* The lock is held in these. */
-void *arena__allocate_guarded(struct Arena *, size_t alignment, size_t nbytes, const char *file, int line);
+void *arena__allocate_guarded_unlocks(struct Arena *, size_t alignment, size_t nbytes, const char *file, int line);
 int arena__shrink_guarded(struct Arena *, void *p, size_t old_nbytes, size_t new_nbytes); /* 0: it must move */
 void arena__check_fences(struct Arena *, const struct Fence *last); /* of what is newer, and the free bytes; aborts */
 
@@ -190,6 +180,29 @@ static inline void show(struct Arena *a, void *p, size_t nbytes)
 static inline char *chunk_start(Chunk *c)
 {
 	return (char *)c + CHUNK_HEADER + red_zone();
+}
+
+static inline char *home_start(const struct Arena *a)
+{
+	return (char *)(uintptr_t)a + STRUCT_BYTES + red_zone();
+}
+
+/* The last byte that a lane may end at: limits are aligned. */
+static inline char *lane_end(const Chunk *c)
+{
+	return c->limit - ((uintptr_t)c->limit & (ALIGN - 1));
+}
+
+static inline void set_lane(Lane *l, char *avail, char *limit)
+{
+	l->floor = avail;
+	STORE(l->avail, avail);
+	l->limit = limit;
+}
+
+static inline size_t above_floor(const Lane *l)
+{
+	return (size_t)(LOAD(l->avail) - l->floor);
 }
 
 static inline void poison_chunk(Chunk *c)
@@ -228,21 +241,20 @@ static inline void *bump_lane(Lane *l, size_t alignment, size_t nbytes, size_t z
 	return p;
 }
 
-/* ---- arena/threads.c: who is the owner, and the records of threads ---- */
+/* ---- arena/threads.c: records of threads, the owner, the registry and fork ---- */
 
-enum { SIDES_KNOWN = 8, SHELLS = 16, CHUNKS_CACHED = 24 };
+enum { SHELLS = 16, CHUNKS_CACHED = 24 };
 
 /* The record of a thread. It is never freed, but goes to another thread when this one has ended: so it may
  * be looked at without knowing whether its thread lives. */
 typedef struct Thread {
 	Arena__Thread face;
-	int turnover;        /* it is changing what this thread has in store (arena/cache.c) */
+	int turnover;        /* it is changing what this thread has in store (arena/chunks.c) */
 	unsigned ticks;
 	struct Thread *next; /* of all there are */
 	struct Thread *next_idle;
 	uint64_t number, ids;
 	size_t made, gone;   /* arenas, by this thread */
-	struct { uint64_t key; Side *side; } known[SIDES_KNOWN];
 	int nshells, nchunks, shells_low, chunks_low;
 	size_t chunk_bytes;
 	struct Arena *shells[SHELLS];
@@ -266,45 +278,17 @@ static inline Thread *record_now(void)
 	return arena__lanes_allowed && self_now() != NOBODY ? self_now() : NULL;
 }
 
-static inline void arena__announce(struct Arena *a, Thread *t)
-{
-	STORE(t->face.busy, a);                     /* [own-1] */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);    /* [own-2] */
-}
-
 static inline void arena__leave(Thread *t)
 {
 	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
 }
 
-static inline Lane *arena__announced_side(struct Arena *a, Thread *t)
+/* Returns 1 if this thread is the owner: no revoker goes on before arena__leave. Returns 0 if the lock must be taken. */
+static inline int arena__enter(struct Arena *a, Thread *t)
 {
-	uint64_t key = LOAD_ACQUIRE(a->key);        /* [own-3] */
-
-	if (LIKELY(key && t->known[key % SIDES_KNOWN].key == key))
-		return &t->known[key % SIDES_KNOWN].side->lane;
-	arena__leave(t);
-	return NULL;
-}
-
-/* The lane of this thread in a, entered: no revoker goes on before arena__leave. NULL: take the lock. */
-static inline Lane *arena__enter_side(struct Arena *a, Thread *t)
-{
-	arena__announce(a, t);
-	return arena__announced_side(a, t);
-}
-
-static inline Lane *arena__enter(struct Arena *a, Thread *t)
-{
-	arena__announce(a, t);
-	return LOAD_ACQUIRE(a->owner) == t ? &a->lane /* [own-3] */ : arena__announced_side(a, t);
-}
-
-/* 1 if this thread is the owner, and in. */
-static inline int arena__enter_as_owner(struct Arena *a, Thread *t)
-{
-	arena__announce(a, t);
-	if (LOAD_ACQUIRE(a->owner) == t)            /* [own-3] */
+	STORE(t->face.busy, a);                     /* [own-1] */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);    /* [own-2] */
+	if (LIKELY(LOAD_ACQUIRE(a->owner) == t))    /* [own-3] */
 		return 1;
 	arena__leave(t);
 	return 0;
@@ -312,25 +296,32 @@ static inline int arena__enter_as_owner(struct Arena *a, Thread *t)
 
 Thread *arena__thread(void);           /* this thread's record; NULL: arenas are to be closed, or no memory */
 uint64_t arena__unique(Thread *);      /* an id never given before; the record may be NULL */
-Thread *arena__first_thread(void);     /* of the list of all */
-int arena__is_alone(void);             /* no other thread has a record; one that gets it later sees all from before */
-void arena__barrier(void);             /* on every thread of the process */
-void arena__lock_records(void);        /* around a fork */
+void arena__lock_records(void);        /* which a fork takes, too */
 void arena__unlock_records(void);
-void arena__reset_threads(void);       /* in a forked child */
+Thread *arena__first_thread(void);     /* of the list of all */
 
 /* The lock is held in all of these. */
-int arena__claim(struct Arena *);      /* makes this thread the owner, or the arena closed: 0 if another is to stay it */
+int arena__claim(struct Arena *);      /* makes this thread the owner, or the arena closed; returns 0 if another stays it */
 int arena__is_mine(const struct Arena *);
-void arena__revoke(struct Arena *, int sides_too);
-Side *arena__find_side(const struct Arena *);
 size_t arena__used_now(const struct Arena *);
+size_t arena__peak_now(const struct Arena *);
+void arena__settle_common(struct Arena *); /* empties the common lane */
 void arena__note_most(struct Arena *); /* before used falls */
-void arena__leave_tail(struct Arena *, const Side *); /* of its slice: it will have another, or none */
 
-void arena__lock_alone(struct Arena *); /* and no thread is amid a bump, nor will be */
+void arena__lock_alone(struct Arena *); /* and makes this thread the owner */
 
-/* ---- arena/chunks.c: the backing allocator ---- */
+void arena__add_live(struct Arena *, Thread *);
+void arena__remove_live(struct Arena *);
+void arena__count_made(Thread *);
+void arena__count_gone(Thread *);
+void arena__lock_registry(void);       /* and stops every turnover, for arena__next_live */
+void arena__unlock_registry(void);
+struct Arena *arena__next_live(struct Arena *); /* live ones and shells; the first after NULL */
+int arena__registry_is_walked(void);
+void arena__lock_tree(void);
+void arena__unlock_tree(void);
+
+/* ---- arena/chunks.c: the backing allocator, and what a thread keeps in store ---- */
 
 extern const Backing arena__default_backing;
 
@@ -338,19 +329,15 @@ Chunk *arena__make_chunk(void *p, size_t size);
 void *arena__call_backing(const Backing *, size_t size);
 void arena__give_back_list(const Backing *, Chunk *list); /* without the arena */
 
-/* The lock is held on entry and exit and released while the backing allocator runs. */
+/* The lock is held in these; where the name says so, they let go of it while the backing allocator runs. */
 int arena__may_hold(const struct Arena *, size_t size);
-Chunk *arena__take_chunk(struct Arena *, size_t size); /* booked, not linked; NULL: no memory, or over the limit */
-void arena__give_back(struct Arena *, Chunk *list);    /* booked off already */
-Chunk *arena__drop(struct Arena *, Chunk **spare);     /* booked off, for give_back; NULL if none */
-void arena__keep_spare(struct Arena *, Chunk **spare, Chunk *); /* gives it back if another thread has left one meanwhile */
-
-/* ---- arena/cache.c: what a thread keeps in store ---- */
+Chunk *arena__take_chunk_unlocks(struct Arena *, size_t size); /* booked, not linked; NULL: no memory, or over the limit */
+void arena__give_back_unlocks(struct Arena *, Chunk *list);    /* booked off already */
+Chunk *arena__drop_spare(struct Arena *);                      /* booked off, for give_back; NULL if none */
+void arena__keep_spare_unlocks(struct Arena *, Chunk *);       /* gives it back if another thread has left one meanwhile */
 
 struct Arena *arena__take_shell(Thread *);                /* NULL: none; else end_turnover is to follow */
 int arena__keep_shell(Thread *, struct Arena *);          /* 1: kept */
-Chunk *arena__take_cached(size_t least, size_t most);     /* NULL: none of such a size */
-int arena__keep_chunk(Chunk *);
 void arena__empty_store(Thread *);
 void arena__decay(Thread *);                              /* no lock held */
 int arena__begin_turnover(Thread *);                      /* 0: the registry is being walked, do without */
@@ -359,37 +346,37 @@ static inline void arena__end_turnover(Thread *t)
 	STORE_RELEASE(t->turnover, 0);
 }
 
-/* ---- arena/grow.c ---- */
+/* ---- Arena.c ---- */
 
-size_t arena__chunk_for(size_t alignment, size_t nbytes); /* surely holds such an object; 0: no chunk is so large */
-void *arena__allocate(struct Arena *, size_t alignment, size_t nbytes); /* lock held; NULL: no memory */
+void *arena__allocate_unlocks(struct Arena *, size_t alignment, size_t nbytes); /* lock held; NULL: no memory */
 
 /* ---- arena/tree.c ---- */
 
 void arena__link_child(struct Arena *parent, struct Arena *);
 void arena__unlink_child(struct Arena *);
+void arena__check_lent(const struct Arena *, const char *call); /* Raises: Assert_Failed */
 
 /* ---- arena/retain.c ---- */
 
-void arena__check_lent(const struct Arena *, const char *call); /* Raises: Assert_Failed */
+/* Something to be finished, however often a raise, a C++ exception or the end of the thread leaves it. */
+typedef struct Work {
+	void (*run)(struct Work *); /* goes on from where it was left */
+	struct Arena *arena, *root;
+	const Deferred *last;
+	int done;
+} Work;
+
+void arena__run_to_end(Work *);
 void arena__run_deferred(struct Arena *, const Deferred *last); /* those made after last */
+void arena__run_each(struct Arena *, const Deferred *last);     /* until one raises */
 int arena__has_deferred(struct Arena *, const Deferred *last);
+void arena__add_running(struct Arena *, int n);
+void arena__release_all(struct Arena *);                        /* the arena and all its memory */
+int arena__dispose_quickly(struct Arena *);                     /* 0: it has more than home, or the lock is needed */
+int arena__clear_quickly(struct Arena *, size_t keep, uint32_t unless);
+void arena__clear_all(struct Arena *, size_t keep);
+size_t arena__beside_home(const struct Arena *, size_t keep);
 
-/* The thread is alone with the arena in these. */
-Chunk *arena__cut_list(struct Arena *, const Chunk *last);
-Chunk *arena__keep_largest(struct Arena *, Chunk *list, size_t keep);
-void arena__replace_spare(struct Arena *, Chunk **spare, size_t size);
-size_t arena__spare_for(size_t used);
-
-/* ---- arena/report.c ---- */
-
-void arena__add_live(struct Arena *, Thread *);
-void arena__remove_live(struct Arena *);
-void arena__count_made(Thread *);
-void arena__count_gone(Thread *);
-int arena__registry_is_walked(void);
-void arena__lock_tree(void);
-void arena__unlock_tree(void);
 #if CORE_DEBUG
 void arena__check(struct Arena *); /* the whole invariant; aborts. Lock held. */
 #else

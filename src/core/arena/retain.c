@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: every way in which memory goes but by a rewind: dispose, clear, reset, one block before its
- * time, and the deferred calls that are run first.
+/* Arena, continued: deferred calls, and how memory goes: release of a whole arena, clear, reset and
+ * savepoints.
  *
  * Deferred calls run without the lock and may do anything with any arena, this one included, but
  * dispose of one whose deferred calls are running: `running` counts those on the stack. They may clear or
@@ -9,7 +9,13 @@
  * that follow are dropped: as each other's causes they would need a stack as deep as their number.
  *
  * A call may also be left by a C++ exception, pthread_exit or a cancellation. None of these runs a FINALLY, so
- * what must be done all the same is done by a cleanup attribute. */
+ * what must be done all the same is done by a cleanup attribute.
+ *
+ * A mark settles the lanes and ends the common one, so that all that is allocated after it is above lane.floor or in
+ * chunks that are newer: what a rewind cuts off. A mark is stale if the arena was cleared since, or rewound to a lower
+ * position. The position is the bytes used, which never fall below their number at the last mark but by a rewind. Only
+ * the latest rewind to each of the REWINDS highest positions is remembered: a rewind makes all to higher positions
+ * before it redundant, so these are exact up to that depth of nesting; beyond, a stale mark may pass. */
 #include "config.h"
 
 #include <string.h>
@@ -54,15 +60,6 @@ static int pop_deferred(T a, const Deferred *last, Deferred *popped)
 	return d != NULL;
 }
 
-/* Something to be finished, however often it is left amid its course. */
-typedef struct Work {
-	void (*run)(struct Work *); /* goes on from where it was left */
-	T arena;                    /* the one to release next, in a disposal */
-	T root;
-	const Deferred *last;
-	int done;
-} Work;
-
 static void run_work(Work *);
 
 /* Finishes the work and drops what it raises. Does nothing if the work is done. */
@@ -84,7 +81,7 @@ static void run_work(Work *work)
 	rest->done = 1;
 }
 
-static void run_to_end(Work *work)
+void arena__run_to_end(Work *work)
 {
 	TRY {
 		run_work(work);
@@ -94,15 +91,20 @@ static void run_to_end(Work *work)
 	} END_TRY;
 }
 
-static void run_each(Work *work)
+void arena__run_each(T a, const Deferred *last)
 {
 	Deferred d;
 
-	while (pop_deferred(work->arena, work->last, &d))
+	while (pop_deferred(a, last, &d))
 		d.fn(d.cl);
 }
 
-static void add_running(T a, int n)
+static void run_each(Work *work)
+{
+	arena__run_each(work->arena, work->last);
+}
+
+void arena__add_running(T a, int n)
 {
 	pthread_mutex_lock(&a->lock);
 	a->running += n;
@@ -111,16 +113,16 @@ static void add_running(T a, int n)
 
 static void end_running(T a)
 {
-	add_running(a, -1);
+	arena__add_running(a, -1);
 }
 
 void arena__run_deferred(T a, const Deferred *last)
 {
 	Work work = { .run = run_each, .arena = a, .last = last };
 
-	add_running(a, 1);
+	arena__add_running(a, 1);
 	DEFER(end_running, a);
-	run_to_end(&work);
+	arena__run_to_end(&work);
 }
 
 int arena__has_deferred(T a, const Deferred *last)
@@ -133,7 +135,7 @@ int arena__has_deferred(T a, const Deferred *last)
 	return has;
 }
 
-/* ---- dispose ---- */
+/* ---- release of a whole arena ---- */
 
 /* Keeps home, with the struct, for this thread's next arena. */
 static int keep_home(T a)
@@ -162,7 +164,7 @@ void arena__lock(T a)
 	int gone;
 
 	pthread_mutex_lock(&a->lock);
-	gone = a->gone;
+	gone = (a->slow & GONE) != 0;
 	if (gone)
 		pthread_mutex_unlock(&a->lock);
 	CHECK(!gone, "Arena: a thread uses %p while another disposes of it", (void *)a);
@@ -204,14 +206,14 @@ static void push_chunk(Chunk **list, Chunk *c)
 	}
 }
 
-static void release(T a)
+void arena__release_all(T a)
 {
 	Backing backing = a->backing;
 	Chunk *list = NULL, *home = a->home;
 
 	arena__unlink_child(a);
 	arena__lock_alone(a);
-	a->gone = 1;
+	STORE(a->slow, a->slow | GONE);
 	STORE(a->owner, NULL);
 	arena__check_fences(a, NULL);
 	while (a->newest != home) {
@@ -221,8 +223,7 @@ static void release(T a)
 		push_chunk(&list, c);
 	}
 	push_chunk(&list, a->spare);
-	push_chunk(&list, a->side_spare);
-	a->spare = a->side_spare = NULL;
+	a->spare = NULL;
 	pthread_mutex_unlock(&a->lock);
 	if (!keep_home(a)) {
 		arena__remove_live(a);
@@ -238,12 +239,12 @@ static void release(T a)
 }
 
 /* An arena of this thread alone with nothing but home: that is kept, without a lock. */
-static int dispose_quickly(T a)
+int arena__dispose_quickly(T a)
 {
 	Thread *t = self_now();
 	int done;
 
-	if (!arena__enter_as_owner(a, t))
+	if (!arena__enter(a, t))
 		return 0;
 	done = LOAD(a->slow) == 0 && keep_home(a);
 	arena__leave(t);
@@ -252,92 +253,10 @@ static int dispose_quickly(T a)
 	return done;
 }
 
-static T newest_child(T a)
-{
-	T child;
-
-	pthread_mutex_lock(&a->lock);
-	child = a->children;
-	pthread_mutex_unlock(&a->lock);
-	return child;
-}
-
-static T next_in_tree(T root, T at)
-{
-	T child = newest_child(at);
-
-	if (child)
-		return child;
-	while (at != root && !at->next_sibling)
-		at = at->parent;
-	return at == root ? NULL : at->next_sibling;
-}
-
-static int is_running(T root)
-{
-	T at;
-
-	for (at = root; at; at = next_in_tree(root, at)) {
-		int running;
-
-		pthread_mutex_lock(&at->lock);
-		running = at->running;
-		pthread_mutex_unlock(&at->lock);
-		if (running)
-			return 1;
-	}
-	return 0;
-}
-
-/* Children before parents, newest first, and not by recursion: a chain of them may be deep. A deferred
- * call may add children and deferred calls anywhere in the tree. */
-static void dispose_tree(Work *work)
-{
-	while (work->arena) {
-		T at = work->arena, child = newest_child(at);
-
-		if (child) {
-			add_running(child, 1);
-			work->arena = child;
-		} else if (arena__has_deferred(at, NULL)) {
-			Work calls = { .run = run_each, .arena = at };
-
-			run_each(&calls);
-		} else {
-			work->arena = at == work->root ? NULL : at->parent;
-			release(at);
-		}
-	}
-}
-
-void Arena_dispose(T *arena)
-{
-	Work work = { .run = dispose_tree };
-	T a;
-
-	if (!arena || !*arena)
-		return;
-	a = *arena;
-	CHECK_ARENA(a);
-	arena__check_lent(a, "Arena_dispose");
-	if (!(LOAD(a->slow) & (CHILDREN | DEFERRED))) {
-		*arena = NULL;
-		if (!dispose_quickly(a))
-			release(a);
-		return;
-	}
-	CHECK(!is_running(a), "Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
-	*arena = NULL;
-	add_running(a, 1);
-	arena__unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
-	work.arena = work.root = a;
-	run_to_end(&work);
-}
-
 /* ---- chunks that are kept; the thread is alone with the arena in all of this part ---- */
 
-/* Takes the chunks newer than last off the list; they are nobody's then, but what the sides' spare was is it again. */
-Chunk *arena__cut_list(T a, const Chunk *last)
+/* Unlinks the chunks newer than last and returns them. */
+static Chunk *cut_list(T a, const Chunk *last)
 {
 	Chunk *cut = NULL;
 
@@ -347,22 +266,14 @@ Chunk *arena__cut_list(T a, const Chunk *last)
 		a->newest = c->older;
 		poison_chunk(c);
 		c->own = 0;
-		if (c == a->side_chunk && !a->side_spare) {
-			c->older = NULL;
-			a->side_spare = c;
-		} else {
-			c->older = cut;
-			cut = c;
-		}
-		if (c == a->side_chunk)
-			a->side_chunk = NULL;
+		push_chunk(&cut, c);
 	}
 	return cut;
 }
 
 /* Moves the largest of a list, of those of at most keep bytes, into spare if it is larger, and returns
  * the others, booked off. */
-Chunk *arena__keep_largest(T a, Chunk *list, size_t keep)
+static Chunk *keep_largest(T a, Chunk *list, size_t keep)
 {
 	Chunk *rest = NULL;
 
@@ -384,11 +295,11 @@ Chunk *arena__keep_largest(T a, Chunk *list, size_t keep)
 	return rest;
 }
 
-/* Size 0: with nothing. When the larger one is over the limit, the old one stays; when there is no
- * memory for it, the arena grows again as it did at first. */
-void arena__replace_spare(T a, Chunk **spare, size_t size)
+/* Replaces the spare by one of so many bytes, or by none. When the larger one is over the limit, the old one stays;
+ * when there is no memory for it, the arena grows again as it did at first. */
+static void replace_spare_unlocks(T a, size_t size)
 {
-	size_t have = *spare ? (*spare)->size : 0, others = a->held - have;
+	size_t have = a->spare ? a->spare->size : 0, others = a->held - have;
 	Chunk *c;
 
 	if (size && a->most && (others > a->most || size > a->most - others)) {
@@ -396,114 +307,66 @@ void arena__replace_spare(T a, Chunk **spare, size_t size)
 		if (size <= have)
 			return;
 	}
-	arena__give_back(a, arena__drop(a, spare));
-	c = size ? arena__take_chunk(a, size) : NULL;
+	arena__give_back_unlocks(a, arena__drop_spare(a));
+	c = size ? arena__take_chunk_unlocks(a, size) : NULL;
 	if (c)
-		arena__keep_spare(a, spare, c);
+		arena__keep_spare_unlocks(a, c);
 }
 
-/* A chunk for so much use, with room for other padding than this time; 0: none is so large. */
-size_t arena__spare_for(size_t used)
+/* Returns the bytes of a chunk for so much use, with room for other padding than this time; 0 if none is so large. */
+static size_t spare_for(size_t used)
 {
 	size_t size;
 
 	return add_size(used, used / 8 + CHUNK_HEADER + 64 * ALIGN, &size) && size <= PTRDIFF_MAX ? size : 0;
 }
 
-/* One spare after a clear, of at most keep bytes. grew: the last cycle needed more than that. A spare four times too
- * large goes, so that one large request is not held for ever. */
-static void fit_spare(T a, Chunk **spare, size_t want, size_t keep, int grew)
+/* What the spare should have: a cycle like those before, but for what fits into home. The common lane never is there. */
+static size_t wanted_spare(const struct Arena *a)
 {
-	size_t have = *spare ? (*spare)->size : 0;
+	size_t home = (size_t)(a->home->limit - home_start(a));
+	size_t common = a->common.wanted < a->wanted ? a->common.wanted : a->wanted, own = a->wanted - common;
 
-	if (want == 0 || have > keep)
-		arena__replace_spare(a, spare, want <= keep ? want : 0);
-	else if (want > keep)
-		return;
-	else if (have / 4 > want)
-		arena__replace_spare(a, spare, want);
-	else if (grew)
-		arena__replace_spare(a, spare, have < want ? want : have + have / 2);
+	return own > home ? spare_for(own + common) : common ? spare_for(common) : 0;
 }
 
-/* After a clear: beside home one chunk, or if there were sides one for the owner and one for them, that a cycle like those
- * before fits into. grew: the last one needed more. */
-static void consolidate(T a, size_t keep, int grew)
+/* The most that the spare may have: if threads share the arena, it holds twice its use together with home at most, or
+ * they could drive each other up. Else it is four times too large before it goes, so that one large request is not
+ * held for long. */
+static size_t most_spare(const struct Arena *a, size_t want)
 {
-	size_t home = (size_t)(a->home->limit - a->first), have;
-	size_t sides = a->side_wanted < a->wanted ? a->side_wanted : a->wanted, own = a->wanted - sides;
-	size_t with_tails = sides + sides / 2 + (size_t)a->nsides_wanted * SLICE_LEAST; /* by what cut_slices_from says */
-	int sides_grew = a->sliced > (a->side_spare ? (size_t)(a->side_spare->limit - chunk_start(a->side_spare)) : 0);
+	size_t home = a->home->size, twice = a->wanted < SIZE_MAX / 2 ? a->wanted / 16 * 31 : SIZE_MAX;
+
+	if (!a->common.wanted)
+		return want < SIZE_MAX / 4 ? 4 * want : SIZE_MAX;
+	return twice > home && twice - home > want ? twice - home : want;
+}
+
+/* After a clear: one spare, of at most keep bytes. grew: the last cycle needed more. */
+static void consolidate_unlocks(T a, size_t keep, int grew)
+{
+	size_t want = wanted_spare(a), most = most_spare(a, want), have = a->spare ? a->spare->size : 0;
+	size_t more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 
 	if (!a->backing.free && keep == SIZE_MAX && !grew)
 		return; /* to let go of memory that nobody takes is to lose it */
-	fit_spare(a, &a->spare, own > home ? arena__spare_for(own) : 0, keep, grew && !sides_grew);
-	have = a->spare ? a->spare->size : 0;
-	fit_spare(a, &a->side_spare, sides ? arena__spare_for(with_tails) : 0, have < keep ? keep - have : 0, sides_grew);
-}
-
-/* ---- one block; the lock is held in all of this part but the call itself ---- */
-
-/* A rewind must find what was there at the mark, so nothing below floor. */
-static int unbump(T a, char *p, size_t nbytes)
-{
-	size_t step = padded(nbytes) + red_zone();
-	Lane *l = &a->lane;
-
-	if (!arena__is_mine(a) || (uintptr_t)p < (uintptr_t)l->floor || (uintptr_t)l->avail - (uintptr_t)p != step)
-		return 0;
-	STORE(l->avail, p);
-	hide(p, step);
-	return 1;
-}
-
-/* Takes the chunk that p has to itself off the list, if no mark knows it. */
-static Chunk *cut_own(T a, const char *p)
-{
-	Chunk **link = &a->newest, *c;
-
-	for (; (c = *link) != a->marked; link = &c->older)
-		if (c->own && (uintptr_t)p - (uintptr_t)c < (uintptr_t)c->limit - (uintptr_t)c) {
-			*link = c->older;
-			a->used -= c->own;
-			a->held -= c->size;
-			c->older = NULL;
-			return c;
-		}
-	return NULL;
-}
-
-int arena__release(T a, void *p, size_t nbytes)
-{
-	int done;
-
-	CHECK_ARENA(a);
-	arena__lock(a);
-	arena__note_most(a);
-	done = !a->fences && unbump(a, p, nbytes);
-	if (!done && !a->fences && a->backing.free) {
-		Chunk *c = cut_own(a, p);
-
-		done = c != NULL;
-		arena__give_back(a, c);
-	}
-	pthread_mutex_unlock(&a->lock);
-	return done;
+	if (want == 0 || have > keep)
+		replace_spare_unlocks(a, want <= keep ? want : 0);
+	else if (want > keep)
+		return;
+	else if (have > most)
+		replace_spare_unlocks(a, want);
+	else if (grew && more > have)
+		replace_spare_unlocks(a, more);
 }
 
 /* ---- clear and reset ---- */
 
-/* Decays to nothing at last, after which a clear need not think of sides. */
+/* Decays to nothing at last, when the others come no more. */
 static size_t decayed(size_t wanted, size_t now)
 {
 	wanted -= (wanted + 7) / 8;
 	return wanted < now ? now : wanted;
-}
-
-static void note_sides(T a)
-{
-	a->side_wanted = decayed(a->side_wanted, a->sliced - a->tails);
-	a->nsides_wanted = (unsigned)decayed(a->nsides_wanted, a->nsides);
 }
 
 static void note_cycle(T a, size_t keep)
@@ -515,39 +378,32 @@ static void note_cycle(T a, size_t keep)
 		a->wanted = used;
 	if (a->wanted > keep)
 		a->wanted = keep;
-	if (a->sliced || a->side_wanted)
-		note_sides(a);
 	if (a->used_most > a->peak)
 		STORE(a->peak, a->used_most);
 	STORE(a->used_most, 0);
 	a->align_most = 0;
 	a->cycle++;
-	a->nrewinds = 0;
+	a->rewinds[0].turn = 0;
 }
 
-static void start_over(T a)
-{
-	a->lane.floor = a->first;
-	STORE(a->lane.avail, a->first);
-}
-
-/* Nothing but home, of which keep says nothing, and nothing that others may touch. Returns 0 if `slow` has a
- * bit of `unless`. */
-static int clear_quickly(T a, size_t keep, uint32_t unless)
+/* Clears what has nothing but home, of which keep says nothing, no marks, and nothing that others may touch. Returns 0
+ * if it has, or `slow` a bit of `unless`. */
+int arena__clear_quickly(T a, size_t keep, uint32_t unless)
 {
 	Thread *t = self_now();
+	char *start = (char *)a + STRUCT_BYTES;
 	int done;
 
-	if (!arena__enter_as_owner(a, t))
+	if (!arena__enter(a, t))
 		return 0;
-	done = !(LOAD(a->slow) & unless);
+	done = !(LOAD(a->slow) & unless) && a->lane.floor == start && a->common.wanted == 0;
 	if (done) {
-		size_t used = (size_t)(a->lane.avail - a->first);
+		size_t used = (size_t)(a->lane.avail - start);
 
 		if (used > a->used_most)
 			STORE(a->used_most, used);
 		note_cycle(a, keep);
-		start_over(a);
+		STORE(a->lane.avail, start);
 	}
 	arena__leave(t);
 	return done;
@@ -560,25 +416,21 @@ static void clear(T a, size_t keep)
 	arena__lock_alone(a);
 	arena__note_most(a);
 	arena__check_fences(a, NULL);
+	arena__settle_common(a);
 	note_cycle(a, keep);
-	rest = arena__keep_largest(a, arena__cut_list(a, a->home), keep);
-	a->current = a->marked = a->home;
-	a->counted = a->first;
-	a->lane.limit = a->home->limit - ((uintptr_t)a->home->limit & (ALIGN - 1));
-	start_over(a);
-	a->used = 0;
+	a->common.wanted = decayed(a->common.wanted, a->common.used);
+	rest = keep_largest(a, cut_list(a, a->home), keep);
+	a->marked = a->home;
+	set_lane(&a->lane, home_start(a), lane_end(a->home));
+	a->used = a->common.used = 0;
 	a->deferred = NULL;
-	a->steals = a->sliced ? STEALS : 0; /* threads that shared it do so again: a steal would cost both a barrier */
-	a->seen = NULL;
-	hide(a->first, (size_t)(a->home->limit - a->first));
-	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare || a->side_spare ? GREW : 0)
+	hide(a->lane.avail, (size_t)(a->home->limit - a->lane.avail));
+	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare ? GREW : 0)
 		| (a->running ? DEFERRED : 0)); /* lest a call that clears first can dispose of it then */
 	arena__check(a);
-	arena__give_back(a, rest);
-	consolidate(a, keep, rest != NULL);
-	a->sliced = a->tails = 0;
-	a->nsides = 0;
-	if (!a->spare && !a->side_spare && a->newest == a->home)
+	arena__give_back_unlocks(a, rest);
+	consolidate_unlocks(a, keep, rest != NULL);
+	if (!a->spare && a->newest == a->home)
 		STORE(a->slow, a->slow & ~(uint32_t)GREW);
 	pthread_mutex_unlock(&a->lock);
 }
@@ -601,7 +453,7 @@ static void run_and_clear(T a, size_t keep)
 	arena__run_deferred(a, NULL);
 }
 
-static void clear_all(T a, size_t keep)
+void arena__clear_all(T a, size_t keep)
 {
 	if (arena__has_deferred(a, NULL))
 		run_and_clear(a, keep);
@@ -612,14 +464,14 @@ static void clear_all(T a, size_t keep)
 void Arena_clear(T a)
 {
 	CHECK_ARENA(a);
-	if (clear_quickly(a, SIZE_MAX, SLOW_CLEAR | LENT))
+	if (arena__clear_quickly(a, SIZE_MAX, SLOW_CLEAR | LENT))
 		return;
 	arena__check_lent(a, "Arena_clear");
-	clear_all(a, SIZE_MAX);
+	arena__clear_all(a, SIZE_MAX);
 }
 
 /* Beside home, which stays, and of which the functions above do not count the bytes. */
-static size_t beside_home(const struct Arena *a, size_t keep)
+size_t arena__beside_home(const struct Arena *a, size_t keep)
 {
 	if (keep == SIZE_MAX)
 		return keep;
@@ -629,71 +481,147 @@ static size_t beside_home(const struct Arena *a, size_t keep)
 void Arena_reset(T a, size_t keep)
 {
 	CHECK_ARENA(a);
-	keep = beside_home(a, keep);
-	if (clear_quickly(a, keep, SLOW_CLEAR | LENT))
+	keep = arena__beside_home(a, keep);
+	if (arena__clear_quickly(a, keep, SLOW_CLEAR | LENT))
 		return;
 	arena__check_lent(a, "Arena_reset");
-	clear_all(a, keep);
+	arena__clear_all(a, keep);
 }
 
-/* ---- lending ---- */
+/* ---- savepoints ---- */
 
-void arena__check_lent(const struct Arena *a, const char *call)
+Arena_Mark Arena_mark(T a)
 {
-	CHECK(!(LOAD(a->slow) & LENT), "%s: %p (%s) is lent: the part of libcore that made it does that",
-		call, (const void *)a, a->name ? a->name : "arena");
-}
+	Arena_Mark m;
 
-void arena__lend(T a, int on)
-{
 	CHECK_ARENA(a);
-	arena__lock(a);
-	STORE(a->slow, on ? a->slow | LENT : a->slow & ~(uint32_t)LENT);
+	arena__lock_alone(a);
+	arena__settle_common(a);
+	a->used += above_floor(&a->lane);
+	m.limit = a->lane.limit;
+	m.newest = a->marked = a->newest;
+	m.deferred = a->deferred;
+	m.fences = a->fences;
+	m.avail = a->lane.floor = a->lane.avail;
+	m.used = a->used;
+	m.serial = (size_t)a->serial;
+	m.cycle = a->cycle;
+	m.turn = a->turn;
 	pthread_mutex_unlock(&a->lock);
+	return m;
 }
 
-/* A child whose deferred calls are running stays, with its siblings. */
-static void dispose_of_children(Work *work)
+static int is_linked(T a, const void *chunk)
 {
-	T child;
+	const Chunk *c = a->newest;
 
-	while ((child = newest_child(work->arena)) != NULL && !is_running(child))
-		Arena_dispose(&child);
+	while (c && c != chunk)
+		c = c->older;
+	return c != NULL;
 }
 
-typedef struct Return {
+static int is_stale(T a, const Arena_Mark *m)
+{
+	int i;
+
+	if (m->serial != (size_t)a->serial || m->cycle != a->cycle)
+		return 1;
+	for (i = 0; i < REWINDS && a->rewinds[i].turn; i++)
+		if (a->rewinds[i].turn > m->turn && a->rewinds[i].used < m->used)
+			return 1;
+	return m->used > arena__used_now(a) || !is_linked(a, m->newest);
+}
+
+static void note_rewind(T a, size_t used)
+{
+	int n = 0;
+
+	while (n < REWINDS && a->rewinds[n].turn && a->rewinds[n].used < used)
+		n++;
+	if (n == REWINDS)
+		memmove(&a->rewinds[0], &a->rewinds[1], --n * sizeof a->rewinds[0]);
+	a->rewinds[n].used = used;
+	a->rewinds[n].turn = ++a->turn;
+	if (n + 1 < REWINDS)
+		a->rewinds[n + 1].turn = 0;
+}
+
+static void return_to(T a, const Arena_Mark *m)
+{
+	set_lane(&a->common.lane, NULL, NULL);
+	set_lane(&a->lane, m->avail, m->limit);
+	a->marked = m->newest;
+	a->used = m->used;
+	a->deferred = m->deferred;
+	note_rewind(a, m->used);
+	hide(m->avail, (size_t)(a->lane.limit - m->avail));
+}
+
+/* Returns 0 if the mark is stale. A loop of mark and rewind keeps one chunk large enough for its turns. */
+static int rewind_to_unlocks(T a, const Arena_Mark *m)
+{
+	int good;
+
+	arena__lock_alone(a);
+	good = !is_stale(a, m);
+	if (good) {
+		size_t used = arena__used_now(a) - m->used, want;
+		Chunk *rest;
+
+		arena__note_most(a);
+		arena__check_fences(a, m->fences);
+		rest = keep_largest(a, cut_list(a, m->newest), SIZE_MAX);
+		want = rest ? spare_for(used + a->align_most) : 0;
+		return_to(a, m);
+		arena__check(a);
+		arena__give_back_unlocks(a, rest);
+		if (a->spare && a->spare->size < want)
+			replace_spare_unlocks(a, want);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return good;
+}
+
+typedef struct Rewind {
 	T arena;
-	size_t keep, limit;
-} Return;
+	const Arena_Mark *mark;
+} Rewind;
 
-static void forget_borrower(Return *r)
+/* Nothing is left to do if a deferred call has cleared the arena, or rewound it further. */
+static void finish_rewind(Rewind *r)
 {
-	T a = r->arena;
+	(void)rewind_to_unlocks(r->arena, r->mark);
+}
 
-	Arena_set_limit(a, r->limit);
-	pthread_mutex_lock(&a->lock);
-	if (!a->children)
-		STORE(a->slow, a->slow & ~(uint32_t)CHILDREN);
+static void rewind_deferred(T a, const Arena_Mark *m)
+{
+	Rewind r = { a, m };
+
+	DEFER(finish_rewind, &r);
+	arena__run_deferred(a, m->deferred);
+}
+
+static int is_good(T a, const Arena_Mark *m)
+{
+	int good;
+
+	arena__lock_alone(a);
+	good = !is_stale(a, m);
 	pthread_mutex_unlock(&a->lock);
+	return good;
 }
 
-/* Runs also what was deferred by the deferred calls. */
-static void finish_return(Return *r)
+void Arena_rewind(T a, Arena_Mark m)
 {
-	DEFER(forget_borrower, r);
-	clear_all(r->arena, r->keep);
-}
-
-void arena__take_back(T a, size_t keep, size_t limit)
-{
-	Work children = { .run = dispose_of_children, .arena = a };
-	Return r = { a, 0, limit };
+	int good;
 
 	CHECK_ARENA(a);
-	r.keep = beside_home(a, keep);
-	if (LOAD(a->most) == limit && !(LOAD(a->slow) & CHILDREN) && clear_quickly(a, r.keep, SLOW_CLEAR))
-		return;
-	DEFER(finish_return, &r);
-	run_to_end(&children);
-	arena__run_deferred(a, NULL);
+	if (!arena__has_deferred(a, m.deferred))
+		good = rewind_to_unlocks(a, &m);
+	else {
+		good = is_good(a, &m);
+		if (good)
+			rewind_deferred(a, &m);
+	}
+	CHECK(good, "Arena_rewind: the mark is of another arena, or a clear or rewind has passed it");
 }

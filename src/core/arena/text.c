@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: copies and strings. All of it could be written by a user of Arena_alloc. */
+/* Arena, continued: copies, strings, and a FILE * whose text grows in an arena. All of it could be written by a user
+ * of the interface, and of fopencookie, of which BSD and macOS have another form.
+ *
+ * Invariant of a stream: text has room bytes, of which the first length are written and the next is NUL.
+ * Each growth defers a call, so that a rewind past it is noticed (lost) and not suffered. Nothing is raised
+ * through stdio: it holds the FILE's lock. */
 #include "config.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <core/Arena.h>
@@ -70,4 +76,136 @@ char *Arena_sprintf(T a, const char *fmt, ...)
 	s = Arena_vsprintf(a, fmt, ap);
 	va_end(ap); /* skipped by a raise: where va_start has nothing to undo, as under every GNU ABI */
 	return s;
+}
+
+/* ---- streams ---- */
+
+enum { FIRST_ROOM = 256 };
+
+typedef struct Stream {
+	T arena;
+	FILE *file;    /* NULL: closed */
+	char *text;
+	size_t length, room;
+	int lost;      /* what text points to was released */
+	char **result; /* the caller's; NULL once the stream is being closed by a release */
+	size_t *result_length;
+} Stream;
+
+static void lose(void *cl)
+{
+	Stream *s = cl;
+
+	s->lost = 1;
+}
+
+/* Room for so many bytes and a NUL. Raises: Arena_Failed. */
+static void make_room(Stream *s, size_t nbytes)
+{
+	size_t room;
+	char *text;
+
+	if (!add_size(nbytes, 1, &room))
+		EXCEPT_RAISE_MSG(Arena_Failed, "a text of %zu bytes is too long", nbytes);
+	if (room <= s->room)
+		return;
+	if (room < 2 * s->room)
+		room = 2 * s->room;
+	if (room < FIRST_ROOM)
+		room = FIRST_ROOM;
+	text = ALLOC(s->arena, room);
+	Arena_defer(s->arena, lose, s); /* last: a growth that fails moves nothing that a rewind could release */
+	if (s->length)
+		memcpy(text, s->text, s->length);
+	s->text = text;
+	s->room = room;
+}
+
+static int has_room(Stream *s, size_t nbytes)
+{
+	int has = 1;
+
+	PROTECT(has);
+	TRY {
+		make_room(s, nbytes);
+	} ELSE { /* a backing allocator may raise anything */
+		has = 0;
+	} END_TRY;
+	return has;
+}
+
+/* 0: an error, which ferror and fclose tell. */
+static ssize_t write_stream(void *cl, const char *bytes, size_t nbytes)
+{
+	Stream *s = cl;
+	size_t length;
+
+	if (!s->result || s->lost) {
+		errno = EBADF;
+		return 0;
+	}
+	if (!add_size(s->length, nbytes, &length) || !has_room(s, length)) {
+		errno = ENOMEM;
+		return 0;
+	}
+	memcpy(s->text + s->length, bytes, nbytes);
+	s->length = length;
+	s->text[s->length] = '\0';
+	*s->result = s->text;
+	*s->result_length = length;
+	return (ssize_t)nbytes;
+}
+
+static int close_stream(void *cl)
+{
+	Stream *s = cl;
+
+	s->file = NULL;
+	return 0;
+}
+
+/* Deferred: the caller has not closed it. His variables may be gone. */
+static void end_stream(void *cl)
+{
+	Stream *s = cl;
+
+	s->result = NULL;
+	if (s->file)
+		fclose(s->file);
+}
+
+static FILE *open_cookie(Stream *s)
+{
+#if HAVE_FOPENCOOKIE
+	cookie_io_functions_t calls = { .write = write_stream, .close = close_stream };
+
+	return fopencookie(s, "w", calls);
+#else
+	(void)s;
+	(void)write_stream;
+	(void)close_stream;
+	errno = ENOSYS;
+	return NULL;
+#endif
+}
+
+FILE *Arena_open_stream(T a, char **text, size_t *nbytes)
+{
+	Stream *s;
+
+	CHECK_ARENA(a);
+	CHECK(text && nbytes, "Arena_open_stream: %s is NULL", text ? "nbytes" : "text");
+	NEW0(a, s);
+	s->arena = a;
+	s->result = text;
+	s->result_length = nbytes;
+	Arena_defer(a, end_stream, s);
+	make_room(s, 0);
+	s->text[0] = '\0';
+	s->file = open_cookie(s);
+	if (!s->file)
+		EXCEPT_RAISE_ERRNO(Arena_Failed, "Arena_open_stream");
+	*text = s->text;
+	*nbytes = 0;
+	return s->file;
 }

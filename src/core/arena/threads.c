@@ -1,23 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: lanes. The thread that made an arena, or last cleared it, is its owner and moves
- * lane.avail without a lock or an atomic instruction. Another thread that comes either takes the ownership
- * away ("steals" it) or gets a side: a lane of its own, cut in slices from chunks that the owner does not use.
+/* Arena, continued: the owner of an arena, the records of threads, the registry of arenas, and fork.
  *
- * Invariant: at most one thread is between [own-3] and [own-5] of a lane; whoever has revoked the owner (or
- * the sides) under the lock is alone with what they write, until it sets the owner (or makes a side) anew.
- * Only a thread itself, in the library and under the lock, makes itself the owner or gets a side. The keys
- * of sides, and records, are never taken for others: keys are never used twice, records never freed.
+ * The thread that made an arena, or last cleared it, is its owner and moves lane.avail without a lock or an atomic
+ * instruction. The first other thread that comes after that takes the ownership away; from then until the next clear
+ * the arena is shared: all threads but the owner bump the common lane under the lock.
+ *
+ * Invariant: at most one thread is between [own-3] and [own-5] of an arena; whoever has revoked the owner under the lock
+ * is alone with what it writes, until it sets the owner anew. Only a thread itself, in the library and under the lock,
+ * makes itself the owner. Records are never freed.
  *
  *   the thread                                       the revoker, under the lock
- *   [own-1] busy = arena                             [rev-1] owner = NULL  (key = 0)
+ *   [own-1] busy = arena                             [rev-1] owner = NULL
  *   [own-2] compiler barrier                         [rev-2] membarrier
- *   [own-3] owner == self?  (key known?) (acquire)   [rev-3] wait until busy of the thread that
+ *   [own-3] owner == self? (acquire)                 [rev-3] wait until busy of the thread that
  *   [own-4] read and write the lane                          was the owner is not this arena (acquire)
  *   [own-5] busy = NULL (release)
  *
  * membarrier makes every running thread pass a full barrier: so either [own-1] is seen in [rev-3], or [rev-1] is seen
  * in [own-3]. `busy` is in the record of the thread, not in the arena: so it may be set before anything is known, and
- * a thread that was stopped after it can clear no other's. */
+ * a thread that was stopped after it can clear no other's. src/test/models/arena.pml is a model of this file.
+ *
+ * The registry is SHARDS lists, each with a lock, so that threads that create and dispose of arenas
+ * seldom meet. An arena is in the list of its address from when its home comes from the backing allocator until it
+ * goes back; between, it may be a shell in a thread's store, which its magic tells. The walkers close the gate
+ * (arena/chunks.c) as well as locking all shards: the lists are then exactly the arenas and shells, and none is
+ * changing from one into the other. */
 #include "config.h"
 
 #include <errno.h>
@@ -35,6 +42,7 @@
 
 #include <core/Arena.h>
 #include "arena/rep.h"
+#include "base/cancel.h"
 
 #define T Arena_T
 
@@ -62,7 +70,7 @@ static int register_for_barriers(void)
 	return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
-void arena__barrier(void)
+static void pass_barrier(void)
 {
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
 		CORRUPT("membarrier(2) worked when the program began and fails now");
@@ -73,7 +81,7 @@ static int register_for_barriers(void)
 	return 0;
 }
 
-void arena__barrier(void)
+static void pass_barrier(void)
 {
 }
 #endif
@@ -92,6 +100,7 @@ static void retire(void *record)
 {
 	Thread *t = record;
 
+	arena__leave(t); /* a signal handler may have ended the thread amid a bump */
 	arena__empty_store(t);
 	Arena__self = (Arena__Thread *)(void *)NOBODY; /* a later destructor may come back for another record */
 	pthread_mutex_lock(&records_lock);
@@ -180,7 +189,8 @@ uint64_t arena__unique(Thread *t)
 	return t ? (t->number << 40) + ++t->ids : atomic_fetch_add(&ids_without_record, 1) + 1;
 }
 
-int arena__is_alone(void)
+/* Returns 1 if no other thread has a record; one that gets it later sees all from before. */
+static int is_alone(void)
 {
 	int others;
 
@@ -201,7 +211,7 @@ void arena__unlock_records(void)
 }
 
 /* The other threads are gone, some perhaps amid a bump: of that nothing is left but the mark. */
-void arena__reset_threads(void)
+static void reset_threads(void)
 {
 	Thread *t, *self = self_now();
 
@@ -225,11 +235,9 @@ void arena__reset_threads(void)
 static void sleep_a_moment(void)
 {
 	static const struct timespec moment = { 0, 50000 };
-	int before;
+	WITHOUT_CANCELLATION;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
 	nanosleep(&moment, NULL);
-	pthread_setcancelstate(before, NULL);
 }
 
 static void wait_out(const Thread *t, T a)
@@ -243,43 +251,16 @@ static void wait_out(const Thread *t, T a)
 			sleep_a_moment(); /* it may be of lower priority */
 }
 
-/* What is left of its slice. */
-static size_t tail_of(const Side *s)
-{
-	return (size_t)(s->lane.limit - LOAD(s->lane.avail));
-}
-
-/* What its thread will not use of its slice is free, though nobody gets it. */
-void arena__leave_tail(T a, const Side *s)
-{
-	size_t n = tail_of(s);
-
-	a->tails += n;
-	a->used -= n;
-}
-
-void arena__revoke(T a, int sides_too)
+/* [rev-1] to [rev-3] */
+static void revoke_owner(T a)
 {
 	Thread *was = a->owner;
-	Side *sides = sides_too ? a->sides : NULL;
 
-	if (was == self_now())
-		was = NULL;
-	if (!was && !sides)
+	if (!was || was == self_now())
 		return;
-	if (was)
-		STORE(a->owner, NULL);  /* [rev-1] */
-	if (sides)
-		STORE(a->key, 0);       /* [rev-1] */
-	arena__barrier();               /* [rev-2] */
-	if (was)
-		wait_out(was, a);
-	for (; sides; sides = sides->next) {
-		wait_out(sides->thread, a);
-		arena__leave_tail(a, sides);
-	}
-	if (sides_too)
-		a->sides = NULL;
+	STORE(a->owner, NULL);  /* [rev-1] */
+	pass_barrier();       /* [rev-2] */
+	wait_out(was, a);
 }
 
 int arena__is_mine(const struct Arena *a)
@@ -287,56 +268,51 @@ int arena__is_mine(const struct Arena *a)
 	return !a->owner || a->owner == self_now();
 }
 
-static int is_idle(T a)
-{
-	const char *avail = LOAD(a->lane.avail);
-
-	a->idle = avail == a->seen ? (unsigned char)(a->idle + 1) : 0;
-	a->seen = avail;
-	return a->idle >= IDLE_VISITS;
-}
-
 int arena__claim(T a)
 {
-	Thread *t = arena__thread();
+	Thread *t = self_now();
 
+	if (LIKELY(a->owner == t))
+		return 1;
+	t = arena__thread();
 	if (a->owner && a->owner != t) {
-		STORE(a->slow, a->slow | VISITED);
-		if (t && a->steals >= STEALS && !is_idle(a))
+		if (t && a->slow & VISITED)
 			return 0;
-		a->steals += a->steals < STEALS;
-		a->seen = NULL;
-		arena__revoke(a, 0);
+		STORE(a->slow, a->slow | VISITED);
+		revoke_owner(a);
 	}
 	STORE_RELEASE(a->owner, t);
 	return 1;
 }
 
-Side *arena__find_side(const struct Arena *a)
-{
-	Side *s = a->sides;
-
-	while (s && s->thread != self_now())
-		s = s->next;
-	return s;
-}
-
 void arena__lock_alone(T a)
 {
 	arena__lock(a);
-	arena__revoke(a, 1);
-	a->slices = a->slices_limit = NULL;
+	revoke_owner(a);
 	STORE_RELEASE(a->owner, arena__thread());
+}
+
+void arena__settle_common(T a)
+{
+	size_t n = above_floor(&a->common.lane);
+
+	a->used += n;
+	a->common.used += n;
+	set_lane(&a->common.lane, NULL, NULL);
 }
 
 size_t arena__used_now(const struct Arena *a)
 {
-	size_t n = a->used + (size_t)(LOAD(a->lane.avail) - a->counted);
-	const Side *s;
+	return a->used + above_floor(&a->lane) + above_floor(&a->common.lane);
+}
 
-	for (s = a->sides; s; s = s->next)
-		n -= tail_of(s);
-	return n;
+size_t arena__peak_now(const struct Arena *a)
+{
+	size_t used = arena__used_now(a), most = LOAD(a->used_most), peak = LOAD(a->peak);
+
+	if (most > peak)
+		peak = most;
+	return used > peak ? used : peak;
 }
 
 void arena__note_most(T a)
@@ -346,3 +322,170 @@ void arena__note_most(T a)
 	if (n > a->used_most)
 		STORE(a->used_most, n);
 }
+
+/* ---- the registry ---- */
+
+#define SHARD  { PTHREAD_MUTEX_INITIALIZER, NULL }
+#define SHARDS_4 SHARD, SHARD, SHARD, SHARD
+enum { SHARDS = 16 };
+
+static struct {
+	pthread_mutex_t lock;
+	struct Arena *first;
+} live[SHARDS] = { SHARDS_4, SHARDS_4, SHARDS_4, SHARDS_4 };
+static atomic_size_t made_by_others, gone_by_others; /* threads without a record */
+static int walked;
+
+static unsigned shard_of(const struct Arena *a)
+{
+	return (unsigned)((uintptr_t)a >> 12 ^ (uintptr_t)a >> 16) % SHARDS;
+}
+
+void arena__lock_registry(void)
+{
+	Thread *t;
+	int i;
+
+	for (i = 0; i < SHARDS; i++)
+		pthread_mutex_lock(&live[i].lock);
+	STORE(walked, 1);
+	if (!is_alone())
+		pass_barrier();
+	for (t = arena__first_thread(); t; t = t->next) /* after the gate was closed: lest one be missed that passed it */
+		while (LOAD_ACQUIRE(t->turnover))
+			sched_yield();
+}
+
+void arena__unlock_registry(void)
+{
+	int i;
+
+	STORE_RELEASE(walked, 0);
+	for (i = 0; i < SHARDS; i++)
+		pthread_mutex_unlock(&live[i].lock);
+}
+
+T arena__next_live(T a)
+{
+	unsigned s = a ? shard_of(a) : 0;
+
+	a = a ? a->next_live : live[0].first;
+	while (!a && ++s < SHARDS)
+		a = live[s].first;
+	return a;
+}
+
+int arena__registry_is_walked(void)
+{
+	return LOAD_ACQUIRE(walked);
+}
+
+/* ---- fork: no lock may be held by a thread that the child does not have ----
+ *
+ * Every arena's lock is taken, or the child might find an arena half-way through a step. Under TSan
+ * only the registry's are: its deadlock detector aborts when a thread holds more than 64. */
+
+static void for_each_lock(int (*apply)(pthread_mutex_t *))
+{
+	int i;
+
+	for (i = 0; i < SHARDS && !under_tsan(); i++) {
+		struct Arena *a;
+
+		for (a = live[i].first; a; a = a->next_live)
+			apply(&a->lock);
+	}
+}
+
+static void lock_all(void)
+{
+	arena__lock_registry();
+	for_each_lock(pthread_mutex_lock);
+	arena__lock_records();
+}
+
+static void unlock_all(void)
+{
+	arena__unlock_records();
+	for_each_lock(pthread_mutex_unlock);
+	arena__unlock_registry();
+}
+
+static void unlock_in_child(void)
+{
+	reset_threads();
+	unlock_all();
+}
+
+static void __attribute__((constructor)) prepare_for_fork(void)
+{
+	pthread_atfork(lock_all, unlock_all, unlock_in_child);
+}
+
+/* One adoption at a time, lest two make a cycle. The first shard's lock serves, as fork takes it anyway. */
+void arena__lock_tree(void)
+{
+	pthread_mutex_lock(&live[0].lock);
+}
+
+void arena__unlock_tree(void)
+{
+	pthread_mutex_unlock(&live[0].lock);
+}
+
+void arena__count_made(Thread *t)
+{
+	if (t)
+		STORE(t->made, t->made + 1);
+	else
+		atomic_fetch_add_explicit(&made_by_others, 1, memory_order_relaxed);
+}
+
+void arena__count_gone(Thread *t)
+{
+	if (t)
+		STORE(t->gone, t->gone + 1);
+	else
+		atomic_fetch_add_explicit(&gone_by_others, 1, memory_order_relaxed);
+}
+
+void arena__add_live(T a, Thread *t)
+{
+	unsigned s = shard_of(a);
+
+	pthread_mutex_lock(&live[s].lock);
+	a->next_live = live[s].first;
+	a->live_link = &live[s].first;
+	if (a->next_live)
+		a->next_live->live_link = &a->next_live;
+	live[s].first = a;
+	arena__count_made(t);
+	pthread_mutex_unlock(&live[s].lock);
+}
+
+void arena__remove_live(T a)
+{
+	unsigned s = shard_of(a);
+
+	pthread_mutex_lock(&live[s].lock);
+	*a->live_link = a->next_live;
+	if (a->next_live)
+		a->next_live->live_link = a->live_link;
+	if (LOAD(a->magic) == MAGIC)
+		arena__count_gone(record_now());
+	pthread_mutex_unlock(&live[s].lock);
+}
+
+/* What is gone is read first, as it was made before: the count is never too low by an arena that goes meanwhile. */
+size_t Arena_debug_live_count(void)
+{
+	size_t made = 0, gone = atomic_load(&gone_by_others);
+	Thread *t;
+
+	for (t = arena__first_thread(); t; t = t->next)
+		gone += LOAD_ACQUIRE(t->gone);
+	for (t = arena__first_thread(); t; t = t->next)
+		made += LOAD_ACQUIRE(t->made);
+	return made + atomic_load(&made_by_others) - gone;
+}
+

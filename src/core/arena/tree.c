@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: parents and children. A parent has a list of its children, newest first, under its lock;
- * each child knows its parent and where the list points to it. An arena's ancestors never include itself. */
+/* Arena, continued: parents and children, what goes through a whole tree, and arenas that the library lends. A parent
+ * has a list of its children, newest first, under its lock; each child knows its parent and where the list points to
+ * it. An arena's ancestors never include itself. */
 #include "config.h"
 
 #include <pthread.h>
@@ -88,4 +89,148 @@ void Arena_adopt(T child, T new_parent)
 	arena__unlock_tree();
 	CHECK(!cycle, "Arena_adopt: %p is %p itself or below it", (void *)new_parent, (void *)child);
 	CHECK(!running, "Arena_adopt: a deferred call of %p is running", (void *)child);
+}
+
+/* ---- dispose ---- */
+
+static T newest_child(T a)
+{
+	T child;
+
+	pthread_mutex_lock(&a->lock);
+	child = a->children;
+	pthread_mutex_unlock(&a->lock);
+	return child;
+}
+
+static T next_in_tree(T root, T at)
+{
+	T child = newest_child(at);
+
+	if (child)
+		return child;
+	while (at != root && !at->next_sibling)
+		at = at->parent;
+	return at == root ? NULL : at->next_sibling;
+}
+
+static int is_any_running(T root)
+{
+	T at = root;
+
+	while (at && !is_running(at))
+		at = next_in_tree(root, at);
+	return at != NULL;
+}
+
+/* Children before parents, newest first, and not by recursion: a chain of them may be deep. A deferred
+ * call may add children and deferred calls anywhere in the tree. */
+static void dispose_tree(Work *work)
+{
+	while (work->arena) {
+		T at = work->arena, child = newest_child(at);
+
+		if (child) {
+			arena__add_running(child, 1);
+			work->arena = child;
+		} else if (arena__has_deferred(at, NULL))
+			arena__run_each(at, NULL);
+		else {
+			work->arena = at == work->root ? NULL : at->parent;
+			arena__release_all(at);
+		}
+	}
+}
+
+static void dispose_slowly(T *arena) __attribute__((noinline));
+static void dispose_slowly(T *arena)
+{
+	Work work = { .run = dispose_tree, .arena = *arena, .root = *arena };
+	T a = *arena;
+
+	arena__check_lent(a, "Arena_dispose");
+	CHECK(!is_any_running(a), "Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
+	*arena = NULL;
+	arena__add_running(a, 1);
+	arena__unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
+	arena__run_to_end(&work);
+}
+
+void Arena_dispose(T *arena)
+{
+	T a;
+
+	if (!arena || !*arena)
+		return;
+	a = *arena;
+	CHECK_ARENA(a);
+	if (LOAD(a->slow) & (CHILDREN | DEFERRED | LENT)) {
+		dispose_slowly(arena);
+		return;
+	}
+	*arena = NULL;
+	if (!arena__dispose_quickly(a))
+		arena__release_all(a);
+}
+
+/* ---- lending ---- */
+
+void arena__check_lent(const struct Arena *a, const char *call)
+{
+	CHECK(!(LOAD(a->slow) & LENT), "%s: %p (%s) is lent: the part of libcore that made it does that",
+		call, (const void *)a, a->name ? a->name : "arena");
+}
+
+void arena__lend(T a, int on)
+{
+	CHECK_ARENA(a);
+	arena__lock(a);
+	STORE(a->slow, on ? a->slow | LENT : a->slow & ~(uint32_t)LENT);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* A child whose deferred calls are running stays, with its siblings. */
+static void dispose_of_children(Work *work)
+{
+	T child;
+
+	while ((child = newest_child(work->arena)) != NULL && !is_any_running(child))
+		Arena_dispose(&child);
+}
+
+typedef struct Return {
+	T arena;
+	size_t keep, limit;
+} Return;
+
+static void forget_borrower(Return *r)
+{
+	T a = r->arena;
+
+	Arena_set_limit(a, r->limit);
+	pthread_mutex_lock(&a->lock);
+	if (!a->children)
+		STORE(a->slow, a->slow & ~(uint32_t)CHILDREN);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* Runs also what was deferred by the deferred calls. */
+static void finish_return(Return *r)
+{
+	DEFER(forget_borrower, r);
+	arena__clear_all(r->arena, r->keep);
+}
+
+void arena__take_back(T a, size_t keep, size_t limit)
+{
+	Work children = { .run = dispose_of_children, .arena = a };
+	Return r = { a, 0, limit };
+
+	CHECK_ARENA(a);
+	r.keep = arena__beside_home(a, keep);
+	if (LOAD(a->most) == limit && !(LOAD(a->slow) & CHILDREN) && arena__clear_quickly(a, r.keep, SLOW_CLEAR))
+		return;
+	DEFER(finish_return, &r);
+	arena__run_to_end(&children);
+	arena__run_deferred(a, NULL);
 }

@@ -36,7 +36,8 @@ static void keep_spare(T pool)
 		return;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && !__atomic_compare_exchange_n(&pool->spare, &none, fd, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	if (fd >= 0 && !__atomic_compare_exchange_n(&pool->spare, &none, fd, 0, __ATOMIC_ACQ_REL,
+			__ATOMIC_ACQUIRE))
 		close(fd);
 	pthread_setcancelstate(cancel, NULL);
 }
@@ -54,8 +55,8 @@ static int give_up_spare(T pool)
 	return 1;
 }
 
-/* Closes one client's connection, so that it does not wait in the backlog for what may take long. The connection
- * is closed before the spare descriptor is made anew: there is no other. */
+/* Closes one client's connection, so that it does not wait in the backlog for what may take long.
+ * The connection is closed before the spare descriptor is made anew: there is no other. */
 static void shed(T pool, Socket_T listener)
 {
 	if (!give_up_spare(pool))
@@ -109,7 +110,8 @@ Connection_T SocketPool_accept(T pool, Socket_T listener, int *pause_ms)
 	int error = errno;
 
 	CHECK_POOL(pool);
-	CHECK(listener && pause_ms, "SocketPool_accept: the %s is NULL", listener ? "pause" : "listener");
+	CHECK(listener, "SocketPool_accept: the listener is NULL");
+	CHECK(pause_ms, "SocketPool_accept: the pause is NULL");
 	keep_spare(pool);
 	SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
 	*pause_ms = (int)time_until_room(pool);

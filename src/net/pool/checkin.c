@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections to servers, checked in and discarded. The invariant is in pool/client.c. A connection that
- * comes back is idle, or given to who waits for it, or closed, because it is worn, there is too much idle, or its place
- * is wanted for another host. */
+/* Connections to servers, checked in and discarded. The invariant is in pool/client.c. A
+ * connection that comes back is idle, or given to who waits for it, or closed, because it is worn,
+ * there is too much idle, or its place is wanted for another host. */
 #include "config.h"
 
 #include "pool/rep.h"
 
 #define T SocketPool_T
 
-enum { PASSES = 8 }; /* connections worth keeping, before a waiter for another host gets the place of one */
+enum { PASSES = 8 }; /* connections kept before a waiter for another host gets the place of one */
 
 static Slot *checked_out_locked(T pool, Connection_T c)
 {
 	Slot *slot = slot_of(c);
 
-	return is_inside(c) && slot->pool == pool && is_upstream(slot) && slot->state != IDLE ? slot : NULL;
+	if (!is_inside(c) || slot->pool != pool || !is_upstream(slot) || slot->state == IDLE)
+		return NULL;
+	return slot;
 }
 
 static void check_found_unlocks(const Slot *slot, T pool, Connection_T c, const char *function)
@@ -22,18 +24,19 @@ static void check_found_unlocks(const Slot *slot, T pool, Connection_T c, const 
 	if (slot)
 		return;
 	unlock(pool);
-	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function, (void *)c);
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function,
+		(void *)c);
 }
 
 static int is_worn_locked(T pool, const Slot *slot)
 {
 	const Upstream *u = slot->of.upstream;
 
-	return client__is_expired(slot) || (pool->limits.uses > 0 && u->uses >= pool->limits.uses);
+	return is_expired(slot) || (pool->limits.uses > 0 && u->uses >= pool->limits.uses);
 }
 
-/* Returns whether a waiter that is before those for this host needs a place and was passed over often enough: a
- * busy host could keep its connections, and all others waiting, without end. */
+/* Returns whether a waiter that is before those for this host needs a place and was passed over
+ * often enough: a busy host could keep its connections, and all others waiting, without end. */
 static int is_overdue_locked(T pool, const Host *h)
 {
 	Waiter *w = has_place(pool) ? NULL : pool->client.first;
@@ -75,7 +78,8 @@ static Departed take_back_locked(T pool, Slot *slot)
 	return d;
 }
 
-/* A deferred call may have closed the socket, or taken it out: then there is nothing to take back. */
+/* A deferred call may have closed the socket, or taken it out: then there is nothing to take
+ * back. */
 static void take_back_cleared(void *cl)
 {
 	Connection_T c = cl;

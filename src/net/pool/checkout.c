@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections to servers, checked out: an idle one that is fit, or a place and a new one. The invariant is in
- * pool/client.c. A checkout holds a Claim, which gives back what it has however the checkout ends. */
+/* Connections to servers, checked out: an idle one that is fit, or a place and a new one. The
+ * invariant is in pool/client.c. A checkout holds a Claim, which gives back what it has however
+ * the checkout ends. */
 #include "config.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "pool/rep.h"
 
@@ -104,13 +104,13 @@ static void claim_something(T pool, Checkout *to)
 
 static int is_fit(const Slot *slot)
 {
-	return !client__is_expired(slot) && socket__is_quiet(slot->u.socket);
+	return !is_expired(slot) && socket__is_quiet(slot->u.socket);
 }
 
 static Departed drop_unfit_locked(T pool, Slot *slot)
 {
 	pool->stats.reused--;
-	if (client__is_expired(slot))
+	if (is_expired(slot))
 		return client__expire_locked(slot);
 	pool->stats.stale++;
 	return client__detach_locked(slot);
@@ -200,7 +200,8 @@ static Connection_T install(T pool, Checkout *to)
 	return handle_of(slot);
 }
 
-/* on_open has the rest of the deadline, call by call. What it leaves by closes the connection. */
+/* on_open has the rest of the deadline, call by call. If it does not return, the connection is
+ * closed. */
 static void run_on_open(T pool, Checkout *to, Connection_T c)
 {
 	void (*on_open)(Connection_T, void *);
@@ -218,7 +219,8 @@ static void run_on_open(T pool, Checkout *to, Connection_T c)
 	pthread_setcancelstate(to->cancel_state, &ours);
 	on_open(c, cl);
 	pthread_setcancelstate(ours, NULL);
-	CHECK(is_inside(c), "SocketPool_checkout: on_open has given away the connection to %s:%s", to->host, to->service);
+	CHECK(is_inside(c), "SocketPool_checkout: on_open has given away the connection to %s:%s",
+		to->host, to->service);
 	Socket_set_timeout(Connection_socket(c), -1);
 	to->opened = NULL;
 }
@@ -236,12 +238,13 @@ static Connection_T open_connection(T pool, Checkout *to)
 
 /* ---- the ways out ---- */
 
-/* What is not the host's fault does not hold it down. */
+/* Returns 0 for errors that are not the host's: they do not hold it down. */
 static int is_hosts_fault(const Checkout *to)
 {
 	if (to->error == ETIMEDOUT)
 		return to->timeout_ms < 0 || to->timeout_ms >= 1000;
-	return to->error != 0 && to->error != EMFILE && to->error != ENFILE && to->error != ENOMEM && to->error != ENOBUFS;
+	return to->error != 0 && to->error != EMFILE && to->error != ENFILE && to->error != ENOMEM
+		&& to->error != ENOBUFS;
 }
 
 static void close_unopened(T pool, Connection_T c)
@@ -249,6 +252,7 @@ static void close_unopened(T pool, Connection_T c)
 	Departed d = { 0 };
 
 	lock(pool);
+	pool->stats.opened--;
 	pool->stats.failed++;
 	if (is_inside(c))
 		d = client__detach_locked(slot_of(c));
@@ -260,8 +264,8 @@ static void close_unopened(T pool, Connection_T c)
 	} END_TRY;
 }
 
-/* Gives back what did not become a connection of the caller's: after a raise, a cancellation or a C++ exception.
- * pool.pml: open_connection, its second branch */
+/* Gives back what did not become a connection of the caller's: after a raise, a cancellation or a
+ * C++ exception. pool.pml: open_connection, its second branch */
 static void end_checkout(Checkout *to)
 {
 	T pool = to->claim.pool;
@@ -287,12 +291,13 @@ static void end_checkout(Checkout *to)
 	pthread_setcancelstate(to->cancel_state, NULL);
 }
 
-/* A thread that is cancelled while it has a place, a slot or a socket in its hands would lose it: it may be
- * while it waits, connects or runs on_open. */
+/* A thread that is cancelled while it has a place, a slot or a socket in its hands would lose it:
+ * it may be while it waits, connects or runs on_open. */
 Connection_T checkout__run(T pool, const char *host, const char *service, int timeout_ms)
 {
-	Checkout to = { .claim = { .pool = pool }, .host = host, .service = service, .timeout_ms = timeout_ms };
+	Checkout to = { .claim = { .pool = pool }, .host = host, .service = service };
 
+	to.timeout_ms = timeout_ms;
 	to.deadline = socket__deadline_in(timeout_ms);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &to.cancel_state);
 	DEFER(end_checkout, &to);

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* A client's connections to its servers: who has them, which are idle, and who waits.
  *
- * Invariant, under the lock: a host's `open` counts its slots and those being opened; those that are checked in are a
- * list from the newest to the oldest. A slot with an upstream is IDLE and in the order by last use, or OUT or SHUT and a
- * caller's. pool->opening places are reserved for connections being opened. No waiter is on the list that could be served:
- * so whoever finds something to take overtakes none. Of those who wait for one host the first is served first; who
- * waits for another is passed over PASSES times at most (pool/checkin.c).
+ * Invariant, under the lock: a host's `open` counts its slots and those being opened; those that
+ * are checked in are a list from the newest to the oldest. A slot with an upstream is IDLE and in
+ * the order by last use, or OUT or SHUT and a caller's. pool->opening places are reserved for
+ * connections being opened. No waiter is on the list that could be served: so whoever finds
+ * something to take overtakes none. Among those who wait for one host the first is served first;
+ * who waits for another is passed over PASSES times at most (pool/checkin.c).
  *
- * Who serves a waiter takes it off the list and gives it what it waits for, a slot or a place, in one step; a waiter
- * that gives up looks, under the lock, whether it was served first, and then has what it was given. A cancelled thread
- * gives it back. src/test/models/pool.pml checks this; its inlines have the names of the functions here. */
+ * To serve a waiter is to take it off the list and gives it what it waits for, a slot or a place,
+ * in one step; a waiter that gives up looks, under the lock, whether it was served first, and then
+ * has what it was given. A cancelled thread gives it back. src/test/models/pool.pml checks this;
+ * its inlines have the names of the functions here. */
 #include "config.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "pool/rep.h"
 
@@ -141,11 +142,6 @@ Departed client__expire_locked(Slot *slot)
 	return client__detach_locked(slot);
 }
 
-int client__is_expired(const Slot *slot)
-{
-	return slot->of.upstream->expires <= socket__now_coarse();
-}
-
 /* ---- waiters ---- */
 
 void client__reserve_locked(Claim *c)
@@ -193,7 +189,7 @@ static void dequeue_locked(T pool, Waiter *w)
 }
 
 /* Each in its turn gets what there is for it: first come, first served. pool.pml: serve */
-void client__serve_locked(T pool)
+void client__serve_waiters_locked(T pool)
 {
 	Waiter *w, *next;
 
@@ -257,16 +253,16 @@ static void lock_again(T pool)
 	lock(pool);
 }
 
-/* Closes an idle connection whose place somebody waits for. Check-in sees to that, but not where one becomes idle
- * otherwise, or is wanted only now that a hold-down has ended. Has the lock again however a deferred call leaves.
- * pool.pml: make_room */
+/* Closes an idle connection whose place somebody waits for. Check-in sees to that, but not where
+ * one becomes idle otherwise, or is wanted only now that a hold-down has ended. Has the lock again
+ * however a deferred call leaves. pool.pml: make_room */
 static void make_room_unlocks(T pool)
 {
 	int64_t at;
-	Slot *victim = client__is_wanted_locked(pool) ? client__longest_idle_locked(pool, &at) : NULL;
+	Slot *victim;
 	Departed d;
 
-	if (!victim)
+	if (!client__is_wanted_locked(pool) || !(victim = client__longest_idle_locked(pool, &at)))
 		return;
 	d = client__detach_locked(victim);
 	client__serve_locked(pool);
@@ -303,7 +299,8 @@ static void end_wait(Waiting *waiting)
 	pthread_cond_destroy(&waiting->waiter->woken);
 }
 
-/* Sleeps once. Returns 0 after the deadline, or when there is no hope. pool.pml: sleep_or_leave, wake */
+/* Sleeps once. Returns 0 after the deadline, or when there is no hope. pool.pml: sleep_or_leave,
+ * wake */
 static int sleep_unlocks(T pool, Waiter *w, int64_t deadline)
 {
 	const Host *h = w->claim->host;
@@ -333,7 +330,8 @@ void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state)
 	if (e != 0) {
 		unlock(pool);
 		errno = e;
-		EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: cannot wait", c->host->name, c->host->service);
+		EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: cannot wait", c->host->name,
+			c->host->service);
 	}
 	enqueue_locked(pool, &w);
 	DEFER(end_wait, &waiting);

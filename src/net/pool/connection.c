@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Connection: what a program sees of a slot of a SocketPool, and what is attached to it on first use. The
- * representation and its invariant are in pool/slots.c. */
+/* Connection: what a program sees of a slot of a SocketPool, and what is attached to it on first
+ * use. The representation and its invariant are in pool/slots.c. */
 #include "config.h"
 
 #include <string.h>
@@ -25,7 +25,8 @@ static Slot *live_slot(Connection_T c, const char *function)
 	return slot_of(c);
 }
 
-/* The difference of two coarse times may be a tick less than what has passed: somebody who slept for 10 ms is told of 8. */
+/* The difference of two coarse times may be a tick less than what has passed: a thread that slept
+ * for 10 ms reads 8. */
 static int64_t unused_ms(int64_t since)
 {
 	return since < socket__now_coarse() ? socket__now_ms() - since : 0;
@@ -83,7 +84,8 @@ static Lease *take_lease(T pool)
 	return lease;
 }
 
-/* Two threads may come here at once, and the connection may leave meanwhile: then lease goes back. */
+/* Two threads may come here at once, and the connection may leave meanwhile: then lease goes
+ * back. */
 static Arena_T install_lease(Slot *slot, Connection_T c, Lease *lease)
 {
 	T pool = slot->pool;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Records of the hosts that checkout connects to, found by name. A record is used again when its host has no connections,
- * no waiters and no hold-down. */
+/* Records of the hosts that checkout connects to, found by name. A record is used again when its
+ * host has no connections, no waiters and no hold-down. */
 #include "config.h"
 
 #include <string.h>
@@ -69,7 +69,8 @@ Host *host__find_unlocks(T pool, const char *host, const char *service)
 	ASSERT_LOCKED(pool);
 	if (room < NAME_LEAST)
 		room = NAME_LEAST;
-	while (!(h = lookup_in(bucket, host, service)) && !(h = reuse_record(bucket, host, service))) {
+	while (!(h = lookup_in(bucket, host, service))
+			&& !(h = reuse_record(bucket, host, service))) {
 		unlock(pool);
 		h = CALLOC(pool->arena, 1, sizeof *h + room);
 		h->room = room;
@@ -84,7 +85,8 @@ Host *host__find_unlocks(T pool, const char *host, const char *service)
 int host__may_open_locked(T pool, const Host *h)
 {
 	ASSERT_LOCKED(pool);
-	return (pool->limits.per_host == 0 || h->open < pool->limits.per_host) && h->held_until <= socket__now_ms();
+	return (pool->limits.per_host == 0 || h->open < pool->limits.per_host)
+		&& h->held_until <= socket__now_ms();
 }
 
 void host__hold_down_locked(T pool, Host *h, int error)

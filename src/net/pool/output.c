@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Output of a Connection that the kernel does not take at once: one block of bytes, which grows while it is needed and is
- * freed when all is sent. It belongs to the slot, not to the arena or the buffer, which a connection at rest gives
- * back; and it is from malloc, as a slow peer must not make the pool's arena grow without end. */
+/* Output of a Connection that the kernel does not take at once: one block of bytes, which grows
+ * while it is needed and is freed when all is sent. It belongs to the slot, not to the arena or
+ * the buffer, which a connection at rest gives back; and it is from malloc, as a slow peer must
+ * not make the pool's arena grow without end. */
 #include "config.h"
 
 #include <errno.h>
@@ -126,7 +127,7 @@ int Connection_flush(Connection_T c)
 	size_t sent = 1;
 
 	while (bytes_queued(o) > 0 && sent > 0) {
-		sent = try_send(slot->u.socket, o->bytes + o->start, o->end - o->start, "Connection_flush");
+		sent = try_send(slot->u.socket, o->bytes + o->start, bytes_queued(o), "Connection_flush");
 		o->start += sent;
 	}
 	free_if_empty(queue);

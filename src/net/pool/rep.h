@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to SocketPool.c and the files of pool/: what a pool is made of. Each file knows only those before it:
+/* Private to SocketPool.c and the files of pool/: what a pool is made of. Each file knows only
+ * those before it:
  *
  *   slots.c       segments, slots, buffers and arenas of both kinds of connections, and the lock
  *   table.c       a server's connections: addresses, rate, their order of last use
@@ -8,12 +9,12 @@
  *   checkout.c, checkin.c
  *   SocketPool.c  the interface; resize.c and connection.c, parts of it
  *
- * A function whose name ends in _locked needs the lock and keeps it. One whose name ends in _unlocks is called with the lock
- * and lets go of it: for good, or (its comment says so) only meanwhile. Debug builds assert both. No other function
- * may be called with the lock held.
+ * A function whose name ends in _locked needs the lock and keeps it. One whose name ends in
+ * _unlocks is called with the lock and lets go of it: for good, or (its comment says so) only
+ * meanwhile. Debug builds assert both. No other function may be called with the lock held.
  *
- * Our words: a *lease* is an arena that a connection has until it leaves or rests; a *place* is room for one
- * connection, which checkout reserves before it connects. */
+ * Our words: a *lease* is an arena that a connection has until it leaves or rests; a *place* is
+ * room for one connection, which checkout reserves before it connects. */
 #ifndef SOCKETPOOLREP_INCLUDED
 #define SOCKETPOOLREP_INCLUDED
 #include <pthread.h>
@@ -91,7 +92,7 @@ typedef struct Peer { /* an address that has connections here */
 
 typedef struct Table {
 	LazyHeap heap;           /* by last use */
-	LazyHeap *by_use;        /* the heap with every ADDED in it; NULL until the first eviction fills it */
+	LazyHeap *by_use;        /* the heap, with every ADDED in it; NULL before the first eviction */
 	int64_t tokens, refilled; /* thousandths of a connection that may come now, at that time */
 	int counting;            /* atomic; whether addresses are counted */
 	Peer **peers, *spare_peers; /* NULL until they are */
@@ -116,7 +117,8 @@ typedef struct Upstream { /* what a slot has more when checkout opened it */
 	Slot *newer, *older;     /* while idle: of the host's, by check-in */
 	Slot *later, *earlier;   /* while idle: of all, by last use */
 	Output *output;
-	int64_t used;            /* while idle: a lower bound of its last use; this and the next by socket__now_coarse() */
+	/* by socket__now_coarse() */
+	int64_t used;            /* while idle: a lower bound of its last use */
 	int64_t expires;         /* SOCKET__NEVER: does not */
 	int64_t since;           /* checked out */
 	const char *file;        /* atomic; where; NULL: not said yet */
@@ -138,7 +140,7 @@ typedef struct Waiter { /* on the stack of the thread that waits */
 	Claim *claim;            /* when its verdict is not WAITING, the waiter is off the list */
 	pthread_cond_t woken;
 	int64_t since;
-	unsigned passed;         /* how often a place went to a later one, whose host had the connection for it */
+	unsigned passed;         /* how often a connection went to a later one, for its host */
 } Waiter;
 
 typedef struct Client {
@@ -159,7 +161,7 @@ struct SocketPool {
 	Slot *free;
 	Buffer *buffers;
 	Lease *leases;
-	void (*leaving)(Socket_T, void *handle); /* the one call upwards: Socket_close of a socket that is inside */
+	void (*leaving)(Socket_T, void *handle); /* the one call upwards, of Socket_close */
 	Table table;
 	Client client;
 	Callback pre, post;
@@ -167,7 +169,7 @@ struct SocketPool {
 	int spare;               /* atomic: a descriptor for when there is no other; -1: none */
 	SocketPool_Limits limits;
 	int idle_ms;             /* atomic; that of the limits, -1: none */
-	SocketPool_Stats stats;  /* those of its fields that only grow, idle, checked_out and waiting */
+	SocketPool_Stats stats;  /* but for count and capacity */
 };
 
 #define LOAD(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
@@ -213,6 +215,11 @@ static inline int is_upstream(const Slot *slot)
 	return slot->state >= IDLE;
 }
 
+static inline int is_expired(const Slot *slot)
+{
+	return slot->of.upstream->expires <= socket__now_coarse();
+}
+
 static inline int has_place(SocketPool_T pool)
 {
 	return pool->count + pool->opening < pool->max;
@@ -221,12 +228,12 @@ static inline int has_place(SocketPool_T pool)
 /* ---- slots.c ---- */
 
 void slots__make_lock(SocketPool_T pool); /* Raises: SocketPool_Failed */
-int slots__make_condition(pthread_cond_t *); /* to wait for with a deadline; returns 0 or an error number */
+int slots__make_condition(pthread_cond_t *); /* returns 0 or an error number */
 /* Returns 0 after the deadline. Lets go of the lock while it waits. */
 int slots__wait_unlocks(SocketPool_T pool, pthread_cond_t *, int64_t deadline);
 
 void slots__link_segment_locked(SocketPool_T pool, Segment *g); /* also before others know of the pool */
-size_t slots__segment_size(size_t reserved, size_t missing); /* when that is reserved, and so much needed */
+size_t slots__segment_size(size_t reserved, size_t missing); /* of the next, at least what is missing */
 Segment *slots__new_segment(Arena_T arena, size_t size); /* Raises: Arena_Failed */
 
 typedef struct Cursor {
@@ -235,7 +242,7 @@ typedef struct Cursor {
 } Cursor;
 Slot *slots__next_locked(SocketPool_T pool, Cursor *at); /* in use, from there on, or NULL */
 
-/* What has left its slot, and is to be closed or released without the lock. */
+/* A connection that has left its slot, to be closed or released without the lock. */
 typedef struct Departed {
 	Socket_T socket;
 	Lease *lease;
@@ -247,15 +254,22 @@ Lease *slots__strip_locked(Slot *slot); /* of its buffer, and its lease, which i
 Departed slots__detach_locked(Slot *slot, Output *output);
 /* These raise what deferred calls raise, with their work done. lease and socket may be NULL. */
 void slots__release(Lease *lease); /* to the pool, its arena cleared */
-void slots__close(Departed d);
-void slots__let_go(Departed d); /* as close, but its socket is another's now */
+void slots__close_departed(Departed d);
+static inline void slots__close(Departed d)
+{
+	if (d.socket)
+		slots__close_departed(d);
+}
+
+void slots__let_go(Departed d); /* all but its socket, which is another's now */
 void slots__return_lease_locked(Lease *lease);
 void slots__return_buffer_locked(SocketPool_T pool, Buffer *b);
 
-/* Returns the latest of all that counts as use. The lock keeps the socket from being closed meanwhile. */
+/* Returns the latest of all that counts as use. The lock keeps the socket from being closed
+ * meanwhile. */
 int64_t slots__last_used_locked(Slot *slot);
-/* Returns the latest use of what has not been used for ms: that is not too short, and at most a tick too long; but what
- * was used in this tick is in use. */
+/* Returns the latest use of what has not been used for ms: that is not too short, and at most a
+ * tick too long; but what was used in this tick is in use. */
 int64_t slots__unused_since(int ms);
 
 /* ---- table.c ---- */
@@ -263,17 +277,19 @@ int64_t slots__unused_since(int ms);
 /* Memory for n connections in all, if there is less. Raises: Arena_Failed */
 void table__provide_heap(SocketPool_T pool, size_t n);
 void table__provide_peer(SocketPool_T pool); /* for the address of one more. Raises: Arena_Failed */
-void table__provide_peers(SocketPool_T pool); /* for counting addresses from now on. Raises: Arena_Failed */
+void table__provide_peers(SocketPool_T pool); /* for counting addresses. Raises: Arena_Failed */
 Connection_T table__add_locked(SocketPool_T pool, Socket_T s); /* or NULL */
 int64_t table__until_token_locked(SocketPool_T pool); /* ms until one may come */
-Slot *table__longest_unused_locked(SocketPool_T pool, int64_t *at); /* and when it was used; NULL if there is none */
+/* Returns the first to be evicted, and stores when it was last used; NULL if there is none. */
+Slot *table__longest_unused_locked(SocketPool_T pool, int64_t *at);
 Departed table__detach_locked(Slot *slot);
 
 /* ---- host.c ---- */
 
 /* Lets go of the lock meanwhile if it needs memory. Raises: Arena_Failed, without the lock. */
 Host *host__find_unlocks(SocketPool_T pool, const char *host, const char *service);
-Host *host__lookup_locked(SocketPool_T pool, const char *host, const char *service); /* NULL if there is none */
+/* Returns NULL if there is none. */
+Host *host__lookup_locked(SocketPool_T pool, const char *host, const char *service);
 void host__hold_down_locked(SocketPool_T pool, Host *h, int error);
 int host__may_open_locked(SocketPool_T pool, const Host *h);
 
@@ -282,20 +298,28 @@ int host__may_open_locked(SocketPool_T pool, const Host *h);
 void client__push_idle_locked(Slot *slot);
 Slot *client__pop_idle_locked(Host *h); /* the newest, for a caller, who is to say where it is */
 void client__become_out_locked(Slot *slot);
-Slot *client__longest_idle_locked(SocketPool_T pool, int64_t *at); /* as table__longest_unused_locked */
-Departed client__detach_locked(Slot *slot); /* serves nobody who waits: client__serve_locked is to follow */
+Slot *client__longest_idle_locked(SocketPool_T pool, int64_t *at); /* as the table's */
+Departed client__detach_locked(Slot *slot); /* client__serve_locked is to follow */
 Departed client__expire_locked(Slot *slot); /* as detach, and counts it */
-int client__is_expired(const Slot *slot);
 void client__reserve_locked(Claim *c);  /* a place for it */
-void client__serve_locked(SocketPool_T pool);
+void client__serve_waiters_locked(SocketPool_T pool);
+static inline void client__serve_locked(SocketPool_T pool)
+{
+	if (pool->client.first)
+		client__serve_waiters_locked(pool);
+}
+
 void client__dismiss_locked(SocketPool_T pool); /* those who wait, to look whether there is hope */
-int client__is_wanted_locked(SocketPool_T pool); /* does a waiter for another host need the place of an idle connection? */
+/* Returns whether a waiter for another host needs the place of an idle connection. */
+int client__is_wanted_locked(SocketPool_T pool);
 void client__give_back_locked(Claim *c); /* what it has, to the next */
-/* Returns when the claim has been served, the deadline has passed, or there is no hope: then the verdict is WAITING. Lets go
- * of the lock meanwhile. If the thread is cancelled, gives all back and lets go of it for good. */
+/* Returns when the claim has been served, the deadline has passed, or there is no hope: then the
+ * verdict is WAITING. Lets go of the lock meanwhile. If the thread is cancelled, gives all back
+ * and lets go of it for good. */
 void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state);
 const char *client__taken_by(Slot *slot, int *line);
-void client__shut_down_locked(SocketPool_T pool); /* what is checked out: whose it is reads the end of the stream */
+/* Shuts down the connections that are checked out: their users read the end of the stream. */
+void client__shut_down_locked(SocketPool_T pool);
 
 /* ---- checkout.c ---- */
 

@@ -29,7 +29,8 @@ static void end_call(Calling *here)
 	calling = here->outer;
 }
 
-/* Not from inside one of the pool's own callbacks: one that resizes would call itself for ever. */
+/* Not from inside one of the pool's own callbacks: one that resizes would call itself without
+ * end. */
 static void call(T pool, const Callback *which)
 {
 	Calling here = { pool, calling };

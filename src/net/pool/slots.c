@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* The slots of a SocketPool, of both kinds: one cache line each, in segments that never move, all from the pool's arena.
- * Capacity is a number: shrinking lowers it, growing raises it, and only growth beyond every earlier size takes memory,
- * reserved but not touched.
+/* The slots of a SocketPool, of both kinds: one cache line each, in segments that never move, all
+ * from the pool's arena. Capacity is a number: shrinking lowers it, growing raises it, and only
+ * growth beyond every earlier size takes memory, reserved but not touched.
  *
- * Invariant, under the lock: count + opening <= max <= reserved, the sum of the segments' sizes, for as many of which
- * the table's heap has room. In a segment the first `used` slots were in use at some time; each of them holds a connection
- * (its mark has LIVE, and the socket's owner is its handle) or is on the free list. Segments before `filling` are full.
+ * Invariant, under the lock: count + opening <= max <= reserved, the sum of the segments' sizes,
+ * for as many of which the table's heap has room. In a segment the first `used` slots were in use
+ * at some time; each of them holds a connection (its mark has LIVE, and the socket's owner is its
+ * handle) or is on the free list. Segments before `filling` are full.
  *
- * A Connection_T is the address of its slot with the slot's generation in the low bits that alignment leaves free. The
- * slot knows its generation, so a stale handle is seen by a compare, without memory of its own, until as many
- * connections as there are generations have used the slot.
+ * A Connection_T is the address of its slot with the slot's generation in the low bits that
+ * alignment leaves free. The slot knows its generation, so a stale handle is seen by a compare,
+ * without memory of its own, until as many connections as there are generations have used the
+ * slot.
  *
  * The way from a socket to its connection is a pointer in the socket: as flat as an index by
- * descriptor, with nothing to grow, and right when a descriptor or an address comes back as another's.
- * It, the mark and what is read through a handle are atomic, so that get, data and touch take no lock.
+ * descriptor, with nothing to grow, and right when a descriptor or an address comes back as
+ * another's. It, the mark and what is read through a handle are atomic, so that get, data and
+ * touch take no lock.
  *
- * Buffers and leases of connections that left are kept for later ones: Buffer links lie in the buffers, Leases in the
- * pool's arena, as the arenas come and go with the connections. */
+ * Buffers and leases of connections that left are kept for later ones: Buffer links lie in the
+ * buffers, Leases in the pool's arena, as the arenas come and go with the connections. */
 #include "config.h"
 
 #include <errno.h>
@@ -290,10 +293,8 @@ void slots__let_go(Departed d)
 	slots__release(d.lease);
 }
 
-void slots__close(Departed d)
+void slots__close_departed(Departed d)
 {
-	if (!d.socket)
-		return;
 	DEFER(Socket_close, &d.socket);
 	socket__leave_poll(d.socket);
 	slots__let_go(d);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of a server's connections: who may come in, and which has been unused for longest. Addresses are
- * counted in chains of records that are used again; a bucket of tokens holds what may come in a second.
+/* The table of a server's connections: who may come in, and which has been unused for longest.
+ * Addresses are counted in chains of records that are used again; a bucket of tokens holds what
+ * may come in a second.
  *
- * Invariant, under the lock: once `by_use` is set, the heap holds every ADDED connection. A server that has deadlines of its
- * own never evicts, and its idle connections take 16 bytes less each. */
+ * Invariant, under the lock: once `by_use` is set, the heap holds every ADDED connection. A server
+ * that has deadlines of its own never evicts, and its idle connections take 16 bytes less each. */
 #include "config.h"
 
 #include <string.h>
@@ -26,7 +27,8 @@ static int64_t last_used(const uint32_t *place)
 	return slots__last_used_locked(slot_at(place));
 }
 
-/* For so many in all, before their slots are there: nothing has changed when there is no memory for the slots. */
+/* For so many in all, before their slots are there: nothing has changed when there is no memory
+ * for the slots. */
 void table__provide_heap(T pool, size_t n)
 {
 	LazyHeap *heap = &pool->table.heap;
@@ -111,14 +113,15 @@ void table__provide_peers(T pool)
 
 static Peer **find_peer_locked(T pool, uint64_t key)
 {
-	Peer **p = &pool->table.peers[key * 0x9E3779B97F4A7C15u >> 50]; /* Fibonacci hashing: the 14 top bits */
+	Peer **p = &pool->table.peers[key * 0x9E3779B97F4A7C15u >> 50]; /* 14 bits, by Fibonacci hashing */
 
 	while (*p && (*p)->key != key)
 		p = &(*p)->next;
 	return p;
 }
 
-/* Returns 0 if the address has as many as it may. Another thread may have taken the record that was provided. */
+/* Returns 0 if the address has as many as it may. Another thread may have taken the record that
+ * was provided. */
 static int count_peer_locked(T pool, uint64_t key, size_t most)
 {
 	Peer **p = find_peer_locked(pool, key), *fresh = pool->table.spare_peers;
@@ -158,7 +161,8 @@ int64_t table__until_token_locked(T pool)
 	ASSERT_LOCKED(pool);
 	if (rate <= 0)
 		return 0;
-	t->tokens = past >= 1000 ? rate * 1000 : t->tokens + past * rate; /* no more than a second's */
+	/* no more than a second's */
+	t->tokens = past >= 1000 ? rate * 1000 : t->tokens + past * rate;
 	if (t->tokens > rate * 1000)
 		t->tokens = rate * 1000;
 	t->refilled = now;
@@ -208,7 +212,8 @@ Departed table__detach_locked(Slot *slot)
 	T pool = slot->pool;
 
 	ASSERT_LOCKED(pool);
-	lazyheap__remove(&pool->table.heap, &slot->place);
+	if (pool->table.by_use)
+		lazyheap__remove(pool->table.by_use, &slot->place);
 	if (slot->counted)
 		uncount_peer_locked(pool, socket__peer_key(slot->u.socket));
 	return slots__detach_locked(slot, slot->of.output);

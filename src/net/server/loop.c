@@ -220,14 +220,13 @@ void httpserver__prepare(Loop *l)
 	const HTTPServer_Options *o = &server->options;
 	SocketPool_Limits limits = { .per_address = o->per_address };
 	Arena_Options arena = { .chunk = 64 * 1024, .name = "loop of an HTTP server", .parent = server->arena };
-	size_t loops = (size_t)server->nloops;
 	SocketPoll_T poll;
 
 	httpserver__watch_forks();
 	l->arena = Arena_new_with(&arena);
 	l->input = Arena_alloc(l->arena, o->pipeline_bytes);
 	l->batch = Arena_alloc(l->arena, BATCH);
-	l->pool = SocketPool_new(l->arena, (o->connections + loops - 1) / loops, o->pipeline_bytes);
+	l->pool = SocketPool_new(l->arena, l->most, o->pipeline_bytes);
 	SocketPool_set_limits(l->pool, &limits);
 	poll = SocketPoll_new(l->arena);
 	socketpoll__reserve(poll, SocketPool_capacity(l->pool) + OWN);

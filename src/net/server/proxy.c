@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 enum {
 	LINE_MOST = 107,     /* of version 1, with its CR LF */
 	FIXED = 16,          /* of version 2, before the addresses */
-	HEADER_MOST = 2048   /* with what is after them, which is skipped */
+	HEADER_MOST = 65536  /* with what is after them, which is skipped: a client's certificate, for one */
 };
 
 struct Trusted {
@@ -116,13 +117,14 @@ static void put_name(char *name, int family, const void *address, unsigned port)
 	snprintf(name, NAME_SIZE, family == AF_INET6 ? "[%s]:%u" : "%s:%u", text, port);
 }
 
+/* As the protocol has it: digits, without zeros before them. */
 static int parse_port(const char *text, unsigned *port)
 {
 	char *end;
 	unsigned long n = strtoul(text, &end, 10);
 
 	*port = (unsigned)n;
-	return *text >= '0' && *text <= '9' && !*end && n <= 65535;
+	return isdigit((unsigned char)*text) && (*text != '0' || !text[1]) && !*end && n <= 65535;
 }
 
 static int parse_line(char *line, char *name)

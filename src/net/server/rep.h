@@ -152,28 +152,6 @@ typedef struct Turn { /* one call of httpserver__advance: its connection, its in
 	unsigned char done;
 } Turn;
 
-struct Loop {
-	_Alignas(64) HTTPServer_T server;
-	HTTPServer_Stats stats;      /* atomic, relaxed */
-	Arena_T arena;
-	SocketPoll_T poll;           /* atomic: stop looks for it */
-	SocketPool_T pool;
-	Socket_T listener;           /* NULL once it is closed by the drain */
-	SocketPoll_Timer_T resume, last; /* accept again; the end of the drain */
-	pthread_t thread;
-	Exchange *spare, *bare;      /* with an arena, spares of them; without */
-	size_t spares, arenas;       /* arenas: of all exchanges */
-	Name *spare_names;
-	Conn *spare_conns;
-	List ready, idle;            /* idle: the longest first */
-	Exchange *handed_back;       /* atomic: pushed by other threads */
-	Exchange *finished;          /* taken from there, in order */
-	size_t conns;
-	unsigned forks;              /* httpserver__forks when the loop began */
-	int draining;
-	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
-};
-
 typedef struct Crew { /* threads that end together */
 	pthread_mutex_t lock;
 	pthread_cond_t left;         /* one less is running */
@@ -188,6 +166,28 @@ typedef struct Thread {
 	pthread_t id, former;        /* former: the one that this one replaces */
 	int started, has_former, returned;
 } Thread;
+
+struct Loop {
+	_Alignas(64) HTTPServer_T server;
+	HTTPServer_Stats stats;      /* atomic, relaxed */
+	Arena_T arena;
+	SocketPoll_T poll;           /* atomic: stop looks for it */
+	SocketPool_T pool;
+	Socket_T listener;           /* NULL once it is closed by the drain */
+	SocketPoll_Timer_T resume, last; /* accept again; the end of the drain */
+	Exchange *spare, *bare;      /* with an arena, spares of them; without */
+	size_t spares, arenas;       /* arenas: of all exchanges */
+	Name *spare_names;
+	Conn *spare_conns;
+	List ready, idle;            /* idle: the longest first */
+	Exchange *handed_back;       /* atomic: pushed by other threads */
+	Exchange *finished;          /* taken from there, in order */
+	size_t conns, most;          /* connections: now, and at once */
+	Thread thread;               /* of the first loop: none, it runs in that of run */
+	unsigned forks;              /* httpserver__forks when the loop began */
+	int draining;
+	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
+};
 
 typedef struct Workers {
 	pthread_mutex_t lock;
@@ -209,9 +209,13 @@ struct HTTPServer {
 	Trusted *trusted;
 	int ntrusted;
 	Node root;
+	int takes_any;               /* it has a route for every method */
 	const char *methods;         /* that there are routes for, for "Allow" */
 	Loop *loops;
-	int nloops, port, running, started;
+	Crew crew;                   /* the threads of the loops */
+	int nloops, port;
+	int listening;               /* each loop has its listener */
+	int running;                 /* atomic: run was called */
 	int stopping;                /* atomic */
 	int64_t drain_end;           /* atomic; set by stop: when no handler begins any more; else SOCKET__NEVER */
 	int failing;                 /* atomic: why is set, or is being set */
@@ -236,6 +240,11 @@ static inline int httpserver__is_over(const Loop *l)
 
 /* Sets route and the request's parameters, or allow. Raises: Arena_Failed. */
 void httpserver__match(HTTPServer_T server, Exchange *x);
+int httpserver__has_method(HTTPServer_T server, const char *method); /* for some path */
+
+/* ---- server/processors.c ---- */
+
+int httpserver__processors(void);                  /* those that this process may use: 1 to 1,024 */
 
 /* ---- server/exchange.c ---- */
 

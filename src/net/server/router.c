@@ -7,6 +7,7 @@
  * A path was decoded before it comes here, so a %2F in it is a slash. */
 #include "config.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "server/rep.h"
@@ -61,19 +62,69 @@ static Node *provide(Arena_T arena, Node *node, const char *segment, size_t n)
 	return child;
 }
 
+static int is_dots(const char *segment, size_t n)
+{
+	return n > 0 && n <= 2 && strspn(segment, ".") >= n;
+}
+
+/* The path of a request was decoded: a pattern that has what decoding removes would wait for ever. */
+static void check_bytes(const char *pattern)
+{
+	const char *s = pattern + strcspn(pattern, "?#\\");
+
+	CHECK(!*s, "HTTPServer_route: \"%s\" has a '%c', and no path has one", pattern, *s);
+	for (s = pattern; (s = strchr(s, '%')) != NULL; s++)
+		CHECK(!isxdigit((unsigned char)s[1]) || !isxdigit((unsigned char)s[2]),
+			"HTTPServer_route: \"%s\" has the escape %.3s, and paths are decoded before they are matched",
+			pattern, s);
+}
+
+static void check_segment(const char *pattern, const char *s, size_t n)
+{
+	CHECK(n > 0 || !s[n], "HTTPServer_route: \"%s\" has an empty segment, and no path has one", pattern);
+	CHECK(!is_dots(s, n), "HTTPServer_route: \"%s\" has the segment \"%.*s\", and no path has one", pattern, (int)n, s);
+	CHECK(*s != ':' || n > 1, "HTTPServer_route: a parameter of \"%s\" has no name", pattern);
+	CHECK(*s != '*' || !s[n], "HTTPServer_route: \"%s\" goes on after its rest", pattern);
+}
+
+/* Returns how many parameters were counted, one more if the segment is one. */
+static int count_parameter(const char *pattern, HTTPSlice *names, int n, const char *s, size_t length)
+{
+	int i;
+
+	if (*s != ':' && *s != '*')
+		return n;
+	CHECK(n < PARAMS, "HTTPServer_route: \"%s\" has more than %d parameters", pattern, PARAMS);
+	names[n] = (HTTPSlice){ (size_t)(s + (length > 1) - pattern), length > 1 ? length - 1 : 1 };
+	for (i = 0; i < n; i++)
+		CHECK(names[i].length != names[n].length
+				|| memcmp(pattern + names[i].at, pattern + names[n].at, names[n].length) != 0,
+			"HTTPServer_route: \"%s\" has two parameters \"%.*s\"", pattern, (int)names[n].length,
+			pattern + names[n].at);
+	return n + 1;
+}
+
 static void check_pattern(const char *pattern)
 {
-	const char *s;
-	int n = 0;
+	HTTPSlice names[PARAMS];
+	const char *s = pattern;
+	int nparams = 0;
 
 	CHECK(*pattern == '/', "HTTPServer_route: the pattern \"%s\" does not start with a slash", pattern);
-	for (s = pattern; *s; s++) {
-		if (*s != '/' || (s[1] != ':' && s[1] != '*'))
-			continue;
-		CHECK(s[1] != ':' || (s[2] && s[2] != '/'), "HTTPServer_route: a parameter of \"%s\" has no name", pattern);
-		CHECK(s[1] != '*' || !strchr(s + 1, '/'), "HTTPServer_route: \"%s\" goes on after its rest", pattern);
-		CHECK(++n <= PARAMS, "HTTPServer_route: \"%s\" has more than %d parameters", pattern, PARAMS);
+	check_bytes(pattern);
+	while (*s) {
+		size_t n = strcspn(++s, "/");
+
+		check_segment(pattern, s, n);
+		nparams = count_parameter(pattern, names, nparams, s, n);
+		s += n;
 	}
+}
+
+static void check_method(const char *method)
+{
+	CHECK(httpparser__is_token(method, strlen(method)), "HTTPServer_route: \"%s\" is not a method", method);
+	CHECK(strcmp(method, "CONNECT") != 0, "HTTPServer_route: \"%s\" has no path that could be routed", method);
 }
 
 /* The node of the pattern; the names of its parameters go to names. */
@@ -109,10 +160,17 @@ static int lists(const char *methods, const char *method)
 
 static void note_method(HTTPServer_T server, const char *method)
 {
-	if (method && !lists(server->methods, method))
+	if (!method)
+		server->takes_any = 1;
+	else if (!lists(server->methods, method))
 		server->methods = Arena_sprintf(server->arena, "%s, %s", server->methods, method);
 	if (method && strcmp(method, "GET") == 0)
 		note_method(server, "HEAD");
+}
+
+int httpserver__has_method(HTTPServer_T server, const char *method)
+{
+	return server->takes_any || lists(server->methods, method);
 }
 
 static int same_method(const char *x, const char *y)
@@ -127,9 +185,10 @@ void HTTPServer_route_with(HTTPServer_T server, const HTTPServer_Route *given)
 
 	CHECK(server && given, "HTTPServer_route: the %s is NULL", server ? "route" : "server");
 	CHECK(given->pattern && given->handler, "HTTPServer_route: the %s is NULL", given->pattern ? "handler" : "pattern");
-	CHECK(!server->running, "HTTPServer_route: \"%s\" comes too late: the server runs", given->pattern);
-	CHECK(!given->method || httpparser__is_token(given->method, strlen(given->method)),
-		"HTTPServer_route: \"%s\" is not a method", given->method);
+	CHECK(!__atomic_load_n(&server->running, __ATOMIC_ACQUIRE),
+		"HTTPServer_route: \"%s\" comes too late: the server runs", given->pattern);
+	if (given->method)
+		check_method(given->method);
 	check_pattern(given->pattern);
 	NEW0(server->arena, route);
 	route->is = *given;

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The owner's lane (docs/design.md), for spin: THREADS threads allocate from one arena and clear it, OPS times each,
- * in any order, on machines with store buffers (TSO). Faults that models.sh puts in by -D must be found:
+/* The owner's lane and the common one (docs/design.md), for spin: THREADS threads allocate from one arena and clear it,
+ * OPS times each, in any order, on machines with store buffers (TSO). Names in capitals and [own-n], [rev-n] are those
+ * of ArenaInline.h, arena/rep.h and arena/threads.c. A thread may be cancelled between two calls (END_EARLY), and a
+ * signal handler may end a thread amid a bump (END_AMID): retire() of arena/threads.c runs then. fork does the same
+ * to all threads but one, in reset_threads(). A handler that does not allocate only makes its thread slower, which
+ * every step here may be. Faults that models.sh puts in by -D must be found:
  *
  *   NO_BARRIER       [rev-2] is left out
  *   NO_FENCE         [own-2] is left out: the compiler reads the owner before it writes busy
  *   EARLY_LEAVE      [own-5] is no release: the compiler writes busy before avail
  *   BUSY_IN_ARENA    busy is a word of the arena, the first design
- *   KEYS_AGAIN       a key of the sides is used twice
+ *   HANDLER_ALLOCATES  a signal handler that came amid a bump allocates from the arena: why Arena(3) forbids it
+ *   CANCEL_IN_WAIT   wait_out() is a cancellation point: the lock stays held
+ *   NO_RETIRE        retire() leaves busy as it is
+ *   STEALS_LANE      a visitor bumps the owner's lane without [rev-1] to [rev-3], instead of the common lane
  *
  * One arena is enough: what a revoker asks of a record is whether it is amid this one. A thread that ends and passes
  * its record on is the same to all others as one that goes on. Not modelled: what stays under the lock, machines weaker
@@ -22,16 +29,15 @@
 /* ---- memory: words, and a first-in-first-out buffer of stores before them for each thread ---- */
 
 #define OWNER    0
-#define KEY      1
-#define AVAIL    2                       /* of the owner's lane */
+#define AVAIL    1                       /* of the owner's lane */
+#define COMMON   2                       /* avail of the common lane */
 #define LOCK     3                       /* arena->lock: held by a value of 1 */
-#define SIDE(t)  (4 + (t))               /* avail of the side of t */
 #ifdef BUSY_IN_ARENA
-#define BUSY(t)  (4 + THREADS)
+#define BUSY(t)  4
 #else
-#define BUSY(t)  (4 + THREADS + (t))     /* record t's busy: 1 for this arena */
+#define BUSY(t)  (4 + (t))               /* record t's busy: 1 for this arena */
 #endif
-#define WORDS    (4 + 2 * THREADS)
+#define WORDS    (4 + THREADS)
 #define DEPTH    4
 
 byte mem[WORDS];
@@ -95,18 +101,15 @@ end:	do
 
 byte in_lane = NOBODY;      /* the thread between [own-3] and [own-5] of the owner's lane */
 byte alone = NOBODY;        /* who revoked the owner and is past [rev-3] */
-bool in_side[THREADS];
-bool live[THREADS];         /* the side of this thread has memory */
-int given;                  /* the addresses of the lane that were handed out, a bit each */
-byte sides;                 /* arena->sides, a bit each; under the lock */
-byte known[THREADS];        /* thread->known[] */
-byte keys;                  /* arena__unique */
+bool visited;               /* VISITED of arena->slow; under the lock */
+int given;                  /* the addresses of the owner's lane that were handed out, a bit each */
+int given_common;           /* of the common lane */
 
 /* avail is read here and written in the next step: two at once would be given the same bytes. */
-inline note_given(p)
+inline note_given(which, p)
 {
-	assert(!(given & (1 << p)));     /* claims (1) and (3): bytes are given once */
-	given = given | (1 << p);
+	assert(!(which & (1 << p)));     /* claims (1) and (3): bytes are given once */
+	which = which | (1 << p);
 }
 
 /* ---- the library under the lock ---- */
@@ -122,7 +125,7 @@ inline unlock()
 	d_step { put(LOCK, 0); alone = NOBODY }
 }
 
-/* arena__barrier, arena/threads.c: the caller passes a full barrier when it enters the kernel (without that the model
+/* pass_barrier, arena/threads.c: the caller passes a full barrier when it enters the kernel (without that the model
  * fails), and then every other thread does, each at a time of its own. */
 inline barrier()
 {
@@ -145,8 +148,21 @@ inline barrier()
 #endif
 }
 
-/* arena__revoke, arena/threads.c */
-inline revoke(sides_too)
+/* wait_out, arena/threads.c */
+inline wait_out()
+{
+#ifdef CANCEL_IN_WAIT
+	if
+	:: atomic { mem[BUSY(was - 1)] == 0 -> was = 0 }
+	:: mem[BUSY(was - 1)] != 0 -> goto ended                            /* with the lock held */
+	fi
+#else
+	atomic { mem[BUSY(was - 1)] == 0 -> was = 0 }                       /* [rev-3] */
+#endif
+}
+
+/* revoke_owner, arena/threads.c */
+inline revoke_owner()
 {
 	d_step {
 		get(OWNER, was);
@@ -156,106 +172,75 @@ inline revoke(sides_too)
 		fi
 	}
 	if
-	:: was != 0 || (sides_too && sides != 0) ->
-		if
-		:: was != 0 -> d_step { put(OWNER, 0) }             /* [rev-1] */
-		:: else
-		fi;
-		if
-		:: sides_too && sides != 0 -> d_step { put(KEY, 0) }        /* [rev-1] */
-		:: else
-		fi;
+	:: was != 0 ->
+		d_step { put(OWNER, 0) }                                    /* [rev-1] */
 		barrier();                                                  /* [rev-2] */
-		if
-		:: was != 0 -> atomic { mem[BUSY(was - 1)] == 0 -> was = 0 }        /* [rev-3], wait_out */
-		:: else
-		fi;
-		if
-		:: sides_too ->
-			n = 0;
-			do
-			:: n < THREADS ->
-				atomic {
-					!(sides & (1 << n)) || n == me || mem[BUSY(n)] == 0;     /* [rev-3] */
-					assert(!in_side[n]);
-					live[n] = false;                 /* what the side had is released */
-					n++
-				}
-			:: else -> break
-			od;
-			n = 0;
-			sides = 0
-		:: else
-		fi
+		wait_out()
 	:: else
 	fi;
-	d_step { assert(in_lane == NOBODY); alone = me }                            /* claim (1) */
+	d_step { assert(in_lane == NOBODY); alone = me }                    /* claim (1) */
 }
 
-/* arena__claim and then a bump under the lock, or a side: when which of the two is policy, here either may be. */
+/* arena__claim, arena/threads.c, and then bump_locked, Arena.c */
 inline allocate_slowly()
 {
 	lock();
 	d_step { get(OWNER, owner) }
 	if
-	:: owner != 0 && owner != me + 1 ->
-		if
-		:: revoke(0); goto_own()
-		:: make_side()
-		fi
-	:: else -> goto_own()
+	:: owner != 0 && owner != me + 1 && visited -> bump_common()
+	:: owner != 0 && owner != me + 1 && !visited -> visited = true; revoke_owner(); bump_own()
+	:: else -> bump_own()
 	fi;
 	owner = 0;
 	unlock()
 }
 
-inline goto_own()
+inline bump_own()
 {
 	d_step { put(OWNER, me + 1); assert(in_lane == NOBODY); alone = me }
-	d_step { get(AVAIL, p); note_given(p) }
+	d_step { get(AVAIL, p); note_given(given, p) }
 	d_step { put(AVAIL, p + 1); p = 0 }
 }
 
-/* take_side, arena/grow.c. The slice is written before the key is known, by the thread that alone enters it. */
-inline make_side()
+inline bump_common()
 {
-	d_step {
-		stores[me].n + 1 < DEPTH;
-		get(KEY, p);
-		if
-		:: p == 0 ->
-#ifdef KEYS_AGAIN
-			p = 1;
+#ifdef STEALS_LANE
+	d_step { get(AVAIL, p); note_given(given, p) }
+	d_step { put(AVAIL, p + 1); p = 0 }
 #else
-			keys++;
-			p = keys;
+	d_step { get(COMMON, p); note_given(given_common, p) }
+	d_step { put(COMMON, p + 1); p = 0 }
 #endif
-			put(KEY, p)
-		:: else
-		fi;
-		if
-		:: !(sides & (1 << me)) ->
-			sides = sides | (1 << me);
-			live[me] = true;
-			put(SIDE(me), 0)
-		:: else
-		fi;
-		known[me] = p;
-		p = 0
-	}
 }
 
-/* arena__lock_alone: clear, reset, mark, rewind, dispose */
+/* arena__lock_alone, arena/threads.c: clear, reset, mark, rewind, dispose */
 inline clear()
 {
 	lock();
-	revoke(1);
+	revoke_owner();
 	d_step { put(AVAIL, 0); given = 0 }
+	d_step { put(COMMON, 0); given_common = 0; visited = false }
 	d_step { put(OWNER, me + 1) }
 	unlock()
 }
 
 /* ---- the thread: Arena__bump (ArenaInline.h) and arena__enter (arena/rep.h), then the library ---- */
+
+#ifdef HANDLER_ALLOCATES
+#define HANDLER \
+	if \
+	:: !handled -> handled = true; \
+		d_step { put(BUSY(me), 1); get(AVAIL, q) } \
+		d_step { note_given(given, q); put(AVAIL, q + 1) } \
+		d_step { put(BUSY(me), 0); q = 0 } \
+	:: true \
+	fi
+#else
+#define HANDLER skip
+#endif
+
+/* A signal handler that ends the thread. */
+#define END_AMID if :: atomic { in_lane = NOBODY; p = 0; goto retired } :: true fi
 
 inline allocate()
 {
@@ -274,35 +259,30 @@ inline allocate()
 			owner = 0;
 			get(AVAIL, p);                                      /* [own-4] */
 		}
-		d_step { assert(alone == NOBODY); note_given(p) }
+		HANDLER;
+		END_AMID;
+		d_step { assert(alone == NOBODY); note_given(given, p) }
 #ifdef EARLY_LEAVE
 		d_step { put(BUSY(me), 0); in_lane = NOBODY }
 		d_step { put(AVAIL, p + 1); p = 0 }
 #else
 		d_step { put(AVAIL, p + 1); p = 0 }                         /* [own-4] */
+		END_AMID;
 		d_step { put(BUSY(me), 0); in_lane = NOBODY }               /* [own-5] */
 #endif
 	:: else ->
-		d_step { owner = 0; get(KEY, p) }                           /* [own-3] */
-		if
-		:: p != 0 && p == known[me] ->
-			d_step {
-				assert(live[me]);                           /* a side is only looked at while it is there */
-				in_side[me] = true;
-				get(SIDE(me), p)                            /* [own-4] */
-			}
-			d_step { put(SIDE(me), p + 1); assert(live[me]); p = 0 }
-			d_step { put(BUSY(me), 0); in_side[me] = false }    /* [own-5] */
-		:: else ->
-			d_step { put(BUSY(me), 0); p = 0 }                  /* [own-5] */
-			allocate_slowly()
-		fi
+		d_step { put(BUSY(me), 0); owner = 0 }                      /* [own-5] */
+		allocate_slowly()
 	fi
 }
 
 proctype thread(byte me)
 {
 	byte i, n, p, was, owner, ops;
+#ifdef HANDLER_ALLOCATES
+	byte q;
+	bool handled;
+#endif
 
 	do
 	:: ops < OPS ->
@@ -310,9 +290,17 @@ proctype thread(byte me)
 		if
 		:: allocate()
 		:: clear()
+		:: goto ended                    /* END_EARLY: cancelled between two calls */
 		fi
-	:: else -> break
-	od
+	:: else -> goto ended
+	od;
+retired:
+	skip;
+#ifndef NO_RETIRE
+	d_step { put(BUSY(me), 0) }              /* retire */
+#endif
+ended:
+	skip
 }
 
 /* The maker is the owner. spin reports a thread that waits for ever, as a state that is no end. */

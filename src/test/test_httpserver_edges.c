@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTPServer at its edges: routes that could not match, methods that no route has, what proxies send, places, signals, and
+ * threads that a handler ends. */
+#include "config.h"
+
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include "httpclient.h"
+
+extern char **environ;
+
+static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	HTTPResponse_printf(response, "%s", cl ? (char *)cl : "hello");
+}
+
+/* ---- routes ---- */
+
+static const struct {
+	const char *method, *pattern, *message;
+} hopeless[] = {
+	{ "GET", "/a//b", "\"/a//b\" has an empty segment" },
+	{ "GET", "//", "\"//\" has an empty segment" },
+	{ "GET", "//a", "\"//a\" has an empty segment" },
+	{ "GET", "/a//", "\"/a//\" has an empty segment" },
+	{ "GET", "/:id//*", "\"/:id//*\" has an empty segment" },
+	{ "GET", "/%61", "\"/%61\" has the escape %61" },
+	{ "GET", "/b/c%2fd/e", "has the escape %2f" },
+	{ "GET", "/100%/%41", "has the escape %41" },
+	{ "GET", "/a?b", "\"/a?b\" has a '?'" },
+	{ "GET", "/a#b", "\"/a#b\" has a '#'" },
+	{ "GET", "/a\\b", "\"/a\\b\" has a '\\'" },
+	{ "GET", "/a/./b", "\"/a/./b\" has the segment \".\"" },
+	{ "GET", "/a/..", "\"/a/..\" has the segment \"..\"" },
+	{ "GET", "/..", "\"/..\" has the segment \"..\"" },
+	{ "GET", "/:id/:id", "\"/:id/:id\" has two parameters \"id\"" },
+	{ "GET", "/a/:x/b/:y/:x", "has two parameters \"x\"" },
+	{ "GET", "/:path/*path", "has two parameters \"path\"" },
+	{ "GET", "/:*/*", "has two parameters \"*\"" },
+	{ "CONNECT", "/", "\"CONNECT\" has no path" },
+	{ "", "/", "\"\" is not a method" }
+};
+enum { HOPELESS = sizeof hopeless / sizeof hopeless[0] };
+
+START_TEST(what_could_never_match_is_no_route)
+{
+	int i;
+
+	make_server((HTTPServer_Options){ 0 });
+	for (i = 0; i < HOPELESS; i++)
+		ck_raises_saying(Assert_Failed, hopeless[i].message,
+			HTTPServer_route(server, hopeless[i].method, hopeless[i].pattern, hello, NULL));
+	launch();
+	ck_assert_int_eq(ask(GET("/")), 501);
+	end_server();
+}
+END_TEST
+
+START_TEST(what_looks_like_it_is_one)
+{
+	static const char *const pairs[][2] = {
+		{ "/a/", "/a/" }, { "/...", "/..." }, { "/.a", "/.a" }, { "/a..", "/a.." }, { "/100%", "/100%25" },
+		{ "/5%z", "/5%25z" }, { "/a:b", "/a:b" }, { "/a*", "/a*" }, { "/a b", "/a%20b" }, { "/:id/x/:ids", "/1/x/2" },
+		{ "/u/:i/*id", "/u/1/2/3" }
+	};
+	size_t i, n = sizeof pairs / sizeof pairs[0];
+	char request[100];
+
+	make_server((HTTPServer_Options){ 0 });
+	for (i = 0; i < n; i++)
+		HTTPServer_route(server, "GET", pairs[i][0], hello, (void *)(uintptr_t)pairs[i][0]);
+	launch();
+	for (i = 0; i < n; i++) {
+		sprintf(request, "GET %s HTTP/1.1\r\n" HOST "\r\n", pairs[i][1]);
+		ck_assert_int_eq(ask(request), 200);
+		ck_assert_str_eq(body(), pairs[i][0]);
+	}
+	end_server();
+}
+END_TEST
+
+START_TEST(a_method_of_no_route_is_501_and_one_of_another_path_405)
+{
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/a", hello, NULL);
+	HTTPServer_route(server, "PUT", "/b", hello, NULL);
+	launch();
+	ck_assert_int_eq(ask("PUT /a HTTP/1.1\r\n" HOST "\r\n"), 405);
+	ck_assert(has("Allow: GET, HEAD, OPTIONS\r\n"));
+	ck_assert_int_eq(ask("PUT /c HTTP/1.1\r\n" HOST "\r\n"), 404);
+	ck_assert_int_eq(ask("HEAD /b HTTP/1.1\r\n" HOST "\r\n"), 405);
+	ck_assert_int_eq(ask("OPTIONS /c HTTP/1.1\r\n" HOST "\r\n"), 404);
+	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "\r\n"), 501);
+	ck_assert(!has("Allow:"));
+	ck_assert_str_eq(body(), "501 Not Implemented: PATCH\n");
+	ck_assert_int_eq(ask("PATCH /c HTTP/1.1\r\n" HOST "\r\n"), 501);
+	ck_assert_int_eq(ask("GE /a HTTP/1.1\r\n" HOST "\r\n"), 501);
+	ck_assert_int_eq(ask("PUTS /b HTTP/1.1\r\n" HOST "\r\n"), 501);
+	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nxx" GET("/a")), 501);
+	end_server();
+}
+END_TEST
+
+START_TEST(a_route_for_every_method_knows_every_method)
+{
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, NULL, "/a", hello, NULL);
+	HTTPServer_route(server, "GET", "/b", hello, NULL);
+	launch();
+	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "\r\n"), 200);
+	ck_assert_int_eq(ask("PATCH /b HTTP/1.1\r\n" HOST "\r\n"), 405);
+	ck_assert_int_eq(ask("PATCH /c HTTP/1.1\r\n" HOST "\r\n"), 404);
+	end_server();
+}
+END_TEST
+
+/* ---- proxies ---- */
+
+static void who(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_printf(response, "%s", HTTPRequest_peer(request));
+}
+
+static void start_behind_proxy(void)
+{
+	static const char *const proxies[] = { "127.0.0.1", NULL };
+
+	make_server((HTTPServer_Options){ .proxies = proxies });
+	HTTPServer_route(server, "GET", "/who", who, NULL);
+	launch();
+}
+
+START_TEST(a_port_of_version_1_has_no_zeros_before_it)
+{
+	static const struct {
+		const char *ports;
+		int right;
+	} lines[] = {
+		{ "4711 80", 1 }, { "0 0", 1 }, { "65535 1", 1 }, { "04711 80", 0 }, { "4711 080", 0 }, { "00 80", 0 },
+		{ "+1 80", 0 }, { "1 65536", 0 }, { "1 99999999999999999999999", 0 }, { "1x 80", 0 }, { " 80", 0 }
+	};
+	char text[200];
+	size_t i;
+
+	start_behind_proxy();
+	for (i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+		int fd = dial();
+
+		sprintf(text, "PROXY TCP4 192.0.2.1 198.51.100.1 %s\r\n" GET("/who"), lines[i].ports);
+		say(fd, text);
+		if (lines[i].right)
+			ck_assert_msg(hear(fd) == 200 && strncmp(body(), "192.0.2.1:", 10) == 0, "%s: %s", text, heard);
+		else {
+			hear_all(fd);
+			ck_assert_msg(nheard == 0, "%s: %s", text, heard);
+		}
+		close(fd);
+	}
+	end_server();
+}
+END_TEST
+
+/* A header of version 2 with so many bytes in all, which names 192.0.2.1:4711; what is behind the address is skipped. */
+static size_t long_header(char *out, size_t nbytes)
+{
+	static const char first[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\0\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50";
+
+	memset(out, 'x', nbytes);
+	memcpy(out, first, sizeof first - 1);
+	out[14] = (char)((nbytes - 16) >> 8);
+	out[15] = (char)((nbytes - 16) & 255);
+	return nbytes;
+}
+
+static int speak_long(size_t nbytes, size_t piece)
+{
+	static char text[70000];
+	size_t n = long_header(text, nbytes), at, sent;
+	int fd = dial(), answered;
+
+	n += (size_t)sprintf(text + n, GET("/who") GET("/who"));
+	for (at = 0; at < n; at += sent) {
+		ssize_t out = send(fd, text + at, n - at < piece ? n - at : piece, MSG_NOSIGNAL);
+
+		if (out <= 0)
+			break;
+		sent = (size_t)out;
+		if (piece < n)
+			nap(1);
+	}
+	shutdown(fd, SHUT_WR);
+	hear_all(fd);
+	answered = count("HTTP/1.1 200 OK") == 2 && strcmp(body(), "") != 0 && has("192.0.2.1:4711");
+	close(fd);
+	return answered;
+}
+
+START_TEST(a_header_of_version_2_may_have_64_KiB)
+{
+	start_behind_proxy();
+	ck_assert(speak_long(28, SIZE_MAX));
+	ck_assert(speak_long(2048, SIZE_MAX));
+	ck_assert(speak_long(2049, SIZE_MAX));
+	ck_assert(speak_long(5000, 700));
+	ck_assert(speak_long(40000, SIZE_MAX));
+	ck_assert(speak_long(65536, SIZE_MAX));
+	ck_assert(speak_long(65536, 16384));
+	ck_assert(speak_long(65535, 5000));
+	ck_assert(!speak_long(65537, SIZE_MAX));
+	ck_assert(!speak_long(65551, SIZE_MAX));
+	end_server();
+}
+END_TEST
+
+/* ---- places ---- */
+
+/* None of them is idle, which would be closed for the next one. */
+START_TEST(no_more_connections_than_were_asked_for)
+{
+	enum { CLIENTS = 40, PLACES = 5 };
+	int fd[CLIENTS], i;
+
+	make_server((HTTPServer_Options){ .threads = 4, .connections = PLACES });
+	HTTPServer_route(server, "GET", "/", hello, NULL);
+	launch();
+	for (i = 0; i < CLIENTS; i++) {
+		fd[i] = dial();
+		say(fd[i], "GET / HTTP/1.1\r\n");
+	}
+	await(stats_now().connections > 0);
+	for (i = 0; i < 50; i++) {
+		ck_assert_uint_le(stats_now().connections, PLACES);
+		nap(5);
+	}
+	ck_assert_uint_le(stats_now().accepted, PLACES);
+	for (i = 0; i < CLIENTS; i++)
+		close(fd[i]);
+	end_server();
+}
+END_TEST
+
+START_TEST(one_place_is_one_loop_and_serves_one_after_the_other)
+{
+	int i;
+
+	make_server((HTTPServer_Options){ .threads = 4, .connections = 1 });
+	HTTPServer_route(server, "GET", "/", hello, NULL);
+	launch();
+	for (i = 0; i < 20; i++)
+		ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_uint_le(stats_now().connections, 1);
+	end_server();
+}
+END_TEST
+
+/* ---- signals ---- */
+
+static const int urgent[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF };
+static const int others[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
+
+/* The signals that are blocked, as a number; the program of a child prints its own. */
+static unsigned long long mask_bits(const sigset_t *mask)
+{
+	unsigned long long bits = 0;
+	int n;
+
+	for (n = 1; n < 32; n++)
+		bits |= (unsigned long long)(sigismember(mask, n) == 1) << (n - 1);
+	return bits;
+}
+
+static unsigned long long blocked_now(void)
+{
+	sigset_t mask;
+
+	pthread_sigmask(SIG_BLOCK, NULL, &mask);
+	return mask_bits(&mask);
+}
+
+static unsigned long long blocked_in_fork(void)
+{
+	unsigned long long bits = ~0ULL;
+	int ends[2];
+	pid_t child;
+
+	if (pipe(ends) != 0)
+		return ~0ULL;
+	child = fork();
+	if (child == 0) {
+		bits = blocked_now();
+		_exit(write(ends[1], &bits, sizeof bits) != sizeof bits);
+	}
+	if (read(ends[0], &bits, sizeof bits) != sizeof bits)
+		bits = ~0ULL;
+	waitpid(child, NULL, 0);
+	close(ends[0]);
+	close(ends[1]);
+	return bits;
+}
+
+/* Not by a shell: dash clears the mask. */
+static unsigned long long blocked_in_program(void)
+{
+	static char *arguments[] = { "sed", "-n", "s/^SigBlk:.//p", "/proc/self/status", NULL };
+	unsigned long long bits = ~0ULL;
+	posix_spawn_file_actions_t actions;
+	char text[64] = "";
+	pid_t child;
+	int ends[2];
+
+	if (pipe(ends) != 0)
+		return ~0ULL;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+	if (posix_spawnp(&child, "sed", &actions, NULL, arguments, environ) == 0) {
+		waitpid(child, NULL, 0);
+		if (read(ends[0], text, sizeof text - 1) <= 0 || sscanf(text, "%llx", &bits) != 1)
+			bits = ~0ULL;
+	}
+	posix_spawn_file_actions_destroy(&actions);
+	close(ends[0]);
+	close(ends[1]);
+	return bits & 0x7fffffff;
+}
+
+static void masks(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)cl;
+	HTTPResponse_printf(response, "%llx %llx %llx", blocked_now(), blocked_in_fork(), blocked_in_program());
+}
+
+/* As many loops as make it certain that one is not the thread of run: each connection goes to one by chance. */
+static void ask_for_masks(const char *request, unsigned long long right)
+{
+	unsigned long long thread, child, program;
+	int i;
+
+	for (i = 0; i < 12; i++) {
+		ck_assert_int_eq(ask(request), 200);
+		ck_assert_int_eq(sscanf(body(), "%llx %llx %llx", &thread, &child, &program), 3);
+		ck_assert_msg(thread == right, "%s: the thread's mask is %llx, that of run %llx", request, thread, right);
+		ck_assert_msg(child == right, "%s: a child's mask is %llx, that of run %llx", request, child, right);
+		ck_assert_msg(program == right, "%s: a program's mask is %llx, that of run %llx", request, program, right);
+	}
+}
+
+START_TEST(handlers_and_their_children_have_the_mask_of_run)
+{
+	HTTPServer_Route work = { .method = "GET", .pattern = "/work", .handler = masks, .blocks = 1 };
+	sigset_t mask, before;
+	size_t i;
+
+	sigemptyset(&mask);
+	if (_i)
+		sigaddset(&mask, SIGUSR2);
+	make_server((HTTPServer_Options){ .threads = 4 });
+	HTTPServer_route(server, "GET", "/loop", masks, NULL);
+	HTTPServer_route_with(server, &work);
+	pthread_sigmask(SIG_SETMASK, &mask, &before);
+	launch();
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	ask_for_masks(GET("/loop"), mask_bits(&mask));
+	ask_for_masks(GET("/work"), mask_bits(&mask));
+	for (i = 0; i < sizeof urgent / sizeof urgent[0]; i++)
+		ck_assert(!sigismember(&mask, urgent[i]));
+	for (i = 0; i < sizeof others / sizeof others[0]; i++)
+		ck_assert(!sigismember(&mask, others[i]));
+	end_server();
+}
+END_TEST
+
+static void caught(int n)
+{
+	(void)n;
+	_exit(42);
+}
+
+static volatile int *volatile nowhere = (volatile int *)8;
+
+static void fault(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)response;
+	(void)cl;
+	*nowhere = 1;
+}
+
+static void crash_in_child(int blocks)
+{
+	HTTPServer_Route route = { .method = "GET", .pattern = "/", .handler = fault, .blocks = blocks };
+	int fd, i;
+
+	signal(SIGSEGV, caught);
+	make_server((HTTPServer_Options){ .threads = blocks ? 1 : 4 });
+	HTTPServer_route_with(server, &route);
+	launch();
+	for (i = 0; i < 20; i++) {
+		fd = dial();
+		say(fd, GET("/"));
+		nap(200);
+	}
+	_exit(0);
+}
+
+START_TEST(a_crash_in_a_worker_or_loop_is_the_programs_to_handle)
+{
+	int result, round;
+
+	for (round = 0; round < (_i ? 1 : 4); round++) {
+		pid_t child = fork();
+
+		if (child == 0)
+			crash_in_child(_i);
+		ck_assert_int_eq(waitpid(child, &result, 0), child);
+		ck_assert_msg(WIFEXITED(result) && WEXITSTATUS(result) == 42, "it ended with %x", result);
+	}
+}
+END_TEST
+
+/* ---- one run ---- */
+
+static atomic_int checked;
+
+static void *run_too(void *barrier)
+{
+	pthread_barrier_wait(barrier);
+	TRY {
+		HTTPServer_run(server);
+	} EXCEPT(Assert_Failed) {
+		checked++;
+		HTTPServer_stop(server);
+	} END_TRY;
+	return NULL;
+}
+
+START_TEST(of_two_runs_at_once_one_is_checked)
+{
+	pthread_barrier_t barrier;
+	pthread_t threads[2];
+	int round, i;
+
+	pthread_barrier_init(&barrier, NULL, 2);
+	for (round = 0; round < 200; round++) {
+		make_server((HTTPServer_Options){ 0 });
+		checked = 0;
+		for (i = 0; i < 2; i++)
+			pthread_create(&threads[i], NULL, run_too, &barrier);
+		for (i = 0; i < 2; i++)
+			pthread_join(threads[i], NULL);
+		ck_assert_int_eq(checked, 1);
+		Arena_dispose(&arena);
+	}
+	pthread_barrier_destroy(&barrier);
+}
+END_TEST
+
+/* ---- threads that a handler ends ---- */
+
+static pthread_t loop_of_run;
+
+static void *run_noting(void *unused)
+{
+	loop_of_run = pthread_self();
+	return run_server(unused);
+}
+
+/* Ends the thread of run, or with cl each other one. */
+static void leave(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	hello(request, response, NULL);
+	if (!pthread_equal(pthread_self(), loop_of_run) == (cl != NULL))
+		pthread_exit(NULL);
+}
+
+static int listeners_are_closed(void)
+{
+	int fd = try_dial();
+
+	close(fd);
+	return fd < 0;
+}
+
+START_TEST(a_handler_that_ends_the_thread_of_run_ends_the_server)
+{
+	int i;
+
+	make_server((HTTPServer_Options){ .threads = 2, .drain_ms = 1000 });
+	HTTPServer_route(server, "GET", "/", leave, NULL);
+	ck_assert_int_eq(pthread_create(&server_thread, NULL, run_noting, NULL), 0);
+	for (i = 0; i < 500 && !listeners_are_closed(); i++) {
+		int fd = dial();
+
+		send(fd, GET("/"), strlen(GET("/")), MSG_NOSIGNAL);
+		shutdown(fd, SHUT_WR);
+		hear_all(fd);
+		close(fd);
+	}
+	ck_assert_int_eq(pthread_join(server_thread, NULL), 0);
+	ck_assert(listeners_are_closed());
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+END_TEST
+
+START_TEST(a_handler_that_ends_another_loop_ends_its_connection_alone)
+{
+	int i, answered = 0;
+
+	make_server((HTTPServer_Options){ .threads = 4, .drain_ms = 1000 });
+	HTTPServer_route(server, "GET", "/", leave, "others");
+	HTTPServer_route(server, "GET", "/stay", hello, NULL);
+	ck_assert_int_eq(pthread_create(&server_thread, NULL, run_noting, NULL), 0);
+	for (i = 0; i < 100; i++) {
+		int fd = dial();
+
+		send(fd, GET("/"), strlen(GET("/")), MSG_NOSIGNAL);
+		shutdown(fd, SHUT_WR);
+		hear_all(fd);
+		answered += nheard > 0;
+		close(fd);
+		ck_assert_int_eq(ask(GET("/stay")), 200);
+	}
+	ck_assert_msg(answered > 0 && answered < 100, "%d of 100", answered);
+	end_server();
+}
+END_TEST
+
+static void add_tests(Suite *s, const char *name, const TTest *const *tests)
+{
+	TCase *t = tcase_create(name);
+
+	tcase_set_timeout(t, 120);
+	for (; *tests; tests++)
+		tcase_add_test(t, *tests);
+	suite_add_tcase(s, t);
+}
+
+int main(void)
+{
+	const TTest *const routes[] = { what_could_never_match_is_no_route, what_looks_like_it_is_one,
+		a_method_of_no_route_is_501_and_one_of_another_path_405, a_route_for_every_method_knows_every_method, NULL };
+	const TTest *const proxies[] = { a_port_of_version_1_has_no_zeros_before_it, a_header_of_version_2_may_have_64_KiB,
+		NULL };
+	const TTest *const places[] = { no_more_connections_than_were_asked_for,
+		one_place_is_one_loop_and_serves_one_after_the_other, NULL };
+	const TTest *const ends[] = { of_two_runs_at_once_one_is_checked,
+		a_handler_that_ends_the_thread_of_run_ends_the_server, a_handler_that_ends_another_loop_ends_its_connection_alone, NULL };
+	Suite *s = suite_create("HTTPServer, its edges");
+	TCase *signals = tcase_create("signals");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	add_tests(s, "routes", routes);
+	add_tests(s, "proxies", proxies);
+	add_tests(s, "places", places);
+	add_tests(s, "ends", ends);
+	tcase_set_timeout(signals, 120);
+	tcase_add_loop_test(signals, handlers_and_their_children_have_the_mask_of_run, 0, 2);
+	tcase_add_loop_test(signals, a_crash_in_a_worker_or_loop_is_the_programs_to_handle, 0, 2);
+	suite_add_tcase(s, signals);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
