@@ -123,13 +123,11 @@ void httpserver__answer(Exchange *x, int status, const char *text)
 /* RFC 9110, 9.1: 501 for a method that no path has */
 static void answer_no_route(Exchange *x)
 {
-	int options = x->reader.parser.flags & HTTPParser_IS_OPTIONS && x->allow;
-
 	if (!httpserver__has_method(x->loop->server, x->request->method)) {
 		make_answer(x, 501, x->request->method);
 		return;
 	}
-	if (options) {
+	if (x->reader.parser.flags & HTTPParser_IS_OPTIONS && x->allow) {
 		x->response = httpresponse__renew(&x->response_place, x->arena);
 		HTTPResponse_status(x->response, 204);
 	} else
