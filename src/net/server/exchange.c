@@ -65,14 +65,14 @@ Exchange *httpserver__begin(Turn *t)
 	HTTPServer_T server = l->server;
 	Exchange *x = take_exchange(l);
 
-	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
-	x->request.self = &x->request;
-	x->request.arena = x->arena;
-	x->request.client = t->c->socket;
-	x->request.peer = t->c->name ? t->c->name->text : NULL;
+	zero(&x->response, offsetof(Exchange, rest) - offsetof(Exchange, response));
+	x->request = httprequest__renew(&x->request_place);
+	x->request->arena = x->arena;
+	x->request->client = t->c->socket;
+	x->request->peer = t->c->name ? t->c->name->text : NULL;
 	x->loop = l;
 	x->conn = t->c;
-	httpreader__init(&x->reader, &x->request, server->streams ? &server->unlimited : &server->options.limits);
+	httpreader__init(&x->reader, x->request, server->streams ? &server->unlimited : &server->options.limits);
 	return t->c->exchange = x;
 }
 
@@ -94,6 +94,9 @@ void httpserver__retire(Turn *t)
 		l->arenas--;
 		dispose_arena(x);
 	}
+	x->request->self = NULL; /* a handle that the program kept is checked from now on */
+	if (x->response)
+		x->response->self = NULL;
 	httpserver__stay_parent(l);
 }
 
@@ -101,7 +104,7 @@ void httpserver__retire(Turn *t)
 
 static void make_answer(Exchange *x, int status, const char *text)
 {
-	x->response = HTTPResponse_new(x->arena);
+	x->response = httpresponse__renew(&x->response_place, x->arena);
 	HTTPResponse_status(x->response, status);
 	HTTPResponse_set(x->response, "Content-Type", "text/plain; charset=utf-8");
 	HTTPResponse_printf(x->response, "%d %s%s%s\n", status, HTTP_reason(status), text ? ": " : "", text ? text : "");
@@ -121,15 +124,15 @@ void httpserver__answer(Exchange *x, int status, const char *text)
 /* RFC 9110, 9.1: 501 for a method that no path has */
 static void answer_no_route(Exchange *x)
 {
-	if (!httpserver__has_method(x->loop->server, x->request.method)) {
-		make_answer(x, 501, x->request.method);
+	if (!httpserver__has_method(x->loop->server, x->request->method)) {
+		make_answer(x, 501, x->request->method);
 		return;
 	}
 	if (x->reader.parser.flags & HTTPParser_IS_OPTIONS && x->allow) {
-		x->response = HTTPResponse_new(x->arena);
+		x->response = httpresponse__renew(&x->response_place, x->arena);
 		HTTPResponse_status(x->response, 204);
 	} else
-		make_answer(x, x->allow ? 405 : 404, x->allow ? x->request.method : x->request.target);
+		make_answer(x, x->allow ? 405 : 404, x->allow ? x->request->method : x->request->target);
 	if (x->allow)
 		HTTPResponse_set(x->response, "Allow", x->allow);
 }
@@ -141,8 +144,8 @@ void httpserver__handle(Exchange *x)
 {
 	TRY {
 		if (x->route) {
-			x->response = HTTPResponse_new(x->arena);
-			x->route->is.handler(&x->request, x->response, x->route->is.cl);
+			x->response = httpresponse__renew(&x->response_place, x->arena);
+			x->route->is.handler(x->request, x->response, x->route->is.cl);
 		} else
 			answer_no_route(x);
 	} ELSE {

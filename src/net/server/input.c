@@ -123,7 +123,7 @@ static Read read_proxy(Turn *t)
 
 	collect(&x->reader, t->bytes + t->used, t->n - t->used);
 	t->used = t->n;
-	length = httpserver__proxy_header(x->request.head, x->reader.length, name);
+	length = httpserver__proxy_header(x->request->head, x->reader.length, name);
 	if (length == 0)
 		return READ_MORE;
 	if (length < 0)
@@ -141,7 +141,7 @@ static int take_body(const char *bytes, size_t n, void *cl)
 {
 	Exchange *x = cl;
 
-	x->route->is.body(&x->request, bytes, n, x->route->is.cl);
+	x->route->is.body(x->request, bytes, n, x->route->is.cl);
 	httpserver__stay_parent(x->loop);
 	return 1;
 }

@@ -113,12 +113,12 @@ int64_t httpserver__now_us(void)
 static void write_log(Loop *l, Exchange *x, int status, size_t nbytes)
 {
 	const HTTPServer_Options *o = &l->server->options;
-	HTTPServer_Entry e = { .request = &x->request, .status = status, .nbytes = nbytes, .error = x->error };
+	HTTPServer_Entry e = { .request = x->request, .status = status, .nbytes = nbytes, .error = x->error };
 
 	x->unlogged = 0;
 	e.microseconds = httpserver__now_us() - x->began;
 	TRY {
-		e.peer = HTTPRequest_peer(&x->request);
+		e.peer = HTTPRequest_peer(x->request);
 		o->log(&e, o->log_cl);
 	} ELSE {
 		httpserver__count(&l->stats.raised, 1);

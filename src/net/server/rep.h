@@ -93,8 +93,10 @@ typedef struct Exchange { /* one request and its response */
 	Loop *loop;
 	Conn *conn;
 	Arena_T arena;               /* lent to the program */
+	HTTPRequestPlace request_place;
+	HTTPResponsePlace response_place;
 	HTTPReader reader;
-	struct HTTPRequest request;
+	HTTPRequest_T request;
 	HTTPResponse_T response;     /* NULL: none was made, for want of memory */
 	const Route *route;          /* NULL: none */
 	const char *allow;           /* then: the methods that the path has; NULL: none */
@@ -311,11 +313,7 @@ void httpserver__append(List *list, Conn *c);
 /* ---- server/loop.c ---- */
 
 void httpserver__prepare(Loop *l);                 /* Raises: Arena_Failed, SocketPoll_Failed, SocketPool_Failed */
-void httpserver__serve(Loop *l);                   /* until it is drained. Does not raise */
-
-/* ---- HTTPServer.c ---- */
-
-void httpserver__fail(HTTPServer_T server);        /* notes the current exception, and stops */
+void httpserver__serve(Loop *l);                   /* until it is drained. Raises: SocketPoll_Failed */
 
 /* ---- server/thread.c ---- */
 

@@ -284,10 +284,10 @@ static void take_params(Exchange *x, const Search *search)
 		const HTTPSlice *value = &search->values[i]; /* set by find, which went down through as many as there are names */
 
 		params[2 * i] = names[i];
-		params[2 * i + 1] = httprequest__segment(&x->request, value->at, value->length); /* NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult) */
+		params[2 * i + 1] = httprequest__segment(x->request, value->at, value->length); /* NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult) */
 	}
-	x->request.params = params;
-	x->request.nparams = n;
+	x->request->params = params;
+	x->request->nparams = n;
 }
 
 /* RFC 9110, 10.2.1 */
@@ -310,17 +310,17 @@ void httpserver__match(HTTPServer_T server, Exchange *x)
 {
 	Search search;
 
-	if (*x->request.path == '*') {
+	if (*x->request->path == '*') {
 		x->allow = server->methods;
 		return;
 	}
-	search.method = x->request.method;
+	search.method = x->request->method;
 	search.fallback = x->reader.parser.flags & HTTPParser_IS_HEAD ? "GET" : NULL;
-	search.path = x->request.path;
+	search.path = x->request->path;
 	search.nallowed = 0;
 	x->route = find(&server->root, &search, 1, 0);
 	if (x->route) {
-		x->request.route = x->route->is.pattern;
+		x->request->route = x->route->is.pattern;
 		take_params(x, &search);
 	} else if (search.nallowed > 0)
 		x->allow = make_allow(x->arena, &search);
