@@ -176,7 +176,7 @@ static const char *keep_marks(Arena_T arena, char *path, size_t length)
 {
 	const char *marks;
 
-	if (!memchr(path, '\0', length))
+	if (length == 0)
 		return NULL;
 	marks = Arena_memdup(arena, path, length + 1);
 	httpparser__show_path(path, length);
@@ -200,6 +200,16 @@ const char *httprequest__head(T r, const HTTPParser *p)
 	marks = keep_marks(r->arena, path, length);
 	set_strings(r, p, path);
 	r->marks = marks;
+	return NULL;
+}
+
+const char *httprequest__answer(T r, const HTTPParser *p)
+{
+	r->version = p->flags & HTTPParser_OLD ? "HTTP/1.0" : "HTTP/1.1";
+	r->keep_alive = httpparser__keep_alive(p);
+	r->fields_at = p->target.at + p->target.length + sizeof "\r\n" - 1;
+	r->head_length = p->at;
+	r->nfields = p->fields;
 	return NULL;
 }
 

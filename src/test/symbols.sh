@@ -14,7 +14,7 @@ library=${top_builddir:-.}/.libs/libcore.so
 [ -f "$library" ] || { echo "no shared library here"; exit 77; }
 names=$(${NM:-nm} -D --defined-only "$library" | sed 's/.* //; s/@.*//')
 [ -n "$names" ] || { echo "nm shows no names in $library"; exit 1; }
-strange=$(echo "$names" | grep -Ev '^(Except|Arena|HashTable|Socket|SocketPoll|SocketPool|Connection|HTTP|HTTPRequest|HTTPResponse|HTTPServer)_|^Assert_Failed$|^LIBCORE_|^_(init|fini|edata|end)$|^__(bss_start|asan|odr_asan|sanitizer|gcov)|^__odr_asan|^__emutls_v\.Arena__')
+strange=$(echo "$names" | grep -Ev '^(Except|Arena|HashTable|Socket|SocketPoll|SocketPool|Connection|HTTP|HTTPCall|HTTPRequest|HTTPResponse|HTTPServer)_|^Assert_Failed$|^LIBCORE_|^_(init|fini|edata|end)$|^__(bss_start|asan|odr_asan|sanitizer|gcov)|^__odr_asan|^__emutls_v\.Arena__')
 [ -z "$strange" ] || { echo "exported, but not ours to export: $strange"; exit 1; }
 # what is installed says nothing of where it was built; debugging information may
 case $TEST_CFLAGS in *-fsanitize=* | *--coverage*) ;; *)

@@ -605,8 +605,8 @@ START_TEST(a_path_is_decoded_then_resolved_and_never_climbs_out)
 
 	if (paths[_i].path) {
 		ck_assert_msg(!wrong, "%s: %s", paths[_i].raw, wrong);
-		httpparser__show_path(out, length);
-		ck_assert_uint_eq(strlen(out), length);
+		ck_assert(httpparser__show_path(out, length) <= length);
+		ck_assert(length == 0 || strlen(out) == length);
 		ck_assert_str_eq(out, paths[_i].path);
 	} else
 		ck_assert_msg(wrong != NULL, "%s became %s", paths[_i].raw, out);

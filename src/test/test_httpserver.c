@@ -427,6 +427,64 @@ START_TEST(the_fields_of_a_request_are_there_when_they_are_asked_for)
 }
 END_TEST
 
+static HTTPRequest_T kept_request;
+static HTTPResponse_T kept_response;
+
+static void keep(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	kept_request = request;
+	kept_response = response;
+}
+
+static void look_at_kept(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request, (void)cl;
+	ck_raises_saying(Assert_Failed, "HTTPRequest_header: the request has ended", HTTPRequest_header(kept_request, "Cookie"));
+	ck_raises_saying(Assert_Failed, "HTTPResponse_printf: the response has ended", HTTPResponse_printf(kept_response, "x"));
+	HTTPResponse_printf(response, "checked");
+}
+
+START_TEST(a_handle_that_is_kept_after_its_response_reads_nothing_of_another_client)
+{
+	int i;
+
+	make_server((HTTPServer_Options){ .threads = 1 });
+	HTTPServer_route(server, "GET", "/keep", keep, NULL);
+	HTTPServer_route(server, "GET", "/look", look_at_kept, NULL);
+	launch();
+	ck_assert_int_eq(ask(GET("/keep")), 200);
+	for (i = 0; i < 10; i++) {
+		ck_assert_int_eq(ask("GET /look HTTP/1.1\r\n" HOST "Cookie: of-another\r\n\r\n"), 200);
+		ck_assert_str_eq(body(), "checked");
+	}
+	end_server();
+}
+END_TEST
+
+static void say_param(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_printf(response, "%s %s %s", HTTPRequest_route(request), HTTPRequest_path(request), HTTPRequest_param(request, "name"));
+}
+
+START_TEST(an_encoded_slash_does_not_change_the_route)
+{
+	char pattern[] = "/:name";
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", pattern, say_param, NULL);
+	HTTPServer_route(server, "GET", "/admin", keep, NULL);
+	strcpy(pattern, "/other"); /* the server has its own copy */
+	launch();
+	ck_assert_int_eq(ask(GET("/x%2F..%2fadmin")), 200);
+	ck_assert_str_eq(body(), "/:name /x%2F..%2Fadmin x/../admin");
+	ck_assert_int_eq(ask(GET("/%252F%5cb")), 200);
+	ck_assert_str_eq(body(), "/:name /%2F%5Cb %2F\\b");
+	end_server();
+}
+END_TEST
+
 static atomic_int unblocked, inside;
 
 static void blocker(HTTPRequest_T request, HTTPResponse_T response, void *cl)
@@ -2273,6 +2331,8 @@ int main(void)
 	tcase_add_test(t, no_response_is_lost_for_what_is_raised_when_the_arena_is_cleared);
 	tcase_add_test(t, a_field_can_be_sent_twice);
 	tcase_add_test(t, the_fields_of_a_request_are_there_when_they_are_asked_for);
+	tcase_add_test(t, a_handle_that_is_kept_after_its_response_reads_nothing_of_another_client);
+	tcase_add_test(t, an_encoded_slash_does_not_change_the_route);
 	tcase_add_test(t, a_handler_that_blocks_keeps_nobody_else_waiting);
 	tcase_add_test(t, a_worker_survives_what_its_handler_raises);
 	tcase_add_test(t, a_body_can_be_taken_as_it_comes);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: copies, strings, and a FILE * whose text grows in an arena. All of it could
- * be written by a user of the interface, and of fopencookie or funopen.
+/* Arena, continued: copies, strings, and a FILE * whose text grows in an arena. All of it could be written by a user
+ * of the interface, and of fopencookie or funopen.
  *
  * Invariant of a stream: text has room bytes, of which the first length are written and the next
  * is NUL. Each growth defers a call, so that a rewind past it is noticed (lost) and not

@@ -130,18 +130,15 @@ static size_t end_segment(char *out, size_t from, size_t to)
 	return to + 1;
 }
 
-/* The byte at path[*i], decoded, and *i past it; -1 if the escape is malformed. */
+/* The byte of the escape at path[*i], and *i past it; -1 if it is malformed. */
 static int decode(const char *path, size_t n, size_t *i)
 {
-	int c = (unsigned char)path[(*i)++];
+	const char *at = path + *i;
 
-	if (c == '%') {
-		if (n - *i < 2 || hex(path[*i]) < 0 || hex(path[*i + 1]) < 0)
-			return -1;
-		c = hex(path[*i]) << 4 | hex(path[*i + 1]);
-		*i += 2;
-	}
-	return c;
+	if (n - *i < 3 || hex(at[1]) < 0 || hex(at[2]) < 0)
+		return -1;
+	*i += 3;
+	return hex(at[1]) << 4 | hex(at[2]);
 }
 
 /* An escape that stays one, its % as a NUL, which no path has otherwise. */
@@ -157,31 +154,35 @@ static size_t keep_escape(char *out, int c)
  * nothing, and dots beside it are no dots. Repeated slashes are one, as in nginx and Apache: one file has one name,
  * and a path never starts with //, which a Location field would make a host. Each finished segment in out ends
  * with a slash; from is where the current one starts. */
-const char *httpparser__path(const char *path, size_t n, char *out, size_t *length)
+const char *httpparser__path(const char *path, size_t n, char *out, size_t *marked)
 {
 	size_t i = 0, from = 1, to = 1;
+	int c, marks = 0;
 
 	out[0] = '/';
 	while (i < n) {
-		int slash = path[i] == '/', c;
-
-		if (path[i] == '\\')
+		if (path[i] == '/') {
+			i++;
+			if ((from = to = end_segment(out, from, to)) == 0)
+				return "the path climbs above the root: %1";
+		} else if (path[i] == '\\')
 			return "a backslash in the path: %1";
-		if ((c = decode(path, n, &i)) < 0)
+		else if (path[i] != '%')
+			out[to++] = path[i++];
+		else if ((c = decode(path, n, &i)) < 0)
 			return "a malformed escape in the path: %1";
-		if (c == '\0')
+		else if (c == '\0')
 			return "a NUL in the path: %1";
-		if (!slash && (c == '/' || c == '\\'))
+		else if (c == '/' || c == '\\') {
 			to += keep_escape(out + to, c);
-		else if (!slash)
+			marks = 1;
+		} else
 			out[to++] = (char)c;
-		else if ((from = to = end_segment(out, from, to)) == 0)
-			return "the path climbs above the root: %1";
 	}
 	if (is_dots(out + from, to - from) && (to = end_segment(out, from, to)) == 0)
 		return "the path climbs above the root: %1";
 	out[to] = '\0';
-	*length = to;
+	*marked = marks ? to : 0;
 	return NULL;
 }
 
