@@ -16,6 +16,7 @@ socket: base except arena
 poll: base except arena lazyheap socket
 pool: base except arena lazyheap socket
 http: base except arena hashtable socket
+call: base except arena hashtable socket pool http
 server: base except arena lazyheap socket poll pool http
 '
 
@@ -31,6 +32,7 @@ folder_of() { # a file's path, or a header as it is included
 	*/SocketPool*) echo pool ;;
 	*/Socket*) echo socket ;;
 	*/HTTPServer*) echo server ;;
+	*/HTTPCall*) echo call ;;
 	*/HTTP*) echo http ;;
 	*lazyheap*) echo lazyheap ;;
 	*/*.h) f=${1%/*} && echo "${f##*/}" ;;
