@@ -34,14 +34,13 @@ typedef struct Except_Frame {
 	int line;
 	int state;
 	void *record, *mark;    /* message, causes: private to the library */
-	const char *finally;    /* "file:line" of the FINALLY, in --enable-debug builds; NULL if there is none */
+	const char *finally;    /* "file:line" of the FINALLY, if it is looked for; NULL if there is none */
 	jmp_buf env;
 } Except_Frame;
 
 typedef struct Except_Thread {
 	Except_Link *top;
 	char *next;  /* first free byte of the library's stack of records */
-	int first;   /* state of a frame at the start: TRYING, but in --enable-debug builds */
 } Except_Thread;
 
 typedef struct Except_Scoped {
@@ -57,6 +56,9 @@ enum { Except__UNSET = 0xA5 };
 /* Outside every TRY. Inside, pointers to the frame of the function's outermost TRY and to the function's
  * name shadow them. */
 enum { Except_scope, Except_owner };
+
+/* The state in which a frame starts: TRYING, unless FINALLYs that are skipped are to be reported. Set before main. */
+extern CORE_API int Except__first;
 
 CORE_API Except_Thread *Except__thread(void) __attribute__((const, nothrow)); /* const: a loop asks once */
 CORE_API int  Except__match(Except_Frame *, const Except_T *);
@@ -97,7 +99,7 @@ static inline void Except__enter(Except_Frame *f)
 
 	f->link.run = NULL;
 	f->mark = thread->next;
-	f->state = thread->first;
+	f->state = Except__first;
 	Except__push(&f->link, thread);
 }
 
@@ -189,6 +191,23 @@ static inline int Except__opaque(int x)
 #define EXCEPT__QUIET _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wshadow\"")
 #define EXCEPT__LOUD  _Pragma("GCC diagnostic pop")
 
+/* ELSE and FINALLY redefine the tag Except_clauses for what follows them in the statement, so that a clause
+ * after them does not compile. A tag, as these shadow each other without a warning,
+ * but not in C++, which has no such check. */
+#if !defined __cplusplus
+#define EXCEPT__OPEN   struct Except_clauses { char open; };
+#define EXCEPT__LAST   (void)sizeof(struct Except_clauses { char closed[2]; }),
+#define EXCEPT__CLAUSE                                                                      \
+	(void)sizeof(struct { char c; _Static_assert(sizeof(struct Except_clauses) == 1,    \
+		"a clause after ELSE or FINALLY: ELSE comes after every EXCEPT, FINALLY last"); }),
+#define EXCEPT__ONCE   struct Except_second_FINALLY_in_a_statement { char c; };
+#else
+#define EXCEPT__OPEN
+#define EXCEPT__LAST
+#define EXCEPT__CLAUSE
+#define EXCEPT__ONCE
+#endif
+
 #define EXCEPT_TRY                                                                          \
 	__extension__ ({                                                                    \
 		EXCEPT__QUIET                                                               \
@@ -197,20 +216,25 @@ static inline int Except__opaque(int x)
 		Except_Frame *const Except_scope __attribute__((unused))                    \
 			= Except__outermost(Except_outer, &Except_frame);                   \
 		const char *const Except_owner __attribute__((unused)) = EXCEPT__FUNC;      \
+		EXCEPT__OPEN                                                                \
 		EXCEPT__LOUD                                                                \
 		Except__enter(&Except_frame);                                               \
 		(void)setjmp(Except_frame.env);                                             \
 		if (Except_frame.state == Except__TRYING && Except__opaque(1)) {
 
 #define EXCEPT_EXCEPT(e)                                                                    \
-		} else if (Except_frame.state == Except__RAISED                             \
+		} else if (EXCEPT__CLAUSE Except_frame.state == Except__RAISED              \
 			&& Except__opaque(Except__handles(&Except_frame, &(e)))) {
 
-#define EXCEPT_ELSE EXCEPT_EXCEPT(*Except_frame.exception)
+#define EXCEPT_ELSE                                                                         \
+		} else if (EXCEPT__CLAUSE 0) {                                              \
+		} else if (EXCEPT__LAST Except_frame.state == Except__RAISED                \
+			&& Except__opaque(Except__handles(&Except_frame, Except_frame.exception))) {
 
 #define EXCEPT_FINALLY                                                                      \
 		}                                                                           \
-		if (Except__finally(&Except_frame, __FILE__ ":" EXCEPT__STRING(__LINE__))) {
+		EXCEPT__ONCE                                                                \
+		if (EXCEPT__LAST Except__finally(&Except_frame, __FILE__ ":" EXCEPT__STRING(__LINE__))) {
 
 #define EXCEPT_END_TRY                                                                      \
 		} else                                                                      \
@@ -289,7 +313,21 @@ static inline int Except__opaque(int x)
 		= { { NULL, NULL, NULL, NULL }, 0 };                                        \
 	(void)(0 ? ((void)(fn)(pointer), 0) : 0);                                           \
 	Except__defer(&link, EXCEPT__FUNCTION(fn), (void *)(pointer), 0)
+
+/* dispose(0) has its type of result, whatever it takes. A void * may be either: free(v), or a function that takes
+ * the address of any pointer. */
+#if !defined __cplusplus
+#define EXCEPT__CHECK_DISPOSE(type, v, dispose)                                             \
+	_Static_assert(!__builtin_types_compatible_p(__typeof__(*(dispose)),                \
+			__typeof__((dispose)(0)) (type))                                    \
+			|| __builtin_types_compatible_p(type, void *),                      \
+		"AUTO(" #type ", " #v ", " #dispose "): " #dispose " takes the value, not its address. Write: "  \
+		"static void dispose_" #v "(" #type " *p) { " #dispose "(*p); } and give AUTO that function");
+#else
+#define EXCEPT__CHECK_DISPOSE(type, v, dispose)
+#endif
 #define EXCEPT_AUTO(type, v, dispose)                                                       \
+	EXCEPT__CHECK_DISPOSE(type, v, dispose)                                             \
 	type v;                                                                             \
 	Except_Scoped Except_auto_##v __attribute__((cleanup(Except__auto_leave)));         \
 	(void)(0 ? ((void)(dispose)(&(v)), 0) : 0);                                         \

@@ -14,7 +14,7 @@
  *   FINISHING  FINALLY runs, nothing pending  -> goes further out
  *   CLOSING    FINALLY runs, then it goes on  -> goes further out; the pending one is the cause
  *   RETURNING / CLOSING_RETURN  the same two for a RETURN on its way
- *   PROBING, PROBED  --enable-debug only: a first, empty pass that finds out whether there is a FINALLY
+ *   PROBING, PROBED  --enable-debug and CORE_EXCEPT_DEBUG=skipped only: a first, empty pass that finds out whether there is a FINALLY
  *
  * What a raise records (place, message, causes) lives in a per-thread stack of records (except/stack.c). A frame
  * remembers how high the stack was when it was entered and cuts it back to that when it has dealt with a raise. */
@@ -45,7 +45,8 @@ enum { FIRST = PROBING };
 enum { FIRST = TRYING };
 #endif
 
-EXCEPT__PER_THREAD Thread except__thread = { { NULL, NULL, FIRST }, NULL, NULL, NULL, NULL, 0 };
+int Except__first = FIRST;
+EXCEPT__PER_THREAD Thread except__thread = { { NULL, NULL }, NULL, NULL, NULL, NULL, 0 };
 
 /* Into each way to raise: an eighth of the time from raise to catch. */
 #define INLINE inline __attribute__((always_inline))
@@ -349,11 +350,9 @@ void Except__end(Except_Frame *f)
 /* The block was left by return, break, continue, goto, or by another language's unwinding. */
 void Except__abandon(Except_Frame *f)
 {
-#if CORE_DEBUG
-	if ((f->state == TRYING || f->state == HANDLING) && f->finally)
+	if (Except__first == PROBING && (f->state == TRYING || f->state == HANDLING) && f->finally)
 		fprintf(stderr, "libcore: %s: this FINALLY was skipped by return, break, continue, goto, a C++ "
 			"exception or the end of the thread; RETURN runs it\n", f->finally);
-#endif
 	except__cut_back(f->mark);
 	Except__unlink(&f->link);
 }

@@ -266,8 +266,8 @@ void HTTPServer_stop(T server)
 	}
 }
 
-/* The first failure is the one that run raises. */
-void httpserver__fail(T server)
+/* Notes the current exception, if it is the first, for run to raise, and stops. */
+static void fail_server(T server)
 {
 	if (!__atomic_exchange_n(&server->failing, 1, __ATOMIC_ACQ_REL))
 		text__format(server->why, sizeof server->why, "%s", Except_message());
@@ -276,7 +276,11 @@ void httpserver__fail(T server)
 
 static void serve(void *loop)
 {
-	httpserver__serve(loop);
+	TRY {
+		httpserver__serve(loop);
+	} ELSE {
+		fail_server(((Loop *)loop)->server);
+	} END_TRY;
 }
 
 static void create_threads(T server)
@@ -306,7 +310,7 @@ static void start(T server)
 			httpserver__prepare(&server->loops[i]);
 		create_threads(server);
 	} ELSE {
-		httpserver__fail(server);
+		fail_server(server);
 	} END_TRY;
 }
 
@@ -364,7 +368,7 @@ static void serve_all(T server)
 	DEFER(end_threads, &run);
 	start(server);
 	if (server->loops[0].poll)
-		httpserver__serve(&server->loops[0]);
+		serve(&server->loops[0]);
 	run.served = 1;
 }
 

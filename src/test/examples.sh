@@ -173,6 +173,18 @@ case " $EXAMPLES " in
 *) echo "no C++17 with <memory_resource>: examples/pmr.cc was left out" ;;
 esac
 
+# from Python; a sanitizer's library cannot be loaded into it
+case " $TEST_CFLAGS $CORE_LDFLAGS " in *-fsanitize*) python= ;; *) python=$(command -v python3) ;; esac
+if [ -n "$python" ] && [ -f .libs/libcore.so.0 ]; then
+	python3 "$abs_top_srcdir/examples/ffi.py" .libs/libcore.so.0 >"$out" 2>&1 || { echo "ffi.py failed with $?"; status=1; }
+	[ "$(cat "$out")" = 'Norway
+caught: HashTable_clear: the table is NULL
+cleared
+live arenas: 0' ] || { echo "ffi.py printed:"; cat "$out"; status=1; }
+else
+	echo "ffi.py: not tested, there is no python3, no shared library, or it has sanitizers"
+fi
+
 # wf against a count made by other means
 text=$abs_top_srcdir/README.md
 LC_ALL=C tr 'A-Z' 'a-z' <"$text" | LC_ALL=C tr -cs 'a-z' '\n' | grep . | LC_ALL=C sort | uniq -c |

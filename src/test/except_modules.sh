@@ -203,4 +203,55 @@ uncaught exception: failed" ] || { echo "an uncaught exception lost or reordered
 ("$dir/ends") 2>"$dir/out" | :
 sleep 0.1
 grep -q 'uncaught exception: failed' "$dir/out" || { echo "no report where stdout is a broken pipe"; status=1; }
+
+# ---- CORE_EXCEPT_DEBUG
+
+cat >"$dir/skips.c" <<'END'
+#include <pthread.h>
+#include <core/core.h>
+EXCEPT_DEFINE(Failed, NULL, "failed");
+static void *skip(void *cl)
+{
+	TRY {
+		return cl;
+	} FINALLY {
+		puts("never");
+	} END_TRY;
+	return NULL;
+}
+int main(void)
+{
+	pthread_t t;
+	int i;
+
+	skip(NULL);
+	pthread_create(&t, NULL, skip, NULL); /* in every thread */
+	pthread_join(t, NULL);
+	for (i = 0; i < 2; i++)
+		TRY {
+			if (i == 0)
+				RAISE(Failed);
+		} EXCEPT(Failed) {
+			Except_report(stdout);
+		} FINALLY {
+			puts("finally");
+		} END_TRY;
+	return 0;
+}
+END
+compile skips skips.c
+debugged() { # value, reports of skipped FINALLYs, frames of a backtrace
+	CORE_EXCEPT_DEBUG=$1 "$dir/skips" >"$dir/out" 2>"$dir/err" || { echo "CORE_EXCEPT_DEBUG=$1: ended with $?"; status=1; }
+	[ "$(grep -c 'skips.c:8: this FINALLY was skipped' "$dir/err")" = "$2" ] ||
+		{ echo "CORE_EXCEPT_DEBUG=$1 said of skipped FINALLYs:"; cat "$dir/err"; status=1; }
+	[ "$(grep -c '    #0' "$dir/out")" = "$3" ] || { echo "CORE_EXCEPT_DEBUG=$1: backtraces:"; cat "$dir/out"; status=1; }
+	[ "$(grep -c '^finally' "$dir/out")" = 2 ] && ! grep -q never "$dir/out" || { echo "CORE_EXCEPT_DEBUG=$1 printed:"; cat "$dir/out"; status=1; }
+}
+grep -q '^#define CORE_DEBUG 1' "${top_builddir:-.}/config.h" && usual=2 || usual=0
+debugged '' $usual 0
+debugged skipped 2 0
+debugged backtrace $usual 1
+debugged skipped,backtrace 2 1
+debugged nonsense $usual 0
+grep -q 'CORE_EXCEPT_DEBUG takes skipped and backtrace, not "nonsense"' "$dir/err" || { echo "nonsense was not refused"; status=1; }
 exit $status

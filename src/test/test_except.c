@@ -1639,7 +1639,7 @@ static void skip_no_finally(void)
 
 START_TEST(a_plain_return_past_a_finally_is_reported_in_a_debug_build)
 {
-	int debug = Except__thread()->first != Except__TRYING;
+	int debug = Except__first != Except__TRYING;
 
 	ck_assert_int_eq(child_says(skip_a_finally), 0);
 	if (debug) {

@@ -117,6 +117,40 @@ START_TEST(a_route_for_every_method_knows_every_method)
 }
 END_TEST
 
+static void show_segment(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_printf(response, "%s of %s", HTTPRequest_param(request, "name"), HTTPRequest_path(request));
+}
+
+static void segment_is(const char *target, const char *text)
+{
+	char request[200];
+
+	sprintf(request, "GET %s HTTP/1.1\r\n" HOST "\r\n", target);
+	ck_assert_msg(ask(request) == 200 && strcmp(body(), text) == 0, "%s is answered %s", target, heard);
+}
+
+START_TEST(an_encoded_slash_stays_in_its_segment)
+{
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/f/:name", show_segment, NULL);
+	HTTPServer_route(server, "GET", "/r/*name", show_segment, NULL);
+	HTTPServer_route(server, "GET", "/admin", hello, "admin");
+	launch();
+	segment_is("/f/a%2Fb", "a/b of /f/a%2Fb");
+	segment_is("/f/a%5cb", "a\\b of /f/a%5Cb");
+	segment_is("/f/a%20b", "a b of /f/a b");
+	segment_is("/f/%2F", "/ of /f/%2F");
+	segment_is("/r/a%2Fb/c", "a/b/c of /r/a%2Fb/c");
+	segment_is("/admin", "admin");
+	ck_assert_int_eq(ask(GET("/x%2F..%2Fadmin")), 404);
+	ck_assert_int_eq(ask(GET("/x/%2e%2e%2Fadmin")), 404);
+	ck_assert_int_eq(ask(GET("/f%2Fa")), 404);
+	end_server();
+}
+END_TEST
+
 /* ---- proxies ---- */
 
 static void who(HTTPRequest_T request, HTTPResponse_T response, void *cl)
@@ -543,7 +577,8 @@ static void add_tests(Suite *s, const char *name, const TTest *const *tests)
 int main(void)
 {
 	const TTest *const routes[] = { what_could_never_match_is_no_route, what_looks_like_it_is_one,
-		a_method_of_no_route_is_501_and_one_of_another_path_405, a_route_for_every_method_knows_every_method, NULL };
+		a_method_of_no_route_is_501_and_one_of_another_path_405, a_route_for_every_method_knows_every_method,
+		an_encoded_slash_stays_in_its_segment, NULL };
 	const TTest *const proxies[] = { a_port_of_version_1_has_no_zeros_before_it, a_header_of_version_2_may_have_64_KiB,
 		NULL };
 	const TTest *const places[] = { no_more_connections_than_were_asked_for,

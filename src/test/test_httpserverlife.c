@@ -383,6 +383,41 @@ START_TEST(an_arena_comes_back_without_limit_and_deferred_calls_and_has_a_name)
 }
 END_TEST
 
+static HTTPRequest_T kept_request;
+static HTTPResponse_T kept_response;
+
+static void keep_handles(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	if (!kept_request) {
+		kept_request = request;
+		kept_response = response;
+	} else {
+		ck_raises(Assert_Failed, HTTPRequest_path(kept_request));
+		ck_raises(Assert_Failed, HTTPRequest_header(kept_request, "Cookie"));
+		ck_raises(Assert_Failed, HTTPResponse_write(kept_response, "x", 1));
+	}
+	hello(request, response, cl);
+}
+
+START_TEST(a_handle_that_was_kept_is_checked_and_sees_no_other_request)
+{
+	int fd, i;
+
+	kept_request = NULL;
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/keep", .handler = keep_handles, .blocks = _i });
+	launch();
+	fd = dial();
+	for (i = 0; i < 5; i++) {
+		say(fd, GET("/keep"));
+		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_str_eq(body(), "hello");
+	}
+	close(fd);
+	end_server();
+}
+END_TEST
+
 /* ---- ways out of callbacks ---- */
 
 typedef enum Place { IN_HANDLER, IN_WORKER, IN_BODY, IN_MORE, IN_LOG, PLACES_TO } Place;
@@ -594,6 +629,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, a_request_that_harms_its_arena_is_checked_and_the_next_is_served, 0, 2);
 	tcase_add_test(t, an_arena_comes_back_without_limit_and_deferred_calls_and_has_a_name);
+	tcase_add_loop_test(t, a_handle_that_was_kept_is_checked_and_sees_no_other_request, 0, 2);
 	tcase_add_loop_test(t, what_a_callback_raises_is_logged_and_the_server_serves, 0, PLACES_TO);
 	tcase_add_loop_test(t, a_worker_whose_handler_ends_its_thread_is_replaced, 0, 2);
 	tcase_add_loop_test(t, a_child_that_returns_from_a_callback_ends_and_answers_nothing, 0, PLACES_TO);

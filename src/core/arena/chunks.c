@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: chunks from the backing allocator and back, and what a thread keeps in store. The lock is let go of
- * while the backing allocator runs; what it is asked for is booked before, so that two threads cannot pass the limit
- * together.
+/* Arena, continued: chunks from the backing allocator and back, and what a thread keeps in
+ * store. The lock is let go of while the backing allocator runs; what it is asked for is booked
+ * before, so that two threads cannot pass the limit together.
  *
- * The default backing allocator is malloc, and for 2 MiB and more a mapping on huge pages: the advice must be
- * there before the first touch, or the first 2 MiB stay on small pages.
+ * The default backing allocator is malloc, and for 2 MiB and more a mapping on huge pages: the
+ * advice must be there before the first touch, or the first 2 MiB stay on small pages.
  *
- * The store makes a loop that makes and disposes of arenas cost neither malloc nor page faults. Shells are first chunks
- * with the struct of a disposed arena, still in the registry, its lock made; the others are plain chunks, found by size.
- * Only what the default backing allocator gave is kept, and none of it counts as held by any arena.
+ * The store makes a loop that makes and disposes of arenas cost neither malloc nor page faults.
+ * Shells are first chunks with the struct of a disposed arena, still in the registry, its lock
+ * made; the others are plain chunks, found by size. Only what the default backing allocator gave
+ * is kept, and none of it counts as held by any arena.
  *
- * Invariant: shells[0..nshells) are DEAD and no arena's; chunk_bytes is the sum of chunks[0..nchunks).
+ * Invariant: shells[0..nshells) are DEAD and no arena's; chunk_bytes is the sum of
+ * chunks[0..nchunks).
  *
- * The store is touched by its thread alone, without a lock, amid a "turnover": whoever walks the registry
- * (report, fork) closes the gate, passes the barrier and waits for the turnovers that had begun, as revokers
- * do (arena/threads.c). So a child is forked with every store in order.
+ * The store is touched by its thread alone, without a lock, amid a "turnover": whoever walks the
+ * registry (report, fork) closes the gate, passes the barrier and waits for the turnovers that
+ * had begun, as revokers do (arena/threads.c). So a child is forked with every store in order.
  *
  * It decays: of what was not needed in the last TICKS disposals, half goes. */
 #include "config.h"
@@ -38,7 +40,8 @@ enum {
 
 /* ---- the default backing allocator ---- */
 
-/* The tools know malloc better: ASan's leak checker looks for pointers in its blocks, not in mappings. */
+/* The tools know malloc better: ASan's leak checker looks for pointers in its blocks, not in
+ * mappings. */
 static int is_mapped(size_t nbytes)
 {
 	return nbytes >= HUGE_PAGE && nbytes <= PTRDIFF_MAX - HUGE_PAGE && !red_zone() && !under_tsan();
@@ -258,8 +261,8 @@ static void book_off(Booking *b)
 	pthread_mutex_unlock(&b->arena->lock);
 }
 
-/* A backing allocator may raise. Arena_Failed (perhaps it is an arena) means no memory; anything else goes on, a C++
- * exception or a cancellation, too, once the bytes are booked off again. */
+/* A backing allocator may raise. Arena_Failed (perhaps it is an arena) means no memory; anything
+ * else goes on, a C++ exception or a cancellation, too, once the bytes are booked off again. */
 static void *call_booked(T a, size_t size)
 {
 	Booking booking = { a, size };
@@ -283,7 +286,8 @@ int arena__may_hold(const struct Arena *a, size_t size)
 	return !(a->slow & FIXED) && (!a->most || (size <= a->most && a->held <= a->most - size));
 }
 
-/* With a limit, exactly what was asked for: the arena must not behave otherwise for what is in store. */
+/* With a limit, exactly what was asked for: the arena must not behave otherwise for what is in
+ * store. */
 static Chunk *take_cached(T a, size_t size)
 {
 	Chunk *c = NULL;
@@ -341,7 +345,8 @@ typedef struct List {
 
 static void give_back_rest(List **);
 
-/* If a cancellation leaves the caller's free, the compiler's clean-up goes on with the next chunk. */
+/* If a cancellation leaves the caller's free, the compiler's clean-up goes on with the next
+ * chunk. */
 static void give_back_each(List *l)
 {
 	List *rest __attribute__((cleanup(give_back_rest))) = l;

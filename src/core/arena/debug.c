@@ -138,7 +138,8 @@ static size_t page_size(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The object as far back in its mapping as its alignment lets it be; 0: no memory, it stays in the block. */
+/* The object as far back in its mapping as its alignment lets it be; 0: no memory, it stays in
+ * the block. */
 static int map_object(struct Fence *f, size_t alignment)
 {
 	size_t page = page_size(), size = (f->nbytes + FRONT + alignment - 1) / alignment * alignment;
@@ -292,7 +293,8 @@ typedef struct Line {
 	char name[NAME_SHOWN], file[FILE_SHOWN];
 } Line;
 
-/* The lines in the order of their tree: parents first, in `order`, and each child after its parent. */
+/* The lines in the order of their tree: parents first, in `order`, and each child after its
+ * parent. */
 typedef struct Map {
 	Line *lines, **order;
 	size_t n, room;
@@ -304,7 +306,8 @@ static void free_map(Map *m)
 	free(m->order);
 }
 
-/* The strings are copied: they are there only while the arena lives, and the module that made it. */
+/* The strings are copied: they are there only while the arena lives, and the module that made
+ * it. */
 static void fill_line(Line *l, struct Arena *a)
 {
 	const char *file;
@@ -364,7 +367,8 @@ static Line *find_line(const Map *m, const struct Arena *a)
 	return low < m->n && m->order[low]->info.arena == a ? m->order[low] : NULL;
 }
 
-/* Links parents and children; returns the first line without a parent. No recursion: a chain may be deep. */
+/* Links parents and children; returns the first line without a parent. No recursion: a chain may
+ * be deep. */
 static Line *link_lines(Map *m)
 {
 	Line *roots = NULL;

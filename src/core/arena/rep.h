@@ -53,8 +53,8 @@ typedef struct Chunk {
 
 enum { CHUNK_HEADER = (sizeof(Chunk) + ALIGN - 1) / ALIGN * ALIGN };
 
-/* Where memory is taken: avail moves up to limit. What lies below floor is in `used`, and is older than the last
- * mark or in another chunk. */
+/* Where memory is taken: avail moves up to limit. What lies below floor is in `used`, and is
+ * older than the last mark or in another chunk. */
 typedef struct Lane {
 	char *avail, *limit;
 	char *floor;
@@ -130,7 +130,8 @@ struct Arena {
 	struct Arena *next_live, **live_link;
 };
 
-/* Where home's free bytes start. Under no sanitizer there are no red zones, so the owner's quick ways add none. */
+/* Where home's free bytes start. Under no sanitizer there are no red zones, so the owner's quick
+ * ways add none. */
 enum { STRUCT_BYTES = (sizeof(struct Arena) + ALIGN - 1) / ALIGN * ALIGN };
 
 #define CHECK_ARENA(a) \
@@ -139,8 +140,9 @@ enum { STRUCT_BYTES = (sizeof(struct Arena) + ALIGN - 1) / ALIGN * ALIGN };
 /* call: the name of what was called, for the message */
 void arena__bad(const struct Arena *, const char *call, const char *file, const char *function, int line) CORE_NORETURN;
 
-/* Debug builds tell a thread that comes for the lock while another disposes of the arena, or soon after: the last
- * arenas that were disposed of lie in a grave for that (arena/retain.c). Raises: Assert_Failed. */
+/* Debug builds tell a thread that comes for the lock while another disposes of the arena, or
+ * soon after: the last arenas that were disposed of lie in a grave for that (arena/retain.c).
+ * Raises: Assert_Failed. */
 #if CORE_DEBUG
 void arena__lock(struct Arena *);
 #else
@@ -212,7 +214,8 @@ static inline void poison_chunk(Chunk *c)
 	hide(start, (size_t)(c->limit - start));
 }
 
-/* nbytes as they are laid out: at least one, so that addresses differ, and what follows is aligned */
+/* nbytes as they are laid out: at least one, so that addresses differ, and what follows is
+ * aligned */
 static inline size_t padded(size_t nbytes)
 {
 	return (nbytes + (nbytes == 0) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
@@ -245,8 +248,8 @@ static inline void *bump_lane(Lane *l, size_t alignment, size_t nbytes, size_t z
 
 enum { SHELLS = 16, CHUNKS_CACHED = 24 };
 
-/* The record of a thread. It is never freed, but goes to another thread when this one has ended: so it may
- * be looked at without knowing whether its thread lives. */
+/* The record of a thread. It is never freed, but goes to another thread when this one has ended:
+ * so it may be looked at without knowing whether its thread lives. */
 typedef struct Thread {
 	Arena__Thread face;
 	int turnover;        /* it is changing what this thread has in store (arena/chunks.c) */
@@ -283,7 +286,8 @@ static inline void arena__leave(Thread *t)
 	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
 }
 
-/* Returns 1 if this thread is the owner: no revoker goes on before arena__leave. Returns 0 if the lock must be taken. */
+/* Returns 1 if this thread is the owner: no revoker goes on before arena__leave. Returns 0 if
+ * the lock must be taken. */
 static inline int arena__enter(struct Arena *a, Thread *t)
 {
 	STORE(t->face.busy, a);                     /* [own-1] */
@@ -329,7 +333,8 @@ Chunk *arena__make_chunk(void *p, size_t size);
 void *arena__call_backing(const Backing *, size_t size);
 void arena__give_back_list(const Backing *, Chunk *list); /* without the arena */
 
-/* The lock is held in these; where the name says so, they let go of it while the backing allocator runs. */
+/* The lock is held in these; where the name says so, they let go of it while the backing
+ * allocator runs. */
 int arena__may_hold(const struct Arena *, size_t size);
 Chunk *arena__take_chunk_unlocks(struct Arena *, size_t size); /* booked, not linked; NULL: no memory, or over the limit */
 void arena__give_back_unlocks(struct Arena *, Chunk *list);    /* booked off already */
@@ -358,7 +363,8 @@ void arena__check_lent(const struct Arena *, const char *call); /* Raises: Asser
 
 /* ---- arena/retain.c ---- */
 
-/* Something to be finished, however often a raise, a C++ exception or the end of the thread leaves it. */
+/* Something to be finished, however often a raise, a C++ exception or the end of the thread
+ * leaves it. */
 typedef struct Work {
 	void (*run)(struct Work *); /* goes on from where it was left */
 	struct Arena *arena, *root;

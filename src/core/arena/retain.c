@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: deferred calls, and how memory goes: release of a whole arena, clear, reset and
- * savepoints.
+/* Arena, continued: deferred calls, and how memory goes: release of a whole arena, clear, reset
+ * and savepoints.
  *
  * Deferred calls run without the lock and may do anything with any arena, this one included, but
- * dispose of one whose deferred calls are running: `running` counts those on the stack. They may clear or
- * rewind this arena, so nothing that was known before them is taken for granted after them. When one
- * raises, the others run and the memory is released all the same. The first exception goes on; those
- * that follow are dropped: as each other's causes they would need a stack as deep as their number.
+ * dispose of one whose deferred calls are running: `running` counts those on the stack. They may
+ * clear or rewind this arena, so nothing that was known before them is taken for granted after
+ * them. When one raises, the others run and the memory is released all the same. The first
+ * exception goes on; those that follow are dropped: as each other's causes they would need a
+ * stack as deep as their number.
  *
- * A call may also be left by a C++ exception, pthread_exit or a cancellation. None of these runs a FINALLY, so
- * what must be done all the same is done by a cleanup attribute.
+ * A call may also be left by a C++ exception, pthread_exit or a cancellation. None of these runs
+ * a FINALLY, so what must be done all the same is done by a cleanup attribute.
  *
- * A mark settles the lanes and ends the common one, so that all that is allocated after it is above lane.floor or in
- * chunks that are newer: what a rewind cuts off. A mark is stale if the arena was cleared since, or rewound to a lower
- * position. The position is the bytes used, which never fall below their number at the last mark but by a rewind. Only
- * the latest rewind to each of the REWINDS highest positions is remembered: a rewind makes all to higher positions
- * before it redundant, so these are exact up to that depth of nesting; beyond, a stale mark may pass. */
+ * A mark settles the lanes and ends the common one, so that all that is allocated after it is
+ * above lane.floor or in chunks that are newer: what a rewind cuts off. A mark is stale if the
+ * arena was cleared since, or rewound to a lower position. The position is the bytes used, which
+ * never fall below their number at the last mark but by a rewind. Only the latest rewind to each
+ * of the REWINDS highest positions is remembered: a rewind makes all to higher positions before
+ * it redundant, so these are exact up to that depth of nesting; beyond, a stale mark may pass. */
 #include "config.h"
 
 #include <string.h>
@@ -170,7 +172,8 @@ void arena__lock(T a)
 	CHECK(!gone, "Arena: a thread uses %p while another disposes of it", (void *)a);
 }
 
-/* Keeps what is disposed of for a while, so that a thread that still uses it is told. ASan and Valgrind tell, too. */
+/* Keeps what is disposed of for a while, so that a thread that still uses it is told. ASan and
+ * Valgrind tell, too. */
 static int bury(T a)
 {
 	static T graves[GRAVES];
@@ -271,8 +274,8 @@ static Chunk *cut_list(T a, const Chunk *last)
 	return cut;
 }
 
-/* Moves the largest of a list, of those of at most keep bytes, into spare if it is larger, and returns
- * the others, booked off. */
+/* Moves the largest of a list, of those of at most keep bytes, into spare if it is larger, and
+ * returns the others, booked off. */
 static Chunk *keep_largest(T a, Chunk *list, size_t keep)
 {
 	Chunk *rest = NULL;
@@ -295,8 +298,8 @@ static Chunk *keep_largest(T a, Chunk *list, size_t keep)
 	return rest;
 }
 
-/* Replaces the spare by one of so many bytes, or by none. When the larger one is over the limit, the old one stays;
- * when there is no memory for it, the arena grows again as it did at first. */
+/* Replaces the spare by one of so many bytes, or by none. When the larger one is over the limit,
+ * the old one stays; when there is no memory for it, the arena grows again as it did at first. */
 static void replace_spare_unlocks(T a, size_t size)
 {
 	size_t have = a->spare ? a->spare->size : 0, others = a->held - have;
@@ -313,7 +316,8 @@ static void replace_spare_unlocks(T a, size_t size)
 		arena__keep_spare_unlocks(a, c);
 }
 
-/* Returns the bytes of a chunk for so much use, with room for other padding than this time; 0 if none is so large. */
+/* Returns the bytes of a chunk for so much use, with room for other padding than this time; 0 if
+ * none is so large. */
 static size_t spare_for(size_t used)
 {
 	size_t size;
@@ -321,7 +325,8 @@ static size_t spare_for(size_t used)
 	return add_size(used, used / 8 + CHUNK_HEADER + 64 * ALIGN, &size) && size <= PTRDIFF_MAX ? size : 0;
 }
 
-/* What the spare should have: a cycle like those before, but for what fits into home. The common lane never is there. */
+/* What the spare should have: a cycle like those before, but for what fits into home. The common
+ * lane never is there. */
 static size_t wanted_spare(const struct Arena *a)
 {
 	size_t home = (size_t)(a->home->limit - home_start(a));
@@ -330,9 +335,9 @@ static size_t wanted_spare(const struct Arena *a)
 	return own > home ? spare_for(own + common) : common ? spare_for(common) : 0;
 }
 
-/* The most that the spare may have: if threads share the arena, it holds twice its use together with home at most, or
- * they could drive each other up. Else it is four times too large before it goes, so that one large request is not
- * held for long. */
+/* The most that the spare may have: if threads share the arena, it holds twice its use together
+ * with home at most, or they could drive each other up. Else it is four times too large before
+ * it goes, so that one large request is not held for long. */
 static size_t most_spare(const struct Arena *a, size_t want)
 {
 	size_t home = a->home->size, twice = a->wanted < SIZE_MAX / 2 ? a->wanted / 16 * 31 : SIZE_MAX;
@@ -386,8 +391,8 @@ static void note_cycle(T a, size_t keep)
 	a->rewinds[0].turn = 0;
 }
 
-/* Clears what has nothing but home, of which keep says nothing, no marks, and nothing that others may touch. Returns 0
- * if it has, or `slow` a bit of `unless`. */
+/* Clears what has nothing but home, of which keep says nothing, no marks, and nothing that
+ * others may touch. Returns 0 if it has, or `slow` a bit of `unless`. */
 int arena__clear_quickly(T a, size_t keep, uint32_t unless)
 {
 	Thread *t = self_now();
@@ -557,7 +562,8 @@ static void return_to(T a, const Arena_Mark *m)
 	hide(m->avail, (size_t)(a->lane.limit - m->avail));
 }
 
-/* Returns 0 if the mark is stale. A loop of mark and rewind keeps one chunk large enough for its turns. */
+/* Returns 0 if the mark is stale. A loop of mark and rewind keeps one chunk large enough for its
+ * turns. */
 static int rewind_to_unlocks(T a, const Arena_Mark *m)
 {
 	int good;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: copies, strings, and a FILE * whose text grows in an arena. All of it could be written by a user
- * of the interface, and of fopencookie, of which BSD and macOS have another form.
+/* Arena, continued: copies, strings, and a FILE * whose text grows in an arena. All of it could
+ * be written by a user of the interface, and of fopencookie, of which BSD and macOS have another
+ * form.
  *
- * Invariant of a stream: text has room bytes, of which the first length are written and the next is NUL.
- * Each growth defers a call, so that a rewind past it is noticed (lost) and not suffered. Nothing is raised
- * through stdio: it holds the FILE's lock. */
+ * Invariant of a stream: text has room bytes, of which the first length are written and the next
+ * is NUL. Each growth defers a call, so that a rewind past it is noticed (lost) and not
+ * suffered. Nothing is raised through stdio: it holds the FILE's lock. */
 #include "config.h"
 
 #include <errno.h>

@@ -118,8 +118,9 @@ static void allow_lanes(void)
 		&& pthread_key_create(&exit_key, retire) == 0;
 }
 
-/* Before main, or before that at the first arena: in a program that is linked statically, its own constructors and C++'s
- * global objects come first. What is decided here must not change while an arena lives. */
+/* Before main, or before that at the first arena: in a program that is linked statically, its
+ * own constructors and C++'s global objects come first. What is decided here must not change
+ * while an arena lives. */
 static void __attribute__((constructor)) begin(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -382,8 +383,8 @@ int arena__registry_is_walked(void)
 
 /* ---- fork: no lock may be held by a thread that the child does not have ----
  *
- * Every arena's lock is taken, or the child might find an arena half-way through a step. Under TSan
- * only the registry's are: its deadlock detector aborts when a thread holds more than 64. */
+ * Every arena's lock is taken, or the child might find an arena half-way through a step. Under
+ * TSan only the registry's are: its deadlock detector aborts when a thread holds more than 64. */
 
 static void for_each_lock(int (*apply)(pthread_mutex_t *))
 {
@@ -422,7 +423,8 @@ static void __attribute__((constructor)) prepare_for_fork(void)
 	pthread_atfork(lock_all, unlock_all, unlock_in_child);
 }
 
-/* One adoption at a time, lest two make a cycle. The first shard's lock serves, as fork takes it anyway. */
+/* One adoption at a time, lest two make a cycle. The first shard's lock serves, as fork takes it
+ * anyway. */
 void arena__lock_tree(void)
 {
 	pthread_mutex_lock(&live[0].lock);
@@ -476,7 +478,8 @@ void arena__remove_live(T a)
 	pthread_mutex_unlock(&live[s].lock);
 }
 
-/* What is gone is read first, as it was made before: the count is never too low by an arena that goes meanwhile. */
+/* What is gone is read first, as it was made before: the count is never too low by an arena that
+ * goes meanwhile. */
 size_t Arena_debug_live_count(void)
 {
 	size_t made = 0, gone = atomic_load(&gone_by_others);

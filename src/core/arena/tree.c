@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: parents and children, what goes through a whole tree, and arenas that the library lends. A parent
- * has a list of its children, newest first, under its lock; each child knows its parent and where the list points to
- * it. An arena's ancestors never include itself. */
+/* Arena, continued: parents and children, what goes through a whole tree, and arenas that the
+ * library lends. A parent has a list of its children, newest first, under its lock; each child
+ * knows its parent and where the list points to it. An arena's ancestors never include itself. */
 #include "config.h"
 
 #include <pthread.h>
@@ -123,8 +123,8 @@ static int is_any_running(T root)
 	return at != NULL;
 }
 
-/* Children before parents, newest first, and not by recursion: a chain of them may be deep. A deferred
- * call may add children and deferred calls anywhere in the tree. */
+/* Children before parents, newest first, and not by recursion: a chain of them may be deep. A
+ * deferred call may add children and deferred calls anywhere in the tree. */
 static void dispose_tree(Work *work)
 {
 	while (work->arena) {

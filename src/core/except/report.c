@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #if HAVE_EXECINFO_H
 #include <execinfo.h>
 #endif
@@ -300,6 +301,31 @@ void Except_set_backtrace(int frames)
 	}
 #endif
 	__atomic_store_n(&except__nframes, frames, __ATOMIC_RELAXED);
+}
+
+/* ---- at run time, without a rebuild ---- */
+
+static int word_is(const char *s, size_t n, const char *word)
+{
+	return strlen(word) == n && memcmp(s, word, n) == 0;
+}
+
+/* Not for a program that runs with more rights than whoever started it. */
+void except__read_debug(void)
+{
+	const char *s = getuid() == geteuid() && getgid() == getegid() ? getenv("CORE_EXCEPT_DEBUG") : NULL;
+
+	for (; s && *s; s += *s == ',') {
+		size_t n = strcspn(s, ",");
+
+		if (word_is(s, n, "skipped"))
+			Except__first = PROBING;
+		else if (word_is(s, n, "backtrace"))
+			Except_set_backtrace(BACKTRACE_MAX);
+		else
+			fprintf(stderr, "libcore: CORE_EXCEPT_DEBUG takes skipped and backtrace, not \"%.*s\"\n", (int)n, s);
+		s += n;
+	}
 }
 
 /* ---- corruption ---- */

@@ -43,6 +43,7 @@ static void free_mappings(void *mappings)
 static void __attribute__((constructor(101))) initialize(void)
 {
 	except__find_permanent();
+	except__read_debug();
 	mappings_key_made = pthread_key_create(&mappings_key, free_mappings) == 0;
 	pthread_atfork(except__lock_hook, except__unlock_hook, except__unlock_hook);
 }

@@ -365,33 +365,40 @@ static int read_on(Turn *t)
 	return 1;
 }
 
-/* Runs the handler, or has a worker run it, or queues the response when there is one. Returns 0 if it has to wait. */
-static int answer(Turn *t)
+static void queue_response(Turn *t)
 {
 	Conn *c = t->c;
-	Exchange *x = c->exchange;
+	const Exchange *x = c->exchange;
 
-	if (x->made) {
-		c->input = INPUT_IDLE;
-		c->served = 1;
-		c->clock = CLOCK_NONE;
-		take_sent(t, httpserver__queue(t));
-		if (x->ends)
-			c->end = END_AFTER;
-		if (c->output == OUTPUT_IDLE && !t->dies)
-			httpserver__retire(t);
-	} else if (httpserver__is_over(t->loop)) {
+	c->input = INPUT_IDLE;
+	c->served = 1;
+	c->clock = CLOCK_NONE;
+	take_sent(t, httpserver__queue(t));
+	if (x->ends)
+		c->end = END_AFTER;
+	if (c->output == OUTPUT_IDLE && !t->dies)
+		httpserver__retire(t);
+}
+
+/* Runs the handler, or has a worker run it; queues the response that there is then. Returns 0 if it has to wait. */
+static int answer(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+
+	if (!x->made && httpserver__is_over(t->loop))
 		return 0;
-	} else if (x->route && x->route->is.blocks) {
+	if (!x->made && x->route && x->route->is.blocks) {
 		take_sent(t, httpserver__flush(t));
 		if (t->dies)
 			return 0;
-		c->input = INPUT_SUSPENDED;
+		t->c->input = INPUT_SUSPENDED;
 		httpserver__give_work(x);
-	} else {
-		httpserver__handle(x);
-		x->made = 1;
+		return 1;
 	}
+	if (!x->made)
+		httpserver__handle(x);
+	x->made = 1;
+	queue_response(t);
 	return 1;
 }
 

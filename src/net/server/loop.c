@@ -241,13 +241,9 @@ void httpserver__serve(Loop *l)
 	SocketPoll_Event none;
 
 	l->forks = httpserver__forks;
-	TRY {
-		if (__atomic_load_n(&l->server->stopping, __ATOMIC_SEQ_CST))
-			SocketPoll_wake(l->poll);
-		while (!l->draining || l->listener || l->conns > 0)
-			tick(l);
-		SocketPoll_wait(l->poll, &none, 1, 0); /* closes the last ones */
-	} ELSE {
-		httpserver__fail(l->server);
-	} END_TRY;
+	if (__atomic_load_n(&l->server->stopping, __ATOMIC_SEQ_CST))
+		SocketPoll_wake(l->poll);
+	while (!l->draining || l->listener || l->conns > 0)
+		tick(l);
+	SocketPoll_wait(l->poll, &none, 1, 0); /* closes the last ones */
 }

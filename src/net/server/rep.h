@@ -313,11 +313,7 @@ void httpserver__append(List *list, Conn *c);
 /* ---- server/loop.c ---- */
 
 void httpserver__prepare(Loop *l);                 /* Raises: Arena_Failed, SocketPoll_Failed, SocketPool_Failed */
-void httpserver__serve(Loop *l);                   /* until it is drained. Does not raise */
-
-/* ---- HTTPServer.c ---- */
-
-void httpserver__fail(HTTPServer_T server);        /* notes the current exception, and stops */
+void httpserver__serve(Loop *l);                   /* until it is drained. Raises: SocketPoll_Failed */
 
 /* ---- server/thread.c ---- */
 

@@ -4,7 +4,7 @@
  * so that "/users/me" with only GET does not hide "/users/:id" with POST. The names of parameters are the route's, as two
  * patterns may call the same segment by two names.
  *
- * A path was decoded before it comes here, so a %2F in it is a slash. */
+ * A path was decoded before it comes here, but for %2F and %5C: they stay in their segment. */
 #include "config.h"
 
 #include <ctype.h>

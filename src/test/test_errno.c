@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* A call of Except, Arena or HashTable that succeeds leaves errno as it was. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include <core/HashTable.h>
+#include "testing.h"
+
+EXCEPT_DEFINE(Failed, NULL, "failed");
+
+#define KEEPS(statement)                                                                    \
+	do {                                                                                \
+		errno = 4711;                                                               \
+		statement;                                                                  \
+		ck_assert_msg(errno == 4711, "%s left errno %d", #statement, errno);        \
+	} while (0)
+
+static void nothing(void *cl)
+{
+	(void)cl;
+}
+
+static void visit(const void *key, void **value, void *cl)
+{
+	(void)key;
+	(void)value;
+	(void)cl;
+}
+
+START_TEST(calls_of_except_leave_errno_alone)
+{
+	static Except_Capture c;
+	Except_Stack stack;
+	FILE *out = fopen("/dev/null", "w");
+
+	ck_assert_ptr_nonnull(out);
+	KEEPS(Except_set_backtrace(8));
+	KEEPS(Except_set_backtrace(0));
+	KEEPS(Except_set_uncaught(NULL, NULL));
+	KEEPS(TRY { RAISE(Failed); } ELSE { Except_capture(&c); Except_report(out); } END_TRY);
+	KEEPS(TRY { RAISE_MSG(Failed, "%d", 1); } EXCEPT(Failed) { Except_message(); } FINALLY { Except_errno(); } END_TRY);
+	KEEPS(Except_call(nothing, NULL, &c));
+	KEEPS(Except_save(&stack));
+	KEEPS(Except_restore(&stack));
+	fclose(out);
+}
+END_TEST
+
+START_TEST(calls_of_arena_leave_errno_alone)
+{
+	Arena_T a, child;
+	Arena_Mark mark;
+	FILE *stream;
+	char *text;
+	size_t n;
+	int i;
+
+	KEEPS(a = Arena_new());
+	KEEPS(child = Arena_new_child(a));
+	KEEPS(Arena_alloc(a, 10));
+	KEEPS(Arena_alloc(a, 50000000));
+	KEEPS(for (i = 0; i < 30; i++) Arena_alloc(a, 1 << 20));
+	KEEPS(Arena_calloc(a, 10, 10));
+	KEEPS(Arena_alloc_aligned(a, 4096, 10));
+	KEEPS(Arena_sprintf(a, "%d %s", 3, "x"));
+	KEEPS(Arena_realloc(a, Arena_strdup(a, "x"), 2, 100000));
+	KEEPS(stream = Arena_open_stream(child, &text, &n));
+	KEEPS(fputs("text", stream));
+	KEEPS(fclose(stream));
+	KEEPS(Arena_defer(a, nothing, NULL));
+	KEEPS(mark = Arena_mark(a));
+	KEEPS(Arena_alloc(a, 50000));
+	KEEPS(Arena_rewind(a, mark));
+	KEEPS(Arena_clear(a));
+	KEEPS(Arena_reset(a, 0));
+	KEEPS(Arena_debug_live_count());
+	KEEPS(Arena_adopt(child, NULL));
+	KEEPS(Arena_dispose(&child));
+	KEEPS(Arena_dispose(&a));
+}
+END_TEST
+
+START_TEST(calls_of_a_table_leave_errno_alone)
+{
+	HashTable_T t, copy;
+	HashTable_Iter it;
+	HashTable_Stats stats;
+	Arena_T a = Arena_new();
+	char key[16];
+	int i;
+
+	KEEPS(t = HashTable_new(a, 0));
+	for (i = 0; i < 20000; i++) {
+		snprintf(key, sizeof key, "%d", i);
+		KEEPS(HashTable_put(t, key, t));
+	}
+	KEEPS(HashTable_get(t, "5"));
+	KEEPS(HashTable_remove(t, "5"));
+	KEEPS(HashTable_map(t, visit, NULL));
+	KEEPS(HashTable_iterate(t, &it));
+	KEEPS(while (HashTable_next(&it)) { });
+	KEEPS(HashTable_stats(t, &stats));
+	KEEPS(copy = HashTable_copy(t, NULL));
+	KEEPS(HashTable_free(&copy));
+	KEEPS(HashTable_toArray(t, a, NULL));
+	KEEPS(HashTable_reserve(t, 100000));
+	KEEPS(HashTable_clear(t));
+	KEEPS(HashTable_free(&t));
+	Arena_dispose(&a);
+}
+END_TEST
+
+static Suite *errno_suite(void)
+{
+	Suite *s = suite_create("errno");
+	TCase *t = tcase_create("successful calls");
+
+	tcase_add_test(t, calls_of_except_leave_errno_alone);
+	tcase_add_test(t, calls_of_arena_leave_errno_alone);
+	tcase_add_test(t, calls_of_a_table_leave_errno_alone);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(void)
+{
+	return testing_main(errno_suite());
+}
