@@ -55,6 +55,36 @@ AC_DEFUN([CORE_NODELETE],
 CORE_ADD_LDFLAG([-Wl,-z,nodelete], [NODELETE_LDFLAGS])
 AC_SUBST([NODELETE_LDFLAGS])])
 
+# 64-bit atomics: on 32-bit processors without them they are calls into a library. That one function is absent is no sign
+# (gcc's names begin with __atomic, and are built in elsewhere): a program is linked that needs it.
+AC_DEFUN([CORE_ATOMICS],
+[AC_CACHE_CHECK([for a library of 64-bit atomics], [core_cv_lib_atomic],
+	[core_save_LIBS=$LIBS
+	core_cv_lib_atomic=absent
+	for core_lib in '' -latomic; do
+		LIBS="$core_lib $core_save_LIBS"
+		AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <stdint.h>
+				uint64_t core_probe;]],
+			[[return (int)__atomic_fetch_add(&core_probe, 1, __ATOMIC_RELAXED);]])],
+			[core_cv_lib_atomic=${core_lib:-none}; break])
+	done
+	LIBS=$core_save_LIBS])
+AS_CASE([$core_cv_lib_atomic],
+	[none], [],
+	[absent], [AC_MSG_ERROR([64-bit atomics are needed, and libatomic is not installed])],
+	[LIBS="$core_cv_lib_atomic $LIBS"])])
+
+# -fexceptions makes calls of the unwinder, which not every compiler driver links by itself.
+AC_DEFUN([CORE_UNWINDER],
+[AC_SEARCH_LIBS([_Unwind_Resume], [unwind gcc_s])])
+
+# A shared library that leaves a name undefined fails when it is built, not when a program starts. Sanitizers' names are
+# in the program.
+AC_DEFUN([CORE_NO_UNDEFINED],
+[DEFS_LDFLAGS=
+AS_IF([test "$enable_sanitizers" = no], [CORE_ADD_LDFLAG([-Wl,-z,defs], [DEFS_LDFLAGS])])
+AC_SUBST([DEFS_LDFLAGS])])
+
 AC_DEFUN([CORE_SANITIZERS],
 [AS_CASE([$enable_sanitizers],
 	[no], [],

@@ -9,5 +9,6 @@
 #include <core/SocketPoll.h>
 #include <core/SocketPool.h>
 #include <core/HTTP.h>
+#include <core/HTTPCall.h>
 #include <core/HTTPServer.h>
 #endif

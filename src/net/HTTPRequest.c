@@ -203,6 +203,16 @@ const char *httprequest__head(T r, const HTTPParser *p)
 	return NULL;
 }
 
+const char *httprequest__answer(T r, const HTTPParser *p)
+{
+	r->version = p->flags & HTTPParser_OLD ? "HTTP/1.0" : "HTTP/1.1";
+	r->keep_alive = httpparser__keep_alive(p);
+	r->fields_at = p->target.at + p->target.length + sizeof "\r\n" - 1;
+	r->head_length = p->at;
+	r->nfields = p->fields;
+	return NULL;
+}
+
 const char *httprequest__segment(T r, size_t at, size_t length)
 {
 	char *text = Arena_strndup(r->arena, r->path + at, length), *to = text;

@@ -117,7 +117,7 @@ static void check_field(const char *call, const char *name, size_t name_length, 
 	}
 	CHECK(!(name_length == 14 && httpparser__is(name, 14, "content-length"))
 			&& !(name_length == 17 && httpparser__is(name, 17, "transfer-encoding")),
-		"%s: %s is for HTTPResponse_send to set", call, name);
+		"%s: %s is for the library to set", call, name);
 	if (!httpparser__is_text(value, value_length)) {
 		httpparser__quote(shown, sizeof shown, value, value_length);
 		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: control characters in the value of %s: %s", call, name, shown);
@@ -168,9 +168,9 @@ static void drop(T r, ResponseField **at, const ResponseField *like)
 	r->last = at;
 }
 
-void HTTPResponse_set(T r, const char *name, const char *value)
+void httpresponse__put_field(T r, const char *call, int replaces, const char *name, const char *value)
 {
-	ResponseField *f = make_field(r, "HTTPResponse_set", name, value), *old = find(r, f->name, f->name_length);
+	ResponseField *f = make_field(r, call, name, value), *old = replaces ? find(r, f->name, f->name_length) : NULL;
 
 	if (old) {
 		old->value = f->value;
@@ -180,9 +180,19 @@ void HTTPResponse_set(T r, const char *name, const char *value)
 		append(r, f);
 }
 
+void HTTPResponse_set(T r, const char *name, const char *value)
+{
+	httpresponse__put_field(r, "HTTPResponse_set", 1, name, value);
+}
+
 void HTTPResponse_add(T r, const char *name, const char *value)
 {
-	append(r, make_field(r, "HTTPResponse_add", name, value));
+	httpresponse__put_field(r, "HTTPResponse_add", 0, name, value);
+}
+
+int httpresponse__has_field(T r, const char *name)
+{
+	return find(r, name, strlen(name)) != NULL;
 }
 
 /* ---- the body ---- */
@@ -213,34 +223,41 @@ void HTTPResponse_write(T r, const void *bytes, size_t nbytes)
 }
 
 /* The length of what was to be printed at the end of the body, all of it there if there was room. */
-static size_t print(T r, const char *fmt, va_list ap)
+static size_t print(T r, const char *call, const char *fmt, va_list ap)
 {
 	size_t room = r->room - r->nbytes;
 	int n = vsnprintf(room ? r->body + r->nbytes : NULL, room, fmt, ap);
 
 	if (n < 0)
-		EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPResponse_printf: the format \"%s\" cannot be printed", fmt);
+		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: the format \"%s\" cannot be printed", call, fmt);
 	return (size_t)n;
 }
 
 /* vsnprintf's NUL needs a byte of room, which the next write takes over. */
+void httpresponse__vprintf(T r, const char *call, const char *fmt, va_list ap)
+{
+	va_list again;
+	size_t n;
+
+	va_copy(again, ap);
+	n = print(r, call, fmt, ap);
+	if (n >= r->room - r->nbytes) {
+		make_room(r, n + 1);
+		print(r, call, fmt, again);
+	}
+	va_end(again);
+	r->nbytes += n;
+}
+
 void HTTPResponse_printf(T r, const char *fmt, ...)
 {
 	va_list ap;
-	size_t n;
 
 	CHECK_RESPONSE(r);
 	CHECK(fmt, "HTTPResponse_printf: the format is NULL");
 	va_start(ap, fmt);
-	n = print(r, fmt, ap);
+	httpresponse__vprintf(r, "HTTPResponse_printf", fmt, ap);
 	va_end(ap);
-	if (n >= r->room - r->nbytes) {
-		make_room(r, n + 1);
-		va_start(ap, fmt);
-		print(r, fmt, ap);
-		va_end(ap);
-	}
-	r->nbytes += n;
 }
 
 /* ---- the date ---- */
@@ -340,6 +357,15 @@ static char *put_field(char *out, const ResponseField *f)
 	out = put(out, ": ", 2);
 	out = put(out, f->value, f->value_length);
 	return put(out, "\r\n", 2);
+}
+
+char *httpresponse__copy_fields(T r, char *out)
+{
+	const ResponseField *f;
+
+	for (f = r->fields; f; f = f->next)
+		out = put_field(out, f);
+	return out;
 }
 
 static void refuse_part(T r, const char *how) CORE_NORETURN;

@@ -7,8 +7,6 @@
 
 #include "testing.h"
 
-#if HAVE_FOPENCOOKIE
-
 EXCEPT_DEFINE(Trouble, NULL, "trouble");
 
 START_TEST(what_is_written_is_the_text_after_a_flush_and_after_closing)
@@ -277,22 +275,6 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, opening_raises_at_each_request_for_memory_that_fails);
 	tcase_add_test(tc, a_stream_needs_an_arena_and_two_variables);
 }
-
-#else
-
-START_TEST(without_fopencookie_opening_raises)
-{
-	AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
-	size_t n;
-	char *text;
-
-	ck_raises(Arena_Failed, Arena_open_stream(arena, &text, &n));
-}
-END_TEST
-
-static void add_tests(TCase *tc) { tcase_add_test(tc, without_fopencookie_opening_raises); }
-
-#endif
 
 int main(void)
 {

@@ -71,10 +71,20 @@ static void *map(size_t nbytes)
 	return p;
 }
 
+/* malloc aligns for max_align_t, which is 8 bytes where ours are 16 on 32-bit ARM and MIPS. */
+static void *aligned_malloc(size_t nbytes)
+{
+	void *p = NULL;
+
+	if (_Alignof(max_align_t) >= ALIGN)
+		return malloc(nbytes);
+	return posix_memalign(&p, ALIGN, nbytes) == 0 ? p : NULL;
+}
+
 static void *default_alloc(size_t nbytes, void *cl)
 {
 	(void)cl;
-	return is_mapped(nbytes) ? map(nbytes) : malloc(nbytes);
+	return is_mapped(nbytes) ? map(nbytes) : aligned_malloc(nbytes);
 }
 
 static void default_free(void *p, size_t nbytes, void *cl)

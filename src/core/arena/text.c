@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: copies, strings, and a FILE * whose text grows in an arena. All of it could
- * be written by a user of the interface, and of fopencookie, of which BSD and macOS have another
- * form.
+/* Arena, continued: copies, strings, and a FILE * whose text grows in an arena. All of it could be written by a user
+ * of the interface, and of fopencookie or funopen.
  *
  * Invariant of a stream: text has room bytes, of which the first length are written and the next
  * is NUL. Each growth defers a call, so that a rewind past it is noticed (lost) and not
@@ -175,20 +174,27 @@ static void end_stream(void *cl)
 		fclose(s->file);
 }
 
+#if HAVE_FOPENCOOKIE
 static FILE *open_cookie(Stream *s)
 {
-#if HAVE_FOPENCOOKIE
 	cookie_io_functions_t calls = { .write = write_stream, .close = close_stream };
 
 	return fopencookie(s, "w", calls);
-#else
-	(void)s;
-	(void)write_stream;
-	(void)close_stream;
-	errno = ENOSYS;
-	return NULL;
-#endif
 }
+#else
+/* funopen, which the BSDs and macOS have, takes sizes as int and hears of an error by -1. */
+static int write_part(void *cl, const char *bytes, int nbytes)
+{
+	ssize_t written = write_stream(cl, bytes, (size_t)nbytes);
+
+	return written == 0 && nbytes > 0 ? -1 : (int)written;
+}
+
+static FILE *open_cookie(Stream *s)
+{
+	return funopen(s, NULL, write_part, NULL, close_stream);
+}
+#endif
 
 FILE *Arena_open_stream(T a, char **text, size_t *nbytes)
 {

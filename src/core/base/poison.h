@@ -8,9 +8,23 @@
 #include <valgrind/memcheck.h>
 #endif
 
+#ifndef __has_feature /* clang's way to say what gcc says by __SANITIZE_...__ */
+#define __has_feature(feature) 0
+#endif
+
+/* Mach-O has no weak name that may stay undefined: there, a library knows only the sanitizer that it is built with. */
+#if defined __ELF__ || defined __SANITIZE_ADDRESS__ || __has_feature(address_sanitizer)
 extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
 extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
+#else
+static void (*const __asan_poison_memory_region)(const volatile void *, size_t);
+static void (*const __asan_unpoison_memory_region)(const volatile void *, size_t);
+#endif
+#if defined __ELF__ || defined __SANITIZE_THREAD__ || __has_feature(thread_sanitizer)
 extern void __tsan_init(void) __attribute__((weak));
+#else
+static void (*const __tsan_init)(void);
+#endif
 
 /* Asked once, before there is an arena (arena/threads.c): a request to Valgrind does nothing outside it, in 3 ns. */
 extern int arena__on_valgrind;

@@ -88,6 +88,8 @@ int httpparser__target(HTTPParser *p, const char *b)
 {
 	HTTPSlice t = p->target, m = p->method;
 
+	if (p->flags & HTTPParser_ANSWER)
+		return HTTPParser_LINE;
 	if (m.length == 7 && memcmp(b + m.at, "CONNECT", 7) == 0)
 		return fail(p, 501, "CONNECT: this is not a proxy");
 	if (m.length == 7 && memcmp(b + m.at, "OPTIONS", 7) == 0)
@@ -111,6 +113,8 @@ int httpparser__target(HTTPParser *p, const char *b)
 
 NOINLINE static int host(HTTPParser *p, const char *b)
 {
+	if (p->flags & HTTPParser_ANSWER)
+		return HTTPParser_FIELD;
 	if (p->flags & HTTPParser_HAS_HOST) {
 		p->two = p->value;
 		return fail_slice(p, p->host, "Host given twice: %1, %2");
@@ -252,11 +256,32 @@ static int codings(HTTPParser *p)
 	return HTTPParser_ERROR;
 }
 
+/* RFC 9112, 6.3 */
+static int frame_answer(HTTPParser *p)
+{
+	unsigned f = p->flags;
+
+	if (f & HTTPParser_TO_HEAD || p->answer < 200 || p->answer == 204 || p->answer == 304) {
+		p->flags &= (unsigned short)~HTTPParser_CHUNKED;
+		p->left = 0;
+		return HTTPParser_HEAD;
+	}
+	if (f & (HTTPParser_CHUNKED | HTTPParser_CODED))
+		return codings(p);
+	if (f & HTTPParser_HAS_LENGTH)
+		return httpparser__limit_body(p);
+	p->flags |= HTTPParser_UNTIL_CLOSE;
+	p->left = UINT64_MAX;
+	return HTTPParser_HEAD;
+}
+
 /* RFC 9112, 3.2 and 6.3 */
 int httpparser__framing(HTTPParser *p)
 {
 	unsigned f = p->flags;
 
+	if (f & HTTPParser_ANSWER)
+		return frame_answer(p);
 	if (!(f & (HTTPParser_HAS_HOST | HTTPParser_OLD)))
 		return fail(p, 400, "HTTP/1.1 without Host");
 	if (f & (HTTPParser_CHUNKED | HTTPParser_CODED))

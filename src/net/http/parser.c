@@ -50,6 +50,8 @@ static size_t capped_at(size_t at, size_t limit)
 /* RFC 9112, 3: a method that is longer than any of ours is 501, a target 414. */
 static int line_too_long(HTTPParser *p)
 {
+	if (p->flags & HTTPParser_ANSWER)
+		return fail_number(p, 502, p->limits->request_line, "the status line is longer than %n bytes");
 	if (p->state == METHOD)
 		return fail_number(p, 501, p->limits->request_line, "the method is longer than %n bytes");
 	return fail_number(p, 414, p->limits->request_line, "the request line is longer than %n bytes");
@@ -185,9 +187,61 @@ static int line_lf(HTTPParser *p, const char *b, size_t n)
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
-		return fail(p, 400, "the request line has a CR without LF");
+		return fail(p, 400, "the first line has a CR without LF");
 	p->at++;
 	return end_line(p, b);
+}
+
+/* ---- the status line of a response: RFC 9112, 4 ---- */
+
+static int take_status(HTTPParser *p, const char *b)
+{
+	const char *v = b + p->mark;
+
+	if (v[5] != '1' || v[9] < '1' || v[9] > '5')
+		return fail_slice(p, between(p->mark, p->at), "the status line is of no version or class that we know: %1");
+	if (v[7] == '0')
+		p->flags |= HTTPParser_OLD;
+	p->answer = (unsigned short)((v[9] - '0') * 100 + (v[10] - '0') * 10 + (v[11] - '0'));
+	return go(p, REASON);
+}
+
+/* The space before the reason may be missing together with the reason, as many servers have it. */
+static int status(HTTPParser *p, const char *b, size_t n)
+{
+	static const char shape[] = "HTTP/0.0 000";
+	int e;
+
+	for (; p->at - p->mark < sizeof shape - 1; p->at++) {
+		char want = shape[p->at - p->mark];
+
+		if ((e = line_byte(p, b, n)) != GO_ON)
+			return e;
+		if (want == '0' ? !is_digit(b[p->at]) : b[p->at] != want)
+			return fail_slice(p, between(p->mark, p->at + 1), "the status line is malformed: %1");
+	}
+	if ((e = line_byte(p, b, n)) != GO_ON)
+		return e;
+	if (b[p->at] != ' ' && b[p->at] != '\r')
+		return fail_byte(p, b[p->at], "the status is followed by the byte %c");
+	if ((e = take_status(p, b)) != GO_ON)
+		return e;
+	p->at += b[p->at] == ' ';
+	p->mark = p->at;
+	return GO_ON;
+}
+
+static int reason(HTTPParser *p, const char *b, size_t n)
+{
+	int e;
+
+	p->at = skip_text(b, p->at, n);
+	if ((e = line_byte(p, b, n)) != GO_ON)
+		return e;
+	if (b[p->at] != '\r')
+		return fail_byte(p, b[p->at], "the reason has the byte %c");
+	p->target = between(p->mark, p->at);
+	return go_past(p, LINE_LF);
 }
 
 /* ---- field lines, of the head and of the trailer ---- */
@@ -332,6 +386,8 @@ static int bytes_of_body(HTTPParser *p, size_t n)
 	p->value = (HTTPSlice){ p->at, length };
 	p->at += length;
 	p->left -= length;
+	if (length > p->limits->body_bytes - p->body) /* whose end was not known before */
+		return fail_number(p, 413, p->limits->body_bytes, "the body is longer than %n bytes");
 	p->body += length;
 	return HTTPParser_BODY;
 }
@@ -494,7 +550,7 @@ static int (*const steps[])(HTTPParser *, const char *, size_t) = {
 	[LINE_CR] = line_cr, [LINE_LF] = line_lf, [FIELD] = field, [NAME] = name, [VALUE_START] = value_start,
 	[VALUE] = value, [VALUE_LF] = value_lf, [HEAD_LF] = head_lf, [BODY] = body, [SIZE] = size,
 	[EXTENSION] = extension, [SIZE_LF] = size_lf, [DATA] = data, [DATA_CR] = data_cr, [DATA_LF] = data_lf,
-	[DONE] = done, [FAILED] = failed
+	[STATUS] = status, [REASON] = reason, [DONE] = done, [FAILED] = failed
 };
 
 void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
@@ -505,6 +561,22 @@ void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
 	p->limits = limits;
 }
 
+void httpparser__init_answer(HTTPParser *p, const HTTP_Limits *limits, int to_head)
+{
+	httpparser__init(p, limits);
+	p->flags = HTTPParser_ANSWER | (to_head ? HTTPParser_TO_HEAD : 0);
+	p->cap = capped_at(0, limits->request_line);
+	go(p, STATUS);
+}
+
+int httpparser__close(HTTPParser *p)
+{
+	if (p->state != BODY || !(p->flags & HTTPParser_UNTIL_CLOSE))
+		return 0;
+	go(p, DONE);
+	return 1;
+}
+
 void httpparser__walk(HTTPParser *p, size_t at)
 {
 	static const HTTP_Limits none = { SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, -1, -1 };
@@ -512,6 +584,7 @@ void httpparser__walk(HTTPParser *p, size_t at)
 	httpparser__init(p, &none);
 	p->at = p->mark = at;
 	p->cap = SIZE_MAX;
+	p->flags = HTTPParser_ANSWER; /* Host is a field like others: it was looked at before */
 	go(p, FIELD);
 }
 
@@ -538,7 +611,7 @@ int httpparser__begun(const HTTPParser *p)
 
 int httpparser__keep_alive(const HTTPParser *p)
 {
-	if (p->flags & HTTPParser_CLOSE)
+	if (p->flags & (HTTPParser_CLOSE | HTTPParser_UNTIL_CLOSE))
 		return 0;
 	return !(p->flags & HTTPParser_OLD) || p->flags & HTTPParser_KEEP;
 }

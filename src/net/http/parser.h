@@ -23,7 +23,7 @@ typedef struct HTTPSlice { /* of the caller's buffer */
 
 typedef enum HTTPParser_Event {
 	HTTPParser_MORE,  /* every byte was seen, the request goes on */
-	HTTPParser_LINE,  /* method, target, authority, path, query, FLAG_OLD */
+	HTTPParser_LINE,  /* method, target, authority, path, query, FLAG_OLD; of a response answer, target: its reason */
 	HTTPParser_FIELD, /* name, value; an identical second Content-Length is left out */
 	HTTPParser_HEAD,  /* the flags; left: the Content-Length, 0 if none */
 	HTTPParser_BODY,  /* value: the next bytes of the body, decoded */
@@ -42,7 +42,10 @@ enum {
 	HTTPParser_KEEP = 128,     /* Connection: keep-alive */
 	HTTPParser_CONTINUE = 256, /* Expect: 100-continue */
 	HTTPParser_TRAILER = 512,  /* the fields are those after the chunks */
-	HTTPParser_CODED = 1024    /* a transfer coding other than chunked was named */
+	HTTPParser_CODED = 1024,   /* a transfer coding other than chunked was named */
+	HTTPParser_ANSWER = 2048,  /* it is a response */
+	HTTPParser_TO_HEAD = 4096, /* to a HEAD request */
+	HTTPParser_UNTIL_CLOSE = 8192 /* whose body ends with the connection */
 };
 
 typedef struct HTTPParser {
@@ -50,6 +53,7 @@ typedef struct HTTPParser {
 	unsigned char state, byte; /* byte, number, one, two: what an error's words are filled with */
 	unsigned char place;       /* in a chunk extension */
 	unsigned short flags, status;
+	unsigned short answer;     /* the status of a response */
 	unsigned digits, empty;    /* of the chunk size; lines before the request line */
 	size_t at, mark, cap;      /* next byte to look at; start of the token at hand; where a limit is passed */
 	size_t fields, body, extension; /* so far: fields, decoded bytes, bytes of chunk extensions */
@@ -62,6 +66,10 @@ typedef struct HTTPParser {
 } HTTPParser;
 
 void httpparser__init(HTTPParser *p, const HTTP_Limits *limits);
+/* Prepares to parse a response, to a HEAD request or to another. */
+void httpparser__init_answer(HTTPParser *p, const HTTP_Limits *limits, int to_head);
+/* The stream has ended. Returns 1 if the message is whole by that: the next event is END. */
+int httpparser__close(HTTPParser *p);
 /* Prepares to answer each field of a head once more that was accepted before: its lines begin at bytes[at]. */
 void httpparser__walk(HTTPParser *p, size_t at);
 HTTPParser_Event httpparser__next(HTTPParser *p, const char *bytes, size_t n);

@@ -50,6 +50,18 @@ void httpreader__init(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *l
 	request->body = "";
 }
 
+void httpreader__init_answer(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *limits, int to_head)
+{
+	httpreader__init(r, request, limits);
+	httpparser__init_answer(&r->parser, limits, to_head);
+}
+
+/* The body is chunked, or ends with the connection. */
+static int has_open_end(const HTTPReader *r)
+{
+	return r->parser.flags & (HTTPParser_CHUNKED | HTTPParser_UNTIL_CLOSE);
+}
+
 /* ---- the head ---- */
 
 static char *widen_head(HTTPReader *r, size_t need, size_t first)
@@ -99,12 +111,12 @@ static HTTPReader_Event take_head(HTTPReader *r, const char *bytes)
 
 	if (!r->request->head)
 		r->request->head = memcpy(Arena_alloc(r->request->arena, p->at), bytes, p->at);
-	wrong = httprequest__head(r->request, p);
+	wrong = p->flags & HTTPParser_ANSWER ? httprequest__answer(r->request, p) : httprequest__head(r->request, p);
 	if (wrong) {
 		fail_slice(p, p->path, wrong);
 		return fail_reading(r, r->request->head);
 	}
-	if (!(p->flags & HTTPParser_CHUNKED))
+	if (!has_open_end(r))
 		r->promised = (size_t)p->left;
 	r->in_body = 1;
 	httpparser__rewind(p);
@@ -151,11 +163,6 @@ static HTTPReader_Event feed_pieces(HTTPReader *r, const char *bytes, size_t n, 
 
 /* ---- the body ---- */
 
-static int is_chunked(const HTTPReader *r)
-{
-	return r->parser.flags & HTTPParser_CHUNKED;
-}
-
 /* A byte more than room, for the NUL behind the body. */
 static size_t block_size(size_t room)
 {
@@ -191,7 +198,7 @@ static size_t first_room(const HTTPReader *r)
 {
 	size_t room;
 
-	if (is_chunked(r))
+	if (has_open_end(r))
 		return BLOCK_LEAST;
 	for (room = r->promised; room > BODY_FIRST; room = room / BODY_GROWTH + 1)
 		;
@@ -238,7 +245,7 @@ static void make_room(HTTPReader *r, size_t need)
 {
 	if (!r->block)
 		make_block(r, r->request->arena, first_room(r));
-	else if (r->block->length == r->block_room && is_chunked(r))
+	else if (r->block->length == r->block_room && has_open_end(r))
 		add_block(r, need);
 	else if (r->block->length == r->block_room)
 		grow_block(r);
@@ -323,6 +330,11 @@ static HTTPReader_Event feed_body(HTTPReader *r, const char *bytes, size_t n, si
 	return event == HTTPParser_END ? finish_body(r, *used < n ? bytes + *used : NULL) : HTTPReader_MORE;
 }
 
+HTTPReader_Event httpreader__close(HTTPReader *r)
+{
+	return r->in_body && httpparser__close(&r->parser) ? finish_body(r, NULL) : HTTPReader_MORE;
+}
+
 HTTPReader_Event httpreader__feed(HTTPReader *r, const char *bytes, size_t n, size_t *used)
 {
 	return r->in_body ? feed_body(r, bytes, n, used) : feed_pieces(r, bytes, n, used);
@@ -334,7 +346,7 @@ HTTPReader_Event httpreader__feed(HTTPReader *r, const char *bytes, size_t n, si
 static char *body_room(HTTPReader *r, size_t *n)
 {
 	make_room(r, 1);
-	if (is_chunked(r) && r->block_room - r->block->length < READ_LEAST)
+	if (has_open_end(r) && r->block_room - r->block->length < READ_LEAST)
 		add_block(r, READ_LEAST);
 	*n = r->block_room - r->block->length;
 	return r->block->bytes + r->block->length;
@@ -363,7 +375,7 @@ int httpreader__has_cr(const HTTPReader *r)
 
 int httpreader__has_body(const HTTPReader *r)
 {
-	return is_chunked(r) || r->parser.left > 0;
+	return has_open_end(r) || r->parser.left > 0;
 }
 
 int httpreader__awaits(const HTTPReader *r)

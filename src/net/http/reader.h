@@ -41,6 +41,10 @@ typedef struct HTTPReader {
 
 /* The request is all 0 but for its arena, socket and peer. limits: no member is 0; they are not copied. */
 void httpreader__init(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *limits);
+/* The same for a response, to a HEAD request or to another; request then holds its fields and its body. */
+void httpreader__init_answer(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *limits, int to_head);
+/* The stream has ended. READY if the message is whole by that, otherwise MORE. Raises: Arena_Failed. */
+HTTPReader_Event httpreader__close(HTTPReader *r);
 /* Raises: Arena_Failed, and what take raises; the connection is of no further use then. */
 HTTPReader_Event httpreader__feed(HTTPReader *r, const char *bytes, size_t n, size_t *used);
 /* Where the next bytes may be put so that feed need not copy them, and how many. Raises: Arena_Failed. */

@@ -3,6 +3,7 @@
  * HTTPRequest_parse and HTTPResponse_send do. */
 #ifndef NET_HTTPMESSAGE_INCLUDED
 #define NET_HTTPMESSAGE_INCLUDED
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -68,6 +69,8 @@ HTTP_Limits http__limits(const HTTP_Limits *given); /* with the defaults; given 
 /* At HTTPParser_HEAD: sets all but the body, and writes NULs into r->head, which the parser has seen. Returns NULL, or
  * an error's words for the parser if the path is wrong; nothing is set then. Raises: Arena_Failed, as if not called. */
 const char *httprequest__head(HTTPRequest_T r, const HTTPParser *p);
+/* The same for the head of a response; the result is NULL. */
+const char *httprequest__answer(HTTPRequest_T r, const HTTPParser *p);
 /* A part of the path with its last escapes decoded, a copy. Raises: Arena_Failed. */
 const char *httprequest__segment(HTTPRequest_T r, size_t at, size_t length);
 unsigned httprequest__asks(const HTTPParser *p); /* what it asks of the response, in the words of HTTP__ASKED */
@@ -123,6 +126,11 @@ typedef struct HTTPFraming { /* in one register */
  * bound raises: Arena_Failed (no size_t holds it), HTTP_Failed (more was written than HTTPResponse_length says). */
 HTTPFraming httpresponse__frame(HTTPResponse_T r, unsigned asked);
 size_t httpresponse__bound(HTTPResponse_T r);
+/* As HTTPResponse_set (replaces) and HTTPResponse_add, with the name of the program's call in messages. */
+void httpresponse__put_field(HTTPResponse_T r, const char *call, int replaces, const char *name, const char *value);
+char *httpresponse__copy_fields(HTTPResponse_T r, char *out); /* their lines; returns where they end */
+void httpresponse__vprintf(HTTPResponse_T r, const char *call, const char *fmt, va_list ap);
+int httpresponse__has_field(HTTPResponse_T r, const char *name);
 size_t httpresponse__put(HTTPResponse_T r, HTTPFraming f, char *out);
 /* The part of the body at hand, framed: at most HTTP__PARTS parts, of which it returns the number. */
 enum { HTTP__PARTS = 3 };

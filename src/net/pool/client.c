@@ -16,6 +16,7 @@
 
 #include <errno.h>
 
+#include "pool/internal.h"
 #include "pool/rep.h"
 
 #define T SocketPool_T
@@ -115,6 +116,11 @@ Slot *client__pop_idle_locked(Host *h)
 	slot->of.upstream->uses++;
 	slot->pool->stats.reused++;
 	return slot;
+}
+
+int connection__is_reused(Connection_T c)
+{
+	return slot_of(c)->of.upstream->uses > 1;
 }
 
 /* pool.pml: detach */

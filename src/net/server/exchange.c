@@ -65,7 +65,7 @@ Exchange *httpserver__begin(Turn *t)
 	HTTPServer_T server = l->server;
 	Exchange *x = take_exchange(l);
 
-	zero(&x->response, offsetof(Exchange, rest) - offsetof(Exchange, response));
+	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request = httprequest__renew(&x->request_place);
 	x->request->arena = x->arena;
 	x->request->client = t->c->socket;
@@ -94,9 +94,8 @@ void httpserver__retire(Turn *t)
 		l->arenas--;
 		dispose_arena(x);
 	}
-	x->request->self = NULL; /* a handle that the program kept is checked from now on */
-	if (x->response)
-		x->response->self = NULL;
+	httprequest__end(x->request);
+	httpresponse__end(&x->response_place);
 	httpserver__stay_parent(l);
 }
 

@@ -17,6 +17,14 @@
 ssize_t socket__try_recv(Socket_T s, void *buffer, size_t nbytes);
 ssize_t socket__try_sendv(Socket_T s, const struct iovec *vector, int n);
 
+/* What the socket is ready for by the deadline, or 0: for callers that send and heed what comes meanwhile. An error
+ * or the end of the stream counts as readable. Raises: Socket_Failed. */
+enum { SOCKET__READABLE = 1, SOCKET__WRITABLE = 2 };
+int socket__wait_either(Socket_T s, int64_t deadline);
+/* Raise what the public calls raise: for an errno of the try functions, and at a deadline. */
+void socket__fail(Socket_T s, const char *what, int error) CORE_NORETURN;
+void socket__time_out(Socket_T s, const char *what, int ms) CORE_NORETURN;
+
 /* Puts back n bytes that were read too many (the next request of a pipeline): recv gives them
  * first, before what was put back earlier; pending counts them. For the receiving thread. Raises:
  * Socket_Failed when out of memory; nothing has changed then. */

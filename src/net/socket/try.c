@@ -2,6 +2,9 @@
 /* Receiving and sending for event loops: one system call, and errno instead of an exception. */
 #include "config.h"
 
+#include <limits.h>
+#include <poll.h>
+
 #include "socket/rep.h"
 
 #define T Socket_T
@@ -35,4 +38,32 @@ ssize_t socket__try_sendv(T s, const struct iovec *vector, int parts)
 	if (n > 0)
 		socket__moved(s, n);
 	return n;
+}
+
+int socket__wait_either(T s, int64_t deadline)
+{
+	struct pollfd p;
+	int n, ms;
+
+	CHECK_SOCKET(s);
+	p = (struct pollfd){ s->fd, POLLIN | POLLOUT, 0 };
+	do {
+		ms = socket__poll_ms(deadline);
+		n = poll(&p, 1, ms);
+	} while ((n < 0 && (errno == EINTR || errno == EAGAIN)) || (n == 0 && (ms == INT_MAX || socket__now_ms() < deadline)));
+	if (n < 0)
+		socket__failed_on("poll", s, errno);
+	return (p.revents & ~POLLOUT ? SOCKET__READABLE : 0) | (p.revents & POLLOUT ? SOCKET__WRITABLE : 0);
+}
+
+void socket__fail(T s, const char *what, int error) CORE_NORETURN;
+void socket__fail(T s, const char *what, int error)
+{
+	socket__failed_on(what, s, error);
+}
+
+void socket__time_out(T s, const char *what, int ms) CORE_NORETURN;
+void socket__time_out(T s, const char *what, int ms)
+{
+	socket__timed_out(what, s, ms);
 }
