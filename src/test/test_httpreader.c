@@ -362,7 +362,7 @@ START_TEST(a_handle_that_was_kept_is_told_from_the_next_one_in_its_place)
 	static HTTPResponsePlace responses;
 	HTTPRequest_T kept[HTTP__TURNS], r = NULL;
 	HTTPResponse_T old[HTTP__TURNS], q = NULL;
-	int i, j;
+	volatile int i, j;
 
 	for (i = 0; i < HTTP__TURNS; i++) {
 		kept[i] = r = httprequest__renew(&requests);
@@ -388,7 +388,7 @@ START_TEST(empty_lines_begin_no_request_and_are_not_kept)
 
 	begin(&run, arena);
 	for (i = 0; i < 15; i++) {
-		feed(&run, "\r\n" + i % 2, 1);
+		feed(&run, &"\r\n"[i % 2], 1);
 		ck_assert_int_eq(run.last, HTTPReader_MORE);
 		ck_assert(!httpreader__begun(&run.reader));
 		ck_assert_int_eq(httpreader__has_cr(&run.reader), i % 2 == 0);

@@ -335,14 +335,15 @@ static size_t wanted_spare(const struct Arena *a)
 	return own > home ? spare_for(own + common) : common ? spare_for(common) : 0;
 }
 
-/* The most that the spare may have: if threads share the arena, it holds twice its use together
- * with home at most, or they could drive each other up. Else it is four times too large before
- * it goes, so that one large request is not held for long. */
+/* The most that the spare may have. If threads share the arena, it holds twice its use together
+ * with home at most, or they could drive each other up: threads that grow it at the same time take
+ * a chunk each. While lanes are closed, nothing tells whether threads share it. Otherwise the spare
+ * goes when it is four times too large, so that one large request is not held for long. */
 static size_t most_spare(const struct Arena *a, size_t want)
 {
 	size_t home = a->home->size, twice = a->wanted < SIZE_MAX / 2 ? a->wanted / 16 * 31 : SIZE_MAX;
 
-	if (!a->common.wanted)
+	if (!a->common.wanted && arena__thread())
 		return want < SIZE_MAX / 4 ? 4 * want : SIZE_MAX;
 	return twice > home && twice - home > want ? twice - home : want;
 }
