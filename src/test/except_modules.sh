@@ -99,7 +99,7 @@ int main(int argc, char **argv)
 {
 	static const struct { const char *name; Run *run; } ways[] = {
 		{ "auto", by_auto }, { "finally", by_finally }, { "cause", by_cause }, { "replacement", by_replacement } };
-	size_t i;
+	volatile size_t i;
 
 	path = argv[1];
 	for (i = 0; argc == 4 && i < 4; i++)

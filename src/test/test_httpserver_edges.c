@@ -445,6 +445,8 @@ START_TEST(a_crash_in_a_worker_or_loop_is_the_programs_to_handle)
 {
 	int result, round;
 
+	if (RUNNING_ON_VALGRIND) /* which reports the crash and has an exit status of its own for it */
+		return;
 	for (round = 0; round < (_i ? 1 : 4); round++) {
 		pid_t child = fork();
 

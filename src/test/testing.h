@@ -7,6 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#if HAVE_VALGRIND_MEMCHECK_H /* after config.h */
+#include <valgrind/memcheck.h>
+#endif
+#ifndef RUNNING_ON_VALGRIND
+#define RUNNING_ON_VALGRIND 0
+#endif
 #include <core/Arena.h>
 
 #if defined __has_feature

@@ -337,13 +337,14 @@ static size_t wanted_spare(const struct Arena *a)
 
 /* The most that the spare may have. If threads share the arena, it holds twice its use together
  * with home at most, or they could drive each other up: threads that grow it at the same time take
- * a chunk each. While lanes are closed, nothing tells whether threads share it. Otherwise the spare
- * goes when it is four times too large, so that one large request is not held for long. */
-static size_t most_spare(const struct Arena *a, size_t want)
+ * a chunk each. While lanes are closed, nothing tells whether threads share it, so that holds for
+ * each cycle that grew. Otherwise the spare goes when it is four times too large, so that one large
+ * request is not held for long. */
+static size_t most_spare(const struct Arena *a, size_t want, int grew)
 {
 	size_t home = a->home->size, twice = a->wanted < SIZE_MAX / 2 ? a->wanted / 16 * 31 : SIZE_MAX;
 
-	if (!a->common.wanted && arena__thread())
+	if (!a->common.wanted && !(grew && !arena__thread()))
 		return want < SIZE_MAX / 4 ? 4 * want : SIZE_MAX;
 	return twice > home && twice - home > want ? twice - home : want;
 }
@@ -351,7 +352,7 @@ static size_t most_spare(const struct Arena *a, size_t want)
 /* After a clear: one spare, of at most keep bytes. grew: the last cycle needed more. */
 static void consolidate_unlocks(T a, size_t keep, int grew)
 {
-	size_t want = wanted_spare(a), most = most_spare(a, want), have = a->spare ? a->spare->size : 0;
+	size_t want = wanted_spare(a), most = most_spare(a, want, grew), have = a->spare ? a->spare->size : 0;
 	size_t more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 
 	if (!a->backing.free && keep == SIZE_MAX && !grew)
