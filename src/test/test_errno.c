@@ -68,7 +68,11 @@ START_TEST(calls_of_arena_leave_errno_alone)
 	KEEPS(Arena_realloc(a, Arena_strdup(a, "x"), 2, 100000));
 	KEEPS(stream = Arena_open_stream(child, &text, &n));
 	KEEPS(fputs("text", stream));
+#if SANITIZED_THREADS /* whose fclose asks for a descriptor that the stream has not */
+	fclose(stream);
+#else
 	KEEPS(fclose(stream));
+#endif
 	KEEPS(Arena_defer(a, nothing, NULL));
 	KEEPS(mark = Arena_mark(a));
 	KEEPS(Arena_alloc(a, 50000));

@@ -38,7 +38,8 @@ static struct Server {
 	int listener, port;
 	pthread_t thread;
 	Exchange script[EXCHANGES];
-	int exchanges, connections;
+	int exchanges;
+	atomic_int connections;
 	char heard[HEARD];   /* all that came, of all connections */
 	size_t nheard;
 	char path[64];
