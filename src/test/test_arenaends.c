@@ -21,6 +21,14 @@ static int calls;
 
 static void leave(void *cl)
 {
+#if defined __clang__ /* whose clean-ups do not take a second end of the thread amid the first */
+	static __thread int is_ending;
+
+	if (*(Way *)cl == EXITS && is_ending++) {
+		calls++;
+		return;
+	}
+#endif
 	calls++;
 	switch (*(Way *)cl) {
 	case RAISES:

@@ -14,6 +14,14 @@
 				way_names[way], #condition),                                      \
 			failures++, (void)0))
 
+#define CLANG_ASAN 0
+#if defined __has_feature
+#if __has_feature(address_sanitizer)
+#undef CLANG_ASAN
+#define CLANG_ASAN 1
+#endif
+#endif
+
 enum Way { RETURNS, RAISES, THROWS, IS_CANCELLED, EXITS, WAYS };
 static const char *const way_names[] = { "returns", "raises", "throws", "is cancelled", "exits" };
 static const char *scenario;
@@ -345,7 +353,8 @@ static void arena_backing()
 	static const char *const names[] = { "the backing allocator for an arena", "for a chunk", "for a large object",
 		"for a realloc", "for a stream" };
 
-	for (int which = 0; which < 5; which++) {
+	// nothing passes the frames of clang's interceptor of fputs
+	for (int which = 0; which < (CLANG_ASAN ? 4 : 5); which++) {
 		size_t live = Arena_debug_live_count();
 		Arena_Options o = {};
 		Arena_T arena;

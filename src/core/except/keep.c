@@ -5,6 +5,7 @@
  * program itself or in this library stays where it is, and such raises pay for two comparisons only. */
 #include "config.h"
 
+#include <stdint.h>
 #include <string.h>
 #if HAVE_DL_ITERATE_PHDR
 #include <link.h>
@@ -14,12 +15,12 @@
 
 /* The memory of the modules that are never unloaded: the program and this library. */
 static struct {
-	const char *start, *end;
+	uintptr_t start, end;
 } permanent[2];
 
 static int is_permanent(const void *p)
 {
-	const char *s = p;
+	uintptr_t s = (uintptr_t)p;
 
 	return (s >= permanent[0].start && s < permanent[0].end) || (s >= permanent[1].start && s < permanent[1].end);
 }
@@ -27,20 +28,20 @@ static int is_permanent(const void *p)
 #if HAVE_DL_ITERATE_PHDR
 static int note_module(struct dl_phdr_info *module, size_t size, void *cl)
 {
-	const char *start = NULL, *end = NULL;
+	uintptr_t start = UINTPTR_MAX, end = 0, here = (uintptr_t)permanent;
 	int *is_first = cl, i;
 
 	(void)size;
 	for (i = 0; i < module->dlpi_phnum; i++)
 		if (module->dlpi_phdr[i].p_type == PT_LOAD) {
-			const char *p = (const char *)module->dlpi_addr + module->dlpi_phdr[i].p_vaddr;
+			uintptr_t p = module->dlpi_addr + module->dlpi_phdr[i].p_vaddr;
 
-			if (!start || p < start)
+			if (p < start)
 				start = p;
 			if (p + module->dlpi_phdr[i].p_memsz > end)
 				end = p + module->dlpi_phdr[i].p_memsz;
 		}
-	if (*is_first || ((const char *)permanent >= start && (const char *)permanent < end)) {
+	if (*is_first || (here >= start && here < end)) {
 		permanent[!*is_first].start = start;
 		permanent[!*is_first].end = end;
 	}
