@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+// Ways out of each callback of HTTPServer that are not the library's, in the thread of run: a C++ exception leaves HTTPServer_run,
+// as HTTPServer(3) says; a cancellation or an end of the thread ends it. Everything is as after a raise: no descriptor, thread or
+// arena is left, and another server runs afterwards.
+#include <core/core.h>
+
+#include <arpa/inet.h>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CHECK(condition)                                                                             \
+	((condition) ? (void)0                                                                       \
+	             : (std::printf("%s:%d: %s %s: not so: %s\n", __FILE__, __LINE__, names[leaving_now], \
+				way_names[way], #condition),                                                 \
+			std::exit(1)))
+
+struct Thrown {};
+
+enum Callback { HANDLER, BODY, MORE, LOG, DEFERRED, CALLBACKS };
+static const char *const names[] = { "a handler", "a body", "a stream's more", "the log", "a deferred call" };
+enum Way { THROWS, IS_CANCELLED, EXITS, WAYS };
+static const char *const way_names[] = { "throws", "is cancelled", "exits" };
+static int leaving, leaving_now, way;
+
+// AddressSanitizer does not see frames go that an end of the thread unwinds; their marks are taken away before.
+extern "C" void __asan_handle_no_return() __attribute__((weak));
+
+static void leave(int callback)
+{
+	if (callback != leaving)
+		return;
+	leaving = CALLBACKS;
+	if (way >= IS_CANCELLED && __asan_handle_no_return)
+		__asan_handle_no_return();
+	switch (way) {
+	case THROWS: throw Thrown();
+	case IS_CANCELLED:
+		pthread_cancel(pthread_self());
+		pthread_testcancel();
+		break;
+	default: pthread_exit(nullptr);
+	}
+}
+
+static void deferred(void *) { leave(DEFERRED); }
+
+static int more(HTTPResponse_T response, void *)
+{
+	leave(MORE);
+	HTTPResponse_write(response, "x", 1);
+	return 0;
+}
+
+static void handler(HTTPRequest_T request, HTTPResponse_T response, void *)
+{
+	leave(HANDLER);
+	Arena_defer(HTTPRequest_arena(request), deferred, nullptr);
+	HTTPResponse_stream(response, more, nullptr);
+}
+
+static void body(HTTPRequest_T, const void *, size_t, void *) { leave(BODY); }
+static void log_entry(const HTTPServer_Entry *, void *) { leave(LOG); }
+
+static int count_descriptors()
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n;
+}
+
+static int port;
+
+// Sends one request and reads until the connection ends, or until the whole answer was read.
+static void *ask(void *)
+{
+	static const char request[] = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+	sockaddr_in to = {};
+	char buffer[1024];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	to.sin_family = AF_INET;
+	to.sin_port = htons(static_cast<uint16_t>(port));
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (connect(fd, reinterpret_cast<sockaddr *>(&to), sizeof to) == 0) {
+		if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) > 0)
+			while (recv(fd, buffer, sizeof buffer, 0) > 0)
+				;
+	}
+	close(fd);
+	return nullptr;
+}
+
+static HTTPServer_T server;
+
+static void *ask_and_stop(void *)
+{
+	ask(nullptr);
+	HTTPServer_stop(server);
+	return nullptr;
+}
+
+// Returns the address of port if HTTPServer_run has returned.
+static void *run(void *)
+{
+	try {
+		HTTPServer_run(server);
+	} catch (const Thrown &) {
+		return server;
+	}
+	return &port;
+}
+
+// Returns whether HTTPServer_run was left in another way than by a return.
+static bool serve(int callback)
+{
+	Arena_T arena = Arena_new();
+	HTTPServer_Options options = {};
+	HTTPServer_Route route = {};
+	pthread_t client, runner;
+	void *result;
+
+	options.host = "127.0.0.1";
+	options.service = "0";
+	options.threads = 1;
+	options.log = log_entry;
+	server = HTTPServer_new(arena, &options);
+	port = HTTPServer_port(server);
+	route.method = "POST";
+	route.pattern = "/";
+	route.handler = handler;
+	route.body = body;
+	HTTPServer_route_with(server, &route);
+	leaving = callback;
+	if (pthread_create(&client, nullptr, callback < CALLBACKS ? ask : ask_and_stop, nullptr) != 0)
+		std::abort();
+	if (pthread_create(&runner, nullptr, run, nullptr) != 0)
+		std::abort();
+	pthread_join(runner, &result);
+	if (callback == CALLBACKS) // it has called HTTPServer_stop
+		pthread_join(client, nullptr);
+	Arena_dispose(&arena); // what is left of the connection goes with it
+	if (callback < CALLBACKS)
+		pthread_join(client, nullptr);
+	return result != &port;
+}
+
+int main()
+{
+	serve(CALLBACKS); // what is made once
+	for (int i = 0; i < CALLBACKS * WAYS; i++) {
+		int callback = i % CALLBACKS;
+		size_t live = Arena_debug_live_count();
+		int descriptors = count_descriptors();
+
+		way = i / CALLBACKS;
+		leaving_now = callback;
+		CHECK(serve(callback));
+		CHECK(Arena_debug_live_count() == live);
+		CHECK(count_descriptors() == descriptors);
+		CHECK(!serve(CALLBACKS));
+		CHECK(Arena_debug_live_count() == live);
+		CHECK(count_descriptors() == descriptors);
+	}
+	std::printf("%d callbacks x %d ways out\n", CALLBACKS, WAYS);
+	return 0;
+}
