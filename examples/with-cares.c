@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* with-cares SERVER NAME ...: resolves the names, all at once, in one thread: c-ares on a SocketPoll. SERVER is
  * ADDRESS:PORT, or - for those of the system. Prints the addresses of each name as they come. */
+#define _DEFAULT_SOURCE /* for fd_set */
 #include <ares.h>
 #include <netdb.h>
 #include <string.h>
-
 #include <core/core.h>
 
 EXCEPT_DEFINE(Resolver_Failed, NULL, "resolver failed");
