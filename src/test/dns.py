@@ -15,7 +15,7 @@ def answer(query, client):
     if name == b"silent":
         return
     if name == b"slow":
-        time.sleep(0.3)
+        time.sleep(0.3) # in a thread of its own: the others are answered in their order
     code = 3 if name == b"gone" else 0
     record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([192, 0, 2, 7]) if kind == 1 and code == 0 else b""
     head = query[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, 1 if record else 0, 0, 0)
@@ -23,4 +23,8 @@ def answer(query, client):
 
 
 while True:
-    threading.Thread(target=answer, args=server.recvfrom(512), daemon=True).start()
+    query, client = server.recvfrom(512)
+    if b"slow" in query:
+        threading.Thread(target=answer, args=(query, client), daemon=True).start()
+    else:
+        answer(query, client)
