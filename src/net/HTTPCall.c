@@ -167,11 +167,6 @@ void HTTPCall_timeout(T call, int ms)
 
 /* ---- the socket ---- */
 
-static int64_t deadline_in(int ms)
-{
-	return ms < 0 ? SOCKET__NEVER : socket__now_ms() + ms;
-}
-
 /* Returns the connection to the pool. Never raises what the connection's user left behind: there is nothing. */
 static void give_back(T call, int again)
 {
@@ -536,7 +531,7 @@ static void end_chunks(T call)
 
 static void read_part(T call)
 {
-	call->deadline = deadline_in(call->timeout);
+	call->deadline = socket__deadline_in(call->timeout);
 	if (read_body(call))
 		finish_call(call);
 }
@@ -554,7 +549,7 @@ static void set_server(T call, SocketPool_T pool, const char *host, const char *
 static void start(T call, int64_t nbytes)
 {
 	make_head(call, nbytes);
-	call->deadline = deadline_in(call->timeout);
+	call->deadline = socket__deadline_in(call->timeout);
 	call->stage = SENDING;
 }
 
@@ -659,7 +654,6 @@ int HTTPCall_answer(T call)
 	CHECK(call->stage == SENDING, "HTTPCall_answer: the call is not waiting for its answer");
 	CHECK(call->unsent <= 0 || call->stopped, "HTTPCall_answer: %lld bytes of the body were not sent",
 		(long long)call->unsent);
-	call->reader.take = NULL;
 	take_step(call, call->unsent < 0 ? end_chunks : answer);
 	return call->reader.parser.answer;
 }

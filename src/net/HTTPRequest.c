@@ -276,11 +276,6 @@ static size_t received(const Source *s)
 	return s->reader.in_body ? s->reader.taken : s->received;
 }
 
-static int64_t deadline_in(int ms)
-{
-	return ms < 0 ? SOCKET__NEVER : socket__now_ms() + ms;
-}
-
 /* A CR whose LF has not come yet is put back if that takes too long, as the next call begins anew. */
 static size_t receive_lf(Source *s, char *into, size_t n)
 {
@@ -308,7 +303,7 @@ static size_t receive_before_deadline(Source *s, char *into, size_t n)
 	volatile size_t got = 0;
 
 	if (!s->deadline)
-		s->deadline = deadline_in(s->reader.in_body ? s->limits.body_ms : s->limits.head_ms);
+		s->deadline = socket__deadline_in(s->reader.in_body ? s->limits.body_ms : s->limits.head_ms);
 	TRY {
 		got = socket__recv_deadline(s->client, into, n, s->deadline);
 	} EXCEPT(Socket_Timeout) {
