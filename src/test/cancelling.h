@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include <core/core.h>
+#define NEEDS_LOOPBACK
 #include "testing.h"
 
 static __thread int cancelling;         /* this thread is the session's */

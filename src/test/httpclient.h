@@ -18,6 +18,9 @@
 #include <unistd.h>
 
 #include <core/HTTPServer.h>
+#if !defined NEEDS_LOOPBACK
+#define NEEDS_LOOPBACK
+#endif
 #include "testing.h"
 
 #define HOST "Host: a\r\n"

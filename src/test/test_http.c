@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define NEEDS_LOOPBACK
 #include "testing.h"
 #include <core/HTTP.h>
 #include "http_cases.h"

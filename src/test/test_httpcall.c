@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <core/core.h>
+#define NEEDS_LOOPBACK
 #include "testing.h"
 
 /* ---- the server: one thread, one connection after the other ---- */

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#define NEEDS_DESCRIPTORS 2200
 #include "httpclient.h"
 
 /* ---- handlers ---- */

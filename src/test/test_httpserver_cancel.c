@@ -104,15 +104,10 @@ int main(void)
 {
 	Suite *s = suite_create("HTTPServer, cancelled");
 	TCase *t = tcase_create("points");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 240);
 	tcase_add_loop_test(t, a_cancelled_server_leaves_neither_threads_nor_descriptors, 0, 2);
 	tcase_add_test(t, so_does_one_of_a_name_and_a_fixed_port);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return testing_main(s);
 }

@@ -589,8 +589,6 @@ int main(void)
 		a_handler_that_ends_the_thread_of_run_ends_the_server, a_handler_that_ends_another_loop_ends_its_connection_alone, NULL };
 	Suite *s = suite_create("HTTPServer, its edges");
 	TCase *signals = tcase_create("signals");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	add_tests(s, "routes", routes);
 	add_tests(s, "proxies", proxies);
@@ -600,8 +598,5 @@ int main(void)
 	tcase_add_loop_test(signals, handlers_and_their_children_have_the_mask_of_run, 0, 2);
 	tcase_add_loop_test(signals, a_crash_in_a_worker_or_loop_is_the_programs_to_handle, 0, 2);
 	suite_add_tcase(s, signals);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return testing_main(s);
 }

@@ -218,8 +218,6 @@ int main(void)
 {
 	Suite *s = suite_create("HTTPServer, processors");
 	TCase *t = tcase_create("processors");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, no_more_loops_than_affinity_and_quota_have_processors);
@@ -229,8 +227,5 @@ int main(void)
 	tcase_add_test(t, a_pool_lets_in_a_seconds_worth_when_its_clock_begins);
 	tcase_add_test(t, a_clock_may_begin_at_nought);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return testing_main(s);
 }

@@ -9,6 +9,7 @@
 #include <core/core.h>
 #include "arena/rep.h"
 #include "socket/internal.h"
+#define NEEDS_LOOPBACK
 #include "testing.h"
 
 static int fail_at = -1; /* the request to refuse, and all after it; -1: none */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <core/core.h>
+#define NEEDS_LOOPBACK
 #include "testing.h"
 
 #define ASSERT_EQ(x, y) ck_assert_uint_eq((x), (y))

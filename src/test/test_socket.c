@@ -19,6 +19,7 @@
 
 #include <core/Arena.h>
 #include <core/Socket.h>
+#define NEEDS_LOOPBACK
 #include "testing.h"
 
 static Arena_T arena;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <core/core.h>
+#define NEEDS_LOOPBACK
 #include "testing.h"
 
 /* ---- the shim ---- */

@@ -16,6 +16,7 @@
 
 #include <core/SocketPoll.h>
 #include "socket/internal.h"
+#define NEEDS_LOOPBACK
 #include "testing.h"
 
 enum { MOST = 16 };

@@ -25,6 +25,7 @@
 #endif
 
 #include <core/SocketPoll.h>
+#define NEEDS_DESCRIPTORS 1100
 #include "testing.h"
 
 enum { MOST = 400, READ = SocketPoll_READ, WRITE = SocketPoll_WRITE, TIMEOUT = SocketPoll_TIMEOUT };

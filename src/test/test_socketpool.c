@@ -13,6 +13,7 @@
 
 #include <core/SocketPoll.h>
 #include <core/SocketPool.h>
+#define NEEDS_DESCRIPTORS 256
 #include "testing.h"
 
 enum { MOST = 64, BUFFER = 1024 };

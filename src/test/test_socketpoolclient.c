@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include <core/SocketPool.h>
+#define NEEDS_LOOPBACK
+#define NEEDS_DESCRIPTORS 128
 #include "testing.h"
 
 static const Except_T Test_Failed = { "test", NULL, NULL };

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include <core/SocketPool.h>
+#define NEEDS_LOOPBACK
+#define NEEDS_DESCRIPTORS 128
 #include "testing.h"
 
 enum { MOST = 64 };

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <core/SocketPool.h>
+#define NEEDS_LOOPBACK
 #include "testing.h"
 
 static const Except_T Test_Failed = { "test", NULL, NULL };

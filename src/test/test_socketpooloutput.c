@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <core/SocketPool.h>
+#define NEEDS_LOOPBACK
 #include "testing.h"
 
 static Arena_T arena;
