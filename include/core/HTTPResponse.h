@@ -30,7 +30,7 @@ CORE_API void HTTPResponse_printf(HTTPResponse_T, const char *fmt, ...) CORE_PRI
  * nothing. */
 CORE_API void HTTPResponse_stream(HTTPResponse_T, int (*more)(HTTPResponse_T, void *cl), void *cl);
 /* The length of such a body: it is sent with Content-Length. If `more` writes more, or ends before,
- * the exchange breaks off: HTTP_Failed. HTTP/1.0 keeps its connection. Checked: it is being sent. */
+ * the exchange breaks off: HTTP_Failed. HTTP/1.0 keeps its connection. Checked: sending began. */
 CORE_API void HTTPResponse_length(HTTPResponse_T, uint64_t nbytes);
 CORE_API void HTTPResponse_reset(HTTPResponse_T); /* as new. Checked: its sending has begun */
 /* Answers the last request of the socket. If no request waits for an answer (it was refused, or the
