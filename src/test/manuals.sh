@@ -7,7 +7,11 @@ cd "${top_srcdir:-.}" || exit 1
 status=0 members=0
 for header in include/core/[A-Z]*.h; do
 	module=${header##*/}; module=${module%.h}
-	case $module in ExceptMacros | ArenaInline) continue ;; esac # parts of Except.h and Arena.h
+	case $module in # parts of a header are in its page
+	ExceptMacros | ArenaInline) continue ;;
+	HTTPRequest | HTTPResponse | HTTPStatus) module=HTTP ;;
+	HTTPServerOptions) module=HTTPServer ;;
+	esac
 	[ -f "man/$module.3" ] || { echo "man/$module.3 is missing"; status=1; continue; }
 	for name in $(sed -n 's/^CORE_API [^(;]*[ *]\([A-Z][A-Za-z]*_[A-Za-z0-9][A-Za-z_0-9]*\)(.*/\1/p' "$header" | grep -v __); do
 		grep -q "$name" "man/$module.3" || { echo "man/$module.3 does not tell of $name"; status=1; }

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of a server, and the entries of its log. A part of <core/HTTPServer.h>. */
+#ifndef HTTPSERVEROPTIONS_INCLUDED
+#define HTTPSERVEROPTIONS_INCLUDED
+#include <stddef.h>
+#include <stdint.h>
+#include <core/HTTP.h>
+
+CORE_BEGIN_DECLS
+
+/* A line of the log: a response, or a request that was refused or came to nothing. */
+typedef struct HTTPServer_Entry {
+	HTTPRequest_T request;    /* its method, target and so on are NULL if its head was refused */
+	const char *peer;         /* "192.0.2.1:4711" */
+	int status;
+	size_t nbytes;            /* of the body, as sent */
+	int64_t microseconds;     /* from the request's first byte until its response was made */
+	const char *error;        /* the message of what was raised; NULL: nothing was */
+} HTTPServer_Entry;
+
+/* A member that is 0 has the default, which its comment gives. Sizes are in bytes; times are in
+ * milliseconds, and a negative time means no limit. */
+typedef struct HTTPServer_Options {
+	const char *host, *service; /* as Socket_listen takes them; every address, "8080" */
+	int threads;              /* loops; one for each processor that the process may use */
+	HTTP_Limits limits;       /* body_ms: what a body may take beside its size at body_rate */
+	int body_rate;            /* least bytes a second, of a body and of a response; 500 */
+	int idle_ms;              /* until the first byte of a request; 60,000 */
+	int send_ms;              /* what a response may take, as body_ms; 30,000 */
+	int linger_ms;            /* for a refused client that is still sending; 2,000 */
+	int drain_ms;             /* after stop, for the requests in progress; 30,000 */
+	size_t pipeline_bytes;    /* read ahead of the responses; 16,384 */
+	size_t connections;       /* of all loops together; 10,000, or what descriptors allow */
+	size_t per_address;       /* of one address in each loop; no limit: it may be a proxy's */
+	int workers;              /* threads for routes that block; 16, if there are such routes */
+	int shared;               /* other processes of this user may listen on the same port; no */
+	int activated;            /* listens on the socket that the service manager passed, if any */
+	const char *const *proxies; /* NULL-terminated: PROXY protocol's "address", "address/bits" */
+	void (*log)(const HTTPServer_Entry *, void *log_cl); /* in the loops' threads; must not raise */
+	void *log_cl;
+} HTTPServer_Options;
+
+CORE_END_DECLS
+
+#endif
