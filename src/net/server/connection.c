@@ -420,6 +420,7 @@ static int send_on(Turn *t)
 		t->dies = !httpserver__produce(t);
 	} else {
 		c->output = OUTPUT_IDLE;
+		c->clock = CLOCK_NONE; /* 100 Continue may be next, with a time of its own */
 		if (x->answered) {
 			httpserver__log_stream(t);
 			httpserver__retire(t);

@@ -18,7 +18,8 @@
 enum {
 	EVENTS = 64,
 	OWN = 3,     /* in the poll: the listener, two timers */
-	ACCEPTS = 32 /* in a tick: those who are in come first */
+	ACCEPTS = 32, /* in a tick: those who are in come first */
+	PAUSE_MS = 100 /* without memory */
 };
 
 /* ---- accepting ---- */
@@ -31,12 +32,18 @@ static void pause_accepting(Loop *l, int ms)
 	SocketPoll_set_timer(l->poll, l->resume, ms);
 }
 
+/* A kernel without memory may have some later. */
 static void resume_accepting(void *cl)
 {
 	Loop *l = cl;
 
-	if (l->listener)
+	if (!l->listener)
+		return;
+	TRY {
 		SocketPoll_change(l->poll, l->listener, SocketPoll_READ, NULL);
+	} EXCEPT(SocketPoll_Failed) {
+		SocketPoll_set_timer(l->poll, l->resume, PAUSE_MS);
+	} END_TRY;
 }
 
 /* The place of the longest idle connection is for one who asks. One that has just asked is not idle. */
@@ -97,7 +104,7 @@ static int accept_some(Loop *l, int most)
 		while (n < most && accept_one(l, &pause))
 			n++;
 	} ELSE {
-		pause = 100;
+		pause = PAUSE_MS;
 	} END_TRY;
 	if (pause)
 		pause_accepting(l, pause);
@@ -245,5 +252,7 @@ void httpserver__serve(Loop *l)
 		SocketPoll_wake(l->poll);
 	while (!l->draining || l->listener || l->conns > 0)
 		tick(l);
-	SocketPoll_wait(l->poll, &none, 1, 0); /* closes the last ones */
+	SocketPoll_set_timer(l->poll, l->last, -1); /* one that is due would end the wait before it closes the last ones */
+	SocketPoll_set_timer(l->poll, l->resume, -1);
+	SocketPoll_wait(l->poll, &none, 1, 0);
 }
