@@ -99,57 +99,23 @@ void httpserver__retire(Turn *t)
 	httpserver__stay_parent(l);
 }
 
-/* ---- answers of our own ---- */
-
-static void make_answer(Exchange *x, int status, const char *text)
-{
-	x->response = httpresponse__renew(&x->response_place, x->arena);
-	HTTPResponse_status(x->response, status);
-	HTTPResponse_set(x->response, "Content-Type", "text/plain; charset=utf-8");
-	HTTPResponse_printf(x->response, "%d %s%s%s\n", status, HTTP_reason(status), text ? ": " : "", text ? text : "");
-}
-
-void httpserver__answer(Exchange *x, int status, const char *text)
-{
-	x->error = "out of memory";
-	TRY {
-		x->error = Arena_strdup(x->arena, text);
-		make_answer(x, status, status >= 400 && status != 500 ? x->error : NULL);
-	} ELSE { /* it is sent without memory then */
-		x->response = NULL;
-	} END_TRY;
-}
-
-/* RFC 9110, 9.1: 501 for a method that no path has */
-static void answer_no_route(Exchange *x)
-{
-	if (!httpserver__has_method(x->loop->server, x->request->method)) {
-		make_answer(x, 501, x->request->method);
-		return;
-	}
-	if (x->reader.parser.flags & HTTPParser_IS_OPTIONS && x->allow) {
-		x->response = httpresponse__renew(&x->response_place, x->arena);
-		HTTPResponse_status(x->response, 204);
-	} else
-		make_answer(x, x->allow ? 405 : 404, x->allow ? x->request->method : x->request->target);
-	if (x->allow)
-		HTTPResponse_set(x->response, "Allow", x->allow);
-}
-
 /* ---- handling ---- */
 
-/* A client reads what is wrong with its request; whatever else was raised is for the log. */
+/* The response that `before` had is the handler's. */
 void httpserver__handle(Exchange *x)
 {
+	if (!x->route) {
+		httpserver__answer_no_route(x);
+		return;
+	}
+	if (x->loop->server->options.before && !x->admitted && !httpserver__run_before(x))
+		return;
 	TRY {
-		if (x->route) {
+		if (!x->response)
 			x->response = httpresponse__renew(&x->response_place, x->arena);
-			x->route->is.handler(x->request, x->response, x->route->is.cl);
-		} else
-			answer_no_route(x);
+		x->route->is.handler(x->request, x->response, x->route->is.cl);
 	} ELSE {
-		x->raised = 1;
-		httpserver__answer(x, HTTP_status(Except_current()), Except_message());
+		httpserver__answer_raised(x);
 	} END_TRY;
 	httpserver__stay_parent(x->loop);
 }

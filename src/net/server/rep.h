@@ -100,10 +100,13 @@ typedef struct Exchange { /* one request and its response */
 	HTTPResponse_T response;     /* NULL: none was made, for want of memory */
 	const Route *route;          /* NULL: none */
 	const char *allow;           /* then: the methods that the path has; NULL: none */
-	const char *error;           /* what was raised; NULL: nothing */
+	const char *error;           /* what was raised, or is wrong; NULL: nothing */
+	const Except_Capture *capture; /* what was raised; NULL: nothing, or there was no memory for it */
+	unsigned short status;       /* of an answer that is ours */
 	unsigned char made;          /* the response is made: no handler runs any more */
 	unsigned char ends;          /* the connection ends with the response */
-	unsigned char raised;        /* by the handler */
+	unsigned char raised;        /* how often the program raised */
+	unsigned char admitted;      /* `before` has run */
 	unsigned char abandoned;     /* the drain was over before its handler began */
 	unsigned char answered;      /* the response is in the batch or in rest: the exchange is the output's */
 	unsigned char unlogged;      /* a stream is logged at its end */
@@ -185,6 +188,7 @@ struct Loop {
 	size_t conns, most;          /* connections: now, and at once */
 	Thread thread;               /* of the first loop: none, it runs in that of run */
 	unsigned forks;              /* httpserver__forks when the loop began */
+	int64_t counted;             /* coarse ms: what was before is in busy_ms or idle_ms */
 	int draining;
 	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
 };
@@ -205,6 +209,7 @@ struct HTTPServer {
 	HTTPServer_Options options;  /* no member is 0 that has a default */
 	HTTP_Limits unlimited;       /* the limits, but for the body: of a server that has routes with a body callback */
 	int streams;                 /* it has */
+	int timed;                   /* requests are: for the log, or the latency */
 	int blocks;                  /* it has routes for workers */
 	Trusted *trusted;
 	int ntrusted;
@@ -251,7 +256,6 @@ int httpserver__processors(void);                  /* those that this process ma
 Exchange *httpserver__begin(Turn *t);              /* Raises: Arena_Failed */
 void httpserver__retire(Turn *t);                  /* the connection's. Raises what deferred calls raise, all done */
 void httpserver__handle(Exchange *x);              /* runs the handler; any thread; does not raise */
-void httpserver__answer(Exchange *x, int status, const char *text); /* with a text of ours; does not raise */
 
 extern unsigned httpserver__forks;                 /* how often this process is a child, of a child, ... */
 void httpserver__watch_forks(void);
@@ -264,6 +268,14 @@ static inline void httpserver__stay_parent(const Loop *l)
 	if (__builtin_expect(l->forks != httpserver__forks, 0))
 		httpserver__end_child();
 }
+
+/* ---- server/answer.c: any thread; none of these raises ---- */
+
+void httpserver__answer(Exchange *x, int status, const char *text); /* an error that is ours; text, of the caller's, or NULL */
+void httpserver__answer_raised(Exchange *x);       /* the exception being handled */
+void httpserver__answer_no_route(Exchange *x);
+void httpserver__note_raised(Exchange *x);         /* the exception being handled: for the log and the counts */
+int httpserver__run_before(Exchange *x);           /* the program's hook; 0: it raised, and that is answered */
 
 /* ---- server/input.c ---- */
 
@@ -293,8 +305,13 @@ Sent httpserver__flush(Turn *t);                   /* sends the batch. Raises: A
 Sent httpserver__send(Turn *t);                    /* sends of rest. Raises: Arena_Failed */
 Sent httpserver__invite(Turn *t);                  /* 100 Continue. Raises: Arena_Failed */
 int httpserver__produce(Turn *t);                  /* the next part of a stream; 0: its function raised */
-void httpserver__log_stream(Turn *t);              /* unless that was done; does not raise */
+
+/* ---- server/log.c ---- */
+
 int64_t httpserver__now_us(void);                  /* CLOCK_MONOTONIC */
+/* Counts the response, and logs it unless it streams. */
+void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes);
+void httpserver__log_stream(Turn *t);              /* unless that was done; does not raise */
 
 /* ---- server/proxy.c ---- */
 
