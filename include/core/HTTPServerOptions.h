@@ -35,6 +35,9 @@ typedef struct HTTPServer_Options {
 	size_t pipeline_bytes;    /* read ahead of the responses; 16,384 */
 	size_t connections;       /* of all loops together; 10,000, or what descriptors allow */
 	size_t per_address;       /* of one address in each loop; no limit: it may be a proxy's */
+	size_t request_bytes;     /* of the arena of a request, at least 8,192; no limit. Beyond: 503 */
+	size_t memory_bytes;      /* of the arenas of all requests in progress, shared out among the
+	                           * loops; no limit. Beyond: 503, and accepting pauses */
 	int workers;              /* threads for routes that block; 16, if there are such routes */
 	int shared;               /* other processes of this user may listen on the same port; no */
 	int activated;            /* listens on the socket that the service manager passed, if any */

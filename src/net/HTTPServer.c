@@ -29,6 +29,7 @@ enum {
 	CONNECTIONS = 10000,
 	OTHERS = 64,           /* descriptors that are left for the program */
 	PIPELINE_LEAST = 256,
+	REQUEST_LEAST = 8192,  /* a request of 2 KiB, and a response */
 	FIRST_ACTIVATED = 3    /* sd_listen_fds(3) */
 };
 
@@ -61,6 +62,8 @@ static void check_options(const HTTPServer_Options *o)
 	CHECK(o->workers >= 0 && o->workers <= 4096, "HTTPServer_new: %d workers", o->workers);
 	CHECK(o->connections <= INT_MAX, "HTTPServer_new: %zu connections, more than descriptors", o->connections);
 	CHECK(o->body_rate >= 0, "HTTPServer_new: a rate of %d bytes a second", o->body_rate);
+	CHECK(o->request_bytes == 0 || o->request_bytes >= REQUEST_LEAST, "HTTPServer_new: request_bytes is %zu",
+		o->request_bytes);
 	CHECK(o->mode >= 0 && o->mode <= 0777, "HTTPServer_new: the mode is 0%o", (unsigned)o->mode);
 	CHECK(!o->mode || is_unix(o->host), "HTTPServer_new: a mode, and %s is no Unix-domain socket", o->host ? o->host : "host");
 	CHECK(o->pipeline_bytes == 0 || (o->pipeline_bytes >= PIPELINE_LEAST && o->pipeline_bytes <= INT_MAX),
@@ -207,6 +210,12 @@ static void dispose(void *cl)
 	server->magic = 0;
 }
 
+/* A limit is not 0 for who has a share of it. */
+static size_t share_of(size_t bytes, size_t n)
+{
+	return bytes / n + (bytes % n != 0);
+}
+
 /* The loops share the places out. One without a place would keep who comes to it waiting, so there are no more loops than
  * places. */
 static void make_loops(T server)
@@ -221,6 +230,7 @@ static void make_loops(T server)
 	for (i = 0; i < n; i++) {
 		server->loops[i].server = server;
 		server->loops[i].most = places / n + (i < places % n);
+		server->loops[i].held_most = share_of(server->options.memory_bytes, n);
 	}
 }
 

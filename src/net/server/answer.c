@@ -52,6 +52,8 @@ static int write_program_s(Exchange *x, const Error *e)
 
 static void answer_error(Exchange *x, const Error *e)
 {
+	if (x->account)
+		httpserver__lift_limit(x->account);
 	x->status = (unsigned short)e->status;
 	if (write_program_s(x, e))
 		return;
@@ -95,17 +97,26 @@ void httpserver__note_raised(Exchange *x)
 	} END_TRY;
 }
 
+static int is_arena_failed(const Except_T *e)
+{
+	while (e && (e->self ? e->self : e) != Arena_Failed.self)
+		e = e->parent;
+	return e != NULL;
+}
+
 /* An exception that has no status of an error is as unexpected as one that has none. */
-static int status_of(const Except_T *e)
+static int status_of(Exchange *x, const Except_T *e)
 {
 	int status = HTTP_status(e);
 
+	if (x->account && httpserver__lift_limit(x->account) && status == 500 && is_arena_failed(e))
+		return 503;
 	return status >= 400 ? status : 500;
 }
 
 void httpserver__answer_raised(Exchange *x)
 {
-	int status = status_of(Except_current());
+	int status = status_of(x, Except_current());
 
 	httpserver__note_raised(x);
 	answer_error(x, &(Error){ .status = status, .message = x->error, .text = for_clients(status, x->error) });

@@ -264,6 +264,15 @@ static void refuse_request(Turn *t, int status, const char *text)
 	end_request(t);
 }
 
+/* For the log. It may lack the memory. */
+static void keep_line(HTTPReader *r)
+{
+	TRY {
+		httpreader__keep_line(r);
+	} ELSE {
+	} END_TRY;
+}
+
 static void refuse_wrong(Turn *t)
 {
 	char text[EXPLANATION];
@@ -271,6 +280,8 @@ static void refuse_wrong(Turn *t)
 
 	httpreader__explain(r, text, sizeof text);
 	refuse_request(t, r->parser.status, text);
+	if (t->loop->server->options.log)
+		keep_line(&t->c->exchange->reader);
 }
 
 /* Ends what was raised in a turn. Without an exchange it came before a request or after a response: what was queued goes
@@ -331,6 +342,12 @@ static void time_out(Turn *t)
 		t->dies = 1;
 }
 
+/* A request whose head is whole, or of whose body a part was kept. */
+static int takes_memory(const Exchange *x, Read read)
+{
+	return read == READ_HEAD || (x && x->reader.in_body && !x->reader.take && (read == READ_MORE || read == READ_BODY));
+}
+
 /* Returns 0 if it has to wait. */
 static int read_on(Turn *t)
 {
@@ -338,6 +355,10 @@ static int read_on(Turn *t)
 	Read read = httpserver__read(t);
 	Exchange *x = c->exchange;
 
+	if (httpserver__is_crowded(t->loop) && takes_memory(x, read)) {
+		refuse_request(t, 503, "the requests in progress have all the memory");
+		return 1;
+	}
 	switch (read) {
 	case READ_NOTHING:
 		return 0;

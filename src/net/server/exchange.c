@@ -23,6 +23,7 @@ static void dispose_arena(Exchange *x)
 	if (x->arena)
 		arena__lend(x->arena, 0);
 	Arena_dispose(&x->arena);
+	httpserver__drop_account(x);
 }
 
 static void dispose(void *x)
@@ -41,11 +42,21 @@ static Exchange *make_exchange(Loop *l)
 		Arena_defer(l->arena, dispose, x);
 		l->bare = x;
 	}
+	x->loop = l;
+	httpserver__limit_memory(x, &options);
 	x->arena = Arena_new_with(&options);
 	arena__lend(x->arena, 1);
 	l->arenas++;
 	l->bare = x->next;
 	return x;
+}
+
+static void put_bare(Loop *l, Exchange *x)
+{
+	x->next = l->bare;
+	l->bare = x;
+	l->arenas--;
+	dispose_arena(x);
 }
 
 static Exchange *take_exchange(Loop *l)
@@ -56,7 +67,10 @@ static Exchange *take_exchange(Loop *l)
 		return make_exchange(l);
 	l->spare = x->next;
 	l->spares--;
-	return x;
+	if (!x->account || httpserver__has_no_strays(x))
+		return x;
+	put_bare(l, x);
+	return make_exchange(l);
 }
 
 Exchange *httpserver__begin(Turn *t)
@@ -70,7 +84,8 @@ Exchange *httpserver__begin(Turn *t)
 	x->request->arena = x->arena;
 	x->request->client = t->c->socket;
 	x->request->peer = t->c->name ? t->c->name->text : NULL;
-	x->loop = l;
+	if (x->account)
+		httpserver__begin_account(x->account);
 	x->conn = t->c;
 	httpreader__init(&x->reader, x->request, server->streams ? &server->unlimited : &server->options.limits);
 	return t->c->exchange = x;
@@ -82,18 +97,17 @@ void httpserver__retire(Turn *t)
 	Exchange *x = t->c->exchange;
 	Loop *l = t->loop;
 	int keeps = l->spares < SPARES;
-	Exchange **list = keeps ? &l->spare : &l->bare;
 
+	if (x->account)
+		httpserver__end_account(x->account);
 	t->c->exchange = NULL;
-	x->next = *list;
-	*list = x;
-	l->spares += (size_t)keeps;
-	if (keeps)
+	if (keeps) {
+		x->next = l->spare;
+		l->spare = x;
+		l->spares++;
 		arena__take_back(x->arena, KEPT, 0);
-	else {
-		l->arenas--;
-		dispose_arena(x);
-	}
+	} else
+		put_bare(l, x);
 	httprequest__end(x->request);
 	httpresponse__end(&x->response_place);
 	httpserver__stay_parent(l);

@@ -18,6 +18,7 @@
 enum {
 	EVENTS = 64,
 	OWN = 3,     /* in the poll: the listener, two timers */
+	CROWD_MS = 100, /* until an accept is tried again */
 	ACCEPTS = 32 /* in a tick: those who are in come first */
 };
 
@@ -93,6 +94,10 @@ static int accept_some(Loop *l, int most)
 	int pause = 0;
 
 	PROTECT(pause);
+	if (httpserver__is_crowded(l)) {
+		pause_accepting(l, CROWD_MS);
+		return 1;
+	}
 	TRY {
 		while (n < most && accept_one(l, &pause))
 			n++;

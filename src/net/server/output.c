@@ -157,6 +157,8 @@ Sent httpserver__queue(Turn *t)
 	unsigned asked = httprequest__asks(&x->reader.parser);
 
 	x->answered = 1;
+	if (x->account)
+		httpserver__lift_limit(x->account);
 	if (!r) {
 		x->ends = 1;
 		t->c->unread = 1;

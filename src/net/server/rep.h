@@ -35,6 +35,7 @@ typedef struct Name {           /* of a client that a proxy speaks for */
 	struct Name *next;      /* while spare */
 	char text[NAME_SIZE];
 } Name;
+typedef struct Account Account; /* of the memory of an exchange */
 typedef struct Loop Loop;
 typedef struct Conn Conn;
 
@@ -93,6 +94,7 @@ typedef struct Exchange { /* one request and its response */
 	Loop *loop;
 	Conn *conn;
 	Arena_T arena;               /* lent to the program */
+	Account *account;            /* of the arena; NULL: the server limits no memory */
 	HTTPRequestPlace request_place;
 	HTTPResponsePlace response_place;
 	HTTPReader reader;
@@ -188,6 +190,7 @@ struct Loop {
 	size_t conns, most;          /* connections: now, and at once */
 	Thread thread;               /* of the first loop: none, it runs in that of run */
 	unsigned forks;              /* httpserver__forks when the loop began */
+	size_t held, held_most;      /* held: atomic, by the requests in progress; held_most 0: no limit */
 	int64_t counted;             /* coarse ms: what was before is in busy_ms or idle_ms */
 	int draining;
 	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
@@ -276,6 +279,24 @@ void httpserver__answer_raised(Exchange *x);       /* the exception being handle
 void httpserver__answer_no_route(Exchange *x);
 void httpserver__note_raised(Exchange *x);         /* the exception being handled: for the log and the counts */
 int httpserver__run_before(Exchange *x);           /* the program's hook; 0: it raised, and that is answered */
+
+/* ---- server/memory.c: any thread ---- */
+
+/* If the server limits memory: makes the exchange's account, the allocator of the arena that is made next.
+ * Raises: Arena_Failed. */
+void httpserver__limit_memory(Exchange *x, Arena_Options *o);
+void httpserver__drop_account(Exchange *x);        /* after the arena */
+void httpserver__begin_account(Account *a);        /* a request begins */
+void httpserver__end_account(Account *a);          /* it has ended; its arena is still to be cleared */
+int httpserver__lift_limit(Account *a);            /* until the next request; 1: the limit was met */
+/* 1: no child of the arena has outlived the request, with the program: it would count for the next ones. */
+int httpserver__has_no_strays(const Exchange *x);
+
+/* 1: the requests in progress hold more than the loop may. */
+static inline int httpserver__is_crowded(const Loop *l)
+{
+	return __builtin_expect(l->held_most != 0, 0) && __atomic_load_n(&l->held, __ATOMIC_RELAXED) > l->held_most;
+}
 
 /* ---- server/input.c ---- */
 
