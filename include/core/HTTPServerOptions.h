@@ -47,7 +47,8 @@ typedef struct HTTPServer_Options {
 	void (*before)(HTTPRequest_T, HTTPResponse_T, void *hooks_cl);
 	/* Writes the body of an error. message: what was raised or is wrong, or NULL; the one of a
 	 * 500 is not for clients. If it raises, a text of the server's goes out. */
-	void (*on_error)(HTTPRequest_T, HTTPResponse_T, int status, const char *message, void *hooks_cl);
+	void (*on_error)(HTTPRequest_T, HTTPResponse_T, int status, const char *message,
+		void *hooks_cl);
 	void *hooks_cl;
 	int latency;              /* counts latencies, at the cost of a clock read for a request; no */
 	void (*log)(const HTTPServer_Entry *, void *log_cl); /* in the loops' threads; must not raise */
