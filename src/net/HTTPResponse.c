@@ -17,6 +17,7 @@
 
 #include <core/HTTP.h>
 #include "base/checked.h"
+#include "http/file.h"
 #include "http/rep.h"
 #include "http/parser.h"
 #include "socket/internal.h"
@@ -39,6 +40,7 @@ static void empty(T r)
 	r->nbytes = 0;
 	r->more = NULL;
 	r->more_cl = NULL;
+	r->file = NULL;
 	r->length = r->made = 0;
 	r->has_length = r->begun = 0;
 }
@@ -78,6 +80,7 @@ void HTTPResponse_reset(T r)
 {
 	CHECK_RESPONSE(r);
 	CHECK(!r->begun, "HTTPResponse_reset: the response is being sent");
+	httpresponse__close_file(r);
 	empty(r);
 }
 
@@ -201,6 +204,7 @@ static void make_room(T r, size_t more)
 {
 	size_t need, room;
 
+	CHECK(!r->file, "HTTPResponse: bytes are written, and the body is a file");
 	if (!add_size(r->nbytes, more, &need))
 		EXCEPT_RAISE_MSG(Arena_Failed, "a body of %zu bytes and %zu more is too large", r->nbytes, more);
 	if (need <= r->room)
@@ -337,7 +341,8 @@ HTTPFraming httpresponse__frame(T r, unsigned asked)
 	f.streams = r->more && !bodiless && !head;
 	f.chunked = r->more && !bodiless && !r->has_length && !(asked & HTTP__OLD);
 	f.has_body = r->nbytes > 0 && !bodiless && !head;
-	f.announced = r->has_length && (r->more || (r->nbytes == 0 && (head || r->status == 304)));
+	f.sends_file = r->file && !bodiless && !head;
+	f.announced = r->file || (r->has_length && (r->more || (r->nbytes == 0 && (head || r->status == 304))));
 	f.has_length = (!r->more || f.announced || r->status == 205) && r->status != 204
 		&& (r->nbytes > 0 || f.announced || !(r->status == 304 || head));
 	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || says_close(r) || (f.streams && !f.chunked && !f.has_length);
@@ -409,6 +414,11 @@ static char *put_status(char *out, int status)
 	return put(out, "\r\n", 2);
 }
 
+static uint64_t length_of(T r)
+{
+	return r->file ? (uint64_t)r->file->left : r->length;
+}
+
 /* The lines that are ours. */
 static char *put_own(char *out, T r, HTTPFraming f)
 {
@@ -420,7 +430,7 @@ static char *put_own(char *out, T r, HTTPFraming f)
 	}
 	if (f.has_length) {
 		out = put(out, "Content-Length: ", 16);
-		out = put_number(out, r->status == 205 ? 0 : f.announced ? r->length : r->nbytes);
+		out = put_number(out, r->status == 205 ? 0 : f.announced ? length_of(r) : r->nbytes);
 		out = put(out, "\r\n", 2);
 	}
 	if (f.chunked)
@@ -452,6 +462,7 @@ void HTTPResponse_stream(T r, int (*more)(T, void *), void *cl)
 {
 	CHECK_RESPONSE(r);
 	CHECK(more, "HTTPResponse_stream: the function is NULL");
+	CHECK(!r->file, "HTTPResponse_stream: the body is a file");
 	r->more = more;
 	r->more_cl = cl;
 }
@@ -460,6 +471,7 @@ void HTTPResponse_length(T r, uint64_t nbytes)
 {
 	CHECK_RESPONSE(r);
 	CHECK(!r->begun, "HTTPResponse_length: the response is being sent");
+	CHECK(!r->file, "HTTPResponse_length: the body is a file");
 	r->length = nbytes;
 	r->has_length = 1;
 }
@@ -535,6 +547,10 @@ void HTTPResponse_send(Socket_T client, T r)
 	Socket_sendv(client, vector, 1 + httpresponse__parts(r, f, vector + 1));
 	if (f.streams)
 		send_stream(client, r, f);
+	if (UNLIKELY(f.sends_file))
+		httpresponse__send_file(client, r);
+	else if (UNLIKELY(r->file))
+		httpresponse__close_file(r);
 	if (f.ends)
 		end_connection(client, asked);
 	else
