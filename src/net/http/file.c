@@ -36,7 +36,7 @@ static void check_response(HTTPResponse_T r, int64_t offset, int64_t nbytes)
 {
 	CHECK_HANDLE(r, "response");
 	CHECK(!r->begun, "HTTPResponse_file: the response is being sent");
-	CHECK(r->nbytes == 0, "HTTPResponse_file: %zu bytes were written", r->nbytes);
+	CHECK(r->message.nbytes == 0, "HTTPResponse_file: %zu bytes were written", r->message.nbytes);
 	CHECK(!r->more, "HTTPResponse_file: the response is a stream");
 	CHECK(offset >= 0, "HTTPResponse_file: the offset is %lld", (long long)offset);
 	CHECK(nbytes <= INT64_MAX - offset, "HTTPResponse_file: %lld bytes from %lld on", (long long)nbytes, (long long)offset);
@@ -57,13 +57,12 @@ static struct HTTPFile *make_file(HTTPResponse_T r, int64_t offset, int64_t nbyt
 {
 	struct HTTPFile *file;
 
-	NEW(r->arena, file);
+	NEW(r->message.arena, file);
 	*file = (struct HTTPFile){ .fd = -1, .offset = offset, .left = nbytes };
-	Arena_defer(r->arena, close_descriptor, &file->fd);
+	Arena_defer(r->message.arena, close_descriptor, &file->fd);
 	return file;
 }
 
-/* Without room in the body, each write comes to make_room, which refuses it. */
 void HTTPResponse_file(HTTPResponse_T r, int fd, int64_t offset, int64_t nbytes)
 {
 	int given = fd;
@@ -80,8 +79,7 @@ void HTTPResponse_file(HTTPResponse_T r, int fd, int64_t offset, int64_t nbytes)
 	given = -1;
 	httpresponse__close_file(r);
 	r->file = file;
-	r->body = NULL;
-	r->room = 0;
+	httpmessage__seal(&r->message);
 	r->has_length = 0;
 }
 
@@ -102,7 +100,7 @@ static void close_file_of(void *r)
 void httpresponse__send_file(Socket_T client, HTTPResponse_T r)
 {
 	struct HTTPFile *file = r->file;
-	char *bytes = Arena_alloc(r->arena, PIECE);
+	char *bytes = Arena_alloc(r->message.arena, PIECE);
 
 	DEFER(close_file_of, r);
 	while (file->left > 0) {

@@ -62,17 +62,17 @@ HTTPRange http__range(const char *value, int64_t length, int64_t *first, int64_t
 	return HTTPRange_PART;
 }
 
-static int equals(const ResponseField *f, const char *name, const char *value)
+static int equals(const HTTPMessage_Field *f, const char *name, const char *value)
 {
-	return f->name_length == strlen(name) && httpparser__is(f->name, f->name_length, name) && strcmp(f->value, value) == 0;
+	return httpmessage__is_named(f, name, strlen(name)) && strcmp(f->value, value) == 0;
 }
 
 /* A weak ETag begins with W/, and a date with a letter. */
 int http__if_range(HTTPResponse_T r, const char *value)
 {
-	const ResponseField *f;
+	const HTTPMessage_Field *f;
 
-	for (f = r->fields; f; f = f->next)
+	for (f = r->message.fields; f; f = f->next)
 		if (equals(f, *value == '"' ? "etag" : "last-modified", value))
 			return 1;
 	return 0;

@@ -44,7 +44,7 @@ static void select_part(Exchange *x)
 
 	if (r->status != 200)
 		return;
-	if (!httpresponse__has_field(r, "accept-ranges"))
+	if (!httpmessage__find(&r->message, "accept-ranges", 13))
 		HTTPResponse_set(r, "Accept-Ranges", "bytes");
 	switch (ask_for(x, &first, &last)) {
 	case HTTPRange_WHOLE:
