@@ -106,8 +106,8 @@ static void put_copied(Turn *t, HTTPResponse_T r, HTTPFraming f)
 	char *start = t->loop->batch + t->batched, *out = start + httpresponse__put(r, f, start);
 
 	if (f.has_body) {
-		memcpy(out, r->body, r->nbytes);
-		out += r->nbytes;
+		memcpy(out, r->message.body, r->message.nbytes);
+		out += r->message.nbytes;
 	}
 	t->batched += (size_t)(out - start);
 }
@@ -125,7 +125,7 @@ static void put_apart(Turn *t, Exchange *x, HTTPFraming f, size_t bound)
 
 static Sent put_response(Turn *t, Exchange *x, HTTPFraming f)
 {
-	size_t bound = httpresponse__bound(x->response), body = f.has_body ? x->response->nbytes : 0;
+	size_t bound = httpresponse__bound(x->response), body = f.has_body ? x->response->message.nbytes : 0;
 	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams;
 
 	if (small && bound + body > BATCH - t->batched && httpserver__flush(t) == SENT_NEVER)
@@ -170,7 +170,7 @@ Sent httpserver__queue(Turn *t)
 	x->framing = httpresponse__frame(r, asked);
 	x->ends = x->framing.ends;
 	t->c->unread |= x->ends && httpparser__keep_alive(&x->reader.parser);
-	httpserver__account(t->loop, x, r->status, x->framing.has_body ? r->nbytes : 0);
+	httpserver__account(t->loop, x, r->status, x->framing.has_body ? r->message.nbytes : 0);
 	return put_response(t, x, x->framing);
 }
 
@@ -207,7 +207,7 @@ int httpserver__produce(Turn *t)
 		httpserver__count(&t->loop->stats.raised, 1);
 	} END_TRY;
 	httpserver__stay_parent(t->loop);
-	x->streamed += x->response->nbytes;
+	x->streamed += x->response->message.nbytes;
 	x->framing.has_body = 1;
 	x->nrest = made ? httpresponse__parts(x->response, x->framing, x->rest) : 0;
 	return made;
