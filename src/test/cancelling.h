@@ -28,8 +28,9 @@
 #include <unistd.h>
 
 #include <core/core.h>
-#define NEEDS_LOOPBACK
 #include "testing.h"
+
+NEEDS(.loopback = 1);
 
 static __thread int cancelling;         /* this thread is the session's */
 static __thread int points, point_at;   /* so many so far; the one to be cancelled at, 0: none */

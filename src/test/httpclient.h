@@ -18,10 +18,9 @@
 #include <unistd.h>
 
 #include <core/HTTPServer.h>
-#if !defined NEEDS_LOOPBACK
-#define NEEDS_LOOPBACK
-#endif
 #include "testing.h"
+
+NEEDS(.loopback = 1);
 
 #define HOST "Host: a\r\n"
 #define GET(path) "GET " path " HTTP/1.1\r\n" HOST "\r\n"

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a test needs of the machine. Where it is missing, the test says so and is skipped: it does
- * not fail. A program of testing.h says what it needs ahead of the include:
- *
- *   #define NEEDS_LOOPBACK
- *   #define NEEDS_DESCRIPTORS 300
- *
- * For scripts there is needs.sh. */
+/* What a test may need of the machine: for testing.c, see NEEDS there, for programs without Check, and
+ * for scripts, see needs.sh. */
 #ifndef NEEDS_INCLUDED
 #define NEEDS_INCLUDED
 #include <netinet/in.h>
