@@ -37,7 +37,9 @@ static Exchange *make_exchange(Loop *l)
 	Exchange *x = l->bare;
 
 	if (!x) {
-		x = CALLOC(l->arena, 1, sizeof *x);
+		x = Arena_alloc_aligned(l->arena, _Alignof(Exchange), sizeof *x);
+		memset(x, 0, sizeof *x);
+		x->loop = l;
 		Arena_defer(l->arena, dispose, x);
 		l->bare = x;
 	}
@@ -46,6 +48,12 @@ static Exchange *make_exchange(Loop *l)
 	l->arenas++;
 	l->bare = x->next;
 	return x;
+}
+
+static void end_handles(Exchange *x)
+{
+	httprequest__end(x->request);
+	httpresponse__end(&x->response_place);
 }
 
 static Exchange *take_exchange(Loop *l)
@@ -65,26 +73,25 @@ Exchange *httpserver__begin(Turn *t)
 	HTTPServer_T server = l->server;
 	Exchange *x = take_exchange(l);
 
+	if (UNLIKELY(x->response_place.mark & HTTP__LIVE)) /* what was deferred to its end has raised */
+		end_handles(x);
 	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request = httprequest__renew(&x->request_place);
 	x->request->arena = x->arena;
 	x->request->client = t->c->socket;
 	x->request->peer = t->c->name ? t->c->name->text : NULL;
-	x->loop = l;
 	x->conn = t->c;
 	httpreader__init(&x->reader, x->request, server->streams ? &server->unlimited : &server->options.limits);
 	return t->c->exchange = x;
 }
 
 /* Arenas that many slow clients had at once are not all kept. */
-void httpserver__retire(Turn *t)
+void httpserver__recycle(Exchange *x)
 {
-	Exchange *x = t->c->exchange;
-	Loop *l = t->loop;
+	Loop *l = x->loop;
 	int keeps = l->spares < SPARES;
 	Exchange **list = keeps ? &l->spare : &l->bare;
 
-	t->c->exchange = NULL;
 	x->next = *list;
 	*list = x;
 	l->spares += (size_t)keeps;
@@ -94,16 +101,36 @@ void httpserver__retire(Turn *t)
 		l->arenas--;
 		dispose_arena(x);
 	}
-	httprequest__end(x->request);
-	httpresponse__end(&x->response_place);
+	end_handles(x);
 	httpserver__stay_parent(l);
+}
+
+void httpserver__retire(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+
+	t->c->exchange = NULL;
+	httpserver__recycle(x);
+}
+
+void httpserver__dispose(Exchange *x)
+{
+	end_handles(x);
+	dispose_arena(x);
 }
 
 /* ---- answers of our own ---- */
 
+void httpserver__renew_response(Exchange *x)
+{
+	if (x->response)
+		httpresponse__end(&x->response_place);
+	x->response = x->request->response = httpresponse__renew(&x->response_place, x->arena);
+}
+
 static void make_answer(Exchange *x, int status, const char *text)
 {
-	x->response = httpresponse__renew(&x->response_place, x->arena);
+	httpserver__renew_response(x);
 	HTTPResponse_status(x->response, status);
 	HTTPResponse_set(x->response, "Content-Type", "text/plain; charset=utf-8");
 	HTTPResponse_printf(x->response, "%d %s%s%s\n", status, HTTP_reason(status), text ? ": " : "", text ? text : "");
@@ -128,7 +155,7 @@ static void answer_no_route(Exchange *x)
 		return;
 	}
 	if (x->reader.parser.flags & HTTPParser_IS_OPTIONS && x->allow) {
-		x->response = httpresponse__renew(&x->response_place, x->arena);
+		httpserver__renew_response(x);
 		HTTPResponse_status(x->response, 204);
 	} else
 		make_answer(x, x->allow ? 405 : 404, x->allow ? x->request->method : x->request->target);
@@ -136,22 +163,106 @@ static void answer_no_route(Exchange *x)
 		HTTPResponse_set(x->response, "Allow", x->allow);
 }
 
-/* ---- handling ---- */
+/* ---- the route's functions ---- */
+
+/* Returns 0 if the call had suspended the response and somebody resumed it: then that counts, and not what it raised. */
+static int may_fail(Exchange *x)
+{
+	if (!httpserver__is_suspended(x))
+		return 1;
+	if (!httpserver__claim(x)) {
+		x->dropped = 1;
+		return 0;
+	}
+	x->response->suspended = 0;
+	return 1;
+}
 
 /* A client reads what is wrong with its request; whatever else was raised is for the log. */
 void httpserver__handle(Exchange *x)
 {
+	x->call = CALL_HANDLER;
+	x->calling = 1;
 	TRY {
 		if (x->route) {
-			x->response = httpresponse__renew(&x->response_place, x->arena);
+			if (!x->response)
+				httpserver__renew_response(x);
 			x->route->is.handler(x->request, x->response, x->route->is.cl);
 		} else
 			answer_no_route(x);
 	} ELSE {
-		x->raised = 1;
-		httpserver__answer(x, HTTP_status(Except_current()), Except_message());
+		if (may_fail(x)) {
+			x->raised = 1;
+			httpserver__answer(x, HTTP_status(Except_current()), Except_message());
+		}
 	} END_TRY;
+	x->calling = 0;
 	httpserver__stay_parent(x->loop);
+}
+
+/* The call has ended the thread. */
+void httpserver__fail_call(Exchange *x, const char *how)
+{
+	x->calling = 0;
+	if (!may_fail(x))
+		return;
+	x->failed = 500;
+	x->ends = 1;
+	x->error = how;
+}
+
+/* For the loop, which answers or breaks off. */
+static void note_failure(Exchange *x)
+{
+	x->failed = (unsigned short)HTTP_status(Except_current());
+	x->error = "out of memory";
+	TRY {
+		x->error = Arena_strdup(x->arena, Except_message());
+	} ELSE {
+	} END_TRY;
+}
+
+void httpserver__give_body(Exchange *x, const char *bytes, size_t n)
+{
+	x->call = CALL_BODY;
+	x->calling = 1;
+	TRY {
+		x->response->suspended = 0;
+		x->route->is.body(x->request, bytes, n, x->route->is.cl);
+	} ELSE {
+		if (may_fail(x))
+			note_failure(x);
+	} END_TRY;
+	x->calling = 0;
+	httpserver__stay_parent(x->loop);
+}
+
+void httpserver__produce(Exchange *x)
+{
+	x->call = CALL_MORE;
+	x->calling = 1;
+	TRY {
+		httpresponse__next(x->response);
+	} ELSE {
+		if (may_fail(x) || httpresponse__is_too_long(x->response))
+			note_failure(x);
+	} END_TRY;
+	x->calling = 0;
+	httpserver__stay_parent(x->loop);
+}
+
+void httpserver__call(Exchange *x)
+{
+	switch ((Call)x->call) {
+	case CALL_BODY:
+		httpserver__give_body(x, x->part, x->npart);
+		break;
+	case CALL_MORE:
+		httpserver__produce(x);
+		break;
+	case CALL_HANDLER: case CALL_NONE:
+		httpserver__handle(x);
+	}
 }
 
 /* ---- children ---- */

@@ -12,7 +12,10 @@
 
 #include "server/rep.h"
 
-enum { COPIED = 16 * 1024 }; /* a larger body costs more to copy than another part of a vector */
+enum {
+	COPIED = 16 * 1024, /* a larger body costs more to copy than another part of a vector */
+	LOGGED = 1          /* a status */
+};
 
 /* ---- sending ---- */
 
@@ -126,12 +129,22 @@ static void write_log(Loop *l, Exchange *x, int status, size_t nbytes)
 	httpserver__stay_parent(l);
 }
 
-void httpserver__log_stream(Turn *t)
+void httpserver__log_stream(Exchange *x)
 {
-	Exchange *x = t->c->exchange;
-
 	if (x->unlogged)
-		write_log(t->loop, x, x->response->status, (size_t)x->streamed);
+		write_log(x->loop, x, x->response->status, (size_t)x->streamed);
+}
+
+/* Its head may have been out: then it is a stream, which breaks off. */
+void httpserver__log_gone(Exchange *x)
+{
+	int logs = x->loop->server->options.log && !x->answered && x->status != LOGGED;
+
+	if (logs)
+		write_log(x->loop, x, x->status, 0);
+	else
+		httpserver__log_stream(x);
+	x->status = LOGGED;
 }
 
 static void account(Turn *t, Exchange *x, int status, size_t nbytes)
@@ -141,7 +154,7 @@ static void account(Turn *t, Exchange *x, int status, size_t nbytes)
 	httpserver__count(&l->stats.status[status / 100], 1);
 	if (x->raised)
 		httpserver__count(&l->stats.raised, 1);
-	if (!l->server->options.log)
+	if (!l->server->options.log || x->silent)
 		return;
 	x->streamed = nbytes;
 	if (x->framing.streams)
@@ -241,32 +254,12 @@ Sent httpserver__invite(Turn *t)
 
 /* ---- streams ---- */
 
-/* What more raises breaks the body off; the log has it. */
-static void note_raised(Turn *t, Exchange *x)
-{
-	httpserver__count(&t->loop->stats.raised, 1);
-	x->error = "out of memory";
-	TRY {
-		x->error = Arena_strdup(x->arena, Except_message());
-	} ELSE {
-	} END_TRY;
-}
-
-int httpserver__produce(Turn *t)
+void httpserver__take_part(Turn *t)
 {
 	Exchange *x = t->c->exchange;
-	volatile int made = 0;
 
 	t->produced = 1;
-	TRY {
-		httpresponse__next(x->response);
-		made = 1;
-	} ELSE {
-		note_raised(t, x);
-	} END_TRY;
-	httpserver__stay_parent(t->loop);
 	x->streamed += x->response->nbytes;
 	x->framing.has_body = 1;
-	x->nrest = made ? httpresponse__parts(x->response, x->framing, x->rest) : 0;
-	return made;
+	x->nrest = httpresponse__parts(x->response, x->framing, x->rest);
 }
