@@ -294,16 +294,29 @@ static void settle(Turn *t)
 
 /* ---- the life ---- */
 
-/* The response to what cannot be handled; the connection ends with it. */
-static void refuse_request(Turn *t, int status, const char *text)
+/* The response is there, before all of the request was read; the connection ends with it. */
+static void end_request(Turn *t)
 {
-	Exchange *x = t->c->exchange;
-
-	httpserver__count(&t->loop->stats.refused, 1);
-	httpserver__answer(x, status, text);
-	x->made = x->ends = 1;
+	t->c->exchange->made = t->c->exchange->ends = 1;
 	t->c->unread = 1;
 	t->c->input = INPUT_HANDLING;
+}
+
+/* The response to what cannot be handled. */
+static void refuse_request(Turn *t, int status, const char *text)
+{
+	httpserver__count(&t->loop->stats.refused, 1);
+	httpserver__answer(t->c->exchange, status, text);
+	end_request(t);
+}
+
+/* For the log. It may lack the memory. */
+static void keep_line(HTTPReader *r)
+{
+	TRY {
+		httpreader__keep_line(r);
+	} ELSE {
+	} END_TRY;
 }
 
 static void refuse_wrong(Turn *t)
@@ -313,6 +326,8 @@ static void refuse_wrong(Turn *t)
 
 	httpreader__explain(r, text, sizeof text);
 	refuse_request(t, r->parser.status, text);
+	if (t->loop->server->options.log)
+		keep_line(&t->c->exchange->reader);
 }
 
 /* Ends what was raised in a turn. Without an exchange it came before a request or after a response: what was queued goes
@@ -320,12 +335,14 @@ static void refuse_wrong(Turn *t)
 static void end_raised(Turn *t)
 {
 	Conn *c = t->c;
-	const Exchange *x = c->exchange;
+	Exchange *x = c->exchange;
 
 	if (t->raised++ > 0 || (x && (x->answered || x->holder != HOLDER_LOOP)) || c->output != OUTPUT_IDLE) {
 		t->dies = 1;
 	} else if (x) {
-		refuse_request(t, HTTP_status(Except_current()), Except_message());
+		httpserver__count(&t->loop->stats.refused, 1);
+		httpserver__answer_raised(x);
+		end_request(t);
 	} else {
 		httpserver__count(&t->loop->stats.raised, 1);
 		c->end = END_AFTER;
@@ -336,7 +353,14 @@ static void end_raised(Turn *t)
 /* 1: the head asks for 100 Continue and none of the body came unasked (RFC 9110, 10.1.1). */
 static int awaits_invitation(const Turn *t)
 {
-	return t->used == t->n && httpreader__awaits(&t->c->exchange->reader);
+	return t->used == t->n && t->c->held == 0 && httpreader__awaits(&t->c->exchange->reader);
+}
+
+/* 1: the program's `before` runs ahead of the body, by which the route or the client acts. */
+static int must_admit(const Exchange *x)
+{
+	return x->loop->server->options.before && x->route && httpreader__has_body(&x->reader)
+		&& (x->route->is.body || httpreader__awaits(&x->reader));
 }
 
 static void take_sent(Turn *t, Sent sent)
@@ -411,36 +435,75 @@ static void time_out(Turn *t)
 		t->dies = 1;
 }
 
-/* What came of the route's function, now that it has returned, and was resumed if it had suspended the response. */
-static void go_on(Turn *t)
+/* Has a worker call a function of the route. Returns 0 if the client takes nothing any more. */
+static int give_work(Turn *t, Call call)
+{
+	Conn *c = t->c;
+
+	take_sent(t, httpserver__flush(t));
+	if (t->dies)
+		return 0;
+	if (call == CALL_MORE)
+		c->output = OUTPUT_SUSPENDED;
+	else
+		c->input = INPUT_SUSPENDED;
+	c->exchange->call = (unsigned char)call;
+	httpserver__give_work(c->exchange);
+	return 1;
+}
+
+/* What comes behind the head that `before` has let in. */
+static void admit(Turn *t)
+{
+	Conn *c = t->c;
+	Exchange *x = c->exchange;
+
+	c->input = httpreader__has_body(&x->reader) ? INPUT_BODY : INPUT_HANDLING;
+	if (awaits_invitation(t) && x->route)
+		take_sent(t, httpserver__invite(t));
+	else if (awaits_invitation(t)) { /* a request that no route takes is answered at once */
+		x->ends = c->unread = 1;
+		c->input = INPUT_HANDLING;
+	}
+}
+
+/* A function of the route has returned, and was resumed if it had suspended the response. Returns 0 if it has to wait. */
+static int go_on(Turn *t)
 {
 	Conn *c = t->c;
 	Exchange *x = c->exchange;
 
 	if (x->call == CALL_MORE) {
 		c->output = OUTPUT_STREAMING;
-		httpserver__count(&t->loop->stats.raised, x->failed > 0);
-		t->dies = x->failed > 0;
-	} else if (x->call == CALL_BODY && x->failed)
-		refuse_request(t, x->failed, x->error);
-	else if (x->call == CALL_BODY)
-		c->input = INPUT_BODY;
-	else {
-		if (x->failed) {
-			x->raised = 1;
-			httpserver__answer(x, x->failed, x->error);
-		}
+		if (x->failed)
+			httpserver__count(&t->loop->stats.raised, 1);
+		t->dies |= x->failed != NULL;
+		return 1;
+	}
+	if (x->failed && x->route->is.blocks)
+		return give_work(t, (Call)x->call);
+	if (x->failed) {
+		httpserver__answer_failure(x);
+		x->made = 1;
+	}
+	if (x->call == CALL_HANDLER) {
 		x->made = 1;
 		c->input = INPUT_HANDLING;
-	}
+	} else if (x->made) {
+		httpserver__count(&t->loop->stats.refused, x->call == CALL_BODY);
+		end_request(t);
+	} else if (x->call == CALL_BODY)
+		c->input = INPUT_BODY;
+	else
+		admit(t);
+	return 1;
 }
 
 static int resume(Turn *t)
 {
 	t->c->exchange->holder = HOLDER_LOOP;
 	httpserver__unpark(t->c->exchange);
-	go_on(t);
-	return 1;
+	return go_on(t);
 }
 
 /* The exchange is the program's. Returns 0, unless it was resumed already. */
@@ -461,32 +524,20 @@ static int finish_call(Turn *t)
 	if (x->dropped)
 		httpserver__count(&t->loop->stats.raised, 1);
 	x->dropped = 0;
-	t->dies = x->abandoned;
+	t->dies |= x->abandoned;
 	if (x->call == CALL_MORE && !x->failed)
 		httpserver__take_part(t);
 	else if (httpserver__is_suspended(x)) {
 		t->c->input = INPUT_SUSPENDED;
 		return park(t);
 	}
-	go_on(t);
-	return 1;
+	return go_on(t);
 }
 
-/* Has a worker call a function of the route. Returns 0 if the client takes nothing any more. */
-static int give_work(Turn *t, Call call)
+/* A request whose head is whole, or of whose body a part was kept. */
+static int takes_memory(const Exchange *x, Read read)
 {
-	Conn *c = t->c;
-
-	take_sent(t, httpserver__flush(t));
-	if (t->dies)
-		return 0;
-	if (call == CALL_MORE)
-		c->output = OUTPUT_SUSPENDED;
-	else
-		c->input = INPUT_SUSPENDED;
-	c->exchange->call = (unsigned char)call;
-	httpserver__give_work(c->exchange);
-	return 1;
+	return read == READ_HEAD || (x && x->reader.in_body && !x->reader.take && (read == READ_MORE || read == READ_BODY));
 }
 
 /* Returns 0 if it has to wait. */
@@ -496,6 +547,10 @@ static int read_on(Turn *t)
 	Read read = httpserver__read(t);
 	Exchange *x = c->exchange;
 
+	if (httpserver__is_crowded(t->loop) && takes_memory(x, read)) {
+		refuse_request(t, 503, "the requests in progress have all the memory");
+		return 1;
+	}
 	switch (read) {
 	case READ_NOTHING:
 		return 0;
@@ -510,13 +565,14 @@ static int read_on(Turn *t)
 		httpserver__retire(t);
 		break;
 	case READ_HEAD:
-		c->input = httpreader__has_body(&x->reader) ? INPUT_BODY : INPUT_HANDLING;
-		if (awaits_invitation(t) && x->route)
-			take_sent(t, httpserver__invite(t));
-		else if (awaits_invitation(t)) { /* a request that no route takes is answered at once */
-			x->ends = c->unread = 1;
-			c->input = INPUT_HANDLING;
-		}
+		if (!must_admit(x))
+			admit(t);
+		else if (x->route->is.blocks)
+			return give_work(t, CALL_BEFORE);
+		else if (httpserver__run_before(x))
+			admit(t);
+		else
+			end_request(t);
 		break;
 	case READ_BODY:
 		c->input = INPUT_HANDLING;

@@ -23,6 +23,7 @@ static void dispose_arena(Exchange *x)
 	if (x->arena)
 		arena__lend(x->arena, 0);
 	Arena_dispose(&x->arena);
+	httpserver__drop_account(x);
 }
 
 static void dispose(void *x)
@@ -43,6 +44,7 @@ static Exchange *make_exchange(Loop *l)
 		Arena_defer(l->arena, dispose, x);
 		l->bare = x;
 	}
+	httpserver__limit_memory(x, &options);
 	x->arena = Arena_new_with(&options);
 	arena__lend(x->arena, 1);
 	l->arenas++;
@@ -50,10 +52,12 @@ static Exchange *make_exchange(Loop *l)
 	return x;
 }
 
-static void end_handles(Exchange *x)
+static void put_bare(Loop *l, Exchange *x)
 {
-	httprequest__end(x->request);
-	httpresponse__end(&x->response_place);
+	x->next = l->bare;
+	l->bare = x;
+	l->arenas--;
+	dispose_arena(x);
 }
 
 static Exchange *take_exchange(Loop *l)
@@ -64,7 +68,16 @@ static Exchange *take_exchange(Loop *l)
 		return make_exchange(l);
 	l->spare = x->next;
 	l->spares--;
-	return x;
+	if (!x->account || httpserver__has_no_strays(x))
+		return x;
+	put_bare(l, x);
+	return make_exchange(l);
+}
+
+static void end_handles(Exchange *x)
+{
+	httprequest__end(x->request);
+	httpresponse__end(&x->response_place);
 }
 
 Exchange *httpserver__begin(Turn *t)
@@ -80,6 +93,8 @@ Exchange *httpserver__begin(Turn *t)
 	x->request->arena = x->arena;
 	x->request->client = t->c->socket;
 	x->request->peer = t->c->name ? t->c->name->text : NULL;
+	if (x->account)
+		httpserver__begin_account(x->account);
 	x->conn = t->c;
 	httpreader__init(&x->reader, x->request, server->streams ? &server->unlimited : &server->options.limits);
 	return t->c->exchange = x;
@@ -90,17 +105,16 @@ void httpserver__recycle(Exchange *x)
 {
 	Loop *l = x->loop;
 	int keeps = l->spares < SPARES;
-	Exchange **list = keeps ? &l->spare : &l->bare;
 
-	x->next = *list;
-	*list = x;
-	l->spares += (size_t)keeps;
-	if (keeps)
+	if (x->account)
+		httpserver__end_account(x->account);
+	if (keeps) {
+		x->next = l->spare;
+		l->spare = x;
+		l->spares++;
 		arena__take_back(x->arena, KEPT, 0);
-	else {
-		l->arenas--;
-		dispose_arena(x);
-	}
+	} else
+		put_bare(l, x);
 	end_handles(x);
 	httpserver__stay_parent(l);
 }
@@ -115,52 +129,17 @@ void httpserver__retire(Turn *t)
 
 void httpserver__dispose(Exchange *x)
 {
+	if (x->account)
+		httpserver__end_account(x->account);
 	end_handles(x);
 	dispose_arena(x);
 }
-
-/* ---- answers of our own ---- */
 
 void httpserver__renew_response(Exchange *x)
 {
 	if (x->response)
 		httpresponse__end(&x->response_place);
 	x->response = x->request->response = httpresponse__renew(&x->response_place, x->arena);
-}
-
-static void make_answer(Exchange *x, int status, const char *text)
-{
-	httpserver__renew_response(x);
-	HTTPResponse_status(x->response, status);
-	HTTPResponse_set(x->response, "Content-Type", "text/plain; charset=utf-8");
-	HTTPResponse_printf(x->response, "%d %s%s%s\n", status, HTTP_reason(status), text ? ": " : "", text ? text : "");
-}
-
-void httpserver__answer(Exchange *x, int status, const char *text)
-{
-	x->error = "out of memory";
-	TRY {
-		x->error = Arena_strdup(x->arena, text);
-		make_answer(x, status, status >= 400 && status != 500 ? x->error : NULL);
-	} ELSE { /* it is sent without memory then */
-		x->response = NULL;
-	} END_TRY;
-}
-
-/* RFC 9110, 9.1: 501 for a method that no path has */
-static void answer_no_route(Exchange *x)
-{
-	if (!httpserver__has_method(x->loop->server, x->request->method)) {
-		make_answer(x, 501, x->request->method);
-		return;
-	}
-	if (x->reader.parser.flags & HTTPParser_IS_OPTIONS && x->allow) {
-		httpserver__renew_response(x);
-		HTTPResponse_status(x->response, 204);
-	} else
-		make_answer(x, x->allow ? 405 : 404, x->allow ? x->request->method : x->request->target);
-	if (x->allow)
-		HTTPResponse_set(x->response, "Allow", x->allow);
 }
 
 /* ---- the route's functions ---- */
@@ -178,48 +157,27 @@ static int may_fail(Exchange *x)
 	return 1;
 }
 
-/* A client reads what is wrong with its request; whatever else was raised is for the log. */
+/* The response that `before` had is the handler's. */
 void httpserver__handle(Exchange *x)
 {
+	if (!x->route) {
+		httpserver__answer_no_route(x);
+		return;
+	}
+	if (x->loop->server->options.before && !x->admitted && !httpserver__run_before(x))
+		return;
 	x->call = CALL_HANDLER;
 	x->calling = 1;
 	TRY {
-		if (x->route) {
-			if (!x->response)
-				httpserver__renew_response(x);
-			x->route->is.handler(x->request, x->response, x->route->is.cl);
-		} else
-			answer_no_route(x);
+		if (!x->response)
+			httpserver__renew_response(x);
+		x->route->is.handler(x->request, x->response, x->route->is.cl);
 	} ELSE {
-		if (may_fail(x)) {
-			x->raised = 1;
-			httpserver__answer(x, HTTP_status(Except_current()), Except_message());
-		}
+		if (may_fail(x))
+			httpserver__answer_raised(x);
 	} END_TRY;
 	x->calling = 0;
 	httpserver__stay_parent(x->loop);
-}
-
-/* The call has ended the thread. */
-void httpserver__fail_call(Exchange *x, const char *how)
-{
-	x->calling = 0;
-	if (!may_fail(x))
-		return;
-	x->failed = 500;
-	x->ends = 1;
-	x->error = how;
-}
-
-/* For the loop, which answers or breaks off. */
-static void note_failure(Exchange *x)
-{
-	x->failed = (unsigned short)HTTP_status(Except_current());
-	x->error = "out of memory";
-	TRY {
-		x->error = Arena_strdup(x->arena, Except_message());
-	} ELSE {
-	} END_TRY;
 }
 
 void httpserver__give_body(Exchange *x, const char *bytes, size_t n)
@@ -230,13 +188,16 @@ void httpserver__give_body(Exchange *x, const char *bytes, size_t n)
 		x->response->suspended = 0;
 		x->route->is.body(x->request, bytes, n, x->route->is.cl);
 	} ELSE {
-		if (may_fail(x))
-			note_failure(x);
+		if (may_fail(x)) {
+			httpserver__answer_raised(x);
+			x->made = 1;
+		}
 	} END_TRY;
 	x->calling = 0;
 	httpserver__stay_parent(x->loop);
 }
 
+/* A part that is too long breaks the stream off, too, if somebody has resumed it. */
 void httpserver__produce(Exchange *x)
 {
 	x->call = CALL_MORE;
@@ -244,8 +205,10 @@ void httpserver__produce(Exchange *x)
 	TRY {
 		httpresponse__next(x->response);
 	} ELSE {
-		if (may_fail(x) || httpresponse__is_too_long(x->response))
-			note_failure(x);
+		if (may_fail(x) || httpresponse__is_too_long(x->response)) {
+			httpserver__note_raised(x);
+			x->failed = Except_current();
+		}
 	} END_TRY;
 	x->calling = 0;
 	httpserver__stay_parent(x->loop);
@@ -253,7 +216,15 @@ void httpserver__produce(Exchange *x)
 
 void httpserver__call(Exchange *x)
 {
+	if (x->failed) {
+		httpserver__answer_failure(x);
+		x->made = 1;
+		return;
+	}
 	switch ((Call)x->call) {
+	case CALL_BEFORE:
+		x->made = !httpserver__run_before(x);
+		break;
 	case CALL_BODY:
 		httpserver__give_body(x, x->part, x->npart);
 		break;
@@ -263,6 +234,22 @@ void httpserver__call(Exchange *x)
 	case CALL_HANDLER: case CALL_NONE:
 		httpserver__handle(x);
 	}
+}
+
+void httpserver__fail_call(Exchange *x)
+{
+	x->calling = 0;
+	if (!may_fail(x))
+		return;
+	x->error = x->call == CALL_HANDLER ? "the handler ended its thread" : "a function of the route ended its thread";
+	x->raised++;
+	if (x->call == CALL_MORE) {
+		x->failed = &HTTP_Failed;
+		return;
+	}
+	x->made = 1;
+	x->response = NULL;
+	x->status = 500;
 }
 
 /* ---- children ---- */

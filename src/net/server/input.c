@@ -176,7 +176,7 @@ static int take_body(const char *bytes, size_t n, void *cl)
 		keep_part(x, bytes, n);
 	else
 		httpserver__give_body(x, bytes, n);
-	x->paused = x->route->is.blocks || x->failed || x->response->suspended;
+	x->paused = x->route->is.blocks || x->made || x->response->suspended;
 	return !x->paused;
 }
 
@@ -202,7 +202,7 @@ static Read read_request(Turn *t)
 	HTTPReader_Event event;
 	size_t used = 0;
 
-	if (t->loop->server->options.log && t->c->input == INPUT_IDLE)
+	if (t->loop->server->timed && t->c->input == INPUT_IDLE)
 		x->began = httpserver__now_us();
 	x->paused = 0;
 	event = httpreader__feed(&x->reader, t->bytes + t->used, t->n - t->used, &used);

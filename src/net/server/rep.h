@@ -35,6 +35,7 @@ typedef struct Name {           /* of a client that a proxy speaks for */
 	struct Name *next;      /* while spare */
 	char text[NAME_SIZE];
 } Name;
+typedef struct Account Account; /* of the memory of an exchange */
 typedef struct Loop Loop;
 typedef struct Conn Conn;
 
@@ -84,7 +85,7 @@ typedef enum Holder { /* who has an exchange */
 } Holder;
 
 typedef enum Call { /* of a function of the route */
-	CALL_NONE, CALL_BODY, CALL_HANDLER, CALL_MORE
+	CALL_NONE, CALL_BEFORE, CALL_BODY, CALL_HANDLER, CALL_MORE
 } Call;
 
 typedef enum Cause { /* what happened to a connection */
@@ -105,16 +106,21 @@ typedef struct Exchange { /* one request and its response */
 	Loop *loop;
 	Conn *conn;                  /* NULL: its client is gone, and the program has it still */
 	Arena_T arena;               /* lent to the program */
+	Account *account;            /* of the arena; NULL: the server limits no memory */
 	HTTPRequestPlace request_place;
 	HTTPReader reader;
 	HTTPRequest_T request;
 	HTTPResponse_T response;     /* NULL: none was made, for want of memory */
 	const Route *route;          /* NULL: none */
 	const char *allow;           /* then: the methods that the path has; NULL: none */
-	const char *error;           /* what was raised; NULL: nothing */
+	const char *error;           /* what was raised, or is wrong; NULL: nothing */
+	const Except_Capture *capture; /* what was raised; NULL: nothing, or there was no memory for it */
+	const Except_T *failed;      /* what HTTPResponse_fail has, or breaks a stream off; NULL: nothing, or it is answered */
+	unsigned short status;       /* of an answer that is ours */
 	unsigned char made;          /* the response is made: no handler runs any more */
 	unsigned char ends;          /* the connection ends with the response */
-	unsigned char raised;        /* by the handler */
+	unsigned char raised;        /* how often the program raised */
+	unsigned char admitted;      /* `before` has run */
 	unsigned char abandoned;     /* the drain was over before its handler began */
 	unsigned char answered;      /* the response is in the batch or in rest: the exchange is the output's */
 	unsigned char unlogged;      /* a stream is logged at its end */
@@ -123,9 +129,7 @@ typedef struct Exchange { /* one request and its response */
 	unsigned char calling;
 	unsigned char holder;
 	unsigned char paused;        /* the reader: a worker is to call body, or it has failed or suspended the response */
-	unsigned char dropped;       /* a call raised after it was resumed */
-	unsigned short failed;       /* the status of what a call raised, or of HTTPResponse_fail; 0: none */
-	unsigned short status;       /* that the client of a suspended one got instead */
+	unsigned char dropped;       /* the call raised after it was resumed */
 	int64_t until;               /* ms: a suspended one is answered */
 	int64_t spent;               /* ms, of the body's time */
 	char *part;                  /* of the body, for a worker: npart bytes; NULL: none yet */
@@ -209,6 +213,8 @@ struct Loop {
 	size_t conns, most;          /* connections: now, and at once */
 	Thread thread;               /* of the first loop: none, it runs in that of run */
 	unsigned forks;              /* httpserver__forks when the loop began */
+	size_t held, held_most;      /* held: atomic, by the requests in progress; held_most 0: no limit */
+	int64_t counted;             /* coarse ms: what was before is in busy_ms or idle_ms */
 	int draining;
 	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
 };
@@ -229,6 +235,7 @@ struct HTTPServer {
 	HTTPServer_Options options;  /* no member is 0 that has a default */
 	HTTP_Limits unlimited;       /* the limits, but for the body: of a server that has routes with a body callback */
 	int streams;                 /* it has */
+	int timed;                   /* requests are: for the log, or the latency */
 	int blocks;                  /* it has routes for workers */
 	Trusted *trusted;
 	int ntrusted;
@@ -284,11 +291,10 @@ void httpserver__recycle(Exchange *x);             /* one of no connection. Rais
 void httpserver__dispose(Exchange *x);             /* as recycle, when its loop has ended: any thread */
 /* Calls of the route's functions: any thread; they do not raise. Failed or suspended says what came of it. */
 void httpserver__handle(Exchange *x);
-void httpserver__fail_call(Exchange *x, const char *how); /* the call that runs has ended its thread */
+void httpserver__fail_call(Exchange *x);           /* the call that runs has ended its thread */
 void httpserver__call(Exchange *x);                /* x->call says which */
 void httpserver__give_body(Exchange *x, const char *bytes, size_t n);
 void httpserver__produce(Exchange *x);             /* the next part of a stream */
-void httpserver__answer(Exchange *x, int status, const char *text); /* with a text of ours; does not raise */
 
 extern unsigned httpserver__forks;                 /* how often this process is a child, of a child, ... */
 void httpserver__watch_forks(void);
@@ -300,6 +306,34 @@ static inline void httpserver__stay_parent(const Loop *l)
 {
 	if (__builtin_expect(l->forks != httpserver__forks, 0))
 		httpserver__end_child();
+}
+
+/* ---- server/answer.c: any thread; none of these raises ---- */
+
+void httpserver__answer(Exchange *x, int status, const char *text); /* an error that is ours; text, of the caller's, or NULL */
+void httpserver__answer_raised(Exchange *x);       /* the exception being handled */
+void httpserver__answer_no_route(Exchange *x);
+void httpserver__note_failure(Exchange *x, const Except_Capture *e); /* for answer_failure, log and counts */
+void httpserver__answer_failure(Exchange *x);
+void httpserver__note_raised(Exchange *x);         /* the exception being handled: for the log and the counts */
+int httpserver__run_before(Exchange *x);           /* the program's hook; 0: it raised, and that is answered */
+
+/* ---- server/memory.c: any thread ---- */
+
+/* If the server limits memory: makes the exchange's account, the allocator of the arena that is made next.
+ * Raises: Arena_Failed. */
+void httpserver__limit_memory(Exchange *x, Arena_Options *o);
+void httpserver__drop_account(Exchange *x);        /* after the arena */
+void httpserver__begin_account(Account *a);        /* a request begins */
+void httpserver__end_account(Account *a);          /* it has ended; its arena is still to be cleared */
+int httpserver__lift_limit(Account *a);            /* until the next request; 1: the limit was met */
+/* 1: no child of the arena has outlived the request, with the program: it would count for the next ones. */
+int httpserver__has_no_strays(const Exchange *x);
+
+/* 1: the requests in progress hold more than the loop may. */
+static inline int httpserver__is_crowded(const Loop *l)
+{
+	return __builtin_expect(l->held_most != 0, 0) && __atomic_load_n(&l->held, __ATOMIC_RELAXED) > l->held_most;
 }
 
 /* ---- server/input.c ---- */
@@ -332,9 +366,14 @@ Sent httpserver__flush(Turn *t);                   /* sends the batch. Raises: A
 Sent httpserver__send(Turn *t);                    /* sends of rest. Raises: Arena_Failed */
 Sent httpserver__invite(Turn *t);                  /* 100 Continue. Raises: Arena_Failed */
 void httpserver__take_part(Turn *t);               /* that was produced */
+
+/* ---- server/log.c ---- */
+
+int64_t httpserver__now_us(void);                  /* CLOCK_MONOTONIC */
+/* Counts the response, and logs it unless it streams. */
+void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes);
 void httpserver__log_stream(Exchange *x);          /* unless that was done; does not raise */
 void httpserver__log_gone(Exchange *x);            /* one of no connection, unless that was done; does not raise */
-int64_t httpserver__now_us(void);                  /* CLOCK_MONOTONIC */
 
 /* ---- server/proxy.c ---- */
 

@@ -126,16 +126,6 @@ void HTTPResponse_resume(T r)
 	errno = error;
 }
 
-/* Without memory for the message its reason has to do, which is no copy. */
-static void copy_failure(Exchange *x, const Except_Capture *e)
-{
-	x->error = e->exception->reason;
-	TRY {
-		x->error = Arena_strdup(x->arena, e->message);
-	} ELSE {
-	} END_TRY;
-}
-
 void HTTPResponse_fail(T r, const Except_Capture *capture)
 {
 	int error = errno;
@@ -148,8 +138,7 @@ void HTTPResponse_fail(T r, const Except_Capture *capture)
 	}
 	CHECK(capture->exception, "HTTPResponse_fail: there is no exception in the capture");
 	x = claim(r, "HTTPResponse_fail");
-	x->failed = (unsigned short)HTTP_status(capture->exception);
-	copy_failure(x, capture);
+	httpserver__note_failure(x, capture);
 	httpserver__resume(x);
 	errno = error;
 }

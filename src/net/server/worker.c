@@ -2,7 +2,7 @@
 /* Threads for handlers that block. Exchanges queue first in, first out; a finished one goes onto its loop's list, which
  * is a stack with one compare-and-swap, and the loop is woken. The lock is held for the queue's pointers only.
  *
- * A handler that ends its thread is answered 500. */
+ * A function that ends its thread is answered 500, or cuts its stream. */
 #include "config.h"
 
 #include <errno.h>
@@ -128,7 +128,7 @@ static void fail_handler(void *cl)
 	me->x = NULL;
 	if (!x)
 		return;
-	httpserver__fail_call(x, "the handler ended its thread");
+	httpserver__fail_call(x);
 	httpserver__hand_back(x);
 }
 
