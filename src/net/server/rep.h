@@ -315,6 +315,7 @@ void httpserver__answer_raised(Exchange *x);       /* the exception being handle
 void httpserver__answer_no_route(Exchange *x);
 void httpserver__note_failure(Exchange *x, const Except_Capture *e); /* for answer_failure, log and counts */
 void httpserver__answer_failure(Exchange *x);
+void httpserver__answer_no_range(Exchange *x, int64_t length); /* 416, of a body of that length */
 void httpserver__note_raised(Exchange *x);         /* the exception being handled: for the log and the counts */
 int httpserver__run_before(Exchange *x);           /* the program's hook; 0: it raised, and that is answered */
 
@@ -366,6 +367,12 @@ Sent httpserver__flush(Turn *t);                   /* sends the batch. Raises: A
 Sent httpserver__send(Turn *t);                    /* sends of rest. Raises: Arena_Failed */
 Sent httpserver__invite(Turn *t);                  /* 100 Continue. Raises: Arena_Failed */
 void httpserver__take_part(Turn *t);               /* that was produced */
+
+/* ---- server/file.c ---- */
+
+/* Before the response, which is a file, is framed: chooses the part that the request asks for. Does not raise. */
+void httpserver__select_part(Exchange *x);
+Sent httpserver__send_file(Turn *t);               /* of the file of a response. Raises: Socket_Failed */
 
 /* ---- server/log.c ---- */
 
