@@ -76,7 +76,8 @@ static ssize_t send_from(T s, int fd, int64_t offset, size_t nbytes)
 	do
 		n = sendfile(s->fd, fd, &at, nbytes);
 	while (n < 0 && errno == EINTR);
-	unmute_pipe(&m, n < 0 && errno == EPIPE);
+	/* The kernel sends by pages: a page may have gone out before the one that caused the signal. */
+	unmute_pipe(&m, n < 0 ? errno == EPIPE : (size_t)n < nbytes);
 	if (n < 0 && (errno == EINVAL || errno == ENOSYS)) /* not from this file system */
 		return send_copy(s, fd, offset, nbytes);
 	return n;
