@@ -556,6 +556,9 @@ TEST(a_descriptor_is_closed_whichever_allocation_fails)
 		Arena_T a = failing_arena(&f);
 		HTTPResponse_T r = HTTPResponse_new(a);
 
+		f.fail_at = 0;
+		while (Arena_try_alloc(a, 16))
+			;
 		failed = 0;
 		f.fail_at = n;
 		TRY {
