@@ -275,10 +275,12 @@ static void step(Model *m, Input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	Input in = { data, data + n };
-	Arena_Options options = { .chunk = 1 + take(&in) * 16, .alloc = backing_alloc, .free = backing_free };
+	static Input in; /* static, because it changes in a TRY */
+	Arena_Options options = { .alloc = backing_alloc, .free = backing_free };
 	size_t live = Arena_debug_live_count();
 
+	in = (Input){ data, data + n };
+	options.chunk = 1 + take(&in) * 16;
 	backing = WORKS;
 	models->arena = Arena_new_with(&options);
 	while (in.next < in.end) {

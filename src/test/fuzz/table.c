@@ -185,12 +185,17 @@ static void step(Input *in, Arena_T arena)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	Input in = { data, data + n };
-	unsigned first = take(&in);
+	static Input in; /* static, because it changes in a TRY */
+	unsigned first;
 	Arena_Options memory = { .chunk = 64, .alloc = backing_alloc, .free = backing_free };
-	HashTable_Options options = { .kind = first % HashTable_CUSTOM, .hint = first / 8, .seed = 1 + take(&in) };
+	HashTable_Options options = { 0 };
 	Arena_T arena;
 
+	in = (Input){ data, data + n };
+	first = take(&in);
+	options.kind = first % HashTable_CUSTOM;
+	options.hint = first / 8;
+	options.seed = 1 + take(&in);
 	fails = refuses = 0;
 	make_keys();
 	model.kind = options.kind;
