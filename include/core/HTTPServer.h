@@ -60,15 +60,18 @@ CORE_API void HTTPServer_run(HTTPServer_T);
 /* Any thread, and signal handlers; before run, too; keeps errno. */
 CORE_API void HTTPServer_stop(HTTPServer_T);
 
+enum { HTTPServer_LATENCIES = 32 };
 typedef struct HTTPServer_Stats { /* since the start, but for connections */
 	size_t connections;       /* now */
 	uint64_t accepted, turned_away; /* turned_away: over per_address, or for want of descriptors */
 	uint64_t requests;        /* whose head was right */
 	uint64_t refused;         /* malformed, too large, or too slow */
-	uint64_t raised;          /* by handlers, and by what they deferred or stream */
+	uint64_t raised;          /* by callbacks of the program, and by what they deferred */
 	uint64_t status[6];       /* responses of 1xx to 5xx at [1] to [5] */
 	uint64_t received, sent;  /* bytes */
 	uint64_t timed_out;       /* connections closed for being idle or slow */
+	uint64_t busy_ms, idle_ms; /* of all loops: what they did, and waited */
+	uint64_t latency[HTTPServer_LATENCIES]; /* [i]: responses within 2^i us; the last: all others */
 } HTTPServer_Stats;
 /* Any thread. The counts may be a request behind. */
 CORE_API void HTTPServer_stats(HTTPServer_T, HTTPServer_Stats *stats);

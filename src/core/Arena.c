@@ -718,6 +718,19 @@ size_t Arena_peak(T a)
 	return ask_locked(a, arena__peak_now);
 }
 
+static size_t peak_since_clear(const struct Arena *a)
+{
+	size_t used = arena__used_now(a), most = LOAD(a->used_most);
+
+	return used > most ? used : most;
+}
+
+size_t arena__peak_since_clear(T a)
+{
+	CHECK_ARENA(a);
+	return ask_locked(a, peak_since_clear);
+}
+
 void Arena_set_limit(T a, size_t nbytes)
 {
 	CHECK_ARENA(a);

@@ -34,11 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n == 0 || n > LONGEST)
 		return 0;
-	see_ours(&whole, bytes, n, n);
-	see_ours(&cut, bytes, n, 1 + data[n / 2] % 32);
+	see_ours(&whole, REQUEST, bytes, n, n);
+	see_ours(&cut, REQUEST, bytes, n, 1 + data[n / 2] % 32);
 	if (!same(&whole, &cut))
 		abort();
-	if (see_llhttp(&theirs, bytes, n) && !agree(&whole, &theirs, LLHTTP))
+	if (see_llhttp(&theirs, REQUEST, bytes, n) && !agree(&whole, &theirs, LLHTTP))
 		abort();
 	make_path(bytes, n);
 	return 0;

@@ -22,7 +22,7 @@ for header in include/core/[A-Z]*.h; do
 		grep -q "$name" "man/$module.3" || { echo "man/$module.3 does not tell of the type $name"; status=1; }
 	done
 	for member in $(echo "$code" | grep -o 'typedef struct [A-Za-z]*_\(Options\|Stats\|Limits\|Entry\|Route\|Param\) {[^}]*}' |
-			sed 's/.*{//; s/}//; s/(\*\([a-z_]*\))([^)]*)/ \1/g; s/\[[0-9]*\]//g' | tr ';' '\n' |
+			sed 's/.*{//; s/}//; s/(\*\([a-z_]*\))([^)]*)/ \1/g; s/\[[A-Za-z_0-9]*\]//g' | tr ';' '\n' |
 			sed 's/,/ ,/g' | awk 'NF { for (i = 1; i < NF; i++) if ($(i + 1) == ",") print $i; print $NF }' | tr -d '*' | sort -u); do
 		members=$((members + 1))
 		grep -q "\<$member\>" "man/$module.3" || { echo "man/$module.3 does not tell of the member $member"; status=1; }

@@ -39,8 +39,8 @@ static struct Server {
 	pthread_t thread;
 	Exchange script[EXCHANGES];
 	int exchanges;
-	atomic_int connections;
-	char heard[HEARD];   /* all that came, of all connections */
+	atomic_int connections, said, left; /* connections accepted; answers sent, connections closed */
+	char heard[HEARD];   /* all that came, of all connections; if it is too much, the last of it */
 	size_t nheard;
 	char path[64];
 } server;
@@ -66,8 +66,14 @@ static int hear(int fd, const Exchange *e)
 	size_t from = server.nheard;
 
 	while (e->until && (*e->until == '\0' || !memmem(server.heard + from, server.nheard - from, e->until, strlen(e->until)))) {
-		ssize_t n = recv(fd, server.heard + server.nheard, HEARD - server.nheard, 0);
+		ssize_t n;
 
+		if (server.nheard == HEARD) {
+			memmove(server.heard, server.heard + HEARD - 4096, 4096);
+			server.nheard = 4096;
+			from = 0;
+		}
+		n = recv(fd, server.heard + server.nheard, HEARD - server.nheard, 0);
 		if (n <= 0)
 			return *e->until == '\0';
 		server.nheard += (size_t)n;
@@ -105,6 +111,7 @@ static void *serve(void *unused)
 				break;
 			next++;
 			say(fd, e);
+			server.said++;
 			goes_on = !e->closes && !e->resets;
 			if (e->resets)
 				setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
@@ -115,8 +122,15 @@ static void *serve(void *unused)
 			poll(&p, 1, 3000);
 		}
 		close(fd);
+		server.left++;
 	}
 	return NULL;
+}
+
+static void await(atomic_int *count, int n)
+{
+	while (*count < n)
+		sleep_ms(1);
 }
 
 static Arena_T arena, pool_arena;
@@ -127,7 +141,7 @@ static void start_server(const Exchange *script, int n)
 {
 	memcpy(server.script, script, (size_t)n * sizeof *script);
 	server.exchanges = n;
-	server.connections = 0;
+	server.connections = server.said = server.left = 0;
 	server.nheard = 0;
 	memset(server.heard, 0, 4096);
 	ck_assert_int_eq(pthread_create(&server.thread, NULL, serve, NULL), 0);
@@ -509,6 +523,65 @@ START_TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
 }
 END_TEST
 
+START_TEST(an_interim_response_does_not_end_the_sending)
+{
+	HTTPCall_T call = call_of("POST", "/");
+	size_t n = 16 << 20;
+	char *body = Arena_alloc(arena, n + 4);
+
+	memset(body, 'x', n);
+	memcpy(body + n, "last", 4);
+	HTTPCall_write(call, body, n + 4);
+	SERVE({ .until = END, .answer = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <" },
+		{ .until = "last", .answer = "/a>\r\n\r\n" OK("y", "1") });
+	run(call);
+	check_body(call, "y");
+	ck_assert_uint_eq(idle(), 1); /* all of the request was sent */
+}
+END_TEST
+
+START_TEST(an_interim_response_does_not_end_a_stream)
+{
+	HTTPCall_T call = call_of("PUT", "/");
+	char byte;
+
+	SERVE({ .until = END, .answer = "HTTP/1.1 100 Continue\r\n\r\n" }, { .until = "\r\n0\r\n\r\n", .answer = OK("y", "1") });
+	HTTPCall_begin(call, pool, "127.0.0.1", service, -1);
+	await(&server.said, 1);
+	HTTPCall_send(call, "data", 4);
+	ck_assert_int_eq(HTTPCall_answer(call), 200);
+	ck_assert_ptr_nonnull(strstr(server.heard, "4\r\ndata\r\n0\r\n\r\n"));
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 1);
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
+	ck_assert_uint_eq(idle(), 1);
+}
+END_TEST
+
+START_TEST(more_interim_responses_than_32_are_a_bad_gateway)
+{
+	static char text[33 * 32];
+	HTTPCall_T call = call_of("GET", "/");
+	int i;
+
+	for (i = 0; i < 33; i++)
+		strcat(text, "HTTP/1.1 100 Continue\r\n\r\n");
+	SERVE({ .until = END, .answer = text });
+	ck_raises_saying(HTTP_Bad_Gateway, "more than 32 interim responses", run(call));
+}
+END_TEST
+
+START_TEST(a_request_that_says_close_gives_no_connection_back)
+{
+	HTTPCall_T call = call_of("GET", "/");
+
+	SERVE({ .until = END, .answer = OK("x", "1") });
+	HTTPCall_set(call, "Connection", "foo, Close");
+	run(call);
+	check_body(call, "x");
+	ck_assert_uint_eq(checked_out() + idle(), 0);
+}
+END_TEST
+
 START_TEST(a_call_over_a_socket_leaves_it_open)
 {
 	HTTPCall_T call = call_of("GET", "/1"), next = call_of("GET", "/2"), wrong = call_of("GET", "/");
@@ -609,7 +682,7 @@ START_TEST(an_early_answer_ends_the_sending_in_steps)
 	SERVE({ .until = END, .answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno" });
 	HTTPCall_begin(call, pool, "127.0.0.1", service, 1000);
 	HTTPCall_send(call, "x", 1);
-	sleep_ms(200);
+	await(&server.said, 1);
 	HTTPCall_send(call, "y", 1);
 	ck_assert_int_eq(HTTPCall_answer(call), 403); /* 998 bytes are not sent */
 	ck_assert_uint_eq(read_all(call, body, sizeof body, 16), 2);
@@ -627,7 +700,7 @@ START_TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent
 		{ .until = "data", .answer = OK("b", "1") });
 	run(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, 4);
-	sleep_ms(200); /* until the server has left */
+	await(&server.left, 1);
 	HTTPCall_send(again, "data", 4);
 	ck_assert_int_eq(HTTPCall_answer(again), 200);
 	ck_assert_uint_eq(HTTPCall_recv(again, &byte, 1), 1);
@@ -816,6 +889,10 @@ int main(void)
 	tcase_add_test(tc, a_server_that_closes_twice_is_a_bad_gateway);
 	tcase_add_test(tc, a_new_connection_that_is_closed_is_not_tried_again);
 	tcase_add_test(tc, an_answer_before_the_end_of_a_large_body_stops_the_sending);
+	tcase_add_test(tc, an_interim_response_does_not_end_the_sending);
+	tcase_add_test(tc, an_interim_response_does_not_end_a_stream);
+	tcase_add_test(tc, more_interim_responses_than_32_are_a_bad_gateway);
+	tcase_add_test(tc, a_request_that_says_close_gives_no_connection_back);
 	tcase_add_test(tc, a_call_over_a_socket_leaves_it_open);
 	tcase_add_loop_test(tc, a_call_in_steps_streams_both_ways, 1, 12);
 	tcase_add_test(tc, a_streamed_body_may_have_a_length_and_is_checked_against_it);

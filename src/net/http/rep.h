@@ -3,12 +3,12 @@
  * HTTPRequest_parse and HTTPResponse_send do. */
 #ifndef NET_HTTPMESSAGE_INCLUDED
 #define NET_HTTPMESSAGE_INCLUDED
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 #include <core/HTTP.h>
 #include "base/checked.h"
+#include "http/message.h"
 #include "http/parser.h"
 
 /* ---- HTTPRequest.c ---- */
@@ -77,19 +77,10 @@ unsigned httprequest__asks(const HTTPParser *p); /* what it asks of the response
 
 /* ---- HTTPResponse.c ---- */
 
-typedef struct ResponseField {
-	struct ResponseField *next;
-	const char *name, *value;
-	size_t name_length, value_length;
-} ResponseField;
-
 struct HTTPResponse {
 	struct HTTPResponse *self;
-	Arena_T arena;
+	HTTPMessage message;
 	int status;
-	ResponseField *fields, **last;
-	char *body;
-	size_t nbytes, room;
 	int (*more)(struct HTTPResponse *, void *); /* of a stream; NULL: none, or it has ended */
 	void *more_cl;
 	char size[20];             /* of the current chunk, in hex, with its CR LF */
@@ -126,11 +117,6 @@ typedef struct HTTPFraming { /* in one register */
  * bound raises: Arena_Failed (no size_t holds it), HTTP_Failed (more was written than HTTPResponse_length says). */
 HTTPFraming httpresponse__frame(HTTPResponse_T r, unsigned asked);
 size_t httpresponse__bound(HTTPResponse_T r);
-/* As HTTPResponse_set (replaces) and HTTPResponse_add, with the name of the program's call in messages. */
-void httpresponse__put_field(HTTPResponse_T r, const char *call, int replaces, const char *name, const char *value);
-char *httpresponse__copy_fields(HTTPResponse_T r, char *out); /* their lines; returns where they end */
-void httpresponse__vprintf(HTTPResponse_T r, const char *call, const char *fmt, va_list ap);
-int httpresponse__has_field(HTTPResponse_T r, const char *name);
 size_t httpresponse__put(HTTPResponse_T r, HTTPFraming f, char *out);
 /* The part of the body at hand, framed: at most HTTP__PARTS parts, of which it returns the number. */
 enum { HTTP__PARTS = 3 };

@@ -248,16 +248,29 @@ static void settle(Turn *t)
 
 /* ---- the life ---- */
 
-/* The response to what cannot be handled; the connection ends with it. */
-static void refuse_request(Turn *t, int status, const char *text)
+/* The response is there, before all of the request was read; the connection ends with it. */
+static void end_request(Turn *t)
 {
-	Exchange *x = t->c->exchange;
-
-	httpserver__count(&t->loop->stats.refused, 1);
-	httpserver__answer(x, status, text);
-	x->made = x->ends = 1;
+	t->c->exchange->made = t->c->exchange->ends = 1;
 	t->c->unread = 1;
 	t->c->input = INPUT_HANDLING;
+}
+
+/* The response to what cannot be handled. */
+static void refuse_request(Turn *t, int status, const char *text)
+{
+	httpserver__count(&t->loop->stats.refused, 1);
+	httpserver__answer(t->c->exchange, status, text);
+	end_request(t);
+}
+
+/* For the log. It may lack the memory. */
+static void keep_line(HTTPReader *r)
+{
+	TRY {
+		httpreader__keep_line(r);
+	} ELSE {
+	} END_TRY;
 }
 
 static void refuse_wrong(Turn *t)
@@ -267,6 +280,8 @@ static void refuse_wrong(Turn *t)
 
 	httpreader__explain(r, text, sizeof text);
 	refuse_request(t, r->parser.status, text);
+	if (t->loop->server->options.log)
+		keep_line(&t->c->exchange->reader);
 }
 
 /* Ends what was raised in a turn. Without an exchange it came before a request or after a response: what was queued goes
@@ -274,12 +289,14 @@ static void refuse_wrong(Turn *t)
 static void end_raised(Turn *t)
 {
 	Conn *c = t->c;
-	const Exchange *x = c->exchange;
+	Exchange *x = c->exchange;
 
 	if (t->raised++ > 0 || (x && x->answered) || c->output != OUTPUT_IDLE || c->input == INPUT_SUSPENDED) {
 		t->dies = 1;
 	} else if (x) {
-		refuse_request(t, HTTP_status(Except_current()), Except_message());
+		httpserver__count(&t->loop->stats.refused, 1);
+		httpserver__answer_raised(x);
+		end_request(t);
 	} else {
 		httpserver__count(&t->loop->stats.raised, 1);
 		c->end = END_AFTER;
@@ -291,6 +308,13 @@ static void end_raised(Turn *t)
 static int awaits_invitation(const Turn *t)
 {
 	return t->used == t->n && httpreader__awaits(&t->c->exchange->reader);
+}
+
+/* 1: the program's `before` runs ahead of the body, by which the route or the client acts. */
+static int must_admit(const Exchange *x)
+{
+	return x->loop->server->options.before && x->route && httpreader__has_body(&x->reader)
+		&& (x->route->is.body || httpreader__awaits(&x->reader));
 }
 
 static void take_sent(Turn *t, Sent sent)
@@ -318,6 +342,12 @@ static void time_out(Turn *t)
 		t->dies = 1;
 }
 
+/* A request whose head is whole, or of whose body a part was kept. */
+static int takes_memory(const Exchange *x, Read read)
+{
+	return read == READ_HEAD || (x && x->reader.in_body && !x->reader.take && (read == READ_MORE || read == READ_BODY));
+}
+
 /* Returns 0 if it has to wait. */
 static int read_on(Turn *t)
 {
@@ -325,6 +355,10 @@ static int read_on(Turn *t)
 	Read read = httpserver__read(t);
 	Exchange *x = c->exchange;
 
+	if (httpserver__is_crowded(t->loop) && takes_memory(x, read)) {
+		refuse_request(t, 503, "the requests in progress have all the memory");
+		return 1;
+	}
 	switch (read) {
 	case READ_NOTHING:
 		return 0;
@@ -340,7 +374,9 @@ static int read_on(Turn *t)
 		break;
 	case READ_HEAD:
 		c->input = httpreader__has_body(&x->reader) ? INPUT_BODY : INPUT_HANDLING;
-		if (awaits_invitation(t) && x->route)
+		if (must_admit(x) && !httpserver__run_before(x))
+			end_request(t);
+		else if (awaits_invitation(t) && x->route)
 			take_sent(t, httpserver__invite(t));
 		else if (awaits_invitation(t)) { /* a request that no route takes is answered at once */
 			x->ends = c->unread = 1;

@@ -23,6 +23,7 @@ static void dispose_arena(Exchange *x)
 	if (x->arena)
 		arena__lend(x->arena, 0);
 	Arena_dispose(&x->arena);
+	httpserver__drop_account(x);
 }
 
 static void dispose(void *x)
@@ -41,11 +42,21 @@ static Exchange *make_exchange(Loop *l)
 		Arena_defer(l->arena, dispose, x);
 		l->bare = x;
 	}
+	x->loop = l;
+	httpserver__limit_memory(x, &options);
 	x->arena = Arena_new_with(&options);
 	arena__lend(x->arena, 1);
 	l->arenas++;
 	l->bare = x->next;
 	return x;
+}
+
+static void put_bare(Loop *l, Exchange *x)
+{
+	x->next = l->bare;
+	l->bare = x;
+	l->arenas--;
+	dispose_arena(x);
 }
 
 static Exchange *take_exchange(Loop *l)
@@ -56,7 +67,10 @@ static Exchange *take_exchange(Loop *l)
 		return make_exchange(l);
 	l->spare = x->next;
 	l->spares--;
-	return x;
+	if (!x->account || httpserver__has_no_strays(x))
+		return x;
+	put_bare(l, x);
+	return make_exchange(l);
 }
 
 Exchange *httpserver__begin(Turn *t)
@@ -70,7 +84,8 @@ Exchange *httpserver__begin(Turn *t)
 	x->request->arena = x->arena;
 	x->request->client = t->c->socket;
 	x->request->peer = t->c->name ? t->c->name->text : NULL;
-	x->loop = l;
+	if (x->account)
+		httpserver__begin_account(x->account);
 	x->conn = t->c;
 	httpreader__init(&x->reader, x->request, server->streams ? &server->unlimited : &server->options.limits);
 	return t->c->exchange = x;
@@ -82,74 +97,39 @@ void httpserver__retire(Turn *t)
 	Exchange *x = t->c->exchange;
 	Loop *l = t->loop;
 	int keeps = l->spares < SPARES;
-	Exchange **list = keeps ? &l->spare : &l->bare;
 
+	if (x->account)
+		httpserver__end_account(x->account);
 	t->c->exchange = NULL;
-	x->next = *list;
-	*list = x;
-	l->spares += (size_t)keeps;
-	if (keeps)
+	if (keeps) {
+		x->next = l->spare;
+		l->spare = x;
+		l->spares++;
 		arena__take_back(x->arena, KEPT, 0);
-	else {
-		l->arenas--;
-		dispose_arena(x);
-	}
+	} else
+		put_bare(l, x);
 	httprequest__end(x->request);
 	httpresponse__end(&x->response_place);
 	httpserver__stay_parent(l);
 }
 
-/* ---- answers of our own ---- */
-
-static void make_answer(Exchange *x, int status, const char *text)
-{
-	x->response = httpresponse__renew(&x->response_place, x->arena);
-	HTTPResponse_status(x->response, status);
-	HTTPResponse_set(x->response, "Content-Type", "text/plain; charset=utf-8");
-	HTTPResponse_printf(x->response, "%d %s%s%s\n", status, HTTP_reason(status), text ? ": " : "", text ? text : "");
-}
-
-void httpserver__answer(Exchange *x, int status, const char *text)
-{
-	x->error = "out of memory";
-	TRY {
-		x->error = Arena_strdup(x->arena, text);
-		make_answer(x, status, status >= 400 && status != 500 ? x->error : NULL);
-	} ELSE { /* it is sent without memory then */
-		x->response = NULL;
-	} END_TRY;
-}
-
-/* RFC 9110, 9.1: 501 for a method that no path has */
-static void answer_no_route(Exchange *x)
-{
-	if (!httpserver__has_method(x->loop->server, x->request->method)) {
-		make_answer(x, 501, x->request->method);
-		return;
-	}
-	if (x->reader.parser.flags & HTTPParser_IS_OPTIONS && x->allow) {
-		x->response = httpresponse__renew(&x->response_place, x->arena);
-		HTTPResponse_status(x->response, 204);
-	} else
-		make_answer(x, x->allow ? 405 : 404, x->allow ? x->request->method : x->request->target);
-	if (x->allow)
-		HTTPResponse_set(x->response, "Allow", x->allow);
-}
-
 /* ---- handling ---- */
 
-/* A client reads what is wrong with its request; whatever else was raised is for the log. */
+/* The response that `before` had is the handler's. */
 void httpserver__handle(Exchange *x)
 {
+	if (!x->route) {
+		httpserver__answer_no_route(x);
+		return;
+	}
+	if (x->loop->server->options.before && !x->admitted && !httpserver__run_before(x))
+		return;
 	TRY {
-		if (x->route) {
+		if (!x->response)
 			x->response = httpresponse__renew(&x->response_place, x->arena);
-			x->route->is.handler(x->request, x->response, x->route->is.cl);
-		} else
-			answer_no_route(x);
+		x->route->is.handler(x->request, x->response, x->route->is.cl);
 	} ELSE {
-		x->raised = 1;
-		httpserver__answer(x, HTTP_status(Except_current()), Except_message());
+		httpserver__answer_raised(x);
 	} END_TRY;
 	httpserver__stay_parent(x->loop);
 }

@@ -167,7 +167,7 @@ static Read read_request(Turn *t)
 	HTTPReader_Event event;
 	size_t used = 0;
 
-	if (t->loop->server->options.log && t->c->input == INPUT_IDLE)
+	if (t->loop->server->timed && t->c->input == INPUT_IDLE)
 		x->began = httpserver__now_us();
 	event = httpreader__feed(&x->reader, t->bytes + t->used, t->n - t->used, &used);
 	t->used += used;

@@ -18,6 +18,7 @@
 enum {
 	EVENTS = 64,
 	OWN = 3,     /* in the poll: the listener, two timers */
+	CROWD_MS = 100, /* until an accept is tried again */
 	ACCEPTS = 32 /* in a tick: those who are in come first */
 };
 
@@ -93,6 +94,10 @@ static int accept_some(Loop *l, int most)
 	int pause = 0;
 
 	PROTECT(pause);
+	if (httpserver__is_crowded(l)) {
+		pause_accepting(l, CROWD_MS);
+		return 1;
+	}
 	TRY {
 		while (n < most && accept_one(l, &pause))
 			n++;
@@ -194,13 +199,25 @@ static void take_ready(Loop *l)
 	}
 }
 
+/* The clock is exact to a tick of the system's timer, which is longer than most turns: a sum of many is right. */
+static void count_time(Loop *l, uint64_t *counter)
+{
+	int64_t now = socket__now_coarse();
+
+	httpserver__count(counter, (uint64_t)(now - l->counted));
+	l->counted = now;
+}
+
 /* As many are let in as there are events, so that a lone one costs no accept that finds nothing. */
 static void tick(Loop *l)
 {
 	SocketPoll_Event events[EVENTS];
-	int n = SocketPoll_wait(l->poll, events, EVENTS, l->ready.first ? 0 : -1);
-	int knocks = take_events(l, events, n);
+	int n, knocks;
 
+	count_time(l, &l->stats.busy_ms);
+	n = SocketPoll_wait(l->poll, events, EVENTS, l->ready.first ? 0 : -1);
+	count_time(l, &l->stats.idle_ms);
+	knocks = take_events(l, events, n);
 	take_finished(l);
 	take_ready(l);
 	if (!l->draining && __atomic_load_n(&l->server->stopping, __ATOMIC_ACQUIRE))
@@ -241,6 +258,7 @@ void httpserver__serve(Loop *l)
 	SocketPoll_Event none;
 
 	l->forks = httpserver__forks;
+	l->counted = socket__now_coarse();
 	if (__atomic_load_n(&l->server->stopping, __ATOMIC_SEQ_CST))
 		SocketPoll_wake(l->poll);
 	while (!l->draining || l->listener || l->conns > 0)

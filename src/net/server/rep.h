@@ -35,6 +35,7 @@ typedef struct Name {           /* of a client that a proxy speaks for */
 	struct Name *next;      /* while spare */
 	char text[NAME_SIZE];
 } Name;
+typedef struct Account Account; /* of the memory of an exchange */
 typedef struct Loop Loop;
 typedef struct Conn Conn;
 
@@ -93,6 +94,7 @@ typedef struct Exchange { /* one request and its response */
 	Loop *loop;
 	Conn *conn;
 	Arena_T arena;               /* lent to the program */
+	Account *account;            /* of the arena; NULL: the server limits no memory */
 	HTTPRequestPlace request_place;
 	HTTPResponsePlace response_place;
 	HTTPReader reader;
@@ -100,10 +102,13 @@ typedef struct Exchange { /* one request and its response */
 	HTTPResponse_T response;     /* NULL: none was made, for want of memory */
 	const Route *route;          /* NULL: none */
 	const char *allow;           /* then: the methods that the path has; NULL: none */
-	const char *error;           /* what was raised; NULL: nothing */
+	const char *error;           /* what was raised, or is wrong; NULL: nothing */
+	const Except_Capture *capture; /* what was raised; NULL: nothing, or there was no memory for it */
+	unsigned short status;       /* of an answer that is ours */
 	unsigned char made;          /* the response is made: no handler runs any more */
 	unsigned char ends;          /* the connection ends with the response */
-	unsigned char raised;        /* by the handler */
+	unsigned char raised;        /* how often the program raised */
+	unsigned char admitted;      /* `before` has run */
 	unsigned char abandoned;     /* the drain was over before its handler began */
 	unsigned char answered;      /* the response is in the batch or in rest: the exchange is the output's */
 	unsigned char unlogged;      /* a stream is logged at its end */
@@ -185,6 +190,8 @@ struct Loop {
 	size_t conns, most;          /* connections: now, and at once */
 	Thread thread;               /* of the first loop: none, it runs in that of run */
 	unsigned forks;              /* httpserver__forks when the loop began */
+	size_t held, held_most;      /* held: atomic, by the requests in progress; held_most 0: no limit */
+	int64_t counted;             /* coarse ms: what was before is in busy_ms or idle_ms */
 	int draining;
 	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
 };
@@ -205,6 +212,7 @@ struct HTTPServer {
 	HTTPServer_Options options;  /* no member is 0 that has a default */
 	HTTP_Limits unlimited;       /* the limits, but for the body: of a server that has routes with a body callback */
 	int streams;                 /* it has */
+	int timed;                   /* requests are: for the log, or the latency */
 	int blocks;                  /* it has routes for workers */
 	Trusted *trusted;
 	int ntrusted;
@@ -251,7 +259,6 @@ int httpserver__processors(void);                  /* those that this process ma
 Exchange *httpserver__begin(Turn *t);              /* Raises: Arena_Failed */
 void httpserver__retire(Turn *t);                  /* the connection's. Raises what deferred calls raise, all done */
 void httpserver__handle(Exchange *x);              /* runs the handler; any thread; does not raise */
-void httpserver__answer(Exchange *x, int status, const char *text); /* with a text of ours; does not raise */
 
 extern unsigned httpserver__forks;                 /* how often this process is a child, of a child, ... */
 void httpserver__watch_forks(void);
@@ -263,6 +270,32 @@ static inline void httpserver__stay_parent(const Loop *l)
 {
 	if (__builtin_expect(l->forks != httpserver__forks, 0))
 		httpserver__end_child();
+}
+
+/* ---- server/answer.c: any thread; none of these raises ---- */
+
+void httpserver__answer(Exchange *x, int status, const char *text); /* an error that is ours; text, of the caller's, or NULL */
+void httpserver__answer_raised(Exchange *x);       /* the exception being handled */
+void httpserver__answer_no_route(Exchange *x);
+void httpserver__note_raised(Exchange *x);         /* the exception being handled: for the log and the counts */
+int httpserver__run_before(Exchange *x);           /* the program's hook; 0: it raised, and that is answered */
+
+/* ---- server/memory.c: any thread ---- */
+
+/* If the server limits memory: makes the exchange's account, the allocator of the arena that is made next.
+ * Raises: Arena_Failed. */
+void httpserver__limit_memory(Exchange *x, Arena_Options *o);
+void httpserver__drop_account(Exchange *x);        /* after the arena */
+void httpserver__begin_account(Account *a);        /* a request begins */
+void httpserver__end_account(Account *a);          /* it has ended; its arena is still to be cleared */
+int httpserver__lift_limit(Account *a);            /* until the next request; 1: the limit was met */
+/* 1: no child of the arena has outlived the request, with the program: it would count for the next ones. */
+int httpserver__has_no_strays(const Exchange *x);
+
+/* 1: the requests in progress hold more than the loop may. */
+static inline int httpserver__is_crowded(const Loop *l)
+{
+	return __builtin_expect(l->held_most != 0, 0) && __atomic_load_n(&l->held, __ATOMIC_RELAXED) > l->held_most;
 }
 
 /* ---- server/input.c ---- */
@@ -293,8 +326,13 @@ Sent httpserver__flush(Turn *t);                   /* sends the batch. Raises: A
 Sent httpserver__send(Turn *t);                    /* sends of rest. Raises: Arena_Failed */
 Sent httpserver__invite(Turn *t);                  /* 100 Continue. Raises: Arena_Failed */
 int httpserver__produce(Turn *t);                  /* the next part of a stream; 0: its function raised */
-void httpserver__log_stream(Turn *t);              /* unless that was done; does not raise */
+
+/* ---- server/log.c ---- */
+
 int64_t httpserver__now_us(void);                  /* CLOCK_MONOTONIC */
+/* Counts the response, and logs it unless it streams. */
+void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes);
+void httpserver__log_stream(Turn *t);              /* unless that was done; does not raise */
 
 /* ---- server/proxy.c ---- */
 

@@ -113,8 +113,10 @@ static void fail_handler(void *cl)
 	me->x = NULL;
 	if (!x)
 		return;
-	x->raised = x->made = 1;
+	x->made = 1;
+	x->raised++;
 	x->response = NULL;
+	x->status = 500;
 	x->error = "the handler ended its thread";
 	httpserver__hand_back(x);
 }
