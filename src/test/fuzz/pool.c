@@ -327,7 +327,7 @@ static int lowest_descriptor(void)
 /* Closes all that the input left open, and proves that nothing else is. */
 static void finish(Arena_T *arena, int descriptor)
 {
-	unsigned i;
+	volatile unsigned i;
 
 	fails = refuses = 0;
 	for (i = 0; i < ADDED; i++)
