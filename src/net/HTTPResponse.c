@@ -43,6 +43,7 @@ static T begin(T r, Arena_T arena)
 {
 	r->self = r;
 	httpmessage__init(&r->message, arena);
+	r->suspended = 0;
 	empty_response(r);
 	return r;
 }
@@ -58,14 +59,14 @@ T HTTPResponse_new(Arena_T arena)
 
 void httpresponse__end(HTTPResponsePlace *place)
 {
-	((T)(place->words + place->turn))->self = NULL;
+	httpresponse__at(place)->self = NULL;
+	__atomic_store_n(&place->mark, (place->mark + 1) & HTTP__TURN, __ATOMIC_RELAXED);
 }
 
 T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)
 {
-	httpresponse__end(place);
-	place->turn = (place->turn + 1) % HTTP__TURNS;
-	return begin((T)(place->words + place->turn), arena);
+	__atomic_store_n(&place->mark, place->mark | HTTP__LIVE, __ATOMIC_RELAXED);
+	return begin(httpresponse__at(place), arena);
 }
 
 void HTTPResponse_reset(T r)
@@ -305,15 +306,16 @@ void httpresponse__next(T r)
 	r->begun = 1;
 	r->made += r->message.nbytes;
 	r->message.nbytes = 0;
-	if (!r->more(r, r->more_cl))
+	r->suspended = 0;
+	if (r->more(r, r->more_cl))
+		CHECK(r->message.nbytes > 0 || r->suspended, "HTTPResponse_stream: the function wrote nothing and wants to go on");
+	else {
+		CHECK(!r->suspended, "HTTPResponse_stream: the function suspended the response and does not want to go on");
 		r->more = NULL;
-	else
-		CHECK(r->message.nbytes > 0, "HTTPResponse_stream: the function wrote nothing and wants to go on");
-	if (!r->has_length)
-		return;
-	if (r->message.nbytes > r->length - r->made)
+	}
+	if (httpresponse__is_too_long(r))
 		refuse_part(r, "more");
-	if (!r->more && r->message.nbytes < r->length - r->made)
+	if (r->has_length && !r->more && r->message.nbytes < r->length - r->made)
 		refuse_part(r, "fewer");
 }
 

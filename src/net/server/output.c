@@ -195,23 +195,12 @@ Sent httpserver__invite(Turn *t)
 
 /* ---- streams ---- */
 
-/* What more raises breaks the body off. */
-int httpserver__produce(Turn *t)
+void httpserver__take_part(Turn *t)
 {
 	Exchange *x = t->c->exchange;
-	volatile int made = 0;
 
 	t->produced = 1;
-	TRY {
-		httpresponse__next(x->response);
-		made = 1;
-	} ELSE {
-		httpserver__note_raised(x);
-		httpserver__count(&t->loop->stats.raised, 1);
-	} END_TRY;
-	httpserver__stay_parent(t->loop);
 	x->streamed += x->response->message.nbytes;
 	x->framing.has_body = 1;
-	x->nrest = made ? httpresponse__parts(x->response, x->framing, x->rest) : 0;
-	return made;
+	x->nrest = httpresponse__parts(x->response, x->framing, x->rest);
 }
