@@ -11,6 +11,8 @@
 #include "socket/internal.h"
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static int fail_at = -1; /* the request to refuse, and all after it; -1: none */
 
 void *__real_malloc(size_t);
