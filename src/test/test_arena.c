@@ -393,7 +393,7 @@ END_TEST
 static void *misaligned(size_t nbytes, void *cl)
 {
 	(void)nbytes;
-	return (char *)cl + 8;
+	return (char *)cl + _Alignof(max_align_t) / 2;
 }
 
 START_TEST(a_backing_allocator_that_misaligns_is_checked)

@@ -612,6 +612,22 @@ START_TEST(an_arena_may_be_made_before_main)
 }
 END_TEST
 
+/* As on 32-bit ARM, where malloc aligns to 8 bytes. */
+START_TEST(what_a_chunk_gives_is_aligned_wherever_the_chunk_is)
+{
+	_Alignas(ALIGN) char space[KB];
+	size_t i;
+
+	for (i = 0; i <= 2 * ALIGN; i += _Alignof(Chunk)) {
+		Chunk *c = arena__make_chunk(space + i, KB - i);
+
+		ck_assert_uint_eq((uintptr_t)chunk_start(c) % ALIGN, 0);
+		ck_assert_uint_eq((uintptr_t)lane_end(c) % ALIGN, 0);
+		ck_assert_uint_ge((size_t)(chunk_start(c) - space), i + sizeof(Chunk));
+	}
+}
+END_TEST
+
 /* As munmap refuses what is not, on a system with larger pages than this one's. */
 START_TEST(what_is_mapped_is_whole_pages_of_up_to_64_kib)
 {
@@ -702,6 +718,7 @@ static void add_store(Suite *suite)
 	tcase_add_test(tc, after_each_clear_the_first_visitor_becomes_the_owner);
 	tcase_add_test(tc, owner_and_visitors_share_one_spare_without_overlap);
 	tcase_add_test(tc, an_arena_may_be_made_before_main);
+	tcase_add_test(tc, what_a_chunk_gives_is_aligned_wherever_the_chunk_is);
 #if HAVE_SECCOMP
 	tcase_add_test(tc, a_process_of_one_thread_reports_and_forks_without_a_barrier);
 #endif
