@@ -29,7 +29,10 @@ static void visit(const void *key, void **value, void *cl)
 	(void)cl;
 }
 
-START_TEST(calls_of_except_leave_errno_alone)
+SUITE("errno");
+CASE("successful calls");
+
+TEST(calls_of_except_leave_errno_alone)
 {
 	static Except_Capture c;
 	Except_Stack stack;
@@ -46,7 +49,6 @@ START_TEST(calls_of_except_leave_errno_alone)
 	KEEPS(Except_restore(&stack));
 	fclose(out);
 }
-END_TEST
 
 static void show_nothing(const Arena_Info *info, void *cl)
 {
@@ -54,7 +56,7 @@ static void show_nothing(const Arena_Info *info, void *cl)
 	(void)cl;
 }
 
-START_TEST(calls_of_arena_leave_errno_alone)
+TEST(calls_of_arena_leave_errno_alone)
 {
 	FILE *out = fopen("/dev/null", "w");
 	Arena_T a, child;
@@ -95,7 +97,6 @@ START_TEST(calls_of_arena_leave_errno_alone)
 	KEEPS(Arena_dispose(&a));
 	fclose(out);
 }
-END_TEST
 
 static void *alloc_with_errno(size_t nbytes, void *cl)
 {
@@ -114,7 +115,7 @@ static void free_with_errno(void *p, size_t nbytes, void *cl)
 	errno = 2;
 }
 
-START_TEST(a_backing_allocator_that_sets_errno_does_not_show)
+TEST(a_backing_allocator_that_sets_errno_does_not_show)
 {
 	Arena_Options options = { .alloc = alloc_with_errno, .free = free_with_errno };
 	Arena_T a, child;
@@ -134,9 +135,8 @@ START_TEST(a_backing_allocator_that_sets_errno_does_not_show)
 	KEEPS(Arena_dispose(&child));
 	KEEPS(Arena_dispose(&a));
 }
-END_TEST
 
-START_TEST(calls_of_a_table_leave_errno_alone)
+TEST(calls_of_a_table_leave_errno_alone)
 {
 	HashTable_T t, copy;
 	HashTable_Iter it;
@@ -163,23 +163,4 @@ START_TEST(calls_of_a_table_leave_errno_alone)
 	KEEPS(HashTable_clear(t));
 	KEEPS(HashTable_free(&t));
 	Arena_dispose(&a);
-}
-END_TEST
-
-static Suite *errno_suite(void)
-{
-	Suite *s = suite_create("errno");
-	TCase *t = tcase_create("successful calls");
-
-	tcase_add_test(t, calls_of_except_leave_errno_alone);
-	tcase_add_test(t, calls_of_arena_leave_errno_alone);
-	tcase_add_test(t, a_backing_allocator_that_sets_errno_does_not_show);
-	tcase_add_test(t, calls_of_a_table_leave_errno_alone);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return testing_main(errno_suite());
 }

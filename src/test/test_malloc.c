@@ -11,6 +11,8 @@
 #include "socket/internal.h"
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static int fail_at = -1; /* the request to refuse, and all after it; -1: none */
 
 void *__real_malloc(size_t);
@@ -86,11 +88,13 @@ static void make_arena(void)
 	} END_TRY;
 }
 
-START_TEST(an_arena_raises_and_leaves_nothing_when_malloc_fails)
+SUITE("malloc");
+CASE("failing");
+
+TEST(an_arena_raises_and_leaves_nothing_when_malloc_fails)
 {
 	ck_assert_int_ge(failures(make_arena, &Arena_Failed), 3);
 }
-END_TEST
 
 static int adopted;
 
@@ -103,7 +107,7 @@ static void adopt(void)
 	adopted = -1;
 }
 
-START_TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
+TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
 {
 	int fd[2];
 	volatile int failed = 0;
@@ -122,9 +126,8 @@ START_TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
 	adopt();
 	close(fd[1]);
 }
-END_TEST
 
-START_TEST(reading_ahead_without_memory_is_an_exception)
+TEST(reading_ahead_without_memory_is_an_exception)
 {
 	int fd[2];
 	Socket_T s;
@@ -147,7 +150,6 @@ START_TEST(reading_ahead_without_memory_is_an_exception)
 	Socket_close(&s);
 	close(fd[1]);
 }
-END_TEST
 
 static void listen_and_connect(void)
 {
@@ -173,16 +175,15 @@ static int open_descriptors(void)
 	return n;
 }
 
-START_TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
+TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
 {
 	int before = open_descriptors();
 
 	ck_assert_int_ge(failures(listen_and_connect, &Socket_Failed), 3);
 	ck_assert_int_eq(open_descriptors(), before);
 }
-END_TEST
 
-START_TEST(a_report_without_memory_is_an_exception)
+TEST(a_report_without_memory_is_an_exception)
 {
 	volatile int raised = 0;
 
@@ -197,7 +198,6 @@ START_TEST(a_report_without_memory_is_an_exception)
 	fail_at = -1;
 	ck_assert(raised);
 }
-END_TEST
 
 static void count_arenas(const Arena_Info *info, void *cl)
 {
@@ -219,11 +219,10 @@ static void map_arenas(void)
 	ck_assert_uint_eq(n, Arena_debug_live_count());
 }
 
-START_TEST(a_map_without_memory_is_an_exception_and_holds_no_lock)
+TEST(a_map_without_memory_is_an_exception_and_holds_no_lock)
 {
 	ck_assert_int_eq(failures(map_arenas, &Arena_Failed), 2);
 }
-END_TEST
 
 static int has_line(FILE *file, const char *text)
 {
@@ -237,7 +236,7 @@ static int has_line(FILE *file, const char *text)
 }
 
 /* src/test/arena_guard_suites.sh runs this program with CORE_ARENA_DEBUG=profile, too. */
-START_TEST(a_profile_without_memory_raises_nothing_and_says_what_it_lacks)
+TEST(a_profile_without_memory_raises_nothing_and_says_what_it_lacks)
 {
 	FILE *file = tmpfile();
 	Arena_T arena = Arena_new();
@@ -258,9 +257,8 @@ START_TEST(a_profile_without_memory_raises_nothing_and_says_what_it_lacks)
 	Arena_dispose(&arena);
 	fclose(file);
 }
-END_TEST
 
-START_TEST(a_raise_with_a_message_needs_no_malloc)
+TEST(a_raise_with_a_message_needs_no_malloc)
 {
 	volatile int caught = 0;
 
@@ -272,23 +270,4 @@ START_TEST(a_raise_with_a_message_needs_no_malloc)
 	} END_TRY;
 	fail_at = -1;
 	ck_assert(caught);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("malloc");
-	TCase *tc = tcase_create("failing");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, a_raise_with_a_message_needs_no_malloc);
-	tcase_add_test(tc, an_arena_raises_and_leaves_nothing_when_malloc_fails);
-	tcase_add_test(tc, a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller);
-	tcase_add_test(tc, reading_ahead_without_memory_is_an_exception);
-	tcase_add_test(tc, a_report_without_memory_is_an_exception);
-	tcase_add_test(tc, a_map_without_memory_is_an_exception_and_holds_no_lock);
-	tcase_add_test(tc, a_profile_without_memory_raises_nothing_and_says_what_it_lacks);
-	tcase_add_test(tc, listen_connect_and_accept_leak_no_descriptor_when_malloc_fails);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }
