@@ -106,6 +106,7 @@ static void reap(Turn *t)
 {
 	Loop *l = t->loop;
 	Conn *c = t->c;
+	Socket_T s = c->socket;
 
 	unlist_idle(l, c);
 	if (c->exchange)
@@ -116,7 +117,11 @@ static void reap(Turn *t)
 	}
 	count_conns(l, -1);
 	SocketPool_remove(l->pool, c->socket); /* its place is free now, its descriptor when the tick ends */
-	SocketPoll_close(l->poll, &c->socket);
+	if (t->upgraded)
+		SocketPoll_remove(l->poll, s);
+	else
+		SocketPoll_close(l->poll, &s);
+	c->socket = NULL;
 	if (c->ready)
 		return;
 	c->next = l->spare_conns;
@@ -651,6 +656,9 @@ static int send_on(Turn *t)
 			return give_work(t, CALL_MORE);
 		httpserver__produce(x);
 		return finish_call(t);
+	} else if (x->answered && UNLIKELY(x->framing.upgrades)) {
+		httpserver__leave_server(t);
+		return 0;
 	} else {
 		c->output = OUTPUT_IDLE;
 		c->clock = CLOCK_NONE; /* 100 Continue may be next, with a time of its own */
@@ -665,6 +673,7 @@ static int send_on(Turn *t)
 void httpserver__advance(Loop *l, Conn *c, Cause cause)
 {
 	Turn t __attribute__((cleanup(end_left_turn))) = { .loop = l, .c = c, .cause = cause };
+	Socket_T s = c->socket;
 
 	do
 		TRY {
@@ -729,4 +738,6 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 	while (!t.done);
 	if (c->end == END_DEAD && !is_held_by(c, HOLDER_WORKER))
 		reap(&t);
+	if (t.upgraded)
+		httpserver__start_upgraded(t.upgraded, s);
 }
