@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* HashTable: open addressing in groups of 15 slots; the representation and its invariant are in
- * hashtable/rep.h. This file makes tables and changes entries. A call first tries the kind that it is
- * most often used with, by one comparison for kind and liveness; other kinds and errors come last. */
+ * hashtable/rep.h. This file makes tables and changes entries. A call first tries the kind that
+ * it is most often used with, by one comparison for kind and liveness; other kinds and errors
+ * come last. */
 #include "config.h"
 
 #include "hashtable/probe.h"
@@ -40,8 +41,10 @@ static void refuse_kind(T t, const char *function, const char *takes)
 static void refuse_kind_for_bytes(T t, size_t n, const char *function) CORE_NORETURN;
 static void refuse_kind_for_bytes(T t, size_t n, const char *function)
 {
-	EXCEPT_RAISE_MSG(Assert_Failed, "%s, a key of %zu bytes: not for a table with %s keys: it takes STRING, "
-		"STRING_NOCASE and BYTES", function, n, kind_names[kind_of(t)]);
+	EXCEPT_RAISE_MSG(Assert_Failed,
+		"%s, a key of %zu bytes: not for a table with %s keys: it takes STRING, "
+		"STRING_NOCASE and BYTES",
+		function, n, kind_names[kind_of(t)]);
 }
 
 static void refuse_null_key(const char *function) CORE_NORETURN;
@@ -80,11 +83,13 @@ ALWAYS_INLINE void check_access(T t, const int writes, const char *function)
 static void check_options(const HashTable_Options *o)
 {
 	CHECK(o, "HashTable_new_with: the options are NULL");
-	CHECK((unsigned)o->kind <= HashTable_CUSTOM, "HashTable_new_with: %d is not a kind of key", (int)o->kind);
+	CHECK((unsigned)o->kind <= HashTable_CUSTOM, "HashTable_new_with: %d is not a kind of key",
+		(int)o->kind);
 	if (o->kind == HashTable_CUSTOM)
 		CHECK(o->hash && o->equal, "HashTable_new_with: CUSTOM keys need both hash and equal");
 	else
-		CHECK(!o->hash && !o->equal, "HashTable_new_with: hash and equal are for CUSTOM keys, not for %s",
+		CHECK(!o->hash && !o->equal,
+			"HashTable_new_with: hash and equal are for CUSTOM keys, not for %s",
 			kind_names[o->kind]);
 }
 
@@ -186,7 +191,8 @@ ALWAYS_INLINE Place locate_exactly(T t, const enum Way way, const void *p, size_
 }
 
 #if HASH_WIDE_READS
-ALWAYS_INLINE Place locate_wide(T t, const enum Way way, const void *p, Wide bytes, size_t n, const int add)
+ALWAYS_INLINE Place locate_wide(T t, const enum Way way, const void *p, Wide bytes, size_t n,
+	const int add)
 {
 	Key k = { p, n, 0, n > 0 };
 
@@ -226,7 +232,8 @@ static Place locate_custom(T t, const void *p, const int add)
 {
 	Key k = { p, 0, 0, 0 };
 
-	return locate_text(t, CUSTOM, k, hash_word(t->secret, t->options.hash(p, t->options.seed)), add);
+	return locate_text(t, CUSTOM, k, hash_word(t->secret, t->options.hash(p, t->options.seed)),
+		add);
 }
 
 ALWAYS_INLINE Place locate_key(T t, const void *key, const char *function, const int add)
@@ -273,7 +280,10 @@ static void check_int(T t, const int writes, const char *function)
 
 /* ---- lifecycle ---- */
 
-enum { ALIGN = _Alignof(max_align_t), STRUCT_BYTES = (sizeof(struct HashTable) + ALIGN - 1) / ALIGN * ALIGN };
+enum {
+	ALIGN = _Alignof(max_align_t),
+	STRUCT_BYTES = (sizeof(struct HashTable) + ALIGN - 1) / ALIGN * ALIGN
+};
 
 static size_t slot_size_for(HashTable_Kind kind)
 {
@@ -311,11 +321,13 @@ static void embed_group(T t)
 	t->room = capacity_of(1);
 }
 
-/* One group lies behind the struct, so that a small table is one allocation. Larger storage has an
- * allocation of its own behind it: the arena's newest, which grows where it is if nothing follows. */
+/* One group lies behind the struct, so that a small table is one allocation. Larger storage has
+ * an allocation of its own behind it: the arena's newest, which grows where it is if nothing
+ * follows. */
 static T make_table(Arena_T arena, const HashTable_Options *o, size_t groups)
 {
-	size_t own_bytes = STRUCT_BYTES + (groups == 1 ? hashtable__block_bytes(slot_size_for(o->kind), 1) : 0);
+	size_t own_bytes =
+		STRUCT_BYTES + (groups == 1 ? hashtable__block_bytes(slot_size_for(o->kind), 1) : 0);
 	T t = ALLOC(arena, own_bytes);
 
 	initialize_table(t, arena, o);
@@ -337,7 +349,7 @@ static T make_with_arena(const HashTable_Options *o, size_t groups)
 	return t;
 }
 
-/* groups 0: no storage before the first insertion */
+/* If groups is 0, there is no storage before the first insertion. */
 T hashtable__new(Arena_T arena, const HashTable_Options *o, size_t groups)
 {
 	return arena ? make_table(arena, o, groups) : make_with_arena(o, groups);

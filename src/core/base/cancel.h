@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the library: what a thread that is cancelled must not leave behind. A call that blocks stays a cancellation
- * point, and an object with a cleanup attribute holds what the function has taken. Calls that do not block run in a block
- * WITHOUT_CANCELLATION: close(2) is one, and a thread that is cancelled there leaves the descriptor open. */
+/* Private to the library: what a thread that is cancelled must not leave behind. A call that
+ * blocks stays a cancellation point, and an object with a cleanup attribute holds what the
+ * function has taken. Calls that do not block run in a block WITHOUT_CANCELLATION: close(2) is
+ * one, and a thread that is cancelled there leaves the descriptor open. */
 #ifndef CANCEL_INCLUDED
 #define CANCEL_INCLUDED
 #include <errno.h>
@@ -25,8 +26,8 @@ static inline void cancellation_back(const int *before)
 #define WITHOUT_CANCELLATION \
 	const int cancel_state_ __attribute__((cleanup(cancellation_back), unused)) = cancellation_off()
 
-/* Closes fd, unless it is negative, in a thread that may be cancelled. Keeps errno. Not again after EINTR: the number may
- * be another thread's descriptor by then. */
+/* Closes fd, unless it is negative, in a thread that may be cancelled. Keeps errno. Not again
+ * after EINTR: the number may be another thread's descriptor by then. */
 static inline void close_descriptor(int fd)
 {
 	WITHOUT_CANCELLATION;
@@ -42,8 +43,9 @@ static inline void close_owned(const int *fd)
 	close_descriptor(*fd);
 }
 
-/* A declaration's attribute: the descriptor in the variable is closed at the end of the block, and by a cancellation.
- * A raise passes it by. The function that hands the descriptor on stores -1. */
+/* A declaration's attribute: the descriptor in the variable is closed at the end of the block,
+ * and by a cancellation. A raise passes it by. The function that hands the descriptor on stores
+ * -1. */
 #define OWNED_DESCRIPTOR __attribute__((cleanup(close_owned)))
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the library: checks of a caller's contract, hints to the compiler, and sizes that cannot wrap. */
+/* Private to the library: checks of a caller's contract, hints to the compiler, and sizes that
+ * cannot wrap. */
 #ifndef CHECKED_INCLUDED
 #define CHECKED_INCLUDED
 #include <stddef.h>
@@ -11,12 +12,12 @@ struct Except_T;
 /* A checked runtime error: Assert_Failed with a message that names the call and the value. */
 #define CHECK(condition, ...) ((condition) ? (void)0 : EXCEPT_RAISE_MSG(Assert_Failed, __VA_ARGS__))
 
-/* Raises as RAISE_MSG does, and sets errno, which the report of the exception then prints: for an exception that errno
- * explains. RAISE_ERRNO also appends the text of errno to the message. */
+/* Raises as RAISE_MSG does, and sets errno, which the report of the exception then prints: for an
+ * exception that errno explains. RAISE_ERRNO also appends the text of errno to the message. */
 #define RAISE_FOR_ERRNO(e, error, ...) \
 	except__raise_for_errno(&(e), __FILE__, __func__, __LINE__, (error), __VA_ARGS__)
-void except__raise_for_errno(const struct Except_T *, const char *file, const char *function, int line, int error,
-	const char *fmt, ...) CORE_NORETURN CORE_PRINTF(6, 7);
+void except__raise_for_errno(const struct Except_T *, const char *file, const char *function,
+	int line, int error, const char *fmt, ...) CORE_NORETURN CORE_PRINTF(6, 7);
 
 #define LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
@@ -25,8 +26,8 @@ void except__raise_for_errno(const struct Except_T *, const char *file, const ch
 #define CORRUPT(what) core__corrupt(__FILE__, __LINE__, what)
 void core__corrupt(const char *file, int line, const char *what) CORE_NORETURN;
 
-/* To 0. Of a memset whose size it knows gcc makes a `rep stos`, from some tens of bytes on, which begins too slowly for a few
- * hundred. */
+/* To 0. Of a memset whose size it knows gcc makes a `rep stos`, from some tens of bytes on, which
+ * begins too slowly for a few hundred. */
 static inline void zero(void *p, size_t nbytes)
 {
 	__asm__("" : "+r"(nbytes));

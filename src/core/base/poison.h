@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to Arena: telling AddressSanitizer and Valgrind which bytes may be touched. The sanitizers'
- * functions are weak, so that a program built with one finds bugs with a libcore that was not. */
+/* Private to Arena: telling AddressSanitizer and Valgrind which bytes may be touched. The
+ * sanitizers' functions are weak, so that a program built with one finds bugs with a libcore that
+ * was not. */
 #ifndef POISON_INCLUDED
 #define POISON_INCLUDED
 #include <stddef.h>
@@ -12,7 +13,8 @@
 #define __has_feature(feature) 0
 #endif
 
-/* Mach-O has no weak name that may stay undefined: there, a library knows only the sanitizer that it is built with. */
+/* Mach-O has no weak name that may stay undefined: there, a library knows only the sanitizer that
+ * it is built with. */
 #if defined __ELF__ || defined __SANITIZE_ADDRESS__ || __has_feature(address_sanitizer)
 extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
 extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
@@ -26,7 +28,8 @@ extern void __tsan_init(void) __attribute__((weak));
 static void (*const __tsan_init)(void);
 #endif
 
-/* Asked once, before there is an arena (arena/threads.c): a request to Valgrind does nothing outside it, in 3 ns. */
+/* Asked once, before there is an arena (arena/threads.c): a request to Valgrind does nothing
+ * outside it, in 3 ns. */
 extern int arena__on_valgrind;
 
 static inline int ask_valgrind(void)

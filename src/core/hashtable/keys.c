@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The copies of keys. They are cut from blocks of the arena's memory, in sizes of a few classes. The
- * bytes of a removed key go to the list of its class, and from there to the next key of that size, so
- * a table whose keys come and go stays as large as its fullest moment. Outgrown storage becomes a block.
+/* The copies of keys. They are cut from blocks of the arena's memory, in sizes of a few classes.
+ * The bytes of a removed key go to the list of its class, and from there to the next key of that
+ * size, so a table whose keys come and go stays as large as its fullest moment. Outgrown storage
+ * becomes a block.
  *
- * Invariant: every copy lies in a used block; the `left` bytes at `avail` are the free rest of one of
- * them; idle blocks hold nothing. Free bytes are poisoned (but for the links), so AddressSanitizer and
- * Valgrind report a key that is used after its removal, and a slot of outgrown storage. */
+ * Invariant: every copy lies in a used block; the `left` bytes at `avail` are the free rest of
+ * one of them; idle blocks hold nothing. Free bytes are poisoned (but for the links), so
+ * AddressSanitizer and Valgrind report a key that is used after its removal, and a slot of
+ * outgrown storage. */
 #include "config.h"
 
 #include "hashtable/rep.h"
@@ -45,7 +47,8 @@ static char *block_bytes(Key_Block *b)
 /* The class of a copy of nbytes, and the bytes that it takes. */
 static unsigned class_of(const Keys *k, size_t nbytes, size_t *size)
 {
-	size_t granules = (nbytes >> k->granule_log) + ((nbytes & (((size_t)1 << k->granule_log) - 1)) != 0), half;
+	size_t rest = nbytes & (((size_t)1 << k->granule_log) - 1);
+	size_t granules = (nbytes >> k->granule_log) + (rest != 0), half;
 	unsigned log;
 
 	if (granules <= EXACT) {
@@ -81,12 +84,14 @@ static Key_Block *take_idle(Keys *k, size_t size)
 	return NULL;
 }
 
-/* Returns a block of a quarter of the memory that the keys hold, but just the needed size if memory is short. The
- * first block has room for the short keys of as many entries as the hint says. */
+/* Returns a block of a quarter of the memory that the keys hold, but just the needed size if
+ * memory is short. The first block has room for the short keys of as many entries as the hint
+ * says. */
 static Key_Block *new_block(T t, size_t size)
 {
 	Keys *k = &t->keys;
-	size_t usual = k->held || t->options.hint > BLOCK_LARGEST ? k->held / 4 : t->options.hint * USUAL_KEY, nbytes;
+	size_t hint = t->options.hint, nbytes;
+	size_t usual = k->held || hint > BLOCK_LARGEST ? k->held / 4 : hint * USUAL_KEY;
 	Key_Block *b = NULL;
 
 	if (usual < BLOCK_SMALLEST)
@@ -105,7 +110,7 @@ static Key_Block *new_block(T t, size_t size)
 	return b;
 }
 
-/* size bytes of another block; of the two rests the larger one stays. */
+/* Size bytes of another block; of the two rests the larger one stays. */
 static char *cut_from_block(T t, size_t size)
 {
 	Keys *k = &t->keys;
@@ -162,7 +167,8 @@ static char *take_returned(Keys *k, unsigned class)
 	return (char *)p;
 }
 
-/* Copies a key into room free bytes. A short key is copied as 32 bytes, without a branch on its length. */
+/* Copies a key into room free bytes. A short key is copied as 32 bytes, without a branch on its
+ * length. */
 ALWAYS_INLINE void copy_key(T t, char *copy, size_t room, const void *key, size_t n)
 {
 #if HASH_WIDE_READS

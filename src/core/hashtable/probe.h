@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HashTable.c: searching for a slot. The search is written once and always inlined, with the
- * way of comparing keys as a constant: each kind gets a loop of its own, and only CUSTOM keys cost a
- * call through a pointer. Lookups write nothing. */
+/* Private to HashTable.c: searching for a slot. The search is written once and always inlined,
+ * with the way of comparing keys as a constant: each kind gets a loop of its own, and only CUSTOM
+ * keys cost a call through a pointer. Lookups write nothing. */
 #ifndef HASHTABLEPROBE_INCLUDED
 #define HASHTABLEPROBE_INCLUDED
 #include "hashtable/rep.h"
@@ -76,8 +76,8 @@ ALWAYS_INLINE int has_overflowed(T t, size_t position, const Key *k)
 
 /* Passes every group if all have overflowed with such a tag, which happens in tables of two groups.
  * The key comes in parts because a key in memory would make every search slower. */
-static __attribute__((noinline)) Place find_in_further_groups(T t, enum Way way, const void *p, uint64_t n,
-	uint32_t hash, int is_wide)
+static __attribute__((noinline)) Place find_in_further_groups(T t, enum Way way, const void *p,
+	uint64_t n, uint32_t hash, int is_wide)
 {
 	Key k = { p, n, hash, is_wide };
 	size_t position = position_of(t, hash), left = t->ngroups;

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HashTable: the representation. A group has 15 slots; the control bytes of all groups lie
- * together. Group g belongs to the 32-bit hashes h with h * ngroups / 2^32 == g, so any number of groups
- * will do, and growing moves entries up by no more than the growth and keeps their order.
+/* Private to HashTable: the representation. A group has 15 slots; the control bytes of all groups
+ * lie together. Group g belongs to the 32-bit hashes h with h * ngroups / 2^32 == g, so any
+ * number of groups will do, and growing moves entries up by no more than the growth and keeps
+ * their order.
  *
- * Up to 256 groups, the slots are one block of memory with the control bytes behind them. Larger tables
- * have segments of 256 groups, which never move. Growth adds segments and spreads the entries over all
- * of them, so a table holds little more than its slots at any time, also while it grows.
+ * Up to 256 groups, the slots are one block of memory with the control bytes behind them. Larger
+ * tables have segments of 256 groups, which never move. Growth adds segments and spreads the
+ * entries over all of them, so a table holds little more than its slots at any time, also while
+ * it grows.
  *
- * Invariant: an entry is in the first group, from its own on (the first follows the last), that had a
- * free slot when the entry came; the overflow filter of every group before that has its bit. length
- * slots are taken. length + room is at most capacity_of(ngroups). It is less by the removals from
- * groups that a key had overflowed: they leave bits in the filters, and a table in steady use is spread
- * anew from time to time to clear these. A table without storage has the empty group. */
+ * Invariant: an entry is in the first group, from its own on (the first follows the last), that
+ * had a free slot when the entry came; the overflow filter of every group before that has its
+ * bit. length slots are taken. length + room is at most capacity_of(ngroups). It is less by the
+ * removals from groups that a key had overflowed: they leave bits in the filters, and a table in
+ * steady use is spread anew from time to time to clear these. A table without storage has the
+ * empty group. */
 #ifndef HASHTABLEREP_INCLUDED
 #define HASHTABLEREP_INCLUDED
 #include <core/HashTable.h>
@@ -26,8 +29,8 @@ typedef struct Word_Slot {
 	uint64_t key;
 } Word_Slot;
 
-/* The slot of the other kinds. It has the hash, so growing reads no key and calls no function of the
- * caller's. */
+/* The slot of the other kinds. It has the hash, so growing reads no key and calls no function of
+ * the caller's. */
 typedef struct Text_Slot {
 	void *value;
 	const void *key;
@@ -63,9 +66,9 @@ typedef struct Callback {
 	void *userdata;
 } Callback;
 
-/* Segments that were allocated together, and behind them the index: the control bytes of all groups and
- * the pointers to all segments. Only the index of the newest extent is in use; the index of an older
- * extent may hold keys. */
+/* Segments that were allocated together, and behind them the index: the control bytes of all
+ * groups and the pointers to all segments. Only the index of the newest extent is in use; the
+ * index of an older extent may hold keys. */
 typedef struct Extent {
 	struct Extent *older;
 	size_t nbytes, segments;
@@ -148,7 +151,8 @@ ALWAYS_INLINE size_t slots_bytes(size_t slot_bytes, size_t groups)
 
 ALWAYS_INLINE Group *groups_of(T t)
 {
-	return (Group *)t->groups; /* to write to; the empty group has no room, so nothing writes to it */
+	/* to write to; the empty group has no room, so nothing writes to it */
+	return (Group *)t->groups;
 }
 
 /* The slots of group g. */
@@ -194,8 +198,9 @@ ALWAYS_INLINE int is_small(T t)
 	return t->ngroups <= SEGMENT;
 }
 
-/* Returns the slot of its group that a hash would like best. A search prefetches its cache line while
- * the control bytes are on their way: a table larger than the caches makes it wait once, not twice. */
+/* Returns the slot of its group that a hash would like best. A search prefetches its cache line
+ * while the control bytes are on their way: a table larger than the caches makes it wait once,
+ * not twice. */
 ALWAYS_INLINE unsigned favourite_of(uint32_t hash)
 {
 	return hash >> 8 & 15;
@@ -206,9 +211,9 @@ ALWAYS_INLINE void prefetch_favourite(const char *block, size_t slot_bytes, uint
 	__builtin_prefetch((const void *)((uintptr_t)block + favourite_of(hash) * slot_bytes));
 }
 
-/* Returns a free slot of group g, in large tables one in the favourite's cache line if there is one.
- * Segments begin with a line. The address of smaller storage must not matter, or equal histories would
- * not give equal orders. */
+/* Returns a free slot of group g, in large tables one in the favourite's cache line if there is
+ * one. Segments begin with a line. The address of smaller storage must not matter, or equal
+ * histories would not give equal orders. */
 ALWAYS_INLINE unsigned choose_slot(T t, Mask free_slots, size_t g, size_t slot_bytes, uint32_t hash)
 {
 	unsigned favourite = favourite_of(hash), before;
@@ -233,7 +238,8 @@ ALWAYS_INLINE int has_storage(T t)
 }
 
 /* A group with a free slot for a key that is not there; there is one. */
-static __attribute__((noinline, unused)) size_t overflow_groups_from(T t, size_t position, uint8_t tag)
+static __attribute__((noinline, unused)) size_t overflow_groups_from(T t, size_t position,
+	uint8_t tag)
 {
 	do {
 		groups_of(t)[position].overflow |= overflow_bit(tag);
@@ -271,7 +277,8 @@ int hashtable__donate(T t, void *p, size_t nbytes); /* memory for keys; 0: none 
 /* hashtable/resize.c */
 extern const Group hashtable__no_group;
 size_t hashtable__groups_for(size_t slot_bytes, size_t n); /* raises HashTable_Failed */
-size_t hashtable__block_bytes(size_t slot_bytes, size_t groups); /* up to 256, with their control bytes */
+/* Up to 256, with their control bytes */
+size_t hashtable__block_bytes(size_t slot_bytes, size_t groups);
 size_t hashtable__storage_bytes(T t);
 void hashtable__no_storage(T t);
 void hashtable__use_block(T t, char *block, size_t groups);

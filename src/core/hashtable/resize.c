@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* A table's storage: making it, adding to it, spreading the entries anew, shrinking it. Each change asks
- * for all its memory in one request before anything changes, and nothing after that can fail: slots
- * hold all that is needed, so no key is read and no function of the caller's is called.
+/* A table's storage: making it, adding to it, spreading the entries anew, shrinking it. Each
+ * change asks for all its memory in one request before anything changes, and nothing after that
+ * can fail: slots hold all that is needed, so no key is read and no function of the caller's is
+ * called.
  *
- * Up to 256 groups the storage is one block, which doubles. It is made longer where it lies if it is
- * the arena's newest memory, and else elsewhere; then the keys get the old block. Beyond 256 groups an
- * extent brings the missing segments: as many again, and in large tables, by turns, half and a third
- * of the old number. Then every entry is marked as MOVING, and each is settled where a fresh table
- * would have it, the last first: most go up, into groups that are empty already. Spreading the entries
- * anew needs no memory at all. */
+ * Up to 256 groups the storage is one block, which doubles. It is made longer where it lies if it
+ * is the arena's newest memory, and else elsewhere; then the keys get the old block. Beyond 256
+ * groups an extent brings the missing segments: as many again, and in large tables, by turns,
+ * half and a third of the old number. Then every entry is marked as MOVING, and each is settled
+ * where a fresh table would have it, the last first: most go up, into groups that are empty
+ * already. Spreading the entries anew needs no memory at all. */
 #include "config.h"
 
 #include "hashtable/rep.h"
@@ -32,14 +33,15 @@ static size_t segment_bytes(size_t slot_bytes)
 	return SEGMENT * GROUP_SLOTS * slot_bytes;
 }
 
-/* Returns the size of an index: the control bytes of the groups and the pointers to their segments. */
+/* Returns the size of an index: the control bytes of the groups and the pointers to their
+ * segments. */
 static size_t index_bytes(size_t groups)
 {
 	return groups * sizeof(Group) + groups / SEGMENT * sizeof(char *);
 }
 
-/* Doubling moves each entry once or twice on the way to any size. Half steps move entries twice as often
- * and hold a third less memory right after a step, which is worth it in large tables. */
+/* Doubling moves each entry once or twice on the way to any size. Half steps move entries twice
+ * as often and hold a third less memory right after a step, which is worth it in large tables. */
 static size_t next_size(size_t groups)
 {
 	if (groups < LARGE)
@@ -52,7 +54,8 @@ static int is_possible(size_t slot_bytes, size_t groups)
 {
 	size_t nbytes;
 
-	return (groups - 1) >> 16 >> 16 == 0 && mul_size(groups, (GROUP_SLOTS + 1) * slot_bytes + sizeof(Group), &nbytes)
+	return (groups - 1) >> 16 >> 16 == 0
+		&& mul_size(groups, (GROUP_SLOTS + 1) * slot_bytes + sizeof(Group), &nbytes)
 		&& nbytes <= PTRDIFF_MAX / 2;
 }
 
@@ -140,11 +143,13 @@ static void grow_block(T t, size_t groups)
 {
 	size_t old_groups = groups_now(t), slot_bytes = slot_size_of(t);
 	size_t old_nbytes = hashtable__block_bytes(slot_bytes, old_groups);
-	char *old = t->first, *block = lengthen_block(t, old_nbytes, hashtable__block_bytes(slot_bytes, groups));
+	char *old = t->first;
+	char *block = lengthen_block(t, old_nbytes, hashtable__block_bytes(slot_bytes, groups));
 
 	hashtable__use_block(t, block, groups);
 	if (old_groups) {
-		memmove(groups_of(t), block + slots_bytes(slot_bytes, old_groups), old_groups * sizeof(Group));
+		memmove(groups_of(t), block + slots_bytes(slot_bytes, old_groups),
+			old_groups * sizeof(Group));
 		if (block != old)
 			(t->embedded ? reuse_or_poison : reuse_or_release)(t, old, old_nbytes);
 	}
@@ -164,7 +169,8 @@ static Extent *new_extent(T t, size_t segments, size_t groups)
 	return e;
 }
 
-/* Keeps the slots of a full block as the first segment; moves the slots of a smaller block into it. */
+/* Keeps the slots of a full block as the first segment; moves the slots of a smaller block into
+ * it. */
 static void leave_old_block(T t, char *old, size_t old_groups)
 {
 	size_t slot_bytes = slot_size_of(t), slots = old_groups * GROUP_SLOTS * slot_bytes;
@@ -190,7 +196,8 @@ static void attach_extent(T t, Extent *e, size_t groups)
 {
 	size_t old_groups = groups_now(t), have = segments_now(t), n = groups / SEGMENT, i;
 	size_t bytes = segment_bytes(slot_size_of(t));
-	char *segments = (char *)e + EXTENT_HEADER, *index = segments + (n - have) * bytes, *old = t->first;
+	char *segments = (char *)e + EXTENT_HEADER, *index = segments + (n - have) * bytes;
+	char *old = t->first;
 	Group *old_index = groups_of(t);
 	char **pointers = (char **)(void *)(index + groups * sizeof(Group));
 
@@ -251,8 +258,9 @@ void hashtable__free_storage(T t)
 		release_or_poison(t, t->first, hashtable__block_bytes(slot_size_of(t), t->block_groups));
 }
 
-/* Lets go of the old storage of a table that has new storage. Parts of it may hold keys already: the
- * index of every extent but the newest, and the control bytes behind a block that became a segment. */
+/* Lets go of the old storage of a table that has new storage. Parts of it may hold keys already:
+ * the index of every extent but the newest, and the control bytes behind a block that became a
+ * segment. */
 static void let_go_of_old_storage(T t, const struct HashTable *old)
 {
 	size_t slot_bytes = slot_size_of(t);
@@ -439,7 +447,8 @@ static void copy_slots(T t, const struct HashTable *old, const enum Way way)
 	Mask m;
 
 	for (g = 0; g < old->ngroups; g++) {
-		const char *block = old->segments[g >> SEGMENT_LOG] + (g & (SEGMENT - 1)) * GROUP_SLOTS * size;
+		const char *block =
+			old->segments[g >> SEGMENT_LOG] + (g & (SEGMENT - 1)) * GROUP_SLOTS * size;
 
 		for (m = group_taken(&old->groups[g]); m; m = mask_rest(m)) {
 			const char *from = block + mask_first(m) * size;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The seeds of hash tables. The process has 128 secret bits, read from the system's random source at
- * the first use, and a counter, so that no two tables have the same order. A table's seed is the
- * counter sent through two keyed multiplications: one table's seed does not give another's away.
+/* The seeds of hash tables. The process has 128 secret bits, read from the system's random source
+ * at the first use, and a counter, so that no two tables have the same order. A table's seed is
+ * the counter sent through two keyed multiplications: one table's seed does not give another's
+ * away.
  *
  * Invariant: a word of process_secret is 0 until a thread has set it, and never changes after that.
  * There is no lock, so a fork at any moment leaves the child usable; the child keeps the secret. */
@@ -44,7 +45,8 @@ static int read_device_into(void *p, size_t n)
 	return n == 0;
 }
 
-/* open and read are cancellation points: a thread that is cancelled there would leave the descriptor behind. */
+/* open and read are cancellation points: a thread that is cancelled there would leave the
+ * descriptor behind. */
 static int read_random_device(void *p, size_t n)
 {
 	int state, was_read;

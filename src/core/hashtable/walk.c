@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Going through a table: map, iterators, arrays, copies, statistics. The order is that of the slots, a
- * function of the keyed hashes and the history. Nothing here writes to the table but removals, which move
- * nothing: an iterator's place stays good until an insertion or a resize, and those change the epoch. */
+/* Going through a table: map, iterators, arrays, copies, statistics. The order is that of the
+ * slots, a function of the keyed hashes and the history. Nothing here writes to the table but
+ * removals, which move nothing: an iterator's place stays good until an insertion or a resize,
+ * and those change the epoch. */
 #include "config.h"
 
 #include "hashtable/rep.h"
 
-/* An iterator is at slot slot_ of group group_, the turn_-th group that it looks at; left_ are the slots after it.
+/* An iterator is at slot slot_ of group group_, the turn_-th group that it looks at; left_ are
+ * the slots after it.
  *
- * The walk does not visit the groups in their order, which is the order of the hashes. A program that puts
- * the entries into a smaller table with the same seed would fill it from one end, with searches past all
- * its full groups (Rust issue 36481). Instead every STRETCH of groups is followed by another one, some
- * 0.618 of the table further on, so that the visited entries are spread evenly at any time. */
+ * The walk does not visit the groups in their order, which is the order of the hashes. A program
+ * that puts the entries into a smaller table with the same seed would fill it from one end, with
+ * searches past all its full groups (Rust issue 36481). Instead every STRETCH of groups is
+ * followed by another one, some 0.618 of the table further on, so that the visited entries are
+ * spread evenly at any time. */
 enum { STRETCH = 8, ASKED = 32 }; /* ASKED: lines, all of a stretch of integers */
 
 /* Has no divisor in common with a number of stretches, which has only the divisors 2 and 3. */
@@ -22,8 +25,8 @@ static size_t stride_of(size_t stretches)
 	return stride % 3 ? stride : stride + 2;
 }
 
-/* Returns the first group of the next stretch, and asks for the stretch after it. If only its first lines are
- * asked for, a walk over 100,000 entries takes twice as long. */
+/* Returns the first group of the next stretch, and asks for the stretch after it. If only its
+ * first lines are asked for, a walk over 100,000 entries takes twice as long. */
 static size_t next_stretch(T t, size_t group)
 {
 	size_t n = t->ngroups / STRETCH, stride = stride_of(n), next = (group / STRETCH + stride) % n;
@@ -103,8 +106,9 @@ static __attribute__((noinline)) void check_map(T t, size_t epoch)
 	CHECK(t->epoch == epoch, "HashTable_map: the function inserted into the table or resized it");
 }
 
-/* apply may remove any entry. */
-ALWAYS_INLINE void map_entries(T t, const HashTable_Kind kind, const size_t slot_bytes, void (*apply)(const void *, void **, void *), void *cl)
+/* Apply may remove any entry. */
+ALWAYS_INLINE void map_entries(T t, const HashTable_Kind kind, const size_t slot_bytes,
+	void (*apply)(const void *, void **, void *), void *cl)
 {
 	const uint32_t magic = t->magic;
 	const size_t epoch = t->epoch;
@@ -150,7 +154,8 @@ ALWAYS_INLINE void check_iterator(const HashTable_Iter *it, const char *function
 {
 	CHECK(LIKELY(it != NULL), "%s: the iterator is NULL", function);
 	check_table(it->table_, function);
-	CHECK(LIKELY(it->epoch_ == it->table_->epoch), "%s: insertion or resize since HashTable_iterate", function);
+	CHECK(LIKELY(it->epoch_ == it->table_->epoch),
+		"%s: insertion or resize since HashTable_iterate", function);
 }
 
 static int end_walk(HashTable_Iter *it)
@@ -228,7 +233,8 @@ void **HashTable_toArray(T t, Arena_T arena, void *end)
 	CHECK(kind_of(t) != HashTable_INTEGER, "HashTable_toArray: not for a table with INTEGER keys");
 	CHECK(arena, "HashTable_toArray: the arena is NULL");
 	if (!mul_size(2 * t->length + 1, sizeof *array, &n))
-		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_toArray: no array holds %zu entries", t->length);
+		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_toArray: no array holds %zu entries",
+			t->length);
 	array = ALLOC(arena, n);
 	begin_walk(t, &it);
 	while ((slot = next_slot(t, &it)) != NULL) {
@@ -249,7 +255,8 @@ HashTable_Entry *HashTable_entries(T t, Arena_T arena, size_t *n)
 	CHECK(arena, "HashTable_entries: the arena is NULL");
 	CHECK(n, "HashTable_entries: the place for their number is NULL");
 	if (!mul_size(t->length, sizeof *entries, &nbytes))
-		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_entries: no array holds %zu entries", t->length);
+		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_entries: no array holds %zu entries",
+			t->length);
 	e = entries = ALLOC(arena, nbytes);
 	begin_walk(t, &it);
 	while (next_entry(&it))
@@ -266,7 +273,8 @@ static void copy_storage(T copy, T t)
 
 	for (g = 0; g < t->ngroups; g += n) {
 		n = t->ngroups - g < SEGMENT ? t->ngroups - g : SEGMENT;
-		memcpy(block_of(copy, slot_size_of(t), g), block_of(t, slot_size_of(t), g), n * group_bytes);
+		memcpy(block_of(copy, slot_size_of(t), g), block_of(t, slot_size_of(t), g),
+			n * group_bytes);
 	}
 	memcpy(groups_of(copy), t->groups, t->ngroups * sizeof(Group));
 }
@@ -293,7 +301,8 @@ T HashTable_copy(T t, Arena_T arena)
 	T whole;
 
 	check_table(t, "HashTable_copy");
-	AUTO(T, copy, HashTable_free) = hashtable__new(arena, &t->options, has_storage(t) ? t->ngroups : 0);
+	AUTO(T, copy, HashTable_free) =
+		hashtable__new(arena, &t->options, has_storage(t) ? t->ngroups : 0);
 	copy_entries(copy, t);
 	whole = copy;
 	copy = NULL;
@@ -305,7 +314,8 @@ T HashTable_copy(T t, Arena_T arena)
 /* Groups looked at to find what is in group g. */
 static size_t count_probes(T t, const void *slot, size_t g)
 {
-	size_t position = position_of(t, is_words(t) ? hash_of_slot(t, WORDS, slot) : hash_of_slot(t, TEXT, slot));
+	size_t position =
+		position_of(t, is_words(t) ? hash_of_slot(t, WORDS, slot) : hash_of_slot(t, TEXT, slot));
 
 	return (g >= position ? g - position : g + t->ngroups - position) + 1;
 }
