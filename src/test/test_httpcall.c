@@ -220,7 +220,10 @@ static size_t idle(void)
 
 /* ---- runs ---- */
 
-START_TEST(a_call_sends_its_request_and_reads_the_answer)
+SUITE("HTTPCall");
+CASE("HTTPCall", .setup = set_up, .teardown = tear_down);
+
+TEST(a_call_sends_its_request_and_reads_the_answer)
 {
 	HTTPCall_T call = call_of("GET", "/a?b=c");
 	char expected[128];
@@ -241,9 +244,8 @@ START_TEST(a_call_sends_its_request_and_reads_the_answer)
 	ck_assert_uint_eq(checked_out(), 0);
 	ck_assert_uint_eq(idle(), 1);
 }
-END_TEST
 
-START_TEST(a_body_is_sent_with_its_length)
+TEST(a_body_is_sent_with_its_length)
 {
 	HTTPCall_T call = call_of("POST", "/");
 
@@ -254,9 +256,8 @@ START_TEST(a_body_is_sent_with_its_length)
 	ck_assert_ptr_nonnull(strstr(server.heard, "Content-Length: 15\r\n\r\nit is over 9000"));
 	check_body(call, "");
 }
-END_TEST
 
-START_TEST(a_post_without_a_body_says_so_and_a_get_does_not)
+TEST(a_post_without_a_body_says_so_and_a_get_does_not)
 {
 	HTTPCall_T call = call_of("POST", "/"), other = call_of("GET", "/");
 
@@ -267,7 +268,6 @@ START_TEST(a_post_without_a_body_says_so_and_a_get_does_not)
 	ck_assert_ptr_null(strstr(strstr(server.heard, "GET"), "Content-Length"));
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
 static const struct { const char *sentence, *answer, *body; size_t length; int closes, kept; } answers[] = {
 	{ "a length", OK("abc", "3"), "abc", 0, 0, 1 },
@@ -286,8 +286,9 @@ static const struct { const char *sentence, *answer, *body; size_t length; int c
 	{ "Host twice, which means nothing here", "HTTP/1.1 200 OK\r\nHost: a\r\nHost: b\r\nContent-Length: 1\r\n\r\nx", "x", 0, 0, 1 },
 	{ "the same length twice", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", "x", 0, 0, 1 },
 };
+enum { ANSWERS = sizeof answers / sizeof answers[0] };
 
-START_TEST(an_answer_is_framed_as_RFC_9112_6_3_says)
+TEST(an_answer_is_framed_as_RFC_9112_6_3_says, .to = ANSWERS)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -297,9 +298,8 @@ START_TEST(an_answer_is_framed_as_RFC_9112_6_3_says)
 	ck_assert_uint_eq(checked_out(), 0);
 	ck_assert_msg(idle() == (size_t)answers[_i].kept, "%s: %zu kept", answers[_i].sentence, idle());
 }
-END_TEST
 
-START_TEST(an_answer_is_the_same_however_it_is_cut)
+TEST(an_answer_is_the_same_however_it_is_cut, .to = ANSWERS)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -313,9 +313,8 @@ START_TEST(an_answer_is_the_same_however_it_is_cut)
 	check_body(call, answers[_i].body);
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(the_answer_to_a_head_has_no_body)
+TEST(the_answer_to_a_head_has_no_body)
 {
 	HTTPCall_T call = call_of("HEAD", "/"), next = call_of("GET", "/");
 
@@ -327,7 +326,6 @@ START_TEST(the_answer_to_a_head_has_no_body)
 	check_body(next, "z");
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
 static const struct { const char *answer, *says; int closes; } wrong_answers[] = {
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "beside", 0 },
@@ -355,9 +353,9 @@ static const struct { const char *answer, *says; int closes; } wrong_answers[] =
 	{ "", "without an answer", 1 },
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n", "more than 1048576", 0 },
 };
-enum { WRONG = sizeof wrong_answers / sizeof wrong_answers[0], ANSWERS = sizeof answers / sizeof answers[0] };
+enum { WRONG = sizeof wrong_answers / sizeof wrong_answers[0] };
 
-START_TEST(an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway)
+TEST(an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway, .to = WRONG)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -368,9 +366,8 @@ START_TEST(an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway)
 	ck_assert_int_eq(HTTP_status(&HTTP_Bad_Gateway), 502);
 	ck_raises(Assert_Failed, run(call)); /* a call runs once */
 }
-END_TEST
 
-START_TEST(a_body_until_the_end_is_limited_too)
+TEST(a_body_until_the_end_is_limited_too)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -378,9 +375,8 @@ START_TEST(a_body_until_the_end_is_limited_too)
 	HTTPCall_limits(call, &(HTTP_Limits){ .body_bytes = 5 });
 	ck_raises_saying(HTTP_Bad_Gateway, "longer than 5 bytes", run(call));
 }
-END_TEST
 
-START_TEST(the_status_line_and_the_fields_have_limits)
+TEST(the_status_line_and_the_fields_have_limits)
 {
 	HTTPCall_T call = call_of("GET", "/"), other = call_of("GET", "/");
 
@@ -391,11 +387,10 @@ START_TEST(the_status_line_and_the_fields_have_limits)
 	HTTPCall_limits(other, &(HTTP_Limits){ .header_count = 2 });
 	ck_raises_saying(HTTP_Bad_Gateway, "more than 2 fields", run(other));
 }
-END_TEST
 
 /* ---- the network, and the pool ---- */
 
-START_TEST(a_server_that_is_too_slow_is_a_gateway_timeout)
+TEST(a_server_that_is_too_slow_is_a_gateway_timeout)
 {
 	HTTPCall_T call = call_of("GET", "/slow");
 	int64_t begin = now_ms();
@@ -407,9 +402,8 @@ START_TEST(a_server_that_is_too_slow_is_a_gateway_timeout)
 	ck_assert_int_lt(now_ms() - begin, 600);
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(a_server_that_drips_cannot_outlast_the_timeout)
+TEST(a_server_that_drips_cannot_outlast_the_timeout)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	int64_t begin = now_ms();
@@ -419,9 +413,8 @@ START_TEST(a_server_that_drips_cannot_outlast_the_timeout)
 	ck_raises(HTTP_Gateway_Timeout, run(call));
 	ck_assert_int_lt(now_ms() - begin, 600);
 }
-END_TEST
 
-START_TEST(causes_are_those_of_the_layers_below)
+TEST(causes_are_those_of_the_layers_below)
 {
 	HTTPCall_T call = call_of("GET", "/"), full = call_of("GET", "/"), late = call_of("GET", "/");
 	SocketPool_T small = SocketPool_new(pool_arena, 1, 64);
@@ -450,9 +443,8 @@ START_TEST(causes_are_those_of_the_layers_below)
 	} END_TRY;
 	ck_assert_int_eq(causes, 3);
 }
-END_TEST
 
-START_TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
+TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("GET", "/2");
 
@@ -463,9 +455,8 @@ START_TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
 	ck_assert_int_eq(server.connections, 2);
 	ck_assert_uint_eq(idle(), 1);
 }
-END_TEST
 
-START_TEST(a_reset_at_that_moment_is_the_same)
+TEST(a_reset_at_that_moment_is_the_same)
 {
 	HTTPCall_T call = call_of("PUT", "/1"), again = call_of("PUT", "/2");
 
@@ -475,9 +466,8 @@ START_TEST(a_reset_at_that_moment_is_the_same)
 	run(again);
 	check_body(again, "b");
 }
-END_TEST
 
-START_TEST(a_post_is_not_repeated)
+TEST(a_post_is_not_repeated)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("POST", "/2");
 
@@ -486,9 +476,8 @@ START_TEST(a_post_is_not_repeated)
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", run(again));
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
-START_TEST(a_server_that_closes_twice_is_a_bad_gateway)
+TEST(a_server_that_closes_twice_is_a_bad_gateway)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("GET", "/2");
 
@@ -497,9 +486,8 @@ START_TEST(a_server_that_closes_twice_is_a_bad_gateway)
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", run(again));
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(a_new_connection_that_is_closed_is_not_tried_again)
+TEST(a_new_connection_that_is_closed_is_not_tried_again)
 {
 	HTTPCall_T call = call_of("GET", "/1");
 
@@ -507,9 +495,8 @@ START_TEST(a_new_connection_that_is_closed_is_not_tried_again)
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", run(call));
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
-START_TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
+TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	size_t n = 32 << 20;
@@ -521,9 +508,8 @@ START_TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
 	check_body(call, "big");
 	ck_assert_uint_eq(idle(), 0); /* nobody knows where the next request would begin */
 }
-END_TEST
 
-START_TEST(an_interim_response_does_not_end_the_sending)
+TEST(an_interim_response_does_not_end_the_sending)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	size_t n = 16 << 20;
@@ -538,9 +524,8 @@ START_TEST(an_interim_response_does_not_end_the_sending)
 	check_body(call, "y");
 	ck_assert_uint_eq(idle(), 1); /* all of the request was sent */
 }
-END_TEST
 
-START_TEST(an_interim_response_does_not_end_a_stream)
+TEST(an_interim_response_does_not_end_a_stream)
 {
 	HTTPCall_T call = call_of("PUT", "/");
 	char byte;
@@ -555,9 +540,8 @@ START_TEST(an_interim_response_does_not_end_a_stream)
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 	ck_assert_uint_eq(idle(), 1);
 }
-END_TEST
 
-START_TEST(more_interim_responses_than_32_are_a_bad_gateway)
+TEST(more_interim_responses_than_32_are_a_bad_gateway)
 {
 	static char text[33 * 32];
 	HTTPCall_T call = call_of("GET", "/");
@@ -568,9 +552,8 @@ START_TEST(more_interim_responses_than_32_are_a_bad_gateway)
 	SERVE({ .until = END, .answer = text });
 	ck_raises_saying(HTTP_Bad_Gateway, "more than 32 interim responses", run(call));
 }
-END_TEST
 
-START_TEST(a_request_that_says_close_gives_no_connection_back)
+TEST(a_request_that_says_close_gives_no_connection_back)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -580,9 +563,8 @@ START_TEST(a_request_that_says_close_gives_no_connection_back)
 	check_body(call, "x");
 	ck_assert_uint_eq(checked_out() + idle(), 0);
 }
-END_TEST
 
-START_TEST(a_call_over_a_socket_leaves_it_open)
+TEST(a_call_over_a_socket_leaves_it_open)
 {
 	HTTPCall_T call = call_of("GET", "/1"), next = call_of("GET", "/2"), wrong = call_of("GET", "/");
 	Socket_T s;
@@ -600,7 +582,6 @@ START_TEST(a_call_over_a_socket_leaves_it_open)
 	check_body(next, "b");
 	Socket_close(&s);
 }
-END_TEST
 
 /* ---- steps ---- */
 
@@ -613,7 +594,7 @@ static size_t read_all(HTTPCall_T call, char *into, size_t room, size_t piece)
 	return all;
 }
 
-START_TEST(a_call_in_steps_streams_both_ways)
+TEST(a_call_in_steps_streams_both_ways, .from = 1, .to = 12)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	char body[64] = "";
@@ -633,9 +614,8 @@ START_TEST(a_call_in_steps_streams_both_ways)
 	ck_assert_uint_eq(idle(), 1);
 	ck_raises_saying(Assert_Failed, "for HTTPCall_recv to read", HTTPCall_body(call, &(size_t){ 0 }));
 }
-END_TEST
 
-START_TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
+TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
 {
 	HTTPCall_T call = call_of("PUT", "/");
 	char byte;
@@ -651,9 +631,8 @@ START_TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
 	ck_assert_uint_eq(checked_out(), 0); /* there is nothing to read */
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 }
-END_TEST
 
-START_TEST(a_stream_is_not_limited_and_takes_no_memory)
+TEST(a_stream_is_not_limited_and_takes_no_memory)
 {
 	enum { LENGTH = 8 << 20 };
 	static char text[LENGTH + 64];
@@ -672,9 +651,8 @@ START_TEST(a_stream_is_not_limited_and_takes_no_memory)
 	ck_assert_uint_eq(all, LENGTH);
 	ck_assert_uint_le(Arena_used(arena), used + 1024);
 }
-END_TEST
 
-START_TEST(an_early_answer_ends_the_sending_in_steps)
+TEST(an_early_answer_ends_the_sending_in_steps)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	char body[16] = "";
@@ -689,9 +667,8 @@ START_TEST(an_early_answer_ends_the_sending_in_steps)
 	ck_assert_uint_eq(idle(), 0);
 	ck_assert_ptr_null(strstr(server.heard, "xy"));
 }
-END_TEST
 
-START_TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent)
+TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("PUT", "/2");
 	char byte;
@@ -707,9 +684,8 @@ START_TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent
 	ck_assert_int_eq(byte, 'b');
 	ck_assert_uint_eq(HTTPCall_recv(again, &byte, 1), 0);
 }
-END_TEST
 
-START_TEST(a_part_that_is_slow_has_the_timeout_for_itself)
+TEST(a_part_that_is_slow_has_the_timeout_for_itself)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	char body[80];
@@ -720,9 +696,8 @@ START_TEST(a_part_that_is_slow_has_the_timeout_for_itself)
 	HTTPCall_answer(call);
 	ck_assert_uint_eq(read_all(call, body, sizeof body, sizeof body), 60);
 }
-END_TEST
 
-START_TEST(a_stream_that_breaks_is_not_taken_for_whole)
+TEST(a_stream_that_breaks_is_not_taken_for_whole)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	char body[32];
@@ -734,9 +709,8 @@ START_TEST(a_stream_that_breaks_is_not_taken_for_whole)
 	ck_raises_saying(Assert_Failed, "no answer to read", HTTPCall_recv(call, body, 1));
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(an_arena_that_is_cleared_amid_a_call_discards_its_connection)
+TEST(an_arena_that_is_cleared_amid_a_call_discards_its_connection)
 {
 	Arena_T request = Arena_new();
 	HTTPCall_T call = HTTPCall_new(request, "GET", "/");
@@ -750,11 +724,10 @@ START_TEST(an_arena_that_is_cleared_amid_a_call_discards_its_connection)
 	ck_assert_uint_eq(idle(), 0);
 	Arena_dispose(&request);
 }
-END_TEST
 
 /* ---- memory, threads that end ---- */
 
-START_TEST(every_allocation_may_fail_and_no_connection_is_lost)
+TEST(every_allocation_may_fail_and_no_connection_is_lost)
 {
 	struct Failing f = { 0, 0, 0, 0 };
 	volatile int failures = 0, done = 0, n;
@@ -792,7 +765,6 @@ START_TEST(every_allocation_may_fail_and_no_connection_is_lost)
 	ck_assert_int_eq(done, 1);
 	ck_assert_int_ge(failures, 3);
 }
-END_TEST
 
 static void *run_forever(void *cl)
 {
@@ -803,7 +775,7 @@ static void *run_forever(void *cl)
 	return NULL;
 }
 
-START_TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
+TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
 {
 	pthread_t thread;
 	void *result;
@@ -818,11 +790,10 @@ START_TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
 	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
 /* ---- checked runtime errors, and fields that are refused ---- */
 
-START_TEST(what_a_caller_gets_wrong_is_checked)
+TEST(what_a_caller_gets_wrong_is_checked)
 {
 	HTTPCall_T call = call_of("GET", "/"), written = call_of("POST", "/");
 	char byte;
@@ -861,50 +832,4 @@ START_TEST(what_a_caller_gets_wrong_is_checked)
 	ck_raises_saying(Assert_Failed, "HTTPCall_run: the call has begun already", run(call));
 	ck_raises_saying(Assert_Failed, "HTTPCall_header: the name is NULL", HTTPCall_header(call, NULL));
 	ck_raises_saying(Assert_Failed, "the place of the length is NULL", HTTPCall_body(call, NULL));
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("HTTPCall");
-	TCase *tc = tcase_create("HTTPCall");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_test(tc, a_call_sends_its_request_and_reads_the_answer);
-	tcase_add_test(tc, a_body_is_sent_with_its_length);
-	tcase_add_test(tc, a_post_without_a_body_says_so_and_a_get_does_not);
-	tcase_add_loop_test(tc, an_answer_is_framed_as_RFC_9112_6_3_says, 0, ANSWERS);
-	tcase_add_loop_test(tc, an_answer_is_the_same_however_it_is_cut, 0, ANSWERS);
-	tcase_add_test(tc, the_answer_to_a_head_has_no_body);
-	tcase_add_loop_test(tc, an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway, 0, WRONG);
-	tcase_add_test(tc, a_body_until_the_end_is_limited_too);
-	tcase_add_test(tc, the_status_line_and_the_fields_have_limits);
-	tcase_add_test(tc, a_server_that_is_too_slow_is_a_gateway_timeout);
-	tcase_add_test(tc, a_server_that_drips_cannot_outlast_the_timeout);
-	tcase_add_test(tc, causes_are_those_of_the_layers_below);
-	tcase_add_test(tc, a_connection_that_the_server_closed_at_that_moment_is_replaced_once);
-	tcase_add_test(tc, a_reset_at_that_moment_is_the_same);
-	tcase_add_test(tc, a_post_is_not_repeated);
-	tcase_add_test(tc, a_server_that_closes_twice_is_a_bad_gateway);
-	tcase_add_test(tc, a_new_connection_that_is_closed_is_not_tried_again);
-	tcase_add_test(tc, an_answer_before_the_end_of_a_large_body_stops_the_sending);
-	tcase_add_test(tc, an_interim_response_does_not_end_the_sending);
-	tcase_add_test(tc, an_interim_response_does_not_end_a_stream);
-	tcase_add_test(tc, more_interim_responses_than_32_are_a_bad_gateway);
-	tcase_add_test(tc, a_request_that_says_close_gives_no_connection_back);
-	tcase_add_test(tc, a_call_over_a_socket_leaves_it_open);
-	tcase_add_loop_test(tc, a_call_in_steps_streams_both_ways, 1, 12);
-	tcase_add_test(tc, a_streamed_body_may_have_a_length_and_is_checked_against_it);
-	tcase_add_test(tc, a_stream_is_not_limited_and_takes_no_memory);
-	tcase_add_test(tc, an_early_answer_ends_the_sending_in_steps);
-	tcase_add_test(tc, a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent);
-	tcase_add_test(tc, a_part_that_is_slow_has_the_timeout_for_itself);
-	tcase_add_test(tc, a_stream_that_breaks_is_not_taken_for_whole);
-	tcase_add_test(tc, an_arena_that_is_cleared_amid_a_call_discards_its_connection);
-	tcase_add_test(tc, every_allocation_may_fail_and_no_connection_is_lost);
-	tcase_add_test(tc, a_thread_that_is_cancelled_amid_a_call_loses_no_connection);
-	tcase_add_test(tc, what_a_caller_gets_wrong_is_checked);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

@@ -6,21 +6,23 @@
  * The hooks of the program run here, in whatever thread has the exchange. No function raises. */
 #include "config.h"
 
+#include <stdio.h>
+
 #include "server/rep.h"
 
 typedef struct Error {
 	int status;
 	const char *message; /* for on_error: what was raised, or what is wrong; or NULL */
 	const char *text;    /* for our own body; or NULL */
-	const char *allow;   /* the field; or NULL */
+	const char *field, *value; /* that the status asks for; or NULL */
 } Error;
 
 static void start_answer(Exchange *x, const Error *e)
 {
-	x->response = httpresponse__renew(&x->response_place, x->arena);
+	httpserver__renew_response(x);
 	HTTPResponse_status(x->response, e->status);
-	if (e->allow)
-		HTTPResponse_set(x->response, "Allow", e->allow);
+	if (e->field)
+		HTTPResponse_set(x->response, e->field, e->value);
 }
 
 static void write_own(Exchange *x, const Error *e)
@@ -37,7 +39,7 @@ static int write_program_s(Exchange *x, const Error *e)
 	const HTTPServer_Options *o = &x->loop->server->options;
 	volatile int written = 0;
 
-	if (!o->on_error)
+	if (!o->on_error || x->silent)
 		return 0;
 	TRY {
 		start_answer(x, e);
@@ -114,6 +116,26 @@ static int status_of(Exchange *x, const Except_T *e)
 	return status >= 400 ? status : 500;
 }
 
+void httpserver__note_failure(Exchange *x, const Except_Capture *e)
+{
+	x->raised++;
+	x->failed = e->exception;
+	x->error = e->exception->reason;
+	TRY {
+		x->error = Arena_strdup(x->arena, e->message);
+		x->capture = Arena_memdup(x->arena, e, sizeof *e);
+	} ELSE {
+	} END_TRY;
+}
+
+void httpserver__answer_failure(Exchange *x)
+{
+	int status = status_of(x, x->failed);
+
+	x->failed = NULL;
+	answer_error(x, &(Error){ .status = status, .message = x->error, .text = for_clients(status, x->error) });
+}
+
 void httpserver__answer_raised(Exchange *x)
 {
 	int status = status_of(x, Except_current());
@@ -132,13 +154,21 @@ void httpserver__answer_no_route(Exchange *x)
 	else if (!x->allow)
 		answer_error(x, &(Error){ .status = 404, .text = x->request->target });
 	else if (!(x->reader.parser.flags & HTTPParser_IS_OPTIONS))
-		answer_error(x, &(Error){ .status = 405, .text = method, .allow = x->allow });
+		answer_error(x, &(Error){ .status = 405, .text = method, .field = "Allow", .value = x->allow });
 	else
 		TRY {
-			start_answer(x, &(Error){ .status = 204, .allow = x->allow });
+			start_answer(x, &(Error){ .status = 204, .field = "Allow", .value = x->allow });
 		} ELSE {
 			httpserver__answer_raised(x);
 		} END_TRY;
+}
+
+void httpserver__answer_no_range(Exchange *x, int64_t length)
+{
+	char value[48];
+
+	snprintf(value, sizeof value, "bytes */%lld", (long long)length);
+	answer_error(x, &(Error){ .status = 416, .field = "Content-Range", .value = value });
 }
 
 int httpserver__run_before(Exchange *x)
@@ -148,7 +178,8 @@ int httpserver__run_before(Exchange *x)
 
 	x->admitted = 1;
 	TRY {
-		x->response = httpresponse__renew(&x->response_place, x->arena);
+		if (!x->response)
+			httpserver__renew_response(x);
 		o->before(x->request, x->response, o->hooks_cl);
 		passed = 1;
 	} ELSE {

@@ -168,15 +168,32 @@ static int take_events(Loop *l, const SocketPoll_Event *events, int n)
 	return knocks;
 }
 
-/* In the order in which they were finished. */
+/* It goes off the list when its log is written, which may end the thread: once it was. */
+static void take_gone(Loop *l, Exchange *x)
+{
+	TRY {
+		httpserver__log_gone(x);
+		l->finished = x->next;
+		httpserver__recycle(x);
+	} ELSE {
+		httpserver__count(&l->stats.raised, 1);
+	} END_TRY;
+}
+
+/* In the order in which they were finished. Those that are meanwhile have woken the poll: their turn is in the next tick. */
 static void take_finished(Loop *l)
 {
 	Exchange *x;
 
-	while ((x = l->finished) != NULL || (x = l->finished = httpserver__take_back(l)) != NULL) {
-		l->finished = x->next;
-		httpserver__advance(l, x->conn, CAUSE_FINISHED);
-	}
+	if (!l->finished)
+		l->finished = httpserver__take_back(l, NULL);
+	while ((x = l->finished) != NULL)
+		if (!x->conn)
+			take_gone(l, x);
+		else {
+			l->finished = x->next;
+			httpserver__advance(l, x->conn, CAUSE_FINISHED);
+		}
 }
 
 /* Those that are listed meanwhile have their turn in the next tick. */
@@ -264,4 +281,32 @@ void httpserver__serve(Loop *l)
 	while (!l->draining || l->listener || l->conns > 0)
 		tick(l);
 	SocketPoll_wait(l->poll, &none, 1, 0); /* closes the last ones */
+}
+
+/* One that was left in the middle, by a cancellation or by a handler that ended the thread, has connections. */
+static void close_connection(Connection_T connection, void *cl)
+{
+	Loop *l = cl;
+	Conn *c = Connection_data(connection);
+	Socket_T s = Connection_socket(connection);
+	Exchange *x = c && c->socket ? c->exchange : NULL;
+
+	if (x) {
+		c->exchange = NULL;
+		TRY {
+			httpserver__abandon(x);
+		} ELSE {
+			httpserver__count(&l->stats.raised, 1);
+		} END_TRY;
+	}
+	SocketPool_close(l->pool, &s);
+}
+
+void httpserver__end_loop(Loop *l)
+{
+	Exchange *x;
+
+	SocketPool_map(l->pool, close_connection, l);
+	while ((x = l->finished) != NULL || (x = l->finished = httpserver__take_back(l, HTTPSERVER__CLOSED)) != NULL)
+		take_gone(l, x);
 }

@@ -18,6 +18,11 @@
 ssize_t socket__try_recv(Socket_T s, void *buffer, size_t nbytes);
 ssize_t socket__try_sendv(Socket_T s, const struct iovec *vector, int n);
 
+/* Sends at most nbytes of a regular file, from offset on, by sendfile(2) where it exists. Returns as
+ * the functions above; 0 means the end of the file. Makes the socket non-blocking. Raises:
+ * Socket_Failed (it cannot be made so). */
+ssize_t socket__try_sendfile(Socket_T s, int fd, int64_t offset, size_t nbytes);
+
 /* Waits and returns SOCKET__READABLE, SOCKET__WRITABLE or both, or 0 after the deadline. For
  * callers that send and watch for input meanwhile. After an error, or at the end of the stream,
  * the socket is readable. Raises: Socket_Failed. */
