@@ -5,6 +5,8 @@
 
 #include "httpclient.h"
 
+SUITE("answers that come later");
+
 static HTTPResponse_T volatile waiting; /* the last that was suspended */
 static atomic_int nsuspended, nfreed, nlogged, blocks, timeout_ms;
 
@@ -91,7 +93,9 @@ static int begin_waiting(void)
 
 /* ---- resuming ---- */
 
-START_TEST(another_thread_answers_later)
+CASE("handlers");
+
+TEST(another_thread_answers_later, .to = 2)
 {
 	HTTPResponse_T r;
 	int fd, i;
@@ -113,7 +117,6 @@ START_TEST(another_thread_answers_later)
 	close(fd);
 	end_server();
 }
-END_TEST
 
 static void at_once(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
@@ -124,7 +127,7 @@ static void at_once(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_printf(response, "at once");
 }
 
-START_TEST(a_resume_before_the_handler_returns_takes_effect_then)
+TEST(a_resume_before_the_handler_returns_takes_effect_then, .to = 2)
 {
 	int fd, i;
 
@@ -139,9 +142,8 @@ START_TEST(a_resume_before_the_handler_returns_takes_effect_then)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(responses_before_a_suspended_one_go_out_and_requests_behind_it_wait)
+TEST(responses_before_a_suspended_one_go_out_and_requests_behind_it_wait, .to = 2)
 {
 	HTTPResponse_T r;
 	int fd;
@@ -162,7 +164,6 @@ START_TEST(responses_before_a_suspended_one_go_out_and_requests_behind_it_wait)
 	close(fd);
 	end_server();
 }
-END_TEST
 
 /* ---- failing ---- */
 
@@ -177,7 +178,7 @@ static void fail_with(HTTPResponse_T r, const Except_T *e, const char *text)
 	} END_TRY;
 }
 
-START_TEST(fail_answers_as_if_the_handler_had_raised_it)
+TEST(fail_answers_as_if_the_handler_had_raised_it, .to = 2)
 {
 	Except_Capture capture, none = { 0 };
 	HTTPResponse_T r;
@@ -209,7 +210,6 @@ START_TEST(fail_answers_as_if_the_handler_had_raised_it)
 	close(fd);
 	end_server();
 }
-END_TEST
 
 static void raise_after(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
@@ -217,7 +217,7 @@ static void raise_after(HTTPRequest_T request, HTTPResponse_T response, void *cl
 	EXCEPT_RAISE_MSG(HTTP_Unavailable, "the queue is full");
 }
 
-START_TEST(a_raise_after_suspend_is_a_fail)
+TEST(a_raise_after_suspend_is_a_fail, .to = 2)
 {
 	int fd, i;
 
@@ -235,7 +235,6 @@ START_TEST(a_raise_after_suspend_is_a_fail)
 	close(fd);
 	end_server();
 }
-END_TEST
 
 static void raise_too_late(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
@@ -243,7 +242,7 @@ static void raise_too_late(HTTPRequest_T request, HTTPResponse_T response, void 
 	EXCEPT_RAISE_MSG(HTTP_Unavailable, "the queue is full");
 }
 
-START_TEST(a_raise_after_the_resume_is_counted_and_dropped)
+TEST(a_raise_after_the_resume_is_counted_and_dropped, .to = 2)
 {
 	start(raise_too_late, (HTTPServer_Options){ 0 }, _i);
 	ck_assert_int_eq(ask(GET("/later")), 200);
@@ -252,7 +251,6 @@ START_TEST(a_raise_after_the_resume_is_counted_and_dropped)
 	ck_assert_str_eq(last_error, "-");
 	end_server();
 }
-END_TEST
 
 /* ---- what is checked ---- */
 
@@ -262,7 +260,7 @@ static void suspend_twice(HTTPRequest_T request, HTTPResponse_T response, void *
 	HTTPResponse_suspend(response, 0);
 }
 
-START_TEST(a_response_is_suspended_once_by_a_handler_while_it_runs)
+TEST(a_response_is_suspended_once_by_a_handler_while_it_runs, .to = 2)
 {
 	Arena_T mine = Arena_new();
 	HTTPResponse_T r = HTTPResponse_new(mine);
@@ -287,9 +285,8 @@ START_TEST(a_response_is_suspended_once_by_a_handler_while_it_runs)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_request_without_a_server_has_no_response)
+TEST(a_request_without_a_server_has_no_response)
 {
 	Arena_T mine = Arena_new();
 	HTTPRequest_T request;
@@ -306,11 +303,10 @@ START_TEST(a_request_without_a_server_has_no_response)
 	close(pair[1]);
 	Arena_dispose(&mine);
 }
-END_TEST
 
 /* ---- nobody waits any more ---- */
 
-START_TEST(time_runs_out)
+TEST(time_runs_out, .to = 2)
 {
 	HTTPResponse_T r;
 	int fd;
@@ -342,9 +338,8 @@ START_TEST(time_runs_out)
 	ck_raises_saying(Assert_Failed, "has ended", HTTPResponse_gone(r));
 	end_server();
 }
-END_TEST
 
-START_TEST(without_a_limit_it_waits)
+TEST(without_a_limit_it_waits, .to = 2)
 {
 	int fd;
 
@@ -360,9 +355,8 @@ START_TEST(without_a_limit_it_waits)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(the_client_leaves)
+TEST(the_client_leaves, .to = 2)
 {
 	HTTPResponse_T r;
 	int fd;
@@ -392,9 +386,8 @@ START_TEST(the_client_leaves)
 		close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(the_server_stops)
+TEST(the_server_stops, .to = 2)
 {
 	int64_t start_ms;
 	int fd;
@@ -420,9 +413,8 @@ START_TEST(the_server_stops)
 	Arena_dispose(&arena);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
-END_TEST
 
-START_TEST(what_is_not_resumed_goes_with_the_servers_arena)
+TEST(what_is_not_resumed_goes_with_the_servers_arena, .to = 2)
 {
 	int fd;
 
@@ -432,9 +424,8 @@ START_TEST(what_is_not_resumed_goes_with_the_servers_arena)
 	ck_assert_int_eq(atomic_load(&nfreed), 1);
 	close(fd);
 }
-END_TEST
 
-START_TEST(a_drain_waits_for_the_resume)
+TEST(a_drain_waits_for_the_resume, .to = 2)
 {
 	int fd;
 
@@ -446,29 +437,4 @@ START_TEST(a_drain_waits_for_the_resume)
 	ck_assert_int_eq(hear(fd), 200);
 	join_server();
 	close(fd);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *s = suite_create("answers that come later");
-	TCase *t = tcase_create("handlers");
-
-	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, another_thread_answers_later, 0, 2);
-	tcase_add_loop_test(t, a_resume_before_the_handler_returns_takes_effect_then, 0, 2);
-	tcase_add_loop_test(t, responses_before_a_suspended_one_go_out_and_requests_behind_it_wait, 0, 2);
-	tcase_add_loop_test(t, fail_answers_as_if_the_handler_had_raised_it, 0, 2);
-	tcase_add_loop_test(t, a_raise_after_suspend_is_a_fail, 0, 2);
-	tcase_add_loop_test(t, a_raise_after_the_resume_is_counted_and_dropped, 0, 2);
-	tcase_add_loop_test(t, a_response_is_suspended_once_by_a_handler_while_it_runs, 0, 2);
-	tcase_add_test(t, a_request_without_a_server_has_no_response);
-	tcase_add_loop_test(t, time_runs_out, 0, 2);
-	tcase_add_loop_test(t, without_a_limit_it_waits, 0, 2);
-	tcase_add_loop_test(t, the_client_leaves, 0, 2);
-	tcase_add_loop_test(t, the_server_stops, 0, 2);
-	tcase_add_loop_test(t, what_is_not_resumed_goes_with_the_servers_arena, 0, 2);
-	tcase_add_loop_test(t, a_drain_waits_for_the_resume, 0, 2);
-	suite_add_tcase(s, t);
-	return testing_main(s);
 }

@@ -653,6 +653,7 @@ static int send_on(Turn *t)
 		return finish_call(t);
 	} else {
 		c->output = OUTPUT_IDLE;
+		c->clock = CLOCK_NONE; /* 100 Continue may be next, with a time of its own */
 		if (x->answered) {
 			httpserver__log_stream(x);
 			httpserver__retire(t);
