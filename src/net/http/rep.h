@@ -88,6 +88,11 @@ unsigned httprequest__asks(const HTTPParser *p); /* what it asks of the response
 
 /* ---- HTTPResponse.c ---- */
 
+struct HTTPUpgrade {
+	void (*take)(Socket_T, void *cl);
+	void *cl;
+};
+
 struct HTTPResponse {
 	struct HTTPResponse *self;
 	HTTPMessage message;
@@ -95,6 +100,8 @@ struct HTTPResponse {
 	int (*more)(struct HTTPResponse *, void *); /* of a stream; NULL: none, or it has ended */
 	void *more_cl;
 	struct HTTPFile *file;     /* the body (http/file.h); NULL: none */
+	struct HTTPUpgrade *upgrade; /* NULL: none */
+	struct HTTPRequest *request; /* of a server's route; NULL: none */
 	char size[20];             /* of the current chunk, in hex, with its CR LF */
 	uint64_t length, made;     /* of a stream: announced; made, without the current part */
 	unsigned char has_length;
@@ -141,6 +148,7 @@ typedef struct HTTPFraming { /* in one register */
 	unsigned chunked : 1;
 	unsigned announced : 1;  /* the length is HTTPResponse_length's */
 	unsigned sends_file : 1;
+	unsigned upgrades : 1;   /* it is a 101 */
 } HTTPFraming;
 
 /* What is asked of it decides how it is framed; its head takes at most bound bytes, and is put into out.

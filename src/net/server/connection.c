@@ -106,6 +106,7 @@ static void reap(Turn *t)
 {
 	Loop *l = t->loop;
 	Conn *c = t->c;
+	Socket_T s = c->socket;
 
 	unlist_idle(l, c);
 	if (c->exchange)
@@ -116,7 +117,11 @@ static void reap(Turn *t)
 	}
 	count_conns(l, -1);
 	SocketPool_remove(l->pool, c->socket); /* its place is free now, its descriptor when the tick ends */
-	SocketPoll_close(l->poll, &c->socket);
+	if (t->upgraded)
+		SocketPoll_remove(l->poll, s);
+	else
+		SocketPoll_close(l->poll, &s);
+	c->socket = NULL;
 	if (c->ready)
 		return;
 	c->next = l->spare_conns;
@@ -435,20 +440,35 @@ static void time_out(Turn *t)
 		t->dies = 1;
 }
 
+/* Too many wait for a worker. The connection goes on if all of the request was read. */
+static void refuse_work(Turn *t, Call call)
+{
+	Exchange *x = t->c->exchange;
+
+	httpserver__count(&t->loop->stats.refused, 1);
+	httpserver__answer(x, 503, "too many requests wait for a worker");
+	x->made = 1;
+	t->c->input = INPUT_HANDLING;
+	if (call != CALL_HANDLER)
+		end_request(t);
+}
+
 /* Has a worker call a function of the route. Returns 0 if the client takes nothing any more. */
 static int give_work(Turn *t, Call call)
 {
 	Conn *c = t->c;
+	Exchange *x = c->exchange;
+	int is_first = x->call == CALL_NONE && !x->admitted;
 
 	take_sent(t, httpserver__flush(t));
 	if (t->dies)
 		return 0;
-	if (call == CALL_MORE)
+	if (!httpserver__give_work(x, call, is_first))
+		refuse_work(t, call);
+	else if (call == CALL_MORE)
 		c->output = OUTPUT_SUSPENDED;
 	else
 		c->input = INPUT_SUSPENDED;
-	c->exchange->call = (unsigned char)call;
-	httpserver__give_work(c->exchange);
 	return 1;
 }
 
@@ -651,6 +671,9 @@ static int send_on(Turn *t)
 			return give_work(t, CALL_MORE);
 		httpserver__produce(x);
 		return finish_call(t);
+	} else if (x->answered && UNLIKELY(x->framing.upgrades)) {
+		httpserver__leave_server(t);
+		return 0;
 	} else {
 		c->output = OUTPUT_IDLE;
 		c->clock = CLOCK_NONE; /* 100 Continue may be next, with a time of its own */
@@ -665,6 +688,7 @@ static int send_on(Turn *t)
 void httpserver__advance(Loop *l, Conn *c, Cause cause)
 {
 	Turn t __attribute__((cleanup(end_left_turn))) = { .loop = l, .c = c, .cause = cause };
+	Socket_T s = c->socket;
 
 	do
 		TRY {
@@ -729,4 +753,6 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 	while (!t.done);
 	if (c->end == END_DEAD && !is_held_by(c, HOLDER_WORKER))
 		reap(&t);
+	if (t.upgraded)
+		httpserver__start_upgraded(t.upgraded, s);
 }

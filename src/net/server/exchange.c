@@ -114,6 +114,8 @@ void httpserver__recycle(Exchange *x)
 	Loop *l = x->loop;
 	int keeps = l->spares < SPARES;
 
+	if (UNLIKELY(x->socket != NULL))
+		Socket_close(&x->socket);
 	if (x->account)
 		httpserver__end_account(x->account);
 	if (keeps) {
@@ -137,6 +139,7 @@ void httpserver__retire(Turn *t)
 
 void httpserver__dispose(Exchange *x)
 {
+	Socket_close(&x->socket);
 	if (x->account)
 		httpserver__end_account(x->account);
 	end_handles(x);
@@ -148,6 +151,7 @@ void httpserver__renew_response(Exchange *x)
 	if (x->response)
 		httpresponse__end(&x->response_place);
 	x->response = x->request->response = httpresponse__renew(&x->response_place, x->arena);
+	x->response->request = x->request;
 }
 
 /* ---- the route's functions ---- */
@@ -239,6 +243,9 @@ void httpserver__call(Exchange *x)
 	case CALL_MORE:
 		httpserver__produce(x);
 		break;
+	case CALL_TAKE:
+		httpserver__give_socket(x);
+		break;
 	case CALL_HANDLER: case CALL_NONE:
 		httpserver__handle(x);
 	}
@@ -247,6 +254,10 @@ void httpserver__call(Exchange *x)
 void httpserver__fail_call(Exchange *x)
 {
 	x->calling = 0;
+	if (x->call == CALL_TAKE) {
+		x->dropped = 1;
+		return;
+	}
 	if (!may_fail(x))
 		return;
 	x->error = x->call == CALL_HANDLER ? "the handler ended its thread" : "a function of the route ended its thread";
