@@ -32,6 +32,11 @@ CORE_API void HTTPResponse_stream(HTTPResponse_T, int (*more)(HTTPResponse_T, vo
 /* The length of such a body: it is sent with Content-Length. If `more` writes more, or ends before,
  * the exchange breaks off: HTTP_Failed. HTTP/1.0 keeps its connection. Checked: sending began. */
 CORE_API void HTTPResponse_length(HTTPResponse_T, uint64_t nbytes);
+/* A body that is nbytes of a file, from offset on; nbytes negative: to its end. The descriptor is the
+ * response's from here on, also if this raises, and is closed on every way. HTTPServer answers one
+ * Range of a GET by that part, as HTTP(3) says. If the file gets shorter, the connection is cut.
+ * Raises: HTTP_Failed (not a regular file). Checked: something was written, or is a stream. */
+CORE_API void HTTPResponse_file(HTTPResponse_T, int fd, int64_t offset, int64_t nbytes);
 CORE_API void HTTPResponse_reset(HTTPResponse_T); /* as new. Checked: its sending has begun */
 /* Answers the last request of the socket. If no request waits for an answer (it was refused, or the
  * server is busy), the connection ends with this response. Date, Content-Length and Connection are

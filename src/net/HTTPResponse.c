@@ -14,6 +14,7 @@
 
 #include <core/HTTP.h>
 #include "base/checked.h"
+#include "http/file.h"
 #include "http/rep.h"
 #include "http/parser.h"
 #include "socket/internal.h"
@@ -33,6 +34,7 @@ static void empty_response(T r)
 	httpmessage__empty(&r->message);
 	r->more = NULL;
 	r->more_cl = NULL;
+	r->file = NULL;
 	r->length = r->made = 0;
 	r->has_length = r->begun = 0;
 }
@@ -70,6 +72,7 @@ void HTTPResponse_reset(T r)
 {
 	CHECK_RESPONSE(r);
 	CHECK(!r->begun, "HTTPResponse_reset: the response is being sent");
+	httpresponse__close_file(r);
 	empty_response(r);
 }
 
@@ -175,7 +178,9 @@ HTTPFraming httpresponse__frame(T r, unsigned asked)
 	f.streams = r->more && !bodiless && !head;
 	f.chunked = r->more && !bodiless && !r->has_length && !(asked & HTTP__OLD);
 	f.has_body = r->message.nbytes > 0 && !bodiless && !head;
-	f.announced = r->has_length && (r->more || (r->message.nbytes == 0 && (head || r->status == 304)));
+	f.sends_file = r->file && !bodiless && !head;
+	f.announced = r->file
+		|| (r->has_length && (r->more || (r->message.nbytes == 0 && (head || r->status == 304))));
 	f.has_length = (!r->more || f.announced || r->status == 205) && r->status != 204
 		&& (r->message.nbytes > 0 || f.announced || !(r->status == 304 || head));
 	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || httpmessage__says_close(&r->message) || (f.streams && !f.chunked && !f.has_length);
@@ -218,6 +223,11 @@ static char *put_status(char *out, int status)
 	return httpmessage__put(out, "\r\n", 2);
 }
 
+static uint64_t length_of(T r)
+{
+	return r->file ? (uint64_t)r->file->left : r->length;
+}
+
 /* The lines that are ours. */
 static char *put_own(char *out, T r, HTTPFraming f)
 {
@@ -229,7 +239,7 @@ static char *put_own(char *out, T r, HTTPFraming f)
 	}
 	if (f.has_length) {
 		out = httpmessage__put(out, "Content-Length: ", 16);
-		out = put_number(out, r->status == 205 ? 0 : f.announced ? r->length : r->message.nbytes);
+		out = put_number(out, r->status == 205 ? 0 : f.announced ? length_of(r) : r->message.nbytes);
 		out = httpmessage__put(out, "\r\n", 2);
 	}
 	if (f.chunked)
@@ -261,6 +271,7 @@ void HTTPResponse_stream(T r, int (*more)(T, void *), void *cl)
 {
 	CHECK_RESPONSE(r);
 	CHECK(more, "HTTPResponse_stream: the function is NULL");
+	CHECK(!r->file, "HTTPResponse_stream: the body is a file");
 	r->more = more;
 	r->more_cl = cl;
 }
@@ -269,6 +280,7 @@ void HTTPResponse_length(T r, uint64_t nbytes)
 {
 	CHECK_RESPONSE(r);
 	CHECK(!r->begun, "HTTPResponse_length: the response is being sent");
+	CHECK(!r->file, "HTTPResponse_length: the body is a file");
 	r->length = nbytes;
 	r->has_length = 1;
 }
@@ -344,6 +356,10 @@ void HTTPResponse_send(Socket_T client, T r)
 	Socket_sendv(client, vector, 1 + httpresponse__parts(r, f, vector + 1));
 	if (f.streams)
 		send_stream(client, r, f);
+	if (UNLIKELY(f.sends_file))
+		httpresponse__send_file(client, r);
+	else if (UNLIKELY(r->file))
+		httpresponse__close_file(r);
 	if (f.ends)
 		end_connection(client, asked);
 	else

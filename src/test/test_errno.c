@@ -29,7 +29,10 @@ static void visit(const void *key, void **value, void *cl)
 	(void)cl;
 }
 
-START_TEST(calls_of_except_leave_errno_alone)
+SUITE("errno");
+CASE("successful calls");
+
+TEST(calls_of_except_leave_errno_alone)
 {
 	static Except_Capture c;
 	Except_Stack stack;
@@ -46,9 +49,8 @@ START_TEST(calls_of_except_leave_errno_alone)
 	KEEPS(Except_restore(&stack));
 	fclose(out);
 }
-END_TEST
 
-START_TEST(calls_of_arena_leave_errno_alone)
+TEST(calls_of_arena_leave_errno_alone)
 {
 	Arena_T a, child;
 	Arena_Mark mark;
@@ -84,9 +86,8 @@ START_TEST(calls_of_arena_leave_errno_alone)
 	KEEPS(Arena_dispose(&child));
 	KEEPS(Arena_dispose(&a));
 }
-END_TEST
 
-START_TEST(calls_of_a_table_leave_errno_alone)
+TEST(calls_of_a_table_leave_errno_alone)
 {
 	HashTable_T t, copy;
 	HashTable_Iter it;
@@ -113,22 +114,4 @@ START_TEST(calls_of_a_table_leave_errno_alone)
 	KEEPS(HashTable_clear(t));
 	KEEPS(HashTable_free(&t));
 	Arena_dispose(&a);
-}
-END_TEST
-
-static Suite *errno_suite(void)
-{
-	Suite *s = suite_create("errno");
-	TCase *t = tcase_create("successful calls");
-
-	tcase_add_test(t, calls_of_except_leave_errno_alone);
-	tcase_add_test(t, calls_of_arena_leave_errno_alone);
-	tcase_add_test(t, calls_of_a_table_leave_errno_alone);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return testing_main(errno_suite());
 }

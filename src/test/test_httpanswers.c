@@ -40,7 +40,10 @@ static void check_seen(const Answer *a, const Seen *seen)
 		"%s: body \"%.*s\"", a->sentence, (int)n, seen->text + seen->body);
 }
 
-START_TEST(each_answer_of_the_table_is_what_the_table_says_however_it_is_cut)
+SUITE("answers");
+CASE("answers");
+
+TEST(each_answer_of_the_table_is_what_the_table_says_however_it_is_cut, .to = ANSWERS)
 {
 	static Seen seen;
 	const Answer *a = &answers[_i];
@@ -51,9 +54,8 @@ START_TEST(each_answer_of_the_table_is_what_the_table_says_however_it_is_cut)
 		check_seen(a, &seen);
 	}
 }
-END_TEST
 
-START_TEST(an_answer_that_is_cut_off_is_neither_whole_nor_wrong)
+TEST(an_answer_that_is_cut_off_is_neither_whole_nor_wrong, .to = CUT)
 {
 	static Seen seen;
 	size_t n = strlen(cut_answers[_i]), step;
@@ -63,10 +65,9 @@ START_TEST(an_answer_that_is_cut_off_is_neither_whole_nor_wrong)
 		ck_assert_int_eq(seen.verdict, UNFINISHED);
 	}
 }
-END_TEST
 
 /* A fault aborts: see fuzz_answers.c. */
-START_TEST(an_answer_with_one_byte_changed_or_cut_off_is_the_same_to_all)
+TEST(an_answer_with_one_byte_changed_or_cut_off_is_the_same_to_all, .to = ANSWERS)
 {
 	static const char bytes[] = "\0\t\n\r 0;,:\"x\xff";
 	const Answer *a = &answers[_i];
@@ -83,20 +84,4 @@ START_TEST(an_answer_with_one_byte_changed_or_cut_off_is_the_same_to_all)
 		}
 	}
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("answers");
-	TCase *tc = tcase_create("answers");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, each_answer_of_the_table_is_what_the_table_says_however_it_is_cut, 0,
-		ANSWERS);
-	tcase_add_loop_test(tc, an_answer_that_is_cut_off_is_neither_whole_nor_wrong, 0, CUT);
-	tcase_add_loop_test(tc, an_answer_with_one_byte_changed_or_cut_off_is_the_same_to_all, 0,
-		ANSWERS);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

@@ -6,7 +6,10 @@
 
 /* ---- runs ---- */
 
-START_TEST(a_call_sends_its_request_and_reads_the_answer)
+SUITE("HTTPCall");
+CASE("HTTPCall", .setup = set_up, .teardown = tear_down);
+
+TEST(a_call_sends_its_request_and_reads_the_answer)
 {
 	HTTPCall_T call = call_of("GET", "/a?b=c");
 	char expected[128];
@@ -31,9 +34,8 @@ START_TEST(a_call_sends_its_request_and_reads_the_answer)
 	ck_assert_uint_eq(checked_out(), 0);
 	ck_assert_uint_eq(idle(), 1);
 }
-END_TEST
 
-START_TEST(a_body_is_sent_with_its_length)
+TEST(a_body_is_sent_with_its_length)
 {
 	HTTPCall_T call = call_of("POST", "/");
 
@@ -44,9 +46,8 @@ START_TEST(a_body_is_sent_with_its_length)
 	ck_assert_ptr_nonnull(strstr(server.heard, "Content-Length: 15\r\n\r\nit is over 9000"));
 	check_body(call, "");
 }
-END_TEST
 
-START_TEST(a_post_without_a_body_says_so_and_a_get_does_not)
+TEST(a_post_without_a_body_says_so_and_a_get_does_not)
 {
 	HTTPCall_T call = call_of("POST", "/"), other = call_of("GET", "/");
 
@@ -58,7 +59,6 @@ START_TEST(a_post_without_a_body_says_so_and_a_get_does_not)
 	ck_assert_ptr_null(strstr(strstr(server.heard, "GET"), "Content-Length"));
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
 static const struct {
 	const char *sentence, *answer, *body;
@@ -92,7 +92,9 @@ static const struct {
 		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", "x", 0, 0, 1 },
 };
 
-START_TEST(an_answer_is_framed_as_RFC_9112_6_3_says)
+enum { ANSWERS = sizeof answers / sizeof answers[0] };
+
+TEST(an_answer_is_framed_as_RFC_9112_6_3_says, .to = ANSWERS)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -103,9 +105,8 @@ START_TEST(an_answer_is_framed_as_RFC_9112_6_3_says)
 	ck_assert_msg(idle() == (size_t)answers[_i].kept, "%s: %zu kept", answers[_i].sentence,
 		idle());
 }
-END_TEST
 
-START_TEST(an_answer_is_the_same_however_it_is_cut)
+TEST(an_answer_is_the_same_however_it_is_cut, .to = ANSWERS)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -122,9 +123,8 @@ START_TEST(an_answer_is_the_same_however_it_is_cut)
 	check_body(call, answers[_i].body);
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(the_answer_to_a_head_has_no_body)
+TEST(the_answer_to_a_head_has_no_body)
 {
 	HTTPCall_T call = call_of("HEAD", "/"), next = call_of("GET", "/");
 
@@ -137,7 +137,6 @@ START_TEST(the_answer_to_a_head_has_no_body)
 	check_body(next, "z");
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
 static const struct { const char *answer, *says; int closes;
 } wrong_answers[] = {
@@ -167,12 +166,9 @@ static const struct { const char *answer, *says; int closes;
 	{ "", "without an answer", 1 },
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n", "more than 1048576", 0 },
 };
-enum {
-	WRONG = sizeof wrong_answers / sizeof wrong_answers[0],
-	ANSWERS = sizeof answers / sizeof answers[0]
-};
+enum { WRONG = sizeof wrong_answers / sizeof wrong_answers[0] };
 
-START_TEST(an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway)
+TEST(an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway, .to = WRONG)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -184,9 +180,8 @@ START_TEST(an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway)
 	ck_assert_int_eq(HTTP_status(&HTTP_Bad_Gateway), 502);
 	ck_raises(Assert_Failed, run(call)); /* a call runs once */
 }
-END_TEST
 
-START_TEST(a_body_until_the_end_is_limited_too)
+TEST(a_body_until_the_end_is_limited_too)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -196,9 +191,8 @@ START_TEST(a_body_until_the_end_is_limited_too)
 	ck_assert_int_eq(HTTPCall_status(call), 200);
 	ck_raises_saying(Assert_Failed, "the call has failed", HTTPCall_body(call, &(size_t){ 0 }));
 }
-END_TEST
 
-START_TEST(the_status_line_and_the_fields_have_limits)
+TEST(the_status_line_and_the_fields_have_limits)
 {
 	HTTPCall_T call = call_of("GET", "/"), other = call_of("GET", "/");
 
@@ -211,7 +205,6 @@ START_TEST(the_status_line_and_the_fields_have_limits)
 	HTTPCall_limits(other, &(HTTP_Limits){ .header_count = 2 });
 	ck_raises_saying(HTTP_Bad_Gateway, "more than 2 fields", run(other));
 }
-END_TEST
 
 /* ---- the network, and the pool ---- */
 
@@ -223,7 +216,7 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-START_TEST(a_server_that_is_too_slow_is_a_gateway_timeout)
+TEST(a_server_that_is_too_slow_is_a_gateway_timeout)
 {
 	HTTPCall_T call = call_of("GET", "/slow");
 	int64_t begin = now_ms();
@@ -235,9 +228,8 @@ START_TEST(a_server_that_is_too_slow_is_a_gateway_timeout)
 	ck_assert_int_lt(now_ms() - begin, 600);
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(a_server_that_drips_cannot_outlast_the_timeout)
+TEST(a_server_that_drips_cannot_outlast_the_timeout)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	int64_t begin = now_ms();
@@ -247,9 +239,8 @@ START_TEST(a_server_that_drips_cannot_outlast_the_timeout)
 	ck_raises(HTTP_Gateway_Timeout, run(call));
 	ck_assert_int_lt(now_ms() - begin, 600);
 }
-END_TEST
 
-START_TEST(a_server_that_reads_nothing_is_a_gateway_timeout)
+TEST(a_server_that_reads_nothing_is_a_gateway_timeout)
 {
 	HTTPCall_T call = call_of("POST", "/"), steps = call_of("POST", "/");
 	size_t n = 32 << 20;
@@ -265,9 +256,8 @@ START_TEST(a_server_that_reads_nothing_is_a_gateway_timeout)
 	ck_raises_saying(Assert_Failed, "not sending", HTTPCall_send(steps, body, 1));
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(the_timeout_of_steps_is_up_to_the_head_and_then_for_each_wait)
+TEST(the_timeout_of_steps_is_up_to_the_head_and_then_for_each_wait)
 {
 	HTTPCall_T call = call_of("GET", "/"), other = call_of("GET", "/");
 	char body[8];
@@ -291,9 +281,8 @@ START_TEST(the_timeout_of_steps_is_up_to_the_head_and_then_for_each_wait)
 	ck_assert_int_eq(HTTPCall_status(other), 200);
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(a_pool_without_a_connection_is_unavailable)
+TEST(a_pool_without_a_connection_is_unavailable)
 {
 	SocketPool_T held = SocketPool_new(pool_arena, 4, 64);
 	HTTPCall_T first = call_of("GET", "/"), second = call_of("GET", "/"),
@@ -308,9 +297,8 @@ START_TEST(a_pool_without_a_connection_is_unavailable)
 	ck_assert_int_eq(HTTP_status(&HTTP_Unavailable), 503);
 	ck_assert_int_eq(HTTP_status(&HTTP_Gateway_Timeout), 504);
 }
-END_TEST
 
-START_TEST(a_server_that_is_not_there_is_a_bad_gateway)
+TEST(a_server_that_is_not_there_is_a_bad_gateway)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	volatile int caused = 0;
@@ -323,9 +311,8 @@ START_TEST(a_server_that_is_not_there_is_a_bad_gateway)
 	} END_TRY;
 	ck_assert_int_eq(caused, 1);
 }
-END_TEST
 
-START_TEST(causes_are_those_of_the_layers_below)
+TEST(causes_are_those_of_the_layers_below)
 {
 	HTTPCall_T call = call_of("GET", "/"), full = call_of("GET", "/"), late = call_of("GET", "/");
 	SocketPool_T small = SocketPool_new(pool_arena, 1, 64);
@@ -354,9 +341,8 @@ START_TEST(causes_are_those_of_the_layers_below)
 	} END_TRY;
 	ck_assert_int_eq(causes, 3);
 }
-END_TEST
 
-START_TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
+TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("GET", "/2");
 
@@ -368,9 +354,8 @@ START_TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
 	ck_assert_int_eq(server.connections, 2);
 	ck_assert_uint_eq(idle(), 1);
 }
-END_TEST
 
-START_TEST(a_reset_at_that_moment_is_the_same)
+TEST(a_reset_at_that_moment_is_the_same)
 {
 	HTTPCall_T call = call_of("PUT", "/1"), again = call_of("PUT", "/2");
 
@@ -381,9 +366,8 @@ START_TEST(a_reset_at_that_moment_is_the_same)
 	run(again);
 	check_body(again, "b");
 }
-END_TEST
 
-START_TEST(a_post_is_not_repeated)
+TEST(a_post_is_not_repeated)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("POST", "/2");
 
@@ -392,9 +376,8 @@ START_TEST(a_post_is_not_repeated)
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", run(again));
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
-START_TEST(a_server_that_closes_twice_is_a_bad_gateway)
+TEST(a_server_that_closes_twice_is_a_bad_gateway)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("GET", "/2");
 
@@ -404,9 +387,8 @@ START_TEST(a_server_that_closes_twice_is_a_bad_gateway)
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", run(again));
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(a_new_connection_that_is_closed_is_not_tried_again)
+TEST(a_new_connection_that_is_closed_is_not_tried_again)
 {
 	HTTPCall_T call = call_of("GET", "/1");
 
@@ -414,9 +396,8 @@ START_TEST(a_new_connection_that_is_closed_is_not_tried_again)
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", run(call));
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
-START_TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
+TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	size_t n = 32 << 20;
@@ -429,9 +410,8 @@ START_TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
 	check_body(call, "big");
 	ck_assert_uint_eq(idle(), 0); /* nobody knows where the next request would begin */
 }
-END_TEST
 
-START_TEST(an_interim_response_does_not_end_the_sending)
+TEST(an_interim_response_does_not_end_the_sending)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	size_t n = 16 << 20;
@@ -447,9 +427,8 @@ START_TEST(an_interim_response_does_not_end_the_sending)
 	check_body(call, "y");
 	ck_assert_uint_eq(idle(), 1); /* all of the request was sent */
 }
-END_TEST
 
-START_TEST(an_interim_response_does_not_end_a_stream)
+TEST(an_interim_response_does_not_end_a_stream)
 {
 	HTTPCall_T call = call_of("PUT", "/");
 	char byte;
@@ -465,9 +444,8 @@ START_TEST(an_interim_response_does_not_end_a_stream)
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 	ck_assert_uint_eq(idle(), 1);
 }
-END_TEST
 
-START_TEST(more_interim_responses_than_32_are_a_bad_gateway)
+TEST(more_interim_responses_than_32_are_a_bad_gateway)
 {
 	static char text[33 * 32];
 	HTTPCall_T call = call_of("GET", "/");
@@ -478,9 +456,8 @@ START_TEST(more_interim_responses_than_32_are_a_bad_gateway)
 	SERVE({ .until = END, .answer = text });
 	ck_raises_saying(HTTP_Bad_Gateway, "more than 32 interim responses", run(call));
 }
-END_TEST
 
-START_TEST(a_request_that_says_close_gives_no_connection_back)
+TEST(a_request_that_says_close_gives_no_connection_back)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -490,9 +467,8 @@ START_TEST(a_request_that_says_close_gives_no_connection_back)
 	check_body(call, "x");
 	ck_assert_uint_eq(checked_out() + idle(), 0);
 }
-END_TEST
 
-START_TEST(a_call_over_a_socket_leaves_it_open)
+TEST(a_call_over_a_socket_leaves_it_open)
 {
 	HTTPCall_T call = call_of("GET", "/1"), next = call_of("GET", "/2"),
 			   wrong = call_of("GET", "/");
@@ -511,43 +487,4 @@ START_TEST(a_call_over_a_socket_leaves_it_open)
 	HTTPCall_over(next, s); /* what came behind the first answer is the beginning of the second */
 	check_body(next, "b");
 	Socket_close(&s);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("HTTPCall");
-	TCase *tc = tcase_create("HTTPCall");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_test(tc, a_call_sends_its_request_and_reads_the_answer);
-	tcase_add_test(tc, a_body_is_sent_with_its_length);
-	tcase_add_test(tc, a_post_without_a_body_says_so_and_a_get_does_not);
-	tcase_add_loop_test(tc, an_answer_is_framed_as_RFC_9112_6_3_says, 0, ANSWERS);
-	tcase_add_loop_test(tc, an_answer_is_the_same_however_it_is_cut, 0, ANSWERS);
-	tcase_add_test(tc, the_answer_to_a_head_has_no_body);
-	tcase_add_loop_test(tc, an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway, 0, WRONG);
-	tcase_add_test(tc, a_body_until_the_end_is_limited_too);
-	tcase_add_test(tc, the_status_line_and_the_fields_have_limits);
-	tcase_add_test(tc, a_server_that_is_too_slow_is_a_gateway_timeout);
-	tcase_add_test(tc, a_server_that_drips_cannot_outlast_the_timeout);
-	tcase_add_test(tc, a_server_that_reads_nothing_is_a_gateway_timeout);
-	tcase_add_test(tc, the_timeout_of_steps_is_up_to_the_head_and_then_for_each_wait);
-	tcase_add_test(tc, a_pool_without_a_connection_is_unavailable);
-	tcase_add_test(tc, a_server_that_is_not_there_is_a_bad_gateway);
-	tcase_add_test(tc, causes_are_those_of_the_layers_below);
-	tcase_add_test(tc, a_connection_that_the_server_closed_at_that_moment_is_replaced_once);
-	tcase_add_test(tc, a_reset_at_that_moment_is_the_same);
-	tcase_add_test(tc, a_post_is_not_repeated);
-	tcase_add_test(tc, a_server_that_closes_twice_is_a_bad_gateway);
-	tcase_add_test(tc, a_new_connection_that_is_closed_is_not_tried_again);
-	tcase_add_test(tc, an_answer_before_the_end_of_a_large_body_stops_the_sending);
-	tcase_add_test(tc, an_interim_response_does_not_end_the_sending);
-	tcase_add_test(tc, an_interim_response_does_not_end_a_stream);
-	tcase_add_test(tc, more_interim_responses_than_32_are_a_bad_gateway);
-	tcase_add_test(tc, a_request_that_says_close_gives_no_connection_back);
-	tcase_add_test(tc, a_call_over_a_socket_leaves_it_open);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

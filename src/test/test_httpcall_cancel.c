@@ -130,7 +130,10 @@ static void look_after(void *cl, int cancelled)
 	ck_assert_uint_eq(SocketPool_count(s->pool), 0);
 }
 
-START_TEST(a_cancelled_call_gives_its_connection_back)
+SUITE("HTTPCall, cancelled");
+CASE("points", .timeout = 240);
+
+TEST(a_cancelled_call_gives_its_connection_back)
 {
 	pid_t process = start_server();
 	Session s = { .arena = Arena_new(), .pool_arena = Arena_new(), .upload = calloc(1, UPLOAD) };
@@ -141,16 +144,4 @@ START_TEST(a_cancelled_call_gives_its_connection_back)
 	Arena_dispose(&s.arena);
 	free(s.upload);
 	stop_server(process);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *s = suite_create("HTTPCall, cancelled");
-	TCase *t = tcase_create("points");
-
-	tcase_set_timeout(t, 240);
-	tcase_add_test(t, a_cancelled_call_gives_its_connection_back);
-	suite_add_tcase(s, t);
-	return testing_main(s);
 }

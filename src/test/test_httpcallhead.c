@@ -28,7 +28,10 @@ static const char *head_of(HTTPCall_T call, const char *host, const char *servic
 	return Arena_strndup(call->arena, call->head, call->head_length);
 }
 
-START_TEST(Host_is_host_and_service_without_what_is_usual)
+SUITE("HTTPCall, head");
+CASE("head");
+
+TEST(Host_is_host_and_service_without_what_is_usual, .to = HOSTS)
 {
 	Arena_T arena = Arena_new();
 	HTTPCall_T call = HTTPCall_new(arena, "GET", "/"), set = HTTPCall_new(arena, "GET", "/");
@@ -40,7 +43,6 @@ START_TEST(Host_is_host_and_service_without_what_is_usual)
 		"GET / HTTP/1.1\r\nHOST: other\r\n\r\n");
 	Arena_dispose(&arena);
 }
-END_TEST
 
 static const struct { const char *method; int64_t nbytes; const char *field;
 } bodies[] = {
@@ -57,7 +59,7 @@ static const struct { const char *method; int64_t nbytes; const char *field;
 };
 enum { BODIES = sizeof bodies / sizeof *bodies };
 
-START_TEST(the_length_of_a_body_is_said_where_one_is_expected)
+TEST(the_length_of_a_body_is_said_where_one_is_expected, .to = BODIES)
 {
 	Arena_T arena = Arena_new();
 	HTTPCall_T call = HTTPCall_new(arena, bodies[_i].method, "*");
@@ -67,9 +69,8 @@ START_TEST(the_length_of_a_body_is_said_where_one_is_expected)
 			bodies[_i].field));
 	Arena_dispose(&arena);
 }
-END_TEST
 
-START_TEST(a_head_of_any_length_is_made)
+TEST(a_head_of_any_length_is_made)
 {
 	Arena_T arena = Arena_new();
 	char *text = Arena_calloc(arena, 1, 100001);
@@ -84,17 +85,4 @@ START_TEST(a_head_of_any_length_is_made)
 	ck_assert_uint_gt(strlen(head), 600000);
 	ck_assert_str_eq(head + strlen(head) - 5, "x\r\n\r\n");
 	Arena_dispose(&arena);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("HTTPCall, head");
-	TCase *tc = tcase_create("head");
-
-	tcase_add_loop_test(tc, Host_is_host_and_service_without_what_is_usual, 0, HOSTS);
-	tcase_add_loop_test(tc, the_length_of_a_body_is_said_where_one_is_expected, 0, BODIES);
-	tcase_add_test(tc, a_head_of_any_length_is_made);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

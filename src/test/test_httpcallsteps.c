@@ -18,7 +18,10 @@ static size_t read_all(HTTPCall_T call, char *into, size_t room, size_t piece)
 	return all;
 }
 
-START_TEST(a_call_in_steps_streams_both_ways)
+SUITE("HTTPCall, steps");
+CASE("HTTPCall, steps", .setup = set_up, .teardown = tear_down);
+
+TEST(a_call_in_steps_streams_both_ways, .from = 1, .to = 12)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	char body[64] = "";
@@ -42,9 +45,8 @@ START_TEST(a_call_in_steps_streams_both_ways)
 	ck_raises_saying(Assert_Failed, "for HTTPCall_recv to read",
 		HTTPCall_body(call, &(size_t){ 0 }));
 }
-END_TEST
 
-START_TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
+TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
 {
 	HTTPCall_T call = call_of("PUT", "/");
 	char byte;
@@ -60,9 +62,8 @@ START_TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
 	ck_assert_uint_eq(checked_out(), 0); /* there is nothing to read */
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 }
-END_TEST
 
-START_TEST(a_stream_is_not_limited_and_takes_no_memory)
+TEST(a_stream_is_not_limited_and_takes_no_memory)
 {
 	enum { LENGTH = 8 << 20 };
 	static char text[LENGTH + 64];
@@ -81,9 +82,8 @@ START_TEST(a_stream_is_not_limited_and_takes_no_memory)
 	ck_assert_uint_eq(all, LENGTH);
 	ck_assert_uint_le(Arena_used(arena), used + 1024);
 }
-END_TEST
 
-START_TEST(an_early_answer_ends_the_sending_in_steps)
+TEST(an_early_answer_ends_the_sending_in_steps)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	char body[16] = "";
@@ -98,9 +98,8 @@ START_TEST(an_early_answer_ends_the_sending_in_steps)
 	ck_assert_uint_eq(idle(), 0);
 	ck_assert_ptr_null(strstr(server.heard, "xy"));
 }
-END_TEST
 
-START_TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent)
+TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("PUT", "/2");
 	char byte;
@@ -116,9 +115,8 @@ START_TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent
 	ck_assert_int_eq(byte, 'b');
 	ck_assert_uint_eq(HTTPCall_recv(again, &byte, 1), 0);
 }
-END_TEST
 
-START_TEST(a_part_that_is_slow_has_the_timeout_for_itself)
+TEST(a_part_that_is_slow_has_the_timeout_for_itself)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	char body[80];
@@ -131,9 +129,8 @@ START_TEST(a_part_that_is_slow_has_the_timeout_for_itself)
 	HTTPCall_answer(call);
 	ck_assert_uint_eq(read_all(call, body, sizeof body, sizeof body), 60);
 }
-END_TEST
 
-START_TEST(a_stream_that_breaks_is_not_taken_for_whole)
+TEST(a_stream_that_breaks_is_not_taken_for_whole)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	char body[32];
@@ -148,7 +145,6 @@ START_TEST(a_stream_that_breaks_is_not_taken_for_whole)
 	ck_raises_saying(Assert_Failed, "no answer to read", HTTPCall_recv(call, body, 1));
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
 /* How far a call has come. */
 enum { BEGUN, SENT, ANSWERED, READ, STAGES };
@@ -166,7 +162,7 @@ static void go_to(HTTPCall_T call, int stage)
 		HTTPCall_recv(call, &byte, 1);
 }
 
-START_TEST(an_arena_that_is_cleared_amid_a_call_discards_its_connection)
+TEST(an_arena_that_is_cleared_amid_a_call_discards_its_connection, .to = STAGES)
 {
 	Arena_T request = Arena_new();
 	HTTPCall_T call = HTTPCall_new(request, "POST", "/");
@@ -179,9 +175,8 @@ START_TEST(an_arena_that_is_cleared_amid_a_call_discards_its_connection)
 	ck_assert_uint_eq(idle(), 0);
 	Arena_dispose(&request);
 }
-END_TEST
 
-START_TEST(the_answer_to_a_head_in_steps_is_read_at_once)
+TEST(the_answer_to_a_head_in_steps_is_read_at_once)
 {
 	HTTPCall_T call = call_of("HEAD", "/");
 	char byte;
@@ -193,9 +188,8 @@ START_TEST(the_answer_to_a_head_in_steps_is_read_at_once)
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 }
-END_TEST
 
-START_TEST(the_end_of_an_empty_stream_is_sent_again_with_it)
+TEST(the_end_of_an_empty_stream_is_sent_again_with_it)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("PUT", "/2");
 	char byte;
@@ -210,9 +204,8 @@ START_TEST(the_end_of_an_empty_stream_is_sent_again_with_it)
 	ck_assert_int_eq(byte, 'b');
 	ck_assert_uint_eq(HTTPCall_recv(again, &byte, 1), 0);
 }
-END_TEST
 
-START_TEST(a_stream_of_which_a_part_was_sent_does_not_begin_again)
+TEST(a_stream_of_which_a_part_was_sent_does_not_begin_again)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("PUT", "/2");
 
@@ -225,9 +218,8 @@ START_TEST(a_stream_of_which_a_part_was_sent_does_not_begin_again)
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", HTTPCall_answer(again));
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
-START_TEST(a_socket_that_does_not_block_is_as_good)
+TEST(a_socket_that_does_not_block_is_as_good)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	size_t n = 8 << 20;
@@ -243,9 +235,8 @@ START_TEST(a_socket_that_does_not_block_is_as_good)
 	check_body(call, "a");
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(a_call_over_a_socket_that_fails_leaves_it_open)
+TEST(a_call_over_a_socket_that_fails_leaves_it_open)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	Socket_T s;
@@ -258,7 +249,6 @@ START_TEST(a_call_over_a_socket_that_fails_leaves_it_open)
 	ck_assert_int_ge(Socket_fd(s), 0);
 	Socket_close(&s);
 }
-END_TEST
 
 /* ---- in a handler ---- */
 
@@ -290,7 +280,7 @@ static int ask_gateway(const char *path, const char *port)
 	return HTTPCall_status(call);
 }
 
-START_TEST(what_a_handler_lets_pass_is_502_503_and_504)
+TEST(what_a_handler_lets_pass_is_502_503_and_504)
 {
 	SocketPool_T full = SocketPool_new(pool_arena, 1, 64),
 				 some = SocketPool_new(pool_arena, 4, 64);
@@ -324,7 +314,6 @@ START_TEST(what_a_handler_lets_pass_is_502_503_and_504)
 	HTTPServer_stop(gateway);
 	pthread_join(thread, NULL);
 }
-END_TEST
 
 /* ---- memory, threads that end ---- */
 
@@ -351,7 +340,7 @@ static void call_for_all(Arena_T a, int in_steps)
 	ck_assert_str_eq(HTTPCall_header(call, "transfer-encoding"), "chunked");
 }
 
-START_TEST(every_allocation_may_fail_and_no_connection_is_lost)
+TEST(every_allocation_may_fail_and_no_connection_is_lost, .to = 2)
 {
 	static char text[40200];
 	struct Failing f = { 0, 0, 0, 0 };
@@ -386,7 +375,6 @@ START_TEST(every_allocation_may_fail_and_no_connection_is_lost)
 	ck_assert_int_eq(done, 1);
 	ck_assert_int_ge(failures, 3);
 }
-END_TEST
 
 static void *run_forever(void *cl)
 {
@@ -397,7 +385,7 @@ static void *run_forever(void *cl)
 	return NULL;
 }
 
-START_TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
+TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
 {
 	pthread_t thread;
 	void *result;
@@ -412,11 +400,10 @@ START_TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
 	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
 /* ---- checked runtime errors, and fields that are refused ---- */
 
-START_TEST(what_a_caller_gets_wrong_is_checked)
+TEST(what_a_caller_gets_wrong_is_checked)
 {
 	static const wchar_t wrong_text[] = { 0xd800, 0 };
 	HTTPCall_T call = call_of("GET", "/"), written = call_of("POST", "/"),
@@ -515,34 +502,4 @@ START_TEST(what_a_caller_gets_wrong_is_checked)
 	ck_raises_saying(Assert_Failed, "no bytes are asked for", HTTPCall_recv(steps, &byte, 0));
 	ck_assert_uint_eq(HTTPCall_recv(steps, &byte, 1), 1);
 	ck_assert_uint_eq(HTTPCall_recv(steps, &byte, 1), 0);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("HTTPCall, steps");
-	TCase *tc = tcase_create("HTTPCall, steps");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_loop_test(tc, a_call_in_steps_streams_both_ways, 1, 12);
-	tcase_add_test(tc, a_streamed_body_may_have_a_length_and_is_checked_against_it);
-	tcase_add_test(tc, a_stream_is_not_limited_and_takes_no_memory);
-	tcase_add_test(tc, an_early_answer_ends_the_sending_in_steps);
-	tcase_add_test(tc, a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent);
-	tcase_add_test(tc, a_part_that_is_slow_has_the_timeout_for_itself);
-	tcase_add_test(tc, a_stream_that_breaks_is_not_taken_for_whole);
-	tcase_add_loop_test(tc, an_arena_that_is_cleared_amid_a_call_discards_its_connection, 0,
-		STAGES);
-	tcase_add_test(tc, the_answer_to_a_head_in_steps_is_read_at_once);
-	tcase_add_test(tc, the_end_of_an_empty_stream_is_sent_again_with_it);
-	tcase_add_test(tc, a_stream_of_which_a_part_was_sent_does_not_begin_again);
-	tcase_add_test(tc, a_socket_that_does_not_block_is_as_good);
-	tcase_add_test(tc, a_call_over_a_socket_that_fails_leaves_it_open);
-	tcase_add_test(tc, what_a_handler_lets_pass_is_502_503_and_504);
-	tcase_add_loop_test(tc, every_allocation_may_fail_and_no_connection_is_lost, 0, 2);
-	tcase_add_test(tc, a_thread_that_is_cancelled_amid_a_call_loses_no_connection);
-	tcase_add_test(tc, what_a_caller_gets_wrong_is_checked);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

@@ -122,7 +122,10 @@ static void ck_events(const char *expected)
 
 /* ---- before ---- */
 
-START_TEST(before_runs_ahead_of_the_handler_in_its_thread_and_with_its_response)
+SUITE("hooks of a server");
+CASE("before");
+
+TEST(before_runs_ahead_of_the_handler_in_its_thread_and_with_its_response)
 {
 	start_with((HTTPServer_Options){ .before = before });
 	ck_assert_int_eq(ask(GET("/")), 200);
@@ -137,9 +140,8 @@ START_TEST(before_runs_ahead_of_the_handler_in_its_thread_and_with_its_response)
 	ck_events("bhbhbhbh");
 	end_server();
 }
-END_TEST
 
-START_TEST(what_before_raises_is_answered_and_nothing_else_of_the_route_runs)
+TEST(what_before_raises_is_answered_and_nothing_else_of_the_route_runs)
 {
 	start_with((HTTPServer_Options){ .before = before });
 	ck_assert_int_eq(ask(GET("/?refuse")), 403);
@@ -152,9 +154,8 @@ START_TEST(what_before_raises_is_answered_and_nothing_else_of_the_route_runs)
 	ck_assert_int_eq(ask(GET("/")), 200);
 	end_server();
 }
-END_TEST
 
-START_TEST(before_does_not_run_for_answers_of_the_server)
+TEST(before_does_not_run_for_answers_of_the_server)
 {
 	start_with((HTTPServer_Options){ .before = before });
 	ck_assert_int_eq(ask(GET("/none")), 404);
@@ -165,12 +166,11 @@ START_TEST(before_does_not_run_for_answers_of_the_server)
 	ck_events("");
 	end_server();
 }
-END_TEST
 
 #define LENGTH_5 "Content-Length: 5\r\n"
 #define EXPECT "Expect: 100-continue\r\n"
 
-START_TEST(before_runs_ahead_of_100_Continue)
+TEST(before_runs_ahead_of_100_Continue)
 {
 	int fd;
 
@@ -190,9 +190,8 @@ START_TEST(before_runs_ahead_of_100_Continue)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(before_runs_ahead_of_the_first_byte_for_a_route_with_body)
+TEST(before_runs_ahead_of_the_first_byte_for_a_route_with_body)
 {
 	int fd;
 
@@ -213,9 +212,8 @@ START_TEST(before_runs_ahead_of_the_first_byte_for_a_route_with_body)
 	ck_events("bBhbbh");
 	end_server();
 }
-END_TEST
 
-START_TEST(before_runs_for_each_request_of_a_pipeline)
+TEST(before_runs_for_each_request_of_a_pipeline)
 {
 	int fd;
 
@@ -230,9 +228,10 @@ START_TEST(before_runs_for_each_request_of_a_pipeline)
 	close(fd);
 	end_server();
 }
-END_TEST
 
 /* ---- on_error ---- */
+
+CASE("on_error");
 
 static const struct {
 	const char *request, *head, *message;
@@ -253,8 +252,9 @@ static const struct {
 	{ "POST /collected HTTP/1.1\r\n" HOST "Content-Length: 2000000\r\n\r\n", "POST /collected /collected", NULL, 413 },
 	{ "POST /none HTTP/1.1\r\n" HOST LENGTH_5 EXPECT "\r\n", "POST /none -", "-", 404 }
 };
+enum { ERRORS = sizeof errors / sizeof errors[0] };
 
-START_TEST(on_error_makes_the_body_of_every_error)
+TEST(on_error_makes_the_body_of_every_error, .to = ERRORS)
 {
 	int head = strncmp(errors[_i].request, "HEAD", 4) == 0;
 
@@ -273,9 +273,8 @@ START_TEST(on_error_makes_the_body_of_every_error)
 	ck_assert_int_eq(!pthread_equal(error_thread, server_thread), strstr(errors[_i].request, "/blocks") != NULL);
 	end_server();
 }
-END_TEST
 
-START_TEST(an_error_whose_hook_raises_is_answered_by_the_server)
+TEST(an_error_whose_hook_raises_is_answered_by_the_server, .to = 5)
 {
 	start_with((HTTPServer_Options){ .on_error = on_error });
 	error_raises = 1;
@@ -287,9 +286,8 @@ START_TEST(an_error_whose_hook_raises_is_answered_by_the_server)
 	ck_assert(has("json"));
 	end_server();
 }
-END_TEST
 
-START_TEST(a_request_that_is_too_slow_has_its_body_from_on_error)
+TEST(a_request_that_is_too_slow_has_its_body_from_on_error)
 {
 	int fd;
 
@@ -301,7 +299,6 @@ START_TEST(a_request_that_is_too_slow_has_its_body_from_on_error)
 	close(fd);
 	end_server();
 }
-END_TEST
 
 static void one_page(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
 {
@@ -313,18 +310,19 @@ static void one_page(HTTPRequest_T request, HTTPResponse_T response, int status,
 	HTTPResponse_printf(response, "the one page");
 }
 
-START_TEST(on_error_may_change_the_status_and_end_the_connection)
+TEST(on_error_may_change_the_status_and_end_the_connection)
 {
 	start_with((HTTPServer_Options){ .on_error = one_page });
 	ck_assert_int_eq(ask(GET("/none")), 200);
 	ck_assert(has("Connection: close") && strcmp(body(), "the one page") == 0);
 	end_server();
 }
-END_TEST
 
 /* ---- the log and the counts ---- */
 
-START_TEST(an_entry_has_the_route_and_what_was_raised_where_and_why)
+CASE("log and counts");
+
+TEST(an_entry_has_the_route_and_what_was_raised_where_and_why)
 {
 	start_with((HTTPServer_Options){ .log = keep_entry });
 	ck_assert_int_eq(ask(GET("/?raise")), 409);
@@ -342,7 +340,6 @@ START_TEST(an_entry_has_the_route_and_what_was_raised_where_and_why)
 	ck_assert_str_eq(entry_kind, "-");
 	end_server();
 }
-END_TEST
 
 static void greedy(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
@@ -354,7 +351,7 @@ static void greedy(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_printf(response, "x");
 }
 
-START_TEST(an_entry_has_the_peak_of_the_request_s_memory_and_not_of_one_before)
+TEST(an_entry_has_the_peak_of_the_request_s_memory_and_not_of_one_before)
 {
 	make_server((HTTPServer_Options){ .log = keep_entry });
 	HTTPServer_route(server, "GET", "/greedy", greedy, NULL);
@@ -368,7 +365,6 @@ START_TEST(an_entry_has_the_peak_of_the_request_s_memory_and_not_of_one_before)
 	ck_assert_uint_lt(entry_memory, 20000);
 	end_server();
 }
-END_TEST
 
 static const struct {
 	const char *request, *head;
@@ -379,8 +375,9 @@ static const struct {
 	{ "GE(T /a HTTP/1.1\r\n\r\n", "- -" },
 	{ "GET /a HTTP/3.1\r\n\r\n", "- -" }
 };
+enum { REFUSED = sizeof refused / sizeof refused[0] };
 
-START_TEST(an_entry_of_a_refused_request_has_what_of_its_head_was_right)
+TEST(an_entry_of_a_refused_request_has_what_of_its_head_was_right, .to = 2 * REFUSED)
 {
 	int fd;
 
@@ -400,7 +397,6 @@ START_TEST(an_entry_of_a_refused_request_has_what_of_its_head_was_right)
 	ck_assert_str_eq(entry_kind, "-");
 	end_server();
 }
-END_TEST
 
 static void slow(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
@@ -419,7 +415,7 @@ static uint64_t counted(const uint64_t *latency, int from, int to)
 	return sum;
 }
 
-START_TEST(latencies_are_counted_by_powers_of_two_if_that_is_asked_for)
+TEST(latencies_are_counted_by_powers_of_two_if_that_is_asked_for, .to = 2)
 {
 	HTTPServer_Stats s;
 
@@ -434,10 +430,9 @@ START_TEST(latencies_are_counted_by_powers_of_two_if_that_is_asked_for)
 	ck_assert_uint_eq(counted(s.latency, 0, 15), _i && counted(s.latency, 15, HTTPServer_LATENCIES) == 1);
 	end_server();
 }
-END_TEST
 
 /* The clock is exact to a tick; a loop that sleeps in a handler is busy. */
-START_TEST(the_loops_time_is_busy_or_idle)
+TEST(the_loops_time_is_busy_or_idle)
 {
 	HTTPServer_Stats s;
 	int i;
@@ -453,11 +448,12 @@ START_TEST(the_loops_time_is_busy_or_idle)
 	ck_assert_uint_ge(s.idle_ms, 50);
 	end_server();
 }
-END_TEST
 
 /* ---- the mode ---- */
 
-START_TEST(a_Unix_domain_listener_has_the_mode)
+CASE("mode");
+
+TEST(a_Unix_domain_listener_has_the_mode)
 {
 	char dir[] = "/tmp/httphooksXXXXXX", path[64], host[80];
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
@@ -481,9 +477,8 @@ START_TEST(a_Unix_domain_listener_has_the_mode)
 	end_server();
 	rmdir(dir);
 }
-END_TEST
 
-START_TEST(a_mode_that_is_none_is_checked)
+TEST(a_mode_that_is_none_is_checked)
 {
 	Arena_T a = Arena_new();
 
@@ -494,44 +489,4 @@ START_TEST(a_mode_that_is_none_is_checked)
 	ck_raises_saying(Assert_Failed, "127.0.0.1 is no Unix-domain socket",
 		HTTPServer_new(a, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .mode = 0600 }));
 	Arena_dispose(&a);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *s = suite_create("hooks of a server");
-	TCase *t = tcase_create("before");
-	enum { ERRORS = sizeof errors / sizeof errors[0], REFUSED = sizeof refused / sizeof refused[0] };
-
-	tcase_set_timeout(t, 60);
-	tcase_add_test(t, before_runs_ahead_of_the_handler_in_its_thread_and_with_its_response);
-	tcase_add_test(t, what_before_raises_is_answered_and_nothing_else_of_the_route_runs);
-	tcase_add_test(t, before_does_not_run_for_answers_of_the_server);
-	tcase_add_test(t, before_runs_ahead_of_100_Continue);
-	tcase_add_test(t, before_runs_ahead_of_the_first_byte_for_a_route_with_body);
-	tcase_add_test(t, before_runs_for_each_request_of_a_pipeline);
-	suite_add_tcase(s, t);
-
-	t = tcase_create("on_error");
-	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, on_error_makes_the_body_of_every_error, 0, ERRORS);
-	tcase_add_loop_test(t, an_error_whose_hook_raises_is_answered_by_the_server, 0, 5);
-	tcase_add_test(t, a_request_that_is_too_slow_has_its_body_from_on_error);
-	tcase_add_test(t, on_error_may_change_the_status_and_end_the_connection);
-	suite_add_tcase(s, t);
-
-	t = tcase_create("log and counts");
-	tcase_set_timeout(t, 60);
-	tcase_add_test(t, an_entry_has_the_route_and_what_was_raised_where_and_why);
-	tcase_add_test(t, an_entry_has_the_peak_of_the_request_s_memory_and_not_of_one_before);
-	tcase_add_loop_test(t, an_entry_of_a_refused_request_has_what_of_its_head_was_right, 0, 2 * REFUSED);
-	tcase_add_loop_test(t, latencies_are_counted_by_powers_of_two_if_that_is_asked_for, 0, 2);
-	tcase_add_test(t, the_loops_time_is_busy_or_idle);
-	suite_add_tcase(s, t);
-
-	t = tcase_create("mode");
-	tcase_add_test(t, a_Unix_domain_listener_has_the_mode);
-	tcase_add_test(t, a_mode_that_is_none_is_checked);
-	suite_add_tcase(s, t);
-	return testing_main(s);
 }

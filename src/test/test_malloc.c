@@ -86,11 +86,13 @@ static void make_arena(void)
 	} END_TRY;
 }
 
-START_TEST(an_arena_raises_and_leaves_nothing_when_malloc_fails)
+SUITE("malloc");
+CASE("failing");
+
+TEST(an_arena_raises_and_leaves_nothing_when_malloc_fails)
 {
 	ck_assert_int_ge(failures(make_arena, &Arena_Failed), 3);
 }
-END_TEST
 
 static int adopted;
 
@@ -103,7 +105,7 @@ static void adopt(void)
 	adopted = -1;
 }
 
-START_TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
+TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
 {
 	int fd[2];
 	volatile int failed = 0;
@@ -122,9 +124,8 @@ START_TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
 	adopt();
 	close(fd[1]);
 }
-END_TEST
 
-START_TEST(reading_ahead_without_memory_is_an_exception)
+TEST(reading_ahead_without_memory_is_an_exception)
 {
 	int fd[2];
 	Socket_T s;
@@ -147,7 +148,6 @@ START_TEST(reading_ahead_without_memory_is_an_exception)
 	Socket_close(&s);
 	close(fd[1]);
 }
-END_TEST
 
 static void listen_and_connect(void)
 {
@@ -173,16 +173,15 @@ static int open_descriptors(void)
 	return n;
 }
 
-START_TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
+TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
 {
 	int before = open_descriptors();
 
 	ck_assert_int_ge(failures(listen_and_connect, &Socket_Failed), 3);
 	ck_assert_int_eq(open_descriptors(), before);
 }
-END_TEST
 
-START_TEST(a_report_without_memory_is_an_exception)
+TEST(a_report_without_memory_is_an_exception)
 {
 	volatile int raised = 0;
 
@@ -197,9 +196,8 @@ START_TEST(a_report_without_memory_is_an_exception)
 	fail_at = -1;
 	ck_assert(raised);
 }
-END_TEST
 
-START_TEST(a_raise_with_a_message_needs_no_malloc)
+TEST(a_raise_with_a_message_needs_no_malloc)
 {
 	volatile int caught = 0;
 
@@ -211,21 +209,4 @@ START_TEST(a_raise_with_a_message_needs_no_malloc)
 	} END_TRY;
 	fail_at = -1;
 	ck_assert(caught);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("malloc");
-	TCase *tc = tcase_create("failing");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, a_raise_with_a_message_needs_no_malloc);
-	tcase_add_test(tc, an_arena_raises_and_leaves_nothing_when_malloc_fails);
-	tcase_add_test(tc, a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller);
-	tcase_add_test(tc, reading_ahead_without_memory_is_an_exception);
-	tcase_add_test(tc, a_report_without_memory_is_an_exception);
-	tcase_add_test(tc, listen_connect_and_accept_leak_no_descriptor_when_malloc_fails);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

@@ -22,6 +22,7 @@ typedef struct HTTPMessage {
 	HTTPMessage_Field *fields, **last;
 	char *body;
 	size_t nbytes, room;
+	int sealed;          /* the body is not in memory: nothing may be written */
 } HTTPMessage;
 
 /* Removes the fields and the body; its memory stays for the next one. */
@@ -30,6 +31,15 @@ static inline void httpmessage__empty(HTTPMessage *m)
 	m->fields = NULL;
 	m->last = &m->fields;
 	m->nbytes = 0;
+	m->sealed = 0;
+}
+
+/* Without room, each write comes to httpmessage__make_room, which refuses it. */
+static inline void httpmessage__seal(HTTPMessage *m)
+{
+	m->sealed = 1;
+	m->body = NULL;
+	m->room = 0;
 }
 
 static inline void httpmessage__init(HTTPMessage *m, Arena_T of)

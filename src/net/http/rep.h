@@ -83,6 +83,7 @@ struct HTTPResponse {
 	int status;
 	int (*more)(struct HTTPResponse *, void *); /* of a stream; NULL: none, or it has ended */
 	void *more_cl;
+	struct HTTPFile *file;     /* the body (http/file.h); NULL: none */
 	char size[20];             /* of the current chunk, in hex, with its CR LF */
 	uint64_t length, made;     /* of a stream: announced; made, without the current part */
 	unsigned char has_length;
@@ -111,6 +112,7 @@ typedef struct HTTPFraming { /* in one register */
 	unsigned streams : 1;    /* more of the body is made later */
 	unsigned chunked : 1;
 	unsigned announced : 1;  /* the length is HTTPResponse_length's */
+	unsigned sends_file : 1;
 } HTTPFraming;
 
 /* What is asked of it decides how it is framed; its head takes at most bound bytes, and is put into out.

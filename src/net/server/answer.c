@@ -6,21 +6,23 @@
  * The hooks of the program run here, in whatever thread has the exchange. No function raises. */
 #include "config.h"
 
+#include <stdio.h>
+
 #include "server/rep.h"
 
 typedef struct Error {
 	int status;
 	const char *message; /* for on_error: what was raised, or what is wrong; or NULL */
 	const char *text;    /* for our own body; or NULL */
-	const char *allow;   /* the field; or NULL */
+	const char *field, *value; /* that the status asks for; or NULL */
 } Error;
 
 static void start_answer(Exchange *x, const Error *e)
 {
 	x->response = httpresponse__renew(&x->response_place, x->arena);
 	HTTPResponse_status(x->response, e->status);
-	if (e->allow)
-		HTTPResponse_set(x->response, "Allow", e->allow);
+	if (e->field)
+		HTTPResponse_set(x->response, e->field, e->value);
 }
 
 static void write_own(Exchange *x, const Error *e)
@@ -132,13 +134,21 @@ void httpserver__answer_no_route(Exchange *x)
 	else if (!x->allow)
 		answer_error(x, &(Error){ .status = 404, .text = x->request->target });
 	else if (!(x->reader.parser.flags & HTTPParser_IS_OPTIONS))
-		answer_error(x, &(Error){ .status = 405, .text = method, .allow = x->allow });
+		answer_error(x, &(Error){ .status = 405, .text = method, .field = "Allow", .value = x->allow });
 	else
 		TRY {
-			start_answer(x, &(Error){ .status = 204, .allow = x->allow });
+			start_answer(x, &(Error){ .status = 204, .field = "Allow", .value = x->allow });
 		} ELSE {
 			httpserver__answer_raised(x);
 		} END_TRY;
+}
+
+void httpserver__answer_no_range(Exchange *x, int64_t length)
+{
+	char value[48];
+
+	snprintf(value, sizeof value, "bytes */%lld", (long long)length);
+	answer_error(x, &(Error){ .status = 416, .field = "Content-Range", .value = value });
 }
 
 int httpserver__run_before(Exchange *x)

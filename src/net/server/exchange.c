@@ -91,6 +91,14 @@ Exchange *httpserver__begin(Turn *t)
 	return t->c->exchange = x;
 }
 
+/* What an arena keeps is of no use to its children, and counts for the next request: it is a small part of a limit. */
+static size_t kept_bytes(const Loop *l)
+{
+	size_t most = l->server->options.request_bytes;
+
+	return most && most / 16 < KEPT ? 0 : KEPT;
+}
+
 /* Arenas that many slow clients had at once are not all kept. */
 void httpserver__retire(Turn *t)
 {
@@ -105,7 +113,7 @@ void httpserver__retire(Turn *t)
 		x->next = l->spare;
 		l->spare = x;
 		l->spares++;
-		arena__take_back(x->arena, KEPT, 0);
+		arena__take_back(x->arena, kept_bytes(l), 0);
 	} else
 		put_bare(l, x);
 	httprequest__end(x->request);

@@ -64,7 +64,7 @@ void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes)
 	if (!o->log)
 		return;
 	x->streamed = nbytes;
-	if (x->framing.streams)
+	if (x->framing.streams || x->framing.sends_file)
 		x->unlogged = 1;
 	else
 		write_log(l, x, status, nbytes);

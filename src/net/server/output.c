@@ -64,13 +64,13 @@ Sent httpserver__send(Turn *t)
 	Exchange *x = t->c->exchange;
 	size_t sent;
 
+	if (x->nrest > 0) {
+		if (send_parts(t, x->rest, x->nrest, &sent) == SENT_NEVER)
+			return SENT_NEVER;
+		remove_sent(x, sent);
+	}
 	if (x->nrest == 0)
-		return SENT_ALL;
-	if (send_parts(t, x->rest, x->nrest, &sent) == SENT_NEVER)
-		return SENT_NEVER;
-	remove_sent(x, sent);
-	if (x->nrest == 0)
-		return SENT_ALL;
+		return x->framing.sends_file ? httpserver__send_file(t) : SENT_ALL;
 	t->full = 1;
 	copy_from_batch(t, x);
 	return SENT_SOME;
@@ -126,7 +126,7 @@ static void put_apart(Turn *t, Exchange *x, HTTPFraming f, size_t bound)
 static Sent put_response(Turn *t, Exchange *x, HTTPFraming f)
 {
 	size_t bound = httpresponse__bound(x->response), body = f.has_body ? x->response->message.nbytes : 0;
-	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams;
+	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams && !f.sends_file;
 
 	if (small && bound + body > BATCH - t->batched && httpserver__flush(t) == SENT_NEVER)
 		return SENT_NEVER;
@@ -153,12 +153,15 @@ static Sent put_canned(Turn *t, Exchange *x)
 Sent httpserver__queue(Turn *t)
 {
 	Exchange *x = t->c->exchange;
-	HTTPResponse_T r = x->response;
 	unsigned asked = httprequest__asks(&x->reader.parser);
+	HTTPResponse_T r;
 
-	x->answered = 1;
 	if (x->account)
 		httpserver__lift_limit(x->account);
+	if (x->response && UNLIKELY(x->response->file != NULL))
+		httpserver__select_part(x);
+	x->answered = 1;
+	r = x->response;
 	if (!r) {
 		x->ends = 1;
 		t->c->unread = 1;

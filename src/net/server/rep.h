@@ -277,6 +277,7 @@ static inline void httpserver__stay_parent(const Loop *l)
 void httpserver__answer(Exchange *x, int status, const char *text); /* an error that is ours; text, of the caller's, or NULL */
 void httpserver__answer_raised(Exchange *x);       /* the exception being handled */
 void httpserver__answer_no_route(Exchange *x);
+void httpserver__answer_no_range(Exchange *x, int64_t length); /* 416, of a body of that length */
 void httpserver__note_raised(Exchange *x);         /* the exception being handled: for the log and the counts */
 int httpserver__run_before(Exchange *x);           /* the program's hook; 0: it raised, and that is answered */
 
@@ -326,6 +327,12 @@ Sent httpserver__flush(Turn *t);                   /* sends the batch. Raises: A
 Sent httpserver__send(Turn *t);                    /* sends of rest. Raises: Arena_Failed */
 Sent httpserver__invite(Turn *t);                  /* 100 Continue. Raises: Arena_Failed */
 int httpserver__produce(Turn *t);                  /* the next part of a stream; 0: its function raised */
+
+/* ---- server/file.c ---- */
+
+/* Before the response, which is a file, is framed: chooses the part that the request asks for. Does not raise. */
+void httpserver__select_part(Exchange *x);
+Sent httpserver__send_file(Turn *t);               /* of the file of a response. Raises: Socket_Failed */
 
 /* ---- server/log.c ---- */
 

@@ -17,6 +17,10 @@
 ssize_t socket__try_recv(Socket_T s, void *buffer, size_t nbytes);
 ssize_t socket__try_sendv(Socket_T s, const struct iovec *vector, int n);
 
+/* The same for nbytes of a regular file, from offset on: by sendfile(2) where there is one. Returns how many were sent, 0 at
+ * the file's end. The socket is non-blocking from then on. Raises: Socket_Failed (it cannot be made so). */
+ssize_t socket__try_sendfile(Socket_T s, int fd, int64_t offset, size_t nbytes);
+
 /* What the socket is ready for by the deadline, or 0: for callers that send and heed what comes meanwhile. An error
  * or the end of the stream counts as readable. Raises: Socket_Failed. */
 enum { SOCKET__READABLE = 1, SOCKET__WRITABLE = 2 };
