@@ -17,7 +17,8 @@ python3 bench/report --update "$work/performance.md" "$results" || exit 1
 for browser in chromium chromium-browser google-chrome ''; do
 	command -v "$browser" >/dev/null 2>&1 && break
 done
-[ -n "$browser" ] || echo "no chromium is installed: the page was not looked at"
+. src/test/needs.sh
+if [ -n "$browser" ]; then need_descriptors 1024; else echo "no chromium is installed: the page was not looked at"; fi
 look() { # name of the page, width, height; `?check` has the page count what can be seen
 	[ -n "$browser" ] || return 0
 	timeout 60 "$browser" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$work/profile" \

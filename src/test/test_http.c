@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "testing.h"
+
+NEEDS(.loopback = 1);
 #include <core/HTTP.h>
 #include "http_cases.h"
 

@@ -12,6 +12,8 @@
 
 #include "cancelling.h"
 
+NEEDS(.loopback = 1);
+
 /* ---- a server of plain sockets: after each CR LF CR LF, or the end of the chunks if it is a
  * POST, an answer ---- */
 

@@ -4,6 +4,8 @@
 
 #include "httpclient.h"
 
+SUITE("limits of memory");
+
 enum { KIB = 1024 };
 
 static Arena_T kept; /* a child of a request's arena that outlives the request */
@@ -92,7 +94,9 @@ static void start_with(HTTPServer_Options options)
 
 /* ---- request_bytes ---- */
 
-START_TEST(a_request_that_takes_too_much_is_answered_503_and_the_next_is_served)
+CASE("request_bytes");
+
+TEST(a_request_that_takes_too_much_is_answered_503_and_the_next_is_served, .to = 4)
 {
 	static const char *const queries[] = { "/?bytes=200000", "/?child=200000", "/blocks?bytes=200000", "/?write=80000" };
 	char request[100];
@@ -113,9 +117,8 @@ START_TEST(a_request_that_takes_too_much_is_answered_503_and_the_next_is_served)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_request_within_its_limit_is_served_as_without)
+TEST(a_request_within_its_limit_is_served_as_without, .to = 2)
 {
 	int fd, i;
 
@@ -129,9 +132,8 @@ START_TEST(a_request_within_its_limit_is_served_as_without)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_body_that_takes_too_much_is_answered_503)
+TEST(a_body_that_takes_too_much_is_answered_503)
 {
 	static char request[60000];
 	size_t n = (size_t)sprintf(request, "POST / HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n", 50000);
@@ -143,17 +145,15 @@ START_TEST(a_body_that_takes_too_much_is_answered_503)
 	ck_assert_int_eq(ask("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n12345"), 200);
 	end_server();
 }
-END_TEST
 
-START_TEST(memory_of_another_arena_is_no_503)
+TEST(memory_of_another_arena_is_no_503)
 {
 	start_with((HTTPServer_Options){ .request_bytes = 100 * KIB });
 	ck_assert_int_eq(ask(GET("/?other=100000")), 500);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_stream_goes_on_beyond_the_limit)
+TEST(a_stream_goes_on_beyond_the_limit)
 {
 	int fd;
 
@@ -167,9 +167,8 @@ START_TEST(a_stream_goes_on_beyond_the_limit)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_child_that_outlives_its_request_does_not_count_for_the_next_ones)
+TEST(a_child_that_outlives_its_request_does_not_count_for_the_next_ones)
 {
 	Arena_T children[30];
 	int i;
@@ -189,9 +188,8 @@ START_TEST(a_child_that_outlives_its_request_does_not_count_for_the_next_ones)
 		Arena_dispose(&children[i]);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
-END_TEST
 
-START_TEST(a_limit_that_holds_no_request_is_checked)
+TEST(a_limit_that_holds_no_request_is_checked)
 {
 	Arena_T a = Arena_new();
 
@@ -199,11 +197,12 @@ START_TEST(a_limit_that_holds_no_request_is_checked)
 		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .request_bytes = 8191 }));
 	Arena_dispose(&a);
 }
-END_TEST
 
 /* ---- memory_bytes ---- */
 
-START_TEST(requests_beyond_the_memory_of_all_are_answered_503_until_others_have_ended)
+CASE("memory_bytes");
+
+TEST(requests_beyond_the_memory_of_all_are_answered_503_until_others_have_ended)
 {
 	int open_before, holder;
 
@@ -224,9 +223,8 @@ START_TEST(requests_beyond_the_memory_of_all_are_answered_503_until_others_have_
 	ck_assert_uint_eq(stats_now().refused, 1);
 	end_server();
 }
-END_TEST
 
-START_TEST(who_comes_beyond_the_memory_of_all_waits_in_the_backlog)
+TEST(who_comes_beyond_the_memory_of_all_waits_in_the_backlog)
 {
 	int holder, fd;
 
@@ -244,9 +242,8 @@ START_TEST(who_comes_beyond_the_memory_of_all_waits_in_the_backlog)
 	close(holder);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_body_that_is_collected_ends_when_the_memory_of_all_does)
+TEST(a_body_that_is_collected_ends_when_the_memory_of_all_does)
 {
 	static char part[200000];
 	int uploader, holder;
@@ -266,9 +263,8 @@ START_TEST(a_body_that_is_collected_ends_when_the_memory_of_all_does)
 	close(holder);
 	end_server();
 }
-END_TEST
 
-START_TEST(arenas_at_rest_do_not_count)
+TEST(arenas_at_rest_do_not_count)
 {
 	enum { CLIENTS = 40 };
 	int fd[CLIENTS], i, turn;
@@ -285,30 +281,4 @@ START_TEST(arenas_at_rest_do_not_count)
 	for (i = 0; i < CLIENTS; i++)
 		close(fd[i]);
 	end_server();
-}
-END_TEST
-
-int main(void)
-{
-	Suite *s = suite_create("limits of memory");
-	TCase *t = tcase_create("request_bytes");
-
-	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, a_request_that_takes_too_much_is_answered_503_and_the_next_is_served, 0, 4);
-	tcase_add_loop_test(t, a_request_within_its_limit_is_served_as_without, 0, 2);
-	tcase_add_test(t, a_body_that_takes_too_much_is_answered_503);
-	tcase_add_test(t, memory_of_another_arena_is_no_503);
-	tcase_add_test(t, a_stream_goes_on_beyond_the_limit);
-	tcase_add_test(t, a_child_that_outlives_its_request_does_not_count_for_the_next_ones);
-	tcase_add_test(t, a_limit_that_holds_no_request_is_checked);
-	suite_add_tcase(s, t);
-
-	t = tcase_create("memory_bytes");
-	tcase_set_timeout(t, 60);
-	tcase_add_test(t, requests_beyond_the_memory_of_all_are_answered_503_until_others_have_ended);
-	tcase_add_test(t, who_comes_beyond_the_memory_of_all_waits_in_the_backlog);
-	tcase_add_test(t, a_body_that_is_collected_ends_when_the_memory_of_all_does);
-	tcase_add_test(t, arenas_at_rest_do_not_count);
-	suite_add_tcase(s, t);
-	return testing_main(s);
 }

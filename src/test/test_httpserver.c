@@ -9,6 +9,8 @@
 
 #include "httpclient.h"
 
+NEEDS(.descriptors = 2200);
+
 /* ---- handlers ---- */
 
 static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)

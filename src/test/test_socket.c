@@ -21,6 +21,8 @@
 #include <core/Socket.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static Arena_T arena;
 static char directory[64], path[128]; /* path is "unix:" and a name in the directory */
 

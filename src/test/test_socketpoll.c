@@ -27,6 +27,8 @@
 #include <core/SocketPoll.h>
 #include "testing.h"
 
+NEEDS(.descriptors = 1100);
+
 enum { MOST = 400, READ = SocketPoll_READ, WRITE = SocketPoll_WRITE, TIMEOUT = SocketPoll_TIMEOUT };
 
 #if HAVE_EPOLL_CREATE1

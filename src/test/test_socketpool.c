@@ -15,6 +15,8 @@
 #include <core/SocketPool.h>
 #include "testing.h"
 
+NEEDS(.descriptors = 256);
+
 enum { MOST = 64, BUFFER = 1024 };
 
 static const Except_T Test_Failed = { "test", NULL, NULL };

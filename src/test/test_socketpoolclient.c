@@ -18,6 +18,8 @@
 #include <core/SocketPool.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1, .descriptors = 128);
+
 static const Except_T Test_Failed = { "test", NULL, NULL };
 static Arena_T arena;
 static SocketPool_T pool;

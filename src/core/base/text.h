@@ -17,6 +17,9 @@ size_t text__cut(const char *s, size_t n);
 size_t text__format(char *to, size_t size, const char *fmt, ...) CORE_PRINTF(3, 4);
 size_t text__vformat(char *to, size_t size, const char *fmt, va_list ap) CORE_PRINTF(3, 0);
 
+/* Returns 1 if s[0..n) is the word. */
+int text__is_word(const char *s, size_t n, const char *word);
+
 /* Returns the text of an errno, in buffer or constant. Unlike strerror it is safe in every thread; keeps errno. */
 const char *text__error(int error, char *buffer, size_t size);
 

@@ -2,7 +2,7 @@
 /* Threads for handlers that block. Exchanges queue first in, first out; a finished one goes onto its loop's list, which
  * is a stack with one compare-and-swap, and the loop is woken. The lock is held for the queue's pointers only.
  *
- * A handler that ends its thread is answered 500. */
+ * A function that ends its thread is answered 500, or cuts its stream. */
 #include "config.h"
 
 #include <errno.h>
@@ -27,6 +27,7 @@ void httpserver__give_work(Exchange *x)
 	Workers *w = &x->loop->server->workers;
 
 	x->next = NULL;
+	x->holder = HOLDER_WORKER;
 	pthread_mutex_lock(&w->lock);
 	*w->end = x;
 	w->end = &x->next;
@@ -60,23 +61,38 @@ static Exchange *take_work(Workers *w)
 
 /* ---- and back ---- */
 
+/* When run has returned the loop takes nothing back. */
+static void dispose_late(Exchange *x)
+{
+	TRY {
+		httpserver__log_gone(x);
+		httpserver__dispose(x);
+	} ELSE {
+		httpserver__count(&x->loop->stats.raised, 1);
+	} END_TRY;
+}
+
 void httpserver__hand_back(Exchange *x)
 {
 	Loop *l = x->loop;
 
 	if (__tsan_release)
 		__tsan_release(x);
-	x->next = __atomic_load_n(&l->handed_back, __ATOMIC_RELAXED);
-	while (!__atomic_compare_exchange_n(&l->handed_back, &x->next, x, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-		;
+	x->next = __atomic_load_n(&l->handed_back, __ATOMIC_ACQUIRE);
+	do
+		if (x->next == HTTPSERVER__CLOSED) {
+			dispose_late(x);
+			return;
+		}
+	while (!__atomic_compare_exchange_n(&l->handed_back, &x->next, x, 1, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE));
 	SocketPoll_wake(l->poll);
 }
 
-Exchange *httpserver__take_back(Loop *l)
+Exchange *httpserver__take_back(Loop *l, Exchange *left)
 {
-	Exchange *x = __atomic_exchange_n(&l->handed_back, NULL, __ATOMIC_ACQUIRE), *first = NULL;
+	Exchange *x = __atomic_exchange_n(&l->handed_back, left, __ATOMIC_ACQ_REL), *first = NULL;
 
-	while (x) {
+	while (x && x != HTTPSERVER__CLOSED) {
 		Exchange *next = x->next;
 
 		if (__tsan_acquire)
@@ -98,8 +114,7 @@ static void work(void *cl)
 	while ((x = me->x = take_work(&me->server->workers)) != NULL) {
 		x->abandoned = (unsigned char)httpserver__is_over(x->loop);
 		if (!x->abandoned)
-			httpserver__handle(x);
-		x->made = 1;
+			httpserver__call(x);
 		me->x = NULL;
 		httpserver__hand_back(x);
 	}
@@ -113,11 +128,7 @@ static void fail_handler(void *cl)
 	me->x = NULL;
 	if (!x)
 		return;
-	x->made = 1;
-	x->raised++;
-	x->response = NULL;
-	x->status = 500;
-	x->error = "the handler ended its thread";
+	httpserver__fail_call(x);
 	httpserver__hand_back(x);
 }
 
