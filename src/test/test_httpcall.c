@@ -35,6 +35,18 @@ TEST(a_call_sends_its_request_and_reads_the_answer)
 	ck_assert_uint_eq(idle(), 1);
 }
 
+TEST(cookies_that_are_set_are_no_list)
+{
+	HTTPCall_T call = call_of("GET", "/");
+
+	SERVE({ .until = END,
+		.answer = "HTTP/1.1 204 No Content\r\nSet-Cookie: a=1; Expires=Thu, 01 Jan 2030\r\nA: 1\r\nset-cookie: b=2\r\n"
+			"A: 2\r\n\r\n" });
+	run(call);
+	ck_assert_str_eq(HTTPCall_header(call, "Set-Cookie"), "a=1; Expires=Thu, 01 Jan 2030\r\nb=2");
+	ck_assert_str_eq(HTTPCall_header(call, "A"), "1, 2");
+}
+
 TEST(a_body_is_sent_with_its_length)
 {
 	HTTPCall_T call = call_of("POST", "/");
