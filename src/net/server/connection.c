@@ -440,20 +440,35 @@ static void time_out(Turn *t)
 		t->dies = 1;
 }
 
+/* Too many wait for a worker. The connection goes on if all of the request was read. */
+static void refuse_work(Turn *t, Call call)
+{
+	Exchange *x = t->c->exchange;
+
+	httpserver__count(&t->loop->stats.refused, 1);
+	httpserver__answer(x, 503, "too many requests wait for a worker");
+	x->made = 1;
+	t->c->input = INPUT_HANDLING;
+	if (call != CALL_HANDLER)
+		end_request(t);
+}
+
 /* Has a worker call a function of the route. Returns 0 if the client takes nothing any more. */
 static int give_work(Turn *t, Call call)
 {
 	Conn *c = t->c;
+	Exchange *x = c->exchange;
+	int is_first = x->call == CALL_NONE && !x->admitted;
 
 	take_sent(t, httpserver__flush(t));
 	if (t->dies)
 		return 0;
-	if (call == CALL_MORE)
+	if (!httpserver__give_work(x, call, is_first))
+		refuse_work(t, call);
+	else if (call == CALL_MORE)
 		c->output = OUTPUT_SUSPENDED;
 	else
 		c->input = INPUT_SUSPENDED;
-	c->exchange->call = (unsigned char)call;
-	httpserver__give_work(c->exchange);
 	return 1;
 }
 

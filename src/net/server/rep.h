@@ -225,6 +225,8 @@ typedef struct Workers {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	Exchange *first, **end;
+	size_t queued;               /* atomic: how many they are */
+	int idle;                    /* workers that wait, or have been woken */
 	int stopping;
 	struct Worker *all;
 	int n;
@@ -426,7 +428,8 @@ void httpserver__join_thread(Thread *t);           /* after that */
 
 void httpserver__start_workers(HTTPServer_T server); /* Raises: HTTP_Failed */
 void httpserver__stop_workers(HTTPServer_T server);
-void httpserver__give_work(Exchange *x);
+/* Returns 0 if the queue is full, and the exchange may be refused for that. */
+int httpserver__give_work(Exchange *x, Call call, int may_refuse);
 /* Any thread, once: the exchange is the loop's again, or goes if that has ended. */
 void httpserver__hand_back(Exchange *x);
 /* Those that were handed back, in order; NULL: none. For the loop; left: NULL, or at its end HTTPSERVER__CLOSED. */
