@@ -48,6 +48,8 @@ CORE_API Arena_T HTTPRequest_arena(HTTPRequest_T);
 CORE_API const char *HTTPRequest_route(HTTPRequest_T);   /* its route's pattern; NULL if none */
 CORE_API void HTTPRequest_set_data(HTTPRequest_T, void *data); /* a pointer of the program's */
 CORE_API void *HTTPRequest_data(HTTPRequest_T);          /* which all callbacks of a request see */
+/* Returns the response that the handler gets, for a route's body. Checked: the request has none. */
+CORE_API HTTPResponse_T HTTPRequest_response(HTTPRequest_T);
 CORE_API int HTTPRequest_keep_alive(HTTPRequest_T);      /* the client wants another request here */
 
 /* The pairs of the query, and those of a body that is application/x-www-form-urlencoded; another

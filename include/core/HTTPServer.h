@@ -27,6 +27,7 @@ typedef void HTTPServer_Handler(HTTPRequest_T, HTTPResponse_T, void *cl);
  * ends; options may be NULL. Raises: Socket_Failed kinds (cannot listen; or other than one socket
  * was passed). Checked: an option is out of range. */
 CORE_API HTTPServer_T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options);
+CORE_API int HTTPServer_stopping(HTTPServer_T); /* any thread: stop was called; end your streams */
 CORE_API int HTTPServer_port(HTTPServer_T); /* where it listens; 0: a Unix socket */
 
 /* pattern: "/users/:id/posts" has the parameter id, which is one segment and not empty. "/files/"
@@ -62,7 +63,7 @@ CORE_API void HTTPServer_stop(HTTPServer_T);
 
 enum { HTTPServer_LATENCIES = 32 };
 typedef struct HTTPServer_Stats { /* since the start, but for connections */
-	size_t connections;       /* now */
+	size_t connections, queued; /* now; queued: requests that wait for a worker */
 	uint64_t accepted, turned_away; /* turned_away: over per_address, or for want of descriptors */
 	uint64_t requests;        /* whose head was right */
 	uint64_t refused;         /* malformed, too large, or too slow */

@@ -30,6 +30,7 @@ typedef struct HTTPServer_Options {
 	int body_rate;            /* least bytes a second, of a body and of a response; 500 */
 	int idle_ms;              /* until the first byte of a request; 60,000 */
 	int send_ms;              /* what a response may take, as body_ms; 30,000 */
+	int suspend_ms;           /* until a suspended response is answered 504; 30,000 */
 	int linger_ms;            /* for a refused client that is still sending; 2,000 */
 	int drain_ms;             /* after stop, for the requests in progress; 30,000 */
 	size_t pipeline_bytes;    /* read ahead of the responses; 16,384 */
@@ -38,6 +39,7 @@ typedef struct HTTPServer_Options {
 	size_t request_bytes;     /* of the arena of a request, at least 8,192; no limit. Beyond: 503 */
 	size_t memory_bytes;      /* of the arenas of all requests in progress, shared out among the
 	                           * loops; no limit. Beyond: 503, and accepting pauses */
+	size_t queue;             /* requests that wait for a worker; no limit. Beyond: 503 */
 	int workers;              /* threads for routes that block; 16, if there are such routes */
 	int shared;               /* other processes of this user may listen on the same port; no */
 	int activated;            /* listens on the socket that the service manager passed, if any */

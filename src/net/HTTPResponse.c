@@ -35,6 +35,7 @@ static void empty_response(T r)
 	r->more = NULL;
 	r->more_cl = NULL;
 	r->file = NULL;
+	r->upgrade = NULL;
 	r->length = r->made = 0;
 	r->has_length = r->begun = 0;
 }
@@ -43,6 +44,8 @@ static T begin(T r, Arena_T arena)
 {
 	r->self = r;
 	httpmessage__init(&r->message, arena);
+	r->suspended = 0;
+	r->request = NULL;
 	empty_response(r);
 	return r;
 }
@@ -58,14 +61,14 @@ T HTTPResponse_new(Arena_T arena)
 
 void httpresponse__end(HTTPResponsePlace *place)
 {
-	((T)(place->words + place->turn))->self = NULL;
+	httpresponse__at(place)->self = NULL;
+	__atomic_store_n(&place->mark, (httpresponse__mark(place) + 1) & HTTP__TURN, __ATOMIC_RELAXED);
 }
 
 T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)
 {
-	httpresponse__end(place);
-	place->turn = (place->turn + 1) % HTTP__TURNS;
-	return begin((T)(place->words + place->turn), arena);
+	__atomic_store_n(&place->mark, httpresponse__mark(place) | HTTP__LIVE, __ATOMIC_RELAXED);
+	return begin(httpresponse__at(place), arena);
 }
 
 void HTTPResponse_reset(T r)
@@ -175,6 +178,8 @@ HTTPFraming httpresponse__frame(T r, unsigned asked)
 	int bodiless = r->status == 204 || r->status == 205 || r->status == 304, head = (asked & HTTP__HEAD) != 0;
 	HTTPFraming f = { 0 };
 
+	if (UNLIKELY(r->upgrade != NULL))
+		return (HTTPFraming){ .upgrades = 1 };
 	f.streams = r->more && !bodiless && !head;
 	f.chunked = r->more && !bodiless && !r->has_length && !(asked & HTTP__OLD);
 	f.has_body = r->message.nbytes > 0 && !bodiless && !head;
@@ -231,7 +236,7 @@ static uint64_t length_of(T r)
 /* The lines that are ours. */
 static char *put_own(char *out, T r, HTTPFraming f)
 {
-	out = put_status(out, r->status);
+	out = put_status(out, f.upgrades ? 101 : r->status);
 	if (!httpmessage__find(&r->message, "date", 4)) {
 		out = httpmessage__put(out, "Date: ", 6);
 		out = httpmessage__put(out, date(), DATE);
@@ -248,6 +253,8 @@ static char *put_own(char *out, T r, HTTPFraming f)
 		out = httpmessage__put(out, "Connection: close\r\n", 19);
 	else if (f.keeps_old)
 		out = httpmessage__put(out, "Connection: keep-alive\r\n", 24);
+	else if (f.upgrades)
+		out = httpmessage__put(out, "Connection: upgrade\r\n", 21);
 	return out;
 }
 
@@ -259,7 +266,7 @@ size_t httpresponse__put(T r, HTTPFraming f, char *out)
 
 	out = put_own(out, r, f);
 	for (field = r->message.fields; field; field = field->next)
-		if (!(f.ends || f.keeps_old) || !httpmessage__is_named(field, "connection", 10))
+		if (!(f.ends || f.keeps_old || f.upgrades) || !httpmessage__is_named(field, "connection", 10))
 			out = httpmessage__put_line(out, field);
 	out = httpmessage__put(out, "\r\n", 2);
 	return (size_t)(out - start);
@@ -271,7 +278,7 @@ void HTTPResponse_stream(T r, int (*more)(T, void *), void *cl)
 {
 	CHECK_RESPONSE(r);
 	CHECK(more, "HTTPResponse_stream: the function is NULL");
-	CHECK(!r->file, "HTTPResponse_stream: the body is a file");
+	CHECK(!r->message.sealed, "HTTPResponse_stream: the body is a file, or there is none");
 	r->more = more;
 	r->more_cl = cl;
 }
@@ -280,7 +287,7 @@ void HTTPResponse_length(T r, uint64_t nbytes)
 {
 	CHECK_RESPONSE(r);
 	CHECK(!r->begun, "HTTPResponse_length: the response is being sent");
-	CHECK(!r->file, "HTTPResponse_length: the body is a file");
+	CHECK(!r->message.sealed, "HTTPResponse_length: the body is a file, or there is none");
 	r->length = nbytes;
 	r->has_length = 1;
 }
@@ -305,15 +312,16 @@ void httpresponse__next(T r)
 	r->begun = 1;
 	r->made += r->message.nbytes;
 	r->message.nbytes = 0;
-	if (!r->more(r, r->more_cl))
+	r->suspended = 0;
+	if (r->more(r, r->more_cl))
+		CHECK(r->message.nbytes > 0 || r->suspended, "HTTPResponse_stream: the function wrote nothing and wants to go on");
+	else {
+		CHECK(!r->suspended, "HTTPResponse_stream: the function suspended the response and does not want to go on");
 		r->more = NULL;
-	else
-		CHECK(r->message.nbytes > 0, "HTTPResponse_stream: the function wrote nothing and wants to go on");
-	if (!r->has_length)
-		return;
-	if (r->message.nbytes > r->length - r->made)
+	}
+	if (httpresponse__is_too_long(r))
 		refuse_part(r, "more");
-	if (!r->more && r->message.nbytes < r->length - r->made)
+	if (r->has_length && !r->more && r->message.nbytes < r->length - r->made)
 		refuse_part(r, "fewer");
 }
 

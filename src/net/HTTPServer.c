@@ -81,6 +81,7 @@ static HTTPServer_Options resolve(const HTTPServer_Options *given)
 	o.body_rate = or_else(o.body_rate, 500);
 	o.idle_ms = or_else(o.idle_ms, 60000);
 	o.send_ms = or_else(o.send_ms, 30000);
+	o.suspend_ms = or_else(o.suspend_ms, 30000);
 	o.linger_ms = or_else(o.linger_ms, 2000);
 	o.drain_ms = or_else(o.drain_ms, 30000);
 	o.pipeline_bytes = o.pipeline_bytes ? o.pipeline_bytes : 16384;
@@ -281,6 +282,12 @@ void HTTPServer_stop(T server)
 	}
 }
 
+int HTTPServer_stopping(T server)
+{
+	CHECK_SERVER(server);
+	return __atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE);
+}
+
 /* Notes the current exception, if it is the first, for run to raise, and stops. */
 static void fail_server(T server)
 {
@@ -329,18 +336,10 @@ static void start(T server)
 	} END_TRY;
 }
 
-/* A loop that was left in the middle, by a cancellation or by a handler that ended the thread, has connections. */
-static void close_connection(Connection_T connection, void *pool)
-{
-	Socket_T s = Connection_socket(connection);
-
-	SocketPool_close(pool, &s);
-}
-
 static void end_loop(Loop *l)
 {
 	if (l->pool)
-		SocketPool_map(l->pool, close_connection, l->pool);
+		httpserver__end_loop(l);
 }
 
 typedef struct Run {
@@ -433,4 +432,5 @@ void HTTPServer_stats(T server, HTTPServer_Stats *stats)
 	memset(stats, 0, sizeof *stats);
 	for (i = 0; i < server->nloops; i++)
 		add_stats(stats, &server->loops[i].stats);
+	stats->queued = __atomic_load_n(&server->workers.queued, __ATOMIC_RELAXED);
 }

@@ -595,6 +595,21 @@ TEST(an_arena_may_be_made_before_main)
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
 
+/* As on 32-bit ARM, where malloc aligns to 8 bytes. */
+TEST(what_a_chunk_gives_is_aligned_wherever_the_chunk_is)
+{
+	_Alignas(ALIGN) char space[KB];
+	size_t i;
+
+	for (i = 0; i <= 2 * ALIGN; i += _Alignof(Chunk)) {
+		Chunk *c = arena__make_chunk(space + i, KB - i);
+
+		ck_assert_uint_eq((uintptr_t)chunk_start(c) % ALIGN, 0);
+		ck_assert_uint_eq((uintptr_t)lane_end(c) % ALIGN, 0);
+		ck_assert_uint_ge((size_t)(chunk_start(c) - space), i + sizeof(Chunk));
+	}
+}
+
 /* As munmap refuses what is not, on a system with larger pages than this one's. */
 /* nothing is mapped where objects have red zones */
 TEST(what_is_mapped_is_whole_pages_of_up_to_64_kib, .unless = red_zone() || under_tsan())

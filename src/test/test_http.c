@@ -4,6 +4,8 @@
 
 #include "test_http.h"
 
+NEEDS(.loopback = 1);
+
 /* All that comes until the server ends the connection */
 static size_t hear_all(void)
 {

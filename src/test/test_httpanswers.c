@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The answers of http_answers.h: each is what the table says, however it is cut; and the small
- * form of fuzz_answers. */
+ * form of fuzz/answer.c. */
 #include "config.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include <core/core.h>
-#include "fuzz_answers.h"
+#include "fuzz/answer.h"
 #include "http_answers.h"
 #include "http_oracle.h"
 #include "testing.h"
@@ -66,7 +66,7 @@ TEST(an_answer_that_is_cut_off_is_neither_whole_nor_wrong, .to = CUT)
 	}
 }
 
-/* A fault aborts: see fuzz_answers.c. */
+/* A fault aborts: see fuzz/answer.c. */
 TEST(an_answer_with_one_byte_changed_or_cut_off_is_the_same_to_all, .to = ANSWERS)
 {
 	static const char bytes[] = "\0\t\n\r 0;,:\"x\xff";

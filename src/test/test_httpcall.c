@@ -20,6 +20,8 @@
 #include <core/core.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 /* ---- the server: one thread, one connection after the other ---- */
 
 enum { HEARD = 1 << 20, EXCHANGES = 64 };

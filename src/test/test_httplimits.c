@@ -4,6 +4,8 @@
 
 #include "httpclient.h"
 
+SUITE("limits of memory");
+
 enum { KIB = 1024 };
 
 static Arena_T kept; /* a child of a request's arena that outlives the request */
@@ -92,7 +94,9 @@ static void start_with(HTTPServer_Options options)
 
 /* ---- request_bytes ---- */
 
-START_TEST(a_request_that_takes_too_much_is_answered_503_and_the_next_is_served)
+CASE("request_bytes");
+
+TEST(a_request_that_takes_too_much_is_answered_503_and_the_next_is_served, .to = 4)
 {
 	static const char *const queries[] = { "/?bytes=200000", "/?child=200000", "/blocks?bytes=200000", "/?write=80000" };
 	char request[100];
@@ -113,9 +117,8 @@ START_TEST(a_request_that_takes_too_much_is_answered_503_and_the_next_is_served)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_request_within_its_limit_is_served_as_without)
+TEST(a_request_within_its_limit_is_served_as_without, .to = 2)
 {
 	int fd, i;
 
@@ -129,9 +132,8 @@ START_TEST(a_request_within_its_limit_is_served_as_without)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_body_that_takes_too_much_is_answered_503)
+TEST(a_body_that_takes_too_much_is_answered_503)
 {
 	static char request[60000];
 	size_t n = (size_t)sprintf(request, "POST / HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n", 50000);
@@ -143,17 +145,15 @@ START_TEST(a_body_that_takes_too_much_is_answered_503)
 	ck_assert_int_eq(ask("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n12345"), 200);
 	end_server();
 }
-END_TEST
 
-START_TEST(memory_of_another_arena_is_no_503)
+TEST(memory_of_another_arena_is_no_503)
 {
 	start_with((HTTPServer_Options){ .request_bytes = 100 * KIB });
 	ck_assert_int_eq(ask(GET("/?other=100000")), 500);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_stream_goes_on_beyond_the_limit)
+TEST(a_stream_goes_on_beyond_the_limit)
 {
 	int fd;
 
@@ -167,9 +167,8 @@ START_TEST(a_stream_goes_on_beyond_the_limit)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_child_that_outlives_its_request_does_not_count_for_the_next_ones)
+TEST(a_child_that_outlives_its_request_does_not_count_for_the_next_ones)
 {
 	Arena_T children[30];
 	int i;
@@ -189,9 +188,8 @@ START_TEST(a_child_that_outlives_its_request_does_not_count_for_the_next_ones)
 		Arena_dispose(&children[i]);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
-END_TEST
 
-START_TEST(a_limit_that_holds_no_request_is_checked)
+TEST(a_limit_that_holds_no_request_is_checked)
 {
 	Arena_T a = Arena_new();
 
@@ -199,11 +197,12 @@ START_TEST(a_limit_that_holds_no_request_is_checked)
 		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .request_bytes = 8191 }));
 	Arena_dispose(&a);
 }
-END_TEST
 
 /* ---- memory_bytes ---- */
 
-START_TEST(requests_beyond_the_memory_of_all_are_answered_503_until_others_have_ended)
+CASE("memory_bytes");
+
+TEST(requests_beyond_the_memory_of_all_are_answered_503_until_others_have_ended)
 {
 	int open_before, holder;
 
@@ -224,9 +223,8 @@ START_TEST(requests_beyond_the_memory_of_all_are_answered_503_until_others_have_
 	ck_assert_uint_eq(stats_now().refused, 1);
 	end_server();
 }
-END_TEST
 
-START_TEST(who_comes_beyond_the_memory_of_all_waits_in_the_backlog)
+TEST(who_comes_beyond_the_memory_of_all_waits_in_the_backlog)
 {
 	int holder, fd;
 
@@ -244,9 +242,8 @@ START_TEST(who_comes_beyond_the_memory_of_all_waits_in_the_backlog)
 	close(holder);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_body_that_is_collected_ends_when_the_memory_of_all_does)
+TEST(a_body_that_is_collected_ends_when_the_memory_of_all_does)
 {
 	static char part[200000];
 	int uploader, holder;
@@ -266,9 +263,8 @@ START_TEST(a_body_that_is_collected_ends_when_the_memory_of_all_does)
 	close(holder);
 	end_server();
 }
-END_TEST
 
-START_TEST(arenas_at_rest_do_not_count)
+TEST(arenas_at_rest_do_not_count)
 {
 	enum { CLIENTS = 40 };
 	int fd[CLIENTS], i, turn;
@@ -286,29 +282,113 @@ START_TEST(arenas_at_rest_do_not_count)
 		close(fd[i]);
 	end_server();
 }
-END_TEST
 
-int main(void)
+/* ---- queue ---- */
+
+CASE("queue", .timeout = 60);
+
+static atomic_int nparts;
+
+static void pass(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
 {
-	Suite *s = suite_create("limits of memory");
-	TCase *t = tcase_create("request_bytes");
+	atomic_fetch_add(&nparts, 1);
+	(void)request;
+	(void)bytes;
+	(void)n;
+	(void)cl;
+}
 
-	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, a_request_that_takes_too_much_is_answered_503_and_the_next_is_served, 0, 4);
-	tcase_add_loop_test(t, a_request_within_its_limit_is_served_as_without, 0, 2);
-	tcase_add_test(t, a_body_that_takes_too_much_is_answered_503);
-	tcase_add_test(t, memory_of_another_arena_is_no_503);
-	tcase_add_test(t, a_stream_goes_on_beyond_the_limit);
-	tcase_add_test(t, a_child_that_outlives_its_request_does_not_count_for_the_next_ones);
-	tcase_add_test(t, a_limit_that_holds_no_request_is_checked);
-	suite_add_tcase(s, t);
+static atomic_int nbefore;
 
-	t = tcase_create("memory_bytes");
-	tcase_set_timeout(t, 60);
-	tcase_add_test(t, requests_beyond_the_memory_of_all_are_answered_503_until_others_have_ended);
-	tcase_add_test(t, who_comes_beyond_the_memory_of_all_waits_in_the_backlog);
-	tcase_add_test(t, a_body_that_is_collected_ends_when_the_memory_of_all_does);
-	tcase_add_test(t, arenas_at_rest_do_not_count);
-	suite_add_tcase(s, t);
-	return testing_main(s);
+static void count_before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)response;
+	(void)cl;
+	atomic_fetch_add(&nbefore, 1);
+}
+
+TEST(requests_beyond_the_queue_are_answered_503_and_nothing_of_them_runs)
+{
+	int holder, queued, fd;
+
+	start_with((HTTPServer_Options){ .queue = 1, .workers = 1, .before = count_before });
+	holder = dial();
+	say(holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	queued = dial();
+	say(queued, GET("/blocks"));
+	await(stats_now().queued == 1);
+	fd = dial();
+	say(fd, GET("/blocks"));
+	ck_assert_int_eq(hear(fd), 503);
+	ck_assert(!has("Connection: close"));
+	ck_assert_int_eq(atomic_load(&nbefore), 1);
+	say(fd, GET("/")); /* which no worker answers */
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_uint_eq(stats_now().refused, 1);
+	atomic_store(&let_go, 1);
+	ck_assert_int_eq(hear(queued), 200);
+	ck_assert_int_eq(hear(holder), 200);
+	say(fd, GET("/blocks"));
+	ck_assert_int_eq(hear(fd), 200);
+	await(stats_now().queued == 0);
+	close(fd);
+	close(queued);
+	close(holder);
+	end_server();
+}
+
+TEST(a_request_of_which_something_ran_is_not_refused)
+{
+	int holder, queued, fd;
+
+	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){
+		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
+	launch();
+	fd = dial();
+	say(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
+	await(atomic_load(&nparts) == 1);
+	holder = dial();
+	say(holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	queued = dial();
+	say(queued, GET("/hold"));
+	await(stats_now().queued == 1);
+	say(fd, "cd");
+	await(stats_now().queued == 2);
+	atomic_store(&let_go, 1);
+	ck_assert_int_eq(hear(fd), 200);
+	close(fd);
+	close(queued);
+	close(holder);
+	end_server();
+}
+
+TEST(a_body_that_finds_the_queue_full_ends_its_connection)
+{
+	int holder, queued, fd;
+
+	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){
+		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
+	launch();
+	holder = dial();
+	say(holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	queued = dial();
+	say(queued, GET("/hold"));
+	await(stats_now().queued == 1);
+	fd = dial();
+	say(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
+	ck_assert_int_eq(hear(fd), 503);
+	ck_assert(has("Connection: close"));
+	atomic_store(&let_go, 1);
+	close(fd);
+	close(queued);
+	close(holder);
+	end_server();
 }

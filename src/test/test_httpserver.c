@@ -4,6 +4,8 @@
 
 #include "test_httpserver.h"
 
+NEEDS(.descriptors = 2200);
+
 /* ---- routes ---- */
 
 SUITE("httpserver");

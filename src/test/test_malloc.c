@@ -11,6 +11,8 @@
 #include "socket/internal.h"
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static int fail_at = -1; /* the request to refuse, and all after it; -1: none */
 
 void *__real_malloc(size_t);
@@ -195,6 +197,65 @@ TEST(a_report_without_memory_is_an_exception)
 	} END_TRY;
 	fail_at = -1;
 	ck_assert(raised);
+}
+
+static void count_arenas(const Arena_Info *info, void *cl)
+{
+	(void)info;
+	++*(size_t *)cl;
+}
+
+static void map_arenas(void)
+{
+	AUTO(Arena_T, arena, Arena_dispose) = NULL;
+	size_t n = 0;
+	int fail_later = fail_at;
+
+	fail_at = -1;
+	arena = Arena_new();
+	fail_at = fail_later;
+	Arena_debug_map(count_arenas, &n);
+	fail_at = -1;
+	ck_assert_uint_eq(n, Arena_debug_live_count());
+}
+
+TEST(a_map_without_memory_is_an_exception_and_holds_no_lock)
+{
+	ck_assert_int_eq(failures(map_arenas, &Arena_Failed), 2);
+}
+
+static int has_line(FILE *file, const char *text)
+{
+	char line[500];
+	int found = 0;
+
+	rewind(file);
+	while (fgets(line, sizeof line, file))
+		found |= strstr(line, text) != NULL;
+	return found;
+}
+
+/* src/test/arena_guard_suites.sh runs this program with CORE_ARENA_DEBUG=profile, too. */
+TEST(a_profile_without_memory_raises_nothing_and_says_what_it_lacks)
+{
+	FILE *file = tmpfile();
+	Arena_T arena = Arena_new();
+	int profiled = (arena__guards & GUARD_PROFILE) != 0, i;
+
+	ck_assert_ptr_nonnull(file);
+	fail_at = 1;
+	for (i = 0; i < 100; i++)
+		Arena_alloc(arena, 10);
+	Arena_mark(arena);
+	fail_at = -1;
+	Arena_debug_profile(file);
+	ck_assert_int_eq(has_line(file, "1000        100  (no memory)"), profiled);
+	ck_assert_int_eq(has_line(file, "no memory to follow 1000 bytes"), profiled);
+	fail_at = 1;
+	Arena_debug_profile(file); /* in any order, then */
+	fail_at = -1;
+	Arena_dispose(&arena);
+	fclose(file);
 }
 
 TEST(a_raise_with_a_message_needs_no_malloc)

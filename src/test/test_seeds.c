@@ -13,6 +13,8 @@
 #include <core/core.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 #define ASSERT_EQ(x, y) ck_assert_uint_eq((x), (y))
 
 EXCEPT_DEFINE(SomeException, NULL, "some exception");

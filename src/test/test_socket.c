@@ -4,6 +4,8 @@
 
 #include "test_socket.h"
 
+NEEDS(.loopback = 1);
+
 /* A port nobody listens on. */
 static const char *free_port(void)
 {

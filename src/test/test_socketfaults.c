@@ -21,6 +21,8 @@
 #include <core/core.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 /* ---- the shim ---- */
 
 enum Call { SOCKET, BIND, LISTEN, ACCEPT, CONNECT, RECV, SEND, SENDMSG, SHUTDOWN, CLOSE, POLL, FCNTL, OPEN,

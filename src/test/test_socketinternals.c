@@ -18,6 +18,8 @@
 #include "socket/internal.h"
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 enum { MOST = 16 };
 
 static struct addrinfo list[MOST];

@@ -5,6 +5,8 @@
 
 #include "test_socketpoll.h"
 
+NEEDS(.descriptors = 1100);
+
 #if HAVE_EPOLL_CREATE1
 #define BEST "epoll"
 #elif HAVE_KQUEUE

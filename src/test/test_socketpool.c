@@ -4,6 +4,8 @@
 
 #include "test_socketpool.h"
 
+NEEDS(.descriptors = 256);
+
 /* ---- new ---- */
 
 SUITE("SocketPool");

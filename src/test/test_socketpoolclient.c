@@ -4,6 +4,8 @@
 
 #include "test_socketpoolclient.h"
 
+NEEDS(.loopback = 1, .descriptors = 128);
+
 static int64_t now_ms(void)
 {
 	struct timespec t;

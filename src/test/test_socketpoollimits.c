@@ -15,6 +15,8 @@
 #include <core/SocketPool.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1, .descriptors = 128);
+
 enum { MOST = 64 };
 
 static const Except_T Test_Failed = { "test", NULL, NULL };

@@ -14,6 +14,8 @@
 #include <core/SocketPool.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static const Except_T Test_Failed = { "test", NULL, NULL };
 static Arena_T arena;
 static SocketPool_T pool;

@@ -12,6 +12,8 @@
 #include <core/SocketPool.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static Arena_T arena;
 static SocketPool_T pool;
 static Socket_T s;

@@ -2,6 +2,7 @@
 /* The main of the test programs: it gives Check the tests that have registered themselves. */
 #include "config.h"
 
+#include "needs.h"
 #include "testing.h"
 
 static struct Testing_Entry *entries; /* in the order of their files, and of their lines in each */
@@ -78,11 +79,29 @@ static int add_all(SRunner *runner)
 	return n;
 }
 
+static struct Testing_Needs needed; /* by all that say so */
+
+void testing_need(const struct Testing_Needs *needs)
+{
+	needed.loopback |= needs->loopback;
+	if (needs->descriptors > needed.descriptors)
+		needed.descriptors = needs->descriptors;
+}
+
+/* Returns whether the machine has what is needed; else says what it lacks. */
+static int can_run(void)
+{
+	return has_descriptors(needed.descriptors) && (!needed.loopback || has_loopback());
+}
+
 int main(void)
 {
-	SRunner *runner = srunner_create(NULL);
-	int status = 77; /* automake's "skipped" */
+	SRunner *runner;
+	int status = NEEDS_SKIPPED;
 
+	if (!can_run())
+		return status;
+	runner = srunner_create(NULL);
 	if (add_all(runner) > 0) {
 		srunner_run_all(runner, CK_ENV);
 		status = srunner_ntests_failed(runner) != 0;

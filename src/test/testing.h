@@ -93,6 +93,24 @@ void testing_add(struct Testing_Entry *entry);
 	TESTING_ENTRY(__COUNTER__, __VA_ARGS__ .test = &name##_test);                           \
 	static void name(int _i CK_ATTRIBUTE_UNUSED)
 
+/* What the program needs of the machine: NEEDS(.loopback = 1, .descriptors = 300). Where that is missing
+ * the program is skipped. */
+#define NEEDS(...) TESTING_NEEDS(__COUNTER__, __VA_ARGS__)
+
+struct Testing_Needs {
+	int loopback;
+	unsigned long descriptors; /* open at once */
+};
+
+void testing_need(const struct Testing_Needs *needs);
+#define TESTING_NEEDS(n, ...) TESTING_NUMBERED_NEEDS(n, __VA_ARGS__)
+#define TESTING_NUMBERED_NEEDS(n, ...)                                                          \
+	__attribute__((constructor)) static void testing_register_##n(void)                     \
+	{                                                                                       \
+		testing_need(&(struct Testing_Needs){ __VA_ARGS__ });                           \
+	}                                                                                       \
+	struct Testing_Needs
+
 /* Fails unless the statement raises (a kind of) e with a message that contains text. */
 #define ck_raises_saying(e, text, statement)                                                \
 	do {                                                                                \
@@ -184,17 +202,6 @@ static inline Arena_T failing_arena(struct Failing *f)
 	o.free = failing_free;
 	o.cl = f;
 	return Arena_new_with(&o);
-}
-
-static inline int testing_main(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
 }
 
 #endif

@@ -19,7 +19,8 @@ typedef struct Error {
 
 static void start_answer(Exchange *x, const Error *e)
 {
-	x->response = httpresponse__renew(&x->response_place, x->arena);
+	httpserver__renew_response(x);
+	x->response->request = NULL; /* what is not the handler's cannot be an upgrade */
 	HTTPResponse_status(x->response, e->status);
 	if (e->field)
 		HTTPResponse_set(x->response, e->field, e->value);
@@ -39,7 +40,7 @@ static int write_program_s(Exchange *x, const Error *e)
 	const HTTPServer_Options *o = &x->loop->server->options;
 	volatile int written = 0;
 
-	if (!o->on_error)
+	if (!o->on_error || x->silent)
 		return 0;
 	TRY {
 		start_answer(x, e);
@@ -116,6 +117,26 @@ static int status_of(Exchange *x, const Except_T *e)
 	return status >= 400 ? status : 500;
 }
 
+void httpserver__note_failure(Exchange *x, const Except_Capture *e)
+{
+	x->raised++;
+	x->failed = e->exception;
+	x->error = e->exception->reason;
+	TRY {
+		x->error = Arena_strdup(x->arena, e->message);
+		x->capture = Arena_memdup(x->arena, e, sizeof *e);
+	} ELSE {
+	} END_TRY;
+}
+
+void httpserver__answer_failure(Exchange *x)
+{
+	int status = status_of(x, x->failed);
+
+	x->failed = NULL;
+	answer_error(x, &(Error){ .status = status, .message = x->error, .text = for_clients(status, x->error) });
+}
+
 void httpserver__answer_raised(Exchange *x)
 {
 	int status = status_of(x, Except_current());
@@ -158,7 +179,8 @@ int httpserver__run_before(Exchange *x)
 
 	x->admitted = 1;
 	TRY {
-		x->response = httpresponse__renew(&x->response_place, x->arena);
+		if (!x->response)
+			httpserver__renew_response(x);
 		o->before(x->request, x->response, o->hooks_cl);
 		passed = 1;
 	} ELSE {

@@ -38,11 +38,12 @@ static Exchange *make_exchange(Loop *l)
 	Exchange *x = l->bare;
 
 	if (!x) {
-		x = CALLOC(l->arena, 1, sizeof *x);
+		x = Arena_alloc_aligned(l->arena, _Alignof(Exchange), sizeof *x);
+		memset(x, 0, sizeof *x);
+		x->loop = l;
 		Arena_defer(l->arena, dispose, x);
 		l->bare = x;
 	}
-	x->loop = l;
 	httpserver__limit_memory(x, &options);
 	x->arena = Arena_new_with(&options);
 	arena__lend(x->arena, 1);
@@ -73,12 +74,20 @@ static Exchange *take_exchange(Loop *l)
 	return make_exchange(l);
 }
 
+static void end_handles(Exchange *x)
+{
+	httprequest__end(x->request);
+	httpresponse__end(&x->response_place);
+}
+
 Exchange *httpserver__begin(Turn *t)
 {
 	Loop *l = t->loop;
 	HTTPServer_T server = l->server;
 	Exchange *x = take_exchange(l);
 
+	if (UNLIKELY(httpresponse__mark(&x->response_place) & HTTP__LIVE)) /* what was deferred to its end has raised */
+		end_handles(x);
 	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request = httprequest__renew(&x->request_place);
 	x->request->arena = x->arena;
@@ -100,15 +109,15 @@ static size_t kept_bytes(const Loop *l)
 }
 
 /* Arenas that many slow clients had at once are not all kept. */
-void httpserver__retire(Turn *t)
+void httpserver__recycle(Exchange *x)
 {
-	Exchange *x = t->c->exchange;
-	Loop *l = t->loop;
+	Loop *l = x->loop;
 	int keeps = l->spares < SPARES;
 
+	if (UNLIKELY(x->socket != NULL))
+		Socket_close(&x->socket);
 	if (x->account)
 		httpserver__end_account(x->account);
-	t->c->exchange = NULL;
 	if (keeps) {
 		x->next = l->spare;
 		l->spare = x;
@@ -116,12 +125,49 @@ void httpserver__retire(Turn *t)
 		arena__take_back(x->arena, kept_bytes(l), 0);
 	} else
 		put_bare(l, x);
-	httprequest__end(x->request);
-	httpresponse__end(&x->response_place);
+	end_handles(x);
 	httpserver__stay_parent(l);
 }
 
-/* ---- handling ---- */
+void httpserver__retire(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+
+	t->c->exchange = NULL;
+	httpserver__recycle(x);
+}
+
+void httpserver__dispose(Exchange *x)
+{
+	Socket_close(&x->socket);
+	if (x->account)
+		httpserver__end_account(x->account);
+	end_handles(x);
+	dispose_arena(x);
+}
+
+void httpserver__renew_response(Exchange *x)
+{
+	if (x->response)
+		httpresponse__end(&x->response_place);
+	x->response = x->request->response = httpresponse__renew(&x->response_place, x->arena);
+	x->response->request = x->request;
+}
+
+/* ---- the route's functions ---- */
+
+/* Returns 0 if the call had suspended the response and somebody resumed it: then that counts, and not what it raised. */
+static int may_fail(Exchange *x)
+{
+	if (!httpserver__is_suspended(x))
+		return 1;
+	if (!httpserver__claim(x)) {
+		x->dropped = 1;
+		return 0;
+	}
+	x->response->suspended = 0;
+	return 1;
+}
 
 /* The response that `before` had is the handler's. */
 void httpserver__handle(Exchange *x)
@@ -132,14 +178,98 @@ void httpserver__handle(Exchange *x)
 	}
 	if (x->loop->server->options.before && !x->admitted && !httpserver__run_before(x))
 		return;
+	x->call = CALL_HANDLER;
+	x->calling = 1;
 	TRY {
 		if (!x->response)
-			x->response = httpresponse__renew(&x->response_place, x->arena);
+			httpserver__renew_response(x);
 		x->route->is.handler(x->request, x->response, x->route->is.cl);
 	} ELSE {
-		httpserver__answer_raised(x);
+		if (may_fail(x))
+			httpserver__answer_raised(x);
 	} END_TRY;
+	x->calling = 0;
 	httpserver__stay_parent(x->loop);
+}
+
+void httpserver__give_body(Exchange *x, const char *bytes, size_t n)
+{
+	x->call = CALL_BODY;
+	x->calling = 1;
+	TRY {
+		x->response->suspended = 0;
+		x->route->is.body(x->request, bytes, n, x->route->is.cl);
+	} ELSE {
+		if (may_fail(x)) {
+			httpserver__answer_raised(x);
+			x->made = 1;
+		}
+	} END_TRY;
+	x->calling = 0;
+	httpserver__stay_parent(x->loop);
+}
+
+/* A part that is too long cuts the stream, too, if somebody has resumed it, who may have noted a failure. */
+void httpserver__produce(Exchange *x)
+{
+	x->call = CALL_MORE;
+	x->calling = 1;
+	TRY {
+		httpresponse__next(x->response);
+	} ELSE {
+		x->cut = 1;
+		if (may_fail(x))
+			httpserver__note_raised(x);
+		else
+			x->cut = httpresponse__is_too_long(x->response) != 0;
+	} END_TRY;
+	x->calling = 0;
+	httpserver__stay_parent(x->loop);
+}
+
+void httpserver__call(Exchange *x)
+{
+	if (x->failed) {
+		httpserver__answer_failure(x);
+		x->made = 1;
+		return;
+	}
+	switch ((Call)x->call) {
+	case CALL_BEFORE:
+		x->made = !httpserver__run_before(x);
+		break;
+	case CALL_BODY:
+		httpserver__give_body(x, x->part, x->npart);
+		break;
+	case CALL_MORE:
+		httpserver__produce(x);
+		break;
+	case CALL_TAKE:
+		httpserver__give_socket(x);
+		break;
+	case CALL_HANDLER: case CALL_NONE:
+		httpserver__handle(x);
+	}
+}
+
+void httpserver__fail_call(Exchange *x)
+{
+	x->calling = 0;
+	if (x->call == CALL_TAKE) {
+		x->dropped = 1;
+		return;
+	}
+	if (!may_fail(x))
+		return;
+	x->error = x->call == CALL_HANDLER ? "the handler ended its thread" : "a function of the route ended its thread";
+	x->raised++;
+	if (x->call == CALL_MORE) {
+		x->cut = 1;
+		return;
+	}
+	x->made = 1;
+	x->response = NULL;
+	x->status = 500;
 }
 
 /* ---- children ---- */

@@ -34,12 +34,24 @@ static void write_log(Loop *l, Exchange *x, int status, size_t nbytes)
 	httpserver__stay_parent(l);
 }
 
-void httpserver__log_stream(Turn *t)
+void httpserver__log_stream(Exchange *x)
 {
-	Exchange *x = t->c->exchange;
-
 	if (x->unlogged)
-		write_log(t->loop, x, x->response->status, (size_t)x->streamed);
+		write_log(x->loop, x, x->response->status, (size_t)x->streamed);
+}
+
+/* If its head was out, it is a stream. */
+void httpserver__log_gone(Exchange *x)
+{
+	int logs = x->loop->server->options.log && !x->answered && !x->silent;
+
+	x->silent = 1;
+	if (x->verdict)
+		x->error = x->verdict;
+	if (logs)
+		write_log(x->loop, x, x->status, 0);
+	else
+		httpserver__log_stream(x);
 }
 
 /* A latency of less than 2^i microseconds is counted at [i]; the last counts all that are longer. */
@@ -61,7 +73,7 @@ void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes)
 		httpserver__count(&l->stats.raised, x->raised);
 	if (o->latency)
 		count_latency(l, httpserver__now_us() - x->began);
-	if (!o->log)
+	if (!o->log || x->silent)
 		return;
 	x->streamed = nbytes;
 	if (x->framing.streams || x->framing.sends_file)

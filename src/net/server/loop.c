@@ -18,7 +18,7 @@
 enum {
 	EVENTS = 64,
 	OWN = 3,     /* in the poll: the listener, two timers */
-	CROWD_MS = 100, /* until an accept is tried again */
+	PAUSE_MS = 100, /* without memory, or when too much of it is in use: until an accept is tried again */
 	ACCEPTS = 32 /* in a tick: those who are in come first */
 };
 
@@ -32,12 +32,18 @@ static void pause_accepting(Loop *l, int ms)
 	SocketPoll_set_timer(l->poll, l->resume, ms);
 }
 
+/* A kernel without memory may have some later. */
 static void resume_accepting(void *cl)
 {
 	Loop *l = cl;
 
-	if (l->listener)
+	if (!l->listener)
+		return;
+	TRY {
 		SocketPoll_change(l->poll, l->listener, SocketPoll_READ, NULL);
+	} EXCEPT(SocketPoll_Failed) {
+		SocketPoll_set_timer(l->poll, l->resume, PAUSE_MS);
+	} END_TRY;
 }
 
 /* The place of the longest idle connection is for one who asks. One that has just asked is not idle. */
@@ -95,14 +101,14 @@ static int accept_some(Loop *l, int most)
 
 	PROTECT(pause);
 	if (httpserver__is_crowded(l)) {
-		pause_accepting(l, CROWD_MS);
+		pause_accepting(l, PAUSE_MS);
 		return 1;
 	}
 	TRY {
 		while (n < most && accept_one(l, &pause))
 			n++;
 	} ELSE {
-		pause = 100;
+		pause = PAUSE_MS;
 	} END_TRY;
 	if (pause)
 		pause_accepting(l, pause);
@@ -168,15 +174,34 @@ static int take_events(Loop *l, const SocketPoll_Event *events, int n)
 	return knocks;
 }
 
-/* In the order in which they were finished. */
+/* It goes off the list when its log is written, which may end the thread: once it was. */
+static void take_gone(Loop *l, Exchange *x)
+{
+	TRY {
+		httpserver__log_gone(x);
+		httpserver__count(&l->stats.raised, x->dropped);
+		x->dropped = 0;
+		l->finished = x->next;
+		httpserver__recycle(x);
+	} ELSE {
+		httpserver__count(&l->stats.raised, 1);
+	} END_TRY;
+}
+
+/* In the order in which they were finished. Those that are meanwhile have woken the poll: their turn is in the next tick. */
 static void take_finished(Loop *l)
 {
 	Exchange *x;
 
-	while ((x = l->finished) != NULL || (x = l->finished = httpserver__take_back(l)) != NULL) {
-		l->finished = x->next;
-		httpserver__advance(l, x->conn, CAUSE_FINISHED);
-	}
+	if (!l->finished)
+		l->finished = httpserver__take_back(l, NULL);
+	while ((x = l->finished) != NULL)
+		if (!x->conn)
+			take_gone(l, x);
+		else {
+			l->finished = x->next;
+			httpserver__advance(l, x->conn, CAUSE_FINISHED);
+		}
 }
 
 /* Those that are listed meanwhile have their turn in the next tick. */
@@ -263,5 +288,35 @@ void httpserver__serve(Loop *l)
 		SocketPoll_wake(l->poll);
 	while (!l->draining || l->listener || l->conns > 0)
 		tick(l);
-	SocketPoll_wait(l->poll, &none, 1, 0); /* closes the last ones */
+	SocketPoll_set_timer(l->poll, l->last, -1); /* one that is due would end the wait before it closes the last ones */
+	SocketPoll_set_timer(l->poll, l->resume, -1);
+	SocketPoll_wait(l->poll, &none, 1, 0);
+}
+
+/* One that was left in the middle, by a cancellation or by a handler that ended the thread, has connections. */
+static void close_connection(Connection_T connection, void *cl)
+{
+	Loop *l = cl;
+	Conn *c = Connection_data(connection);
+	Socket_T s = Connection_socket(connection);
+	Exchange *x = c && c->socket ? c->exchange : NULL;
+
+	if (x) {
+		c->exchange = NULL;
+		TRY {
+			httpserver__abandon(x);
+		} ELSE {
+			httpserver__count(&l->stats.raised, 1);
+		} END_TRY;
+	}
+	SocketPool_close(l->pool, &s);
+}
+
+void httpserver__end_loop(Loop *l)
+{
+	Exchange *x;
+
+	SocketPool_map(l->pool, close_connection, l);
+	while ((x = l->finished) != NULL || (x = l->finished = httpserver__take_back(l, HTTPSERVER__CLOSED)) != NULL)
+		take_gone(l, x);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers under libFuzzer ("make fuzz-answers-libfuzzer"), and, in short, in test_httpanswers:
- * however the input is cut, the same comes of it; llhttp agrees where it is installed; and
- * HTTPCall returns the same body, or refuses what the parser refuses. */
+/* Answers. However the input is cut, the parser reads the same; llhttp agrees where it is installed;
+ * HTTPCall returns the same body, or refuses what the parser refuses. test_httpanswers runs this on
+ * the cases of http_answers.h. */
 #include "config.h"
 
 #include <errno.h>
@@ -12,12 +12,11 @@
 #include <unistd.h>
 
 #include <core/core.h>
-#include "fuzz_answers.h"
-#include "http_oracle.h"
+#include "answer.h"
+#include "fuzz.h"
+#include "../http_oracle.h"
 
 enum { LONGEST = 16384 }; /* fits into the buffer of a socket */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 /* The final answer, behind interim ones. Returns where it begins, or n. */
 static size_t find_final(Seen *seen, Kind kind, const char *bytes, size_t n)
