@@ -9,6 +9,7 @@
  * States of a frame, and what a raise inside it does:
  *   TRYING     the body runs              -> RAISED, back to setjmp
  *   RAISED     clauses are being tried    -> PENDING (a clause's own expression raised)
+ *   RAISED_KEPT  the same; the record has been through a clean-up, and needs no copy before the next
  *   HANDLING   a handler runs             -> PENDING, back to setjmp; what it handled is the cause
  *   PENDING    no clause may take it any more; FINALLY is next
  *   FINISHING  FINALLY runs, nothing pending  -> goes further out
@@ -267,12 +268,13 @@ static INLINE int is_trying(Except_Link *link)
 	return __builtin_expect(link && !link->run && except__frame_of(link)->state == TRYING, 1);
 }
 
-static void propagate(Except_Frame *f) EXCEPT__NORETURN;
-static void propagate(Except_Frame *f)
+/* The next frame is in this state, unless it was left already. */
+static INLINE void propagate(Except_Frame *f, int state) EXCEPT__NORETURN;
+static INLINE void propagate(Except_Frame *f, int state)
 {
 	Except__unlink(&f->link);
 	if (is_trying(f->link.up))
-		arrive(except__frame_of(f->link.up), RAISED, f->exception, f->file, f->line, f->record);
+		arrive(except__frame_of(f->link.up), state, f->exception, f->file, f->line, f->record);
 	except__deliver(f->exception, f->file, f->line, f->record);
 }
 
@@ -333,16 +335,17 @@ void Except__pass(Except_Frame *f)
 	}
 	if (f->state == RETURNING)
 		except__return_on(f);
-	propagate(f);
+	propagate(f, f->state == RAISED_KEPT ? RAISED_KEPT : RAISED);
 }
 
 /* At END_TRY, after a handler or a FINALLY with something pending. */
 void Except__end(Except_Frame *f)
 {
-	if (f->state == CLOSING)
-		propagate(f);
-	if (f->state == CLOSING_RETURN)
-		except__return_on(f);
+	if (f->state >= CLOSING) {
+		if (f->state == CLOSING_RETURN)
+			except__return_on(f);
+		propagate(f, RAISED_KEPT);
+	}
 	except__cut_back(f->mark);
 	Except__unlink(&f->link);
 }

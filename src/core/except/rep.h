@@ -38,13 +38,14 @@ typedef struct Thread {
 extern EXCEPT__PER_THREAD Thread except__thread;
 
 /* The states of a frame, all of them: Except.c describes them. */
-enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, RAISED = Except__RAISED,
-	HANDLING = Except__HANDLING, CLOSING = Except__CLOSING, PENDING, RETURNING, CLOSING_RETURN, PROBING, PROBED };
+enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, HANDLING = Except__HANDLING,
+	CLOSING = Except__CLOSING, PENDING, RETURNING, CLOSING_RETURN, PROBING, PROBED,
+	RAISED = Except__RAISED, RAISED_KEPT = Except__RAISED_KEPT };
 
 /* Sets of states: a switch would be an indirect jump. */
 enum {
-	CATCHING = 1 << TRYING | 1 << RAISED | 1 << HANDLING,
-	HOLDING = 1 << RAISED | 1 << HANDLING | 1 << PENDING | 1 << CLOSING
+	CATCHING = 1 << TRYING | 1 << RAISED | 1 << RAISED_KEPT | 1 << HANDLING,
+	HOLDING = 1 << RAISED | 1 << RAISED_KEPT | 1 << HANDLING | 1 << PENDING | 1 << CLOSING
 };
 
 /* except/stack.c: makes the thread's stack of records; 0: no memory */
