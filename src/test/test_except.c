@@ -1789,6 +1789,13 @@ static int disposals(int way)
 	return 9;
 }
 
+/* On the way to a handler, unless clang ends the process then. */
+#if defined UNWINDING && defined __clang__
+enum { DISPOSALS_MAY_RAISE = 0 };
+#else
+enum { DISPOSALS_MAY_RAISE = 1 };
+#endif
+
 START_TEST(a_disposal_that_raises_replaces_what_passes_and_the_others_run)
 {
 	start_log();
@@ -2252,7 +2259,8 @@ static Suite *except_suite(void)
 	GROUP("AUTO and DEFER");
 	tcase_add_test(tc, auto_and_defer_run_newest_first_on_every_way_out);
 	tcase_add_test(tc, what_was_not_initialized_is_not_disposed_of);
-	tcase_add_test(tc, a_disposal_that_raises_replaces_what_passes_and_the_others_run);
+	if (DISPOSALS_MAY_RAISE)
+		tcase_add_test(tc, a_disposal_that_raises_replaces_what_passes_and_the_others_run);
 	tcase_add_test(tc, auto_and_defer_in_each_part_see_what_is_current);
 	tcase_add_test(tc, an_arena_in_an_auto_variable_is_disposed_of);
 	GROUP("threads and processes");
@@ -2273,5 +2281,9 @@ static Suite *except_suite(void)
 
 int main(void)
 {
+#if defined UNWINDING
+	if (!Except_set_unwinding(1))
+		return 77;
+#endif
 	return testing_main(except_suite());
 }
