@@ -47,24 +47,22 @@ enum {
 
 /* ---- argument checks and raises ---- */
 
-void arena__bad(const struct Arena *a, const char *call, const char *file, const char *function, int line)
+#define RAISE_AT(site, e, ...) \
+	Except__raise_msg(&(e), (site)->file, (site)->function, (site)->line, __VA_ARGS__)
+
+void arena__bad(const struct Arena *a, const Site *site)
 {
+	const char *call = site->macro ? site->macro : site->function;
+
 	if (!a)
-		Except__raise_msg(&Assert_Failed, file, function, line, "%s: the arena is NULL", call);
-	Except__raise_msg(&Assert_Failed, file, function, line, "%s: %p is not a live arena", call, (const void *)a);
+		RAISE_AT(site, Assert_Failed, "%s: the arena is NULL", call);
+	RAISE_AT(site, Assert_Failed, "%s: %p is not a live arena", call, (const void *)a);
 }
 
-typedef struct Site {
-	const char *file, *function;
-	int line;
-	int ours;
-} Site;
-#define HERE ((Site){ __FILE__, __func__, __LINE__, 1 })
-
-static void check_at(const struct Arena *a, const char *call, Site site)
+static void check_at(const struct Arena *a, const Site *site)
 {
 	if (!a || LOAD(a->magic) != MAGIC)
-		arena__bad(a, call, site.file, site.function, site.line);
+		arena__bad(a, site);
 }
 
 /* Returns the bytes of a chunk that surely holds such an object; 0 if none is so large. */
@@ -75,30 +73,27 @@ static size_t chunk_for(size_t alignment, size_t nbytes)
 	return add_size(nbytes, OBJECT_OVERHEAD + alignment, &size) && size <= PTRDIFF_MAX ? size : 0;
 }
 
-static void raise_failed(T a, size_t alignment, size_t nbytes, Site site) CORE_NORETURN;
-static void raise_failed(T a, size_t alignment, size_t nbytes, Site site)
+static void raise_failed(T a, size_t alignment, size_t nbytes, const Site *site) CORE_NORETURN;
+static void raise_failed(T a, size_t alignment, size_t nbytes, const Site *site)
 {
 	const char *name = a->name ? a->name : "arena";
 	size_t size = chunk_for(alignment, nbytes), held, limit;
-	int over, fixed;
+	int over;
 
 	arena__lock(a);
 	held = a->held;
 	limit = a->most;
 	over = !arena__may_hold(a, size);
-	fixed = (a->slow & FIXED) != 0;
-	pthread_mutex_unlock(&a->lock);
+	arena__unlock(a);
 	if (size == 0)
-		Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
-			"%s: %zu bytes, aligned to %zu, are more than an object can have", name, nbytes, alignment);
-	if (fixed)
-		Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
-			"%s: no room for %zu bytes in its fixed buffer", name, nbytes);
+		RAISE_AT(site, Arena_Failed, "%s: %zu bytes, aligned to %zu, are more than an object can have",
+			name, nbytes, alignment);
+	if (LOAD(a->slow) & FIXED)
+		RAISE_AT(site, Arena_Failed, "%s: no room for %zu bytes in its fixed buffer", name, nbytes);
 	if (over)
-		Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
-			"%s: %zu bytes more than the %zu held would pass its limit of %zu", name, size, held, limit);
-	Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
-		"%s: out of memory for %zu bytes", name, nbytes);
+		RAISE_AT(site, Arena_Failed, "%s: %zu bytes more than the %zu held would pass its limit of %zu",
+			name, size, held, limit);
+	RAISE_AT(site, Arena_Failed, "%s: out of memory for %zu bytes", name, nbytes);
 }
 
 /* ---- growth; the lock is held in all of this part ---- */
@@ -264,19 +259,21 @@ void *arena__allocate_unlocks(T a, size_t alignment, size_t nbytes)
 	return p ? p : allocate_large_unlocks(a, alignment, nbytes, size);
 }
 
-static void *try_allocate(T a, size_t alignment, size_t nbytes, Site site)
+static void *try_allocate(T a, size_t alignment, size_t nbytes, const Site *site)
 {
+	struct Usage *usage = arena__guards & GUARD_PROFILE ? arena__usage(a, site) : NULL;
 	void *p;
 
 	arena__lock(a);
-	p = arena__guards & GUARD_FENCES
-		? arena__allocate_guarded_unlocks(a, alignment, nbytes, site.ours ? NULL : site.file, site.line)
+	p = arena__guards & GUARD_FENCES ? arena__allocate_guarded_unlocks(a, alignment, nbytes, site)
 		: arena__allocate_unlocks(a, alignment, nbytes);
-	pthread_mutex_unlock(&a->lock);
+	if (usage && p)
+		arena__log(a, usage, p, nbytes);
+	arena__unlock(a);
 	return p;
 }
 
-static void *allocate_at(T a, size_t alignment, size_t nbytes, Site site)
+static void *allocate_at(T a, size_t alignment, size_t nbytes, const Site *site)
 {
 	void *p = try_allocate(a, alignment, nbytes, site);
 
@@ -458,21 +455,6 @@ T Arena__made_at(T a, const char *file, int line)
 
 /* ---- allocation ---- */
 
-/* Returns NULL if the lane has no room or is another thread's: under the lock, then. */
-static inline void *bump_own(T a, size_t alignment, size_t nbytes)
-{
-	Thread *t = self_now();
-	void *p;
-
-	if (!a || !arena__enter(a, t))
-		return NULL;
-	p = bump_lane(&a->lane, alignment, nbytes, 0);
-	if (alignment > ALIGN)
-		note_alignment(a, alignment);
-	arena__leave(t);
-	return p;
-}
-
 /* Returns NULL unless the common lane has room and is for this thread: nearly always, while
  * threads share an arena. */
 static inline void *bump_common(T a, size_t nbytes)
@@ -484,60 +466,65 @@ static inline void *bump_common(T a, size_t nbytes)
 	arena__lock(a);
 	if (LIKELY(a->owner && a->owner != self_now()))
 		p = bump_lane(&a->common.lane, ALIGN, nbytes, 0);
-	pthread_mutex_unlock(&a->lock);
+	arena__unlock(a);
 	return p;
 }
 
+#define THERE(macro) (&(Site){ file, function, line, macro, __builtin_return_address(0) })
+
 /* Few arguments, in registers: the way there must cost the callers nothing. */
-static void *alloc_slowly(T a, size_t nbytes, const Site *site) __attribute__((noinline));
-static void *alloc_slowly(T a, size_t nbytes, const Site *site)
+__attribute__((noinline)) void *arena__alloc_slowly(T a, size_t nbytes, const Site *site)
 {
 	void *p;
 
-	check_at(a, site->ours ? site->function : "ALLOC", *site);
+	check_at(a, site);
 	p = bump_common(a, nbytes);
-	return LIKELY(p) ? p : allocate_at(a, ALIGN, nbytes, *site);
+	return LIKELY(p) ? p : allocate_at(a, ALIGN, nbytes, site);
 }
 
 void *Arena_alloc(T a, size_t nbytes)
 {
-	static const Site here = { __FILE__, "Arena_alloc", __LINE__, 1 };
-	void *p = Arena__bump(a, nbytes);
-
-	return p ? p : alloc_slowly(a, nbytes, &here);
+	return arena__alloc_at(a, nbytes, HERE);
 }
 
 void *Arena__alloc(T a, size_t nbytes, const char *file, const char *function, int line)
 {
-	void *p = Arena__bump(a, nbytes);
-
-	return p ? p : alloc_slowly(a, nbytes, &(Site){ file, function, line, 0 });
+	return arena__alloc_at(a, nbytes, THERE("ALLOC"));
 }
 
-static void *callocate_at(T a, size_t count, size_t nbytes, Site site)
+static void *callocate_at(T a, size_t count, size_t nbytes, const Site *site)
 {
 	size_t n;
-	void *p;
 
+	check_at(a, site);
 	if (!mul_size(count, nbytes, &n))
-		Except__raise_msg(&Arena_Failed, site.file, site.function, site.line,
-			"%zu elements of %zu bytes are more than an object can have", count, nbytes);
-	p = bump_own(a, ALIGN, n);
-	return memset(p ? p : allocate_at(a, ALIGN, n, site), 0, n);
+		RAISE_AT(site, Arena_Failed, "%zu elements of %zu bytes are more than an object can have",
+			count, nbytes);
+	return memset(arena__alloc_at(a, n, site), 0, n);
 }
 
 void *Arena_calloc(T a, size_t count, size_t nbytes)
 {
-	CHECK_ARENA(a);
 	return callocate_at(a, count, nbytes, HERE);
 }
 
 void *Arena__calloc(T a, size_t count, size_t nbytes, const char *file, const char *function, int line)
 {
-	Site site = { file, function, line, 0 };
+	return callocate_at(a, count, nbytes, THERE("CALLOC"));
+}
 
-	check_at(a, "CALLOC", site);
-	return callocate_at(a, count, nbytes, site);
+/* Returns NULL if the lane has no room or is another thread's: under the lock, then. */
+static void *bump_own_aligned(T a, size_t alignment, size_t nbytes)
+{
+	Thread *t = self_now();
+	void *p;
+
+	if (!arena__enter(a, t))
+		return NULL;
+	p = bump_lane(&a->lane, alignment, nbytes, 0);
+	note_alignment(a, alignment);
+	arena__leave(t);
+	return p;
 }
 
 void *Arena_alloc_aligned(T a, size_t alignment, size_t nbytes)
@@ -549,7 +536,7 @@ void *Arena_alloc_aligned(T a, size_t alignment, size_t nbytes)
 		"Arena_alloc_aligned: an alignment of %zu is not a power of 2", alignment);
 	if (alignment < ALIGN)
 		alignment = ALIGN;
-	p = bump_own(a, alignment, nbytes);
+	p = bump_own_aligned(a, alignment, nbytes);
 	return p ? p : allocate_at(a, alignment, nbytes, HERE);
 }
 
@@ -581,25 +568,31 @@ static Lane *my_lane(T a)
 	return arena__is_mine(a) ? &a->lane : &a->common.lane;
 }
 
-static int resize_newest(T a, char *p, size_t old_nbytes, size_t new_nbytes)
+static int resize_locked(T a, char *p, size_t old_nbytes, size_t new_nbytes)
 {
 	size_t old_step = padded(old_nbytes) + red_zone(), new_step = padded(new_nbytes) + red_zone();
-	int done;
 
-	arena__lock(a);
-	if (arena__guards & GUARD_FENCES) {
-		done = arena__shrink_guarded(a, p, old_nbytes, new_nbytes);
-		pthread_mutex_unlock(&a->lock);
-		return done;
-	}
+	if (arena__guards & GUARD_FENCES)
+		return arena__shrink_guarded(a, p, old_nbytes, new_nbytes);
 	if (new_nbytes < old_nbytes)
 		arena__note_most(a);
-	done = resize_in(my_lane(a), p, old_step, new_step);
-	if (done && new_nbytes > old_nbytes)
+	if (!resize_in(my_lane(a), p, old_step, new_step))
+		return 0;
+	if (new_nbytes > old_nbytes)
 		show(a, p + old_nbytes, new_nbytes - old_nbytes);
-	else if (done)
+	else
 		hide(p + new_nbytes, old_step - new_nbytes);
-	pthread_mutex_unlock(&a->lock);
+	return 1;
+}
+
+static int resize_newest(T a, char *p, size_t old_nbytes, size_t new_nbytes)
+{
+	int done;
+	HOLD(a);
+
+	done = resize_locked(a, p, old_nbytes, new_nbytes);
+	if (a->log && (done || new_nbytes <= old_nbytes))
+		arena__log_resize(a, p, new_nbytes);
 	return done;
 }
 
@@ -617,15 +610,13 @@ void *Arena_realloc(T a, void *p, size_t old_nbytes, size_t new_nbytes)
 		hide((char *)p + new_nbytes, old_nbytes - new_nbytes);
 		return p;
 	}
-	q = bump_own(a, ALIGN, new_nbytes);
-	if (!q)
-		q = allocate_at(a, ALIGN, new_nbytes, HERE);
+	q = arena__alloc_at(a, new_nbytes, HERE);
 	return old_nbytes ? memcpy(q, p, old_nbytes) : q;
 }
 
 void *Arena_try_alloc(T a, size_t nbytes)
 {
-	void *p = bump_own(a, ALIGN, nbytes);
+	void *p = Arena__bump(a, nbytes);
 
 	if (p)
 		return p;
@@ -666,62 +657,57 @@ static Chunk *cut_own(T a, const char *p)
 
 int arena__release(T a, void *p, size_t nbytes)
 {
+	Chunk *c = NULL;
 	int done;
 
 	CHECK_ARENA(a);
 	arena__lock(a);
 	arena__note_most(a);
 	done = !a->fences && unbump(a, p, nbytes);
-	if (!done && !a->fences && a->backing.free) {
-		Chunk *c = cut_own(a, p);
-
-		done = c != NULL;
-		arena__give_back_unlocks(a, c);
-	}
-	pthread_mutex_unlock(&a->lock);
-	return done;
+	if (!done && !a->fences && a->backing.free)
+		c = cut_own(a, p);
+	if (a->log && (done || c))
+		arena__log_release(a, p);
+	arena__give_back_unlocks(a, c);
+	arena__unlock(a);
+	return done || c;
 }
 
 /* ---- accounting ---- */
 
 /* No thread is stopped for these: what the owner allocates meanwhile is counted or not. */
-static size_t ask_locked(T a, size_t (*what)(const struct Arena *))
-{
-	size_t n;
-
-	arena__lock(a);
-	n = what(a);
-	pthread_mutex_unlock(&a->lock);
-	return n;
-}
-
-static size_t held_now(const struct Arena *a)
-{
-	return a->held;
-}
 
 size_t Arena_used(T a)
 {
 	CHECK_ARENA(a);
-	return ask_locked(a, arena__used_now);
+	HOLD(a);
+	return arena__used_now(a);
 }
 
 size_t Arena_capacity(T a)
 {
 	CHECK_ARENA(a);
-	return ask_locked(a, held_now);
+	HOLD(a);
+	return a->held;
 }
 
 size_t Arena_peak(T a)
 {
 	CHECK_ARENA(a);
-	return ask_locked(a, arena__peak_now);
+	HOLD(a);
+	return arena__peak_now(a);
+}
+
+size_t arena__peak_since_clear(T a)
+{
+	CHECK_ARENA(a);
+	HOLD(a);
+	return arena__most_now(a);
 }
 
 void Arena_set_limit(T a, size_t nbytes)
 {
 	CHECK_ARENA(a);
-	arena__lock(a);
+	HOLD(a);
 	STORE(a->most, nbytes);
-	pthread_mutex_unlock(&a->lock);
 }

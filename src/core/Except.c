@@ -35,6 +35,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/place.h"
 #include "except/rep.h"
 
 EXCEPT_DEFINE(Assert_Failed, NULL, "assertion failed");
@@ -94,7 +95,7 @@ static Record *record(const Except_T *e, const char *file, const char *function,
 	fill(r, e, file, function, line);
 	r->error = error; /* from before the mapping was made */
 	if (nframes > 0)
-		r->nframes = (unsigned short)except__capture(r->frames, nframes, raiser);
+		r->nframes = (unsigned short)place__capture(r->frames, nframes, raiser);
 	return r;
 }
 

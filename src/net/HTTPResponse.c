@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPResponse: a list of fields and a growing body, both of the arena; send makes the head and gives
- * both to the kernel in one call, so that no half of a small response waits for an acknowledgement.
- *
- * Invariant: the name of each field is a token, its value has no control characters; body[0..nbytes) lies in room bytes. Whatever raises, the response is as it
- * was before the call.
+/* HTTPResponse: a status and a message (http/message.h); send makes the head and gives head and body to
+ * the kernel in one call, so that no half of a small response waits for an acknowledgement.
  *
  * What the request asks of the response is in the socket's protocol byte. Send replaces it by "ended"
  * before the first byte goes out and clears it after the last: a response that was cut off by a raise
@@ -17,6 +14,7 @@
 
 #include <core/HTTP.h>
 #include "base/checked.h"
+#include "http/file.h"
 #include "http/rep.h"
 #include "http/parser.h"
 #include "socket/internal.h"
@@ -24,21 +22,20 @@
 #define T HTTPResponse_T
 
 enum {
-	BODY_FIRST = 1024,
 	DATE = 29,                         /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 	LINGER_BYTES = 8 * 1024 * 1024, LINGER_MS = 2000 /* for a peer that is still sending */
 };
 
 #define CHECK_RESPONSE(r) CHECK_HANDLE((r), "response")
 
-static void empty(T r)
+static void empty_response(T r)
 {
 	r->status = 200;
-	r->fields = NULL;
-	r->last = &r->fields;
-	r->nbytes = 0;
+	httpmessage__empty(&r->message);
 	r->more = NULL;
 	r->more_cl = NULL;
+	r->file = NULL;
+	r->upgrade = NULL;
 	r->length = r->made = 0;
 	r->has_length = r->begun = 0;
 }
@@ -46,10 +43,10 @@ static void empty(T r)
 static T begin(T r, Arena_T arena)
 {
 	r->self = r;
-	r->arena = arena;
-	r->body = NULL;
-	r->room = 0;
-	empty(r);
+	httpmessage__init(&r->message, arena);
+	r->suspended = 0;
+	r->request = NULL;
+	empty_response(r);
 	return r;
 }
 
@@ -64,21 +61,22 @@ T HTTPResponse_new(Arena_T arena)
 
 void httpresponse__end(HTTPResponsePlace *place)
 {
-	((T)(place->words + place->turn))->self = NULL;
+	httpresponse__at(place)->self = NULL;
+	__atomic_store_n(&place->mark, (place->mark + 1) & HTTP__TURN, __ATOMIC_RELAXED);
 }
 
 T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)
 {
-	httpresponse__end(place);
-	place->turn = (place->turn + 1) % HTTP__TURNS;
-	return begin((T)(place->words + place->turn), arena);
+	__atomic_store_n(&place->mark, place->mark | HTTP__LIVE, __ATOMIC_RELAXED);
+	return begin(httpresponse__at(place), arena);
 }
 
 void HTTPResponse_reset(T r)
 {
 	CHECK_RESPONSE(r);
 	CHECK(!r->begun, "HTTPResponse_reset: the response is being sent");
-	empty(r);
+	httpresponse__close_file(r);
+	empty_response(r);
 }
 
 void HTTPResponse_status(T r, int status)
@@ -88,165 +86,31 @@ void HTTPResponse_status(T r, int status)
 	r->status = status;
 }
 
-/* ---- fields ---- */
+/* ---- fields and body ---- */
 
-/* n: the length of the name */
-static int is(const ResponseField *f, const char *name, size_t n)
+/* Inlined, or the handle would be checked in the frame of another function. */
+static inline void put_field(T r, const char *call, int replaces, const char *name, const char *value)
 {
-	return f->name_length == n && httpparser__is(f->name, n, name);
-}
-
-static ResponseField *find(T r, const char *name, size_t n)
-{
-	ResponseField *f;
-
-	for (f = r->fields; f; f = f->next)
-		if (is(f, name, n))
-			return f;
-	return NULL;
-}
-
-/* What is wrong with a field often came from a peer: an exception of the program's, not of its author's. */
-static void check_field(const char *call, const char *name, size_t name_length, const char *value, size_t value_length)
-{
-	char shown[512];
-
-	if (!httpparser__is_token(name, name_length)) {
-		httpparser__quote(shown, sizeof shown, name, name_length);
-		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: %s is not a field name", call, shown);
-	}
-	CHECK(!(name_length == 14 && httpparser__is(name, 14, "content-length"))
-			&& !(name_length == 17 && httpparser__is(name, 17, "transfer-encoding")),
-		"%s: %s is for the library to set", call, name);
-	if (!httpparser__is_text(value, value_length)) {
-		httpparser__quote(shown, sizeof shown, value, value_length);
-		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: control characters in the value of %s: %s", call, name, shown);
-	}
-}
-
-/* Arena_memdup, without a call where there is room. */
-static const char *copy(Arena_T arena, const char *s, size_t n)
-{
-	return memcpy(Arena_alloc(arena, n), s, n);
-}
-
-static ResponseField *make_field(T r, const char *call, const char *name, const char *value)
-{
-	size_t name_length, value_length;
-	ResponseField *f;
-
 	if (UNLIKELY(!r || r->self != r))
 		http__refuse_handle(r, "response", call);
-	CHECK(name, "%s: the name is NULL", call);
-	CHECK(value, "%s: the value of %s is NULL", call, name);
-	name_length = strlen(name);
-	value_length = strlen(value);
-	check_field(call, name, name_length, value, value_length);
-	NEW(r->arena, f);
-	f->next = NULL;
-	f->name = copy(r->arena, name, name_length + 1);
-	f->value = copy(r->arena, value, value_length + 1);
-	f->name_length = name_length;
-	f->value_length = value_length;
-	return f;
-}
-
-static void append(T r, ResponseField *f)
-{
-	*r->last = f;
-	r->last = &f->next;
-}
-
-/* Takes out all of that name from *at on. */
-static void drop(T r, ResponseField **at, const ResponseField *like)
-{
-	while (*at)
-		if (is(*at, like->name, like->name_length))
-			*at = (*at)->next;
-		else
-			at = &(*at)->next;
-	r->last = at;
-}
-
-void httpresponse__put_field(T r, const char *call, int replaces, const char *name, const char *value)
-{
-	ResponseField *f = make_field(r, call, name, value), *old = replaces ? find(r, f->name, f->name_length) : NULL;
-
-	if (old) {
-		old->value = f->value;
-		old->value_length = f->value_length;
-		drop(r, &old->next, f);
-	} else
-		append(r, f);
+	httpmessage__put_field(&r->message, call, replaces, name, value);
 }
 
 void HTTPResponse_set(T r, const char *name, const char *value)
 {
-	httpresponse__put_field(r, "HTTPResponse_set", 1, name, value);
+	put_field(r, "HTTPResponse_set", 1, name, value);
 }
 
 void HTTPResponse_add(T r, const char *name, const char *value)
 {
-	httpresponse__put_field(r, "HTTPResponse_add", 0, name, value);
-}
-
-int httpresponse__has_field(T r, const char *name)
-{
-	return find(r, name, strlen(name)) != NULL;
-}
-
-/* ---- the body ---- */
-
-static void make_room(T r, size_t more)
-{
-	size_t need, room;
-
-	if (!add_size(r->nbytes, more, &need))
-		EXCEPT_RAISE_MSG(Arena_Failed, "a body of %zu bytes and %zu more is too large", r->nbytes, more);
-	if (need <= r->room)
-		return;
-	if (!mul_size(r->room, 2, &room) || room < need)
-		room = need > BODY_FIRST ? need : BODY_FIRST;
-	r->body = r->body ? Arena_realloc(r->arena, r->body, r->room, room) : Arena_alloc(r->arena, room);
-	r->room = room;
+	put_field(r, "HTTPResponse_add", 0, name, value);
 }
 
 void HTTPResponse_write(T r, const void *bytes, size_t nbytes)
 {
 	CHECK_RESPONSE(r);
 	CHECK(bytes || nbytes == 0, "HTTPResponse_write: NULL with %zu bytes", nbytes);
-	if (nbytes == 0)
-		return;
-	make_room(r, nbytes);
-	memcpy(r->body + r->nbytes, bytes, nbytes);
-	r->nbytes += nbytes;
-}
-
-/* The length of what was to be printed at the end of the body, all of it there if there was room. */
-static size_t print(T r, const char *call, const char *fmt, va_list ap)
-{
-	size_t room = r->room - r->nbytes;
-	int n = vsnprintf(room ? r->body + r->nbytes : NULL, room, fmt, ap);
-
-	if (n < 0)
-		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: the format \"%s\" cannot be printed", call, fmt);
-	return (size_t)n;
-}
-
-/* vsnprintf's NUL needs a byte of room, which the next write takes over. */
-void httpresponse__vprintf(T r, const char *call, const char *fmt, va_list ap)
-{
-	va_list again;
-	size_t n;
-
-	va_copy(again, ap);
-	n = print(r, call, fmt, ap);
-	if (n >= r->room - r->nbytes) {
-		make_room(r, n + 1);
-		print(r, call, fmt, again);
-	}
-	va_end(again);
-	r->nbytes += n;
+	httpmessage__write(&r->message, bytes, nbytes);
 }
 
 void HTTPResponse_printf(T r, const char *fmt, ...)
@@ -256,7 +120,7 @@ void HTTPResponse_printf(T r, const char *fmt, ...)
 	CHECK_RESPONSE(r);
 	CHECK(fmt, "HTTPResponse_printf: the format is NULL");
 	va_start(ap, fmt);
-	httpresponse__vprintf(r, "HTTPResponse_printf", fmt, ap);
+	httpmessage__vprintf(&r->message, "HTTPResponse_printf", fmt, ap);
 	va_end(ap);
 }
 
@@ -307,26 +171,6 @@ static const char *date(void)
 
 enum { LINES = 256 }; /* the status line and the fields that send adds, at their longest, and the empty line */
 
-static int lists_close(const ResponseField *connection)
-{
-	HTTPSlice rest = { 0, connection->value_length }, member;
-
-	while (httpparser__member(connection->value, &rest, &member))
-		if (httpparser__is(connection->value + member.at, member.length, "close"))
-			return 1;
-	return 0;
-}
-
-static int says_close(T r)
-{
-	const ResponseField *f;
-
-	for (f = r->fields; f; f = f->next)
-		if (is(f, "connection", 10) && lists_close(f))
-			return 1;
-	return 0;
-}
-
 /* RFC 9110, 8.6 and 15.3.6. A 304, or the answer to a HEAD for which no body was written, would state
  * a length of 0 that the page does not have. */
 HTTPFraming httpresponse__frame(T r, unsigned asked)
@@ -334,58 +178,33 @@ HTTPFraming httpresponse__frame(T r, unsigned asked)
 	int bodiless = r->status == 204 || r->status == 205 || r->status == 304, head = (asked & HTTP__HEAD) != 0;
 	HTTPFraming f = { 0 };
 
+	if (UNLIKELY(r->upgrade != NULL))
+		return (HTTPFraming){ .upgrades = 1 };
 	f.streams = r->more && !bodiless && !head;
 	f.chunked = r->more && !bodiless && !r->has_length && !(asked & HTTP__OLD);
-	f.has_body = r->nbytes > 0 && !bodiless && !head;
-	f.announced = r->has_length && (r->more || (r->nbytes == 0 && (head || r->status == 304)));
+	f.has_body = r->message.nbytes > 0 && !bodiless && !head;
+	f.sends_file = r->file && !bodiless && !head;
+	f.announced = r->file
+		|| (r->has_length && (r->more || (r->message.nbytes == 0 && (head || r->status == 304))));
 	f.has_length = (!r->more || f.announced || r->status == 205) && r->status != 204
-		&& (r->nbytes > 0 || f.announced || !(r->status == 304 || head));
-	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || says_close(r) || (f.streams && !f.chunked && !f.has_length);
+		&& (r->message.nbytes > 0 || f.announced || !(r->status == 304 || head));
+	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || httpmessage__says_close(&r->message) || (f.streams && !f.chunked && !f.has_length);
 	f.keeps_old = !f.ends && asked & HTTP__OLD;
 	return f;
-}
-
-static char *put(char *out, const char *s, size_t n)
-{
-	memcpy(out, s, n);
-	return out + n;
-}
-
-static char *put_field(char *out, const ResponseField *f)
-{
-	out = put(out, f->name, f->name_length);
-	out = put(out, ": ", 2);
-	out = put(out, f->value, f->value_length);
-	return put(out, "\r\n", 2);
-}
-
-char *httpresponse__copy_fields(T r, char *out)
-{
-	const ResponseField *f;
-
-	for (f = r->fields; f; f = f->next)
-		out = put_field(out, f);
-	return out;
 }
 
 static void refuse_part(T r, const char *how) CORE_NORETURN;
 static void refuse_part(T r, const char *how)
 {
 	EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPResponse_stream: %llu bytes were written, %s than the %llu announced",
-		(unsigned long long)(r->made + r->nbytes), how, (unsigned long long)r->length);
+		(unsigned long long)(r->made + r->message.nbytes), how, (unsigned long long)r->length);
 }
 
 size_t httpresponse__bound(T r)
 {
-	size_t n = LINES;
-	const ResponseField *f;
-
-	if (UNLIKELY(r->has_length) && r->more && r->nbytes > r->length)
+	if (UNLIKELY(r->has_length) && r->more && r->message.nbytes > r->length)
 		refuse_part(r, "more");
-	for (f = r->fields; f; f = f->next)
-		if (!add_size(n, f->name_length + 4, &n) || !add_size(n, f->value_length, &n))
-			EXCEPT_RAISE_MSG(Arena_Failed, "the fields of a response are too large");
-	return n;
+	return httpmessage__bound(&r->message, LINES);
 }
 
 static char *put_number(char *out, uint64_t value)
@@ -395,40 +214,47 @@ static char *put_number(char *out, uint64_t value)
 	do
 		*--at = (char)('0' + value % 10);
 	while (value /= 10);
-	return put(out, at, (size_t)(digits + sizeof digits - at));
+	return httpmessage__put(out, at, (size_t)(digits + sizeof digits - at));
 }
 
 static char *put_status(char *out, int status)
 {
 	const char *reason = HTTP_reason(status);
 
-	out = put(out, "HTTP/1.1 ", 9);
+	out = httpmessage__put(out, "HTTP/1.1 ", 9);
 	out = put_number(out, (size_t)status);
 	*out++ = ' ';
-	out = put(out, reason, strlen(reason));
-	return put(out, "\r\n", 2);
+	out = httpmessage__put(out, reason, strlen(reason));
+	return httpmessage__put(out, "\r\n", 2);
+}
+
+static uint64_t length_of(T r)
+{
+	return r->file ? (uint64_t)r->file->left : r->length;
 }
 
 /* The lines that are ours. */
 static char *put_own(char *out, T r, HTTPFraming f)
 {
-	out = put_status(out, r->status);
-	if (!find(r, "date", 4)) {
-		out = put(out, "Date: ", 6);
-		out = put(out, date(), DATE);
-		out = put(out, "\r\n", 2);
+	out = put_status(out, f.upgrades ? 101 : r->status);
+	if (!httpmessage__find(&r->message, "date", 4)) {
+		out = httpmessage__put(out, "Date: ", 6);
+		out = httpmessage__put(out, date(), DATE);
+		out = httpmessage__put(out, "\r\n", 2);
 	}
 	if (f.has_length) {
-		out = put(out, "Content-Length: ", 16);
-		out = put_number(out, r->status == 205 ? 0 : f.announced ? r->length : r->nbytes);
-		out = put(out, "\r\n", 2);
+		out = httpmessage__put(out, "Content-Length: ", 16);
+		out = put_number(out, r->status == 205 ? 0 : f.announced ? length_of(r) : r->message.nbytes);
+		out = httpmessage__put(out, "\r\n", 2);
 	}
 	if (f.chunked)
-		out = put(out, "Transfer-Encoding: chunked\r\n", 28);
+		out = httpmessage__put(out, "Transfer-Encoding: chunked\r\n", 28);
 	if (f.ends)
-		out = put(out, "Connection: close\r\n", 19);
+		out = httpmessage__put(out, "Connection: close\r\n", 19);
 	else if (f.keeps_old)
-		out = put(out, "Connection: keep-alive\r\n", 24);
+		out = httpmessage__put(out, "Connection: keep-alive\r\n", 24);
+	else if (f.upgrades)
+		out = httpmessage__put(out, "Connection: upgrade\r\n", 21);
 	return out;
 }
 
@@ -436,13 +262,13 @@ static char *put_own(char *out, T r, HTTPFraming f)
 size_t httpresponse__put(T r, HTTPFraming f, char *out)
 {
 	char *start = out;
-	const ResponseField *field;
+	const HTTPMessage_Field *field;
 
 	out = put_own(out, r, f);
-	for (field = r->fields; field; field = field->next)
-		if (!(f.ends || f.keeps_old) || !is(field, "connection", 10))
-			out = put_field(out, field);
-	out = put(out, "\r\n", 2);
+	for (field = r->message.fields; field; field = field->next)
+		if (!(f.ends || f.keeps_old || f.upgrades) || !httpmessage__is_named(field, "connection", 10))
+			out = httpmessage__put_line(out, field);
+	out = httpmessage__put(out, "\r\n", 2);
 	return (size_t)(out - start);
 }
 
@@ -452,6 +278,7 @@ void HTTPResponse_stream(T r, int (*more)(T, void *), void *cl)
 {
 	CHECK_RESPONSE(r);
 	CHECK(more, "HTTPResponse_stream: the function is NULL");
+	CHECK(!r->message.sealed, "HTTPResponse_stream: the body is a file, or there is none");
 	r->more = more;
 	r->more_cl = cl;
 }
@@ -460,6 +287,7 @@ void HTTPResponse_length(T r, uint64_t nbytes)
 {
 	CHECK_RESPONSE(r);
 	CHECK(!r->begun, "HTTPResponse_length: the response is being sent");
+	CHECK(!r->message.sealed, "HTTPResponse_length: the body is a file, or there is none");
 	r->length = nbytes;
 	r->has_length = 1;
 }
@@ -470,10 +298,10 @@ int httpresponse__parts(T r, HTTPFraming f, struct iovec *parts)
 	static char last[] = "\r\n0\r\n\r\n";
 	int n = 0, end = f.streams && !r->more;
 
-	if (f.has_body && f.chunked && r->nbytes > 0)
-		parts[n++] = (struct iovec){ r->size, (size_t)snprintf(r->size, sizeof r->size, "%zx\r\n", r->nbytes) };
-	if (f.has_body && r->nbytes > 0)
-		parts[n++] = (struct iovec){ r->body, r->nbytes };
+	if (f.has_body && f.chunked && r->message.nbytes > 0)
+		parts[n++] = (struct iovec){ r->size, (size_t)snprintf(r->size, sizeof r->size, "%zx\r\n", r->message.nbytes) };
+	if (f.has_body && r->message.nbytes > 0)
+		parts[n++] = (struct iovec){ r->message.body, r->message.nbytes };
 	if (f.chunked && f.streams && (n > 0 || end))
 		parts[n] = (struct iovec){ n > 0 ? last : last + 2, (n > 0 ? 2 : 0) + (end ? 5 : 0) }, n++;
 	return n;
@@ -482,17 +310,18 @@ int httpresponse__parts(T r, HTTPFraming f, struct iovec *parts)
 void httpresponse__next(T r)
 {
 	r->begun = 1;
-	r->made += r->nbytes;
-	r->nbytes = 0;
-	if (!r->more(r, r->more_cl))
+	r->made += r->message.nbytes;
+	r->message.nbytes = 0;
+	r->suspended = 0;
+	if (r->more(r, r->more_cl))
+		CHECK(r->message.nbytes > 0 || r->suspended, "HTTPResponse_stream: the function wrote nothing and wants to go on");
+	else {
+		CHECK(!r->suspended, "HTTPResponse_stream: the function suspended the response and does not want to go on");
 		r->more = NULL;
-	else
-		CHECK(r->nbytes > 0, "HTTPResponse_stream: the function wrote nothing and wants to go on");
-	if (!r->has_length)
-		return;
-	if (r->nbytes > r->length - r->made)
+	}
+	if (httpresponse__is_too_long(r))
 		refuse_part(r, "more");
-	if (!r->more && r->nbytes < r->length - r->made)
+	if (r->has_length && !r->more && r->message.nbytes < r->length - r->made)
 		refuse_part(r, "fewer");
 }
 
@@ -529,12 +358,16 @@ void HTTPResponse_send(Socket_T client, T r)
 	word = socket__protocol(client);
 	asked = *word;
 	f = httpresponse__frame(r, asked);
-	vector[0].iov_base = Arena_alloc(r->arena, httpresponse__bound(r));
+	vector[0].iov_base = Arena_alloc(r->message.arena, httpresponse__bound(r));
 	vector[0].iov_len = httpresponse__put(r, f, vector[0].iov_base);
 	*word = HTTP__ENDED;
 	Socket_sendv(client, vector, 1 + httpresponse__parts(r, f, vector + 1));
 	if (f.streams)
 		send_stream(client, r, f);
+	if (UNLIKELY(f.sends_file))
+		httpresponse__send_file(client, r);
+	else if (UNLIKELY(r->file))
+		httpresponse__close_file(r);
 	if (f.ends)
 		end_connection(client, asked);
 	else

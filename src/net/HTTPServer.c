@@ -29,6 +29,7 @@ enum {
 	CONNECTIONS = 10000,
 	OTHERS = 64,           /* descriptors that are left for the program */
 	PIPELINE_LEAST = 256,
+	REQUEST_LEAST = 8192,  /* a request of 2 KiB, and a response */
 	FIRST_ACTIVATED = 3    /* sd_listen_fds(3) */
 };
 
@@ -50,12 +51,21 @@ static int or_else(int given, int usual)
 	return given ? given : usual;
 }
 
+static int is_unix(const char *host)
+{
+	return host && strncmp(host, "unix:", 5) == 0;
+}
+
 static void check_options(const HTTPServer_Options *o)
 {
 	CHECK(o->threads >= 0 && o->threads <= 1024, "HTTPServer_new: %d threads", o->threads);
 	CHECK(o->workers >= 0 && o->workers <= 4096, "HTTPServer_new: %d workers", o->workers);
 	CHECK(o->connections <= INT_MAX, "HTTPServer_new: %zu connections, more than descriptors", o->connections);
 	CHECK(o->body_rate >= 0, "HTTPServer_new: a rate of %d bytes a second", o->body_rate);
+	CHECK(o->request_bytes == 0 || o->request_bytes >= REQUEST_LEAST, "HTTPServer_new: request_bytes is %zu",
+		o->request_bytes);
+	CHECK(o->mode >= 0 && o->mode <= 0777, "HTTPServer_new: the mode is 0%o", (unsigned)o->mode);
+	CHECK(!o->mode || is_unix(o->host), "HTTPServer_new: a mode, and %s is no Unix-domain socket", o->host ? o->host : "host");
 	CHECK(o->pipeline_bytes == 0 || (o->pipeline_bytes >= PIPELINE_LEAST && o->pipeline_bytes <= INT_MAX),
 		"HTTPServer_new: pipeline_bytes is %zu", o->pipeline_bytes);
 }
@@ -71,6 +81,7 @@ static HTTPServer_Options resolve(const HTTPServer_Options *given)
 	o.body_rate = or_else(o.body_rate, 500);
 	o.idle_ms = or_else(o.idle_ms, 60000);
 	o.send_ms = or_else(o.send_ms, 30000);
+	o.suspend_ms = or_else(o.suspend_ms, 30000);
 	o.linger_ms = or_else(o.linger_ms, 2000);
 	o.drain_ms = or_else(o.drain_ms, 30000);
 	o.pipeline_bytes = o.pipeline_bytes ? o.pipeline_bytes : 16384;
@@ -118,11 +129,6 @@ static Socket_T activated(void)
 	return Socket_adopt(FIRST_ACTIVATED);
 }
 
-static int is_unix(const char *host)
-{
-	return host && strncmp(host, "unix:", 5) == 0;
-}
-
 /* Raises when somebody else listens there. */
 static void try_alone(const HTTPServer_Options *o)
 {
@@ -151,6 +157,8 @@ static void listen_all(T server)
 	Socket_T one = o->activated ? activated() : NULL;
 	int i;
 
+	if (!one && is_unix(o->host) && o->mode)
+		one = Socket_listen_unix(o->host + 5, o->mode, 0);
 	if (!one && (is_unix(o->host) || (server->nloops == 1 && !o->shared)))
 		one = Socket_listen(o->host, o->service, 0);
 	if (one) {
@@ -203,6 +211,12 @@ static void dispose(void *cl)
 	server->magic = 0;
 }
 
+/* A limit is not 0 for who has a share of it. */
+static size_t share_of(size_t bytes, size_t n)
+{
+	return bytes / n + (bytes % n != 0);
+}
+
 /* The loops share the places out. One without a place would keep who comes to it waiting, so there are no more loops than
  * places. */
 static void make_loops(T server)
@@ -217,6 +231,7 @@ static void make_loops(T server)
 	for (i = 0; i < n; i++) {
 		server->loops[i].server = server;
 		server->loops[i].most = places / n + (i < places % n);
+		server->loops[i].held_most = share_of(server->options.memory_bytes, n);
 	}
 }
 
@@ -230,6 +245,7 @@ T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
 	server->options = resolve(options);
 	server->unlimited = server->options.limits;
 	server->unlimited.body_bytes = SIZE_MAX;
+	server->timed = server->options.log || server->options.latency;
 	httpserver__set_proxies(server);
 	server->methods = "OPTIONS";
 	server->drain_end = SOCKET__NEVER;
@@ -264,6 +280,12 @@ void HTTPServer_stop(T server)
 		if (poll)
 			SocketPoll_wake(poll);
 	}
+}
+
+int HTTPServer_stopping(T server)
+{
+	CHECK_SERVER(server);
+	return __atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE);
 }
 
 /* Notes the current exception, if it is the first, for run to raise, and stops. */
@@ -314,18 +336,10 @@ static void start(T server)
 	} END_TRY;
 }
 
-/* A loop that was left in the middle, by a cancellation or by a handler that ended the thread, has connections. */
-static void close_connection(Connection_T connection, void *pool)
-{
-	Socket_T s = Connection_socket(connection);
-
-	SocketPool_close(pool, &s);
-}
-
 static void end_loop(Loop *l)
 {
 	if (l->pool)
-		SocketPool_map(l->pool, close_connection, l->pool);
+		httpserver__end_loop(l);
 }
 
 typedef struct Run {
@@ -401,8 +415,12 @@ static void add_stats(HTTPServer_Stats *sum, const HTTPServer_Stats *s)
 	sum->received += load(&s->received);
 	sum->sent += load(&s->sent);
 	sum->timed_out += load(&s->timed_out);
+	sum->busy_ms += load(&s->busy_ms);
+	sum->idle_ms += load(&s->idle_ms);
 	for (i = 0; i < 6; i++)
 		sum->status[i] += load(&s->status[i]);
+	for (i = 0; i < HTTPServer_LATENCIES; i++)
+		sum->latency[i] += load(&s->latency[i]);
 }
 
 void HTTPServer_stats(T server, HTTPServer_Stats *stats)
@@ -414,4 +432,5 @@ void HTTPServer_stats(T server, HTTPServer_Stats *stats)
 	memset(stats, 0, sizeof *stats);
 	for (i = 0; i < server->nloops; i++)
 		add_stats(stats, &server->loops[i].stats);
+	stats->queued = __atomic_load_n(&server->workers.queued, __ATOMIC_RELAXED);
 }

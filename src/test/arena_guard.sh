@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # CORE_ARENA_DEBUG: what it finds, without a rebuilt library or program; and what Valgrind finds without it.
 case $TEST_CFLAGS in *-fsanitize=*address*) echo "ASan finds these itself; test_arena expects it to"; exit 77 ;; esac
+top=$(cd "${top_srcdir:-.}" && pwd)
 cd "${top_builddir:-.}" || exit 1
 program=src/test/arena_misuse
 status=0
@@ -46,7 +47,33 @@ expect guard past_the_end       66 ''
 expect guard past_an_odd_end    128 "$made: 90 bytes .* were written past their end"
 expect guard before_the_start   128 "$made: $block were written before their start"
 expect guard fresh              0   '^CDCD$'
-expect gaurd fresh              0   'CORE_ARENA_DEBUG takes leaks, fill and guard, not "gaurd"'
+expect gaurd fresh              0   'CORE_ARENA_DEBUG takes leaks, fill, guard, profile and profile:folded, not "gaurd"'
+
+# ---- the heap profile: exact figures, a row for each lifetime and site ----
+line_of() { grep -n "/\* $1 \*/" "$top/src/test/arena_misuse.c" | cut -d: -f1; }
+row() { # now, ever, calls, arena, what the source says there, mode
+	expect "${6:-profile}" profile 0 "^ *$1  *$2  *$3  $4  *.*arena_misuse.c:$(line_of "$5")\$"
+}
+row 1000 1000 10 ledger kept
+row 0    1000 10 ledger kept # after the clear, at exit
+row 0    70   1  ledger rewound
+row 42   42   1  ledger 'after the rewind'
+row 450  500  1  rest   'grown, then shrunk'
+row 0    11   1  ledger 'after the clear'
+row 0    5000 1  ledger 'in the child'
+row 0    70   1  ledger rewound fill,profile
+row 1000 1000 10 ledger kept profile:folded
+expect profile profile 0 '^ *6000  *6000  *2000  rest  *.*arena_misuse.c:[0-9]*$' # two threads
+expect profile profile 0 '^ *5  *5  *1  rest  *.*arena_misuse+0x[0-9a-f]*$'
+expect profile profile 0 '^ *bytes now  *bytes ever  *calls  arena  *site$'
+expect profile:folded profile 0 "^ledger;.*arena_misuse.c:$(line_of kept) 1000\$"
+expect profile:folded profile 0 '^rest;.*;.* 5$'
+said=$(CORE_ARENA_DEBUG=profile ./$program profile 2>&1)
+echo "$said" | grep -q '^ledger;' && bad "profile profile" "has folded stacks"
+expect fill profile 0 'CORE_ARENA_DEBUG=profile was not set when the program began'
+
+expect fill    handler 128 "was used by a signal handler amid another call of its thread"
+expect profile handler 128 "was used by a signal handler amid another call of its thread"
 
 for what in after_clear past_the_end leak; do # and without the mode nothing is said or stopped
 	said=$(./$program $what 2>&1) && [ -z "$said" ] || bad "no mode, $what" "was stopped"

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Does to an arena what must not be done: arena_misuse WHAT. For arena_guard.sh, which expects to be told. */
 #define CORE_NO_INLINE /* for once in a program that runs */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <pthread.h>
 
 #include <core/Arena.h>
 
@@ -68,6 +73,75 @@ static void fresh(Arena_T arena) /* not misuse: what fresh memory looks like */
 	printf("%02X%02X\n", q[0], q[3]);
 }
 
+static Arena_T of_handler;
+
+static void allocate_in_handler(int number)
+{
+	(void)number;
+	(void)Arena_alloc(of_handler, 16);
+	Arena_clear(of_handler);
+}
+
+/* Until the handler comes amid a call. Nothing here takes a chunk, so malloc is not interrupted. */
+static void handler(Arena_T arena)
+{
+	struct itimerval often = { { 0, 200 }, { 0, 200 } };
+	time_t end = time(NULL) + 60;
+	int i;
+
+	of_handler = Arena_new();
+	signal(SIGALRM, allocate_in_handler);
+	setitimer(ITIMER_REAL, &often, NULL);
+	while (time(NULL) < end) {
+		for (i = 0; i < 100; i++)
+			(void)Arena_alloc(arena, 32);
+		Arena_clear(arena);
+	}
+}
+
+/* ---- not misuse: what the profile counts ---- */
+
+static void *allocate_in_thread(void *arena)
+{
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		(void)ALLOC(arena, 3);
+	return NULL;
+}
+
+static void profile(Arena_T arena)
+{
+	Arena_T rest = Arena_new_with(&(Arena_Options){ .name = "rest" });
+	Arena_Mark mark;
+	pthread_t threads[2];
+	char *q;
+	int i;
+
+	for (i = 0; i < 10; i++)
+		(void)ALLOC(arena, 100); /* kept */
+	mark = Arena_mark(arena);
+	(void)Arena_mark(arena);
+	(void)ALLOC(arena, 70); /* rewound */
+	Arena_rewind(arena, mark);
+	(void)CALLOC(arena, 2, 21); /* after the rewind */
+	q = ALLOC(rest, 400); /* grown, then shrunk */
+	q = Arena_realloc(rest, q, 400, 500);
+	(void)Arena_realloc(rest, q, 500, 450);
+	(void)Arena_strdup(rest, "1234");
+	Arena_debug_profile(stdout);
+	Arena_clear(arena);
+	(void)ALLOC(arena, 11); /* after the clear */
+	for (i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, allocate_in_thread, rest);
+	for (i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	if (fork() == 0)
+		(void)ALLOC(arena, 5000); /* in the child */
+	else
+		wait(NULL);
+}
+
 static const struct {
 	const char *name;
 	void (*fn)(Arena_T);
@@ -83,6 +157,8 @@ static const struct {
 	{ "before_the_start", before_the_start, 0 },
 	{ "wrong_size", wrong_size, 0 },
 	{ "leak", leak, 2 },
+	{ "handler", handler, 2 },
+	{ "profile", profile, 0 },
 	{ "fresh", fresh, 0 }
 };
 

@@ -30,6 +30,8 @@
 #include <core/core.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static __thread int cancelling;         /* this thread is the session's */
 static __thread int points, point_at;   /* so many so far; the one to be cancelled at, 0: none */
 static __thread const char *point_name;

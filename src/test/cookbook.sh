@@ -5,6 +5,8 @@
 # "# with --enable-debug" runs in such a build only. Addresses are compared as 0x...
 # `cookbook.sh --write` puts what the programs print into the text instead of comparing.
 set -u
+. "$(dirname "$0")/needs.sh"
+need loopback
 text=${abs_top_srcdir:-$PWD}/docs/cookbook.md
 libs=${top_builddir:-$PWD}/.libs
 CFLAGS="-Wall -Wextra -Werror -pedantic -fexceptions -I${abs_top_srcdir:-$PWD}/include ${TEST_CFLAGS:-}"

@@ -1,6 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The examples print what they are said to print.
+. "$(dirname "$0")/needs.sh"
+need loopback descriptors=1100
 cd "${top_builddir:-.}" || exit 1
 out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT

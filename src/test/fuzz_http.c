@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Differential fuzzing: requests of the corpus and of http_cases.h, mutated, as we read them and as llhttp and h11 do,
- * each where it is installed. A difference that http_oracle.c does not know ends the run.
+/* Differential fuzzing: requests of the corpus and of http_cases.h, and answers of
+ * http_answers.h, mutated, as we read them and as llhttp and h11 do, each where it is installed.
+ * A difference that http_oracle.c does not know ends the run.
  *
- *	fuzz_http [runs [seed]]
+ * fuzz_http [runs [seed]]
  *
- * In the environment: HTTP_CORPUS, a directory; H11_PYTHON, a Python that has h11, and H11_SCRIPT, which
- * answers one request in 64 at the end of two pipes. */
+ * In the environment: HTTP_CORPUS, a directory; H11_PYTHON, a Python that has h11, and
+ * H11_SCRIPT, which answers one request in 64 at the end of two pipes. */
 #include "config.h"
 
 #include <dirent.h>
@@ -17,10 +18,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "http_answers.h"
 #include "http_cases.h"
 #include "http_oracle.h"
 
-enum { REQUEST = 8192, SEEDS = 512, H11_EVERY = 64, MUTATIONS = 5, SKIP = 77 };
+enum { ROOM = 8192, SEEDS = 512, H11_EVERY = 64, MUTATIONS = 5, SKIP = 77 };
 
 static void die(const char *what)
 {
@@ -70,13 +72,15 @@ static size_t number(const unsigned char *p)
 	return (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
 }
 
-static void see_h11(Seen *seen, const char *bytes, size_t n)
+static void see_h11(Seen *seen, Kind kind, const char *bytes, size_t n)
 {
-	unsigned char head[9] = { (unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8), (unsigned char)n };
+	unsigned char head[9] = { (unsigned char)"QAH"[kind], (unsigned char)(n >> 24),
+		(unsigned char)(n >> 16), (unsigned char)(n >> 8), (unsigned char)n };
 
-	if (fwrite(head, 1, 4, to_h11) != 4 || fwrite(bytes, 1, n, to_h11) != n || fflush(to_h11) != 0
+	if (fwrite(head, 1, 5, to_h11) != 5 || fwrite(bytes, 1, n, to_h11) != n || fflush(to_h11) != 0
 			|| fread(head, 1, 9, from_h11) != 9)
 		die("h11");
+	seen->kind = kind;
 	seen->verdict = head[0] == 'A' ? ACCEPTED : head[0] == 'R' ? REFUSED : UNFINISHED;
 	seen->end = number(head + 1);
 	seen->keep_alive = UNKNOWN;
@@ -87,21 +91,23 @@ static void see_h11(Seen *seen, const char *bytes, size_t n)
 	seen->what = seen->text;
 }
 
-/* ---- requests ---- */
+/* ---- requests and answers ---- */
 
-typedef struct Request {
-	char bytes[REQUEST];
+typedef struct Message {
+	Kind kind;
+	char bytes[ROOM];
 	size_t n;
-} Request;
+} Message;
 
-static Request seeds[SEEDS];
+static Message seeds[SEEDS];
 static size_t seed_count, good_seeds; /* from there on they are accepted */
 
-static void add_seed(const char *bytes, size_t n)
+static void add_seed(Kind kind, const char *bytes, size_t n)
 {
-	if (seed_count == SEEDS || n > REQUEST)
+	if (seed_count == SEEDS || n > ROOM)
 		return;
 	memcpy(seeds[seed_count].bytes, bytes, n);
+	seeds[seed_count].kind = kind;
 	seeds[seed_count++].n = n;
 }
 
@@ -113,29 +119,50 @@ static void read_corpus(const char *directory)
 	if (!d)
 		die(directory);
 	while ((entry = readdir(d)) != NULL) {
-		char name[4096], bytes[REQUEST];
+		char name[4096], bytes[ROOM];
 		FILE *f;
 
 		snprintf(name, sizeof name, "%s/%s", directory, entry->d_name);
 		if (entry->d_name[0] == '.' || (f = fopen(name, "rb")) == NULL)
 			continue;
-		add_seed(bytes, fread(bytes, 1, sizeof bytes, f));
+		add_seed(REQUEST, bytes, fread(bytes, 1, sizeof bytes, f));
 		fclose(f);
 	}
 	closedir(d);
 }
 
-static void collect_seeds(void)
+static void collect_requests(void)
 {
 	size_t i;
 
 	for (i = 0; i < sizeof refused / sizeof *refused; i++)
-		add_seed(refused[i].input, refused[i].n);
+		add_seed(REQUEST, refused[i].input, refused[i].n);
 	good_seeds = seed_count;
 	for (i = 0; i < sizeof accepted / sizeof *accepted; i++)
-		add_seed(accepted[i].input, accepted[i].n);
+		add_seed(REQUEST, accepted[i].input, accepted[i].n);
 	if (getenv("HTTP_CORPUS"))
 		read_corpus(getenv("HTTP_CORPUS"));
+}
+
+static void collect_answers(int accepted_ones)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof answers / sizeof *answers; i++)
+		if ((answers[i].status != 0) == accepted_ones)
+			add_seed(answers[i].to_head ? ANSWER_TO_HEAD : ANSWER, answers[i].input, answers[i].n);
+}
+
+static void collect_seeds(Kind kind)
+{
+	seed_count = 0;
+	if (kind == REQUEST)
+		collect_requests();
+	else {
+		collect_answers(0);
+		good_seeds = seed_count;
+		collect_answers(1);
+	}
 }
 
 /* ---- mutations ---- */
@@ -152,11 +179,11 @@ static size_t some(size_t below) /* splitmix64, Steele, Lea, Flood 2014 */
 }
 
 /* bytes take the place of r->bytes[from..to) */
-static void replace(Request *r, size_t from, size_t to, const char *bytes, size_t n)
+static void replace(Message *r, size_t from, size_t to, const char *bytes, size_t n)
 {
-	char copy[REQUEST];
+	char copy[ROOM];
 
-	if (r->n - (to - from) + n > REQUEST)
+	if (r->n - (to - from) + n > ROOM)
 		return;
 	memcpy(copy, bytes, n);
 	memmove(r->bytes + from + n, r->bytes + to, r->n - to);
@@ -164,27 +191,30 @@ static void replace(Request *r, size_t from, size_t to, const char *bytes, size_
 	r->n += n - (to - from);
 }
 
-static void insert_word(Request *r, size_t at)
+static void insert_word(Message *r, size_t at)
 {
-	static const char *const words[] = { "\r\n", "\n", "\r", " ", "\t", ":", ",", ";", "0", "5", "f", "+", "-", "0x", "%2e",
-		"\r\n\r\n", "\r\n ", "chunked", "identity", "gzip, ", "close", "keep-alive", "Content-Length: 5\r\n",
-		"Content-Length: ", "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: ", "Host: a\r\n", "Connection: ",
-		"Expect: 100-continue\r\n", "HTTP/1.0", "HTTP/1.1", "http://b", "GET ", "POST ", "*", "[", "\"", "\x7f", "\x80" };
+	static const char *const words[] = { "\r\n", "\n", "\r", " ", "\t", ":", ",", ";", "0", "5",
+		"f", "+", "-", "0x", "%2e", "\r\n\r\n", "\r\n ", "chunked", "identity", "gzip, ", "close",
+		"keep-alive", "Content-Length: 5\r\n",
+		"Content-Length: ", "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: ", "Host: a\r\n",
+		"Connection: ", "Expect: 100-continue\r\n", "HTTP/1.0", "HTTP/1.1", "http://b",
+		"HTTP/1.1 200 OK\r\n", " 204 ", " 304 ", "101", "GET ", "POST ", "*", "[", "\"", "\x7f",
+		"\x80" };
 	const char *word = words[some(sizeof words / sizeof *words)];
 
 	replace(r, at, at, word, strlen(word));
 }
 
-static const Request *any_seed(void)
+static const Message *any_seed(void)
 {
 	size_t from = some(4) ? good_seeds : 0;
 
 	return &seeds[from + some(seed_count - from)];
 }
 
-static void mutate(Request *r)
+static void mutate(Message *r)
 {
-	const Request *other = &seeds[some(seed_count)];
+	const Message *other = &seeds[some(seed_count)];
 	size_t at = some(r->n + 1), length = some(12), from;
 	char byte = (char)some(256);
 
@@ -202,7 +232,8 @@ static void mutate(Request *r)
 		break;
 	case 3: /* a piece of another one */
 		from = some(other->n + 1);
-		replace(r, at, at + (some(2) ? length : 0), other->bytes + from, some(other->n - from + 1));
+		replace(r, at, at + (some(2) ? length : 0), other->bytes + from,
+			some(other->n - from + 1));
 		break;
 	default:
 		insert_word(r, at);
@@ -218,10 +249,11 @@ static void show(const char *name, const Seen *seen)
 	static const char *const verdicts[] = { "unfinished", "accepted", "refused" };
 
 	fprintf(stderr, "%s: %s %s, end %zu, keep-alive %d, \"%.*s\"\n", name, verdicts[seen->verdict],
-		seen->verdict == REFUSED ? seen->what : "", seen->end, seen->keep_alive, (int)seen->length, seen->text);
+		seen->verdict == REFUSED ? seen->what : "", seen->end, seen->keep_alive, (int)seen->length,
+		seen->text);
 }
 
-static int compare(const Request *r, const char *name, Peer peer)
+static int compare(const Message *r, const char *name, Peer peer)
 {
 	size_t i;
 
@@ -229,46 +261,41 @@ static int compare(const Request *r, const char *name, Peer peer)
 		return 1;
 	fputs("\nnot known: \"", stderr);
 	for (i = 0; i < r->n; i++)
-		fprintf(stderr, r->bytes[i] >= ' ' && r->bytes[i] < 0x7f ? "%c" : "\\x%02x", (unsigned char)r->bytes[i]);
+		fprintf(stderr, r->bytes[i] >= ' ' && r->bytes[i] < 0x7f ? "%c" : "\\x%02x",
+			(unsigned char)r->bytes[i]);
 	fputs("\"\n", stderr);
 	show("ours", &ours);
 	show(name, &theirs);
 	return 0;
 }
 
-static int look(const Request *r, int ask_h11)
+static int look(const Message *r, int ask_h11)
 {
 	int good = 1;
 
-	see_ours(&ours, r->bytes, r->n, r->n + 1);
-	see_ours(&again, r->bytes, r->n, 1 + some(40));
+	see_ours(&ours, r->kind, r->bytes, r->n, r->n + 1);
+	see_ours(&again, r->kind, r->bytes, r->n, 1 + some(40));
 	if (!same(&ours, &again)) {
 		fprintf(stderr, "cut, it is not the same: %.*s\n", (int)r->n, r->bytes);
 		good = 0;
 	}
-	if (see_llhttp(&theirs, r->bytes, r->n))
+	if (see_llhttp(&theirs, r->kind, r->bytes, r->n))
 		good &= compare(r, "llhttp", LLHTTP);
 	if (ask_h11 && to_h11) {
-		see_h11(&theirs, r->bytes, r->n);
+		see_h11(&theirs, r->kind, r->bytes, r->n);
 		good &= compare(r, "h11", H11);
 	}
 	return good;
 }
 
-int main(int argc, char *argv[])
+/* Returns how many differences it found. */
+static unsigned long fuzz(Kind kind, unsigned long runs)
 {
-	unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 20000, i, wrong = 0, verdicts[3] = { 0 };
+	unsigned long i, wrong = 0, verdicts[3] = { 0 };
 
-	state = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
-	signal(SIGPIPE, SIG_IGN);
-	collect_seeds();
-	start_h11();
-	if (!to_h11 && !see_llhttp(&theirs, "", 0)) {
-		puts("neither llhttp nor h11 is installed");
-		return SKIP;
-	}
+	collect_seeds(kind);
 	for (i = 0; i < runs && wrong < 10; i++) {
-		Request r = *(i < seed_count ? &seeds[i] : any_seed());
+		Message r = *(i < seed_count ? &seeds[i] : any_seed());
 		size_t times = i < seed_count ? 0 : 1 + some(1 + some(MUTATIONS));
 
 		while (times-- > 0)
@@ -276,8 +303,27 @@ int main(int argc, char *argv[])
 		wrong += !look(&r, i < seed_count || i % H11_EVERY == 0);
 		verdicts[ours.verdict]++;
 	}
+	printf("%lu %s: %lu accepted, %lu refused, %lu unfinished\n", i,
+		kind == REQUEST ? "requests" : "answers", verdicts[ACCEPTED], verdicts[REFUSED],
+		verdicts[UNFINISHED]);
+	return wrong;
+}
+
+int main(int argc, char *argv[])
+{
+	unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 20000, wrong;
+	int has_llhttp = see_llhttp(&theirs, REQUEST, "", 0);
+
+	state = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
+	signal(SIGPIPE, SIG_IGN);
+	start_h11();
+	if (!to_h11 && !has_llhttp) {
+		puts("neither llhttp nor h11 is installed");
+		return SKIP;
+	}
+	wrong = fuzz(REQUEST, runs) + fuzz(ANSWER, runs);
+	printf("llhttp %s, h11 %s\n", has_llhttp ? "too" : "is not there",
+		to_h11 ? "too" : "is not there");
 	stop_h11();
-	printf("%lu requests: %lu accepted, %lu refused, %lu unfinished; llhttp %s, h11 %s\n", i, verdicts[ACCEPTED],
-		verdicts[REFUSED], verdicts[UNFINISHED], see_llhttp(&theirs, "", 0) ? "too" : "is not there", to_h11 ? "too" : "is not there");
 	return wrong != 0;
 }

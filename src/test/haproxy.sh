@@ -3,7 +3,7 @@
 # Two servers behind HAProxy as docs/deployment.md configures it, by versions 1 and 2 of the PROXY protocol; one is
 # stopped and started again under load, and no request is lost.
 . "$(dirname "$0")/http_tools.sh"
-need haproxy ab curl
+need loopback haproxy ab curl descriptors=1024
 
 start "$work/one" ./src/test/http_behind 0; one=$pid; port_one=$port
 start "$work/two" ./src/test/http_behind 0; port_two=$port

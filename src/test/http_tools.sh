@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: MIT
 # Sourced by the tests of servers as whole programs: a directory to work in, which goes with its servers at the end.
+. "$(dirname "$0")/needs.sh"
 cd "${top_builddir:-.}" || exit 1
 work=$(mktemp -d) || exit 1
 servers=
 trap 'kill $servers 2>/dev/null; rm -rf "$work"' EXIT
 status=0
-
-need() { # programs
-	for tool in "$@"; do
-		command -v "$tool" >/dev/null 2>&1 || { echo "$tool is not installed"; exit 77; }
-	done
-}
 
 fail() { echo "FAILED: $*"; status=1; }
 

@@ -20,6 +20,8 @@
 #include <core/HTTPServer.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 #define HOST "Host: a\r\n"
 #define GET(path) "GET " path " HTTP/1.1\r\n" HOST "\r\n"
 

@@ -16,7 +16,6 @@ socket: base except arena
 poll: base except arena lazyheap socket
 pool: base except arena lazyheap socket
 http: base except arena hashtable socket
-call: base except arena hashtable socket pool http
 call: base except arena hashtable lazyheap socket poll pool http
 server: base except arena lazyheap socket poll pool http
 '
@@ -33,7 +32,6 @@ folder_of() { # a file's path, or a header as it is included
 	*/SocketPool*) echo pool ;;
 	*/Socket*) echo socket ;;
 	*/HTTPServer*) echo server ;;
-	*/HTTPCall*) echo call ;;
 	*/HTTPCall*) echo call ;;
 	*/HTTP*) echo http ;;
 	*lazyheap*) echo lazyheap ;;

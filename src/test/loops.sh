@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Other people's libraries on a SocketPoll: libcurl, libpq and c-ares, as the examples use them, against servers of this test.
 . "$(dirname "$0")/http_tools.sh"
+need loopback descriptors=400
 tested=0
 
 has() { # library, programs that its test needs

@@ -7,7 +7,12 @@ cd "${top_srcdir:-.}" || exit 1
 status=0 members=0
 for header in include/core/[A-Z]*.h; do
 	module=${header##*/}; module=${module%.h}
-	case $module in ExceptMacros | ArenaInline) continue ;; esac # parts of Except.h and Arena.h
+	case $module in # parts of a header are in its page
+	ExceptMacros | ArenaInline | ArenaMacros) continue ;;
+	ArenaDebug) module=Arena ;;
+	HTTPRequest | HTTPResponse | HTTPStatus) module=HTTP ;;
+	HTTPServerOptions) module=HTTPServer ;;
+	esac
 	[ -f "man/$module.3" ] || { echo "man/$module.3 is missing"; status=1; continue; }
 	for name in $(sed -n 's/^CORE_API [^(;]*[ *]\([A-Z][A-Za-z]*_[A-Za-z0-9][A-Za-z_0-9]*\)(.*/\1/p' "$header" | grep -v __); do
 		grep -q "$name" "man/$module.3" || { echo "man/$module.3 does not tell of $name"; status=1; }
@@ -18,7 +23,7 @@ for header in include/core/[A-Z]*.h; do
 		grep -q "$name" "man/$module.3" || { echo "man/$module.3 does not tell of the type $name"; status=1; }
 	done
 	for member in $(echo "$code" | grep -o 'typedef struct [A-Za-z]*_\(Options\|Stats\|Limits\|Entry\|Route\|Param\) {[^}]*}' |
-			sed 's/.*{//; s/}//; s/(\*\([a-z_]*\))([^)]*)/ \1/g; s/\[[0-9]*\]//g' | tr ';' '\n' |
+			sed 's/.*{//; s/}//; s/(\*\([a-z_]*\))([^)]*)/ \1/g; s/\[[A-Za-z_0-9]*\]//g' | tr ';' '\n' |
 			sed 's/,/ ,/g' | awk 'NF { for (i = 1; i < NF; i++) if ($(i + 1) == ",") print $i; print $NF }' | tr -d '*' | sort -u); do
 		members=$((members + 1))
 		grep -q "\<$member\>" "man/$module.3" || { echo "man/$module.3 does not tell of the member $member"; status=1; }

@@ -4,7 +4,7 @@
 # framing, HEAD; one is drained, then killed, and started again under load, and no request is lost.
 . "$(dirname "$0")/http_tools.sh"
 PATH=$PATH:/usr/sbin:/sbin
-need nginx ab curl
+need loopback nginx ab curl
 
 start "$work/one" ./src/test/http_behind 0 direct; one=$pid; port_one=$port
 start "$work/two" ./src/test/http_behind 0 direct; two=$pid; port_two=$port

@@ -4,7 +4,7 @@
 # proxies that are installed. With --write it prints the table.
 . "$(dirname "$0")/http_tools.sh"
 PATH=$PATH:/usr/sbin
-need curl
+need loopback curl descriptors=1024
 page=$abs_top_srcdir/docs/deployment.md
 paths='/admin /admin/x //admin /./admin /x/../admin /%61dmin /%2e/admin /x/%2e%2e/admin /x%2F..%2Fadmin /admin%2Fx /%2Fadmin /x%5C..%5Cadmin /ADMIN'
 

@@ -5,6 +5,8 @@
 # replays on a clean system; it is at most 150 lines. What it and the other pages link to is there, once installed, too.
 set -u
 : "${abs_top_srcdir:=$PWD}"
+. "$abs_top_srcdir/src/test/needs.sh"
+need loopback # its program is refused there
 . "$abs_top_srcdir/src/test/stage.sh"
 cd "$work" || exit 99
 readme=$abs_top_srcdir/README.md

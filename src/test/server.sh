@@ -3,7 +3,7 @@
 # The request server under real clients: curl, a thousand connections at once, malformed, oversized,
 # slow and vanishing ones; then SIGTERM, exit 0, live arenas 0. SERVER_WRAPPER: what to run it under.
 . "$(dirname "$0")/http_tools.sh"
-need curl
+need loopback curl descriptors=1100
 
 start() {
 	$SERVER_WRAPPER ./examples/request-server 0 >"$work/out" 2>"$work/err" &

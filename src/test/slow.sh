@@ -3,7 +3,7 @@
 # The request server under slowhttptest: a thousand connections with slow heads, slow bodies, slow reading, for half
 # a minute each (SLOW_SECONDS), while another client has each of its answers within two seconds. By `make check-slow`.
 . "$(dirname "$0")/http_tools.sh"
-need slowhttptest curl
+need loopback slowhttptest curl
 seconds=${SLOW_SECONDS:-30}
 connections=1000
 

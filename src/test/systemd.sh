@@ -3,7 +3,7 @@
 # The units of docs/deployment.md as systemd reads them, and a server on the socket that systemd-socket-activate hands
 # it, and its end by SIGTERM. test_httpserver does the like where there is no systemd.
 . "$(dirname "$0")/http_tools.sh"
-need systemd-analyze systemd-socket-activate curl
+need loopback systemd-analyze systemd-socket-activate curl
 
 documented 3 >"$work/program.socket"
 documented 4 | sed "s|/usr/local/bin/program|$PWD/src/test/http_behind|" >"$work/program.service"

@@ -14,6 +14,9 @@ enum { KB = 1024 };
 
 /* ---- every way out of a call of the user's ---- */
 
+SUITE("Arena, its ends");
+CASE("every way out");
+
 typedef enum Way { RETURNS, RAISES, EXITS, IS_CANCELLED, WAYS } Way;
 
 static EXCEPT_DEFINE(Trouble, NULL, "trouble");
@@ -122,7 +125,7 @@ static void check_sound(Arena_T arena)
 	ck_assert_ptr_null(arena);
 }
 
-START_TEST(a_deferred_call_may_be_left_in_any_way_by_a_clear_or_rewind)
+TEST(a_deferred_call_may_be_left_in_any_way_by_a_clear_or_rewind, .from = RETURNS, .to = WAYS)
 {
 	static void (*const ends[])(void *) = { clear, rewind_to_mark, take_back };
 	Way way = (Way)_i;
@@ -143,9 +146,8 @@ START_TEST(a_deferred_call_may_be_left_in_any_way_by_a_clear_or_rewind)
 	}
 	ck_assert_uint_eq(Arena_debug_live_count(), live);
 }
-END_TEST
 
-START_TEST(a_deferred_call_may_be_left_in_any_way_by_a_dispose_of_a_tree)
+TEST(a_deferred_call_may_be_left_in_any_way_by_a_dispose_of_a_tree, .from = RETURNS, .to = WAYS)
 {
 	Way way = (Way)_i;
 	size_t live = Arena_debug_live_count();
@@ -163,7 +165,6 @@ START_TEST(a_deferred_call_may_be_left_in_any_way_by_a_dispose_of_a_tree)
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
 	ck_assert_uint_eq(Arena_debug_live_count(), live);
 }
-END_TEST
 
 /* ---- backing allocators ---- */
 
@@ -193,7 +194,7 @@ static void allocate_much(void *arena)
 	Arena_alloc(*(Arena_T *)arena, 50 * KB);
 }
 
-START_TEST(an_alloc_may_be_left_in_any_way_and_nothing_stays_booked)
+TEST(an_alloc_may_be_left_in_any_way_and_nothing_stays_booked, .from = RAISES, .to = WAYS)
 {
 	Leaver l = { { .fail_at = -1 }, RETURNS, RETURNS };
 	Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = alloc_or_leave, .free = free_and_leave, .cl = &l,
@@ -208,10 +209,9 @@ START_TEST(an_alloc_may_be_left_in_any_way_and_nothing_stays_booked)
 	check_sound(arena);
 	ck_assert_uint_eq(l.counts.outstanding_blocks, 0);
 }
-END_TEST
 
 /* Not RAISES: a free must not raise. */
-START_TEST(a_free_that_ends_its_thread_leaves_no_chunk_behind)
+TEST(a_free_that_ends_its_thread_leaves_no_chunk_behind, .from = EXITS, .to = WAYS)
 {
 	static void (*const ends[])(void *) = { clear, rewind_to_mark, dispose };
 	size_t i, k, live = Arena_debug_live_count();
@@ -232,7 +232,6 @@ START_TEST(a_free_that_ends_its_thread_leaves_no_chunk_behind)
 		ck_assert_uint_eq(Arena_debug_live_count(), live);
 	}
 }
-END_TEST
 
 /* As a signal handler does that calls pthread_exit when it came between [own-1] and [own-5]. */
 static void *end_amid_a_bump(void *arena)
@@ -244,7 +243,7 @@ static void *end_amid_a_bump(void *arena)
 	return NULL;
 }
 
-START_TEST(a_thread_that_ends_amid_a_bump_does_not_stop_the_next)
+TEST(a_thread_that_ends_amid_a_bump_does_not_stop_the_next)
 {
 	Arena_T arena = NULL;
 	pthread_t thread;
@@ -253,11 +252,12 @@ START_TEST(a_thread_that_ends_amid_a_bump_does_not_stop_the_next)
 	pthread_join(thread, NULL);
 	check_sound(arena);
 }
-END_TEST
 
 /* ---- arenas that are lent ---- */
 
-START_TEST(a_borrower_may_do_everything_but_end_the_arena)
+CASE("lending");
+
+TEST(a_borrower_may_do_everything_but_end_the_arena)
 {
 	Arena_T arena = Arena_new(), other = Arena_new(), lent = arena, child;
 
@@ -280,14 +280,13 @@ START_TEST(a_borrower_may_do_everything_but_end_the_arena)
 	arena__lend(arena, 0);
 	check_sound(arena);
 }
-END_TEST
 
 static void clear_lent(void *arena)
 {
 	Arena_clear(arena);
 }
 
-START_TEST(an_arena_comes_back_as_it_was_lent)
+TEST(an_arena_comes_back_as_it_was_lent)
 {
 	struct Failing f = { .fail_at = -1 };
 	Arena_T arena = failing_arena(&f);
@@ -320,9 +319,8 @@ START_TEST(an_arena_comes_back_as_it_was_lent)
 	check_sound(arena);
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
 }
-END_TEST
 
-START_TEST(a_lent_arena_goes_with_its_parent)
+TEST(a_lent_arena_goes_with_its_parent)
 {
 	size_t live = Arena_debug_live_count();
 	Arena_T parent = Arena_new();
@@ -331,9 +329,10 @@ START_TEST(a_lent_arena_goes_with_its_parent)
 	Arena_dispose(&parent);
 	ck_assert_uint_eq(Arena_debug_live_count(), live);
 }
-END_TEST
 
 /* ---- the map and the report ---- */
+
+CASE("map and report");
 
 typedef struct Seen {
 	size_t n, used_below, capacity_below;
@@ -370,7 +369,7 @@ static void raise_trouble(const Arena_Info *info, void *cl)
 	RAISE(Trouble);
 }
 
-START_TEST(the_map_shows_each_arena_after_its_parent_with_the_sums_below)
+TEST(the_map_shows_each_arena_after_its_parent_with_the_sums_below)
 {
 	Arena_T root = Arena__made_at(Arena_new_with(&(Arena_Options){ .name = "root" }), __FILE__, __LINE__);
 	Arena_T child = Arena_new_child(root), grandchild = Arena_new_child(child), other = Arena_new_child(root);
@@ -388,7 +387,6 @@ START_TEST(the_map_shows_each_arena_after_its_parent_with_the_sums_below)
 	ck_raises_saying(Assert_Failed, "the function is NULL", Arena_debug_map(NULL, NULL));
 	Arena_dispose(&root);
 }
-END_TEST
 
 #if !SANITIZED /* whose frames are larger */
 enum { DEEP = 20000, SMALL_STACK = 64 * KB };
@@ -399,7 +397,7 @@ static void *report_all(void *out)
 	return out;
 }
 
-START_TEST(a_deep_chain_and_many_siblings_are_reported_on_a_small_stack)
+TEST(a_deep_chain_and_many_siblings_are_reported_on_a_small_stack)
 {
 	Arena_T root = Arena_new(), at = root;
 	FILE *out = fopen("/dev/null", "w");
@@ -420,10 +418,9 @@ START_TEST(a_deep_chain_and_many_siblings_are_reported_on_a_small_stack)
 	fclose(out);
 	Arena_dispose(&root);
 }
-END_TEST
 #endif
 
-START_TEST(a_long_name_is_cut_at_a_character)
+TEST(a_long_name_is_cut_at_a_character)
 {
 	char name[200], line[4096];
 	Arena_T arena;
@@ -441,31 +438,4 @@ START_TEST(a_long_name_is_cut_at_a_character)
 	ck_assert_ptr_nonnull(strstr(line, "\xC3\xA4... "));
 	fclose(out);
 	Arena_dispose(&arena);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("Arena, its ends");
-	TCase *tc = tcase_create("every way out");
-
-	tcase_add_loop_test(tc, a_deferred_call_may_be_left_in_any_way_by_a_clear_or_rewind, RETURNS, WAYS);
-	tcase_add_loop_test(tc, a_deferred_call_may_be_left_in_any_way_by_a_dispose_of_a_tree, RETURNS, WAYS);
-	tcase_add_loop_test(tc, an_alloc_may_be_left_in_any_way_and_nothing_stays_booked, RAISES, WAYS);
-	tcase_add_loop_test(tc, a_free_that_ends_its_thread_leaves_no_chunk_behind, EXITS, WAYS);
-	tcase_add_test(tc, a_thread_that_ends_amid_a_bump_does_not_stop_the_next);
-	suite_add_tcase(suite, tc);
-	tc = tcase_create("lending");
-	tcase_add_test(tc, a_borrower_may_do_everything_but_end_the_arena);
-	tcase_add_test(tc, an_arena_comes_back_as_it_was_lent);
-	tcase_add_test(tc, a_lent_arena_goes_with_its_parent);
-	suite_add_tcase(suite, tc);
-	tc = tcase_create("map and report");
-	tcase_add_test(tc, the_map_shows_each_arena_after_its_parent_with_the_sums_below);
-#if !SANITIZED
-	tcase_add_test(tc, a_deep_chain_and_many_siblings_are_reported_on_a_small_stack);
-#endif
-	tcase_add_test(tc, a_long_name_is_cut_at_a_character);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

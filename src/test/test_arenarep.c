@@ -38,7 +38,10 @@ static void dispose_of_all(Arena_T arena, const struct Failing *f)
 
 /* ---- arena__release ---- */
 
-START_TEST(the_newest_block_goes_back_and_its_place_is_used_again)
+SUITE("Arena, inside");
+CASE("release");
+
+TEST(the_newest_block_goes_back_and_its_place_is_used_again)
 {
 	static const size_t sizes[] = { 0, 1, 16, 100, 1000 };
 	struct Failing f;
@@ -58,9 +61,8 @@ START_TEST(the_newest_block_goes_back_and_its_place_is_used_again)
 	}
 	dispose_of_all(arena, &f);
 }
-END_TEST
 
-START_TEST(a_block_that_was_resized_goes_back_with_its_new_size)
+TEST(a_block_that_was_resized_goes_back_with_its_new_size)
 {
 	struct Failing f;
 	Arena_T arena = counted_arena(&f);
@@ -72,9 +74,8 @@ START_TEST(a_block_that_was_resized_goes_back_with_its_new_size)
 	ck_assert_uint_eq(Arena_used(arena), 0);
 	dispose_of_all(arena, &f);
 }
-END_TEST
 
-START_TEST(a_block_amid_others_stays)
+TEST(a_block_amid_others_stays)
 {
 	struct Failing f;
 	Arena_T arena = counted_arena(&f);
@@ -88,9 +89,8 @@ START_TEST(a_block_amid_others_stays)
 	ck_assert_str_eq(p, "stays");
 	dispose_of_all(arena, &f);
 }
-END_TEST
 
-START_TEST(a_large_block_takes_its_chunk_with_it_wherever_it_is_in_the_list)
+TEST(a_large_block_takes_its_chunk_with_it_wherever_it_is_in_the_list)
 {
 	static const int orders[3][3] = { { 0, 1, 2 }, { 2, 1, 0 }, { 1, 2, 0 } };
 	int i, k;
@@ -119,9 +119,8 @@ START_TEST(a_large_block_takes_its_chunk_with_it_wherever_it_is_in_the_list)
 		dispose_of_all(arena, &f);
 	}
 }
-END_TEST
 
-START_TEST(a_released_chunk_makes_room_under_the_limit)
+TEST(a_released_chunk_makes_room_under_the_limit)
 {
 	Arena_T arena = Arena_new_with(&(Arena_Options){ .limit = 3 * MB });
 	int i;
@@ -134,9 +133,8 @@ START_TEST(a_released_chunk_makes_room_under_the_limit)
 	}
 	Arena_dispose(&arena);
 }
-END_TEST
 
-START_TEST(what_is_older_than_a_mark_stays)
+TEST(what_is_older_than_a_mark_stays)
 {
 	struct Failing f;
 	Arena_T arena = counted_arena(&f);
@@ -160,9 +158,8 @@ START_TEST(what_is_older_than_a_mark_stays)
 	ck_assert_int_eq(arena__release(arena, large, 5 * MB), 1);
 	dispose_of_all(arena, &f);
 }
-END_TEST
 
-START_TEST(a_mark_stays_good_when_blocks_after_it_are_released)
+TEST(a_mark_stays_good_when_blocks_after_it_are_released)
 {
 	struct Failing f;
 	Arena_T arena = counted_arena(&f);
@@ -183,14 +180,13 @@ START_TEST(a_mark_stays_good_when_blocks_after_it_are_released)
 	}
 	dispose_of_all(arena, &f);
 }
-END_TEST
 
 static void *from_arena(size_t nbytes, void *cl)
 {
 	return Arena_alloc(cl, nbytes);
 }
 
-START_TEST(a_backing_allocator_that_takes_nothing_back_keeps_the_block_in_the_arena)
+TEST(a_backing_allocator_that_takes_nothing_back_keeps_the_block_in_the_arena)
 {
 	Arena_T outer = Arena_new(), arena = Arena_new_with(&(Arena_Options){ .alloc = from_arena, .cl = outer });
 	char *p = Arena_alloc(arena, MB);
@@ -200,9 +196,8 @@ START_TEST(a_backing_allocator_that_takes_nothing_back_keeps_the_block_in_the_ar
 	Arena_dispose(&arena);
 	Arena_dispose(&outer);
 }
-END_TEST
 
-START_TEST(equal_batches_with_released_blocks_take_memory_only_for_these)
+TEST(equal_batches_with_released_blocks_take_memory_only_for_these)
 {
 	struct Failing f;
 	Arena_T arena = counted_arena(&f);
@@ -228,15 +223,15 @@ START_TEST(equal_batches_with_released_blocks_take_memory_only_for_these)
 	ck_assert_uint_lt(Arena_capacity(arena), 8 * MB);
 	dispose_of_all(arena, &f);
 }
-END_TEST
 
-START_TEST(release_checks_its_arena)
+TEST(release_checks_its_arena)
 {
 	ck_raises_saying(Assert_Failed, "the arena is NULL", arena__release(NULL, NULL, 0));
 }
-END_TEST
 
 /* ---- what a thread keeps in store; nothing, where arenas are closed ---- */
+
+CASE("store and lanes");
 
 static Thread *empty_handed(void)
 {
@@ -253,7 +248,7 @@ static void use_bytes(Arena_T arena, size_t nbytes)
 		memset(Arena_alloc(arena, KB), 1, KB);
 }
 
-START_TEST(the_store_is_bounded_in_number_and_bytes)
+TEST(the_store_is_bounded_in_number_and_bytes)
 {
 	Thread *t = empty_handed();
 	Arena_T arenas[100];
@@ -278,9 +273,8 @@ START_TEST(the_store_is_bounded_in_number_and_bytes)
 	ck_assert_uint_eq(bytes, t->chunk_bytes);
 	ck_assert_uint_le(bytes, 2 * MB);
 }
-END_TEST
 
-START_TEST(one_large_request_takes_nothing_of_another_size_from_the_store)
+TEST(one_large_request_takes_nothing_of_another_size_from_the_store)
 {
 	Thread *t = empty_handed();
 	Arena_T arena = Arena_new();
@@ -299,9 +293,8 @@ START_TEST(one_large_request_takes_nothing_of_another_size_from_the_store)
 	}
 	ck_assert(!t || t->nchunks == chunks + 1);
 }
-END_TEST
 
-START_TEST(what_is_in_store_counts_in_no_limit_and_is_taken_to_the_byte)
+TEST(what_is_in_store_counts_in_no_limit_and_is_taken_to_the_byte)
 {
 	Thread *t = empty_handed();
 	Arena_T arena = Arena_new();
@@ -316,9 +309,8 @@ START_TEST(what_is_in_store_counts_in_no_limit_and_is_taken_to_the_byte)
 	Arena_dispose(&arena);
 	(void)t;
 }
-END_TEST
 
-START_TEST(a_custom_backing_allocator_sees_every_request_and_gets_all_back)
+TEST(a_custom_backing_allocator_sees_every_request_and_gets_all_back)
 {
 	struct Failing f = { .fail_at = -1 };
 	int i;
@@ -332,9 +324,8 @@ START_TEST(a_custom_backing_allocator_sees_every_request_and_gets_all_back)
 		dispose_of_all(arena, &f);
 	}
 }
-END_TEST
 
-START_TEST(the_store_decays_when_the_load_falls)
+TEST(the_store_decays_when_the_load_falls)
 {
 	Thread *t = empty_handed();
 	Arena_T arenas[SHELLS];
@@ -359,7 +350,6 @@ START_TEST(the_store_decays_when_the_load_falls)
 		ck_assert_uint_eq(t->chunk_bytes, 0);
 	}
 }
-END_TEST
 
 static void *fill_store(void *cl)
 {
@@ -374,7 +364,7 @@ static void *fill_store(void *cl)
 	return NULL;
 }
 
-START_TEST(a_thread_that_ends_gives_its_store_back_and_its_record_to_the_next)
+TEST(a_thread_that_ends_gives_its_store_back_and_its_record_to_the_next)
 {
 	Thread *first = NULL, *second = NULL;
 	pthread_t thread;
@@ -390,7 +380,6 @@ START_TEST(a_thread_that_ends_gives_its_store_back_and_its_record_to_the_next)
 	pthread_join(thread, NULL);
 	ck_assert_ptr_eq(first, second);
 }
-END_TEST
 
 static void *make_arena(void *cl)
 {
@@ -401,7 +390,7 @@ static void *make_arena(void *cl)
 	return NULL;
 }
 
-START_TEST(an_arena_outlives_its_owner_whose_record_another_thread_has)
+TEST(an_arena_outlives_its_owner_whose_record_another_thread_has)
 {
 	Arena_T arena, other;
 	pthread_t thread;
@@ -419,7 +408,6 @@ START_TEST(an_arena_outlives_its_owner_whose_record_another_thread_has)
 	Arena_dispose(&arena);
 	Arena_dispose(&other);
 }
-END_TEST
 
 /* As if another thread, of which there is a record, had come and taken it since the last clear. */
 static const Thread *give_to_another(Arena_T arena)
@@ -433,7 +421,7 @@ static const Thread *give_to_another(Arena_T arena)
 	return other;
 }
 
-START_TEST(a_second_visitor_since_a_clear_bumps_the_common_lane_and_leaves_the_owner)
+TEST(a_second_visitor_since_a_clear_bumps_the_common_lane_and_leaves_the_owner)
 {
 	Arena_T arena = Arena_new(), elsewhere;
 	pthread_t thread;
@@ -460,9 +448,8 @@ START_TEST(a_second_visitor_since_a_clear_bumps_the_common_lane_and_leaves_the_o
 	Arena_dispose(&arena);
 	Arena_dispose(&elsewhere);
 }
-END_TEST
 
-START_TEST(a_visitors_newest_block_grows_in_place_and_goes_back)
+TEST(a_visitors_newest_block_grows_in_place_and_goes_back)
 {
 	Arena_T arena = Arena_new(), elsewhere;
 	pthread_t thread;
@@ -486,7 +473,6 @@ START_TEST(a_visitors_newest_block_grows_in_place_and_goes_back)
 	Arena_dispose(&arena);
 	Arena_dispose(&elsewhere);
 }
-END_TEST
 
 static Arena_T shared;
 static pthread_barrier_t turn;
@@ -508,7 +494,7 @@ static void *allocate_twice(void *cl)
 	return NULL;
 }
 
-START_TEST(after_each_clear_the_first_visitor_becomes_the_owner)
+TEST(after_each_clear_the_first_visitor_becomes_the_owner)
 {
 	pthread_t thread;
 	int i;
@@ -530,7 +516,6 @@ START_TEST(after_each_clear_the_first_visitor_becomes_the_owner)
 	pthread_barrier_destroy(&turn);
 	Arena_dispose(&shared);
 }
-END_TEST
 
 enum { PIECES = 400, PIECE = 200 };
 
@@ -545,7 +530,7 @@ static int wrong_bytes(char *const *p)
 }
 
 /* In any order and proportion: the owner takes from the end of the common lane. */
-START_TEST(owner_and_visitors_share_one_spare_without_overlap)
+TEST(owner_and_visitors_share_one_spare_without_overlap)
 {
 	struct Failing f;
 	Arena_T arena = counted_arena(&f), elsewhere;
@@ -576,7 +561,6 @@ START_TEST(owner_and_visitors_share_one_spare_without_overlap)
 	dispose_of_all(arena, &f);
 	Arena_dispose(&elsewhere);
 }
-END_TEST
 
 /* This program is linked with the library's objects: its constructors are called before the library's. */
 static Arena_T made_before_main;
@@ -590,7 +574,7 @@ static void __attribute__((constructor(101))) make_before_main(void)
 	Arena_dispose(&other);
 }
 
-START_TEST(an_arena_may_be_made_before_main)
+TEST(an_arena_may_be_made_before_main)
 {
 	const Thread *t = arena__first_thread();
 	int i;
@@ -610,10 +594,25 @@ START_TEST(an_arena_may_be_made_before_main)
 	Arena_dispose(&made_before_main);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
-END_TEST
+
+/* As on 32-bit ARM, where malloc aligns to 8 bytes. */
+TEST(what_a_chunk_gives_is_aligned_wherever_the_chunk_is)
+{
+	_Alignas(ALIGN) char space[KB];
+	size_t i;
+
+	for (i = 0; i <= 2 * ALIGN; i += _Alignof(Chunk)) {
+		Chunk *c = arena__make_chunk(space + i, KB - i);
+
+		ck_assert_uint_eq((uintptr_t)chunk_start(c) % ALIGN, 0);
+		ck_assert_uint_eq((uintptr_t)lane_end(c) % ALIGN, 0);
+		ck_assert_uint_ge((size_t)(chunk_start(c) - space), i + sizeof(Chunk));
+	}
+}
 
 /* As munmap refuses what is not, on a system with larger pages than this one's. */
-START_TEST(what_is_mapped_is_whole_pages_of_up_to_64_kib)
+/* nothing is mapped where objects have red zones */
+TEST(what_is_mapped_is_whole_pages_of_up_to_64_kib, .unless = red_zone() || under_tsan())
 {
 	const Backing *b = &arena__default_backing;
 	size_t size = 4 * MB + 1;
@@ -624,7 +623,6 @@ START_TEST(what_is_mapped_is_whole_pages_of_up_to_64_kib)
 	b->free(p, size, b->cl);
 	ck_assert_int_ne(msync(p + 4 * MB, 64 * KB, MS_ASYNC), 0);
 }
-END_TEST
 
 #if HAVE_SECCOMP
 /* As a program does that shuts itself in. 0: the kernel or an emulator has no such filters. */
@@ -673,7 +671,7 @@ static void report_and_fork_without_barriers(void)
 		abort();
 }
 
-START_TEST(a_process_of_one_thread_reports_and_forks_without_a_barrier)
+TEST(a_process_of_one_thread_reports_and_forks_without_a_barrier)
 {
 	Arena_T arena = NULL;
 	pthread_t thread;
@@ -683,55 +681,4 @@ START_TEST(a_process_of_one_thread_reports_and_forks_without_a_barrier)
 	ck_assert_int_eq(forked_status(report_and_fork_without_barriers), 0);
 	Arena_dispose(&arena);
 }
-END_TEST
 #endif
-
-static void add_store(Suite *suite)
-{
-	TCase *tc = tcase_create("store and lanes");
-
-	tcase_add_test(tc, the_store_is_bounded_in_number_and_bytes);
-	tcase_add_test(tc, one_large_request_takes_nothing_of_another_size_from_the_store);
-	tcase_add_test(tc, what_is_in_store_counts_in_no_limit_and_is_taken_to_the_byte);
-	tcase_add_test(tc, a_custom_backing_allocator_sees_every_request_and_gets_all_back);
-	tcase_add_test(tc, the_store_decays_when_the_load_falls);
-	tcase_add_test(tc, a_thread_that_ends_gives_its_store_back_and_its_record_to_the_next);
-	tcase_add_test(tc, an_arena_outlives_its_owner_whose_record_another_thread_has);
-	tcase_add_test(tc, a_second_visitor_since_a_clear_bumps_the_common_lane_and_leaves_the_owner);
-	tcase_add_test(tc, a_visitors_newest_block_grows_in_place_and_goes_back);
-	tcase_add_test(tc, after_each_clear_the_first_visitor_becomes_the_owner);
-	tcase_add_test(tc, owner_and_visitors_share_one_spare_without_overlap);
-	tcase_add_test(tc, an_arena_may_be_made_before_main);
-#if HAVE_SECCOMP
-	tcase_add_test(tc, a_process_of_one_thread_reports_and_forks_without_a_barrier);
-#endif
-	if (!red_zone() && !under_tsan()) /* else nothing is mapped */
-		tcase_add_test(tc, what_is_mapped_is_whole_pages_of_up_to_64_kib);
-	suite_add_tcase(suite, tc);
-}
-
-static void add_release(Suite *suite)
-{
-	TCase *tc = tcase_create("release");
-
-	tcase_add_test(tc, the_newest_block_goes_back_and_its_place_is_used_again);
-	tcase_add_test(tc, a_block_that_was_resized_goes_back_with_its_new_size);
-	tcase_add_test(tc, a_block_amid_others_stays);
-	tcase_add_test(tc, a_large_block_takes_its_chunk_with_it_wherever_it_is_in_the_list);
-	tcase_add_test(tc, a_released_chunk_makes_room_under_the_limit);
-	tcase_add_test(tc, what_is_older_than_a_mark_stays);
-	tcase_add_test(tc, a_mark_stays_good_when_blocks_after_it_are_released);
-	tcase_add_test(tc, a_backing_allocator_that_takes_nothing_back_keeps_the_block_in_the_arena);
-	tcase_add_test(tc, equal_batches_with_released_blocks_take_memory_only_for_these);
-	tcase_add_test(tc, release_checks_its_arena);
-	suite_add_tcase(suite, tc);
-}
-
-int main(void)
-{
-	Suite *suite = suite_create("Arena, inside");
-
-	add_release(suite);
-	add_store(suite);
-	return testing_main(suite);
-}

@@ -9,7 +9,10 @@
 
 EXCEPT_DEFINE(Trouble, NULL, "trouble");
 
-START_TEST(what_is_written_is_the_text_after_a_flush_and_after_closing)
+SUITE("Arena's streams");
+CASE("streams");
+
+TEST(what_is_written_is_the_text_after_a_flush_and_after_closing)
 {
 	AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
 	size_t n = 99;
@@ -27,9 +30,8 @@ START_TEST(what_is_written_is_the_text_after_a_flush_and_after_closing)
 	ck_assert_str_eq(text, "99 bottles of beer");
 	ck_assert_uint_eq(n, 18);
 }
-END_TEST
 
-START_TEST(a_text_may_hold_nul_bytes_and_grow_to_any_length)
+TEST(a_text_may_hold_nul_bytes_and_grow_to_any_length)
 {
 	enum { LINES = 50000 };
 	AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
@@ -45,9 +47,8 @@ START_TEST(a_text_may_hold_nul_bytes_and_grow_to_any_length)
 		ck_assert_mem_eq(text + 10 * i, "line \0 end", 10);
 	ck_assert_int_eq(text[n], '\0');
 }
-END_TEST
 
-START_TEST(several_streams_grow_on_one_arena)
+TEST(several_streams_grow_on_one_arena)
 {
 	AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
 	char *texts[3];
@@ -65,10 +66,9 @@ START_TEST(several_streams_grow_on_one_arena)
 		ck_assert_uint_eq(strspn(texts[i], i == 0 ? "a" : i == 1 ? "b" : "c"), 10000);
 	}
 }
-END_TEST
 
 /* in every way; a leak of the FILE is for ASan and Valgrind to find */
-START_TEST(release_closes_a_stream_and_leaves_the_callers_variables_alone)
+TEST(release_closes_a_stream_and_leaves_the_callers_variables_alone, .to = 4)
 {
 	Arena_T arena = Arena_new();
 	Arena_Mark mark = Arena_mark(arena);
@@ -87,9 +87,8 @@ START_TEST(release_closes_a_stream_and_leaves_the_callers_variables_alone)
 	ck_assert_ptr_null(text);
 	ck_assert_uint_eq(n, 0);
 }
-END_TEST
 
-START_TEST(a_closed_stream_is_not_closed_again)
+TEST(a_closed_stream_is_not_closed_again)
 {
 	Arena_T arena = Arena_new();
 	size_t n;
@@ -98,9 +97,8 @@ START_TEST(a_closed_stream_is_not_closed_again)
 	ck_assert_int_eq(fclose(Arena_open_stream(arena, &text, &n)), 0);
 	Arena_dispose(&arena);
 }
-END_TEST
 
-START_TEST(after_a_rewind_past_its_growth_a_stream_fails_instead_of_writing)
+TEST(after_a_rewind_past_its_growth_a_stream_fails_instead_of_writing)
 {
 	AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
 	size_t n, i;
@@ -119,9 +117,8 @@ START_TEST(after_a_rewind_past_its_growth_a_stream_fails_instead_of_writing)
 	ck_assert_int_ne(ferror(f), 0);
 	fclose(f);
 }
-END_TEST
 
-START_TEST(a_rewind_that_leaves_its_text_leaves_the_stream)
+TEST(a_rewind_that_leaves_its_text_leaves_the_stream)
 {
 	AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
 	size_t n;
@@ -137,9 +134,8 @@ START_TEST(a_rewind_that_leaves_its_text_leaves_the_stream)
 	ck_assert_int_eq(fclose(f), 0);
 	ck_assert_str_eq(text, "short and sweet");
 }
-END_TEST
 
-START_TEST(without_memory_a_write_fails_and_the_text_stays)
+TEST(without_memory_a_write_fails_and_the_text_stays, .to = 3)
 {
 	struct Failing failing = { -1, 0, 0, 0 };
 	AUTO(Arena_T, arena, Arena_dispose) = failing_arena(&failing);
@@ -158,9 +154,8 @@ START_TEST(without_memory_a_write_fails_and_the_text_stays)
 	ck_assert_uint_eq(strlen(text), n);
 	fclose(f);
 }
-END_TEST
 
-START_TEST(a_write_that_failed_leaves_nothing_that_a_rewind_could_lose)
+TEST(a_write_that_failed_leaves_nothing_that_a_rewind_could_lose)
 {
 	static const char much[100000];
 	struct Failing failing = { -1, 0, 0, 0 };
@@ -183,7 +178,6 @@ START_TEST(a_write_that_failed_leaves_nothing_that_a_rewind_could_lose)
 	ck_assert_int_eq(fclose(f), 0);
 	ck_assert_str_eq(text, "kept and more");
 }
-END_TEST
 
 static void *raising_alloc(size_t nbytes, void *cl)
 {
@@ -199,7 +193,7 @@ static void plain_free(void *p, size_t nbytes, void *cl)
 	free(p);
 }
 
-START_TEST(an_exception_of_the_backing_allocator_does_not_cross_stdio)
+TEST(an_exception_of_the_backing_allocator_does_not_cross_stdio)
 {
 	int raises = 0;
 	Arena_Options o = { .chunk = 64, .alloc = raising_alloc, .free = plain_free, .cl = &raises };
@@ -214,7 +208,6 @@ START_TEST(an_exception_of_the_backing_allocator_does_not_cross_stdio)
 	fclose(f);
 	ck_assert_ptr_null(Except_current());
 }
-END_TEST
 
 /* 1, or 0 if it raised, when the request number fail_at fails */
 static int can_open(struct Failing *failing, int fail_at)
@@ -233,7 +226,7 @@ static int can_open(struct Failing *failing, int fail_at)
 	return 1;
 }
 
-START_TEST(opening_raises_at_each_request_for_memory_that_fails)
+TEST(opening_raises_at_each_request_for_memory_that_fails)
 {
 	struct Failing failing = { -1, 0, 0, 0 };
 	int fail_at = 0;
@@ -246,9 +239,8 @@ START_TEST(opening_raises_at_each_request_for_memory_that_fails)
 	ck_assert_int_gt(fail_at, 0);
 	ck_assert_uint_eq(failing.outstanding_blocks, 0);
 }
-END_TEST
 
-START_TEST(a_stream_needs_an_arena_and_two_variables)
+TEST(a_stream_needs_an_arena_and_two_variables)
 {
 	AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
 	size_t n;
@@ -257,31 +249,4 @@ START_TEST(a_stream_needs_an_arena_and_two_variables)
 	ck_raises_saying(Assert_Failed, "Arena_open_stream: the arena is NULL", Arena_open_stream(NULL, &text, &n));
 	ck_raises_saying(Assert_Failed, "text is NULL", Arena_open_stream(arena, NULL, &n));
 	ck_raises_saying(Assert_Failed, "nbytes is NULL", Arena_open_stream(arena, &text, NULL));
-}
-END_TEST
-
-static void add_tests(TCase *tc)
-{
-	tcase_add_test(tc, what_is_written_is_the_text_after_a_flush_and_after_closing);
-	tcase_add_test(tc, a_text_may_hold_nul_bytes_and_grow_to_any_length);
-	tcase_add_test(tc, several_streams_grow_on_one_arena);
-	tcase_add_loop_test(tc, release_closes_a_stream_and_leaves_the_callers_variables_alone, 0, 4);
-	tcase_add_test(tc, a_closed_stream_is_not_closed_again);
-	tcase_add_test(tc, after_a_rewind_past_its_growth_a_stream_fails_instead_of_writing);
-	tcase_add_test(tc, a_rewind_that_leaves_its_text_leaves_the_stream);
-	tcase_add_loop_test(tc, without_memory_a_write_fails_and_the_text_stays, 0, 3);
-	tcase_add_test(tc, a_write_that_failed_leaves_nothing_that_a_rewind_could_lose);
-	tcase_add_test(tc, an_exception_of_the_backing_allocator_does_not_cross_stdio);
-	tcase_add_test(tc, opening_raises_at_each_request_for_memory_that_fails);
-	tcase_add_test(tc, a_stream_needs_an_arena_and_two_variables);
-}
-
-int main(void)
-{
-	Suite *suite = suite_create("Arena's streams");
-	TCase *tc = tcase_create("streams");
-
-	add_tests(tc);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

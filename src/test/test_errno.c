@@ -29,7 +29,10 @@ static void visit(const void *key, void **value, void *cl)
 	(void)cl;
 }
 
-START_TEST(calls_of_except_leave_errno_alone)
+SUITE("errno");
+CASE("successful calls");
+
+TEST(calls_of_except_leave_errno_alone)
 {
 	static Except_Capture c;
 	Except_Stack stack;
@@ -46,10 +49,16 @@ START_TEST(calls_of_except_leave_errno_alone)
 	KEEPS(Except_restore(&stack));
 	fclose(out);
 }
-END_TEST
 
-START_TEST(calls_of_arena_leave_errno_alone)
+static void show_nothing(const Arena_Info *info, void *cl)
 {
+	(void)info;
+	(void)cl;
+}
+
+TEST(calls_of_arena_leave_errno_alone)
+{
+	FILE *out = fopen("/dev/null", "w");
 	Arena_T a, child;
 	Arena_Mark mark;
 	FILE *stream;
@@ -80,13 +89,54 @@ START_TEST(calls_of_arena_leave_errno_alone)
 	KEEPS(Arena_clear(a));
 	KEEPS(Arena_reset(a, 0));
 	KEEPS(Arena_debug_live_count());
+	KEEPS(Arena_debug_report(out));
+	KEEPS(Arena_debug_map(show_nothing, NULL));
+	KEEPS(Arena_debug_profile(out));
 	KEEPS(Arena_adopt(child, NULL));
 	KEEPS(Arena_dispose(&child));
 	KEEPS(Arena_dispose(&a));
+	fclose(out);
 }
-END_TEST
 
-START_TEST(calls_of_a_table_leave_errno_alone)
+static void *alloc_with_errno(size_t nbytes, void *cl)
+{
+	void *p = malloc(nbytes);
+
+	(void)cl;
+	errno = 1;
+	return p;
+}
+
+static void free_with_errno(void *p, size_t nbytes, void *cl)
+{
+	(void)nbytes;
+	(void)cl;
+	free(p);
+	errno = 2;
+}
+
+TEST(a_backing_allocator_that_sets_errno_does_not_show)
+{
+	Arena_Options options = { .alloc = alloc_with_errno, .free = free_with_errno };
+	Arena_T a, child;
+	Arena_Mark mark;
+
+	KEEPS(a = Arena_new_with(&options));
+	KEEPS(child = Arena_new_child(a));
+	KEEPS(Arena_alloc(a, 100000));
+	KEEPS(Arena_try_alloc(a, 200000));
+	KEEPS(mark = Arena_mark(a));
+	KEEPS(Arena_alloc(a, 300000));
+	KEEPS(Arena_alloc(a, 400000));
+	KEEPS(Arena_rewind(a, mark));
+	KEEPS(Arena_alloc(child, 100000));
+	KEEPS(Arena_clear(a));
+	KEEPS(Arena_reset(a, 0));
+	KEEPS(Arena_dispose(&child));
+	KEEPS(Arena_dispose(&a));
+}
+
+TEST(calls_of_a_table_leave_errno_alone)
 {
 	HashTable_T t, copy;
 	HashTable_Iter it;
@@ -113,22 +163,4 @@ START_TEST(calls_of_a_table_leave_errno_alone)
 	KEEPS(HashTable_clear(t));
 	KEEPS(HashTable_free(&t));
 	Arena_dispose(&a);
-}
-END_TEST
-
-static Suite *errno_suite(void)
-{
-	Suite *s = suite_create("errno");
-	TCase *t = tcase_create("successful calls");
-
-	tcase_add_test(t, calls_of_except_leave_errno_alone);
-	tcase_add_test(t, calls_of_arena_leave_errno_alone);
-	tcase_add_test(t, calls_of_a_table_leave_errno_alone);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return testing_main(errno_suite());
 }

@@ -82,6 +82,10 @@ static void yield(Coroutine *c)
 
 /* ---- the tests ---- */
 
+SUITE("Except, coroutines");
+/* ThreadSanitizer takes the turns of stacks for a longjmp gone wrong */
+CASE("coroutines", .unless = SANITIZED_THREADS);
+
 static char text[256];
 
 static void raises_between_yields(Coroutine *c)
@@ -109,7 +113,7 @@ static void raises_between_yields(Coroutine *c)
 	} END_TRY;
 }
 
-START_TEST(stacks_that_take_turns_keep_their_handlers_and_messages)
+TEST(stacks_that_take_turns_keep_their_handlers_and_messages)
 {
 	Coroutine *c[3];
 	int i, left = 3;
@@ -134,7 +138,6 @@ START_TEST(stacks_that_take_turns_keep_their_handlers_and_messages)
 	for (i = 0; i < 3; i++)
 		end(c[i]);
 }
-END_TEST
 
 #if !SANITIZED
 static void catches_its_own(Coroutine *c)
@@ -164,7 +167,7 @@ static int mappings(void)
 	return lines;
 }
 
-START_TEST(a_thousand_coroutines_one_after_another_take_no_more_memory_than_two)
+TEST(a_thousand_coroutines_one_after_another_take_no_more_memory_than_two)
 {
 	int i, before = 0;
 
@@ -181,7 +184,6 @@ START_TEST(a_thousand_coroutines_one_after_another_take_no_more_memory_than_two)
 	ck_assert_int_lt(mappings(), before + 20);
 	ck_assert_int_eq((unsigned char)text[0], 1000 % 256);
 }
-END_TEST
 
 static void *with_suspended_coroutines(void *cl)
 {
@@ -195,7 +197,7 @@ static void *with_suspended_coroutines(void *cl)
 	return NULL;
 }
 
-START_TEST(a_thread_that_ends_gives_back_the_memory_of_its_suspended_coroutines)
+TEST(a_thread_that_ends_gives_back_the_memory_of_its_suspended_coroutines)
 {
 	Coroutine *c[10];
 	int i, turn, before = 0;
@@ -212,7 +214,6 @@ START_TEST(a_thread_that_ends_gives_back_the_memory_of_its_suspended_coroutines)
 	}
 	ck_assert_int_lt(mappings(), before + 20); /* and not 90 */
 }
-END_TEST
 
 #endif
 
@@ -222,7 +223,7 @@ static void raises(Coroutine *c)
 	RAISE_MSG(Inner, "in a coroutine");
 }
 
-START_TEST(an_exception_does_not_leave_its_coroutine)
+TEST(an_exception_does_not_leave_its_coroutine, .signal = SIGABRT)
 {
 	Coroutine *c = start(raises, 0);
 
@@ -232,7 +233,6 @@ START_TEST(an_exception_does_not_leave_its_coroutine)
 		_exit(0);
 	} END_TRY;
 }
-END_TEST
 
 static void yields_in_a_try_without_saving(Coroutine *c)
 {
@@ -241,7 +241,7 @@ static void yields_in_a_try_without_saving(Coroutine *c)
 	} END_TRY;
 }
 
-START_TEST(handlers_that_were_not_saved_are_a_checked_error)
+TEST(handlers_that_were_not_saved_are_a_checked_error)
 {
 	Coroutine *c = start(yields_in_a_try_without_saving, 0);
 
@@ -249,9 +249,8 @@ START_TEST(handlers_that_were_not_saved_are_a_checked_error)
 	end(c);
 	ck_raises(Oops, RAISE(Oops)); /* and this stack has its own again */
 }
-END_TEST
 
-START_TEST(a_stack_is_restored_once)
+TEST(a_stack_is_restored_once)
 {
 	Except_Stack s;
 
@@ -259,7 +258,6 @@ START_TEST(a_stack_is_restored_once)
 	Except_restore(&s);
 	ck_raises_saying(Assert_Failed, "not saved, or has been restored already", Except_restore(&s));
 }
-END_TEST
 
 static void *restore_elsewhere(void *cl)
 {
@@ -267,7 +265,7 @@ static void *restore_elsewhere(void *cl)
 	return NULL;
 }
 
-START_TEST(a_stack_stays_with_its_thread)
+TEST(a_stack_stays_with_its_thread)
 {
 	Except_Stack s;
 	pthread_t t;
@@ -277,34 +275,9 @@ START_TEST(a_stack_stays_with_its_thread)
 	pthread_join(t, NULL);
 	Except_restore(&s);
 }
-END_TEST
 
-START_TEST(saving_to_null_is_a_checked_error)
+TEST(saving_to_null_is_a_checked_error)
 {
 	ck_raises_saying(Assert_Failed, "Except_save: the stack is NULL", Except_save(NULL));
 	ck_raises_saying(Assert_Failed, "Except_restore: the stack is NULL", Except_restore(NULL));
-}
-END_TEST
-
-int main(void)
-{
-#if SANITIZED_THREADS
-	return 77; /* ThreadSanitizer takes the turns of stacks for longjmp gone wrong */
-#endif
-	Suite *s = suite_create("Except, coroutines");
-	TCase *tc = tcase_create("coroutines");
-
-	tcase_set_timeout(tc, 60);
-	suite_add_tcase(s, tc);
-	tcase_add_test(tc, stacks_that_take_turns_keep_their_handlers_and_messages);
-#if !SANITIZED /* which map memory of their own */
-	tcase_add_test(tc, a_thousand_coroutines_one_after_another_take_no_more_memory_than_two);
-	tcase_add_test(tc, a_thread_that_ends_gives_back_the_memory_of_its_suspended_coroutines);
-#endif
-	tcase_add_test_raise_signal(tc, an_exception_does_not_leave_its_coroutine, SIGABRT);
-	tcase_add_test(tc, handlers_that_were_not_saved_are_a_checked_error);
-	tcase_add_test(tc, a_stack_is_restored_once);
-	tcase_add_test(tc, a_stack_stays_with_its_thread);
-	tcase_add_test(tc, saving_to_null_is_a_checked_error);
-	return testing_main(s);
 }

@@ -39,7 +39,10 @@ static void report_into(char *text, size_t size)
 	fclose(out);
 }
 
-START_TEST(causes_have_message_and_place)
+SUITE("Except, travelling");
+CASE("captures");
+
+TEST(causes_have_message_and_place)
 {
 	int handled = 0;
 
@@ -70,7 +73,6 @@ START_TEST(causes_have_message_and_place)
 	ck_assert_ptr_null(Except_cause_file(1));
 	ck_assert_int_eq(Except_cause_line(1), 0);
 }
-END_TEST
 
 static void capture_chain(Except_Capture *c)
 {
@@ -82,7 +84,7 @@ static void capture_chain(Except_Capture *c)
 	} END_TRY;
 }
 
-START_TEST(a_capture_has_all_that_a_handler_can_ask)
+TEST(a_capture_has_all_that_a_handler_can_ask)
 {
 	Except_Capture c;
 
@@ -98,7 +100,6 @@ START_TEST(a_capture_has_all_that_a_handler_can_ask)
 	ck_assert_ptr_null(c.causes[2]);
 	ck_assert_ptr_null(c.causes[7]);
 }
-END_TEST
 
 static void *rethrow_in_thread(void *cl)
 {
@@ -133,7 +134,7 @@ static void *rethrow_in_thread(void *cl)
 	return NULL;
 }
 
-START_TEST(a_capture_is_rethrown_in_another_thread_as_it_was)
+TEST(a_capture_is_rethrown_in_another_thread_as_it_was)
 {
 	Except_Capture c;
 	pthread_t t;
@@ -145,9 +146,8 @@ START_TEST(a_capture_is_rethrown_in_another_thread_as_it_was)
 	ck_assert_ptr_nonnull(result);
 	ck_assert_ptr_nonnull(rethrow_in_thread(&c)); /* again, and here */
 }
-END_TEST
 
-START_TEST(a_raise_without_a_message_is_rethrown_without_one)
+TEST(a_raise_without_a_message_is_rethrown_without_one)
 {
 	Except_Capture c;
 	char text[256];
@@ -167,9 +167,8 @@ START_TEST(a_raise_without_a_message_is_rethrown_without_one)
 		ck_assert_str_eq(text, "disk full\n    raised at disk.c:12\n");
 	} END_TRY;
 }
-END_TEST
 
-START_TEST(what_is_being_handled_becomes_the_cause_of_what_is_rethrown)
+TEST(what_is_being_handled_becomes_the_cause_of_what_is_rethrown)
 {
 	Except_Capture c;
 
@@ -186,7 +185,6 @@ START_TEST(what_is_being_handled_becomes_the_cause_of_what_is_rethrown)
 		ck_assert_ptr_null(Except_cause(4));
 	} END_TRY;
 }
-END_TEST
 
 static void nest_raises(int depth);
 static void (*volatile nest)(int) = nest_raises; /* or gcc sees an endless recursion */
@@ -202,7 +200,7 @@ static void nest_raises(int depth)
 	} END_TRY;
 }
 
-START_TEST(the_nearest_eight_causes_are_captured)
+TEST(the_nearest_eight_causes_are_captured)
 {
 	Except_Capture c;
 	int i;
@@ -221,7 +219,6 @@ START_TEST(the_nearest_eight_causes_are_captured)
 		ck_assert_ptr_null(Except_cause(9));
 	} END_TRY;
 }
-END_TEST
 
 /* A text of characters of two bytes, after shift bytes of one. */
 static const char *wide_text(size_t shift, size_t characters)
@@ -257,12 +254,11 @@ static void check_cut(size_t shift)
 	ck_assert_uint_eq((strlen(c.file) - 3) % 2, 0);
 }
 
-START_TEST(texts_too_long_are_cut_at_a_character)
+TEST(texts_too_long_are_cut_at_a_character)
 {
 	check_cut(0);
 	check_cut(1);
 }
-END_TEST
 
 static void raise_it(void *cl)
 {
@@ -281,7 +277,7 @@ static void hook(const Except_T *e, void *cl)
 	count(cl);
 }
 
-START_TEST(a_call_returns_whether_the_function_did)
+TEST(a_call_returns_whether_the_function_did)
 {
 	Except_Capture c;
 	int calls = 0, hooked = 0;
@@ -299,9 +295,8 @@ START_TEST(a_call_returns_whether_the_function_did)
 	ck_assert_ptr_null(Except_current());
 	ck_assert_ptr_null(Except__thread()->top);
 }
-END_TEST
 
-START_TEST(wrong_calls_are_checked)
+TEST(wrong_calls_are_checked)
 {
 	Except_Capture c = { .message = "x" };
 
@@ -314,28 +309,4 @@ START_TEST(wrong_calls_are_checked)
 	} ELSE {
 		ck_raises_saying(Assert_Failed, "Except_capture: the capture is NULL", Except_capture(NULL));
 	} END_TRY;
-}
-END_TEST
-
-static Suite *travel_suite(void)
-{
-	Suite *s = suite_create("Except, travelling");
-	TCase *t = tcase_create("captures");
-
-	tcase_add_test(t, causes_have_message_and_place);
-	tcase_add_test(t, a_capture_has_all_that_a_handler_can_ask);
-	tcase_add_test(t, a_capture_is_rethrown_in_another_thread_as_it_was);
-	tcase_add_test(t, a_raise_without_a_message_is_rethrown_without_one);
-	tcase_add_test(t, what_is_being_handled_becomes_the_cause_of_what_is_rethrown);
-	tcase_add_test(t, the_nearest_eight_causes_are_captured);
-	tcase_add_test(t, texts_too_long_are_cut_at_a_character);
-	tcase_add_test(t, a_call_returns_whether_the_function_did);
-	tcase_add_test(t, wrong_calls_are_checked);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return testing_main(travel_suite());
 }

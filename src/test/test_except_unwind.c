@@ -48,9 +48,15 @@ static void expect(const char *what)
 static void setup(void)
 {
 	said[0] = '\0';
-	if (!Except_set_unwinding(1))
-		exit(77);
+	Except_set_unwinding(1);
 }
+
+SUITE("Except, unwinding");
+#if HAVE__UNWIND_FORCEDUNWIND
+CASE("unwinding", .setup = setup);
+#else
+CASE("unwinding", .unless = 1);
+#endif
 
 static void APART raise_oops(void)
 {
@@ -77,7 +83,7 @@ static void APART raise_deeper(void)
 	call_it();
 }
 
-START_TEST(clean_ups_run_from_the_raise_to_the_try_in_their_order)
+TEST(clean_ups_run_from_the_raise_to_the_try_in_their_order)
 {
 	CLEAN(outside);
 
@@ -91,7 +97,6 @@ START_TEST(clean_ups_run_from_the_raise_to_the_try_in_their_order)
 	} END_TRY;
 	expect("b! d! a! c! f! e! inside! handler! ");
 }
-END_TEST
 
 static void APART catch_or_not(void)
 {
@@ -112,7 +117,7 @@ static void APART catch_or_not(void)
 	} END_TRY;
 }
 
-START_TEST(each_try_on_the_way_is_reached_in_turn)
+TEST(each_try_on_the_way_is_reached_in_turn)
 {
 	TRY {
 		catch_or_not();
@@ -122,7 +127,6 @@ START_TEST(each_try_on_the_way_is_reached_in_turn)
 	} END_TRY;
 	expect("b! d! a! y! finally! z! x! handler! ");
 }
-END_TEST
 
 static void APART raise_in_handler(void)
 {
@@ -139,7 +143,7 @@ static void APART raise_in_handler(void)
 	} END_TRY;
 }
 
-START_TEST(a_raise_in_a_handler_has_its_cause)
+TEST(a_raise_in_a_handler_has_its_cause)
 {
 	TRY {
 		raise_in_handler();
@@ -149,7 +153,6 @@ START_TEST(a_raise_in_a_handler_has_its_cause)
 	} END_TRY;
 	expect("b! d! a! y! finally! x! ");
 }
-END_TEST
 
 /* clang ends the process if a clean-up raises while another exception passes. */
 #if !defined __clang__
@@ -168,7 +171,7 @@ static void APART clean_up_raises(void)
 	raise_oops();
 }
 
-START_TEST(a_raise_in_a_clean_up_replaces_what_passes_and_the_others_run)
+TEST(a_raise_in_a_clean_up_replaces_what_passes_and_the_others_run)
 {
 	TRY {
 		clean_up_raises();
@@ -182,7 +185,6 @@ START_TEST(a_raise_in_a_clean_up_replaces_what_passes_and_the_others_run)
 	} END_TRY;
 	expect("b! d! a! z! y! x! ");
 }
-END_TEST
 #endif
 
 static void catch_another(const char **name)
@@ -203,7 +205,7 @@ static void APART clean_up_catches(void)
 	RAISE(Worse);
 }
 
-START_TEST(a_clean_up_may_catch_exceptions_of_its_own)
+TEST(a_clean_up_may_catch_exceptions_of_its_own)
 {
 	TRY {
 		clean_up_catches();
@@ -212,7 +214,6 @@ START_TEST(a_clean_up_may_catch_exceptions_of_its_own)
 	} END_TRY;
 	expect("b! d! a! c! f! e! q! p! ");
 }
-END_TEST
 
 static void raise_for(void *cl)
 {
@@ -220,7 +221,7 @@ static void raise_for(void *cl)
 	raise_oops();
 }
 
-START_TEST(an_exception_may_be_captured_and_raised_again)
+TEST(an_exception_may_be_captured_and_raised_again)
 {
 	Except_Capture capture;
 
@@ -236,7 +237,6 @@ START_TEST(an_exception_may_be_captured_and_raised_again)
 	} END_TRY;
 	expect("x! ");
 }
-END_TEST
 
 static int APART return_from(void)
 {
@@ -256,12 +256,11 @@ static int APART return_from(void)
 	return 0;
 }
 
-START_TEST(a_return_goes_its_own_way)
+TEST(a_return_goes_its_own_way)
 {
 	ck_assert_int_eq(return_from(), 3);
 	expect("b! d! a! handler! y x ");
 }
-END_TEST
 
 static void APART go_through(int n)
 {
@@ -277,7 +276,7 @@ static void APART go_through(int n)
 	} END_TRY;
 }
 
-START_TEST(thousands_of_finallys_are_passed)
+TEST(thousands_of_finallys_are_passed)
 {
 	TRY {
 		go_through(5000);
@@ -285,7 +284,6 @@ START_TEST(thousands_of_finallys_are_passed)
 	} END_TRY;
 	expect("x! ");
 }
-END_TEST
 
 static void handle_signal(int signal)
 {
@@ -299,7 +297,7 @@ static void handle_signal(int signal)
 	(void)signal;
 }
 
-START_TEST(a_signal_handler_may_raise_to_a_try_of_its_own)
+TEST(a_signal_handler_may_raise_to_a_try_of_its_own)
 {
 	struct sigaction act = { .sa_handler = handle_signal };
 
@@ -313,7 +311,6 @@ START_TEST(a_signal_handler_may_raise_to_a_try_of_its_own)
 	} END_TRY;
 	expect("b! d! a! handler! s b! d! a! x! ");
 }
-END_TEST
 
 #if !SANITIZED /* these know one stack a thread */
 static ucontext_t here, there;
@@ -329,7 +326,7 @@ static void run_coroutine(void)
 	} END_TRY;
 }
 
-START_TEST(a_coroutine_unwinds_its_own_stack)
+TEST(a_coroutine_unwinds_its_own_stack)
 {
 	static char stack[256 * 1024];
 	Except_Stack mine;
@@ -350,7 +347,6 @@ START_TEST(a_coroutine_unwinds_its_own_stack)
 	} END_TRY;
 	expect("b! d! a! x! handler! b! d! a! y! ");
 }
-END_TEST
 #endif
 
 static void APART raise_and_catch(void)
@@ -377,7 +373,7 @@ static void *raise_often(void *cl)
 	return NULL;
 }
 
-START_TEST(threads_unwind_at_the_same_time)
+TEST(threads_unwind_at_the_same_time)
 {
 	pthread_t threads[4];
 	void *wrong;
@@ -390,7 +386,6 @@ START_TEST(threads_unwind_at_the_same_time)
 		ck_assert_ptr_null(wrong);
 	}
 }
-END_TEST
 
 static void test_cancellation(const char **name)
 {
@@ -419,7 +414,7 @@ static void *be_cancelled(void *cl)
 	return NULL;
 }
 
-START_TEST(a_cancellation_waits_until_the_exception_has_arrived)
+TEST(a_cancellation_waits_until_the_exception_has_arrived)
 {
 	static char all[512];
 	pthread_t t;
@@ -430,7 +425,6 @@ START_TEST(a_cancellation_waits_until_the_exception_has_arrived)
 	ck_assert_str_eq(all, "b! d! a! x! ");
 	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
 }
-END_TEST
 
 static void raise_trouble(void *cl)
 {
@@ -438,7 +432,7 @@ static void raise_trouble(void *cl)
 	RAISE(Worse);
 }
 
-START_TEST(the_librarys_own_clean_ups_are_not_in_the_way)
+TEST(the_librarys_own_clean_ups_are_not_in_the_way)
 {
 	Arena_T arena = Arena_new();
 	int calls = 0, i;
@@ -448,9 +442,8 @@ START_TEST(the_librarys_own_clean_ups_are_not_in_the_way)
 	ck_raises(Worse, Arena_dispose(&arena));
 	ck_assert_int_eq(calls, 50000);
 }
-END_TEST
 
-START_TEST(without_it_they_are_passed_by)
+TEST(without_it_they_are_passed_by)
 {
 	ck_assert_int_eq(Except_set_unwinding(0), 0);
 	TRY {
@@ -459,35 +452,4 @@ START_TEST(without_it_they_are_passed_by)
 		note("handler");
 	} END_TRY;
 	expect("d! e! handler! ");
-}
-END_TEST
-
-int main(void)
-{
-	Suite *s = suite_create("Except, unwinding");
-	TCase *tc = tcase_create("unwinding");
-
-	setup();
-	suite_add_tcase(s, tc);
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, setup, NULL);
-	tcase_add_test(tc, clean_ups_run_from_the_raise_to_the_try_in_their_order);
-	tcase_add_test(tc, each_try_on_the_way_is_reached_in_turn);
-	tcase_add_test(tc, a_raise_in_a_handler_has_its_cause);
-#if !defined __clang__
-	tcase_add_test(tc, a_raise_in_a_clean_up_replaces_what_passes_and_the_others_run);
-#endif
-	tcase_add_test(tc, a_clean_up_may_catch_exceptions_of_its_own);
-	tcase_add_test(tc, an_exception_may_be_captured_and_raised_again);
-	tcase_add_test(tc, a_return_goes_its_own_way);
-	tcase_add_test(tc, thousands_of_finallys_are_passed);
-	tcase_add_test(tc, a_signal_handler_may_raise_to_a_try_of_its_own);
-#if !SANITIZED
-	tcase_add_test(tc, a_coroutine_unwinds_its_own_stack);
-#endif
-	tcase_add_test(tc, threads_unwind_at_the_same_time);
-	tcase_add_test(tc, a_cancellation_waits_until_the_exception_has_arrived);
-	tcase_add_test(tc, the_librarys_own_clean_ups_are_not_in_the_way);
-	tcase_add_test(tc, without_it_they_are_passed_by);
-	return testing_main(s);
 }

@@ -219,7 +219,10 @@ static int fails(HashTable_T t, HashTable_Kind kind, int n)
 
 /* ---- new, free ---- */
 
-START_TEST(a_new_table_is_empty_and_allocates_no_slots)
+SUITE("HashTable");
+CASE("calls", .setup = set_up, .teardown = tear_down);
+
+TEST(a_new_table_is_empty_and_allocates_no_slots)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	HashTable_Stats s;
@@ -232,9 +235,8 @@ START_TEST(a_new_table_is_empty_and_allocates_no_slots)
 	ck_assert_uint_eq(s.bytes, 0);
 	ck_assert_uint_eq(s.capacity, 0);
 }
-END_TEST
 
-START_TEST(a_hint_makes_room_before_the_first_resize)
+TEST(a_hint_makes_room_before_the_first_resize)
 {
 	static const size_t hints[] = { 1, 15, 16, 26, 27, 52, 53, 1000 };
 	size_t i, n;
@@ -250,9 +252,8 @@ START_TEST(a_hint_makes_room_before_the_first_resize)
 		ck_assert_uint_ge(s.capacity, hints[i]);
 	}
 }
-END_TEST
 
-START_TEST(a_small_table_is_one_small_allocation)
+TEST(a_small_table_is_one_small_allocation)
 {
 	size_t before = Arena_used(arena);
 	HashTable_T t = any_table(arena, HashTable_INTEGER, 15);
@@ -265,9 +266,8 @@ START_TEST(a_small_table_is_one_small_allocation)
 	ck_assert_ptr_eq(HashTable_get_int(t, 14), value(14));
 	ck_assert_ptr_null(HashTable_get_int(t, 15));
 }
-END_TEST
 
-START_TEST(without_an_arena_a_table_has_its_own_and_free_disposes_of_it)
+TEST(without_an_arena_a_table_has_its_own_and_free_disposes_of_it)
 {
 	size_t live = Arena_debug_live_count();
 	HashTable_T t = HashTable_new(NULL, 10);
@@ -279,18 +279,16 @@ START_TEST(without_an_arena_a_table_has_its_own_and_free_disposes_of_it)
 	ck_assert_ptr_null(t);
 	ck_assert_uint_eq(Arena_debug_live_count(), live);
 }
-END_TEST
 
-START_TEST(free_takes_null_and_a_pointer_to_null)
+TEST(free_takes_null_and_a_pointer_to_null)
 {
 	HashTable_T t = NULL;
 
 	HashTable_free(NULL);
 	HashTable_free(&t);
 }
-END_TEST
 
-START_TEST(a_freed_table_is_a_checked_runtime_error)
+TEST(a_freed_table_is_a_checked_runtime_error)
 {
 	HashTable_T t = HashTable_new(arena, 4), copy = t;
 
@@ -299,9 +297,8 @@ START_TEST(a_freed_table_is_a_checked_runtime_error)
 	ck_raises_saying(Assert_Failed, "not a live table", HashTable_get(copy, "key"));
 	ck_raises(Assert_Failed, HashTable_free(&copy));
 }
-END_TEST
 
-START_TEST(free_gives_the_newest_memory_back_to_the_arena)
+TEST(free_gives_the_newest_memory_back_to_the_arena, .unless = has_fences())
 {
 	size_t before = Arena_used(arena);
 	HashTable_T small = any_table(arena, HashTable_INTEGER, 10), large;
@@ -313,9 +310,8 @@ START_TEST(free_gives_the_newest_memory_back_to_the_arena)
 	HashTable_free(&large); /* its slots, which came last */
 	ck_assert_uint_le(Arena_used(arena), before + 600);
 }
-END_TEST
 
-START_TEST(null_is_no_table)
+TEST(null_is_no_table)
 {
 	HashTable_Iter it;
 	HashTable_Stats s;
@@ -344,9 +340,8 @@ START_TEST(null_is_no_table)
 	ck_raises(Assert_Failed, HashTable_set_post_resize_callback(NULL, NULL, NULL));
 	ck_raises(Assert_Failed, HashTable_stats(NULL, &s));
 }
-END_TEST
 
-START_TEST(bad_options_are_checked_runtime_errors)
+TEST(bad_options_are_checked_runtime_errors)
 {
 	HashTable_Options o = { 0 };
 
@@ -361,9 +356,8 @@ START_TEST(bad_options_are_checked_runtime_errors)
 	o.kind = (HashTable_Kind)(HashTable_CUSTOM + 1);
 	ck_raises_saying(Assert_Failed, "6 is not a kind", HashTable_new_with(arena, &o));
 }
-END_TEST
 
-START_TEST(a_hint_beyond_memory_raises_and_leaves_no_arena_behind)
+TEST(a_hint_beyond_memory_raises_and_leaves_no_arena_behind)
 {
 	HashTable_Options o = { 0 };
 	size_t live = Arena_debug_live_count();
@@ -381,7 +375,6 @@ START_TEST(a_hint_beyond_memory_raises_and_leaves_no_arena_behind)
 #endif
 	ck_assert_uint_eq(Arena_debug_live_count(), live);
 }
-END_TEST
 
 /* The last test asks for more than there is, which ASan and TSan would otherwise make fatal. */
 const char *__asan_default_options(void);
@@ -439,7 +432,7 @@ int open_and_cancel(const char *path, int flags, ...)
 }
 
 /* First of all tests: the process has no secret yet. */
-START_TEST(without_a_random_source_a_table_needs_a_seed)
+TEST(without_a_random_source_a_table_needs_a_seed)
 {
 	HashTable_Options o = { 0 };
 	struct rlimit files, none = { 0, 0 };
@@ -461,7 +454,6 @@ START_TEST(without_a_random_source_a_table_needs_a_seed)
 	ck_assert_int_eq(raised, 1);
 	HashTable_new(arena, 0);
 }
-END_TEST
 
 static int descriptors_open(void)
 {
@@ -481,7 +473,7 @@ static void *make_table_cancelled(void *cl)
 }
 
 /* The device is read where the system has no call for it; reading it is a cancellation point. */
-START_TEST(a_thread_cancelled_at_the_random_device_leaves_no_descriptor)
+TEST(a_thread_cancelled_at_the_random_device_leaves_no_descriptor)
 {
 	int before = descriptors_open();
 	pthread_t thread;
@@ -496,20 +488,18 @@ START_TEST(a_thread_cancelled_at_the_random_device_leaves_no_descriptor)
 	HashTable_new(arena, 0);
 	ck_assert_int_eq(errno, EDOM);
 }
-END_TEST
 
-START_TEST(a_table_that_was_made_leaves_errno_as_it_was)
+TEST(a_table_that_was_made_leaves_errno_as_it_was)
 {
 	no_random_source = 1;
 	errno = EDOM;
 	HashTable_new(arena, 0);
 	ck_assert_int_eq(errno, EDOM);
 }
-END_TEST
 
 /* ---- put, get, has, remove, slot ---- */
 
-START_TEST(put_gives_the_previous_value_and_null_is_a_value)
+TEST(put_gives_the_previous_value_and_null_is_a_value)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 
@@ -524,9 +514,8 @@ START_TEST(put_gives_the_previous_value_and_null_is_a_value)
 	ck_assert_int_eq(HashTable_has(t, "key"), 0);
 	ck_assert_uint_eq(HashTable_length(t), 0);
 }
-END_TEST
 
-START_TEST(slot_finds_or_makes_the_place_of_a_value)
+TEST(slot_finds_or_makes_the_place_of_a_value)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	void **slot = HashTable_slot(t, "count");
@@ -543,9 +532,8 @@ START_TEST(slot_finds_or_makes_the_place_of_a_value)
 	*HashTable_slot(t, &numbers[3]) = value(3);
 	ck_assert_ptr_eq(HashTable_get(t, custom_of(3)), value(3));
 }
-END_TEST
 
-START_TEST(string_keys_are_copied)
+TEST(string_keys_are_copied)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	char key[] = "changing";
@@ -560,9 +548,8 @@ START_TEST(string_keys_are_copied)
 	ck_assert_str_eq(it.key, "changing");
 	ck_assert_ptr_ne(it.key, key);
 }
-END_TEST
 
-START_TEST(borrowed_keys_stay_the_callers)
+TEST(borrowed_keys_stay_the_callers)
 {
 	HashTable_Options o = { 0 };
 	char key[] = "mine";
@@ -578,9 +565,8 @@ START_TEST(borrowed_keys_stay_the_callers)
 	ck_assert_ptr_eq(HashTable_remove(t, "mine"), value(1));
 	ck_assert_str_eq(key, "mine");
 }
-END_TEST
 
-START_TEST(nocase_folds_ascii_letters_and_nothing_else)
+TEST(nocase_folds_ascii_letters_and_nothing_else)
 {
 	HashTable_T t = any_table(arena, HashTable_STRING_NOCASE, 0);
 	char upper[3], other[3];
@@ -606,9 +592,8 @@ START_TEST(nocase_folds_ascii_letters_and_nothing_else)
 		ck_assert_msg(HashTable_has(t, other) == is_letter, "byte %d", c);
 	}
 }
-END_TEST
 
-START_TEST(keys_that_differ_in_one_byte_or_in_length_are_different)
+TEST(keys_that_differ_in_one_byte_or_in_length_are_different)
 {
 	HashTable_T t = any_table(arena, HashTable_BYTES, 0), folded = any_table(arena, HashTable_STRING_NOCASE, 0);
 	unsigned char key[200];
@@ -631,9 +616,8 @@ START_TEST(keys_that_differ_in_one_byte_or_in_length_are_different)
 		ck_assert_ptr_eq(HashTable_get_bytes(folded, key, n), value(n));
 	}
 }
-END_TEST
 
-START_TEST(a_string_with_a_length_is_the_same_key_as_one_with_a_nul)
+TEST(a_string_with_a_length_is_the_same_key_as_one_with_a_nul)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	HashTable_Iter it;
@@ -647,9 +631,8 @@ START_TEST(a_string_with_a_length_is_the_same_key_as_one_with_a_nul)
 	ck_assert_ptr_null(HashTable_get(t, "a"));
 	ck_assert_ptr_eq(HashTable_remove_bytes(t, "a\0b", 3), value(2));
 }
-END_TEST
 
-START_TEST(a_null_key_is_a_checked_runtime_error_but_in_pointer_tables)
+TEST(a_null_key_is_a_checked_runtime_error_but_in_pointer_tables)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 
@@ -667,9 +650,8 @@ START_TEST(a_null_key_is_a_checked_runtime_error_but_in_pointer_tables)
 	HashTable_put(t, NULL, value(1));
 	ck_assert_ptr_eq(HashTable_remove(t, NULL), value(1));
 }
-END_TEST
 
-START_TEST(the_calls_of_another_kind_are_checked_runtime_errors)
+TEST(the_calls_of_another_kind_are_checked_runtime_errors, .to = KINDS)
 {
 	HashTable_T t = any_table(arena, (HashTable_Kind)_i, 0);
 
@@ -699,9 +681,8 @@ START_TEST(the_calls_of_another_kind_are_checked_runtime_errors)
 		ck_raises(Assert_Failed, HashTable_toArray(t, arena, NULL));
 	ck_assert_uint_eq(HashTable_length(t), 0);
 }
-END_TEST
 
-START_TEST(a_key_of_4_gib_is_refused_and_never_found)
+TEST(a_key_of_4_gib_is_refused_and_never_found)
 {
 #if SIZE_MAX > UINT32_MAX
 	HashTable_T t = HashTable_new(arena, 0);
@@ -713,9 +694,8 @@ START_TEST(a_key_of_4_gib_is_refused_and_never_found)
 	ck_assert_uint_eq(HashTable_length(t), 0);
 #endif
 }
-END_TEST
 
-START_TEST(keys_of_every_length_are_kept_and_their_memory_is_used_again)
+TEST(keys_of_every_length_are_kept_and_their_memory_is_used_again)
 {
 	static unsigned char key[5000];
 	HashTable_T t = any_table(arena, HashTable_BYTES, 0);
@@ -738,9 +718,8 @@ START_TEST(keys_of_every_length_are_kept_and_their_memory_is_used_again)
 	}
 	ck_assert_uint_eq(HashTable_length(t), 0);
 }
-END_TEST
 
-START_TEST(integers_of_every_size_are_keys)
+TEST(integers_of_every_size_are_keys)
 {
 	HashTable_T t = any_table(arena, HashTable_INTEGER, 0);
 	int i;
@@ -755,7 +734,6 @@ START_TEST(integers_of_every_size_are_keys)
 	ck_assert_ptr_eq(HashTable_remove_int(t, UINT64_MAX), value(101));
 	ck_assert_uint_eq(HashTable_length(t), 65);
 }
-END_TEST
 
 static uint64_t raising_hash(const void *key, uint64_t seed)
 {
@@ -764,7 +742,7 @@ static uint64_t raising_hash(const void *key, uint64_t seed)
 	RAISE(HashTable_Failed);
 }
 
-START_TEST(a_raise_in_a_custom_hash_goes_through_and_changes_nothing)
+TEST(a_raise_in_a_custom_hash_goes_through_and_changes_nothing)
 {
 	HashTable_Options o = { 0 };
 	HashTable_T t;
@@ -776,7 +754,6 @@ START_TEST(a_raise_in_a_custom_hash_goes_through_and_changes_nothing)
 	ck_raises(HashTable_Failed, HashTable_put(t, "k", NULL));
 	ck_assert_uint_eq(HashTable_length(t), 0);
 }
-END_TEST
 
 static int hashes_computed;
 
@@ -786,7 +763,7 @@ static uint64_t counting_hash(const void *key, uint64_t seed)
 	return hash_number(key, seed);
 }
 
-START_TEST(growing_calls_no_function_of_the_caller)
+TEST(growing_calls_no_function_of_the_caller)
 {
 	HashTable_Options o = { 0 };
 	HashTable_T t;
@@ -801,9 +778,10 @@ START_TEST(growing_calls_no_function_of_the_caller)
 		HashTable_put(t, &numbers[i], value((size_t)i));
 	ck_assert_int_eq(hashes_computed, NUMBERS);
 }
-END_TEST
 
 /* ---- any kind, beside a model ---- */
+
+CASE("any kind", .setup = set_up, .teardown = tear_down);
 
 typedef struct Model {
 	void *values[NUMBERS];
@@ -931,7 +909,7 @@ static void step(HashTable_T *t, Arena_T a, HashTable_Kind kind, Model *m, struc
 		check_all(*t, kind, m);
 }
 
-START_TEST(any_kind_does_as_its_model_does_with_memory_failing_now_and_then)
+TEST(any_kind_does_as_its_model_does_with_memory_failing_now_and_then, .to = 2 * KINDS)
 {
 	HashTable_Kind kind = (HashTable_Kind)(_i % KINDS);
 	struct Failing f = { -1, 0, 0, 0 };
@@ -947,9 +925,8 @@ START_TEST(any_kind_does_as_its_model_does_with_memory_failing_now_and_then)
 	Arena_dispose(&a);
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
 }
-END_TEST
 
-START_TEST(a_put_that_finds_no_memory_leaves_all_as_it_was)
+TEST(a_put_that_finds_no_memory_leaves_all_as_it_was, .to = 2 * KINDS)
 {
 	HashTable_Kind kind = (HashTable_Kind)(_i % KINDS);
 	struct Failing f = { -1, 0, 0, 0 };
@@ -978,7 +955,6 @@ START_TEST(a_put_that_finds_no_memory_leaves_all_as_it_was)
 	check_all(t, kind, &m);
 	Arena_dispose(&a);
 }
-END_TEST
 
 /* new, reserve and copy with the request number n failing, for every n until they succeed */
 static int build(Arena_T a, HashTable_Kind kind)
@@ -1005,7 +981,7 @@ static int build(Arena_T a, HashTable_Kind kind)
 	return built;
 }
 
-START_TEST(every_request_for_memory_may_fail)
+TEST(every_request_for_memory_may_fail, .to = KINDS)
 {
 	int n, built = 0;
 
@@ -1019,9 +995,8 @@ START_TEST(every_request_for_memory_may_fail)
 	}
 	ck_assert_int_gt(n, 3);
 }
-END_TEST
 
-START_TEST(a_copy_to_its_own_arena_is_freed_when_it_fails)
+TEST(a_copy_to_its_own_arena_is_freed_when_it_fails)
 {
 	struct Failing f = { -1, 0, 0, 0 };
 	Arena_T a = failing_arena(&f);
@@ -1038,11 +1013,10 @@ START_TEST(a_copy_to_its_own_arena_is_freed_when_it_fails)
 	ck_assert_uint_eq(Arena_debug_live_count(), live - 1);
 	Arena_dispose(&a);
 }
-END_TEST
 
 /* ---- has, slot of integers and of bytes ---- */
 
-START_TEST(slot_and_has_take_integers_and_bytes_as_keys)
+TEST(slot_and_has_take_integers_and_bytes_as_keys)
 {
 	HashTable_T integers = any_table(arena, HashTable_INTEGER, 0), bytes = any_table(arena, HashTable_BYTES, 0);
 	HashTable_T strings = any_table(arena, HashTable_STRING, 0);
@@ -1075,7 +1049,6 @@ START_TEST(slot_and_has_take_integers_and_bytes_as_keys)
 	ck_raises_saying(Assert_Failed, "HashTable_has_bytes: the table is NULL", HashTable_has_bytes(NULL, "k", 1));
 	ck_raises_saying(Assert_Failed, "HashTable_slot_bytes: the table is NULL", HashTable_slot_bytes(NULL, "k", 1));
 }
-END_TEST
 
 /* ---- length, reserve, clear, shrink ---- */
 
@@ -1096,7 +1069,7 @@ static HashTable_T filled_and_emptied(Arena_T a, HashTable_Kind kind, Model *m, 
 	return t;
 }
 
-START_TEST(a_removal_never_shrinks_and_shrink_leaves_what_the_entries_need)
+TEST(a_removal_never_shrinks_and_shrink_leaves_what_the_entries_need, .to = KINDS)
 {
 	const int rests[] = { 0, 1, 15, 16, 200, NUMBERS };
 	HashTable_Kind kind = (HashTable_Kind)_i;
@@ -1127,9 +1100,8 @@ START_TEST(a_removal_never_shrinks_and_shrink_leaves_what_the_entries_need)
 	}
 	ck_raises_saying(Assert_Failed, "HashTable_shrink: the table is NULL", HashTable_shrink(NULL));
 }
-END_TEST
 
-START_TEST(shrink_gives_the_slots_of_many_segments_back)
+TEST(shrink_gives_the_slots_of_many_segments_back, .unless = has_fences())
 {
 	struct Failing f = { -1, 0, 0, 0 };
 	Arena_T a = failing_arena(&f);
@@ -1150,9 +1122,8 @@ START_TEST(shrink_gives_the_slots_of_many_segments_back)
 	Arena_dispose(&a);
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
 }
-END_TEST
 
-START_TEST(the_slots_that_a_shrink_leaves_serve_for_the_keys)
+TEST(the_slots_that_a_shrink_leaves_serve_for_the_keys, .unless = has_fences())
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	char key[32];
@@ -1179,9 +1150,8 @@ START_TEST(the_slots_that_a_shrink_leaves_serve_for_the_keys)
 		ck_assert_int_eq(HashTable_has(t, key), 1);
 	}
 }
-END_TEST
 
-START_TEST(a_shrink_that_finds_no_memory_leaves_all_as_it_was)
+TEST(a_shrink_that_finds_no_memory_leaves_all_as_it_was, .to = KINDS)
 {
 	HashTable_Kind kind = (HashTable_Kind)_i;
 	struct Failing f = { -1, 0, 0, 0 };
@@ -1206,9 +1176,8 @@ START_TEST(a_shrink_that_finds_no_memory_leaves_all_as_it_was)
 	Arena_dispose(&a);
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
 }
-END_TEST
 
-START_TEST(reserve_makes_room_and_never_shrinks)
+TEST(reserve_makes_room_and_never_shrinks)
 {
 	HashTable_T t = any_table(arena, HashTable_INTEGER, 0);
 	HashTable_Stats s;
@@ -1228,9 +1197,8 @@ START_TEST(reserve_makes_room_and_never_shrinks)
 	for (i = 0; i < 1000; i++)
 		ck_assert_ptr_eq(HashTable_get_int(t, i), value(i));
 }
-END_TEST
 
-START_TEST(reserve_holds_after_many_removals)
+TEST(reserve_holds_after_many_removals)
 {
 	HashTable_T t = any_table(arena, HashTable_INTEGER, 840);
 	HashTable_Stats before, after;
@@ -1249,9 +1217,8 @@ START_TEST(reserve_holds_after_many_removals)
 	for (i = n - 100; i < n; i++)
 		ck_assert_msg(HashTable_put_int(t, i, value(1)) == NULL && HashTable_length(t) == 100, "%d", (int)i);
 }
-END_TEST
 
-START_TEST(clear_keeps_the_memory_for_the_next_batch)
+TEST(clear_keeps_the_memory_for_the_next_batch)
 {
 	struct Failing f = { -1, 0, 0, 0 };
 	Arena_T a = failing_arena(&f);
@@ -1275,9 +1242,8 @@ START_TEST(clear_keeps_the_memory_for_the_next_batch)
 	}
 	Arena_dispose(&a);
 }
-END_TEST
 
-START_TEST(keys_that_come_and_go_leave_the_arena_as_large_as_it_was)
+TEST(keys_that_come_and_go_leave_the_arena_as_large_as_it_was)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	size_t used = 0;
@@ -1296,9 +1262,8 @@ START_TEST(keys_that_come_and_go_leave_the_arena_as_large_as_it_was)
 	}
 	ck_assert_uint_le(Arena_used(arena), used + used / 10);
 }
-END_TEST
 
-START_TEST(a_table_in_steady_use_stays_fast_and_asks_for_no_memory)
+TEST(a_table_in_steady_use_stays_fast_and_asks_for_no_memory)
 {
 	HashTable_T t = any_table(arena, HashTable_INTEGER, 840);
 	HashTable_Stats s;
@@ -1317,9 +1282,10 @@ START_TEST(a_table_in_steady_use_stays_fast_and_asks_for_no_memory)
 	ck_assert_uint_gt(s.resizes, 0);
 	ck_assert_double_lt(s.mean_probe, 1.5);
 }
-END_TEST
 
 /* ---- map ---- */
+
+CASE("walks", .setup = set_up, .teardown = tear_down);
 
 static void add_up(const void *key, void **v, void *cl)
 {
@@ -1329,7 +1295,7 @@ static void add_up(const void *key, void **v, void *cl)
 	*v = value(7);
 }
 
-START_TEST(map_visits_each_entry_once_and_may_change_its_value)
+TEST(map_visits_each_entry_once_and_may_change_its_value)
 {
 	HashTable_T t = any_table(arena, HashTable_INTEGER, 0);
 	uint64_t i, sum = 0;
@@ -1342,7 +1308,6 @@ START_TEST(map_visits_each_entry_once_and_may_change_its_value)
 		ck_assert_ptr_eq(HashTable_get_int(t, i), value(7));
 	ck_raises(Assert_Failed, HashTable_map(t, NULL, NULL));
 }
-END_TEST
 
 static HashTable_T mapped;
 static int visits;
@@ -1365,7 +1330,7 @@ static void remove_another(const void *key, void **v, void *cl)
 	ck_assert_ptr_eq(*v, value((size_t)((const Number *)key)->number));
 }
 
-START_TEST(inserting_inside_map_is_a_checked_runtime_error)
+TEST(inserting_inside_map_is_a_checked_runtime_error)
 {
 	mapped = HashTable_new(arena, 0);
 	visits = 0;
@@ -1374,9 +1339,8 @@ START_TEST(inserting_inside_map_is_a_checked_runtime_error)
 	ck_raises_saying(Assert_Failed, "inserted", HashTable_map(mapped, insert_one, NULL));
 	ck_assert_int_eq(visits, 1);
 }
-END_TEST
 
-START_TEST(map_skips_what_its_function_removed)
+TEST(map_skips_what_its_function_removed)
 {
 	int i;
 
@@ -1388,11 +1352,10 @@ START_TEST(map_skips_what_its_function_removed)
 	ck_assert_int_eq(visits, 500);
 	ck_assert_uint_eq(HashTable_length(mapped), 500);
 }
-END_TEST
 
 /* ---- iterators ---- */
 
-START_TEST(an_iterator_is_stale_after_an_insertion_or_a_resize)
+TEST(an_iterator_is_stale_after_an_insertion_or_a_resize)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	HashTable_Iter it;
@@ -1414,7 +1377,6 @@ START_TEST(an_iterator_is_stale_after_an_insertion_or_a_resize)
 	HashTable_shrink(t);
 	ck_raises(Assert_Failed, HashTable_next(&it));
 }
-END_TEST
 
 static void shrink_in_map(const void *key, void **v, void *cl)
 {
@@ -1423,7 +1385,7 @@ static void shrink_in_map(const void *key, void **v, void *cl)
 	HashTable_shrink(cl);
 }
 
-START_TEST(shrinking_inside_map_is_a_checked_runtime_error)
+TEST(shrinking_inside_map_is_a_checked_runtime_error)
 {
 	HashTable_T t = HashTable_new(arena, 1000);
 
@@ -1432,9 +1394,8 @@ START_TEST(shrinking_inside_map_is_a_checked_runtime_error)
 	ck_raises(Assert_Failed, HashTable_map(t, shrink_in_map, t));
 	ck_assert_uint_eq(HashTable_length(t), 2);
 }
-END_TEST
 
-START_TEST(iter_remove_needs_an_entry_at_hand)
+TEST(iter_remove_needs_an_entry_at_hand)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	HashTable_Iter it;
@@ -1454,9 +1415,8 @@ START_TEST(iter_remove_needs_an_entry_at_hand)
 	ck_assert_uint_eq(HashTable_length(t), 0);
 	ck_raises(Assert_Failed, HashTable_iterate(t, NULL));
 }
-END_TEST
 
-START_TEST(clear_ends_an_iteration)
+TEST(clear_ends_an_iteration)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	HashTable_Iter it;
@@ -1468,7 +1428,6 @@ START_TEST(clear_ends_an_iteration)
 	HashTable_clear(t);
 	ck_assert_int_eq(HashTable_next(&it), 0);
 }
-END_TEST
 
 static size_t order_of(uint64_t seed, uint64_t *keys)
 {
@@ -1491,7 +1450,7 @@ static size_t order_of(uint64_t seed, uint64_t *keys)
 	return n;
 }
 
-START_TEST(the_order_is_equal_for_equal_histories_and_seeds_and_else_different)
+TEST(the_order_is_equal_for_equal_histories_and_seeds_and_else_different)
 {
 	uint64_t first[300], again[300], other[300], own1[300], own2[300];
 	size_t n = order_of(42, first);
@@ -1505,11 +1464,10 @@ START_TEST(the_order_is_equal_for_equal_histories_and_seeds_and_else_different)
 	ck_assert_int_ne(memcmp(first, other, n * sizeof first[0]), 0);
 	ck_assert_int_ne(memcmp(own1, own2, n * sizeof first[0]), 0);
 }
-END_TEST
 
 /* ---- toArray, copy ---- */
 
-START_TEST(toArray_gives_keys_and_values_and_the_end)
+TEST(toArray_gives_keys_and_values_and_the_end)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	void **array = HashTable_toArray(t, arena, value(99));
@@ -1524,14 +1482,13 @@ START_TEST(toArray_gives_keys_and_values_and_the_end)
 	ck_assert_int_eq(i, 4);
 	ck_raises(Assert_Failed, HashTable_toArray(t, NULL, NULL));
 }
-END_TEST
 
 static int compare_entries(const void *x, const void *y)
 {
 	return strcmp(((const HashTable_Entry *)x)->key, ((const HashTable_Entry *)y)->key);
 }
 
-START_TEST(entries_are_those_of_the_table_for_sorting)
+TEST(entries_are_those_of_the_table_for_sorting, .to = KINDS)
 {
 	HashTable_Kind kind = (HashTable_Kind)_i;
 	HashTable_T t = any_table(arena, kind, 0);
@@ -1566,9 +1523,8 @@ START_TEST(entries_are_those_of_the_table_for_sorting)
 	ck_raises_saying(Assert_Failed, "HashTable_entries: the arena is NULL", HashTable_entries(t, NULL, &n));
 	ck_raises_saying(Assert_Failed, "HashTable_entries: the place", HashTable_entries(t, arena, NULL));
 }
-END_TEST
 
-START_TEST(a_copy_has_the_same_entries_and_lives_by_itself)
+TEST(a_copy_has_the_same_entries_and_lives_by_itself, .to = KINDS)
 {
 	HashTable_Kind kind = (HashTable_Kind)_i;
 	HashTable_T t = any_table(NULL, kind, 0), copy = HashTable_copy(t, arena);
@@ -1592,9 +1548,8 @@ START_TEST(a_copy_has_the_same_entries_and_lives_by_itself)
 	}
 	check_all(copy, kind, &m);
 }
-END_TEST
 
-START_TEST(a_copy_has_the_order_of_the_original)
+TEST(a_copy_has_the_order_of_the_original)
 {
 	HashTable_T t = HashTable_new(arena, 0), copy;
 	HashTable_Iter x, y;
@@ -1612,9 +1567,10 @@ START_TEST(a_copy_has_the_order_of_the_original)
 	}
 	HashTable_free(&copy);
 }
-END_TEST
 
 /* ---- the resize callbacks ---- */
+
+CASE("resizes", .setup = set_up, .teardown = tear_down);
 
 typedef struct Watch {
 	int pre, post, raise_in_pre, raise_in_post;
@@ -1674,7 +1630,7 @@ static void add_watched(HashTable_T t, Watch *w)
 	w->entries++;
 }
 
-START_TEST(the_callbacks_run_around_every_resize_and_see_the_table)
+TEST(the_callbacks_run_around_every_resize_and_see_the_table)
 {
 	Watch w = { 0 };
 	HashTable_T t = watched(arena, &w);
@@ -1694,9 +1650,8 @@ START_TEST(the_callbacks_run_around_every_resize_and_see_the_table)
 	ck_assert_uint_eq((size_t)w.post, s.resizes + 1);
 	check_readable(t, 2000);
 }
-END_TEST
 
-START_TEST(a_raise_in_the_pre_callback_leaves_all_as_it_was)
+TEST(a_raise_in_the_pre_callback_leaves_all_as_it_was)
 {
 	Watch w = { 0 };
 	HashTable_T t = watched(arena, &w);
@@ -1719,9 +1674,8 @@ START_TEST(a_raise_in_the_pre_callback_leaves_all_as_it_was)
 	add_watched(t, &w);
 	check_readable(t, 16);
 }
-END_TEST
 
-START_TEST(a_raise_in_the_post_callback_stores_nothing_and_the_table_is_sound)
+TEST(a_raise_in_the_post_callback_stores_nothing_and_the_table_is_sound)
 {
 	Watch w = { 0 };
 	HashTable_T t = watched(arena, &w);
@@ -1735,9 +1689,8 @@ START_TEST(a_raise_in_the_post_callback_stores_nothing_and_the_table_is_sound)
 	add_watched(t, &w);
 	check_readable(t, 16);
 }
-END_TEST
 
-START_TEST(memory_that_runs_out_after_the_pre_callback_leaves_all_as_it_was)
+TEST(memory_that_runs_out_after_the_pre_callback_leaves_all_as_it_was)
 {
 	struct Failing f = { -1, 0, 0, 0 };
 	Arena_T a = failing_arena(&f);
@@ -1762,7 +1715,6 @@ START_TEST(memory_that_runs_out_after_the_pre_callback_leaves_all_as_it_was)
 	check_readable(t, 841);
 	Arena_dispose(&a);
 }
-END_TEST
 
 static void write_in_callback(HashTable_T t, void *userdata)
 {
@@ -1789,7 +1741,7 @@ static void write_in_callback(HashTable_T t, void *userdata)
 	ck_assert_ptr_eq(HashTable_toArray(t, arena, NULL)[1], value(1));
 }
 
-START_TEST(a_callback_may_read_and_writing_is_a_checked_runtime_error)
+TEST(a_callback_may_read_and_writing_is_a_checked_runtime_error)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	int calls = 0;
@@ -1802,7 +1754,6 @@ START_TEST(a_callback_may_read_and_writing_is_a_checked_runtime_error)
 	HashTable_put(t, "two", value(2));
 	ck_assert_uint_eq(HashTable_length(t), 2);
 }
-END_TEST
 
 static void refuse(HashTable_T t, void *userdata)
 {
@@ -1822,7 +1773,7 @@ static void be_refused(HashTable_T t, int times)
 	}
 }
 
-START_TEST(a_copied_key_is_given_back_when_its_put_raises)
+TEST(a_copied_key_is_given_back_when_its_put_raises)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	size_t used;
@@ -1837,11 +1788,10 @@ START_TEST(a_copied_key_is_given_back_when_its_put_raises)
 	ck_assert_uint_eq(Arena_used(arena), used);
 	ck_assert_uint_eq(HashTable_length(t), 15);
 }
-END_TEST
 
 /* ---- stats, memory, hashing ---- */
 
-START_TEST(stats_count_bytes_and_probes)
+TEST(stats_count_bytes_and_probes)
 {
 	HashTable_T t = any_table(arena, HashTable_INTEGER, 15);
 	HashTable_Stats s;
@@ -1856,9 +1806,8 @@ START_TEST(stats_count_bytes_and_probes)
 	ck_assert_double_eq(s.mean_probe, 1.0);
 	ck_raises(Assert_Failed, HashTable_stats(t, NULL));
 }
-END_TEST
 
-START_TEST(a_table_grown_from_empty_holds_less_than_twice_its_storage)
+TEST(a_table_grown_from_empty_holds_less_than_twice_its_storage)
 {
 	HashTable_T t = any_table(arena, HashTable_INTEGER, 0);
 	HashTable_Stats s;
@@ -1872,9 +1821,8 @@ START_TEST(a_table_grown_from_empty_holds_less_than_twice_its_storage)
 		}
 	}
 }
-END_TEST
 
-START_TEST(outgrown_storage_serves_for_the_keys)
+TEST(outgrown_storage_serves_for_the_keys)
 {
 	HashTable_T t = HashTable_new(arena, 0);
 	size_t key_bytes = 0;
@@ -1889,9 +1837,8 @@ START_TEST(outgrown_storage_serves_for_the_keys)
 	HashTable_stats(t, &s);
 	ck_assert_uint_le(Arena_used(arena), s.bytes + s.bytes / 2 + key_bytes + key_bytes / 4);
 }
-END_TEST
 
-START_TEST(storage_that_is_the_newest_of_its_arena_grows_where_it_is)
+TEST(storage_that_is_the_newest_of_its_arena_grows_where_it_is)
 {
 	Arena_T big = Arena_new_with_size(4 << 20);
 	HashTable_T t = any_table(big, HashTable_INTEGER, 0);
@@ -1907,7 +1854,6 @@ START_TEST(storage_that_is_the_newest_of_its_arena_grows_where_it_is)
 	ck_assert_ptr_null(HashTable_get_int(t, 50000));
 	Arena_dispose(&big);
 }
-END_TEST
 
 /* Families of keys that collide under weak hashes: equal low bits, equal high bits, and so on. */
 static uint64_t family(int which, uint64_t i)
@@ -1924,7 +1870,7 @@ static uint64_t family(int which, uint64_t i)
 	}
 }
 
-START_TEST(built_keys_do_not_make_a_slow_table)
+TEST(built_keys_do_not_make_a_slow_table, .to = 8)
 {
 	HashTable_T integers = any_table(arena, HashTable_INTEGER, 0), bytes = any_table(arena, HashTable_BYTES, 0),
 		strings = any_table(arena, HashTable_STRING, 0), nocase = any_table(arena, HashTable_STRING_NOCASE, 0);
@@ -1951,7 +1897,6 @@ START_TEST(built_keys_do_not_make_a_slow_table)
 		ck_assert_double_lt(s.mean_probe, 1.2);
 	}
 }
-END_TEST
 
 /* ---- threads ---- */
 
@@ -1983,7 +1928,7 @@ static void *read_all(void *cl)
 	return n == SHARED && s.length == SHARED ? NULL : "a wrong number of entries";
 }
 
-START_TEST(any_number_of_threads_may_read)
+TEST(any_number_of_threads_may_read)
 {
 	pthread_t readers[READERS];
 	char key[32];
@@ -2002,7 +1947,6 @@ START_TEST(any_number_of_threads_may_read)
 		ck_assert_msg(!wrong, "%s", (char *)wrong);
 	}
 }
-END_TEST
 
 static void *make_tables(void *cl)
 {
@@ -2018,7 +1962,7 @@ static void *make_tables(void *cl)
 	return NULL;
 }
 
-START_TEST(threads_make_tables_on_one_arena_at_once)
+TEST(threads_make_tables_on_one_arena_at_once)
 {
 	pthread_t makers[READERS];
 	void *wrong;
@@ -2030,111 +1974,4 @@ START_TEST(threads_make_tables_on_one_arena_at_once)
 		pthread_join(makers[i], &wrong);
 		ck_assert_msg(!wrong, "%s", (char *)wrong);
 	}
-}
-END_TEST
-
-static void add_calls(TCase *tc)
-{
-	tcase_add_test(tc, without_a_random_source_a_table_needs_a_seed);
-	tcase_add_test(tc, a_thread_cancelled_at_the_random_device_leaves_no_descriptor);
-	tcase_add_test(tc, a_table_that_was_made_leaves_errno_as_it_was);
-	tcase_add_test(tc, a_new_table_is_empty_and_allocates_no_slots);
-	tcase_add_test(tc, a_hint_makes_room_before_the_first_resize);
-	tcase_add_test(tc, a_small_table_is_one_small_allocation);
-	tcase_add_test(tc, without_an_arena_a_table_has_its_own_and_free_disposes_of_it);
-	tcase_add_test(tc, free_takes_null_and_a_pointer_to_null);
-	tcase_add_test(tc, a_freed_table_is_a_checked_runtime_error);
-	if (!has_fences())
-		tcase_add_test(tc, free_gives_the_newest_memory_back_to_the_arena);
-	tcase_add_test(tc, null_is_no_table);
-	tcase_add_test(tc, bad_options_are_checked_runtime_errors);
-	tcase_add_test(tc, a_hint_beyond_memory_raises_and_leaves_no_arena_behind);
-	tcase_add_test(tc, put_gives_the_previous_value_and_null_is_a_value);
-	tcase_add_test(tc, slot_finds_or_makes_the_place_of_a_value);
-	tcase_add_test(tc, string_keys_are_copied);
-	tcase_add_test(tc, borrowed_keys_stay_the_callers);
-	tcase_add_test(tc, nocase_folds_ascii_letters_and_nothing_else);
-	tcase_add_test(tc, keys_that_differ_in_one_byte_or_in_length_are_different);
-	tcase_add_test(tc, a_string_with_a_length_is_the_same_key_as_one_with_a_nul);
-	tcase_add_test(tc, a_null_key_is_a_checked_runtime_error_but_in_pointer_tables);
-	tcase_add_loop_test(tc, the_calls_of_another_kind_are_checked_runtime_errors, 0, KINDS);
-	tcase_add_test(tc, a_key_of_4_gib_is_refused_and_never_found);
-	tcase_add_test(tc, keys_of_every_length_are_kept_and_their_memory_is_used_again);
-	tcase_add_test(tc, integers_of_every_size_are_keys);
-	tcase_add_test(tc, a_raise_in_a_custom_hash_goes_through_and_changes_nothing);
-	tcase_add_test(tc, growing_calls_no_function_of_the_caller);
-}
-
-static void add_any_kind(TCase *tc)
-{
-	tcase_add_loop_test(tc, any_kind_does_as_its_model_does_with_memory_failing_now_and_then, 0, 2 * KINDS);
-	tcase_add_loop_test(tc, a_put_that_finds_no_memory_leaves_all_as_it_was, 0, 2 * KINDS);
-	tcase_add_loop_test(tc, every_request_for_memory_may_fail, 0, KINDS);
-	tcase_add_test(tc, a_copy_to_its_own_arena_is_freed_when_it_fails);
-	tcase_add_test(tc, slot_and_has_take_integers_and_bytes_as_keys);
-	tcase_add_loop_test(tc, a_removal_never_shrinks_and_shrink_leaves_what_the_entries_need, 0, KINDS);
-	if (!has_fences())
-		tcase_add_test(tc, shrink_gives_the_slots_of_many_segments_back);
-	if (!has_fences())
-		tcase_add_test(tc, the_slots_that_a_shrink_leaves_serve_for_the_keys);
-	tcase_add_loop_test(tc, a_shrink_that_finds_no_memory_leaves_all_as_it_was, 0, KINDS);
-	tcase_add_test(tc, reserve_makes_room_and_never_shrinks);
-	tcase_add_test(tc, reserve_holds_after_many_removals);
-	tcase_add_test(tc, clear_keeps_the_memory_for_the_next_batch);
-	tcase_add_test(tc, keys_that_come_and_go_leave_the_arena_as_large_as_it_was);
-	tcase_add_test(tc, a_table_in_steady_use_stays_fast_and_asks_for_no_memory);
-}
-
-static void add_walks(TCase *tc)
-{
-	tcase_add_test(tc, map_visits_each_entry_once_and_may_change_its_value);
-	tcase_add_test(tc, inserting_inside_map_is_a_checked_runtime_error);
-	tcase_add_test(tc, map_skips_what_its_function_removed);
-	tcase_add_test(tc, an_iterator_is_stale_after_an_insertion_or_a_resize);
-	tcase_add_test(tc, iter_remove_needs_an_entry_at_hand);
-	tcase_add_test(tc, clear_ends_an_iteration);
-	tcase_add_test(tc, the_order_is_equal_for_equal_histories_and_seeds_and_else_different);
-	tcase_add_test(tc, toArray_gives_keys_and_values_and_the_end);
-	tcase_add_loop_test(tc, entries_are_those_of_the_table_for_sorting, 0, KINDS);
-	tcase_add_test(tc, shrinking_inside_map_is_a_checked_runtime_error);
-	tcase_add_loop_test(tc, a_copy_has_the_same_entries_and_lives_by_itself, 0, KINDS);
-	tcase_add_test(tc, a_copy_has_the_order_of_the_original);
-}
-
-static void add_resizes(TCase *tc)
-{
-	tcase_add_test(tc, the_callbacks_run_around_every_resize_and_see_the_table);
-	tcase_add_test(tc, a_raise_in_the_pre_callback_leaves_all_as_it_was);
-	tcase_add_test(tc, a_raise_in_the_post_callback_stores_nothing_and_the_table_is_sound);
-	tcase_add_test(tc, memory_that_runs_out_after_the_pre_callback_leaves_all_as_it_was);
-	tcase_add_test(tc, a_callback_may_read_and_writing_is_a_checked_runtime_error);
-	tcase_add_test(tc, a_copied_key_is_given_back_when_its_put_raises);
-	tcase_add_test(tc, stats_count_bytes_and_probes);
-	tcase_add_test(tc, a_table_grown_from_empty_holds_less_than_twice_its_storage);
-	tcase_add_test(tc, outgrown_storage_serves_for_the_keys);
-	tcase_add_test(tc, storage_that_is_the_newest_of_its_arena_grows_where_it_is);
-	tcase_add_loop_test(tc, built_keys_do_not_make_a_slow_table, 0, 8);
-	tcase_add_test(tc, any_number_of_threads_may_read);
-	tcase_add_test(tc, threads_make_tables_on_one_arena_at_once);
-}
-
-static void add_case(Suite *suite, const char *name, void (*add)(TCase *))
-{
-	TCase *tc = tcase_create(name);
-
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_set_timeout(tc, 60);
-	add(tc);
-	suite_add_tcase(suite, tc);
-}
-
-int main(void)
-{
-	Suite *suite = suite_create("HashTable");
-
-	add_case(suite, "calls", add_calls);
-	add_case(suite, "any kind", add_any_kind);
-	add_case(suite, "walks", add_walks);
-	add_case(suite, "resizes", add_resizes);
-	return testing_main(suite);
 }

@@ -59,6 +59,9 @@ static uint64_t random_word(uint64_t *state)
 
 /* ---- quality ---- */
 
+SUITE("HashTable, inside");
+CASE("inside", .setup = set_up, .teardown = tear_down, .timeout = 120);
+
 /* Flips each bit of random keys of n bytes; the worst deviation from one half of any output bit. */
 static double worst_bias(const uint64_t *secret, size_t n, int is_word)
 {
@@ -98,7 +101,7 @@ static double worst_bias(const uint64_t *secret, size_t n, int is_word)
 }
 
 /* 4,000 fair coins deviate by 0.0079 on average; 0.05 is more than six times that. */
-START_TEST(each_bit_of_a_key_flips_each_bit_of_the_hash_half_the_time)
+TEST(each_bit_of_a_key_flips_each_bit_of_the_hash_half_the_time, .to = 2)
 {
 	static const size_t lengths[] = { 3, 8, 16, 17, 32, 33, 40 };
 	uint64_t secret[HASH_SECRETS];
@@ -109,7 +112,6 @@ START_TEST(each_bit_of_a_key_flips_each_bit_of_the_hash_half_the_time)
 	for (i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
 		ck_assert_double_lt(worst_bias(secret, lengths[i], 0), 0.05);
 }
-END_TEST
 
 static uint32_t *hashes;
 static size_t nhashes;
@@ -261,7 +263,8 @@ static void strides(const uint64_t *secret)
 	}
 }
 
-START_TEST(structured_keys_have_no_more_collisions_than_random_ones)
+TEST(structured_keys_have_no_more_collisions_than_random_ones,
+	.to = red_zone() || under_tsan() ? 1 : SEEDS)
 {
 	uint64_t secret[HASH_SECRETS];
 
@@ -284,9 +287,8 @@ START_TEST(structured_keys_have_no_more_collisions_than_random_ones)
 	strides(secret);
 	free(hashes);
 }
-END_TEST
 
-START_TEST(the_hash_depends_on_each_bit_of_the_seed)
+TEST(the_hash_depends_on_each_bit_of_the_seed)
 {
 	uint64_t one[HASH_SECRETS], other[HASH_SECRETS];
 	int bit, i, same = 0;
@@ -301,7 +303,6 @@ START_TEST(the_hash_depends_on_each_bit_of_the_seed)
 	}
 	ck_assert_int_lt(same, 12800 / 256 * 2);
 }
-END_TEST
 
 /* ---- flood resistance ---- */
 
@@ -337,7 +338,7 @@ static double flooded(HashTable_T t, const uint64_t *keys, size_t n, int as_byte
 	return mean_probe(t);
 }
 
-START_TEST(keys_that_collide_under_a_known_seed_are_harmless_under_a_random_one)
+TEST(keys_that_collide_under_a_known_seed_are_harmless_under_a_random_one, .to = 2)
 {
 	HashTable_Kind kind = _i ? HashTable_BYTES : HashTable_INTEGER;
 	uint64_t *keys = malloc(FLOOD * sizeof *keys);
@@ -348,7 +349,6 @@ START_TEST(keys_that_collide_under_a_known_seed_are_harmless_under_a_random_one)
 	ck_assert_double_lt(flooded(table_of(kind, 43), keys, FLOOD, _i), 1.2);
 	free(keys);
 }
-END_TEST
 
 /* The secrets that wyhash has published, final versions 3 and 4; rapidhash took them over. A word of a key that
  * equals one makes a product 0 there, whatever the rest of the key and the seed are. */
@@ -357,7 +357,7 @@ static const uint64_t published[] = {
 	0x2d358dccaa6c78a5u, 0x8bb84b93962eacc9u, 0x4b33a62ed433d4a3u, 0x4d5a2da51de1aa47u
 };
 
-START_TEST(the_published_weak_points_of_the_family_are_none_here)
+TEST(the_published_weak_points_of_the_family_are_none_here, .to = 8)
 {
 	size_t which, i;
 
@@ -377,7 +377,6 @@ START_TEST(the_published_weak_points_of_the_family_are_none_here)
 		ck_assert_double_lt(mean_probe(integers), 1.2);
 	}
 }
-END_TEST
 
 /* ---- the order ---- */
 
@@ -408,7 +407,7 @@ static double correlation(const double *x, const double *y)
 }
 
 /* 1,000 ranks: 0.032 is one deviation. */
-START_TEST(tables_of_equal_content_have_unrelated_orders)
+TEST(tables_of_equal_content_have_unrelated_orders)
 {
 	static double first[RANKED], other[RANKED], keys[RANKED];
 	int i;
@@ -426,9 +425,8 @@ START_TEST(tables_of_equal_content_have_unrelated_orders)
 		ck_assert_msg(r < 0.2 && r > -0.2, "order and keys correlate by %.3f", r);
 	}
 }
-END_TEST
 
-START_TEST(a_table_filled_in_the_order_of_another_with_its_seed_stays_fast)
+TEST(a_table_filled_in_the_order_of_another_with_its_seed_stays_fast)
 {
 	HashTable_T large = table_of(HashTable_INTEGER, 42), t = table_of(HashTable_INTEGER, 42);
 	HashTable_Iter it;
@@ -444,7 +442,6 @@ START_TEST(a_table_filled_in_the_order_of_another_with_its_seed_stays_fast)
 	}
 	ck_assert_uint_eq(HashTable_length(t), 100000);
 }
-END_TEST
 
 /* ---- memory ---- */
 
@@ -460,7 +457,7 @@ static char *page_before_nothing(void)
 	return p + page - 4096;
 }
 
-START_TEST(keys_may_end_where_memory_ends_and_lie_anywhere)
+TEST(keys_may_end_where_memory_ends_and_lie_anywhere, .to = 2)
 {
 	HashTable_T copied = table_of(_i ? HashTable_STRING_NOCASE : HashTable_STRING, 0), borrowed;
 	HashTable_Options o = { 0 };
@@ -489,10 +486,9 @@ START_TEST(keys_may_end_where_memory_ends_and_lie_anywhere)
 		ck_assert_ptr_eq(HashTable_remove_bytes(borrowed, elsewhere + 32, n), page + n);
 	}
 }
-END_TEST
 
 /* Not the newest in its arena, so that nothing can grow in place. */
-START_TEST(growing_beside_others_holds_little_more_than_the_storage)
+TEST(growing_beside_others_holds_little_more_than_the_storage)
 {
 	HashTable_T t = table_of(HashTable_INTEGER, 0);
 	size_t others = 0, least = Arena_used(arena);
@@ -514,9 +510,8 @@ START_TEST(growing_beside_others_holds_little_more_than_the_storage)
 		}
 	}
 }
-END_TEST
 
-START_TEST(free_gives_the_segments_back)
+TEST(free_gives_the_segments_back)
 {
 	HashTable_T t = table_of(HashTable_INTEGER, 0);
 	size_t before = Arena_used(arena);
@@ -528,7 +523,6 @@ START_TEST(free_gives_the_segments_back)
 	HashTable_free(&t);
 	ck_assert_uint_lt(Arena_used(arena), before + 1500000);
 }
-END_TEST
 
 #if SIZE_MAX > UINT32_MAX && defined __linux__
 /* So many bytes that are not 0, and a NUL; one piece of memory many times over. */
@@ -550,7 +544,7 @@ static char *gigabytes(size_t n)
 	return p;
 }
 
-START_TEST(a_key_may_have_4_gib_less_one_byte_and_no_more)
+TEST(a_key_may_have_4_gib_less_one_byte_and_no_more)
 {
 	HashTable_Options o = { 0 };
 	HashTable_T t;
@@ -568,29 +562,4 @@ START_TEST(a_key_may_have_4_gib_less_one_byte_and_no_more)
 	ck_assert_ptr_eq(HashTable_get_bytes(t, key + 1, UINT32_MAX), key);
 	ck_assert_ptr_null(HashTable_get_bytes(t, key + 1, (size_t)UINT32_MAX + 1));
 }
-END_TEST
 #endif
-
-int main(void)
-{
-	Suite *suite = suite_create("HashTable, inside");
-	TCase *tc = tcase_create("inside");
-
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, each_bit_of_a_key_flips_each_bit_of_the_hash_half_the_time, 0, 2);
-	tcase_add_loop_test(tc, structured_keys_have_no_more_collisions_than_random_ones, 0, red_zone() || under_tsan() ? 1 : SEEDS);
-	tcase_add_test(tc, the_hash_depends_on_each_bit_of_the_seed);
-	tcase_add_loop_test(tc, keys_that_collide_under_a_known_seed_are_harmless_under_a_random_one, 0, 2);
-	tcase_add_loop_test(tc, the_published_weak_points_of_the_family_are_none_here, 0, 8);
-	tcase_add_test(tc, tables_of_equal_content_have_unrelated_orders);
-	tcase_add_test(tc, a_table_filled_in_the_order_of_another_with_its_seed_stays_fast);
-	tcase_add_loop_test(tc, keys_may_end_where_memory_ends_and_lie_anywhere, 0, 2);
-	tcase_add_test(tc, growing_beside_others_holds_little_more_than_the_storage);
-	tcase_add_test(tc, free_gives_the_segments_back);
-#if SIZE_MAX > UINT32_MAX && defined __linux__
-	tcase_add_test(tc, a_key_may_have_4_gib_less_one_byte_and_no_more);
-#endif
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
-}

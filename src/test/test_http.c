@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "testing.h"
+
+NEEDS(.loopback = 1);
 #include <core/HTTP.h>
 #include "http_cases.h"
 
@@ -220,7 +222,10 @@ static size_t hear_all(void)
 
 /* ---- status and reason ---- */
 
-START_TEST(each_exception_has_the_status_to_answer)
+SUITE("http");
+CASE("refused", .setup = setup, .teardown = teardown);
+
+TEST(each_exception_has_the_status_to_answer)
 {
 	static const Except_T mine = { "mine", &HTTP_URI_Too_Long, NULL }, other = { "other", NULL, NULL };
 
@@ -248,7 +253,6 @@ START_TEST(each_exception_has_the_status_to_answer)
 	ck_assert_int_eq(HTTP_status(&other), 500);
 	ck_raises(Assert_Failed, HTTP_status(NULL));
 }
-END_TEST
 
 /* iana.org/assignments/http-status-codes; neither what is unused (306, 418) nor what is there for a time (104) nor obsolete (510) */
 static const char registry[] =
@@ -313,7 +317,7 @@ static const char registry[] =
 		"508 Loop Detected\n"
 		"511 Network Authentication Required\n";
 
-START_TEST(every_status_that_is_registered_has_its_reason)
+TEST(every_status_that_is_registered_has_its_reason)
 {
 	int status, found = 0;
 
@@ -329,7 +333,6 @@ START_TEST(every_status_that_is_registered_has_its_reason)
 	}
 	ck_assert_int_eq(found, 60);
 }
-END_TEST
 
 /* ---- refused ---- */
 
@@ -367,7 +370,7 @@ static const struct {
 	{ &HTTP_Bad_Request, POST HOST TE "\r\n0\r\nX\r\n\r\n", "trailer" },
 };
 
-START_TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connection)
+TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, .to = COUNT(refusals))
 {
 	volatile int status = 0;
 	char status_line[32];
@@ -397,7 +400,6 @@ START_TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connectio
 	ck_assert(at_end());
 	ck_raises(HTTP_Closed, parse());
 }
-END_TEST
 
 #define GOOD "GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -466,19 +468,17 @@ static void check_row(const Row *row)
 			row->sentence, first);
 }
 
-START_TEST(what_is_refused_is_refused_behind_a_good_request_too_however_it_is_cut)
+TEST(what_is_refused_is_refused_behind_a_good_request_too_however_it_is_cut, .to = COUNT(refused))
 {
 	check_row(&refused[_i]);
 }
-END_TEST
 
-START_TEST(what_is_accepted_is_accepted_between_good_requests_however_it_is_cut)
+TEST(what_is_accepted_is_accepted_between_good_requests_however_it_is_cut, .to = COUNT(accepted))
 {
 	check_row(&accepted[_i]);
 }
-END_TEST
 
-START_TEST(the_refusal_of_a_HEAD_has_no_body)
+TEST(the_refusal_of_a_HEAD_has_no_body)
 {
 	say("HEAD / HTTP/1.1\r\n\r\n");
 	hush();
@@ -488,9 +488,8 @@ START_TEST(the_refusal_of_a_HEAD_has_no_body)
 	ck_assert(has("Content-Length: 7\r\n"));
 	ck_assert_str_eq(reply + strlen(reply) - 4, "\r\n\r\n");
 }
-END_TEST
 
-START_TEST(a_large_body_that_is_refused_does_not_cut_off_the_reply)
+TEST(a_large_body_that_is_refused_does_not_cut_off_the_reply)
 {
 	static const char head[] = POST HOST "Content-Length: 3000000\r\n\r\n";
 	static char request[3000000 + sizeof head];
@@ -507,7 +506,6 @@ START_TEST(a_large_body_that_is_refused_does_not_cut_off_the_reply)
 	hear_all();
 	ck_assert(has("too large"));
 }
-END_TEST
 
 /* ---- limits ---- */
 
@@ -524,7 +522,7 @@ static int status_with(HTTP_Limits limits, const char *input)
 	return status;
 }
 
-START_TEST(each_limit_holds_to_the_byte)
+TEST(each_limit_holds_to_the_byte)
 {
 	HTTP_Limits limits = { .request_line = 40, .header_bytes = 60, .header_count = 3, .body_bytes = 10 };
 	static const char xs[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
@@ -546,9 +544,8 @@ START_TEST(each_limit_holds_to_the_byte)
 	}
 	open_pair();
 }
-END_TEST
 
-START_TEST(the_default_limits_are_those_of_the_manual)
+TEST(the_default_limits_are_those_of_the_manual)
 {
 	static char input[50000], xs[40000];
 	HTTP_Limits defaults = { 0 };
@@ -570,25 +567,24 @@ START_TEST(the_default_limits_are_those_of_the_manual)
 	}
 	open_pair();
 }
-END_TEST
 
 /* ---- the end, and time ---- */
 
-START_TEST(a_peer_that_leaves_between_requests_is_HTTP_Closed)
+CASE("end and time", .setup = setup, .teardown = teardown);
+
+TEST(a_peer_that_leaves_between_requests_is_HTTP_Closed)
 {
 	hush();
 	ck_raises(HTTP_Closed, parse());
 	ck_raises(HTTP_Closed, parse());
 }
-END_TEST
 
-START_TEST(a_peer_that_leaves_after_an_empty_line_is_HTTP_Closed)
+TEST(a_peer_that_leaves_after_an_empty_line_is_HTTP_Closed)
 {
 	say("\r\n");
 	hush();
 	ck_raises(HTTP_Closed, parse());
 }
-END_TEST
 
 static const char whole_request[] = POST "Host: a\r\nX: y\r\nX: z\r\n" TE "\r\n5\r\nhello\r\n0\r\nT: u\r\n\r\n";
 static const char whole_request_by_length[] = POST "Host: a\r\nContent-Length: 5\r\n\r\nhello";
@@ -613,14 +609,13 @@ static void leave_at_every_byte(const char *request)
 	open_pair();
 }
 
-START_TEST(a_peer_that_leaves_at_any_byte_of_a_request_leaves_nothing_behind)
+TEST(a_peer_that_leaves_at_any_byte_of_a_request_leaves_nothing_behind)
 {
 	leave_at_every_byte(whole_request);
 	leave_at_every_byte(whole_request_by_length);
 }
-END_TEST
 
-START_TEST(a_cut_off_request_says_how_much_of_it_came)
+TEST(a_cut_off_request_says_how_much_of_it_came)
 {
 	say("GET / HTTP");
 	hush();
@@ -631,9 +626,8 @@ START_TEST(a_cut_off_request_says_how_much_of_it_came)
 	hush();
 	ck_raises_saying(HTTP_Bad_Request, "closed after 3 bytes of the request body", parse());
 }
-END_TEST
 
-START_TEST(no_byte_in_the_sockets_timeout_is_Socket_Timeout_and_the_connection_lives)
+TEST(no_byte_in_the_sockets_timeout_is_Socket_Timeout_and_the_connection_lives)
 {
 	Socket_set_timeout(server, 20);
 	ck_raises(Socket_Timeout, parse());
@@ -642,7 +636,6 @@ START_TEST(no_byte_in_the_sockets_timeout_is_Socket_Timeout_and_the_connection_l
 	answer("x");
 	ck_raises(Socket_Timeout, parse());
 }
-END_TEST
 
 static void check_timeout(const HTTP_Limits *limits, const char *text, const char *saying)
 {
@@ -661,7 +654,7 @@ static void check_timeout(const HTTP_Limits *limits, const char *text, const cha
 
 /* RFC 9112, 2.2: the clock of a request begins with its first line. The connection stays as it was, half an empty line
  * too. */
-START_TEST(an_empty_line_is_no_request_begun)
+TEST(an_empty_line_is_no_request_begun, .to = 3)
 {
 	static const char *const before[] = { "\r\n", "\r", "\r\n\r\n\r" };
 	static const char *const then[] = { "", "\n", "\n" };
@@ -679,9 +672,8 @@ START_TEST(an_empty_line_is_no_request_begun)
 	hush();
 	ck_raises(HTTP_Closed, parse());
 }
-END_TEST
 
-START_TEST(a_request_that_comes_too_slowly_is_HTTP_Timeout)
+TEST(a_request_that_comes_too_slowly_is_HTTP_Timeout)
 {
 	HTTP_Limits limits = { .head_ms = 30, .body_ms = 30 };
 
@@ -691,7 +683,6 @@ START_TEST(a_request_that_comes_too_slowly_is_HTTP_Timeout)
 	check_timeout(&limits, POST HOST TE "\r\n5\r\nhel", "3 bytes of the request's body");
 	check_timeout(&limits, POST HOST TE "\r\n0\r\nX: y", "0 bytes of the request's body");
 }
-END_TEST
 
 static void *trickle(void *cl)
 {
@@ -702,7 +693,7 @@ static void *trickle(void *cl)
 	return NULL;
 }
 
-START_TEST(a_client_that_never_stops_trickling_meets_the_deadline_all_the_same)
+TEST(a_client_that_never_stops_trickling_meets_the_deadline_all_the_same)
 {
 	HTTP_Limits limits = { .head_ms = 60 };
 	pthread_t thread;
@@ -712,9 +703,8 @@ START_TEST(a_client_that_never_stops_trickling_meets_the_deadline_all_the_same)
 	Socket_close(&server);
 	pthread_join(thread, NULL);
 }
-END_TEST
 
-START_TEST(a_reset_connection_is_Socket_Closed)
+TEST(a_reset_connection_is_Socket_Closed)
 {
 	struct linger reset = { 1, 0 };
 
@@ -725,11 +715,12 @@ START_TEST(a_reset_connection_is_Socket_Closed)
 	client = -1;
 	ck_raises(Socket_Failed, parse());
 }
-END_TEST
 
 /* ---- the request ---- */
 
-START_TEST(a_request_is_what_was_sent)
+CASE("request", .setup = setup, .teardown = teardown);
+
+TEST(a_request_is_what_was_sent)
 {
 	HTTPRequest_T r = parse_saying("PUT /a%20b/../c?d=%20&e HTTP/1.1\r\nHost: h:80\r\nContent-Length: 4\r\nX-Empty:\r\n\r\nbody");
 
@@ -747,9 +738,8 @@ START_TEST(a_request_is_what_was_sent)
 	ck_assert_ptr_eq(HTTPRequest_arena(r), arena);
 	ck_assert(HTTPRequest_keep_alive(r));
 }
-END_TEST
 
-START_TEST(a_request_without_query_or_body_has_empty_ones)
+TEST(a_request_without_query_or_body_has_empty_ones)
 {
 	HTTPRequest_T r = parse_saying("get / HTTP/1.0\r\n\r\n");
 	size_t n;
@@ -762,7 +752,6 @@ START_TEST(a_request_without_query_or_body_has_empty_ones)
 	ck_assert_uint_eq(HashTable_length(HTTPRequest_headers(r)), 0);
 	ck_assert(!HTTPRequest_keep_alive(r));
 }
-END_TEST
 
 static const struct {
 	const char *line, *path, *query, *host;
@@ -780,7 +769,7 @@ static const struct {
 	{ "GET /a??b HTTP/1.1\r\n", "/a", "?b", "a" },
 };
 
-START_TEST(the_target_gives_path_query_and_host)
+TEST(the_target_gives_path_query_and_host, .to = COUNT(targets))
 {
 	HTTPRequest_T r;
 
@@ -790,9 +779,8 @@ START_TEST(the_target_gives_path_query_and_host)
 	ck_assert_str_eq(HTTPRequest_query(r), targets[_i].query);
 	ck_assert_str_eq(HTTPRequest_header(r, "Host"), targets[_i].host);
 }
-END_TEST
 
-START_TEST(repeated_fields_are_joined_and_cookies_with_a_semicolon)
+TEST(repeated_fields_are_joined_and_cookies_with_a_semicolon)
 {
 	HTTPRequest_T r = parse_saying(POST HOST "Accept: a\r\nCookie: x=1\r\nACCEPT:  b \r\nX: 1\r\naccept:\r\nCookie: y=2\r\n"
 		"Accept: a much longer value than all those before it, so that the text has to move elsewhere\r\n"
@@ -805,9 +793,8 @@ START_TEST(repeated_fields_are_joined_and_cookies_with_a_semicolon)
 	ck_assert_str_eq(HTTPRequest_header(r, "Content-Length"), "2");
 	ck_assert(body_is(r, "ok"));
 }
-END_TEST
 
-START_TEST(a_head_full_of_one_field_takes_no_more_than_a_few_times_its_size)
+TEST(a_head_full_of_one_field_takes_no_more_than_a_few_times_its_size)
 {
 	static char input[40000];
 	HTTP_Limits limits = { .header_count = 10000 };
@@ -823,7 +810,6 @@ START_TEST(a_head_full_of_one_field_takes_no_more_than_a_few_times_its_size)
 	ck_assert_uint_eq(strlen(HTTPRequest_header(r, "a")), (n / 2 - 1) * 2);
 	ck_assert_uint_lt(Arena_used(arena), 8 * 32768);
 }
-END_TEST
 
 static const struct {
 	const char *request, *body;
@@ -836,7 +822,7 @@ static const struct {
 	{ "\r\n\r\n" GET HOST "Content-Length: 2\r\n\r\nab", "ab" },
 };
 
-START_TEST(a_body_is_decoded_and_what_follows_it_stays)
+TEST(a_body_is_decoded_and_what_follows_it_stays, .to = COUNT(bodies))
 {
 	HTTPRequest_T r;
 
@@ -847,7 +833,6 @@ START_TEST(a_body_is_decoded_and_what_follows_it_stays)
 	if (HTTPRequest_keep_alive(r))
 		ck_assert_str_eq(HTTPRequest_path(parse()), "/next");
 }
-END_TEST
 
 /* ---- queries and forms ---- */
 
@@ -887,7 +872,7 @@ static HTTPRequest_T request_with(const char *query, const char *fields, const c
 	return parse_saying(text);
 }
 
-START_TEST(a_query_is_pairs_in_the_order_sent_or_is_refused)
+TEST(a_query_is_pairs_in_the_order_sent_or_is_refused, .to = COUNT(forms))
 {
 	const char *text = forms[_i].text;
 	size_t n;
@@ -909,9 +894,8 @@ START_TEST(a_query_is_pairs_in_the_order_sent_or_is_refused)
 	answer("and the connection goes on");
 	ck_assert_str_eq(HTTPRequest_path(request_with("", "", "")), "/");
 }
-END_TEST
 
-START_TEST(a_form_is_pairs_in_the_order_sent_or_is_refused)
+TEST(a_form_is_pairs_in_the_order_sent_or_is_refused, .to = COUNT(forms))
 {
 	HTTPRequest_T r = request_with("", FORM, forms[_i].text);
 	size_t n;
@@ -926,9 +910,8 @@ START_TEST(a_form_is_pairs_in_the_order_sent_or_is_refused)
 		ck_raises(HTTP_Bad_Request, HTTPRequest_form_param(r, "not there"));
 	}
 }
-END_TEST
 
-START_TEST(a_pair_is_found_by_its_name_the_first_of_several)
+TEST(a_pair_is_found_by_its_name_the_first_of_several)
 {
 	HTTPRequest_T r = request_with("a=1&b=2&a=3&%63=4&d", FORM, "a=5&e=6");
 
@@ -942,7 +925,6 @@ START_TEST(a_pair_is_found_by_its_name_the_first_of_several)
 	ck_assert_str_eq(HTTPRequest_form_param(r, "e"), "6");
 	ck_assert_ptr_null(HTTPRequest_form_param(r, "b"));
 }
-END_TEST
 
 static const struct {
 	const char *fields;
@@ -954,7 +936,7 @@ static const struct {
 	{ "Content-Type: multipart/form-data; boundary=b\r\n", 0 },
 };
 
-START_TEST(only_a_body_of_that_type_is_a_form)
+TEST(only_a_body_of_that_type_is_a_form, .to = COUNT(types))
 {
 	HTTPRequest_T r = request_with("", types[_i].fields, "a=b");
 	size_t n;
@@ -962,9 +944,8 @@ START_TEST(only_a_body_of_that_type_is_a_form)
 	HTTPRequest_form_params(r, &n);
 	ck_assert_uint_eq(n, types[_i].is_form);
 }
-END_TEST
 
-START_TEST(a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused)
+TEST(a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused)
 {
 	static const char nul[] = POST HOST FORM "Content-Length: 5\r\n\r\na=b\0c";
 	HTTPRequest_T r = parse_saying(POST HOST FORM TE "\r\n4\r\na=%4\r\n5\r\n1&b=c\r\n0\r\n\r\n");
@@ -976,7 +957,6 @@ START_TEST(a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused)
 	r = parse();
 	ck_raises_saying(HTTP_Bad_Request, "a NUL in the form: \"\\x00c\"", HTTPRequest_form_param(r, "a"));
 }
-END_TEST
 
 /* c as a client may send it: escaped, or as it is if that means the same */
 static int encode(char *out, int c, int escape)
@@ -989,7 +969,7 @@ static int encode(char *out, int c, int escape)
 	return 1;
 }
 
-START_TEST(every_byte_but_NUL_is_decoded_to_itself_at_every_place)
+TEST(every_byte_but_NUL_is_decoded_to_itself_at_every_place)
 {
 	static char body[1 << 16], text[128];
 	HTTPRequest_T r;
@@ -1019,17 +999,15 @@ START_TEST(every_byte_but_NUL_is_decoded_to_itself_at_every_place)
 		ck_assert_str_eq(pairs[i].value, value);
 	}
 }
-END_TEST
 
-START_TEST(an_explanation_of_a_malformed_query_shows_where_it_is_malformed)
+TEST(an_explanation_of_a_malformed_query_shows_where_it_is_malformed)
 {
 	HTTPRequest_T r = request_with("a=b&c=100%&d=e", "", "");
 
 	ck_raises_saying(HTTP_Bad_Request, "a malformed escape in the query: \"%&d=e\"", HTTPRequest_query_param(r, "a"));
 }
-END_TEST
 
-START_TEST(a_request_that_comes_byte_by_byte_is_the_same)
+TEST(a_request_that_comes_byte_by_byte_is_the_same)
 {
 	Writer w = { 0 };
 	HTTPRequest_T r;
@@ -1041,7 +1019,6 @@ START_TEST(a_request_that_comes_byte_by_byte_is_the_same)
 	ck_assert(body_is(r, "hello"));
 	ck_assert_str_eq(HTTPRequest_header(r, "X"), "y, z");
 }
-END_TEST
 
 enum { LARGE = 1024 * 1024 };
 
@@ -1057,7 +1034,7 @@ static void check_large(HTTPRequest_T r)
 	ck_assert_int_eq(body[n], 0);
 }
 
-START_TEST(a_body_of_a_mebibyte_arrives_whole)
+TEST(a_body_of_a_mebibyte_arrives_whole)
 {
 	static char request[LARGE + 200];
 	size_t n = (size_t)sprintf(request, POST HOST "Content-Length: %d\r\n\r\n", LARGE), i;
@@ -1071,9 +1048,8 @@ START_TEST(a_body_of_a_mebibyte_arrives_whole)
 	ck_assert_str_eq(HTTPRequest_path(parse()), "/next");
 	join_writer(&w);
 }
-END_TEST
 
-START_TEST(chunks_of_a_mebibyte_arrive_whole)
+TEST(chunks_of_a_mebibyte_arrive_whole)
 {
 	static char request[LARGE + LARGE / 8];
 	size_t n = (size_t)sprintf(request, POST HOST TE "\r\n"), at = 0, size = 1, i;
@@ -1094,7 +1070,6 @@ START_TEST(chunks_of_a_mebibyte_arrive_whole)
 	ck_assert_str_eq(HTTPRequest_path(parse()), "/next");
 	join_writer(&w);
 }
-END_TEST
 
 /* ---- Expect: 100-continue ---- */
 
@@ -1115,7 +1090,7 @@ static void *wait_for_continue(void *cl)
 	return NULL;
 }
 
-START_TEST(a_client_that_waits_for_100_gets_it)
+TEST(a_client_that_waits_for_100_gets_it)
 {
 	Patient p = { .fd = client };
 	HTTPRequest_T r;
@@ -1126,7 +1101,6 @@ START_TEST(a_client_that_waits_for_100_gets_it)
 	ck_assert_str_eq(p.seen, "HTTP/1.1 100 Continue\r\n\r\n");
 	ck_assert(body_is(r, "hello"));
 }
-END_TEST
 
 static const char *const no_continue[] = {
 	POST HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
@@ -1136,14 +1110,13 @@ static const char *const no_continue[] = {
 	POST HOST "Expect: something-else\r\nContent-Length: 5\r\n\r\nhello",
 };
 
-START_TEST(a_body_that_is_there_already_or_never_comes_is_not_asked_for)
+TEST(a_body_that_is_there_already_or_never_comes_is_not_asked_for, .to = COUNT(no_continue))
 {
 	parse_saying(no_continue[_i]);
 	ck_assert_str_eq(hear(), "");
 }
-END_TEST
 
-START_TEST(an_HTTP_1_0_client_gets_no_100)
+TEST(an_HTTP_1_0_client_gets_no_100)
 {
 	HTTP_Limits limits = { .body_ms = 20 };
 
@@ -1151,19 +1124,19 @@ START_TEST(an_HTTP_1_0_client_gets_no_100)
 	ck_raises(HTTP_Timeout, HTTPRequest_parse_with(arena, server, &limits));
 	ck_assert_str_eq(hear(), "");
 }
-END_TEST
 
-START_TEST(a_body_over_the_limit_is_refused_at_once_instead_of_100)
+TEST(a_body_over_the_limit_is_refused_at_once_instead_of_100)
 {
 	say(POST HOST "Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n");
 	ck_raises(HTTP_Content_Too_Large, parse());
 	ck_assert_str_eq(hear(), "");
 }
-END_TEST
 
 /* ---- connections ---- */
 
-START_TEST(a_pipeline_of_sixteen_is_answered_in_order)
+CASE("connections", .setup = setup, .teardown = teardown);
+
+TEST(a_pipeline_of_sixteen_is_answered_in_order)
 {
 	char text[64];
 	int i;
@@ -1187,9 +1160,8 @@ START_TEST(a_pipeline_of_sixteen_is_answered_in_order)
 	Socket_set_timeout(server, 10);
 	ck_raises(Socket_Timeout, parse());
 }
-END_TEST
 
-START_TEST(memory_stays_flat_over_a_thousand_requests_on_one_connection)
+TEST(memory_stays_flat_over_a_thousand_requests_on_one_connection)
 {
 	size_t capacity = 0;
 	int i;
@@ -1207,7 +1179,6 @@ START_TEST(memory_stays_flat_over_a_thousand_requests_on_one_connection)
 	}
 	ck_assert_uint_eq(Arena_capacity(arena), capacity);
 }
-END_TEST
 
 static const struct {
 	const char *request;
@@ -1222,7 +1193,7 @@ static const struct {
 	{ "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 1, "\r\nConnection: keep-alive\r\n" },
 };
 
-START_TEST(the_connection_goes_on_or_ends_as_the_client_asked)
+TEST(the_connection_goes_on_or_ends_as_the_client_asked, .to = COUNT(connections))
 {
 	HTTPRequest_T r = parse_saying(connections[_i].request);
 
@@ -1238,9 +1209,8 @@ START_TEST(the_connection_goes_on_or_ends_as_the_client_asked)
 	else
 		ck_raises(HTTP_Closed, parse());
 }
-END_TEST
 
-START_TEST(a_response_that_says_close_ends_the_connection)
+TEST(a_response_that_says_close_ends_the_connection)
 {
 	HTTPResponse_T response = HTTPResponse_new(arena);
 
@@ -1255,9 +1225,8 @@ START_TEST(a_response_that_says_close_ends_the_connection)
 	ck_assert(at_end());
 	ck_raises(HTTP_Closed, parse());
 }
-END_TEST
 
-START_TEST(another_connection_option_is_sent_as_it_is)
+TEST(another_connection_option_is_sent_as_it_is)
 {
 	HTTPResponse_T response = HTTPResponse_new(arena);
 
@@ -1267,18 +1236,16 @@ START_TEST(another_connection_option_is_sent_as_it_is)
 	hear();
 	ck_assert(has("\r\nConnection: X-Hop, not-close\r\n"));
 }
-END_TEST
 
-START_TEST(a_response_that_nobody_asked_for_ends_the_connection)
+TEST(a_response_that_nobody_asked_for_ends_the_connection)
 {
 	answer("busy");
 	hear();
 	ck_assert(has("\r\nConnection: close\r\n"));
 	ck_raises(HTTP_Closed, parse());
 }
-END_TEST
 
-START_TEST(a_response_that_cannot_be_sent_ends_the_connection)
+TEST(a_response_that_cannot_be_sent_ends_the_connection)
 {
 	parse_saying(GET HOST "\r\n");
 	close(client);
@@ -1286,9 +1253,10 @@ START_TEST(a_response_that_cannot_be_sent_ends_the_connection)
 	ck_raises(Socket_Closed, answer("x"));
 	ck_raises(HTTP_Closed, parse());
 }
-END_TEST
 
 /* ---- the response ---- */
+
+CASE("response", .setup = setup, .teardown = teardown);
 
 static HTTPResponse_T asked(const char *request)
 {
@@ -1296,16 +1264,15 @@ static HTTPResponse_T asked(const char *request)
 	return HTTPResponse_new(arena);
 }
 
-START_TEST(a_new_response_is_200_without_fields_or_body)
+TEST(a_new_response_is_200_without_fields_or_body)
 {
 	HTTPResponse_send(server, asked(GET HOST "\r\n"));
 	hear();
 	ck_assert_ptr_eq(strstr(reply, "HTTP/1.1 200 OK\r\nDate: "), reply);
 	ck_assert_str_eq(reply + strlen("HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), "Content-Length: 0\r\n\r\n");
 }
-END_TEST
 
-START_TEST(the_date_is_now_in_the_form_of_RFC_9110)
+TEST(the_date_is_now_in_the_form_of_RFC_9110)
 {
 	char expected[64];
 	time_t now, then;
@@ -1321,7 +1288,6 @@ START_TEST(the_date_is_now_in_the_form_of_RFC_9110)
 	strftime(expected, sizeof expected, "\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
 	ck_assert_msg(has(expected), "%s", reply);
 }
-END_TEST
 
 /* The library's time() is this one. */
 static int at_the_epoch;
@@ -1344,7 +1310,7 @@ static void *send_ok(void *cl)
 	return NULL;
 }
 
-START_TEST(the_date_of_the_epoch_is_a_date)
+TEST(the_date_of_the_epoch_is_a_date)
 {
 	pthread_t thread; /* a new one has made no date yet */
 
@@ -1355,9 +1321,8 @@ START_TEST(the_date_of_the_epoch_is_a_date)
 	hear();
 	ck_assert_msg(has("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "%s", reply);
 }
-END_TEST
 
-START_TEST(a_request_and_its_response_leave_errno_as_it_was)
+TEST(a_request_and_its_response_leave_errno_as_it_was)
 {
 	HTTPRequest_T r;
 
@@ -1373,20 +1338,18 @@ START_TEST(a_request_and_its_response_leave_errno_as_it_was)
 	answer("ok");
 	ck_assert_int_eq(errno, EDOM);
 }
-END_TEST
 
 EXCEPT_DEFINE(No_Such_Note, &HTTP_Not_Found, "no such note");
 EXCEPT_DEFINE(No_Such_Page, &No_Such_Note, "no such page");
 
-START_TEST(a_kind_has_the_status_of_its_nearest_ancestor)
+TEST(a_kind_has_the_status_of_its_nearest_ancestor)
 {
 	ck_assert_int_eq(HTTP_status(&No_Such_Note), 404);
 	ck_assert_int_eq(HTTP_status(&No_Such_Page), 404);
 	ck_assert_int_eq(HTTP_status(&HTTP_Failed), 500);
 }
-END_TEST
 
-START_TEST(a_request_keeps_a_pointer_of_the_program_and_has_no_route_without_a_server)
+TEST(a_request_keeps_a_pointer_of_the_program_and_has_no_route_without_a_server)
 {
 	HTTPRequest_T r = parse_saying(GET HOST "\r\n");
 	int mine;
@@ -1398,7 +1361,6 @@ START_TEST(a_request_keeps_a_pointer_of_the_program_and_has_no_route_without_a_s
 	ck_assert_ptr_null(HTTPRequest_data(r));
 	ck_assert_ptr_null(HTTPRequest_route(r));
 }
-END_TEST
 
 static const struct {
 	const char *text;
@@ -1409,11 +1371,10 @@ static const struct {
 	{ "\0\xff\x7f?#", 5, "%00%FF%7F%3F%23" }, { "\xc3\xa4", 2, "%C3%A4" },
 };
 
-START_TEST(text_is_encoded_as_one_segment_of_a_path)
+TEST(text_is_encoded_as_one_segment_of_a_path, .to = COUNT(encodings))
 {
 	ck_assert_str_eq(HTTP_encode(arena, encodings[_i].text, encodings[_i].n), encodings[_i].encoded);
 }
-END_TEST
 
 static int never_more(HTTPResponse_T r, void *cl)
 {
@@ -1422,7 +1383,7 @@ static int never_more(HTTPResponse_T r, void *cl)
 	return 0;
 }
 
-START_TEST(a_response_that_was_reset_is_as_new)
+TEST(a_response_that_was_reset_is_as_new)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 
@@ -1439,7 +1400,6 @@ START_TEST(a_response_that_was_reset_is_as_new)
 	ck_assert(has("HTTP/1.1 200 OK\r\n") && has("\r\nContent-Length: 5\r\n") && has("\r\nX-C: d\r\n\r\nerror"));
 	ck_assert(!has("X-A"));
 }
-END_TEST
 
 /* ---- streams of a length ---- */
 
@@ -1471,7 +1431,7 @@ static HTTPResponse_T streamed(const char *request, Parts *parts, uint64_t lengt
 	return response;
 }
 
-START_TEST(a_stream_of_a_length_is_sent_with_it_and_keeps_the_connection)
+TEST(a_stream_of_a_length_is_sent_with_it_and_keeps_the_connection, .to = 2)
 {
 	static const char *const old = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
 	static const char *const parts[] = { "hello", ", ", "world", NULL };
@@ -1484,9 +1444,8 @@ START_TEST(a_stream_of_a_length_is_sent_with_it_and_keeps_the_connection)
 	ck_assert_int_eq(has("Connection: keep-alive\r\n"), _i);
 	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /next HTTP/1.1\r\n" HOST "\r\n")), "/next");
 }
-END_TEST
 
-START_TEST(a_stream_of_another_length_than_announced_is_broken_off)
+TEST(a_stream_of_another_length_than_announced_is_broken_off, .to = 3)
 {
 	static const struct {
 		const char *before;
@@ -1510,9 +1469,8 @@ START_TEST(a_stream_of_another_length_than_announced_is_broken_off)
 	else /* nothing was sent */
 		ck_assert_uint_eq(heard, 0);
 }
-END_TEST
 
-START_TEST(a_length_is_announced_where_no_body_is_sent)
+TEST(a_length_is_announced_where_no_body_is_sent, .to = 2)
 {
 	HTTPResponse_T response = asked("HEAD / HTTP/1.1\r\n" HOST "\r\n");
 
@@ -1527,9 +1485,8 @@ START_TEST(a_length_is_announced_where_no_body_is_sent)
 	HTTPResponse_send(server, response);
 	ck_assert_ptr_nonnull(strstr(hear(), "\r\nContent-Length: 4\r\n"));
 }
-END_TEST
 
-START_TEST(a_date_that_was_set_is_the_only_one)
+TEST(a_date_that_was_set_is_the_only_one)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 
@@ -1539,9 +1496,8 @@ START_TEST(a_date_that_was_set_is_the_only_one)
 	ck_assert(has("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
 	ck_assert(!has("Date:"));
 }
-END_TEST
 
-START_TEST(a_field_is_replaced_in_any_case_and_keeps_its_place)
+TEST(a_field_is_replaced_in_any_case_and_keeps_its_place)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 
@@ -1553,9 +1509,8 @@ START_TEST(a_field_is_replaced_in_any_case_and_keeps_its_place)
 	hear();
 	ck_assert(has("\r\nX-A: a\tlonger value \xc3\xa4\r\nX-B: 2\r\nX-Empty: \r\n\r\n"));
 }
-END_TEST
 
-START_TEST(what_would_split_a_response_is_refused)
+TEST(what_would_split_a_response_is_refused)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 
@@ -1572,18 +1527,16 @@ START_TEST(what_would_split_a_response_is_refused)
 	hear();
 	ck_assert(has("\r\nX: before\r\n\r\n"));
 }
-END_TEST
 
-START_TEST(framing_is_not_for_the_program_to_set)
+TEST(framing_is_not_for_the_program_to_set)
 {
 	HTTPResponse_T response = HTTPResponse_new(arena);
 
 	ck_raises_saying(Assert_Failed, "content-LENGTH", HTTPResponse_set(response, "content-LENGTH", "5"));
 	ck_raises(Assert_Failed, HTTPResponse_set(response, "Transfer-Encoding", "chunked"));
 }
-END_TEST
 
-START_TEST(a_status_is_200_to_599)
+TEST(a_status_is_200_to_599)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 
@@ -1594,9 +1547,8 @@ START_TEST(a_status_is_200_to_599)
 	HTTPResponse_send(server, response);
 	ck_assert_ptr_eq(strstr(hear(), "HTTP/1.1 599 \r\n"), reply);
 }
-END_TEST
 
-START_TEST(a_body_is_all_that_was_written_and_printed)
+TEST(a_body_is_all_that_was_written_and_printed)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 	char expected[9000], line[64], *end = expected;
@@ -1623,11 +1575,10 @@ START_TEST(a_body_is_all_that_was_written_and_printed)
 	ck_assert_uint_gt(heard, n);
 	ck_assert_mem_eq(reply + heard - n, expected, n);
 }
-END_TEST
 
 static const char *const nothing_wide = "%ls";
 
-START_TEST(printf_of_what_cannot_be_printed_raises_and_adds_nothing)
+TEST(printf_of_what_cannot_be_printed_raises_and_adds_nothing)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 	static const wchar_t no_character[] = { (wchar_t)0x7FFFFFFE, 0 };
@@ -1642,7 +1593,6 @@ START_TEST(printf_of_what_cannot_be_printed_raises_and_adds_nothing)
 	ck_assert(has("\r\nContent-Length: 3\r\n"));
 	ck_assert_str_eq(strstr(reply, "\r\n\r\n") + 4, "abc");
 }
-END_TEST
 
 typedef struct Sender { /* the server's end in a thread */
 	pthread_t thread;
@@ -1674,7 +1624,7 @@ static void *send_large(void *cl)
 	return NULL;
 }
 
-START_TEST(a_large_body_arrives_whole)
+TEST(a_large_body_arrives_whole)
 {
 	Sender s = { .nbytes = 4 << 20 };
 	size_t room = s.nbytes + 1000, n = 0;
@@ -1693,7 +1643,6 @@ START_TEST(a_large_body_arrives_whole)
 	free(expected);
 	free(got);
 }
-END_TEST
 
 /* ---- framing ---- */
 
@@ -1720,7 +1669,8 @@ static const struct {
 	{ "HEAD", 204, "", NULL, 0 },
 };
 
-START_TEST(a_response_has_the_length_and_the_body_that_its_request_and_status_allow)
+TEST(a_response_has_the_length_and_the_body_that_its_request_and_status_allow,
+	.to = COUNT(framings))
 {
 	HTTPResponse_T response;
 	char line[64];
@@ -1739,9 +1689,8 @@ START_TEST(a_response_has_the_length_and_the_body_that_its_request_and_status_al
 	ck_assert_str_eq(strstr(reply, "\r\n\r\n") + 4, framings[_i].has_body ? framings[_i].body : "");
 	ck_assert_str_eq(HTTPRequest_method(parse_saying(GET HOST "\r\n")), "GET");
 }
-END_TEST
 
-START_TEST(a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends)
+TEST(a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends)
 {
 	parse_saying("GET / HTTP/1.0\r\n\r\n");
 	answer("x");
@@ -1749,9 +1698,10 @@ START_TEST(a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends)
 	ck_assert_ptr_eq(strstr(reply, "HTTP/1.1 200 OK\r\n"), reply);
 	ck_assert(has("\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"));
 }
-END_TEST
 
 /* ---- no memory ---- */
+
+CASE("memory, contracts, threads", .setup = setup, .teardown = teardown);
 
 /* 1 when it did not raise. What is refused is memory, whatever name it goes by. */
 static int survives(void (*f)(Arena_T), struct Failing *failing)
@@ -1807,7 +1757,7 @@ static void parse_in(Arena_T a)
 	ck_assert_uint_eq(Socket_pending(server), 3);
 }
 
-START_TEST(without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_whole_or_ended)
+TEST(without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_whole_or_ended)
 {
 	int n = 0, fine = 0, whole = 0, ended = 0;
 
@@ -1830,7 +1780,6 @@ START_TEST(without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_
 	ck_assert_int_gt(whole, 1);
 	ck_assert_int_gt(ended, 1);
 }
-END_TEST
 
 /* An arena hides most requests from its allocator; in a buffer of every size each of them fails once. */
 static int fits(void (*f)(Arena_T), void *buffer, size_t size)
@@ -1850,7 +1799,7 @@ static int fits(void (*f)(Arena_T), void *buffer, size_t size)
 	return fine;
 }
 
-START_TEST(in_a_buffer_of_any_size_parse_succeeds_or_raises_and_the_socket_is_whole_or_ended)
+TEST(in_a_buffer_of_any_size_parse_succeeds_or_raises_and_the_socket_is_whole_or_ended)
 {
 	static char buffer[100000];
 	size_t size;
@@ -1876,7 +1825,6 @@ START_TEST(in_a_buffer_of_any_size_parse_succeeds_or_raises_and_the_socket_is_wh
 	ck_assert_int_gt(whole, 20);
 	ck_assert_int_gt(ended, 100);
 }
-END_TEST
 
 static void respond_in(Arena_T a)
 {
@@ -1919,7 +1867,7 @@ static void fill(Arena_T a)
 		Arena_alloc(a, 16);
 }
 
-START_TEST(pairs_that_find_no_memory_are_there_when_asked_for_again)
+TEST(pairs_that_find_no_memory_are_there_when_asked_for_again)
 {
 	char query[400] = "a=1&b=";
 	struct Failing failing = { .fail_at = -1 };
@@ -1939,9 +1887,8 @@ START_TEST(pairs_that_find_no_memory_are_there_when_asked_for_again)
 	Arena_dispose(&small);
 	ck_assert_uint_eq(failing.outstanding_blocks, 0);
 }
-END_TEST
 
-START_TEST(without_memory_at_any_point_a_response_raises_and_nothing_was_sent)
+TEST(without_memory_at_any_point_a_response_raises_and_nothing_was_sent)
 {
 	int n = 0, fine = 0;
 
@@ -1966,9 +1913,8 @@ START_TEST(without_memory_at_any_point_a_response_raises_and_nothing_was_sent)
 	open_pair();
 	ck_assert_int_gt(n, 6);
 }
-END_TEST
 
-START_TEST(in_a_buffer_of_any_size_a_response_is_sent_or_raises_and_nothing_was_sent)
+TEST(in_a_buffer_of_any_size_a_response_is_sent_or_raises_and_nothing_was_sent)
 {
 	static char buffer[50000];
 	size_t size;
@@ -1984,9 +1930,8 @@ START_TEST(in_a_buffer_of_any_size_a_response_is_sent_or_raises_and_nothing_was_
 	ck_assert(fine);
 	ck_assert(has("X-One: another") && has("X-Two: 2") && has("some text 99, POST"));
 }
-END_TEST
 
-START_TEST(a_field_or_a_body_that_found_no_memory_is_as_before)
+TEST(a_field_or_a_body_that_found_no_memory_is_as_before)
 {
 	static char large[100000];
 	Arena_Options options = { .limit = 40000 };
@@ -2008,11 +1953,10 @@ START_TEST(a_field_or_a_body_that_found_no_memory_is_as_before)
 	ck_assert(has("\r\nContent-Length: 6\r\nX: before\r\n\r\nbefore"));
 	Arena_dispose(&limited);
 }
-END_TEST
 
 /* ---- contracts ---- */
 
-START_TEST(no_argument_may_be_NULL)
+TEST(no_argument_may_be_NULL)
 {
 	HTTPResponse_T response = HTTPResponse_new(arena);
 	HTTPRequest_T request = parse_saying(GET HOST "\r\n");
@@ -2052,7 +1996,6 @@ START_TEST(no_argument_may_be_NULL)
 	ck_raises(Assert_Failed, HTTPResponse_send(NULL, response));
 	ck_raises(Assert_Failed, HTTPResponse_send(server, NULL));
 }
-END_TEST
 
 /* ---- threads ---- */
 
@@ -2083,7 +2026,7 @@ static void *serve_own_pair(void *cl)
 	return NULL;
 }
 
-START_TEST(threads_serve_connections_of_their_own)
+TEST(threads_serve_connections_of_their_own)
 {
 	pthread_t threads[4];
 	int i;
@@ -2092,120 +2035,4 @@ START_TEST(threads_serve_connections_of_their_own)
 		pthread_create(&threads[i], NULL, serve_own_pair, NULL);
 	for (i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
-}
-END_TEST
-
-static TCase *new_case(Suite *s, const char *name)
-{
-	TCase *tc = tcase_create(name);
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	suite_add_tcase(s, tc);
-	return tc;
-}
-
-static void add_requests(Suite *s)
-{
-	TCase *tc = new_case(s, "refused");
-
-	tcase_add_test(tc, each_exception_has_the_status_to_answer);
-	tcase_add_test(tc, every_status_that_is_registered_has_its_reason);
-	tcase_add_loop_test(tc, a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, 0, COUNT(refusals));
-	tcase_add_loop_test(tc, what_is_refused_is_refused_behind_a_good_request_too_however_it_is_cut, 0, COUNT(refused));
-	tcase_add_loop_test(tc, what_is_accepted_is_accepted_between_good_requests_however_it_is_cut, 0, COUNT(accepted));
-	tcase_add_test(tc, the_refusal_of_a_HEAD_has_no_body);
-	tcase_add_test(tc, a_large_body_that_is_refused_does_not_cut_off_the_reply);
-	tcase_add_test(tc, each_limit_holds_to_the_byte);
-	tcase_add_test(tc, the_default_limits_are_those_of_the_manual);
-	tc = new_case(s, "end and time");
-	tcase_add_test(tc, a_peer_that_leaves_between_requests_is_HTTP_Closed);
-	tcase_add_test(tc, a_peer_that_leaves_after_an_empty_line_is_HTTP_Closed);
-	tcase_add_test(tc, a_peer_that_leaves_at_any_byte_of_a_request_leaves_nothing_behind);
-	tcase_add_test(tc, a_cut_off_request_says_how_much_of_it_came);
-	tcase_add_test(tc, no_byte_in_the_sockets_timeout_is_Socket_Timeout_and_the_connection_lives);
-	tcase_add_loop_test(tc, an_empty_line_is_no_request_begun, 0, 3);
-	tcase_add_test(tc, a_request_that_comes_too_slowly_is_HTTP_Timeout);
-	tcase_add_test(tc, a_client_that_never_stops_trickling_meets_the_deadline_all_the_same);
-	tcase_add_test(tc, a_reset_connection_is_Socket_Closed);
-	tc = new_case(s, "request");
-	tcase_add_test(tc, a_request_is_what_was_sent);
-	tcase_add_test(tc, a_request_without_query_or_body_has_empty_ones);
-	tcase_add_loop_test(tc, the_target_gives_path_query_and_host, 0, COUNT(targets));
-	tcase_add_test(tc, repeated_fields_are_joined_and_cookies_with_a_semicolon);
-	tcase_add_test(tc, a_head_full_of_one_field_takes_no_more_than_a_few_times_its_size);
-	tcase_add_loop_test(tc, a_body_is_decoded_and_what_follows_it_stays, 0, COUNT(bodies));
-	tcase_add_loop_test(tc, a_query_is_pairs_in_the_order_sent_or_is_refused, 0, COUNT(forms));
-	tcase_add_loop_test(tc, a_form_is_pairs_in_the_order_sent_or_is_refused, 0, COUNT(forms));
-	tcase_add_test(tc, a_pair_is_found_by_its_name_the_first_of_several);
-	tcase_add_loop_test(tc, only_a_body_of_that_type_is_a_form, 0, COUNT(types));
-	tcase_add_test(tc, a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused);
-	tcase_add_test(tc, every_byte_but_NUL_is_decoded_to_itself_at_every_place);
-	tcase_add_test(tc, an_explanation_of_a_malformed_query_shows_where_it_is_malformed);
-	tcase_add_test(tc, a_request_that_comes_byte_by_byte_is_the_same);
-	tcase_add_test(tc, a_body_of_a_mebibyte_arrives_whole);
-	tcase_add_test(tc, chunks_of_a_mebibyte_arrive_whole);
-	tcase_add_test(tc, a_client_that_waits_for_100_gets_it);
-	tcase_add_loop_test(tc, a_body_that_is_there_already_or_never_comes_is_not_asked_for, 0, COUNT(no_continue));
-	tcase_add_test(tc, an_HTTP_1_0_client_gets_no_100);
-	tcase_add_test(tc, a_body_over_the_limit_is_refused_at_once_instead_of_100);
-}
-
-static void add_connections(Suite *s)
-{
-	TCase *tc = new_case(s, "connections");
-
-	tcase_add_test(tc, a_pipeline_of_sixteen_is_answered_in_order);
-	tcase_add_test(tc, memory_stays_flat_over_a_thousand_requests_on_one_connection);
-	tcase_add_loop_test(tc, the_connection_goes_on_or_ends_as_the_client_asked, 0, COUNT(connections));
-	tcase_add_test(tc, a_response_that_says_close_ends_the_connection);
-	tcase_add_test(tc, another_connection_option_is_sent_as_it_is);
-	tcase_add_test(tc, a_response_that_nobody_asked_for_ends_the_connection);
-	tcase_add_test(tc, a_response_that_cannot_be_sent_ends_the_connection);
-}
-
-static void add_responses(Suite *s)
-{
-	TCase *tc = new_case(s, "response");
-
-	tcase_add_test(tc, a_new_response_is_200_without_fields_or_body);
-	tcase_add_test(tc, the_date_is_now_in_the_form_of_RFC_9110);
-	tcase_add_test(tc, a_kind_has_the_status_of_its_nearest_ancestor);
-	tcase_add_test(tc, a_request_keeps_a_pointer_of_the_program_and_has_no_route_without_a_server);
-	tcase_add_loop_test(tc, text_is_encoded_as_one_segment_of_a_path, 0, COUNT(encodings));
-	tcase_add_test(tc, a_response_that_was_reset_is_as_new);
-	tcase_add_loop_test(tc, a_stream_of_a_length_is_sent_with_it_and_keeps_the_connection, 0, 2);
-	tcase_add_loop_test(tc, a_stream_of_another_length_than_announced_is_broken_off, 0, 3);
-	tcase_add_loop_test(tc, a_length_is_announced_where_no_body_is_sent, 0, 2);
-	tcase_add_test(tc, the_date_of_the_epoch_is_a_date);
-	tcase_add_test(tc, a_request_and_its_response_leave_errno_as_it_was);
-	tcase_add_test(tc, a_date_that_was_set_is_the_only_one);
-	tcase_add_test(tc, a_field_is_replaced_in_any_case_and_keeps_its_place);
-	tcase_add_test(tc, what_would_split_a_response_is_refused);
-	tcase_add_test(tc, framing_is_not_for_the_program_to_set);
-	tcase_add_test(tc, a_status_is_200_to_599);
-	tcase_add_test(tc, a_body_is_all_that_was_written_and_printed);
-	tcase_add_test(tc, printf_of_what_cannot_be_printed_raises_and_adds_nothing);
-	tcase_add_test(tc, a_large_body_arrives_whole);
-	tcase_add_loop_test(tc, a_response_has_the_length_and_the_body_that_its_request_and_status_allow, 0, COUNT(framings));
-	tcase_add_test(tc, a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends);
-	tc = new_case(s, "memory, contracts, threads");
-	tcase_add_test(tc, without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_whole_or_ended);
-	tcase_add_test(tc, pairs_that_find_no_memory_are_there_when_asked_for_again);
-	tcase_add_test(tc, without_memory_at_any_point_a_response_raises_and_nothing_was_sent);
-	tcase_add_test(tc, in_a_buffer_of_any_size_parse_succeeds_or_raises_and_the_socket_is_whole_or_ended);
-	tcase_add_test(tc, in_a_buffer_of_any_size_a_response_is_sent_or_raises_and_nothing_was_sent);
-	tcase_add_test(tc, a_field_or_a_body_that_found_no_memory_is_as_before);
-	tcase_add_test(tc, no_argument_may_be_NULL);
-	tcase_add_test(tc, threads_serve_connections_of_their_own);
-}
-
-int main(void)
-{
-	Suite *s = suite_create("http");
-
-	add_requests(s);
-	add_connections(s);
-	add_responses(s);
-	return testing_main(s);
 }

@@ -20,6 +20,8 @@
 #include <core/core.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 /* ---- the server: one thread, one connection after the other ---- */
 
 enum { HEARD = 1 << 20, EXCHANGES = 64 };
@@ -39,8 +41,8 @@ static struct Server {
 	pthread_t thread;
 	Exchange script[EXCHANGES];
 	int exchanges;
-	atomic_int connections;
-	char heard[HEARD];   /* all that came, of all connections */
+	atomic_int connections, said, left; /* connections accepted; answers sent, connections closed */
+	char heard[HEARD];   /* all that came, of all connections; if it is too much, the last of it */
 	size_t nheard;
 	char path[64];
 } server;
@@ -66,8 +68,14 @@ static int hear(int fd, const Exchange *e)
 	size_t from = server.nheard;
 
 	while (e->until && (*e->until == '\0' || !memmem(server.heard + from, server.nheard - from, e->until, strlen(e->until)))) {
-		ssize_t n = recv(fd, server.heard + server.nheard, HEARD - server.nheard, 0);
+		ssize_t n;
 
+		if (server.nheard == HEARD) {
+			memmove(server.heard, server.heard + HEARD - 4096, 4096);
+			server.nheard = 4096;
+			from = 0;
+		}
+		n = recv(fd, server.heard + server.nheard, HEARD - server.nheard, 0);
 		if (n <= 0)
 			return *e->until == '\0';
 		server.nheard += (size_t)n;
@@ -105,6 +113,7 @@ static void *serve(void *unused)
 				break;
 			next++;
 			say(fd, e);
+			server.said++;
 			goes_on = !e->closes && !e->resets;
 			if (e->resets)
 				setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
@@ -115,8 +124,15 @@ static void *serve(void *unused)
 			poll(&p, 1, 3000);
 		}
 		close(fd);
+		server.left++;
 	}
 	return NULL;
+}
+
+static void await(atomic_int *count, int n)
+{
+	while (*count < n)
+		sleep_ms(1);
 }
 
 static Arena_T arena, pool_arena;
@@ -127,7 +143,7 @@ static void start_server(const Exchange *script, int n)
 {
 	memcpy(server.script, script, (size_t)n * sizeof *script);
 	server.exchanges = n;
-	server.connections = 0;
+	server.connections = server.said = server.left = 0;
 	server.nheard = 0;
 	memset(server.heard, 0, 4096);
 	ck_assert_int_eq(pthread_create(&server.thread, NULL, serve, NULL), 0);
@@ -206,7 +222,10 @@ static size_t idle(void)
 
 /* ---- runs ---- */
 
-START_TEST(a_call_sends_its_request_and_reads_the_answer)
+SUITE("HTTPCall");
+CASE("HTTPCall", .setup = set_up, .teardown = tear_down);
+
+TEST(a_call_sends_its_request_and_reads_the_answer)
 {
 	HTTPCall_T call = call_of("GET", "/a?b=c");
 	char expected[128];
@@ -227,9 +246,8 @@ START_TEST(a_call_sends_its_request_and_reads_the_answer)
 	ck_assert_uint_eq(checked_out(), 0);
 	ck_assert_uint_eq(idle(), 1);
 }
-END_TEST
 
-START_TEST(a_body_is_sent_with_its_length)
+TEST(a_body_is_sent_with_its_length)
 {
 	HTTPCall_T call = call_of("POST", "/");
 
@@ -240,9 +258,8 @@ START_TEST(a_body_is_sent_with_its_length)
 	ck_assert_ptr_nonnull(strstr(server.heard, "Content-Length: 15\r\n\r\nit is over 9000"));
 	check_body(call, "");
 }
-END_TEST
 
-START_TEST(a_post_without_a_body_says_so_and_a_get_does_not)
+TEST(a_post_without_a_body_says_so_and_a_get_does_not)
 {
 	HTTPCall_T call = call_of("POST", "/"), other = call_of("GET", "/");
 
@@ -253,7 +270,6 @@ START_TEST(a_post_without_a_body_says_so_and_a_get_does_not)
 	ck_assert_ptr_null(strstr(strstr(server.heard, "GET"), "Content-Length"));
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
 static const struct { const char *sentence, *answer, *body; size_t length; int closes, kept; } answers[] = {
 	{ "a length", OK("abc", "3"), "abc", 0, 0, 1 },
@@ -272,8 +288,9 @@ static const struct { const char *sentence, *answer, *body; size_t length; int c
 	{ "Host twice, which means nothing here", "HTTP/1.1 200 OK\r\nHost: a\r\nHost: b\r\nContent-Length: 1\r\n\r\nx", "x", 0, 0, 1 },
 	{ "the same length twice", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", "x", 0, 0, 1 },
 };
+enum { ANSWERS = sizeof answers / sizeof answers[0] };
 
-START_TEST(an_answer_is_framed_as_RFC_9112_6_3_says)
+TEST(an_answer_is_framed_as_RFC_9112_6_3_says, .to = ANSWERS)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -283,9 +300,8 @@ START_TEST(an_answer_is_framed_as_RFC_9112_6_3_says)
 	ck_assert_uint_eq(checked_out(), 0);
 	ck_assert_msg(idle() == (size_t)answers[_i].kept, "%s: %zu kept", answers[_i].sentence, idle());
 }
-END_TEST
 
-START_TEST(an_answer_is_the_same_however_it_is_cut)
+TEST(an_answer_is_the_same_however_it_is_cut, .to = ANSWERS)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -299,9 +315,8 @@ START_TEST(an_answer_is_the_same_however_it_is_cut)
 	check_body(call, answers[_i].body);
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(the_answer_to_a_head_has_no_body)
+TEST(the_answer_to_a_head_has_no_body)
 {
 	HTTPCall_T call = call_of("HEAD", "/"), next = call_of("GET", "/");
 
@@ -313,7 +328,6 @@ START_TEST(the_answer_to_a_head_has_no_body)
 	check_body(next, "z");
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
 static const struct { const char *answer, *says; int closes; } wrong_answers[] = {
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "beside", 0 },
@@ -341,9 +355,9 @@ static const struct { const char *answer, *says; int closes; } wrong_answers[] =
 	{ "", "without an answer", 1 },
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n", "more than 1048576", 0 },
 };
-enum { WRONG = sizeof wrong_answers / sizeof wrong_answers[0], ANSWERS = sizeof answers / sizeof answers[0] };
+enum { WRONG = sizeof wrong_answers / sizeof wrong_answers[0] };
 
-START_TEST(an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway)
+TEST(an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway, .to = WRONG)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -354,9 +368,8 @@ START_TEST(an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway)
 	ck_assert_int_eq(HTTP_status(&HTTP_Bad_Gateway), 502);
 	ck_raises(Assert_Failed, run(call)); /* a call runs once */
 }
-END_TEST
 
-START_TEST(a_body_until_the_end_is_limited_too)
+TEST(a_body_until_the_end_is_limited_too)
 {
 	HTTPCall_T call = call_of("GET", "/");
 
@@ -364,9 +377,8 @@ START_TEST(a_body_until_the_end_is_limited_too)
 	HTTPCall_limits(call, &(HTTP_Limits){ .body_bytes = 5 });
 	ck_raises_saying(HTTP_Bad_Gateway, "longer than 5 bytes", run(call));
 }
-END_TEST
 
-START_TEST(the_status_line_and_the_fields_have_limits)
+TEST(the_status_line_and_the_fields_have_limits)
 {
 	HTTPCall_T call = call_of("GET", "/"), other = call_of("GET", "/");
 
@@ -377,11 +389,10 @@ START_TEST(the_status_line_and_the_fields_have_limits)
 	HTTPCall_limits(other, &(HTTP_Limits){ .header_count = 2 });
 	ck_raises_saying(HTTP_Bad_Gateway, "more than 2 fields", run(other));
 }
-END_TEST
 
 /* ---- the network, and the pool ---- */
 
-START_TEST(a_server_that_is_too_slow_is_a_gateway_timeout)
+TEST(a_server_that_is_too_slow_is_a_gateway_timeout)
 {
 	HTTPCall_T call = call_of("GET", "/slow");
 	int64_t begin = now_ms();
@@ -393,9 +404,8 @@ START_TEST(a_server_that_is_too_slow_is_a_gateway_timeout)
 	ck_assert_int_lt(now_ms() - begin, 600);
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(a_server_that_drips_cannot_outlast_the_timeout)
+TEST(a_server_that_drips_cannot_outlast_the_timeout)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	int64_t begin = now_ms();
@@ -405,9 +415,8 @@ START_TEST(a_server_that_drips_cannot_outlast_the_timeout)
 	ck_raises(HTTP_Gateway_Timeout, run(call));
 	ck_assert_int_lt(now_ms() - begin, 600);
 }
-END_TEST
 
-START_TEST(causes_are_those_of_the_layers_below)
+TEST(causes_are_those_of_the_layers_below)
 {
 	HTTPCall_T call = call_of("GET", "/"), full = call_of("GET", "/"), late = call_of("GET", "/");
 	SocketPool_T small = SocketPool_new(pool_arena, 1, 64);
@@ -436,9 +445,8 @@ START_TEST(causes_are_those_of_the_layers_below)
 	} END_TRY;
 	ck_assert_int_eq(causes, 3);
 }
-END_TEST
 
-START_TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
+TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("GET", "/2");
 
@@ -449,9 +457,8 @@ START_TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
 	ck_assert_int_eq(server.connections, 2);
 	ck_assert_uint_eq(idle(), 1);
 }
-END_TEST
 
-START_TEST(a_reset_at_that_moment_is_the_same)
+TEST(a_reset_at_that_moment_is_the_same)
 {
 	HTTPCall_T call = call_of("PUT", "/1"), again = call_of("PUT", "/2");
 
@@ -461,9 +468,8 @@ START_TEST(a_reset_at_that_moment_is_the_same)
 	run(again);
 	check_body(again, "b");
 }
-END_TEST
 
-START_TEST(a_post_is_not_repeated)
+TEST(a_post_is_not_repeated)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("POST", "/2");
 
@@ -472,9 +478,8 @@ START_TEST(a_post_is_not_repeated)
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", run(again));
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
-START_TEST(a_server_that_closes_twice_is_a_bad_gateway)
+TEST(a_server_that_closes_twice_is_a_bad_gateway)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("GET", "/2");
 
@@ -483,9 +488,8 @@ START_TEST(a_server_that_closes_twice_is_a_bad_gateway)
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", run(again));
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(a_new_connection_that_is_closed_is_not_tried_again)
+TEST(a_new_connection_that_is_closed_is_not_tried_again)
 {
 	HTTPCall_T call = call_of("GET", "/1");
 
@@ -493,9 +497,8 @@ START_TEST(a_new_connection_that_is_closed_is_not_tried_again)
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", run(call));
 	ck_assert_int_eq(server.connections, 1);
 }
-END_TEST
 
-START_TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
+TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	size_t n = 32 << 20;
@@ -507,9 +510,63 @@ START_TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
 	check_body(call, "big");
 	ck_assert_uint_eq(idle(), 0); /* nobody knows where the next request would begin */
 }
-END_TEST
 
-START_TEST(a_call_over_a_socket_leaves_it_open)
+TEST(an_interim_response_does_not_end_the_sending)
+{
+	HTTPCall_T call = call_of("POST", "/");
+	size_t n = 16 << 20;
+	char *body = Arena_alloc(arena, n + 4);
+
+	memset(body, 'x', n);
+	memcpy(body + n, "last", 4);
+	HTTPCall_write(call, body, n + 4);
+	SERVE({ .until = END, .answer = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <" },
+		{ .until = "last", .answer = "/a>\r\n\r\n" OK("y", "1") });
+	run(call);
+	check_body(call, "y");
+	ck_assert_uint_eq(idle(), 1); /* all of the request was sent */
+}
+
+TEST(an_interim_response_does_not_end_a_stream)
+{
+	HTTPCall_T call = call_of("PUT", "/");
+	char byte;
+
+	SERVE({ .until = END, .answer = "HTTP/1.1 100 Continue\r\n\r\n" }, { .until = "\r\n0\r\n\r\n", .answer = OK("y", "1") });
+	HTTPCall_begin(call, pool, "127.0.0.1", service, -1);
+	await(&server.said, 1);
+	HTTPCall_send(call, "data", 4);
+	ck_assert_int_eq(HTTPCall_answer(call), 200);
+	ck_assert_ptr_nonnull(strstr(server.heard, "4\r\ndata\r\n0\r\n\r\n"));
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 1);
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
+	ck_assert_uint_eq(idle(), 1);
+}
+
+TEST(more_interim_responses_than_32_are_a_bad_gateway)
+{
+	static char text[33 * 32];
+	HTTPCall_T call = call_of("GET", "/");
+	int i;
+
+	for (i = 0; i < 33; i++)
+		strcat(text, "HTTP/1.1 100 Continue\r\n\r\n");
+	SERVE({ .until = END, .answer = text });
+	ck_raises_saying(HTTP_Bad_Gateway, "more than 32 interim responses", run(call));
+}
+
+TEST(a_request_that_says_close_gives_no_connection_back)
+{
+	HTTPCall_T call = call_of("GET", "/");
+
+	SERVE({ .until = END, .answer = OK("x", "1") });
+	HTTPCall_set(call, "Connection", "foo, Close");
+	run(call);
+	check_body(call, "x");
+	ck_assert_uint_eq(checked_out() + idle(), 0);
+}
+
+TEST(a_call_over_a_socket_leaves_it_open)
 {
 	HTTPCall_T call = call_of("GET", "/1"), next = call_of("GET", "/2"), wrong = call_of("GET", "/");
 	Socket_T s;
@@ -527,7 +584,6 @@ START_TEST(a_call_over_a_socket_leaves_it_open)
 	check_body(next, "b");
 	Socket_close(&s);
 }
-END_TEST
 
 /* ---- steps ---- */
 
@@ -540,7 +596,7 @@ static size_t read_all(HTTPCall_T call, char *into, size_t room, size_t piece)
 	return all;
 }
 
-START_TEST(a_call_in_steps_streams_both_ways)
+TEST(a_call_in_steps_streams_both_ways, .from = 1, .to = 12)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	char body[64] = "";
@@ -560,9 +616,8 @@ START_TEST(a_call_in_steps_streams_both_ways)
 	ck_assert_uint_eq(idle(), 1);
 	ck_raises_saying(Assert_Failed, "for HTTPCall_recv to read", HTTPCall_body(call, &(size_t){ 0 }));
 }
-END_TEST
 
-START_TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
+TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
 {
 	HTTPCall_T call = call_of("PUT", "/");
 	char byte;
@@ -578,9 +633,8 @@ START_TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
 	ck_assert_uint_eq(checked_out(), 0); /* there is nothing to read */
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 }
-END_TEST
 
-START_TEST(a_stream_is_not_limited_and_takes_no_memory)
+TEST(a_stream_is_not_limited_and_takes_no_memory)
 {
 	enum { LENGTH = 8 << 20 };
 	static char text[LENGTH + 64];
@@ -599,9 +653,8 @@ START_TEST(a_stream_is_not_limited_and_takes_no_memory)
 	ck_assert_uint_eq(all, LENGTH);
 	ck_assert_uint_le(Arena_used(arena), used + 1024);
 }
-END_TEST
 
-START_TEST(an_early_answer_ends_the_sending_in_steps)
+TEST(an_early_answer_ends_the_sending_in_steps)
 {
 	HTTPCall_T call = call_of("POST", "/");
 	char body[16] = "";
@@ -609,16 +662,15 @@ START_TEST(an_early_answer_ends_the_sending_in_steps)
 	SERVE({ .until = END, .answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno" });
 	HTTPCall_begin(call, pool, "127.0.0.1", service, 1000);
 	HTTPCall_send(call, "x", 1);
-	sleep_ms(200);
+	await(&server.said, 1);
 	HTTPCall_send(call, "y", 1);
 	ck_assert_int_eq(HTTPCall_answer(call), 403); /* 998 bytes are not sent */
 	ck_assert_uint_eq(read_all(call, body, sizeof body, 16), 2);
 	ck_assert_uint_eq(idle(), 0);
 	ck_assert_ptr_null(strstr(server.heard, "xy"));
 }
-END_TEST
 
-START_TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent)
+TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("PUT", "/2");
 	char byte;
@@ -627,16 +679,15 @@ START_TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent
 		{ .until = "data", .answer = OK("b", "1") });
 	run(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, 4);
-	sleep_ms(200); /* until the server has left */
+	await(&server.left, 1);
 	HTTPCall_send(again, "data", 4);
 	ck_assert_int_eq(HTTPCall_answer(again), 200);
 	ck_assert_uint_eq(HTTPCall_recv(again, &byte, 1), 1);
 	ck_assert_int_eq(byte, 'b');
 	ck_assert_uint_eq(HTTPCall_recv(again, &byte, 1), 0);
 }
-END_TEST
 
-START_TEST(a_part_that_is_slow_has_the_timeout_for_itself)
+TEST(a_part_that_is_slow_has_the_timeout_for_itself)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	char body[80];
@@ -647,9 +698,8 @@ START_TEST(a_part_that_is_slow_has_the_timeout_for_itself)
 	HTTPCall_answer(call);
 	ck_assert_uint_eq(read_all(call, body, sizeof body, sizeof body), 60);
 }
-END_TEST
 
-START_TEST(a_stream_that_breaks_is_not_taken_for_whole)
+TEST(a_stream_that_breaks_is_not_taken_for_whole)
 {
 	HTTPCall_T call = call_of("GET", "/");
 	char body[32];
@@ -661,9 +711,8 @@ START_TEST(a_stream_that_breaks_is_not_taken_for_whole)
 	ck_raises_saying(Assert_Failed, "no answer to read", HTTPCall_recv(call, body, 1));
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
-START_TEST(an_arena_that_is_cleared_amid_a_call_discards_its_connection)
+TEST(an_arena_that_is_cleared_amid_a_call_discards_its_connection)
 {
 	Arena_T request = Arena_new();
 	HTTPCall_T call = HTTPCall_new(request, "GET", "/");
@@ -677,11 +726,10 @@ START_TEST(an_arena_that_is_cleared_amid_a_call_discards_its_connection)
 	ck_assert_uint_eq(idle(), 0);
 	Arena_dispose(&request);
 }
-END_TEST
 
 /* ---- memory, threads that end ---- */
 
-START_TEST(every_allocation_may_fail_and_no_connection_is_lost)
+TEST(every_allocation_may_fail_and_no_connection_is_lost)
 {
 	struct Failing f = { 0, 0, 0, 0 };
 	volatile int failures = 0, done = 0, n;
@@ -719,7 +767,6 @@ START_TEST(every_allocation_may_fail_and_no_connection_is_lost)
 	ck_assert_int_eq(done, 1);
 	ck_assert_int_ge(failures, 3);
 }
-END_TEST
 
 static void *run_forever(void *cl)
 {
@@ -730,7 +777,7 @@ static void *run_forever(void *cl)
 	return NULL;
 }
 
-START_TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
+TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
 {
 	pthread_t thread;
 	void *result;
@@ -745,11 +792,10 @@ START_TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
 	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
 	ck_assert_uint_eq(checked_out(), 0);
 }
-END_TEST
 
 /* ---- checked runtime errors, and fields that are refused ---- */
 
-START_TEST(what_a_caller_gets_wrong_is_checked)
+TEST(what_a_caller_gets_wrong_is_checked)
 {
 	HTTPCall_T call = call_of("GET", "/"), written = call_of("POST", "/");
 	char byte;
@@ -788,46 +834,4 @@ START_TEST(what_a_caller_gets_wrong_is_checked)
 	ck_raises_saying(Assert_Failed, "HTTPCall_run: the call has begun already", run(call));
 	ck_raises_saying(Assert_Failed, "HTTPCall_header: the name is NULL", HTTPCall_header(call, NULL));
 	ck_raises_saying(Assert_Failed, "the place of the length is NULL", HTTPCall_body(call, NULL));
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("HTTPCall");
-	TCase *tc = tcase_create("HTTPCall");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_test(tc, a_call_sends_its_request_and_reads_the_answer);
-	tcase_add_test(tc, a_body_is_sent_with_its_length);
-	tcase_add_test(tc, a_post_without_a_body_says_so_and_a_get_does_not);
-	tcase_add_loop_test(tc, an_answer_is_framed_as_RFC_9112_6_3_says, 0, ANSWERS);
-	tcase_add_loop_test(tc, an_answer_is_the_same_however_it_is_cut, 0, ANSWERS);
-	tcase_add_test(tc, the_answer_to_a_head_has_no_body);
-	tcase_add_loop_test(tc, an_answer_that_can_be_read_in_two_ways_is_a_bad_gateway, 0, WRONG);
-	tcase_add_test(tc, a_body_until_the_end_is_limited_too);
-	tcase_add_test(tc, the_status_line_and_the_fields_have_limits);
-	tcase_add_test(tc, a_server_that_is_too_slow_is_a_gateway_timeout);
-	tcase_add_test(tc, a_server_that_drips_cannot_outlast_the_timeout);
-	tcase_add_test(tc, causes_are_those_of_the_layers_below);
-	tcase_add_test(tc, a_connection_that_the_server_closed_at_that_moment_is_replaced_once);
-	tcase_add_test(tc, a_reset_at_that_moment_is_the_same);
-	tcase_add_test(tc, a_post_is_not_repeated);
-	tcase_add_test(tc, a_server_that_closes_twice_is_a_bad_gateway);
-	tcase_add_test(tc, a_new_connection_that_is_closed_is_not_tried_again);
-	tcase_add_test(tc, an_answer_before_the_end_of_a_large_body_stops_the_sending);
-	tcase_add_test(tc, a_call_over_a_socket_leaves_it_open);
-	tcase_add_loop_test(tc, a_call_in_steps_streams_both_ways, 1, 12);
-	tcase_add_test(tc, a_streamed_body_may_have_a_length_and_is_checked_against_it);
-	tcase_add_test(tc, a_stream_is_not_limited_and_takes_no_memory);
-	tcase_add_test(tc, an_early_answer_ends_the_sending_in_steps);
-	tcase_add_test(tc, a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent);
-	tcase_add_test(tc, a_part_that_is_slow_has_the_timeout_for_itself);
-	tcase_add_test(tc, a_stream_that_breaks_is_not_taken_for_whole);
-	tcase_add_test(tc, an_arena_that_is_cleared_amid_a_call_discards_its_connection);
-	tcase_add_test(tc, every_allocation_may_fail_and_no_connection_is_lost);
-	tcase_add_test(tc, a_thread_that_is_cancelled_amid_a_call_loses_no_connection);
-	tcase_add_test(tc, what_a_caller_gets_wrong_is_checked);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

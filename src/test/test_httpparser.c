@@ -179,9 +179,12 @@ static void run_every_way(Run *whole, const HTTP_Limits *limits, const char *inp
 
 /* ---- the cases ---- */
 
+SUITE("httpparser");
+CASE("parser");
+
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
-START_TEST(what_can_be_read_in_two_ways_is_refused_however_it_is_cut)
+TEST(what_can_be_read_in_two_ways_is_refused_however_it_is_cut, .to = ROWS(refused))
 {
 	const Row *row = &refused[_i];
 	Run run;
@@ -192,9 +195,8 @@ START_TEST(what_can_be_read_in_two_ways_is_refused_however_it_is_cut)
 		run.parser.status, row->status, run.text);
 	ck_assert_msg(strlen(run.explanation) > 10, "%s: \"%s\" explains nothing", row->sentence, run.explanation);
 }
-END_TEST
 
-START_TEST(what_the_RFC_means_is_accepted_however_it_is_cut)
+TEST(what_the_RFC_means_is_accepted_however_it_is_cut, .to = ROWS(accepted))
 {
 	const Row *row = &accepted[_i];
 	Run run;
@@ -203,9 +205,8 @@ START_TEST(what_the_RFC_means_is_accepted_however_it_is_cut)
 	ck_assert_msg(run.last == HTTPParser_END, "%s: %s", row->sentence, run.text);
 	ck_assert_msg(run.end == row->n, "%s ends at %zu, not %zu", row->sentence, run.end, row->n);
 }
-END_TEST
 
-START_TEST(an_unfinished_request_wants_more_at_every_byte)
+TEST(an_unfinished_request_wants_more_at_every_byte, .to = ROWS(accepted))
 {
 	const Row *row = &accepted[_i];
 	Run run;
@@ -216,7 +217,6 @@ START_TEST(an_unfinished_request_wants_more_at_every_byte)
 		ck_assert_msg(run.last == HTTPParser_MORE, "%s, %zu bytes: %s", row->sentence, i, run.text);
 	}
 }
-END_TEST
 
 /* ---- what it yields ---- */
 
@@ -237,14 +237,13 @@ static const struct {
 	  "<GET></><></><><Connection><keep-alive><Expect><100-Continue>head 181 0 body  end at 64" },
 };
 
-START_TEST(lines_fields_and_bodies_are_slices_of_the_input)
+TEST(lines_fields_and_bodies_are_slices_of_the_input, .to = ROWS(transcripts))
 {
 	Run run;
 
 	run_every_way(&run, &usual, transcripts[_i].input, strlen(transcripts[_i].input));
 	ck_assert_str_eq(run.text, transcripts[_i].transcript);
 }
-END_TEST
 
 static const struct {
 	const char *input, *explanation;
@@ -265,16 +264,15 @@ static const struct {
 	SAYS(CHUNKED "g\r\n", "a chunk size has the byte \"g\""),
 };
 
-START_TEST(an_error_names_the_value_with_its_control_characters_escaped)
+TEST(an_error_names_the_value_with_its_control_characters_escaped, .to = ROWS(explanations))
 {
 	Run run;
 
 	run_every_way(&run, &usual, explanations[_i].input, explanations[_i].n);
 	ck_assert_str_eq(run.explanation, explanations[_i].explanation);
 }
-END_TEST
 
-START_TEST(an_explanation_fits_whatever_the_peer_sent)
+TEST(an_explanation_fits_whatever_the_peer_sent)
 {
 	char input[9000], out[600];
 	HTTPParser p;
@@ -294,7 +292,6 @@ START_TEST(an_explanation_fits_whatever_the_peer_sent)
 	}
 	ck_assert_str_eq(out + strlen(out) - 12, "\\xff\\xff...\"");
 }
-END_TEST
 
 /* ---- bytes ---- */
 
@@ -348,26 +345,23 @@ static int is_visible(int c)
 	return c > ' ' && c < 0x7f && !strchr("#\"<>", c);
 }
 
-START_TEST(of_all_bytes_only_tchar_makes_methods_and_names)
+TEST(of_all_bytes_only_tchar_makes_methods_and_names)
 {
 	check_class("method", "G", "T / HTTP/1.0\r\n\r\n", is_tchar);
 	check_class("name", "GET / HTTP/1.0\r\nX", "Y: z\r\n\r\n", is_tchar_or_colon);
 	check_class("name before others", "GET / HTTP/1.0\r\nX", "Y: z\r\nAnother-Field: abcdefgh\r\n\r\n", is_tchar_or_colon);
 }
-END_TEST
 
-START_TEST(of_all_bytes_only_text_is_taken_in_a_value_at_any_place_of_it)
+TEST(of_all_bytes_only_text_is_taken_in_a_value_at_any_place_of_it)
 {
 	check_class("value", "GET / HTTP/1.0\r\nX: a", "\r\n\r\n", is_text);
 	check_class("value before others", "GET / HTTP/1.0\r\nX: a", "\r\nAnother-Field: abcdefgh\r\n\r\n", is_text);
 }
-END_TEST
 
-START_TEST(of_all_bytes_only_visible_ones_are_taken_in_a_target)
+TEST(of_all_bytes_only_visible_ones_are_taken_in_a_target)
 {
 	check_class("target", "GET /a", "b HTTP/1.0\r\n\r\n", is_visible);
 }
-END_TEST
 
 /* ---- limits ---- */
 
@@ -388,7 +382,7 @@ static int status_of(HTTP_Limits limits, const char *input)
 	return run.last == HTTPParser_ERROR ? run.parser.status : 0;
 }
 
-START_TEST(a_request_line_may_be_as_long_as_its_limit_and_no_longer)
+TEST(a_request_line_may_be_as_long_as_its_limit_and_no_longer)
 {
 	HTTP_Limits limits = usual;
 	char input[400], x[100];
@@ -409,9 +403,8 @@ START_TEST(a_request_line_may_be_as_long_as_its_limit_and_no_longer)
 	sprintf(input, "GET /%s", repeat(x, 'x', 60));
 	ck_assert_int_eq(status_of(limits, input), 414);
 }
-END_TEST
 
-START_TEST(all_field_lines_together_may_be_as_long_as_their_limit_and_no_longer)
+TEST(all_field_lines_together_may_be_as_long_as_their_limit_and_no_longer)
 {
 	HTTP_Limits limits = usual;
 	char input[400], x[100];
@@ -433,9 +426,8 @@ START_TEST(all_field_lines_together_may_be_as_long_as_their_limit_and_no_longer)
 	sprintf(input, GET "X: %s", repeat(x, 'x', 62));
 	ck_assert_int_eq(status_of(limits, input), 431);
 }
-END_TEST
 
-START_TEST(there_may_be_as_many_fields_as_their_limit_and_no_more)
+TEST(there_may_be_as_many_fields_as_their_limit_and_no_more)
 {
 	HTTP_Limits limits = usual;
 	char input[300], *end;
@@ -455,9 +447,8 @@ START_TEST(there_may_be_as_many_fields_as_their_limit_and_no_more)
 		ck_assert_int_eq(status_of(limits, input), n > 4 ? 431 : 0);
 	}
 }
-END_TEST
 
-START_TEST(a_body_may_be_as_long_as_its_limit_and_no_longer)
+TEST(a_body_may_be_as_long_as_its_limit_and_no_longer)
 {
 	HTTP_Limits limits = usual;
 	char input[400], x[100];
@@ -475,9 +466,8 @@ START_TEST(a_body_may_be_as_long_as_its_limit_and_no_longer)
 		ck_assert_int_eq(status_of(limits, input), want);
 	}
 }
-END_TEST
 
-START_TEST(chunk_extensions_may_be_4096_bytes_and_one_for_each_byte_of_the_body)
+TEST(chunk_extensions_may_be_4096_bytes_and_one_for_each_byte_of_the_body)
 {
 	static char input[10000], x[5000];
 	Run run;
@@ -492,9 +482,8 @@ START_TEST(chunk_extensions_may_be_4096_bytes_and_one_for_each_byte_of_the_body)
 		ck_assert_int_eq(run.last == HTTPParser_ERROR ? run.parser.status : 0, n > 4096 ? 413 : 0);
 	}
 }
-END_TEST
 
-START_TEST(the_largest_limits_do_not_wrap)
+TEST(the_largest_limits_do_not_wrap)
 {
 	const HTTP_Limits limits = { SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, 1, 1 };
 	Run run;
@@ -505,11 +494,10 @@ START_TEST(the_largest_limits_do_not_wrap)
 		all, NULL);
 	ck_assert_int_eq(run.parser.status, 413);
 }
-END_TEST
 
 /* ---- pipelines ---- */
 
-START_TEST(a_request_ends_where_the_next_one_starts)
+TEST(a_request_ends_where_the_next_one_starts)
 {
 	char input[4096];
 	size_t n = 0, at = 0;
@@ -532,9 +520,8 @@ START_TEST(a_request_ends_where_the_next_one_starts)
 	}
 	ck_assert_uint_eq(at, n);
 }
-END_TEST
 
-START_TEST(empty_lines_alone_do_not_begin_a_request)
+TEST(empty_lines_alone_do_not_begin_a_request)
 {
 	HTTPParser p;
 
@@ -544,7 +531,6 @@ START_TEST(empty_lines_alone_do_not_begin_a_request)
 	ck_assert_int_eq(httpparser__next(&p, "\r\n\r\nG", 5), HTTPParser_MORE);
 	ck_assert(httpparser__begun(&p));
 }
-END_TEST
 
 static const struct {
 	const char *head;
@@ -565,7 +551,7 @@ static const struct {
 	{ CHUNKED "0\r\nConnection: close\r\n\r\n", 1 },
 };
 
-START_TEST(a_connection_is_kept_as_RFC_9112_9_3_says)
+TEST(a_connection_is_kept_as_RFC_9112_9_3_says, .to = ROWS(connections))
 {
 	Run run;
 
@@ -573,7 +559,6 @@ START_TEST(a_connection_is_kept_as_RFC_9112_9_3_says)
 	ck_assert_int_eq(run.last, HTTPParser_END);
 	ck_assert_int_eq(httpparser__keep_alive(&run.parser) != 0, connections[_i].keeps);
 }
-END_TEST
 
 /* ---- paths ---- */
 
@@ -596,7 +581,7 @@ static const struct {
 	{ "/%u0041", NULL }, { "/a\\..\\b", NULL }, { "/%-1", NULL },
 };
 
-START_TEST(a_path_is_decoded_then_resolved_and_never_climbs_out)
+TEST(a_path_is_decoded_then_resolved_and_never_climbs_out, .to = ROWS(paths))
 {
 	size_t n = strlen(paths[_i].raw);
 	char *raw = exact_copy(paths[_i].raw, n), *out = malloc(n + 2);
@@ -613,9 +598,8 @@ START_TEST(a_path_is_decoded_then_resolved_and_never_climbs_out)
 	free(out);
 	free(raw);
 }
-END_TEST
 
-START_TEST(a_path_says_what_is_wrong_with_it)
+TEST(a_path_says_what_is_wrong_with_it)
 {
 	char out[32];
 	size_t length;
@@ -625,9 +609,8 @@ START_TEST(a_path_says_what_is_wrong_with_it)
 	ck_assert_str_eq(httpparser__path("/a\\", 3, out, &length), "a backslash in the path: %1");
 	ck_assert_str_eq(httpparser__path("/..", 3, out, &length), "the path climbs above the root: %1");
 }
-END_TEST
 
-START_TEST(words_compare_without_case_and_only_as_a_whole)
+TEST(words_compare_without_case_and_only_as_a_whole)
 {
 	ck_assert(httpparser__is("Close", 5, "close"));
 	ck_assert(httpparser__is("close", 5, "CLOSE"));
@@ -641,7 +624,6 @@ START_TEST(words_compare_without_case_and_only_as_a_whole)
 	ck_assert(httpparser__is_text("", 0));
 	ck_assert(!httpparser__is_text("a\nb", 3));
 }
-END_TEST
 
 /* ---- mutations ---- */
 
@@ -696,7 +678,7 @@ static size_t mutate(char *input, size_t n, size_t room, uint32_t *state)
 	}
 }
 
-START_TEST(twenty_thousand_mutations_are_read_the_same_way_however_they_are_cut)
+TEST(twenty_thousand_mutations_are_read_the_same_way_however_they_are_cut)
 {
 	enum { MUTATIONS = 20000 };
 	uint32_t state = 2463534242u;
@@ -721,42 +703,4 @@ START_TEST(twenty_thousand_mutations_are_read_the_same_way_however_they_are_cut)
 	}
 	ck_assert_int_gt(ends, MUTATIONS / 50);
 	ck_assert_int_gt(errors, MUTATIONS / 4);
-}
-END_TEST
-
-static Suite *suite(void)
-{
-	Suite *s = suite_create("httpparser");
-	TCase *tc = tcase_create("parser");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, what_can_be_read_in_two_ways_is_refused_however_it_is_cut, 0, ROWS(refused));
-	tcase_add_loop_test(tc, what_the_RFC_means_is_accepted_however_it_is_cut, 0, ROWS(accepted));
-	tcase_add_loop_test(tc, an_unfinished_request_wants_more_at_every_byte, 0, ROWS(accepted));
-	tcase_add_loop_test(tc, lines_fields_and_bodies_are_slices_of_the_input, 0, ROWS(transcripts));
-	tcase_add_loop_test(tc, an_error_names_the_value_with_its_control_characters_escaped, 0, ROWS(explanations));
-	tcase_add_test(tc, an_explanation_fits_whatever_the_peer_sent);
-	tcase_add_test(tc, of_all_bytes_only_tchar_makes_methods_and_names);
-	tcase_add_test(tc, of_all_bytes_only_text_is_taken_in_a_value_at_any_place_of_it);
-	tcase_add_test(tc, of_all_bytes_only_visible_ones_are_taken_in_a_target);
-	tcase_add_test(tc, a_request_line_may_be_as_long_as_its_limit_and_no_longer);
-	tcase_add_test(tc, all_field_lines_together_may_be_as_long_as_their_limit_and_no_longer);
-	tcase_add_test(tc, there_may_be_as_many_fields_as_their_limit_and_no_more);
-	tcase_add_test(tc, a_body_may_be_as_long_as_its_limit_and_no_longer);
-	tcase_add_test(tc, chunk_extensions_may_be_4096_bytes_and_one_for_each_byte_of_the_body);
-	tcase_add_test(tc, the_largest_limits_do_not_wrap);
-	tcase_add_test(tc, a_request_ends_where_the_next_one_starts);
-	tcase_add_test(tc, empty_lines_alone_do_not_begin_a_request);
-	tcase_add_loop_test(tc, a_connection_is_kept_as_RFC_9112_9_3_says, 0, ROWS(connections));
-	tcase_add_loop_test(tc, a_path_is_decoded_then_resolved_and_never_climbs_out, 0, ROWS(paths));
-	tcase_add_test(tc, a_path_says_what_is_wrong_with_it);
-	tcase_add_test(tc, words_compare_without_case_and_only_as_a_whole);
-	tcase_add_test(tc, twenty_thousand_mutations_are_read_the_same_way_however_they_are_cut);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return testing_main(suite());
 }

@@ -28,6 +28,9 @@ static void teardown(void)
 
 /* ---- a run ---- */
 
+SUITE("HTTPReader");
+CASE("reader", .setup = setup, .teardown = teardown);
+
 typedef struct Run {
 	HTTPReader reader;
 	struct HTTPRequest request;
@@ -136,17 +139,15 @@ static void read_in_every_way(const Row *row, HTTPReader_Event end)
 	}
 }
 
-START_TEST(a_request_is_read_in_one_way_whatever_the_pieces)
+TEST(a_request_is_read_in_one_way_whatever_the_pieces, .to = COUNT(accepted))
 {
 	read_in_every_way(&accepted[_i], HTTPReader_READY);
 }
-END_TEST
 
-START_TEST(a_request_is_refused_in_one_way_whatever_the_pieces)
+TEST(a_request_is_refused_in_one_way_whatever_the_pieces, .to = COUNT(refused))
 {
 	read_in_every_way(&refused[_i], HTTPReader_ERROR);
 }
-END_TEST
 
 /* ---- what a request in progress holds ---- */
 
@@ -193,7 +194,7 @@ static void feed_body(Run *run, size_t nbytes)
 	}
 }
 
-START_TEST(a_body_with_a_length_holds_at_most_1_3_times_its_bytes)
+TEST(a_body_with_a_length_holds_at_most_1_3_times_its_bytes, .to = COUNT(sizes))
 {
 	size_t n = sizes[_i];
 	char head[100];
@@ -215,9 +216,8 @@ START_TEST(a_body_with_a_length_holds_at_most_1_3_times_its_bytes)
 	Arena_dispose(&a);
 	ck_assert_uint_eq(held.now, 0);
 }
-END_TEST
 
-START_TEST(a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its_end)
+TEST(a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its_end, .to = COUNT(sizes))
 {
 	size_t n = sizes[_i];
 	char head[100];
@@ -238,9 +238,8 @@ START_TEST(a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its
 	Arena_dispose(&a);
 	ck_assert_uint_eq(held.now, 0);
 }
-END_TEST
 
-START_TEST(what_follows_a_chunked_body_in_place_stays_where_it_is)
+TEST(what_follows_a_chunked_body_in_place_stays_where_it_is)
 {
 	static char input[40000];
 	size_t n = (size_t)sprintf(input, CHUNKED "8000\r\n"), at = 0, used = 0, room, got = 0;
@@ -267,9 +266,8 @@ START_TEST(what_follows_a_chunked_body_in_place_stays_where_it_is)
 	ck_assert_mem_eq(into + used, "GET /next", got - used);
 	ck_assert_uint_gt(got, used);
 }
-END_TEST
 
-START_TEST(a_chunked_body_that_breaks_off_leaves_nothing_behind_a_clear)
+TEST(a_chunked_body_that_breaks_off_leaves_nothing_behind_a_clear)
 {
 	size_t live = Arena_debug_live_count();
 	char head[100];
@@ -282,7 +280,6 @@ START_TEST(a_chunked_body_that_breaks_off_leaves_nothing_behind_a_clear)
 	Arena_clear(arena);
 	ck_assert_uint_eq(Arena_debug_live_count(), live);
 }
-END_TEST
 
 static size_t put_head(char *out, int fields, int length)
 {
@@ -294,7 +291,7 @@ static size_t put_head(char *out, int fields, int length)
 	return (size_t)(end - out);
 }
 
-START_TEST(a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB)
+TEST(a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB, .to = 4)
 {
 	static const struct { int fields, length; } heads[] = { { 0, 0 }, { 98, 0 }, { 98, 310 }, { 10, 1000 } };
 	static char head[40000];
@@ -311,9 +308,8 @@ START_TEST(a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB)
 		Arena_clear(arena);
 	}
 }
-END_TEST
 
-START_TEST(a_body_behind_a_head_in_pieces_is_not_kept_with_the_head)
+TEST(a_body_behind_a_head_in_pieces_is_not_kept_with_the_head)
 {
 	static char input[100000];
 	size_t before = Arena_used(arena);
@@ -327,7 +323,6 @@ START_TEST(a_body_behind_a_head_in_pieces_is_not_kept_with_the_head)
 	ck_assert_int_eq(run.last, HTTPReader_READY);
 	ck_assert_uint_le(Arena_used(arena) - before, 90000 * 13 / 10);
 }
-END_TEST
 
 /* ---- encoded slashes ---- */
 
@@ -339,7 +334,7 @@ static const struct {
 	{ "/plain", "/plain", "plain" },
 };
 
-START_TEST(an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decoded)
+TEST(an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decoded, .to = COUNT(slashes))
 {
 	char input[200];
 	const char *last;
@@ -352,16 +347,16 @@ START_TEST(an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decode
 	ck_assert_str_eq(httprequest__segment(&run.request, (size_t)(last - run.request.path), strlen(last)), slashes[_i].last);
 	ck_assert_str_eq(httprequest__segment(&run.request, 1, 0), "");
 }
-END_TEST
 
 /* ---- handles ---- */
 
-START_TEST(a_handle_that_was_kept_is_told_from_the_next_one_in_its_place)
+TEST(a_handle_that_was_kept_is_told_from_the_next_one_in_its_place)
 {
 	static HTTPRequestPlace requests;
 	static HTTPResponsePlace responses;
 	HTTPRequest_T kept[HTTP__TURNS], r = NULL;
 	HTTPResponse_T old[HTTP__TURNS], q = NULL;
+	int newest = HTTP__RESPONSE_TURNS - 1;
 	volatile int i, j;
 
 	for (i = 0; i < HTTP__TURNS; i++) {
@@ -372,16 +367,18 @@ START_TEST(a_handle_that_was_kept_is_told_from_the_next_one_in_its_place)
 		HTTPResponse_printf(q, "x");
 		for (j = 0; j < i; j++) {
 			ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request has ended", HTTPRequest_path(kept[j]));
-			ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended", HTTPResponse_reset(old[j]));
+			if (j >= i - newest)
+				ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended", HTTPResponse_reset(old[j]));
 		}
+		httpresponse__end(&responses);
+		ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended", HTTPResponse_reset(q));
 	}
 	ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request is NULL", HTTPRequest_path(NULL));
 }
-END_TEST
 
 /* ---- empty lines, pauses, limits ---- */
 
-START_TEST(empty_lines_begin_no_request_and_are_not_kept)
+TEST(empty_lines_begin_no_request_and_are_not_kept)
 {
 	size_t before = Arena_used(arena), i;
 	Run run;
@@ -398,7 +395,6 @@ START_TEST(empty_lines_begin_no_request_and_are_not_kept)
 	ck_assert_int_eq(run.last, HTTPReader_READY);
 	ck_assert_str_eq(HTTPRequest_header(&run.request, "host"), "a");
 }
-END_TEST
 
 typedef struct Taken {
 	char bytes[64];
@@ -415,7 +411,7 @@ static int take(const char *bytes, size_t n, void *cl)
 	return taken->go_on;
 }
 
-START_TEST(a_body_that_is_taken_can_pause_after_each_part)
+TEST(a_body_that_is_taken_can_pause_after_each_part)
 {
 	static const char input[] = CHUNKED "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nGET";
 	const char *at = input;
@@ -440,9 +436,8 @@ START_TEST(a_body_that_is_taken_can_pause_after_each_part)
 	ck_assert_mem_eq(taken.bytes, "hello world", 11);
 	ck_assert_uint_eq(run.request.nbytes, 0);
 }
-END_TEST
 
-START_TEST(another_limit_of_the_body_is_looked_at_before_its_first_byte)
+TEST(another_limit_of_the_body_is_looked_at_before_its_first_byte)
 {
 	HTTP_Limits tight = limits;
 	size_t used;
@@ -459,33 +454,4 @@ START_TEST(another_limit_of_the_body_is_looked_at_before_its_first_byte)
 	begin(&run, arena);
 	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n", sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
 	ck_assert_int_eq(httpreader__limit_body(&run.reader, &tight), HTTPReader_MORE);
-}
-END_TEST
-
-static Suite *suite(void)
-{
-	Suite *s = suite_create("HTTPReader");
-	TCase *tc = tcase_create("reader");
-
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_loop_test(tc, a_request_is_read_in_one_way_whatever_the_pieces, 0, COUNT(accepted));
-	tcase_add_loop_test(tc, a_request_is_refused_in_one_way_whatever_the_pieces, 0, COUNT(refused));
-	tcase_add_loop_test(tc, a_body_with_a_length_holds_at_most_1_3_times_its_bytes, 0, COUNT(sizes));
-	tcase_add_loop_test(tc, a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its_end, 0, COUNT(sizes));
-	tcase_add_test(tc, what_follows_a_chunked_body_in_place_stays_where_it_is);
-	tcase_add_test(tc, a_chunked_body_that_breaks_off_leaves_nothing_behind_a_clear);
-	tcase_add_loop_test(tc, a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB, 0, 4);
-	tcase_add_test(tc, a_body_behind_a_head_in_pieces_is_not_kept_with_the_head);
-	tcase_add_loop_test(tc, an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decoded, 0, COUNT(slashes));
-	tcase_add_test(tc, a_handle_that_was_kept_is_told_from_the_next_one_in_its_place);
-	tcase_add_test(tc, empty_lines_begin_no_request_and_are_not_kept);
-	tcase_add_test(tc, a_body_that_is_taken_can_pause_after_each_part);
-	tcase_add_test(tc, another_limit_of_the_body_is_looked_at_before_its_first_byte);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-int main(void)
-{
-	return testing_main(suite());
 }

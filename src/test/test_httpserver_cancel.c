@@ -77,7 +77,10 @@ static void look_after(void *cl, int cancelled)
 	Arena_dispose(&arena);
 }
 
-START_TEST(a_cancelled_server_leaves_neither_threads_nor_descriptors)
+SUITE("HTTPServer, cancelled");
+CASE("points", .timeout = 240);
+
+TEST(a_cancelled_server_leaves_neither_threads_nor_descriptors, .to = 2)
 {
 	Session s = { .options = { .host = "127.0.0.1", .service = "0", .threads = 2, .workers = 1, .drain_ms = 1000 } };
 
@@ -85,9 +88,8 @@ START_TEST(a_cancelled_server_leaves_neither_threads_nor_descriptors)
 		s.options.threads = 1;
 	ck_assert_int_gt(cancel_everywhere(serve_once, look_after, &s), 10);
 }
-END_TEST
 
-START_TEST(so_does_one_of_a_name_and_a_fixed_port)
+TEST(so_does_one_of_a_name_and_a_fixed_port)
 {
 	Session s = { .options = { .host = "localhost", .threads = 2, .workers = 1, .drain_ms = 1000 } };
 	char service[8];
@@ -97,22 +99,4 @@ START_TEST(so_does_one_of_a_name_and_a_fixed_port)
 	Arena_dispose(&arena);
 	s.options.service = service;
 	ck_assert_int_gt(cancel_everywhere(serve_once, look_after, &s), 10);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *s = suite_create("HTTPServer, cancelled");
-	TCase *t = tcase_create("points");
-	SRunner *r = srunner_create(s);
-	int failed;
-
-	tcase_set_timeout(t, 240);
-	tcase_add_loop_test(t, a_cancelled_server_leaves_neither_threads_nor_descriptors, 0, 2);
-	tcase_add_test(t, so_does_one_of_a_name_and_a_fixed_port);
-	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
 }

@@ -19,6 +19,9 @@ static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 
 /* ---- routes ---- */
 
+SUITE("HTTPServer, its edges");
+CASE("routes", .timeout = 120);
+
 static const struct {
 	const char *method, *pattern, *message;
 } hopeless[] = {
@@ -45,7 +48,7 @@ static const struct {
 };
 enum { HOPELESS = sizeof hopeless / sizeof hopeless[0] };
 
-START_TEST(what_could_never_match_is_no_route)
+TEST(what_could_never_match_is_no_route)
 {
 	int i;
 
@@ -57,9 +60,8 @@ START_TEST(what_could_never_match_is_no_route)
 	ck_assert_int_eq(ask(GET("/")), 501);
 	end_server();
 }
-END_TEST
 
-START_TEST(what_looks_like_it_is_one)
+TEST(what_looks_like_it_is_one)
 {
 	static const char *const pairs[][2] = {
 		{ "/a/", "/a/" }, { "/...", "/..." }, { "/.a", "/.a" }, { "/a..", "/a.." }, { "/100%", "/100%25" },
@@ -80,9 +82,8 @@ START_TEST(what_looks_like_it_is_one)
 	}
 	end_server();
 }
-END_TEST
 
-START_TEST(a_method_of_no_route_is_501_and_one_of_another_path_405)
+TEST(a_method_of_no_route_is_501_and_one_of_another_path_405)
 {
 	make_server((HTTPServer_Options){ 0 });
 	HTTPServer_route(server, "GET", "/a", hello, NULL);
@@ -102,9 +103,8 @@ START_TEST(a_method_of_no_route_is_501_and_one_of_another_path_405)
 	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nxx" GET("/a")), 501);
 	end_server();
 }
-END_TEST
 
-START_TEST(a_route_for_every_method_knows_every_method)
+TEST(a_route_for_every_method_knows_every_method)
 {
 	make_server((HTTPServer_Options){ 0 });
 	HTTPServer_route(server, NULL, "/a", hello, NULL);
@@ -115,7 +115,6 @@ START_TEST(a_route_for_every_method_knows_every_method)
 	ck_assert_int_eq(ask("PATCH /c HTTP/1.1\r\n" HOST "\r\n"), 404);
 	end_server();
 }
-END_TEST
 
 static void show_segment(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
@@ -131,7 +130,7 @@ static void segment_is(const char *target, const char *text)
 	ck_assert_msg(ask(request) == 200 && strcmp(body(), text) == 0, "%s is answered %s", target, heard);
 }
 
-START_TEST(an_encoded_slash_stays_in_its_segment)
+TEST(an_encoded_slash_stays_in_its_segment)
 {
 	make_server((HTTPServer_Options){ 0 });
 	HTTPServer_route(server, "GET", "/f/:name", show_segment, NULL);
@@ -149,9 +148,10 @@ START_TEST(an_encoded_slash_stays_in_its_segment)
 	ck_assert_int_eq(ask(GET("/f%2Fa")), 404);
 	end_server();
 }
-END_TEST
 
 /* ---- proxies ---- */
+
+CASE("proxies", .timeout = 120);
 
 static void who(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
@@ -168,7 +168,7 @@ static void start_behind_proxy(void)
 	launch();
 }
 
-START_TEST(a_port_of_version_1_has_no_zeros_before_it)
+TEST(a_port_of_version_1_has_no_zeros_before_it)
 {
 	static const struct {
 		const char *ports;
@@ -196,7 +196,6 @@ START_TEST(a_port_of_version_1_has_no_zeros_before_it)
 	}
 	end_server();
 }
-END_TEST
 
 /* A header of version 2 with so many bytes in all, which names 192.0.2.1:4711; what is behind the address is skipped. */
 static size_t long_header(char *out, size_t nbytes)
@@ -233,7 +232,7 @@ static int speak_long(size_t nbytes, size_t piece)
 	return answered;
 }
 
-START_TEST(a_header_of_version_2_may_have_64_KiB)
+TEST(a_header_of_version_2_may_have_64_KiB)
 {
 	start_behind_proxy();
 	ck_assert(speak_long(28, SIZE_MAX));
@@ -248,12 +247,13 @@ START_TEST(a_header_of_version_2_may_have_64_KiB)
 	ck_assert(!speak_long(65551, SIZE_MAX));
 	end_server();
 }
-END_TEST
 
 /* ---- places ---- */
 
+CASE("places", .timeout = 120);
+
 /* None of them is idle, which would be closed for the next one. */
-START_TEST(no_more_connections_than_were_asked_for)
+TEST(no_more_connections_than_were_asked_for)
 {
 	enum { CLIENTS = 40, PLACES = 5 };
 	int fd[CLIENTS], i;
@@ -275,9 +275,8 @@ START_TEST(no_more_connections_than_were_asked_for)
 		close(fd[i]);
 	end_server();
 }
-END_TEST
 
-START_TEST(one_place_is_one_loop_and_serves_one_after_the_other)
+TEST(one_place_is_one_loop_and_serves_one_after_the_other)
 {
 	int i;
 
@@ -289,9 +288,10 @@ START_TEST(one_place_is_one_loop_and_serves_one_after_the_other)
 	ck_assert_uint_le(stats_now().connections, 1);
 	end_server();
 }
-END_TEST
 
 /* ---- signals ---- */
+
+CASE("signals", .timeout = 120);
 
 static const int urgent[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF };
 static const int others[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
@@ -383,7 +383,7 @@ static void ask_for_masks(const char *request, unsigned long long right)
 	}
 }
 
-START_TEST(handlers_and_their_children_have_the_mask_of_run)
+TEST(handlers_and_their_children_have_the_mask_of_run, .to = 2)
 {
 	HTTPServer_Route work = { .method = "GET", .pattern = "/work", .handler = masks, .blocks = 1 };
 	sigset_t mask, before;
@@ -406,7 +406,6 @@ START_TEST(handlers_and_their_children_have_the_mask_of_run)
 		ck_assert(!sigismember(&mask, others[i]));
 	end_server();
 }
-END_TEST
 
 static void caught(int n)
 {
@@ -441,7 +440,7 @@ static void crash_in_child(int blocks)
 	_exit(0);
 }
 
-START_TEST(a_crash_in_a_worker_or_loop_is_the_programs_to_handle)
+TEST(a_crash_in_a_worker_or_loop_is_the_programs_to_handle, .to = 2)
 {
 	int result, round;
 
@@ -456,9 +455,10 @@ START_TEST(a_crash_in_a_worker_or_loop_is_the_programs_to_handle)
 		ck_assert_msg(WIFEXITED(result) && WEXITSTATUS(result) == 42, "it ended with %x", result);
 	}
 }
-END_TEST
 
 /* ---- one run ---- */
+
+CASE("ends", .timeout = 120);
 
 static atomic_int checked;
 
@@ -474,7 +474,7 @@ static void *run_too(void *barrier)
 	return NULL;
 }
 
-START_TEST(of_two_runs_at_once_one_is_checked)
+TEST(of_two_runs_at_once_one_is_checked)
 {
 	pthread_barrier_t barrier;
 	pthread_t threads[2];
@@ -493,7 +493,6 @@ START_TEST(of_two_runs_at_once_one_is_checked)
 	}
 	pthread_barrier_destroy(&barrier);
 }
-END_TEST
 
 /* ---- threads that a handler ends ---- */
 
@@ -521,7 +520,7 @@ static int listeners_are_closed(void)
 	return fd < 0;
 }
 
-START_TEST(a_handler_that_ends_the_thread_of_run_ends_the_server)
+TEST(a_handler_that_ends_the_thread_of_run_ends_the_server)
 {
 	int i;
 
@@ -541,9 +540,8 @@ START_TEST(a_handler_that_ends_the_thread_of_run_ends_the_server)
 	Arena_dispose(&arena);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
-END_TEST
 
-START_TEST(a_handler_that_ends_another_loop_ends_its_connection_alone)
+TEST(a_handler_that_ends_another_loop_ends_its_connection_alone)
 {
 	int i, answered = 0;
 
@@ -563,45 +561,4 @@ START_TEST(a_handler_that_ends_another_loop_ends_its_connection_alone)
 	}
 	ck_assert_msg(answered > 0 && answered < 100, "%d of 100", answered);
 	end_server();
-}
-END_TEST
-
-static void add_tests(Suite *s, const char *name, const TTest *const *tests)
-{
-	TCase *t = tcase_create(name);
-
-	tcase_set_timeout(t, 120);
-	for (; *tests; tests++)
-		tcase_add_test(t, *tests);
-	suite_add_tcase(s, t);
-}
-
-int main(void)
-{
-	const TTest *const routes[] = { what_could_never_match_is_no_route, what_looks_like_it_is_one,
-		a_method_of_no_route_is_501_and_one_of_another_path_405, a_route_for_every_method_knows_every_method,
-		an_encoded_slash_stays_in_its_segment, NULL };
-	const TTest *const proxies[] = { a_port_of_version_1_has_no_zeros_before_it, a_header_of_version_2_may_have_64_KiB,
-		NULL };
-	const TTest *const places[] = { no_more_connections_than_were_asked_for,
-		one_place_is_one_loop_and_serves_one_after_the_other, NULL };
-	const TTest *const ends[] = { of_two_runs_at_once_one_is_checked,
-		a_handler_that_ends_the_thread_of_run_ends_the_server, a_handler_that_ends_another_loop_ends_its_connection_alone, NULL };
-	Suite *s = suite_create("HTTPServer, its edges");
-	TCase *signals = tcase_create("signals");
-	SRunner *r = srunner_create(s);
-	int failed;
-
-	add_tests(s, "routes", routes);
-	add_tests(s, "proxies", proxies);
-	add_tests(s, "places", places);
-	add_tests(s, "ends", ends);
-	tcase_set_timeout(signals, 120);
-	tcase_add_loop_test(signals, handlers_and_their_children_have_the_mask_of_run, 0, 2);
-	tcase_add_loop_test(signals, a_crash_in_a_worker_or_loop_is_the_programs_to_handle, 0, 2);
-	suite_add_tcase(s, signals);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
 }

@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "needs.h"
+
 #define CHECK(condition)                                                                             \
 	((condition) ? (void)0                                                                       \
 	             : (std::printf("%s:%d: %s %s: not so: %s\n", __FILE__, __LINE__, names[leaving_now], \
@@ -157,6 +159,8 @@ static bool serve(int callback)
 
 int main()
 {
+	if (!has_loopback())
+		return NEEDS_SKIPPED;
 	serve(CALLBACKS); // what is made once
 	for (int i = 0; i < CALLBACKS * WAYS; i++) {
 		int callback = i % CALLBACKS;

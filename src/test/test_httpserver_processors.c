@@ -127,7 +127,10 @@ static const struct {
 };
 enum { MACHINES = sizeof machines / sizeof machines[0] };
 
-START_TEST(no_more_loops_than_affinity_and_quota_have_processors)
+SUITE("HTTPServer, processors");
+CASE("processors");
+
+TEST(no_more_loops_than_affinity_and_quota_have_processors)
 {
 	int i;
 
@@ -138,17 +141,15 @@ START_TEST(no_more_loops_than_affinity_and_quota_have_processors)
 	}
 	ck_assert_int_eq(processors_with(machines[0].files, 1500), 1024);
 }
-END_TEST
 
-START_TEST(where_affinity_is_unknown_the_machine_counts)
+TEST(where_affinity_is_unknown_the_machine_counts)
 {
 	affinity_error = EINVAL;
 	ck_assert_int_eq(processors_with(machines[0].files, 1), sysconf(_SC_NPROCESSORS_ONLN));
 	affinity_error = 0;
 }
-END_TEST
 
-START_TEST(a_server_makes_so_many_loops)
+TEST(a_server_makes_so_many_loops)
 {
 	arena = Arena_new();
 	files = machines[3].files;
@@ -159,9 +160,8 @@ START_TEST(a_server_makes_so_many_loops)
 	ck_assert_int_eq(server->nloops, 3);
 	Arena_dispose(&arena);
 }
-END_TEST
 
-START_TEST(loops_share_the_places_out_and_none_has_none)
+TEST(loops_share_the_places_out_and_none_has_none)
 {
 	static const size_t all[] = { 1, 2, 3, 4, 5, 6, 7, 8, 100, 9999 };
 	size_t k, sum, i;
@@ -177,10 +177,9 @@ START_TEST(loops_share_the_places_out_and_none_has_none)
 		Arena_dispose(&arena);
 	}
 }
-END_TEST
 
 /* Monotonic clocks begin when the machine does. */
-START_TEST(a_pool_lets_in_a_seconds_worth_when_its_clock_begins)
+TEST(a_pool_lets_in_a_seconds_worth_when_its_clock_begins)
 {
 	SocketPool_Limits limits = { .rate = 3 };
 	SocketPool_T pool;
@@ -202,35 +201,12 @@ START_TEST(a_pool_lets_in_a_seconds_worth_when_its_clock_begins)
 	at_nought = 0;
 	Arena_dispose(&arena);
 }
-END_TEST
 
-START_TEST(a_clock_may_begin_at_nought)
+TEST(a_clock_may_begin_at_nought)
 {
 	make_server((HTTPServer_Options){ 0 });
 	launch();
 	ck_assert_int_eq(ask(GET("/")), 501);
 	ck_assert(has("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"));
 	end_server();
-}
-END_TEST
-
-int main(void)
-{
-	Suite *s = suite_create("HTTPServer, processors");
-	TCase *t = tcase_create("processors");
-	SRunner *r = srunner_create(s);
-	int failed;
-
-	tcase_set_timeout(t, 60);
-	tcase_add_test(t, no_more_loops_than_affinity_and_quota_have_processors);
-	tcase_add_test(t, where_affinity_is_unknown_the_machine_counts);
-	tcase_add_test(t, a_server_makes_so_many_loops);
-	tcase_add_test(t, loops_share_the_places_out_and_none_has_none);
-	tcase_add_test(t, a_pool_lets_in_a_seconds_worth_when_its_clock_begins);
-	tcase_add_test(t, a_clock_may_begin_at_nought);
-	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
 }

@@ -126,7 +126,10 @@ static int serve_failing(int n)
 	return failed_once;
 }
 
-START_TEST(each_allocation_may_fail_or_all_after_it)
+SUITE("httpserver without memory");
+CASE("allocations");
+
+TEST(each_allocation_may_fail_or_all_after_it, .to = 2)
 {
 	int n = 0;
 
@@ -135,7 +138,6 @@ START_TEST(each_allocation_may_fail_or_all_after_it)
 		n++;
 	ck_assert_int_gt(n, 5);
 }
-END_TEST
 
 static void run_with_threads(int left, int blocks, const char *message)
 {
@@ -149,24 +151,11 @@ static void run_with_threads(int left, int blocks, const char *message)
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
 
-START_TEST(without_threads_run_raises_and_ends_those_that_it_made)
+TEST(without_threads_run_raises_and_ends_those_that_it_made)
 {
 	run_with_threads(0, 0, "no thread for a loop");
 	run_with_threads(1, 0, "no thread for a loop");
 	run_with_threads(0, 1, "no thread for a worker");
 	run_with_threads(1, 1, "no thread for a loop"); /* one worker is enough */
 	run_with_threads(3, 1, "no thread for a loop");
-}
-END_TEST
-
-int main(void)
-{
-	Suite *s = suite_create("httpserver without memory");
-	TCase *t = tcase_create("allocations");
-
-	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, each_allocation_may_fail_or_all_after_it, 0, 2);
-	tcase_add_test(t, without_threads_run_raises_and_ends_those_that_it_made);
-	suite_add_tcase(s, t);
-	return testing_main(s);
 }

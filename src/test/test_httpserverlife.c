@@ -36,9 +36,13 @@ static void keep_entry(const HTTPServer_Entry *e, void *cl)
 
 /* ---- when a request begins ---- */
 
-static const char *const empties[] = { "\r\n", "\r", "\r\n\r\n", "\r\n\r" };
+SUITE("a connection's life");
+CASE("the beginning");
 
-START_TEST(empty_lines_are_no_request)
+static const char *const empties[] = { "\r\n", "\r", "\r\n\r\n", "\r\n\r" };
+enum { EMPTIES = sizeof empties / sizeof empties[0] };
+
+TEST(empty_lines_are_no_request, .to = EMPTIES)
 {
 	const char *rest = strlen(empties[_i]) % 2 ? "\n" GET("/") : GET("/");
 	int fd;
@@ -58,9 +62,8 @@ START_TEST(empty_lines_are_no_request)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(empty_lines_do_not_make_the_idle_time_longer)
+TEST(empty_lines_do_not_make_the_idle_time_longer, .to = EMPTIES)
 {
 	int64_t start_ms;
 	int fd;
@@ -76,9 +79,8 @@ START_TEST(empty_lines_do_not_make_the_idle_time_longer)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(stop_does_not_wait_for_who_sent_an_empty_line)
+TEST(stop_does_not_wait_for_who_sent_an_empty_line, .to = EMPTIES)
 {
 	int64_t start_ms;
 	int fd;
@@ -94,9 +96,8 @@ START_TEST(stop_does_not_wait_for_who_sent_an_empty_line)
 	ck_assert_int_lt(clock_ms() - start_ms, 3000);
 	close(fd);
 }
-END_TEST
 
-START_TEST(the_end_of_the_stream_after_empty_lines_is_no_bad_request)
+TEST(the_end_of_the_stream_after_empty_lines_is_no_bad_request, .to = EMPTIES)
 {
 	int fd;
 
@@ -110,9 +111,8 @@ START_TEST(the_end_of_the_stream_after_empty_lines_is_no_bad_request)
 	close(fd);
 	end_server();
 }
-END_TEST
 
-START_TEST(half_a_PROXY_header_is_closed_without_a_word)
+TEST(half_a_PROXY_header_is_closed_without_a_word, .to = 2)
 {
 	static const char *const proxies[] = { "127.0.0.1", NULL };
 	int fd;
@@ -130,11 +130,10 @@ START_TEST(half_a_PROXY_header_is_closed_without_a_word)
 	close(fd);
 	end_server();
 }
-END_TEST
 
 /* ---- places ---- */
 
-START_TEST(the_longest_idle_connection_goes_when_places_are_full)
+TEST(the_longest_idle_connection_goes_when_places_are_full)
 {
 	enum { PLACES = 8 };
 	int fd[PLACES + 1], i;
@@ -166,9 +165,10 @@ START_TEST(the_longest_idle_connection_goes_when_places_are_full)
 		close(fd[i]);
 	end_server();
 }
-END_TEST
 
 /* ---- the end ---- */
+
+CASE("the end");
 
 static atomic_int handled, quit;
 
@@ -197,7 +197,7 @@ static void *connect_often(void *cl)
 	return cl;
 }
 
-START_TEST(the_drain_ends_in_time_whatever_the_clients_do)
+TEST(the_drain_ends_in_time_whatever_the_clients_do, .to = 2)
 {
 	enum { CLIENTS = 16, DRAIN_MS = 300 };
 	HTTPServer_Route route = { .pattern = "/slow", .handler = count_handled, .blocks = _i };
@@ -222,7 +222,6 @@ START_TEST(the_drain_ends_in_time_whatever_the_clients_do)
 	Arena_dispose(&arena);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
-END_TEST
 
 static int64_t stopped_ms, last_begun_ms;
 
@@ -238,7 +237,7 @@ static void stop_and_nap(HTTPRequest_T request, HTTPResponse_T response, void *c
 }
 
 /* They wait at the listener, in connections, and in a pipeline. */
-START_TEST(no_handler_begins_when_the_drain_is_over)
+TEST(no_handler_begins_when_the_drain_is_over)
 {
 	enum { CLIENTS = 6 };
 	int fd[CLIENTS], i;
@@ -258,9 +257,10 @@ START_TEST(no_handler_begins_when_the_drain_is_over)
 		close(fd[i]);
 	Arena_dispose(&arena);
 }
-END_TEST
 
 /* ---- what is lent ---- */
+
+CASE("callbacks");
 
 static Arena_T taken;
 
@@ -326,7 +326,7 @@ static void report(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	free(text);
 }
 
-START_TEST(a_request_that_harms_its_arena_is_checked_and_the_next_is_served)
+TEST(a_request_that_harms_its_arena_is_checked_and_the_next_is_served, .to = 2)
 {
 	static const char *const paths[] = { "/dispose", "/clear", "/adopt" };
 	char text[100];
@@ -355,9 +355,8 @@ START_TEST(a_request_that_harms_its_arena_is_checked_and_the_next_is_served)
 	ck_assert_int_eq(ask(GET("/catch")), 200);
 	end_server();
 }
-END_TEST
 
-START_TEST(an_arena_comes_back_without_limit_and_deferred_calls_and_has_a_name)
+TEST(an_arena_comes_back_without_limit_and_deferred_calls_and_has_a_name)
 {
 	int fd, i;
 
@@ -381,7 +380,6 @@ START_TEST(an_arena_comes_back_without_limit_and_deferred_calls_and_has_a_name)
 	close(fd);
 	end_server();
 }
-END_TEST
 
 static HTTPRequest_T kept_request;
 static HTTPResponse_T kept_response;
@@ -399,7 +397,7 @@ static void keep_handles(HTTPRequest_T request, HTTPResponse_T response, void *c
 	hello(request, response, cl);
 }
 
-START_TEST(a_handle_that_was_kept_is_checked_and_sees_no_other_request)
+TEST(a_handle_that_was_kept_is_checked_and_sees_no_other_request, .to = 2)
 {
 	int fd, i;
 
@@ -416,7 +414,6 @@ START_TEST(a_handle_that_was_kept_is_checked_and_sees_no_other_request)
 	close(fd);
 	end_server();
 }
-END_TEST
 
 /* ---- ways out of callbacks ---- */
 
@@ -509,7 +506,7 @@ static void raise_it(void)
 	RAISE_MSG(HTTP_Failed, "on its way out");
 }
 
-START_TEST(what_a_callback_raises_is_logged_and_the_server_serves)
+TEST(what_a_callback_raises_is_logged_and_the_server_serves, .to = PLACES_TO)
 {
 	int round;
 
@@ -534,7 +531,6 @@ START_TEST(what_a_callback_raises_is_logged_and_the_server_serves)
 		end_server();
 	}
 }
-END_TEST
 
 static void end_thread(void)
 {
@@ -547,7 +543,7 @@ static void cancel_thread(void)
 	pthread_testcancel();
 }
 
-START_TEST(a_worker_whose_handler_ends_its_thread_is_replaced)
+TEST(a_worker_whose_handler_ends_its_thread_is_replaced, .to = 2)
 {
 	int round;
 
@@ -564,7 +560,6 @@ START_TEST(a_worker_whose_handler_ends_its_thread_is_replaced)
 	ck_assert_uint_eq(stats_now().raised, 20);
 	end_server();
 }
-END_TEST
 
 static void fork_it(void)
 {
@@ -575,7 +570,7 @@ static void fork_it(void)
 		atomic_store(&child, pid);
 }
 
-START_TEST(a_child_that_returns_from_a_callback_ends_and_answers_nothing)
+TEST(a_child_that_returns_from_a_callback_ends_and_answers_nothing, .to = PLACES_TO)
 {
 	int status = 0;
 
@@ -592,48 +587,12 @@ START_TEST(a_child_that_returns_from_a_callback_ends_and_answers_nothing)
 	all_is_well();
 	end_server();
 }
-END_TEST
 
-START_TEST(a_stream_is_logged_when_it_ends)
+TEST(a_stream_is_logged_when_it_ends)
 {
 	start_ways(1);
 	ask_all(requests[IN_MORE]);
 	await(atomic_load(&nlogged) == 2);
 	ck_assert_str_eq(last_error, "-");
 	end_server();
-}
-END_TEST
-
-int main(void)
-{
-	Suite *s = suite_create("a connection's life");
-	TCase *t = tcase_create("the beginning");
-	enum { EMPTIES = sizeof empties / sizeof empties[0] };
-
-	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, empty_lines_are_no_request, 0, EMPTIES);
-	tcase_add_loop_test(t, empty_lines_do_not_make_the_idle_time_longer, 0, EMPTIES);
-	tcase_add_loop_test(t, stop_does_not_wait_for_who_sent_an_empty_line, 0, EMPTIES);
-	tcase_add_loop_test(t, the_end_of_the_stream_after_empty_lines_is_no_bad_request, 0, EMPTIES);
-	tcase_add_loop_test(t, half_a_PROXY_header_is_closed_without_a_word, 0, 2);
-	tcase_add_test(t, the_longest_idle_connection_goes_when_places_are_full);
-	suite_add_tcase(s, t);
-
-	t = tcase_create("the end");
-	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, the_drain_ends_in_time_whatever_the_clients_do, 0, 2);
-	tcase_add_test(t, no_handler_begins_when_the_drain_is_over);
-	suite_add_tcase(s, t);
-
-	t = tcase_create("callbacks");
-	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, a_request_that_harms_its_arena_is_checked_and_the_next_is_served, 0, 2);
-	tcase_add_test(t, an_arena_comes_back_without_limit_and_deferred_calls_and_has_a_name);
-	tcase_add_loop_test(t, a_handle_that_was_kept_is_checked_and_sees_no_other_request, 0, 2);
-	tcase_add_loop_test(t, what_a_callback_raises_is_logged_and_the_server_serves, 0, PLACES_TO);
-	tcase_add_loop_test(t, a_worker_whose_handler_ends_its_thread_is_replaced, 0, 2);
-	tcase_add_loop_test(t, a_child_that_returns_from_a_callback_ends_and_answers_nothing, 0, PLACES_TO);
-	tcase_add_test(t, a_stream_is_logged_when_it_ends);
-	suite_add_tcase(s, t);
-	return testing_main(s);
 }

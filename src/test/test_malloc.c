@@ -11,6 +11,8 @@
 #include "socket/internal.h"
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static int fail_at = -1; /* the request to refuse, and all after it; -1: none */
 
 void *__real_malloc(size_t);
@@ -86,11 +88,13 @@ static void make_arena(void)
 	} END_TRY;
 }
 
-START_TEST(an_arena_raises_and_leaves_nothing_when_malloc_fails)
+SUITE("malloc");
+CASE("failing");
+
+TEST(an_arena_raises_and_leaves_nothing_when_malloc_fails)
 {
 	ck_assert_int_ge(failures(make_arena, &Arena_Failed), 3);
 }
-END_TEST
 
 static int adopted;
 
@@ -103,7 +107,7 @@ static void adopt(void)
 	adopted = -1;
 }
 
-START_TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
+TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
 {
 	int fd[2];
 	volatile int failed = 0;
@@ -122,9 +126,8 @@ START_TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
 	adopt();
 	close(fd[1]);
 }
-END_TEST
 
-START_TEST(reading_ahead_without_memory_is_an_exception)
+TEST(reading_ahead_without_memory_is_an_exception)
 {
 	int fd[2];
 	Socket_T s;
@@ -147,7 +150,6 @@ START_TEST(reading_ahead_without_memory_is_an_exception)
 	Socket_close(&s);
 	close(fd[1]);
 }
-END_TEST
 
 static void listen_and_connect(void)
 {
@@ -173,16 +175,15 @@ static int open_descriptors(void)
 	return n;
 }
 
-START_TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
+TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
 {
 	int before = open_descriptors();
 
 	ck_assert_int_ge(failures(listen_and_connect, &Socket_Failed), 3);
 	ck_assert_int_eq(open_descriptors(), before);
 }
-END_TEST
 
-START_TEST(a_report_without_memory_is_an_exception)
+TEST(a_report_without_memory_is_an_exception)
 {
 	volatile int raised = 0;
 
@@ -197,9 +198,67 @@ START_TEST(a_report_without_memory_is_an_exception)
 	fail_at = -1;
 	ck_assert(raised);
 }
-END_TEST
 
-START_TEST(a_raise_with_a_message_needs_no_malloc)
+static void count_arenas(const Arena_Info *info, void *cl)
+{
+	(void)info;
+	++*(size_t *)cl;
+}
+
+static void map_arenas(void)
+{
+	AUTO(Arena_T, arena, Arena_dispose) = NULL;
+	size_t n = 0;
+	int fail_later = fail_at;
+
+	fail_at = -1;
+	arena = Arena_new();
+	fail_at = fail_later;
+	Arena_debug_map(count_arenas, &n);
+	fail_at = -1;
+	ck_assert_uint_eq(n, Arena_debug_live_count());
+}
+
+TEST(a_map_without_memory_is_an_exception_and_holds_no_lock)
+{
+	ck_assert_int_eq(failures(map_arenas, &Arena_Failed), 2);
+}
+
+static int has_line(FILE *file, const char *text)
+{
+	char line[500];
+	int found = 0;
+
+	rewind(file);
+	while (fgets(line, sizeof line, file))
+		found |= strstr(line, text) != NULL;
+	return found;
+}
+
+/* src/test/arena_guard_suites.sh runs this program with CORE_ARENA_DEBUG=profile, too. */
+TEST(a_profile_without_memory_raises_nothing_and_says_what_it_lacks)
+{
+	FILE *file = tmpfile();
+	Arena_T arena = Arena_new();
+	int profiled = (arena__guards & GUARD_PROFILE) != 0, i;
+
+	ck_assert_ptr_nonnull(file);
+	fail_at = 1;
+	for (i = 0; i < 100; i++)
+		Arena_alloc(arena, 10);
+	Arena_mark(arena);
+	fail_at = -1;
+	Arena_debug_profile(file);
+	ck_assert_int_eq(has_line(file, "1000        100  (no memory)"), profiled);
+	ck_assert_int_eq(has_line(file, "no memory to follow 1000 bytes"), profiled);
+	fail_at = 1;
+	Arena_debug_profile(file); /* in any order, then */
+	fail_at = -1;
+	Arena_dispose(&arena);
+	fclose(file);
+}
+
+TEST(a_raise_with_a_message_needs_no_malloc)
 {
 	volatile int caught = 0;
 
@@ -211,21 +270,4 @@ START_TEST(a_raise_with_a_message_needs_no_malloc)
 	} END_TRY;
 	fail_at = -1;
 	ck_assert(caught);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("malloc");
-	TCase *tc = tcase_create("failing");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, a_raise_with_a_message_needs_no_malloc);
-	tcase_add_test(tc, an_arena_raises_and_leaves_nothing_when_malloc_fails);
-	tcase_add_test(tc, a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller);
-	tcase_add_test(tc, reading_ahead_without_memory_is_an_exception);
-	tcase_add_test(tc, a_report_without_memory_is_an_exception);
-	tcase_add_test(tc, listen_connect_and_accept_leak_no_descriptor_when_malloc_fails);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

@@ -13,6 +13,8 @@
 #include <core/core.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 #define ASSERT_EQ(x, y) ck_assert_uint_eq((x), (y))
 
 EXCEPT_DEFINE(SomeException, NULL, "some exception");
@@ -60,7 +62,10 @@ static const char *hear(int peer)
 
 /* ---- the memory model, and the API at a glance ---- */
 
-START_TEST(everything_from_an_arena_is_freed_at_once)
+SUITE("Patterns of the seed documents");
+CASE("the guide to Arena_T", .setup = count_arenas, .teardown = no_arena_leaks);
+
+TEST(everything_from_an_arena_is_freed_at_once)
 {
 	Arena_T arena = Arena_new();
 
@@ -78,9 +83,8 @@ START_TEST(everything_from_an_arena_is_freed_at_once)
 	Arena_dispose(&arena);
 	ck_assert_ptr_null(arena);
 }
-END_TEST
 
-START_TEST(the_core_api_is_as_it_is_printed)
+TEST(the_core_api_is_as_it_is_printed)
 {
 	Arena_T (*new)(void) = Arena_new;
 	Arena_T (*new_with_size)(size_t) = Arena_new_with_size;
@@ -101,7 +105,6 @@ START_TEST(the_core_api_is_as_it_is_printed)
 	dispose(&arena);
 	dispose(&other);
 }
-END_TEST
 
 /* ---- pattern 1: request-scoped arena ---- */
 
@@ -131,7 +134,7 @@ static void handle_request(Socket_T client) {
 	END_TRY;
 }
 
-START_TEST(pattern_1_a_request_has_an_arena_of_its_own)
+TEST(pattern_1_a_request_has_an_arena_of_its_own)
 {
 	int peer;
 	Socket_T client = connection(&peer);
@@ -145,9 +148,8 @@ START_TEST(pattern_1_a_request_has_an_arena_of_its_own)
 	ck_assert_msg(strstr(answer, "\r\n\r\nyou asked /hello") != NULL, "%s", answer);
 	close(peer);
 }
-END_TEST
 
-START_TEST(pattern_1_the_arena_goes_when_the_request_fails_too)
+TEST(pattern_1_the_arena_goes_when_the_request_fails_too)
 {
 	int peer;
 	Socket_T client = connection(&peer);
@@ -161,11 +163,10 @@ START_TEST(pattern_1_the_arena_goes_when_the_request_fails_too)
 	Socket_close(&client);
 	close(peer);
 }
-END_TEST
 
 /* ---- pattern 2: pool with shared arena ---- */
 
-START_TEST(pattern_2_a_pool_and_its_buffers_share_an_arena)
+TEST(pattern_2_a_pool_and_its_buffers_share_an_arena)
 {
 	size_t max_conns = 10, buf_size = 1024;
 	int peer[3], i;
@@ -189,7 +190,6 @@ START_TEST(pattern_2_a_pool_and_its_buffers_share_an_arena)
 		close(peer[i]);
 	}
 }
-END_TEST
 
 /* ---- pattern 3: reusable arena (clear vs dispose) ---- */
 
@@ -202,7 +202,7 @@ static void process_batch(Arena_T arena, int data)
 	ck_assert_str_eq(copy, Arena_sprintf(arena, "batch %d", numbers[9999]));
 }
 
-START_TEST(pattern_3_clear_reuses_the_memory)
+TEST(pattern_3_clear_reuses_the_memory)
 {
 	enum { iterations = 20 };
 	int data[iterations] = { 3, 1, 4 };
@@ -224,7 +224,6 @@ START_TEST(pattern_3_clear_reuses_the_memory)
 
 	Arena_dispose(&arena);  /* Final cleanup */
 }
-END_TEST
 
 /* ---- pattern 4: nested arenas ---- */
 
@@ -253,7 +252,7 @@ static void process_with_temp(Arena_T parent_arena) {
 	/* Result survives in parent_arena */
 }
 
-START_TEST(pattern_4_a_result_survives_the_temporary_arena)
+TEST(pattern_4_a_result_survives_the_temporary_arena)
 {
 	Arena_T arena = Arena_new();
 
@@ -270,11 +269,10 @@ START_TEST(pattern_4_a_result_survives_the_temporary_arena)
 	ck_assert_uint_eq(Arena_debug_live_count(), before + 1);
 	Arena_dispose(&arena);
 }
-END_TEST
 
 /* ---- the lifetime rules ---- */
 
-START_TEST(rule_1_use_pointers_before_dispose)
+TEST(rule_1_use_pointers_before_dispose)
 {
 	Arena_T arena = Arena_new();
 	char *ptr = Arena_alloc(arena, 100);
@@ -284,9 +282,8 @@ START_TEST(rule_1_use_pointers_before_dispose)
 	Arena_dispose(&arena);  /* ptr no longer valid */
 	ck_assert_ptr_null(arena);
 }
-END_TEST
 
-START_TEST(rule_2_all_from_the_arena_is_freed_with_it)
+TEST(rule_2_all_from_the_arena_is_freed_with_it)
 {
 	struct Failing heap = { .fail_at = -1 };
 	Arena_T arena = failing_arena(&heap);
@@ -297,7 +294,6 @@ START_TEST(rule_2_all_from_the_arena_is_freed_with_it)
 	Arena_dispose(&arena);   /* Both freed */
 	ck_assert_uint_eq(heap.outstanding_bytes, 0);
 }
-END_TEST
 
 static Connection_T cached_conn;
 static int resizes;
@@ -309,7 +305,7 @@ static void on_resize(SocketPool_T pool, void *userdata) {
 	resizes++;
 }
 
-START_TEST(rule_3_the_pre_resize_callback_clears_what_was_cached)
+TEST(rule_3_the_pre_resize_callback_clears_what_was_cached)
 {
 	int peer, on_table = 0;
 	size_t new_size = 1000;
@@ -330,9 +326,8 @@ START_TEST(rule_3_the_pre_resize_callback_clears_what_was_cached)
 	Arena_dispose(&arena);
 	close(peer);
 }
-END_TEST
 
-START_TEST(rule_3_a_connection_held_across_a_resize_is_no_use_after_free_here)
+TEST(rule_3_a_connection_held_across_a_resize_is_no_use_after_free_here)
 {
 	int peer, data = 7;
 	Arena_T arena = Arena_new();
@@ -347,7 +342,6 @@ START_TEST(rule_3_a_connection_held_across_a_resize_is_no_use_after_free_here)
 	Arena_dispose(&arena);
 	close(peer);
 }
-END_TEST
 
 static void risky_operation(void *data)
 {
@@ -379,13 +373,12 @@ static int safely(int fails)
 	return handled;
 }
 
-START_TEST(rule_4_an_arena_made_before_try_is_disposed_of_in_finally)
+TEST(rule_4_an_arena_made_before_try_is_disposed_of_in_finally)
 {
 	ck_assert_int_eq(safely(0), 0);
 	no_arena_leaks();
 	ck_assert_int_eq(safely(1), 1);
 }
-END_TEST
 
 /* ---- threads ---- */
 
@@ -407,7 +400,7 @@ static void *allocate_shared(void *cl)
 	return cl;
 }
 
-START_TEST(threads_may_share_an_arena_that_one_disposes_of)
+TEST(threads_may_share_an_arena_that_one_disposes_of)
 {
 	pthread_t thread[4];
 	int i;
@@ -420,7 +413,6 @@ START_TEST(threads_may_share_an_arena_that_one_disposes_of)
 	ck_assert_uint_ge(Arena_used(shared_arena), 4 * 1000 * 100);
 	Arena_dispose(&shared_arena);
 }
-END_TEST
 
 static __thread Arena_T thread_arena = NULL;
 
@@ -439,7 +431,7 @@ static void *work_alone(void *cl)
 	return cl;
 }
 
-START_TEST(better_each_thread_has_its_own_arena)
+TEST(better_each_thread_has_its_own_arena)
 {
 	pthread_t thread[4];
 	int i;
@@ -449,9 +441,8 @@ START_TEST(better_each_thread_has_its_own_arena)
 	for (i = 0; i < 4; i++)
 		pthread_join(thread[i], NULL);
 }
-END_TEST
 
-START_TEST(the_live_count_returns_to_where_it_was)
+TEST(the_live_count_returns_to_where_it_was)
 {
 	size_t count = Arena_debug_live_count();
 	Arena_T arena = Arena_new();
@@ -462,9 +453,10 @@ START_TEST(the_live_count_returns_to_where_it_was)
 	size_t after = Arena_debug_live_count();
 	ASSERT_EQ(count, after);  /* No arena leaks */
 }
-END_TEST
 
 /* ---- headers in a hash map, freed as a group ---- */
+
+CASE("Zig's ArenaAllocator", .setup = count_arenas, .teardown = no_arena_leaks);
 
 typedef struct Response {
 	Arena_T header_arena;
@@ -478,7 +470,7 @@ static void set_header(Response *self, const char *name, const char *value)
 	HashTable_put(self->headers, name, Arena_strdup(self->header_arena, value));
 }
 
-START_TEST(headers_live_in_one_arena_and_replacing_them_is_no_problem)
+TEST(headers_live_in_one_arena_and_replacing_them_is_no_problem)
 {
 	Response self = { Arena_new(), NULL };
 	size_t held = 0;
@@ -497,7 +489,6 @@ START_TEST(headers_live_in_one_arena_and_replacing_them_is_no_problem)
 	ck_assert_uint_eq(Arena_capacity(self.header_arena), held);
 	Arena_dispose(&self.header_arena); /* Free everything at once */
 }
-END_TEST
 
 /* ---- request lifecycle: nothing of it outlives it but the answer ---- */
 
@@ -511,7 +502,7 @@ static const char *handleRequest(Arena_T backing, const char *request_data)
 	/* All memory freed automatically on return */
 }
 
-START_TEST(a_function_frees_its_scope_on_return)
+TEST(a_function_frees_its_scope_on_return)
 {
 	Arena_T backing = Arena_new();
 
@@ -519,7 +510,6 @@ START_TEST(a_function_frees_its_scope_on_return)
 	ck_assert_uint_eq(Arena_debug_live_count(), before + 1);
 	Arena_dispose(&backing);
 }
-END_TEST
 
 static void fail_in_scope(void)
 {
@@ -529,15 +519,14 @@ static void fail_in_scope(void)
 	RAISE(SomeException);
 }
 
-START_TEST(a_function_frees_its_scope_when_it_fails)
+TEST(a_function_frees_its_scope_when_it_fails)
 {
 	ck_raises(SomeException, fail_in_scope());
 }
-END_TEST
 
 /* ---- reset: what it keeps ---- */
 
-START_TEST(reset_retaining_capacity_takes_nothing_from_the_backing_allocator_again)
+TEST(reset_retaining_capacity_takes_nothing_from_the_backing_allocator_again)
 {
 	struct Failing heap = { .fail_at = -1 };
 	Arena_T arena = failing_arena(&heap);
@@ -557,9 +546,8 @@ START_TEST(reset_retaining_capacity_takes_nothing_from_the_backing_allocator_aga
 	Arena_dispose(&arena);
 	ck_assert_uint_eq(heap.outstanding_blocks, 0);
 }
-END_TEST
 
-START_TEST(reset_freeing_all_gives_the_blocks_back)
+TEST(reset_freeing_all_gives_the_blocks_back)
 {
 	struct Failing heap = { .fail_at = -1 };
 	Arena_T arena = failing_arena(&heap);
@@ -575,7 +563,6 @@ START_TEST(reset_freeing_all_gives_the_blocks_back)
 	Arena_dispose(&arena);
 	ck_assert_uint_eq(heap.outstanding_bytes, 0);
 }
-END_TEST
 
 /* An arena kept beside what outlives each request. */
 typedef struct RequestProcessor {
@@ -592,7 +579,7 @@ static void process(RequestProcessor *self, const char *request)
 	self->bytes += strlen(copy);
 }
 
-START_TEST(state_is_retained_while_the_arena_is_reset)
+TEST(state_is_retained_while_the_arena_is_reset)
 {
 	static const char *const requests[] = { "GET /", "GET /a", "POST /b" };
 	RequestProcessor processor = { Arena_new(), 0, 0 };
@@ -606,11 +593,10 @@ START_TEST(state_is_retained_while_the_arena_is_reset)
 	ck_assert_uint_eq(processor.bytes, 18);
 	Arena_dispose(&processor.arena);
 }
-END_TEST
 
 /* ---- scopes in scopes, lifetimes side by side ---- */
 
-START_TEST(server_request_and_parse_are_nested_lifetimes)
+TEST(server_request_and_parse_are_nested_lifetimes)
 {
 	Arena_T server = Arena_new();
 	const char *config = Arena_strdup(server, "config");
@@ -632,9 +618,8 @@ START_TEST(server_request_and_parse_are_nested_lifetimes)
 	ck_assert_uint_eq(Arena_debug_live_count(), before + 1 + 5);
 	Arena_dispose(&server);
 }
-END_TEST
 
-START_TEST(a_scope_within_one_arena_is_a_mark)
+TEST(a_scope_within_one_arena_is_a_mark)
 {
 	Arena_T arena = Arena_new();
 	char *kept = Arena_strdup(arena, "kept");
@@ -647,9 +632,8 @@ START_TEST(a_scope_within_one_arena_is_a_mark)
 	ck_assert_str_eq(kept, "kept");
 	Arena_dispose(&arena);
 }
-END_TEST
 
-START_TEST(config_and_requests_have_arenas_of_different_lifetimes)
+TEST(config_and_requests_have_arenas_of_different_lifetimes)
 {
 	Arena_T config_arena = Arena_new(), request_arena = Arena_new();
 	const char *host = Arena_strdup(config_arena, "localhost");
@@ -666,11 +650,10 @@ START_TEST(config_and_requests_have_arenas_of_different_lifetimes)
 	ck_assert_str_eq(host, "localhost");
 	Arena_dispose(&config_arena);
 }
-END_TEST
 
 /* ---- buffers ---- */
 
-START_TEST(a_stack_buffer_saves_the_heap_and_spills_when_it_is_full)
+TEST(a_stack_buffer_saves_the_heap_and_spills_when_it_is_full)
 {
 	_Alignas(max_align_t) char buffer[4096];
 	Arena_T arena = Arena_new_in(buffer, sizeof buffer);
@@ -682,9 +665,8 @@ START_TEST(a_stack_buffer_saves_the_heap_and_spills_when_it_is_full)
 	ck_assert_uint_gt(Arena_capacity(arena), 0);
 	Arena_dispose(&arena);
 }
-END_TEST
 
-START_TEST(a_fixed_buffer_fails_with_out_of_memory)
+TEST(a_fixed_buffer_fails_with_out_of_memory)
 {
 	_Alignas(max_align_t) char buffer[4096];
 	Arena_T arena = Arena_new_with(&(Arena_Options){ .buffer = buffer, .buffer_size = sizeof buffer, .fixed = 1 });
@@ -695,7 +677,6 @@ START_TEST(a_fixed_buffer_fails_with_out_of_memory)
 	Arena_alloc(arena, 1000);
 	Arena_dispose(&arena);
 }
-END_TEST
 
 /* ---- scratch from an arena, the result from the backing allocator ---- */
 
@@ -714,7 +695,7 @@ static int *computeResult(Arena_T backing, const int *input, size_t n)
 	return result;
 }
 
-START_TEST(two_allocators_the_result_outlives_the_scratch)
+TEST(two_allocators_the_result_outlives_the_scratch)
 {
 	static const int input[] = { 1, 2, 3, -4 };
 	struct Failing heap = { .fail_at = -1 };
@@ -732,9 +713,8 @@ START_TEST(two_allocators_the_result_outlives_the_scratch)
 	Arena_dispose(&backing);
 	ck_assert_uint_eq(heap.outstanding_blocks, 0);
 }
-END_TEST
 
-START_TEST(ten_thousand_items_of_three_temporaries_are_one_free)
+TEST(ten_thousand_items_of_three_temporaries_are_one_free)
 {
 	struct Failing heap = { .fail_at = -1 };
 	Arena_T arena = failing_arena(&heap);
@@ -752,11 +732,12 @@ START_TEST(ten_thousand_items_of_three_temporaries_are_one_free)
 	Arena_dispose(&arena);
 	ck_assert_uint_eq(heap.outstanding_blocks, 0); /* leak! */
 }
-END_TEST
 
 /* ---- a web framework's arena ---- */
 
-START_TEST(strings_numbers_and_blocks_come_from_one_arena)
+CASE("a web framework's arena", .setup = count_arenas, .teardown = no_arena_leaks);
+
+TEST(strings_numbers_and_blocks_come_from_one_arena)
 {
 	Arena_T arena = Arena_new_with_size(1024 * 128);
 	void *ptr = Arena_alloc(arena, 256);
@@ -770,9 +751,8 @@ START_TEST(strings_numbers_and_blocks_come_from_one_arena)
 	ck_assert_str_eq(prefix, "Hello");
 	Arena_dispose(&arena);
 }
-END_TEST
 
-START_TEST(used_and_total_tell_what_is_allocated_and_what_is_held)
+TEST(used_and_total_tell_what_is_allocated_and_what_is_held)
 {
 	Arena_T arena = Arena_new();
 	size_t total = Arena_capacity(arena), used;
@@ -790,7 +770,6 @@ START_TEST(used_and_total_tell_what_is_allocated_and_what_is_held)
 	ck_assert_uint_ge(Arena_capacity(arena), 10 * (total / 11));
 	Arena_dispose(&arena);
 }
-END_TEST
 
 typedef struct RequestContext {
 	Arena_T arena;
@@ -805,7 +784,7 @@ static char *copy_for(RequestContext ctx, const char *source)
 	return str;
 }
 
-START_TEST(a_context_may_have_an_arena_or_none)
+TEST(a_context_may_have_an_arena_or_none)
 {
 	RequestContext with = { Arena_new() }, without = { NULL };
 	char *plain = copy_for(without, "temporary string");
@@ -814,7 +793,6 @@ START_TEST(a_context_may_have_an_arena_or_none)
 	free(plain);
 	Arena_dispose(&with.arena);
 }
-END_TEST
 
 static int handler(RequestContext ctx, size_t size)
 {
@@ -825,7 +803,7 @@ static int handler(RequestContext ctx, size_t size)
 	return 200;
 }
 
-START_TEST(who_prefers_null_to_an_exception_gets_it)
+TEST(who_prefers_null_to_an_exception_gets_it)
 {
 	RequestContext ctx = { Arena_new() };
 
@@ -833,70 +811,4 @@ START_TEST(who_prefers_null_to_an_exception_gets_it)
 	Arena_set_limit(ctx.arena, Arena_capacity(ctx.arena));
 	ck_assert_int_eq(handler(ctx, 1000000), 500);
 	Arena_dispose(&ctx.arena);
-}
-END_TEST
-
-static TCase *add_case(Suite *suite, const char *name)
-{
-	TCase *tc = tcase_create(name);
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, count_arenas, no_arena_leaks);
-	suite_add_tcase(suite, tc);
-	return tc;
-}
-
-static void add_guide(Suite *suite)
-{
-	TCase *tc = add_case(suite, "the guide to Arena_T");
-
-	tcase_add_test(tc, everything_from_an_arena_is_freed_at_once);
-	tcase_add_test(tc, the_core_api_is_as_it_is_printed);
-	tcase_add_test(tc, pattern_1_a_request_has_an_arena_of_its_own);
-	tcase_add_test(tc, pattern_1_the_arena_goes_when_the_request_fails_too);
-	tcase_add_test(tc, pattern_2_a_pool_and_its_buffers_share_an_arena);
-	tcase_add_test(tc, pattern_3_clear_reuses_the_memory);
-	tcase_add_test(tc, pattern_4_a_result_survives_the_temporary_arena);
-	tcase_add_test(tc, rule_1_use_pointers_before_dispose);
-	tcase_add_test(tc, rule_2_all_from_the_arena_is_freed_with_it);
-	tcase_add_test(tc, rule_3_the_pre_resize_callback_clears_what_was_cached);
-	tcase_add_test(tc, rule_3_a_connection_held_across_a_resize_is_no_use_after_free_here);
-	tcase_add_test(tc, rule_4_an_arena_made_before_try_is_disposed_of_in_finally);
-	tcase_add_test(tc, threads_may_share_an_arena_that_one_disposes_of);
-	tcase_add_test(tc, better_each_thread_has_its_own_arena);
-	tcase_add_test(tc, the_live_count_returns_to_where_it_was);
-}
-
-static void add_others(Suite *suite)
-{
-	TCase *tc = add_case(suite, "Zig's ArenaAllocator");
-
-	tcase_add_test(tc, headers_live_in_one_arena_and_replacing_them_is_no_problem);
-	tcase_add_test(tc, a_function_frees_its_scope_on_return);
-	tcase_add_test(tc, a_function_frees_its_scope_when_it_fails);
-	tcase_add_test(tc, reset_retaining_capacity_takes_nothing_from_the_backing_allocator_again);
-	tcase_add_test(tc, reset_freeing_all_gives_the_blocks_back);
-	tcase_add_test(tc, state_is_retained_while_the_arena_is_reset);
-	tcase_add_test(tc, server_request_and_parse_are_nested_lifetimes);
-	tcase_add_test(tc, a_scope_within_one_arena_is_a_mark);
-	tcase_add_test(tc, config_and_requests_have_arenas_of_different_lifetimes);
-	tcase_add_test(tc, a_stack_buffer_saves_the_heap_and_spills_when_it_is_full);
-	tcase_add_test(tc, a_fixed_buffer_fails_with_out_of_memory);
-	tcase_add_test(tc, two_allocators_the_result_outlives_the_scratch);
-	tcase_add_test(tc, ten_thousand_items_of_three_temporaries_are_one_free);
-
-	tc = add_case(suite, "a web framework's arena");
-	tcase_add_test(tc, strings_numbers_and_blocks_come_from_one_arena);
-	tcase_add_test(tc, used_and_total_tell_what_is_allocated_and_what_is_held);
-	tcase_add_test(tc, a_context_may_have_an_arena_or_none);
-	tcase_add_test(tc, who_prefers_null_to_an_exception_gets_it);
-}
-
-int main(void)
-{
-	Suite *suite = suite_create("Patterns of the seed documents");
-
-	add_guide(suite);
-	add_others(suite);
-	return testing_main(suite);
 }

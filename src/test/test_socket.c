@@ -21,6 +21,8 @@
 #include <core/Socket.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static Arena_T arena;
 static char directory[64], path[128]; /* path is "unix:" and a name in the directory */
 
@@ -125,18 +127,20 @@ static int listen_errno(const char *host, const char *service, const char *text)
 
 /* ---- exceptions ---- */
 
-START_TEST(every_exception_is_a_kind_of_Socket_Failed)
+SUITE("Socket");
+CASE("Socket", .setup = set_up, .teardown = tear_down);
+
+TEST(every_exception_is_a_kind_of_Socket_Failed)
 {
 	ck_raises(Socket_Failed, RAISE(Socket_Closed));
 	ck_raises(Socket_Failed, RAISE(Socket_Timeout));
 	ck_raises(Socket_Failed, RAISE(Socket_Refused));
 	ck_raises(Socket_Failed, RAISE(Socket_Unresolved));
 }
-END_TEST
 
 /* ---- listen ---- */
 
-START_TEST(service_0_is_a_free_port)
+TEST(service_0_is_a_free_port)
 {
 	Socket_T a = listen_tcp(), b = listen_tcp();
 
@@ -145,7 +149,6 @@ START_TEST(service_0_is_a_free_port)
 	Socket_close(&a);
 	Socket_close(&b);
 }
-END_TEST
 
 static int has_ipv6(void)
 {
@@ -161,7 +164,7 @@ static int has_ipv6(void)
 	return works;
 }
 
-START_TEST(a_listener_for_all_addresses_takes_IPv4_and_IPv6)
+TEST(a_listener_for_all_addresses_takes_IPv4_and_IPv6)
 {
 	Socket_T s = Socket_listen(NULL, "0", 0), client = Socket_connect("127.0.0.1", port_of(s), 5000);
 	Socket_T server = Socket_accept(s);
@@ -182,9 +185,8 @@ START_TEST(a_listener_for_all_addresses_takes_IPv4_and_IPv6)
 	}
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(a_port_in_use_is_named)
+TEST(a_port_in_use_is_named)
 {
 	Socket_T s = listen_tcp();
 
@@ -193,9 +195,8 @@ START_TEST(a_port_in_use_is_named)
 	Socket_close(&s);
 	ck_assert_int_eq(listen_errno("::1::", "0", "listen [::1::]:0: "), 0);
 }
-END_TEST
 
-START_TEST(a_port_can_be_listened_on_again_while_old_connections_wait)
+TEST(a_port_can_be_listened_on_again_while_old_connections_wait)
 {
 	Socket_T s = listen_tcp(), client, server;
 	const char *port = port_of(s);
@@ -210,7 +211,6 @@ START_TEST(a_port_can_be_listened_on_again_while_old_connections_wait)
 	s = Socket_listen("127.0.0.1", port, 0);
 	Socket_close(&s);
 }
-END_TEST
 
 /* How many of n connections this listener, which does not block, gets when nobody else accepts. */
 static int gets(Socket_T s, int n)
@@ -227,7 +227,7 @@ static int gets(Socket_T s, int n)
 	return got;
 }
 
-START_TEST(listeners_that_share_a_port_share_its_connections)
+TEST(listeners_that_share_a_port_share_its_connections)
 {
 	Socket_T a = Socket_listen_shared("127.0.0.1", "0", 0), b;
 	int n;
@@ -243,14 +243,12 @@ START_TEST(listeners_that_share_a_port_share_its_connections)
 	Socket_close(&a);
 	Socket_close(&b);
 }
-END_TEST
 
-START_TEST(listen_shared_checks_that_there_is_a_port)
+TEST(listen_shared_checks_that_there_is_a_port)
 {
 	ck_raises_saying(Assert_Failed, "no port to share", Socket_listen_shared(path, "0", 0));
 	ck_raises_saying(Assert_Failed, "service", Socket_listen_shared("127.0.0.1", NULL, 0));
 }
-END_TEST
 
 static void ck_bad_service(const char *service)
 {
@@ -262,7 +260,7 @@ static void ck_bad_service(const char *service)
 		Socket_connect("127.0.0.1", service, 1000));
 }
 
-START_TEST(a_bad_service_is_named)
+TEST(a_bad_service_is_named)
 {
 	static const char *const bad[] = { "99999", "65536", "", "-1", " 80", "+80", "80 ", "0x50",
 		"18446744073709551617", "nope-nope" };
@@ -271,17 +269,15 @@ START_TEST(a_bad_service_is_named)
 	for (i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		ck_bad_service(bad[i]);
 }
-END_TEST
 
-START_TEST(a_host_that_cannot_be_resolved_is_named)
+TEST(a_host_that_cannot_be_resolved_is_named)
 {
 	ck_raises_saying(Socket_Unresolved, "listen *:99999: ", Socket_listen(NULL, "99999", 0));
 	ck_raises_saying(Socket_Unresolved, "connect [::1::]:80: ", Socket_connect("::1::", "80", 1000));
 	ck_raises_saying(Assert_Failed, "service", Socket_listen("127.0.0.1", NULL, 0));
 }
-END_TEST
 
-START_TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
+TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
 {
 	Socket_T s = Socket_listen(path, NULL, 0), client = Socket_connect(path, NULL, 5000);
 	Socket_T server = Socket_accept(s);
@@ -301,9 +297,8 @@ START_TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
 	Socket_close(&s);
 	ck_assert_int_ne(access(path + 5, F_OK), 0);
 }
-END_TEST
 
-START_TEST(a_relative_path_goes_even_if_the_process_is_in_another_directory_by_then)
+TEST(a_relative_path_goes_even_if_the_process_is_in_another_directory_by_then)
 {
 	char before[4096];
 	Socket_T s;
@@ -317,7 +312,6 @@ START_TEST(a_relative_path_goes_even_if_the_process_is_in_another_directory_by_t
 	ck_assert_int_ne(access(path + 5, F_OK), 0);
 	ck_assert_int_eq(chdir(before), 0);
 }
-END_TEST
 
 static int mode_of(const char *file)
 {
@@ -327,7 +321,7 @@ static int mode_of(const char *file)
 	return (int)(s.st_mode & 07777);
 }
 
-START_TEST(listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask)
+TEST(listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask)
 {
 	static const mode_t masks[] = { 0, 022, 077 };
 	static const int modes[] = { 0600, 0660, 0666, 0777, 0 };
@@ -351,9 +345,8 @@ START_TEST(listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask)
 		}
 	umask(before);
 }
-END_TEST
 
-START_TEST(listen_unix_names_what_is_wrong)
+TEST(listen_unix_names_what_is_wrong)
 {
 	Socket_T s = Socket_listen_unix(path, 0600, 1);
 
@@ -367,9 +360,8 @@ START_TEST(listen_unix_names_what_is_wrong)
 	ck_raises_saying(Assert_Failed, "no file", Socket_listen_unix("@name", 0600, 1));
 	ck_raises_saying(Assert_Failed, "no file", Socket_listen_unix("unix:@name", 0600, 1));
 }
-END_TEST
 
-START_TEST(the_path_of_a_process_that_died_is_taken_over)
+TEST(the_path_of_a_process_that_died_is_taken_over)
 {
 	static volatile Socket_T left_open; /* for Valgrind, which looks for leaks in the child */
 	pid_t child = fork();
@@ -387,9 +379,8 @@ START_TEST(the_path_of_a_process_that_died_is_taken_over)
 	Socket_close(&client);
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(the_path_of_a_live_process_is_not_taken_even_when_its_backlog_is_full)
+TEST(the_path_of_a_live_process_is_not_taken_even_when_its_backlog_is_full)
 {
 	Socket_T s = Socket_listen(path, NULL, 1), clients[64];
 	volatile int n = 0, full = 0;
@@ -411,9 +402,8 @@ START_TEST(the_path_of_a_live_process_is_not_taken_even_when_its_backlog_is_full
 	}
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(a_file_that_is_no_socket_is_not_removed)
+TEST(a_file_that_is_no_socket_is_not_removed)
 {
 	FILE *f = fopen(path + 5, "w");
 
@@ -422,9 +412,8 @@ START_TEST(a_file_that_is_no_socket_is_not_removed)
 	ck_assert_int_eq(listen_errno(path, NULL, path), EADDRINUSE);
 	ck_assert_int_eq(access(path + 5, F_OK), 0);
 }
-END_TEST
 
-START_TEST(a_child_that_closes_the_listener_leaves_the_path)
+TEST(a_child_that_closes_the_listener_leaves_the_path)
 {
 	Socket_T s = Socket_listen(path, NULL, 0), client;
 	pid_t child = fork();
@@ -438,9 +427,8 @@ START_TEST(a_child_that_closes_the_listener_leaves_the_path)
 	Socket_close(&client);
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(a_path_that_another_has_taken_meanwhile_is_left_to_it)
+TEST(a_path_that_another_has_taken_meanwhile_is_left_to_it)
 {
 	Socket_T s = Socket_listen(path, NULL, 0), other;
 
@@ -451,10 +439,9 @@ START_TEST(a_path_that_another_has_taken_meanwhile_is_left_to_it)
 	ck_assert_int_eq(access(path + 5, F_OK), 0);
 	Socket_close(&other);
 }
-END_TEST
 
 #if defined __linux__
-START_TEST(an_abstract_name_has_no_file)
+TEST(an_abstract_name_has_no_file)
 {
 	const char *name = Arena_sprintf(arena, "unix:@test_socket.%d", (int)getpid());
 	Socket_T s = Socket_listen(name, NULL, 0), client = Socket_connect(name, NULL, 5000);
@@ -469,10 +456,9 @@ START_TEST(an_abstract_name_has_no_file)
 	Socket_close(&s);
 	ck_assert_int_eq(connect_errno(&Socket_Refused, name, NULL, 1000, name), ECONNREFUSED);
 }
-END_TEST
 #endif
 
-START_TEST(an_impossible_path_is_named)
+TEST(an_impossible_path_is_named)
 {
 	char name[300] = "unix:/tmp/";
 
@@ -482,11 +468,10 @@ START_TEST(an_impossible_path_is_named)
 	ck_assert_int_eq(listen_errno("unix:", NULL, "listen unix:: "), EINVAL);
 	ck_assert_int_eq(listen_errno("unix:/no/such/directory/s", NULL, "/no/such/directory/s: No such file"), ENOENT);
 }
-END_TEST
 
 /* ---- connect ---- */
 
-START_TEST(a_refused_connection_names_host_and_service)
+TEST(a_refused_connection_names_host_and_service)
 {
 	const char *port = free_port();
 
@@ -497,9 +482,8 @@ START_TEST(a_refused_connection_names_host_and_service)
 	ck_assert_int_eq(connect_errno(&Socket_Refused, path, NULL, 1000,
 		Arena_sprintf(arena, "connect %s: No such file", path)), ENOENT);
 }
-END_TEST
 
-START_TEST(a_connection_that_is_not_answered_times_out)
+TEST(a_connection_that_is_not_answered_times_out)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 1), clients[64];
 	volatile int n = 0, error = 0;
@@ -523,9 +507,8 @@ START_TEST(a_connection_that_is_not_answered_times_out)
 	}
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(every_address_of_a_host_is_tried)
+TEST(every_address_of_a_host_is_tried)
 {
 	Socket_T s = listen_tcp(), client = Socket_connect("localhost", port_of(s), 5000);
 
@@ -533,14 +516,12 @@ START_TEST(every_address_of_a_host_is_tried)
 	Socket_close(&client);
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(connect_checks_its_arguments)
+TEST(connect_checks_its_arguments)
 {
 	ck_raises_saying(Assert_Failed, "host", Socket_connect(NULL, "80", 1));
 	ck_raises_saying(Assert_Failed, "service", Socket_connect("127.0.0.1", NULL, 1));
 }
-END_TEST
 
 /* 1 when connected, 0 when it was refused. */
 static int finish_within(Socket_T s, int ms)
@@ -578,7 +559,7 @@ static void ck_starts(const char *address, const char *service, Socket_T listene
 	Socket_close(&there);
 }
 
-START_TEST(a_connection_that_was_started_is_finished_later)
+TEST(a_connection_that_was_started_is_finished_later)
 {
 	Socket_T listener = listen_tcp(), file = Socket_listen(path, NULL, 0);
 
@@ -587,7 +568,6 @@ START_TEST(a_connection_that_was_started_is_finished_later)
 	Socket_close(&listener);
 	Socket_close(&file);
 }
-END_TEST
 
 /* Whether the system says so at once, as Linux does, or later. */
 static int is_refused(const char *address, const char *service)
@@ -607,14 +587,13 @@ static int is_refused(const char *address, const char *service)
 	return refused;
 }
 
-START_TEST(a_connection_that_was_started_can_be_refused)
+TEST(a_connection_that_was_started_can_be_refused)
 {
 	ck_assert(is_refused("127.0.0.1", free_port()));
 	ck_assert(is_refused(path, NULL));
 }
-END_TEST
 
-START_TEST(a_connection_is_not_yet_finished_while_the_other_side_is_deaf)
+TEST(a_connection_is_not_yet_finished_while_the_other_side_is_deaf)
 {
 	Socket_T listener = Socket_listen("127.0.0.1", "0", 1), s[16];
 	int i, last = 0;
@@ -629,9 +608,8 @@ START_TEST(a_connection_is_not_yet_finished_while_the_other_side_is_deaf)
 	for (i = 0; i < 16; i++)
 		Socket_close(&s[i]);
 }
-END_TEST
 
-START_TEST(connect_start_resolves_no_names)
+TEST(connect_start_resolves_no_names)
 {
 	ck_raises_saying(Socket_Unresolved, "localhost:80", Socket_connect_start("localhost", "80"));
 	ck_raises_saying(Socket_Unresolved, "127.0.0.1:http", Socket_connect_start("127.0.0.1", "http"));
@@ -639,9 +617,8 @@ START_TEST(connect_start_resolves_no_names)
 	ck_raises_saying(Assert_Failed, "address", Socket_connect_start(NULL, "80"));
 	ck_raises_saying(Assert_Failed, "service", Socket_connect_start("127.0.0.1", NULL));
 }
-END_TEST
 
-START_TEST(a_connected_socket_blocks_until_something_comes)
+TEST(a_connected_socket_blocks_until_something_comes)
 {
 	Socket_T here, there;
 
@@ -651,7 +628,6 @@ START_TEST(a_connected_socket_blocks_until_something_comes)
 	Socket_close(&here);
 	Socket_close(&there);
 }
-END_TEST
 
 static void ck_descriptor(Socket_T s, int tcp)
 {
@@ -665,7 +641,7 @@ static void ck_descriptor(Socket_T s, int tcp)
 	}
 }
 
-START_TEST(every_descriptor_is_CLOEXEC_and_TCP_does_not_delay)
+TEST(every_descriptor_is_CLOEXEC_and_TCP_does_not_delay)
 {
 	Socket_T here, there, s = listen_tcp(), u = Socket_listen(path, NULL, 0);
 	int fd[2];
@@ -691,11 +667,10 @@ START_TEST(every_descriptor_is_CLOEXEC_and_TCP_does_not_delay)
 	Socket_close(&s);
 	Socket_close(&u);
 }
-END_TEST
 
 /* ---- accept ---- */
 
-START_TEST(accept_does_not_wait_on_a_listener_that_does_not_block)
+TEST(accept_does_not_wait_on_a_listener_that_does_not_block)
 {
 	Socket_T s = listen_tcp(), client, server;
 
@@ -710,9 +685,8 @@ START_TEST(accept_does_not_wait_on_a_listener_that_does_not_block)
 	Socket_close(&server);
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(accept_times_out_and_then_works_as_before)
+TEST(accept_times_out_and_then_works_as_before)
 {
 	Socket_T s = listen_tcp(), client, server;
 	int64_t start = now_ms();
@@ -733,9 +707,8 @@ START_TEST(accept_times_out_and_then_works_as_before)
 	Socket_close(&server);
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(accept_without_descriptors_names_the_listener_and_works_when_there_are_some)
+TEST(accept_without_descriptors_names_the_listener_and_works_when_there_are_some)
 {
 	Socket_T s = listen_tcp(), client = Socket_connect("127.0.0.1", port_of(s), 5000), other, server;
 	struct rlimit limit, none;
@@ -762,9 +735,8 @@ START_TEST(accept_without_descriptors_names_the_listener_and_works_when_there_ar
 	Socket_close(&server);
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(a_peer_that_reset_before_it_was_accepted_does_no_harm)
+TEST(a_peer_that_reset_before_it_was_accepted_does_no_harm)
 {
 	Socket_T s = listen_tcp(), client = Socket_connect("127.0.0.1", port_of(s), 5000), server;
 	struct linger hard = { 1, 0 };
@@ -786,9 +758,8 @@ START_TEST(a_peer_that_reset_before_it_was_accepted_does_no_harm)
 	} END_TRY;
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(accept_of_a_socket_that_does_not_listen_fails)
+TEST(accept_of_a_socket_that_does_not_listen_fails)
 {
 	Socket_T here, there;
 
@@ -797,7 +768,6 @@ START_TEST(accept_of_a_socket_that_does_not_listen_fails)
 	Socket_close(&here);
 	Socket_close(&there);
 }
-END_TEST
 
 /* ---- adopt ---- */
 
@@ -811,7 +781,7 @@ static void adopt_pair(Socket_T *a, Socket_T *b)
 	ck_assert_int_eq(Socket_fd(*a), fd[0]);
 }
 
-START_TEST(an_adopted_descriptor_is_a_socket_like_any_other)
+TEST(an_adopted_descriptor_is_a_socket_like_any_other)
 {
 	Socket_T a, b;
 
@@ -822,9 +792,8 @@ START_TEST(an_adopted_descriptor_is_a_socket_like_any_other)
 	Socket_close(&a);
 	Socket_close(&b);
 }
-END_TEST
 
-START_TEST(an_adopted_listener_accepts_with_a_timeout)
+TEST(an_adopted_listener_accepts_with_a_timeout)
 {
 	Socket_T s = listen_tcp(), adopted = Socket_adopt(dup(Socket_fd(s))), client;
 
@@ -839,9 +808,8 @@ START_TEST(an_adopted_listener_accepts_with_a_timeout)
 	Socket_close(&client);
 	Socket_close(&adopted);
 }
-END_TEST
 
-START_TEST(adopt_keeps_whether_the_descriptor_blocks)
+TEST(adopt_keeps_whether_the_descriptor_blocks)
 {
 	int fd[2];
 	Socket_T s;
@@ -854,9 +822,8 @@ START_TEST(adopt_keeps_whether_the_descriptor_blocks)
 	Socket_close(&s);
 	close(fd[1]);
 }
-END_TEST
 
-START_TEST(adopt_checks_that_it_is_an_open_stream_socket)
+TEST(adopt_checks_that_it_is_an_open_stream_socket)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM, 0), ends[2];
 
@@ -869,11 +836,10 @@ START_TEST(adopt_checks_that_it_is_an_open_stream_socket)
 	close(ends[0]);
 	close(ends[1]);
 }
-END_TEST
 
 /* ---- recv ---- */
 
-START_TEST(recv_gives_what_is_there_and_0_at_the_end)
+TEST(recv_gives_what_is_there_and_0_at_the_end)
 {
 	Socket_T here, there;
 	char buffer[16];
@@ -889,9 +855,8 @@ START_TEST(recv_gives_what_is_there_and_0_at_the_end)
 	ck_assert_uint_eq(Socket_recv(there, buffer, sizeof buffer), 0);
 	Socket_close(&there);
 }
-END_TEST
 
-START_TEST(recv_times_out_and_names_the_peer)
+TEST(recv_times_out_and_names_the_peer)
 {
 	Socket_T here, there;
 	volatile int error = 0;
@@ -913,9 +878,8 @@ START_TEST(recv_times_out_and_names_the_peer)
 	Socket_close(&here);
 	Socket_close(&there);
 }
-END_TEST
 
-START_TEST(recv_does_not_wait_on_a_socket_that_does_not_block)
+TEST(recv_does_not_wait_on_a_socket_that_does_not_block)
 {
 	Socket_T here, there;
 	volatile int error = 0;
@@ -934,9 +898,8 @@ START_TEST(recv_does_not_wait_on_a_socket_that_does_not_block)
 	Socket_close(&here);
 	Socket_close(&there);
 }
-END_TEST
 
-START_TEST(a_reset_names_the_peer_that_the_kernel_has_forgotten)
+TEST(a_reset_names_the_peer_that_the_kernel_has_forgotten)
 {
 	Socket_T here, there;
 	struct linger hard = { 1, 0 };
@@ -958,7 +921,6 @@ START_TEST(a_reset_names_the_peer_that_the_kernel_has_forgotten)
 	ck_assert_str_eq(Socket_peer(there, arena), peer);
 	Socket_close(&there);
 }
-END_TEST
 
 static void on_alarm(int signal_number)
 {
@@ -990,7 +952,7 @@ static void *send_later(void *s)
 	return NULL;
 }
 
-START_TEST(signals_neither_end_nor_lengthen_a_wait)
+TEST(signals_neither_end_nor_lengthen_a_wait)
 {
 	Socket_T here, there;
 	pthread_t thread;
@@ -1012,9 +974,8 @@ START_TEST(signals_neither_end_nor_lengthen_a_wait)
 	Socket_close(&here);
 	Socket_close(&there);
 }
-END_TEST
 
-START_TEST(signals_do_not_shorten_a_wait_by_less_than_a_millisecond_either)
+TEST(signals_do_not_shorten_a_wait_by_less_than_a_millisecond_either)
 {
 	Socket_T here, there;
 	struct timespec start, end;
@@ -1034,7 +995,6 @@ START_TEST(signals_do_not_shorten_a_wait_by_less_than_a_millisecond_either)
 	Socket_close(&here);
 	Socket_close(&there);
 }
-END_TEST
 
 /* ---- send ---- */
 
@@ -1047,7 +1007,7 @@ static void fill(Socket_T s)
 		;
 }
 
-START_TEST(send_may_be_partial_and_is_0_when_the_socket_is_full)
+TEST(send_may_be_partial_and_is_0_when_the_socket_is_full)
 {
 	static char block[16 * 1024 * 1024];
 	Socket_T here, there;
@@ -1064,9 +1024,8 @@ START_TEST(send_may_be_partial_and_is_0_when_the_socket_is_full)
 	Socket_close(&here);
 	Socket_close(&there);
 }
-END_TEST
 
-START_TEST(send_times_out_when_the_peer_does_not_read)
+TEST(send_times_out_when_the_peer_does_not_read)
 {
 	static char block[16 * 1024 * 1024];
 	Socket_T here, there;
@@ -1081,7 +1040,6 @@ START_TEST(send_times_out_when_the_peer_does_not_read)
 	Socket_close(&here);
 	Socket_close(&there);
 }
-END_TEST
 
 static void send_one(Socket_T s)
 {
@@ -1112,7 +1070,7 @@ static void ck_broken_pipe(void (*transmit)(Socket_T))
 	Socket_close(&here);
 }
 
-START_TEST(a_peer_that_is_gone_is_an_exception_and_never_SIGPIPE)
+TEST(a_peer_that_is_gone_is_an_exception_and_never_SIGPIPE)
 {
 	static char block[4096];
 	Socket_T here, there;
@@ -1126,7 +1084,6 @@ START_TEST(a_peer_that_is_gone_is_an_exception_and_never_SIGPIPE)
 	ck_raises_saying(Socket_Closed, "sendall 127.0.0.1:", for (;;) Socket_sendall(here, block, sizeof block));
 	Socket_close(&here);
 }
-END_TEST
 
 enum { MANY = 4 * 1024 * 1024 };
 
@@ -1172,7 +1129,7 @@ static unsigned char *make_pattern(void)
 	return bytes;
 }
 
-START_TEST(sendall_sends_all_blocking_or_not)
+TEST(sendall_sends_all_blocking_or_not)
 {
 	unsigned char *bytes = make_pattern();
 	struct Reader r = { 0 };
@@ -1191,9 +1148,8 @@ START_TEST(sendall_sends_all_blocking_or_not)
 	Socket_sendall(here, NULL, 0);
 	finish_reading(&r, thread, &here);
 }
-END_TEST
 
-START_TEST(sendv_sends_any_number_of_parts_in_order_and_leaves_the_vector_alone)
+TEST(sendv_sends_any_number_of_parts_in_order_and_leaves_the_vector_alone)
 {
 	enum { PARTS = 5000 };
 	unsigned char *bytes = make_pattern();
@@ -1223,9 +1179,8 @@ START_TEST(sendv_sends_any_number_of_parts_in_order_and_leaves_the_vector_alone)
 	finish_reading(&r, thread, &here);
 	ck_assert_int_eq(memcmp(copy, vector, PARTS * sizeof *vector), 0);
 }
-END_TEST
 
-START_TEST(sendv_checks_the_vector)
+TEST(sendv_checks_the_vector)
 {
 	Socket_T a, b;
 	struct iovec bad = { NULL, 1 }, huge[2] = { { &bad, SIZE_MAX }, { &bad, 2 } };
@@ -1238,7 +1193,6 @@ START_TEST(sendv_checks_the_vector)
 	Socket_close(&a);
 	Socket_close(&b);
 }
-END_TEST
 
 static void *send_pattern(void *cl)
 {
@@ -1254,7 +1208,7 @@ static void *send_pattern(void *cl)
 	return NULL;
 }
 
-START_TEST(one_thread_may_receive_while_another_sends)
+TEST(one_thread_may_receive_while_another_sends)
 {
 	struct Reader a = { 0 }, b = { 0 };
 	pthread_t threads[4];
@@ -1273,11 +1227,10 @@ START_TEST(one_thread_may_receive_while_another_sends)
 	Socket_close(&a.socket);
 	Socket_close(&b.socket);
 }
-END_TEST
 
 /* ---- settings ---- */
 
-START_TEST(set_nonblocking_sets_the_descriptor)
+TEST(set_nonblocking_sets_the_descriptor)
 {
 	Socket_T a, b;
 
@@ -1290,7 +1243,6 @@ START_TEST(set_nonblocking_sets_the_descriptor)
 	Socket_close(&a);
 	Socket_close(&b);
 }
-END_TEST
 
 static int option(Socket_T s, int level, int name)
 {
@@ -1301,7 +1253,7 @@ static int option(Socket_T s, int level, int name)
 	return value;
 }
 
-START_TEST(keepalive_asks_a_silent_peer_and_a_listener_hands_it_on)
+TEST(keepalive_asks_a_silent_peer_and_a_listener_hands_it_on)
 {
 	Socket_T s = listen_tcp(), here, there;
 
@@ -1329,9 +1281,8 @@ START_TEST(keepalive_asks_a_silent_peer_and_a_listener_hands_it_on)
 	Socket_close(&here);
 	Socket_close(&there);
 }
-END_TEST
 
-START_TEST(after_shutdown_the_peer_reads_the_end_and_can_still_answer)
+TEST(after_shutdown_the_peer_reads_the_end_and_can_still_answer)
 {
 	Socket_T here, there;
 	char byte;
@@ -1345,11 +1296,10 @@ START_TEST(after_shutdown_the_peer_reads_the_end_and_can_still_answer)
 	Socket_shutdown(here);
 	Socket_close(&here);
 }
-END_TEST
 
 /* ---- close ---- */
 
-START_TEST(close_releases_the_descriptor_keeps_errno_and_takes_NULL)
+TEST(close_releases_the_descriptor_keeps_errno_and_takes_NULL)
 {
 	Socket_T a, b, none = NULL;
 	int fd;
@@ -1366,7 +1316,6 @@ START_TEST(close_releases_the_descriptor_keeps_errno_and_takes_NULL)
 	Socket_close(NULL);
 	Socket_close(&b);
 }
-END_TEST
 
 #define ck_keeps_errno(statement)                                            \
 	do {                                                                 \
@@ -1406,7 +1355,7 @@ static void ck_waits_keep_errno(Socket_T here, Socket_T there)
 	ck_keeps_errno(Socket_local(there, arena));
 }
 
-START_TEST(a_call_that_succeeds_leaves_errno_alone)
+TEST(a_call_that_succeeds_leaves_errno_alone)
 {
 	Socket_T listener, here, there;
 	int fd[2];
@@ -1433,7 +1382,6 @@ START_TEST(a_call_that_succeeds_leaves_errno_alone)
 	ck_keeps_errno(there = Socket_adopt(fd[1]));
 	Socket_close(&there);
 }
-END_TEST
 
 /* 1 + 2 * n bytes: x and so many e with an acute accent. */
 static const char *accents(int n)
@@ -1448,12 +1396,11 @@ static const char *accents(int n)
 	return text;
 }
 
-START_TEST(a_long_name_is_cut_at_a_character)
+TEST(a_long_name_is_cut_at_a_character)
 {
 	ck_raises_saying(Socket_Unresolved, "\xC3\xA9:80: ", Socket_connect(accents(250), "80", 1));
 	ck_raises_saying(Socket_Unresolved, "\xC3\xA9: ", Socket_listen("127.0.0.1", accents(100), 1));
 }
-END_TEST
 
 static void ck_checks(Socket_T s)
 {
@@ -1477,7 +1424,7 @@ static void ck_checks(Socket_T s)
 	ck_raises_saying(Assert_Failed, "Socket_local", Socket_local(s, arena));
 }
 
-START_TEST(every_function_checks_that_the_socket_is_open)
+TEST(every_function_checks_that_the_socket_is_open)
 {
 	Socket_T not_one = Arena_calloc(arena, 1, 1024); /* a closed one must not be read under ASan */
 
@@ -1485,9 +1432,8 @@ START_TEST(every_function_checks_that_the_socket_is_open)
 	ck_checks(not_one);
 	ck_raises_saying(Assert_Failed, "Socket_close", Socket_close(&not_one));
 }
-END_TEST
 
-START_TEST(a_buffer_that_is_NULL_is_checked)
+TEST(a_buffer_that_is_NULL_is_checked)
 {
 	Socket_T a, b;
 
@@ -1498,88 +1444,4 @@ START_TEST(a_buffer_that_is_NULL_is_checked)
 	ck_raises(Assert_Failed, Socket_peer(a, NULL));
 	Socket_close(&a);
 	Socket_close(&b);
-}
-END_TEST
-
-static void add_connections(TCase *tc)
-{
-	tcase_add_test(tc, every_exception_is_a_kind_of_Socket_Failed);
-	tcase_add_test(tc, service_0_is_a_free_port);
-	tcase_add_test(tc, a_listener_for_all_addresses_takes_IPv4_and_IPv6);
-	tcase_add_test(tc, a_port_in_use_is_named);
-	tcase_add_test(tc, a_port_can_be_listened_on_again_while_old_connections_wait);
-	tcase_add_test(tc, listeners_that_share_a_port_share_its_connections);
-	tcase_add_test(tc, listen_shared_checks_that_there_is_a_port);
-	tcase_add_test(tc, a_bad_service_is_named);
-	tcase_add_test(tc, a_host_that_cannot_be_resolved_is_named);
-	tcase_add_test(tc, a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed);
-	tcase_add_test(tc, a_relative_path_goes_even_if_the_process_is_in_another_directory_by_then);
-	tcase_add_test(tc, listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask);
-	tcase_add_test(tc, listen_unix_names_what_is_wrong);
-	tcase_add_test(tc, the_path_of_a_process_that_died_is_taken_over);
-	tcase_add_test(tc, the_path_of_a_live_process_is_not_taken_even_when_its_backlog_is_full);
-	tcase_add_test(tc, a_file_that_is_no_socket_is_not_removed);
-	tcase_add_test(tc, a_child_that_closes_the_listener_leaves_the_path);
-	tcase_add_test(tc, a_path_that_another_has_taken_meanwhile_is_left_to_it);
-#if defined __linux__
-	tcase_add_test(tc, an_abstract_name_has_no_file);
-#endif
-	tcase_add_test(tc, an_impossible_path_is_named);
-	tcase_add_test(tc, a_refused_connection_names_host_and_service);
-	tcase_add_test(tc, a_connection_that_is_not_answered_times_out);
-	tcase_add_test(tc, every_address_of_a_host_is_tried);
-	tcase_add_test(tc, connect_checks_its_arguments);
-	tcase_add_test(tc, a_connection_that_was_started_is_finished_later);
-	tcase_add_test(tc, a_connection_that_was_started_can_be_refused);
-	tcase_add_test(tc, a_connection_is_not_yet_finished_while_the_other_side_is_deaf);
-	tcase_add_test(tc, connect_start_resolves_no_names);
-	tcase_add_test(tc, a_connected_socket_blocks_until_something_comes);
-	tcase_add_test(tc, every_descriptor_is_CLOEXEC_and_TCP_does_not_delay);
-	tcase_add_test(tc, accept_does_not_wait_on_a_listener_that_does_not_block);
-	tcase_add_test(tc, accept_times_out_and_then_works_as_before);
-	tcase_add_test(tc, accept_without_descriptors_names_the_listener_and_works_when_there_are_some);
-	tcase_add_test(tc, a_peer_that_reset_before_it_was_accepted_does_no_harm);
-	tcase_add_test(tc, accept_of_a_socket_that_does_not_listen_fails);
-	tcase_add_test(tc, an_adopted_descriptor_is_a_socket_like_any_other);
-	tcase_add_test(tc, an_adopted_listener_accepts_with_a_timeout);
-	tcase_add_test(tc, adopt_keeps_whether_the_descriptor_blocks);
-	tcase_add_test(tc, adopt_checks_that_it_is_an_open_stream_socket);
-}
-
-static void add_transfers(TCase *tc)
-{
-	tcase_add_test(tc, recv_gives_what_is_there_and_0_at_the_end);
-	tcase_add_test(tc, recv_times_out_and_names_the_peer);
-	tcase_add_test(tc, recv_does_not_wait_on_a_socket_that_does_not_block);
-	tcase_add_test(tc, a_reset_names_the_peer_that_the_kernel_has_forgotten);
-	tcase_add_test(tc, signals_neither_end_nor_lengthen_a_wait);
-	tcase_add_test(tc, signals_do_not_shorten_a_wait_by_less_than_a_millisecond_either);
-	tcase_add_test(tc, send_may_be_partial_and_is_0_when_the_socket_is_full);
-	tcase_add_test(tc, send_times_out_when_the_peer_does_not_read);
-	tcase_add_test(tc, a_peer_that_is_gone_is_an_exception_and_never_SIGPIPE);
-	tcase_add_test(tc, sendall_sends_all_blocking_or_not);
-	tcase_add_test(tc, sendv_sends_any_number_of_parts_in_order_and_leaves_the_vector_alone);
-	tcase_add_test(tc, sendv_checks_the_vector);
-	tcase_add_test(tc, one_thread_may_receive_while_another_sends);
-	tcase_add_test(tc, set_nonblocking_sets_the_descriptor);
-	tcase_add_test(tc, keepalive_asks_a_silent_peer_and_a_listener_hands_it_on);
-	tcase_add_test(tc, after_shutdown_the_peer_reads_the_end_and_can_still_answer);
-	tcase_add_test(tc, close_releases_the_descriptor_keeps_errno_and_takes_NULL);
-	tcase_add_test(tc, a_call_that_succeeds_leaves_errno_alone);
-	tcase_add_test(tc, a_long_name_is_cut_at_a_character);
-	tcase_add_test(tc, every_function_checks_that_the_socket_is_open);
-	tcase_add_test(tc, a_buffer_that_is_NULL_is_checked);
-}
-
-int main(void)
-{
-	Suite *suite = suite_create("Socket");
-	TCase *tc = tcase_create("Socket");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	add_connections(tc);
-	add_transfers(tc);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

@@ -188,26 +188,15 @@ static void cancel_with(const char *backend)
 	rmdir(directory);
 }
 
-START_TEST(wherever_a_thread_is_cancelled_nothing_is_left_behind)
+SUITE("sockets, cancelled");
+CASE("cancellation points");
+
+TEST(wherever_a_thread_is_cancelled_nothing_is_left_behind)
 {
 	cancel_with(NULL);
 }
-END_TEST
 
-START_TEST(nor_with_poll)
+TEST(nor_with_poll)
 {
 	cancel_with("poll");
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("sockets, cancelled");
-	TCase *tc = tcase_create("cancellation points");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, wherever_a_thread_is_cancelled_nothing_is_left_behind);
-	tcase_add_test(tc, nor_with_poll);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

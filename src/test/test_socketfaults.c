@@ -21,6 +21,8 @@
 #include <core/core.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 /* ---- the shim ---- */
 
 enum Call { SOCKET, BIND, LISTEN, ACCEPT, CONNECT, RECV, SEND, SENDMSG, SHUTDOWN, CLOSE, POLL, FCNTL, OPEN,
@@ -420,6 +422,9 @@ static void run_session(Session *s)
 
 /* ---- what must hold whatever was raised ---- */
 
+SUITE("sockets, failing");
+CASE("faults", .timeout = 120);
+
 static void count_one(Connection_T c, void *n)
 {
 	ck_assert_int_eq(Connection_active(c), 1);
@@ -557,26 +562,12 @@ static void fail_all(const char *backend)
 	ck_assert_int_gt(sessions, 100);
 }
 
-START_TEST(any_call_may_fail_at_any_time_and_nothing_is_left_behind)
+TEST(any_call_may_fail_at_any_time_and_nothing_is_left_behind)
 {
 	fail_all(NULL);
 }
-END_TEST
 
-START_TEST(nor_with_poll)
+TEST(nor_with_poll)
 {
 	fail_all("poll");
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("sockets, failing");
-	TCase *tc = tcase_create("faults");
-
-	tcase_set_timeout(tc, 120);
-	tcase_add_test(tc, any_call_may_fail_at_any_time_and_nothing_is_left_behind);
-	tcase_add_test(tc, nor_with_poll);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

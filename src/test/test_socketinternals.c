@@ -18,6 +18,8 @@
 #include "socket/internal.h"
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 enum { MOST = 16 };
 
 static struct addrinfo list[MOST];
@@ -156,7 +158,10 @@ static __attribute__((noinline)) int open_descriptors(void) /* inlined, gcc fear
 
 /* ---- listen ---- */
 
-START_TEST(listen_takes_the_first_address_that_this_machine_has)
+SUITE("Socket, within");
+CASE("Socket", .setup = set_up, .teardown = tear_down);
+
+TEST(listen_takes_the_first_address_that_this_machine_has)
 {
 	Socket_T s;
 
@@ -167,9 +172,8 @@ START_TEST(listen_takes_the_first_address_that_this_machine_has)
 	ck_assert_int_eq(strncmp(Socket_local(s, arena), "127.0.0.1:", 10), 0);
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(listen_does_not_take_another_address_when_the_port_of_the_first_is_taken)
+TEST(listen_does_not_take_another_address_when_the_port_of_the_first_is_taken)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 0);
 	int before = open_descriptors();
@@ -183,11 +187,10 @@ START_TEST(listen_does_not_take_another_address_when_the_port_of_the_first_is_ta
 	ck_assert_int_eq(open_descriptors(), before);
 	Socket_close(&s);
 }
-END_TEST
 
 /* ---- connect ---- */
 
-START_TEST(an_address_that_does_not_answer_costs_a_quarter_of_a_second)
+TEST(an_address_that_does_not_answer_costs_a_quarter_of_a_second)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 0), client;
 	int64_t start;
@@ -208,9 +211,8 @@ START_TEST(an_address_that_does_not_answer_costs_a_quarter_of_a_second)
 	Socket_close(&s);
 	hear(&deaf);
 }
-END_TEST
 
-START_TEST(a_short_time_is_shared_so_that_the_last_address_is_tried)
+TEST(a_short_time_is_shared_so_that_the_last_address_is_tried)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 0), client;
 	int64_t start = 0;
@@ -228,9 +230,8 @@ START_TEST(a_short_time_is_shared_so_that_the_last_address_is_tried)
 	Socket_close(&s);
 	hear(&deaf);
 }
-END_TEST
 
-START_TEST(an_address_that_refuses_costs_nothing)
+TEST(an_address_that_refuses_costs_nothing)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 0), closed = Socket_listen("127.0.0.1", "0", 0), client;
 	int64_t start;
@@ -246,9 +247,8 @@ START_TEST(an_address_that_refuses_costs_nothing)
 	Socket_close(&client);
 	Socket_close(&s);
 }
-END_TEST
 
-START_TEST(the_families_take_turns)
+TEST(the_families_take_turns)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 0), client;
 	int64_t start;
@@ -267,9 +267,8 @@ START_TEST(the_families_take_turns)
 	Socket_close(&s);
 	hear(&deaf);
 }
-END_TEST
 
-START_TEST(a_host_none_of_whose_addresses_answers_is_given_up_in_time)
+TEST(a_host_none_of_whose_addresses_answers_is_given_up_in_time)
 {
 	volatile int64_t start = 0;
 	Deaf deaf;
@@ -287,9 +286,8 @@ START_TEST(a_host_none_of_whose_addresses_answers_is_given_up_in_time)
 	ck_assert_int_eq(open_descriptors(), before);
 	hear(&deaf);
 }
-END_TEST
 
-START_TEST(a_host_all_of_whose_addresses_refuse_is_refused_at_once)
+TEST(a_host_all_of_whose_addresses_refuse_is_refused_at_once)
 {
 	Socket_T closed = Socket_listen("127.0.0.1", "0", 0);
 	int64_t start = socket__now_ms();
@@ -301,9 +299,8 @@ START_TEST(a_host_all_of_whose_addresses_refuse_is_refused_at_once)
 		Socket_connect("several.test", "1", -1));
 	ck_assert_int_lt(took_since(start), 240);
 }
-END_TEST
 
-START_TEST(an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_failed)
+TEST(an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_failed)
 {
 	Socket_T closed = Socket_listen("127.0.0.1", "0", 0);
 
@@ -315,7 +312,6 @@ START_TEST(an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_fa
 	add_lacking();
 	ck_raises_saying(Socket_Failed, "Address family not supported", Socket_connect("several.test", "1", -1));
 }
-END_TEST
 
 /* ---- for the protocols ---- */
 
@@ -362,14 +358,13 @@ static void ck_refuses_itself(int connected_at_once)
 	Socket_close(&s);
 }
 
-START_TEST(a_port_where_nobody_listens_refuses_a_connection_that_would_meet_itself)
+TEST(a_port_where_nobody_listens_refuses_a_connection_that_would_meet_itself)
 {
 	ck_refuses_itself(0);
 	ck_refuses_itself(1);
 }
-END_TEST
 
-START_TEST(wait_tells_whether_a_call_would_wait)
+TEST(wait_tells_whether_a_call_would_wait)
 {
 	static char block[65536];
 	Socket_T a, b;
@@ -398,9 +393,8 @@ START_TEST(wait_tells_whether_a_call_would_wait)
 	Socket_close(&a);
 	ck_raises(Assert_Failed, socket__wait(NULL, 0, 0));
 }
-END_TEST
 
-START_TEST(recv_deadline_waits_until_the_earlier_of_deadline_and_timeout)
+TEST(recv_deadline_waits_until_the_earlier_of_deadline_and_timeout)
 {
 	Socket_T a, b;
 	volatile int64_t start;
@@ -420,9 +414,8 @@ START_TEST(recv_deadline_waits_until_the_earlier_of_deadline_and_timeout)
 	Socket_close(&a);
 	Socket_close(&b);
 }
-END_TEST
 
-START_TEST(after_the_deadline_there_is_only_what_was_read_ahead)
+TEST(after_the_deadline_there_is_only_what_was_read_ahead)
 {
 	Socket_T a, b;
 	char byte;
@@ -440,9 +433,8 @@ START_TEST(after_the_deadline_there_is_only_what_was_read_ahead)
 	Socket_close(&a);
 	Socket_close(&b);
 }
-END_TEST
 
-START_TEST(what_is_put_back_comes_first_and_the_latest_before_the_others)
+TEST(what_is_put_back_comes_first_and_the_latest_before_the_others)
 {
 	Socket_T a, b;
 	char buffer[16] = "";
@@ -461,7 +453,6 @@ START_TEST(what_is_put_back_comes_first_and_the_latest_before_the_others)
 	Socket_close(&a);
 	Socket_close(&b);
 }
-END_TEST
 
 /* A connection over TCP whose client has sent n bytes that nobody has read. */
 static void tcp_pair(Socket_T *server, Socket_T *client, size_t n)
@@ -496,7 +487,7 @@ static void *read_reply(void *cl)
 	return good ? cl : NULL;
 }
 
-START_TEST(lingering_lets_the_last_reply_arrive_before_unread_bytes_reset_it)
+TEST(lingering_lets_the_last_reply_arrive_before_unread_bytes_reset_it)
 {
 	Socket_T server, client;
 	pthread_t reader;
@@ -510,9 +501,8 @@ START_TEST(lingering_lets_the_last_reply_arrive_before_unread_bytes_reset_it)
 	pthread_join(reader, &good);
 	ck_assert_ptr_nonnull(good);
 }
-END_TEST
 
-START_TEST(lingering_ends_after_so_many_bytes_or_so_long)
+TEST(lingering_ends_after_so_many_bytes_or_so_long)
 {
 	Socket_T server, client;
 	int64_t start;
@@ -532,7 +522,6 @@ START_TEST(lingering_ends_after_so_many_bytes_or_so_long)
 	socket__linger(server, 1000, -1);
 	Socket_close(&server);
 }
-END_TEST
 
 /* ---- an owner that ends the thread ---- */
 
@@ -572,7 +561,7 @@ static void ck_closed(int other)
 	close(other);
 }
 
-START_TEST(a_socket_is_closed_even_if_its_owner_ends_the_thread)
+TEST(a_socket_is_closed_even_if_its_owner_ends_the_thread)
 {
 	int calls = 0, other;
 	Socket_T s = adopt_owned(&calls, &other);
@@ -585,7 +574,6 @@ START_TEST(a_socket_is_closed_even_if_its_owner_ends_the_thread)
 	ck_assert_int_eq(calls, 1);
 	ck_closed(other);
 }
-END_TEST
 
 static void *dispose_loop(void *a)
 {
@@ -595,7 +583,7 @@ static void *dispose_loop(void *a)
 	return a;
 }
 
-START_TEST(so_are_all_that_wait_to_be_closed_when_a_poll_is_disposed_of)
+TEST(so_are_all_that_wait_to_be_closed_when_a_poll_is_disposed_of)
 {
 	Arena_T loop_arena = Arena_new();
 	SocketPoll_T loop = SocketPoll_new(loop_arena);
@@ -615,34 +603,4 @@ START_TEST(so_are_all_that_wait_to_be_closed_when_a_poll_is_disposed_of)
 	ck_assert_int_eq(calls, 3);
 	for (i = 0; i < 3; i++)
 		ck_closed(other[i]);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("Socket, within");
-	TCase *tc = tcase_create("Socket");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_test(tc, listen_takes_the_first_address_that_this_machine_has);
-	tcase_add_test(tc, listen_does_not_take_another_address_when_the_port_of_the_first_is_taken);
-	tcase_add_test(tc, an_address_that_does_not_answer_costs_a_quarter_of_a_second);
-	tcase_add_test(tc, a_short_time_is_shared_so_that_the_last_address_is_tried);
-	tcase_add_test(tc, an_address_that_refuses_costs_nothing);
-	tcase_add_test(tc, the_families_take_turns);
-	tcase_add_test(tc, a_host_none_of_whose_addresses_answers_is_given_up_in_time);
-	tcase_add_test(tc, a_host_all_of_whose_addresses_refuse_is_refused_at_once);
-	tcase_add_test(tc, an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_failed);
-	tcase_add_test(tc, a_port_where_nobody_listens_refuses_a_connection_that_would_meet_itself);
-	tcase_add_test(tc, a_socket_is_closed_even_if_its_owner_ends_the_thread);
-	tcase_add_test(tc, so_are_all_that_wait_to_be_closed_when_a_poll_is_disposed_of);
-	tcase_add_test(tc, wait_tells_whether_a_call_would_wait);
-	tcase_add_test(tc, recv_deadline_waits_until_the_earlier_of_deadline_and_timeout);
-	tcase_add_test(tc, after_the_deadline_there_is_only_what_was_read_ahead);
-	tcase_add_test(tc, what_is_put_back_comes_first_and_the_latest_before_the_others);
-	tcase_add_test(tc, lingering_lets_the_last_reply_arrive_before_unread_bytes_reset_it);
-	tcase_add_test(tc, lingering_ends_after_so_many_bytes_or_so_long);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

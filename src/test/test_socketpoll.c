@@ -27,6 +27,8 @@
 #include <core/SocketPoll.h>
 #include "testing.h"
 
+NEEDS(.descriptors = 1100);
+
 enum { MOST = 400, READ = SocketPoll_READ, WRITE = SocketPoll_WRITE, TIMEOUT = SocketPoll_TIMEOUT };
 
 #if HAVE_EPOLL_CREATE1
@@ -161,7 +163,11 @@ static void ck_next(Socket_T s, unsigned expected)
 
 /* ---- new ---- */
 
-START_TEST(the_back_end_is_the_one_asked_for)
+SUITE("SocketPoll");
+CASE("the best back end", .setup = set_up_best, .teardown = tear_down);
+TWIN_CASE("poll", .setup = set_up_poll, .teardown = tear_down);
+
+TEST(the_back_end_is_the_one_asked_for)
 {
 	if (backend)
 		ck_assert_str_eq(SocketPoll_backend(loop), backend);
@@ -170,7 +176,6 @@ START_TEST(the_back_end_is_the_one_asked_for)
 	ck_raises_saying(SocketPoll_Failed, "no select here", SocketPoll_new_with(arena, "select"));
 	ck_assert_uint_eq(SocketPoll_count(SocketPoll_new(arena)), 0);
 }
-END_TEST
 
 static __attribute__((noinline)) int open_descriptors(void) /* inlined, gcc fears for its n */
 {
@@ -181,7 +186,7 @@ static __attribute__((noinline)) int open_descriptors(void) /* inlined, gcc fear
 	return n;
 }
 
-START_TEST(a_poll_for_which_there_is_no_descriptor_leaves_nothing_open)
+TEST(a_poll_for_which_there_is_no_descriptor_leaves_nothing_open)
 {
 	struct rlimit limit, few;
 	volatile int n;
@@ -205,7 +210,6 @@ START_TEST(a_poll_for_which_there_is_no_descriptor_leaves_nothing_open)
 		ck_assert_int_eq(open_descriptors(), before);
 	}
 }
-END_TEST
 
 #if SECCOMP_HERE
 /* From here on this process may not make the call. */
@@ -257,7 +261,7 @@ static void ck_works_without(unsigned number, unsigned error, const char *left)
 		ck_assert_int_eq(status, 0);
 }
 
-START_TEST(under_a_filter_of_system_calls_it_does_with_those_that_are_left)
+TEST(under_a_filter_of_system_calls_it_does_with_those_that_are_left)
 {
 	ck_works_without(__NR_epoll_create1, EPERM, "poll");
 	ck_works_without(__NR_epoll_create1, ENOSYS, "poll");
@@ -265,12 +269,11 @@ START_TEST(under_a_filter_of_system_calls_it_does_with_those_that_are_left)
 	ck_works_without(__NR_eventfd2, EPERM, BEST);
 	ck_works_without(__NR_eventfd2, ENOSYS, BEST);
 }
-END_TEST
 #endif
 
 /* ---- in and out ---- */
 
-START_TEST(an_event_tells_what_was_asked_for_and_what_was_added)
+TEST(an_event_tells_what_was_asked_for_and_what_was_added)
 {
 	Socket_T s = add_one(READ);
 
@@ -291,9 +294,8 @@ START_TEST(an_event_tells_what_was_asked_for_and_what_was_added)
 	SocketPoll_add(loop, s, READ, NULL);
 	ck_only(s, READ);
 }
-END_TEST
 
-START_TEST(what_is_not_dealt_with_is_told_again)
+TEST(what_is_not_dealt_with_is_told_again)
 {
 	Socket_T s = add_one(READ);
 
@@ -306,9 +308,8 @@ START_TEST(what_is_not_dealt_with_is_told_again)
 	eat(s);
 	ck_quiet();
 }
-END_TEST
 
-START_TEST(the_end_of_the_stream_and_errors_are_told_as_what_was_asked_for)
+TEST(the_end_of_the_stream_and_errors_are_told_as_what_was_asked_for)
 {
 	Socket_T reader = add_one(READ), writer = add_one(WRITE);
 	char byte;
@@ -321,9 +322,8 @@ START_TEST(the_end_of_the_stream_and_errors_are_told_as_what_was_asked_for)
 	ck_assert_uint_eq(Socket_recv(reader, &byte, 1), 0);
 	ck_raises(Socket_Closed, Socket_send(writer, "x", 1));
 }
-END_TEST
 
-START_TEST(a_socket_that_is_asked_for_nothing_is_quiet_even_when_its_peer_is_gone)
+TEST(a_socket_that_is_asked_for_nothing_is_quiet_even_when_its_peer_is_gone)
 {
 	Socket_T s = add_one(0);
 
@@ -339,9 +339,8 @@ START_TEST(a_socket_that_is_asked_for_nothing_is_quiet_even_when_its_peer_is_gon
 	ck_assert_uint_eq(SocketPoll_count(loop), 1);
 	SocketPoll_remove(loop, s);
 }
-END_TEST
 
-START_TEST(adding_twice_is_checked)
+TEST(adding_twice_is_checked)
 {
 	SocketPoll_T other = SocketPoll_new(arena);
 	Socket_T s = add_one(READ), twin = Socket_adopt(Socket_fd(s));
@@ -358,9 +357,8 @@ START_TEST(adding_twice_is_checked)
 	SocketPoll_remove(loop, twin);
 	Socket_close(&twin); /* and the other one's in the end, when nothing else has it */
 }
-END_TEST
 
-START_TEST(a_descriptor_closed_behind_its_sockets_back_is_checked)
+TEST(a_descriptor_closed_behind_its_sockets_back_is_checked)
 {
 	Socket_T s = make_one();
 	int keep = dup(Socket_fd(s)), fd = Socket_fd(s);
@@ -375,9 +373,8 @@ START_TEST(a_descriptor_closed_behind_its_sockets_back_is_checked)
 	send_to(0);
 	ck_only(s, READ);
 }
-END_TEST
 
-START_TEST(a_socket_that_is_not_inside_is_checked)
+TEST(a_socket_that_is_not_inside_is_checked)
 {
 	Socket_T s = make_one(), none = NULL;
 	SocketPoll_T not_one = Arena_calloc(arena, 1, 8192);
@@ -422,9 +419,8 @@ START_TEST(a_socket_that_is_not_inside_is_checked)
 	ck_raises_saying(Assert_Failed, "was dropped", SocketPoll_set_timer(loop, no_timer, 1));
 	ck_raises_saying(Assert_Failed, "was dropped", SocketPoll_drop_timer(loop, &no_timer));
 }
-END_TEST
 
-START_TEST(an_event_is_never_that_of_another_socket_with_the_same_descriptor)
+TEST(an_event_is_never_that_of_another_socket_with_the_same_descriptor)
 {
 	Socket_T a = add_one(READ), b = add_one(READ);
 	SocketPoll_Event first, held;
@@ -460,9 +456,8 @@ START_TEST(an_event_is_never_that_of_another_socket_with_the_same_descriptor)
 			ck_assert_ptr_ne(first.socket, b);
 	}
 }
-END_TEST
 
-START_TEST(what_leaves_or_is_not_asked_for_any_more_is_not_told_of_within_the_tick)
+TEST(what_leaves_or_is_not_asked_for_any_more_is_not_told_of_within_the_tick)
 {
 	int i;
 
@@ -479,7 +474,6 @@ START_TEST(what_leaves_or_is_not_asked_for_any_more_is_not_told_of_within_the_ti
 	SocketPoll_change(loop, events[0].socket, 0, NULL);
 	ck_quiet();
 }
-END_TEST
 
 static int peer_reads_the_end(int i)
 {
@@ -488,7 +482,7 @@ static int peer_reads_the_end(int i)
 	return recv(peers[i], &byte, 1, MSG_DONTWAIT) == 0;
 }
 
-START_TEST(a_close_is_put_off_until_the_events_of_the_tick_are_given_out)
+TEST(a_close_is_put_off_until_the_events_of_the_tick_are_given_out)
 {
 	Socket_T s;
 	int fd;
@@ -515,19 +509,17 @@ START_TEST(a_close_is_put_off_until_the_events_of_the_tick_are_given_out)
 	SocketPoll_add(loop, s, WRITE, NULL);
 	SocketPoll_close(loop, &sockets[4]);
 }
-END_TEST
 
-START_TEST(close_closes_a_socket_that_is_not_inside_at_once)
+TEST(close_closes_a_socket_that_is_not_inside_at_once)
 {
 	make_one();
 	SocketPoll_close(loop, &sockets[0]);
 	ck_assert_ptr_null(sockets[0]);
 	ck_assert_int_eq(peer_reads_the_end(0), 1);
 }
-END_TEST
 
 /* As a pool does with those inside that it evicts. */
-START_TEST(what_is_closed_before_the_tick_ends_is_not_closed_again)
+TEST(what_is_closed_before_the_tick_ends_is_not_closed_again)
 {
 	Socket_T closing[4], s;
 	int i;
@@ -548,9 +540,8 @@ START_TEST(what_is_closed_before_the_tick_ends_is_not_closed_again)
 	ck_assert_int_eq(peer_reads_the_end(4), 0);
 	ck_assert_uint_eq(SocketPoll_count(loop), 1);
 }
-END_TEST
 
-START_TEST(disposing_closes_what_was_to_be_closed_and_lets_the_others_go)
+TEST(disposing_closes_what_was_to_be_closed_and_lets_the_others_go)
 {
 	Socket_T s = add_one(READ);
 
@@ -565,11 +556,10 @@ START_TEST(disposing_closes_what_was_to_be_closed_and_lets_the_others_go)
 	send_to(0);
 	ck_only(s, READ);
 }
-END_TEST
 
 /* ---- wait ---- */
 
-START_TEST(wait_lasts_as_long_as_it_may)
+TEST(wait_lasts_as_long_as_it_may)
 {
 	int64_t start = now_ms();
 
@@ -579,7 +569,6 @@ START_TEST(wait_lasts_as_long_as_it_may)
 	ck_assert_int_ge(now_ms() - start, 39);
 	ck_assert_int_lt(now_ms() - start, 2000);
 }
-END_TEST
 
 static void on_alarm(int number)
 {
@@ -597,7 +586,7 @@ static void start_alarms(int ms, void (*handler)(int))
 	setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-START_TEST(signals_neither_end_nor_lengthen_it)
+TEST(signals_neither_end_nor_lengthen_it)
 {
 	int64_t start = now_ms();
 
@@ -607,9 +596,8 @@ START_TEST(signals_neither_end_nor_lengthen_it)
 	ck_assert_int_ge(now_ms() - start, 59);
 	ck_assert_int_lt(now_ms() - start, 2000);
 }
-END_TEST
 
-START_TEST(signals_do_not_shorten_it_by_less_than_a_millisecond_either)
+TEST(signals_do_not_shorten_it_by_less_than_a_millisecond_either)
 {
 	struct timespec start, end;
 	int i;
@@ -623,9 +611,8 @@ START_TEST(signals_do_not_shorten_it_by_less_than_a_millisecond_either)
 	}
 	start_alarms(0, on_alarm);
 }
-END_TEST
 
-START_TEST(more_sockets_than_a_batch_are_all_told_of)
+TEST(more_sockets_than_a_batch_are_all_told_of)
 {
 	int i, n, seen[MOST] = { 0 }, all = 0;
 
@@ -643,7 +630,6 @@ START_TEST(more_sockets_than_a_batch_are_all_told_of)
 	ck_assert_int_eq(all, MOST);
 	ck_assert_int_lt(i, 2 * MOST / 7 + 80); /* about two rounds */
 }
-END_TEST
 
 /* One step of the model: what the loop tells must be what poll(2) says of those inside. */
 static void ck_as_poll(const unsigned *asked, int n)
@@ -679,7 +665,7 @@ static void renew(int i)
 	sockets[i] = Socket_adopt(fd[0]);
 }
 
-START_TEST(at_random_it_tells_what_poll_tells)
+TEST(at_random_it_tells_what_poll_tells)
 {
 	enum { N = 24 };
 	unsigned asked[N], random = 12345; /* 8: not inside */
@@ -728,11 +714,10 @@ START_TEST(at_random_it_tells_what_poll_tells)
 		ck_as_poll(asked, N);
 	}
 }
-END_TEST
 
 /* ---- wake ---- */
 
-START_TEST(a_wake_up_ends_this_wait_or_the_next)
+TEST(a_wake_up_ends_this_wait_or_the_next)
 {
 	errno = EDOM;
 	SocketPoll_wake(loop);
@@ -747,7 +732,6 @@ START_TEST(a_wake_up_ends_this_wait_or_the_next)
 	SocketPoll_wake(loop);
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
 }
-END_TEST
 
 static void wake_the_loop(int number)
 {
@@ -755,13 +739,12 @@ static void wake_the_loop(int number)
 	SocketPoll_wake(loop);
 }
 
-START_TEST(a_signal_handler_may_wake)
+TEST(a_signal_handler_may_wake)
 {
 	start_alarms(20, wake_the_loop);
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
 	start_alarms(0, on_alarm);
 }
-END_TEST
 
 enum { WAKERS = 4, WAKES = 2000 };
 
@@ -778,7 +761,7 @@ static void *post(void *cl)
 	return cl;
 }
 
-START_TEST(no_wake_up_from_other_threads_is_lost)
+TEST(no_wake_up_from_other_threads_is_lost)
 {
 	pthread_t threads[WAKERS];
 	int i, seen = 0;
@@ -793,7 +776,6 @@ START_TEST(no_wake_up_from_other_threads_is_lost)
 	for (i = 0; i < WAKERS; i++)
 		pthread_join(threads[i], NULL);
 }
-END_TEST
 
 static int said;       /* not atomic: the wake-up is what orders it, or thread sanitizers complain */
 static int was_woken;  /* atomic, and orders nothing */
@@ -806,7 +788,7 @@ static void *say_and_wake(void *cl)
 	return cl;
 }
 
-START_TEST(what_was_said_before_a_wake_up_is_seen_after_the_wait_that_it_ended)
+TEST(what_was_said_before_a_wake_up_is_seen_after_the_wait_that_it_ended)
 {
 	pthread_t thread;
 
@@ -820,11 +802,10 @@ START_TEST(what_was_said_before_a_wake_up_is_seen_after_the_wait_that_it_ended)
 	ck_quiet();
 	pthread_join(thread, NULL);
 }
-END_TEST
 
 /* ---- deadlines ---- */
 
-START_TEST(a_deadline_is_told_once_and_never_early)
+TEST(a_deadline_is_told_once_and_never_early)
 {
 	Socket_T s = add_one(READ);
 	int64_t start = now_ms();
@@ -839,9 +820,8 @@ START_TEST(a_deadline_is_told_once_and_never_early)
 	SocketPoll_set_deadline(loop, s, 0);
 	ck_only(s, TIMEOUT);
 }
-END_TEST
 
-START_TEST(a_deadline_can_be_moved_both_ways_and_taken_back)
+TEST(a_deadline_can_be_moved_both_ways_and_taken_back)
 {
 	Socket_T a = add_one(READ), b = add_one(0), c = add_one(0), d = add_one(READ);
 	int64_t start = now_ms();
@@ -865,9 +845,8 @@ START_TEST(a_deadline_can_be_moved_both_ways_and_taken_back)
 	SocketPoll_set_deadline(loop, c, 1);
 	ck_only(c, TIMEOUT);
 }
-END_TEST
 
-START_TEST(bytes_that_came_in_time_are_told_before_the_deadline)
+TEST(bytes_that_came_in_time_are_told_before_the_deadline)
 {
 	Socket_T s = add_one(READ);
 
@@ -884,9 +863,8 @@ START_TEST(bytes_that_came_in_time_are_told_before_the_deadline)
 	ck_only(s, READ);
 	ck_only(s, TIMEOUT); /* nobody moved it */
 }
-END_TEST
 
-START_TEST(deadlines_come_in_their_order_and_busy_sockets_do_not_hold_them_up)
+TEST(deadlines_come_in_their_order_and_busy_sockets_do_not_hold_them_up)
 {
 	int64_t least[60], most[60], last = 0; /* when each is due, as far as the clock tells */
 	int i, busy, n = 0;
@@ -912,7 +890,6 @@ START_TEST(deadlines_come_in_their_order_and_busy_sockets_do_not_hold_them_up)
 	}
 	ck_assert_int_eq(n, 55);
 }
-END_TEST
 
 /* ---- timers ---- */
 
@@ -960,7 +937,7 @@ static int64_t time_of_a_wait(void)
 }
 
 /* To look at each of them would take twenty times as long as to ask the kernel. */
-START_TEST(a_wait_costs_the_same_however_many_deadlines_there_are)
+TEST(a_wait_costs_the_same_however_many_deadlines_there_are)
 {
 	int64_t alone = time_of_a_wait();
 	int i;
@@ -969,9 +946,8 @@ START_TEST(a_wait_costs_the_same_however_many_deadlines_there_are)
 		SocketPoll_set_timer(loop, SocketPoll_timer(loop, ignore, NULL), 1000000 + i % 1000);
 	ck_assert_int_le(time_of_a_wait(), 4 * alone + 1000);
 }
-END_TEST
 
-START_TEST(timers_run_in_their_order_once_for_each_time_they_are_set)
+TEST(timers_run_in_their_order_once_for_each_time_they_are_set)
 {
 	int64_t start = now_ms();
 
@@ -992,7 +968,6 @@ START_TEST(timers_run_in_their_order_once_for_each_time_they_are_set)
 	SocketPoll_wait(loop, events, 1, -1);
 	ck_assert_int_eq(calls[0], 2);
 }
-END_TEST
 
 static void again(void *cl)
 {
@@ -1000,7 +975,7 @@ static void again(void *cl)
 	SocketPoll_set_timer(loop, timers[0], 0);
 }
 
-START_TEST(a_timer_that_sets_itself_does_not_hold_up_the_loop)
+TEST(a_timer_that_sets_itself_does_not_hold_up_the_loop)
 {
 	Socket_T s = add_one(WRITE);
 	int n = 0;
@@ -1014,7 +989,6 @@ START_TEST(a_timer_that_sets_itself_does_not_hold_up_the_loop)
 	ck_assert_uint_eq(events[0].events, WRITE);
 	SocketPoll_remove(loop, s);
 }
-END_TEST
 
 static void do_everything(void *cl)
 {
@@ -1035,7 +1009,7 @@ static void do_everything(void *cl)
 	RAISE(Test_Failed);
 }
 
-START_TEST(a_timer_may_call_anything_and_raise)
+TEST(a_timer_may_call_anything_and_raise)
 {
 	make_timers(3);
 	SocketPoll_drop_timer(loop, &timers[0]);
@@ -1055,9 +1029,8 @@ START_TEST(a_timer_may_call_anything_and_raise)
 	ck_assert_uint_eq(SocketPoll_count(loop), 0);
 	ck_assert_int_eq(peer_reads_the_end(0) + peer_reads_the_end(1), 2);
 }
-END_TEST
 
-START_TEST(dropped_timers_are_used_again)
+TEST(dropped_timers_are_used_again)
 {
 	size_t used = 0;
 	int i;
@@ -1073,9 +1046,8 @@ START_TEST(dropped_timers_are_used_again)
 	}
 	ck_assert_uint_eq(Arena_used(arena), used);
 }
-END_TEST
 
-START_TEST(a_call_that_succeeds_leaves_errno_alone)
+TEST(a_call_that_succeeds_leaves_errno_alone)
 {
 	Socket_T s = make_one();
 
@@ -1095,14 +1067,13 @@ START_TEST(a_call_that_succeeds_leaves_errno_alone)
 	SocketPoll_wait(loop, events, MOST, 0);
 	ck_assert_int_eq(errno, EDOM);
 }
-END_TEST
 
 static void count_turn(void *turns)
 {
 	++*(int *)turns;
 }
 
-START_TEST(a_repeated_timer_does_not_drift_and_skips_the_turns_that_it_missed)
+TEST(a_repeated_timer_does_not_drift_and_skips_the_turns_that_it_missed)
 {
 	int turns = 0;
 	SocketPoll_Timer_T t = SocketPoll_timer(loop, count_turn, &turns);
@@ -1133,7 +1104,6 @@ START_TEST(a_repeated_timer_does_not_drift_and_skips_the_turns_that_it_missed)
 	SocketPoll_drop_timer(loop, &t);
 	ck_raises_saying(Assert_Failed, "the timer is NULL", SocketPoll_repeat_timer(loop, t, 1));
 }
-END_TEST
 
 static void raise_then_go_on(void *cl)
 {
@@ -1141,7 +1111,7 @@ static void raise_then_go_on(void *cl)
 		RAISE(Test_Failed);
 }
 
-START_TEST(a_repeated_timer_that_raises_goes_on)
+TEST(a_repeated_timer_that_raises_goes_on)
 {
 	int turns = 0;
 	SocketPoll_Timer_T t = SocketPoll_timer(loop, raise_then_go_on, &turns);
@@ -1154,9 +1124,8 @@ START_TEST(a_repeated_timer_that_raises_goes_on)
 	SocketPoll_drop_timer(loop, &t);
 	ck_assert_int_eq(SocketPoll_next_ms(loop), -1);
 }
-END_TEST
 
-START_TEST(a_loop_that_is_late_takes_no_more_turns_than_have_passed)
+TEST(a_loop_that_is_late_takes_no_more_turns_than_have_passed)
 {
 	int turns = 0;
 	SocketPoll_Timer_T t = SocketPoll_timer(loop, count_turn, &turns);
@@ -1171,7 +1140,6 @@ START_TEST(a_loop_that_is_late_takes_no_more_turns_than_have_passed)
 	ck_assert_int_ge(turns, 1);
 	SocketPoll_drop_timer(loop, &t);
 }
-END_TEST
 
 /* ---- descriptors that are no sockets of ours ---- */
 
@@ -1220,7 +1188,7 @@ static void put_byte(int fd)
 	ck_assert_int_eq((int)write(fd, "x", 1), 1);
 }
 
-START_TEST(a_watched_descriptor_is_told_of_as_a_socket_is)
+TEST(a_watched_descriptor_is_told_of_as_a_socket_is)
 {
 	int fd[2], one, two;
 	char byte;
@@ -1252,9 +1220,8 @@ START_TEST(a_watched_descriptor_is_told_of_as_a_socket_is)
 	ck_assert_uint_eq(SocketPoll_count(loop), 0);
 	close_pipe(fd);
 }
-END_TEST
 
-START_TEST(hang_ups_and_errors_come_as_what_was_asked_for)
+TEST(hang_ups_and_errors_come_as_what_was_asked_for)
 {
 	int fd[2];
 
@@ -1273,9 +1240,8 @@ START_TEST(hang_ups_and_errors_come_as_what_was_asked_for)
 	SocketPoll_unwatch(loop, fd[1]);
 	close(fd[1]);
 }
-END_TEST
 
-START_TEST(an_event_from_before_the_last_watch_is_not_given)
+TEST(an_event_from_before_the_last_watch_is_not_given)
 {
 	int a[2], b[2], one, two;
 
@@ -1298,10 +1264,9 @@ START_TEST(an_event_from_before_the_last_watch_is_not_given)
 	close_pipe(a);
 	close_pipe(b);
 }
-END_TEST
 
 /* A library that closes its descriptors as it likes. */
-START_TEST(a_number_that_was_closed_and_opened_anew_is_watched_anew)
+TEST(a_number_that_was_closed_and_opened_anew_is_watched_anew)
 {
 	int a[2], b[2], one, two;
 	unsigned from, to;
@@ -1329,7 +1294,6 @@ START_TEST(a_number_that_was_closed_and_opened_anew_is_watched_anew)
 			close_pipe(b);
 		}
 }
-END_TEST
 
 static void ck_not_watched(int fd, int error)
 {
@@ -1347,7 +1311,7 @@ static void ck_not_watched(int fd, int error)
 	ck_assert_uint_eq(SocketPoll_count(loop), 0);
 }
 
-START_TEST(a_regular_file_or_no_descriptor_at_all_is_not_watched_by_any_back_end)
+TEST(a_regular_file_or_no_descriptor_at_all_is_not_watched_by_any_back_end)
 {
 	char name[] = "/tmp/test_socketpoll.XXXXXX";
 	int file = mkstemp(name), closed = dup(file), fd[2];
@@ -1366,9 +1330,8 @@ START_TEST(a_regular_file_or_no_descriptor_at_all_is_not_watched_by_any_back_end
 	close(file);
 	unlink(name);
 }
-END_TEST
 
-START_TEST(a_descriptor_is_a_sockets_or_watched_never_both)
+TEST(a_descriptor_is_a_sockets_or_watched_never_both)
 {
 	Socket_T s = add_one(READ);
 	int fd = Socket_fd(s);
@@ -1390,14 +1353,13 @@ START_TEST(a_descriptor_is_a_sockets_or_watched_never_both)
 	SocketPoll_close(loop, &sockets[0]); /* its number is its own until the tick ends */
 	ck_raises_saying(Assert_Failed, "that of a socket", SocketPoll_watch(loop, fd, READ, NULL));
 }
-END_TEST
 
 static void watch_scarce(void *fd)
 {
 	SocketPoll_watch(scarce, *(int *)fd, READ | WRITE, NULL);
 }
 
-START_TEST(without_memory_nothing_is_watched)
+TEST(without_memory_nothing_is_watched)
 {
 	int n, works = 0;
 
@@ -1418,7 +1380,6 @@ START_TEST(without_memory_nothing_is_watched)
 	}
 	ck_assert_int_gt(n, 1);
 }
-END_TEST
 
 /* ---- in another loop ---- */
 
@@ -1429,7 +1390,7 @@ static int can_be_read(int fd)
 	return poll(&p, 1, 0);
 }
 
-START_TEST(a_poll_can_be_waited_for_in_another_loop)
+TEST(a_poll_can_be_waited_for_in_another_loop)
 {
 	int fd = SocketPoll_fd(loop);
 	Socket_T s = add_one(READ);
@@ -1451,9 +1412,8 @@ START_TEST(a_poll_can_be_waited_for_in_another_loop)
 	ck_assert_int_eq(can_be_read(fd), 0);
 	ck_raises_saying(Assert_Failed, "the poll is NULL", SocketPoll_fd(NULL));
 }
-END_TEST
 
-START_TEST(next_ms_tells_until_something_timed_is_due)
+TEST(next_ms_tells_until_something_timed_is_due)
 {
 	int turns = 0;
 	SocketPoll_Timer_T t = SocketPoll_timer(loop, count_turn, &turns);
@@ -1490,7 +1450,6 @@ START_TEST(next_ms_tells_until_something_timed_is_due)
 	ck_assert_int_eq(SocketPoll_next_ms(loop), -1);
 	ck_raises_saying(Assert_Failed, "the poll is NULL", SocketPoll_next_ms(NULL));
 }
-END_TEST
 
 /* ---- out of memory, and other processes ---- */
 
@@ -1504,7 +1463,7 @@ static void timer_scarce(void *cl)
 	SocketPoll_timer(scarce, count_call, cl);
 }
 
-START_TEST(a_poll_that_cannot_be_made_leaves_nothing_behind)
+TEST(a_poll_that_cannot_be_made_leaves_nothing_behind)
 {
 	int before = open_descriptors(), n, works = 0;
 
@@ -1522,9 +1481,8 @@ START_TEST(a_poll_that_cannot_be_made_leaves_nothing_behind)
 	}
 	ck_assert_int_gt(n, 1);
 }
-END_TEST
 
-START_TEST(without_memory_adding_and_timers_change_nothing)
+TEST(without_memory_adding_and_timers_change_nothing)
 {
 	struct Failing f = { -1, 0, 0, 0 };
 	Arena_T a = failing_arena(&f);
@@ -1557,7 +1515,6 @@ START_TEST(without_memory_adding_and_timers_change_nothing)
 	Arena_dispose(&a);
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
 }
-END_TEST
 
 static int child_closes_everything(void)
 {
@@ -1575,7 +1532,7 @@ static int child_closes_everything(void)
 	return checked ? 0 : 1;
 }
 
-START_TEST(a_child_that_closes_everything_takes_nothing_from_its_parent)
+TEST(a_child_that_closes_everything_takes_nothing_from_its_parent)
 {
 	Socket_T s = add_one(READ);
 	pid_t child;
@@ -1590,75 +1547,4 @@ START_TEST(a_child_that_closes_everything_takes_nothing_from_its_parent)
 	send_to(0);
 	ck_assert_uint_eq(told_of(s), READ);
 	ck_assert_uint_eq(told_of(sockets[1]), WRITE);
-}
-END_TEST
-
-static void add_all(Suite *suite, const char *name, void (*up)(void))
-{
-	TCase *tc = tcase_create(name);
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, up, tear_down);
-	tcase_add_test(tc, the_back_end_is_the_one_asked_for);
-	tcase_add_test(tc, a_poll_for_which_there_is_no_descriptor_leaves_nothing_open);
-#if SECCOMP_HERE
-	tcase_add_test(tc, under_a_filter_of_system_calls_it_does_with_those_that_are_left);
-#endif
-	tcase_add_test(tc, an_event_tells_what_was_asked_for_and_what_was_added);
-	tcase_add_test(tc, what_is_not_dealt_with_is_told_again);
-	tcase_add_test(tc, the_end_of_the_stream_and_errors_are_told_as_what_was_asked_for);
-	tcase_add_test(tc, a_socket_that_is_asked_for_nothing_is_quiet_even_when_its_peer_is_gone);
-	tcase_add_test(tc, adding_twice_is_checked);
-	tcase_add_test(tc, a_descriptor_closed_behind_its_sockets_back_is_checked);
-	tcase_add_test(tc, a_socket_that_is_not_inside_is_checked);
-	tcase_add_test(tc, an_event_is_never_that_of_another_socket_with_the_same_descriptor);
-	tcase_add_test(tc, what_leaves_or_is_not_asked_for_any_more_is_not_told_of_within_the_tick);
-	tcase_add_test(tc, a_close_is_put_off_until_the_events_of_the_tick_are_given_out);
-	tcase_add_test(tc, close_closes_a_socket_that_is_not_inside_at_once);
-	tcase_add_test(tc, what_is_closed_before_the_tick_ends_is_not_closed_again);
-	tcase_add_test(tc, disposing_closes_what_was_to_be_closed_and_lets_the_others_go);
-	tcase_add_test(tc, wait_lasts_as_long_as_it_may);
-	tcase_add_test(tc, signals_neither_end_nor_lengthen_it);
-	tcase_add_test(tc, signals_do_not_shorten_it_by_less_than_a_millisecond_either);
-	tcase_add_test(tc, more_sockets_than_a_batch_are_all_told_of);
-	tcase_add_test(tc, at_random_it_tells_what_poll_tells);
-	tcase_add_test(tc, a_wake_up_ends_this_wait_or_the_next);
-	tcase_add_test(tc, a_signal_handler_may_wake);
-	tcase_add_test(tc, no_wake_up_from_other_threads_is_lost);
-	tcase_add_test(tc, what_was_said_before_a_wake_up_is_seen_after_the_wait_that_it_ended);
-	tcase_add_test(tc, a_deadline_is_told_once_and_never_early);
-	tcase_add_test(tc, a_deadline_can_be_moved_both_ways_and_taken_back);
-	tcase_add_test(tc, bytes_that_came_in_time_are_told_before_the_deadline);
-	tcase_add_test(tc, deadlines_come_in_their_order_and_busy_sockets_do_not_hold_them_up);
-	tcase_add_test(tc, a_wait_costs_the_same_however_many_deadlines_there_are);
-	tcase_add_test(tc, timers_run_in_their_order_once_for_each_time_they_are_set);
-	tcase_add_test(tc, a_timer_that_sets_itself_does_not_hold_up_the_loop);
-	tcase_add_test(tc, a_timer_may_call_anything_and_raise);
-	tcase_add_test(tc, dropped_timers_are_used_again);
-	tcase_add_test(tc, a_repeated_timer_does_not_drift_and_skips_the_turns_that_it_missed);
-	tcase_add_test(tc, a_repeated_timer_that_raises_goes_on);
-	tcase_add_test(tc, a_loop_that_is_late_takes_no_more_turns_than_have_passed);
-	tcase_add_test(tc, a_watched_descriptor_is_told_of_as_a_socket_is);
-	tcase_add_test(tc, hang_ups_and_errors_come_as_what_was_asked_for);
-	tcase_add_test(tc, an_event_from_before_the_last_watch_is_not_given);
-	tcase_add_test(tc, a_number_that_was_closed_and_opened_anew_is_watched_anew);
-	tcase_add_test(tc, a_regular_file_or_no_descriptor_at_all_is_not_watched_by_any_back_end);
-	tcase_add_test(tc, a_descriptor_is_a_sockets_or_watched_never_both);
-	tcase_add_test(tc, without_memory_nothing_is_watched);
-	tcase_add_test(tc, a_poll_can_be_waited_for_in_another_loop);
-	tcase_add_test(tc, next_ms_tells_until_something_timed_is_due);
-	tcase_add_test(tc, a_call_that_succeeds_leaves_errno_alone);
-	tcase_add_test(tc, a_poll_that_cannot_be_made_leaves_nothing_behind);
-	tcase_add_test(tc, without_memory_adding_and_timers_change_nothing);
-	tcase_add_test(tc, a_child_that_closes_everything_takes_nothing_from_its_parent);
-	suite_add_tcase(suite, tc);
-}
-
-int main(void)
-{
-	Suite *suite = suite_create("SocketPoll");
-
-	add_all(suite, "the best back end", set_up_best);
-	add_all(suite, "poll", set_up_poll);
-	return testing_main(suite);
 }

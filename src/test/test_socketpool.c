@@ -15,6 +15,8 @@
 #include <core/SocketPool.h>
 #include "testing.h"
 
+NEEDS(.descriptors = 256);
+
 enum { MOST = 64, BUFFER = 1024 };
 
 static const Except_T Test_Failed = { "test", NULL, NULL };
@@ -90,7 +92,10 @@ static void raise_one(void *cl)
 
 /* ---- new ---- */
 
-START_TEST(a_new_pool_is_empty_and_has_no_buffers)
+SUITE("SocketPool");
+CASE("SocketPool", .setup = set_up, .teardown = tear_down);
+
+TEST(a_new_pool_is_empty_and_has_no_buffers)
 {
 	size_t before = Arena_used(arena);
 	SocketPool_T large = SocketPool_new(arena, 10, 64 * 1024 * 1024);
@@ -99,9 +104,8 @@ START_TEST(a_new_pool_is_empty_and_has_no_buffers)
 	ck_assert_uint_eq(SocketPool_count(large), 0);
 	ck_assert_uint_eq(SocketPool_capacity(large), 10);
 }
-END_TEST
 
-START_TEST(new_checks_its_arguments)
+TEST(new_checks_its_arguments)
 {
 	ck_raises_saying(Assert_Failed, "SocketPool_new", SocketPool_new(arena, 0, BUFFER));
 	ck_raises(Assert_Failed, SocketPool_new(NULL, 1, BUFFER));
@@ -109,7 +113,6 @@ START_TEST(new_checks_its_arguments)
 		SocketPool_new(arena, SIZE_MAX, BUFFER));
 	ck_raises(Arena_Failed, SocketPool_new(arena, SIZE_MAX / 128, BUFFER));
 }
-END_TEST
 
 static int try_new(Arena_T a)
 {
@@ -123,7 +126,7 @@ static int try_new(Arena_T a)
 	return works;
 }
 
-START_TEST(a_pool_that_cannot_be_made_leaves_nothing_behind)
+TEST(a_pool_that_cannot_be_made_leaves_nothing_behind)
 {
 	size_t arenas = Arena_debug_live_count();
 	int n, works = 0;
@@ -140,11 +143,10 @@ START_TEST(a_pool_that_cannot_be_made_leaves_nothing_behind)
 	}
 	ck_assert_int_gt(n, 2);
 }
-END_TEST
 
 /* ---- add, get, remove, close ---- */
 
-START_TEST(a_socket_is_found_until_it_is_removed_and_comes_back_open)
+TEST(a_socket_is_found_until_it_is_removed_and_comes_back_open)
 {
 	Connection_T c = add_one();
 	Socket_T s = sockets[0];
@@ -163,9 +165,8 @@ START_TEST(a_socket_is_found_until_it_is_removed_and_comes_back_open)
 	ck_assert_ptr_null(s);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 }
-END_TEST
 
-START_TEST(close_closes_a_socket_that_is_not_inside_as_well)
+TEST(close_closes_a_socket_that_is_not_inside_as_well)
 {
 	Socket_T s = make_one();
 
@@ -173,9 +174,8 @@ START_TEST(close_closes_a_socket_that_is_not_inside_as_well)
 	ck_assert_ptr_null(s);
 	ck_assert_int_eq(is_closed(0), 1);
 }
-END_TEST
 
-START_TEST(a_full_pool_leaves_the_socket_with_the_caller)
+TEST(a_full_pool_leaves_the_socket_with_the_caller)
 {
 	Socket_T s;
 	int i;
@@ -190,9 +190,8 @@ START_TEST(a_full_pool_leaves_the_socket_with_the_caller)
 	SocketPool_close(pool, &sockets[2]);
 	ck_assert_ptr_nonnull(SocketPool_add(pool, s));
 }
-END_TEST
 
-START_TEST(adding_twice_is_checked_and_harms_nothing)
+TEST(adding_twice_is_checked_and_harms_nothing)
 {
 	SocketPool_T other = SocketPool_new(arena, 4, BUFFER);
 	Connection_T c = add_one();
@@ -212,9 +211,8 @@ START_TEST(adding_twice_is_checked_and_harms_nothing)
 	ck_assert_uint_eq(Socket_recv(sockets[0], &byte, 1), 1);
 	ck_assert_int_eq(byte, 'u');
 }
-END_TEST
 
-START_TEST(the_next_client_gets_nothing_of_the_one_before)
+TEST(the_next_client_gets_nothing_of_the_one_before)
 {
 	int i, j, peer;
 
@@ -234,9 +232,8 @@ START_TEST(the_next_client_gets_nothing_of_the_one_before)
 		close(peer);
 	}
 }
-END_TEST
 
-START_TEST(a_socket_that_is_closed_without_the_pool_leaves_it)
+TEST(a_socket_that_is_closed_without_the_pool_leaves_it)
 {
 	Connection_T c = add_one();
 	int calls = 0;
@@ -250,10 +247,9 @@ START_TEST(a_socket_that_is_closed_without_the_pool_leaves_it)
 	c = add_one(); /* the same descriptor */
 	ck_assert_ptr_eq(Connection_socket(c), sockets[1]);
 }
-END_TEST
 
 /* A poll puts the close off to the end of its tick, and the connection is inside until then. */
-START_TEST(what_a_poll_is_about_to_close_may_be_evicted_and_disposed_of)
+TEST(what_a_poll_is_about_to_close_may_be_evicted_and_disposed_of)
 {
 	Arena_T other = Arena_new();
 	SocketPoll_T loop = SocketPoll_new(other);
@@ -276,7 +272,6 @@ START_TEST(what_a_poll_is_about_to_close_may_be_evicted_and_disposed_of)
 	ck_assert_int_eq(SocketPoll_wait(loop, &e, 1, 0), 0);
 	Arena_dispose(&other);
 }
-END_TEST
 
 static void expect_no_event(void *cl)
 {
@@ -288,7 +283,7 @@ static void expect_no_event(void *cl)
 			ck_abort_msg("an event of a socket that is being closed");
 }
 
-START_TEST(a_deferred_call_that_runs_the_loop_is_given_no_event_of_what_is_being_closed)
+TEST(a_deferred_call_that_runs_the_loop_is_given_no_event_of_what_is_being_closed)
 {
 	enum { EVICTED, CLOSED, CLOSED_WITHOUT, PUT_OFF, WAYS };
 	Arena_T other = Arena_new();
@@ -313,9 +308,8 @@ START_TEST(a_deferred_call_that_runs_the_loop_is_given_no_event_of_what_is_being
 	}
 	Arena_dispose(&other);
 }
-END_TEST
 
-START_TEST(count_and_capacity_follow)
+TEST(count_and_capacity_follow)
 {
 	int i;
 
@@ -328,11 +322,10 @@ START_TEST(count_and_capacity_follow)
 	ck_assert_uint_eq(SocketPool_capacity(pool), 9);
 	ck_assert_uint_eq(SocketPool_count(pool), 4);
 }
-END_TEST
 
 /* ---- resize ---- */
 
-START_TEST(growing_moves_no_connection)
+TEST(growing_moves_no_connection)
 {
 	Connection_T c[MOST];
 	size_t max;
@@ -353,7 +346,6 @@ START_TEST(growing_moves_no_connection)
 		ck_assert_int_eq(*Connection_buffer(c[i], NULL), i);
 	}
 }
-END_TEST
 
 enum { MULTITUDE = 100 * 1000 };
 
@@ -390,7 +382,7 @@ static int keep_a_multitude(void)
 	return 0;
 }
 
-START_TEST(a_hundred_thousand_connections_come_and_go_and_are_found)
+TEST(a_hundred_thousand_connections_come_and_go_and_are_found)
 {
 	int status, wrong;
 	pid_t child = fork();
@@ -404,9 +396,8 @@ START_TEST(a_hundred_thousand_connections_come_and_go_and_are_found)
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_int_eq(status, 0);
 }
-END_TEST
 
-START_TEST(shrinking_takes_free_capacity_wherever_the_connections_are)
+TEST(shrinking_takes_free_capacity_wherever_the_connections_are)
 {
 	Connection_T c[40];
 	int i;
@@ -427,9 +418,8 @@ START_TEST(shrinking_takes_free_capacity_wherever_the_connections_are)
 	SocketPool_close(pool, &sockets[20]);
 	add_one();
 }
-END_TEST
 
-START_TEST(shrinking_below_what_is_inside_fails_and_changes_nothing)
+TEST(shrinking_below_what_is_inside_fails_and_changes_nothing)
 {
 	Connection_T a = add_one(), b = add_one(), c = add_one();
 
@@ -446,7 +436,6 @@ START_TEST(shrinking_below_what_is_inside_fails_and_changes_nothing)
 	ck_raises(Arena_Failed, SocketPool_resize(pool, SIZE_MAX));
 	ck_assert_uint_eq(SocketPool_capacity(pool), 4);
 }
-END_TEST
 
 static int try_resize(SocketPool_T p, size_t max)
 {
@@ -460,7 +449,7 @@ static int try_resize(SocketPool_T p, size_t max)
 	return works;
 }
 
-START_TEST(growing_without_memory_changes_nothing)
+TEST(growing_without_memory_changes_nothing)
 {
 	struct Failing f = { -1, 0, 0, 0 };
 	Arena_T a = failing_arena(&f);
@@ -483,9 +472,8 @@ START_TEST(growing_without_memory_changes_nothing)
 	Arena_dispose(&a);
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
 }
-END_TEST
 
-START_TEST(resizing_to_and_fro_holds_no_more_memory_than_once)
+TEST(resizing_to_and_fro_holds_no_more_memory_than_once)
 {
 	size_t held, used;
 	int i;
@@ -499,7 +487,6 @@ START_TEST(resizing_to_and_fro_holds_no_more_memory_than_once)
 	ck_assert_uint_eq(Arena_capacity(arena), held);
 	ck_assert_uint_eq(Arena_used(arena), used);
 }
-END_TEST
 
 /* What a callback saw, and what it shall do. */
 static struct {
@@ -539,7 +526,7 @@ static void watch(void (*pre)(SocketPool_T, void *), void (*post)(SocketPool_T, 
 	SocketPool_set_post_resize_callback(pool, post, &seen);
 }
 
-START_TEST(the_callbacks_see_the_pool_before_and_after)
+TEST(the_callbacks_see_the_pool_before_and_after)
 {
 	watch(on_pre, on_post);
 	SocketPool_resize(pool, 10);
@@ -552,9 +539,8 @@ START_TEST(the_callbacks_see_the_pool_before_and_after)
 	SocketPool_resize(pool, 3);
 	ck_assert_int_eq(seen.pre + seen.post, 0);
 }
-END_TEST
 
-START_TEST(after_a_resize_that_failed_there_is_no_post_callback)
+TEST(after_a_resize_that_failed_there_is_no_post_callback)
 {
 	add_one();
 	add_one();
@@ -563,9 +549,8 @@ START_TEST(after_a_resize_that_failed_there_is_no_post_callback)
 	ck_assert_int_eq(seen.pre, 1);
 	ck_assert_int_eq(seen.post, 0);
 }
-END_TEST
 
-START_TEST(a_callback_that_raises_stops_the_resize)
+TEST(a_callback_that_raises_stops_the_resize)
 {
 	watch(on_pre, on_post);
 	seen.raises = 1;
@@ -578,9 +563,8 @@ START_TEST(a_callback_that_raises_stops_the_resize)
 	ck_assert_int_eq(seen.post, 1);
 	ck_assert_uint_eq(SocketPool_capacity(pool), 10);
 }
-END_TEST
 
-START_TEST(a_resize_in_a_callback_takes_effect_at_once_and_calls_no_callback)
+TEST(a_resize_in_a_callback_takes_effect_at_once_and_calls_no_callback)
 {
 	watch(on_pre, on_post);
 	seen.resize_to = 7;
@@ -594,7 +578,6 @@ START_TEST(a_resize_in_a_callback_takes_effect_at_once_and_calls_no_callback)
 	ck_assert_uint_eq(seen.capacity_in_post, 5);
 	ck_assert_uint_eq(SocketPool_capacity(pool), 17);
 }
-END_TEST
 
 static void count_connection(Connection_T c, void *n)
 {
@@ -621,14 +604,13 @@ static void use_everything(SocketPool_T p, void *cl)
 	SocketPool_set_pre_resize_callback(p, NULL, NULL);
 }
 
-START_TEST(a_callback_may_call_every_function_of_the_pool)
+TEST(a_callback_may_call_every_function_of_the_pool)
 {
 	add_one();
 	watch(use_everything, use_everything);
 	SocketPool_resize(pool, 10);
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 }
-END_TEST
 
 static void evict_all(SocketPool_T p, void *cl)
 {
@@ -636,7 +618,7 @@ static void evict_all(SocketPool_T p, void *cl)
 	SocketPool_evict_idle(p, 0);
 }
 
-START_TEST(a_pre_resize_callback_can_make_room)
+TEST(a_pre_resize_callback_can_make_room)
 {
 	add_one();
 	add_one();
@@ -644,11 +626,10 @@ START_TEST(a_pre_resize_callback_can_make_room)
 	SocketPool_resize(pool, 1);
 	ck_assert_uint_eq(SocketPool_capacity(pool), 1);
 }
-END_TEST
 
 /* ---- map ---- */
 
-START_TEST(map_visits_each_connection_once)
+TEST(map_visits_each_connection_once)
 {
 	int n = 0, i;
 
@@ -662,7 +643,6 @@ START_TEST(map_visits_each_connection_once)
 	SocketPool_map(pool, count_connection, &n);
 	ck_assert_uint_eq((size_t)n, SocketPool_count(pool));
 }
-END_TEST
 
 static void close_it(Connection_T c, void *n)
 {
@@ -692,7 +672,7 @@ static void move_out_and_in(Connection_T c, void *n)
 		add_one();
 }
 
-START_TEST(apply_may_remove_and_add_the_connection_at_hand_included)
+TEST(apply_may_remove_and_add_the_connection_at_hand_included)
 {
 	int n = 0, i;
 
@@ -708,9 +688,8 @@ START_TEST(apply_may_remove_and_add_the_connection_at_hand_included)
 	ck_assert_int_eq(n, made);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 }
-END_TEST
 
-START_TEST(map_does_not_visit_what_apply_has_removed)
+TEST(map_does_not_visit_what_apply_has_removed)
 {
 	int n = 0;
 
@@ -721,7 +700,6 @@ START_TEST(map_does_not_visit_what_apply_has_removed)
 	ck_assert_int_eq(n, 1);
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 }
-END_TEST
 
 static void raise_at_it(Connection_T c, void *cl)
 {
@@ -737,7 +715,7 @@ static void grow(Connection_T c, void *cl)
 	ck_assert_int_eq(Connection_active(c), 1);
 }
 
-START_TEST(apply_may_raise_and_resize)
+TEST(apply_may_raise_and_resize)
 {
 	add_one();
 	ck_raises(Test_Failed, SocketPool_map(pool, raise_at_it, NULL));
@@ -746,11 +724,10 @@ START_TEST(apply_may_raise_and_resize)
 	ck_assert_uint_eq(SocketPool_capacity(pool), 104);
 	ck_raises(Assert_Failed, SocketPool_map(pool, NULL, NULL));
 }
-END_TEST
 
 /* ---- evict_idle ---- */
 
-START_TEST(evict_idle_closes_those_that_were_not_used_for_so_long)
+TEST(evict_idle_closes_those_that_were_not_used_for_so_long)
 {
 	Connection_T a = add_one(), b = add_one(), c = add_one();
 
@@ -773,10 +750,9 @@ START_TEST(evict_idle_closes_those_that_were_not_used_for_so_long)
 	ck_assert_uint_eq(SocketPool_evict_idle(pool, 0), 1);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 }
-END_TEST
 
 /* A tick of the coarse clock is 10 ms at most. */
-START_TEST(what_was_unused_for_so_long_is_never_taken_for_younger)
+TEST(what_was_unused_for_so_long_is_never_taken_for_younger)
 {
 	Connection_T c;
 	int i;
@@ -788,7 +764,6 @@ START_TEST(what_was_unused_for_so_long_is_never_taken_for_younger)
 		ck_assert_uint_eq(SocketPool_evict_idle(pool, 10 + i % 4), 1);
 	}
 }
-END_TEST
 
 static void ck_evicts_one(void)
 {
@@ -798,7 +773,7 @@ static void ck_evicts_one(void)
 	ck_assert_uint_eq(SocketPool_count(pool), n - 1);
 }
 
-START_TEST(a_deferred_call_that_raises_stops_eviction_after_its_connection)
+TEST(a_deferred_call_that_raises_stops_eviction_after_its_connection)
 {
 	int i;
 
@@ -810,11 +785,10 @@ START_TEST(a_deferred_call_that_raises_stops_eviction_after_its_connection)
 	ck_evicts_one();
 	ck_assert_int_eq(is_closed(0) + is_closed(1) + is_closed(2), 3);
 }
-END_TEST
 
 /* ---- connections ---- */
 
-START_TEST(data_is_NULL_until_it_is_set)
+TEST(data_is_NULL_until_it_is_set)
 {
 	Connection_T c = add_one();
 
@@ -824,9 +798,8 @@ START_TEST(data_is_NULL_until_it_is_set)
 	Connection_set_data(c, NULL);
 	ck_assert_ptr_null(Connection_data(c));
 }
-END_TEST
 
-START_TEST(an_arena_is_cleared_when_its_connection_leaves_and_serves_the_next)
+TEST(an_arena_is_cleared_when_its_connection_leaves_and_serves_the_next)
 {
 	Connection_T c = add_one();
 	Arena_T a = Connection_arena(c);
@@ -841,9 +814,8 @@ START_TEST(an_arena_is_cleared_when_its_connection_leaves_and_serves_the_next)
 	c = SocketPool_add(pool, sockets[0]);
 	ck_assert_ptr_eq(Connection_arena(c), a);
 }
-END_TEST
 
-START_TEST(a_thousand_connections_in_turn_need_one_arena_and_one_buffer)
+TEST(a_thousand_connections_in_turn_need_one_arena_and_one_buffer)
 {
 	size_t arenas = Arena_debug_live_count(), used = 0;
 	int i, peer;
@@ -862,9 +834,8 @@ START_TEST(a_thousand_connections_in_turn_need_one_arena_and_one_buffer)
 	ck_assert_uint_eq(Arena_debug_live_count(), arenas + 1);
 	ck_assert_uint_eq(Arena_used(arena), used);
 }
-END_TEST
 
-START_TEST(a_deferred_call_that_raises_does_not_keep_the_connection)
+TEST(a_deferred_call_that_raises_does_not_keep_the_connection)
 {
 	Connection_T c = add_one(), d = add_one();
 
@@ -880,7 +851,6 @@ START_TEST(a_deferred_call_that_raises_does_not_keep_the_connection)
 	ck_assert_ptr_nonnull(SocketPool_add(pool, sockets[0]));
 	ck_assert_uint_eq(Arena_used(Connection_arena(SocketPool_get(pool, sockets[0]))), 0);
 }
-END_TEST
 
 static void use_the_pool(void *cl)
 {
@@ -892,7 +862,7 @@ static void use_the_pool(void *cl)
 	SocketPool_resize(pool, 8);
 }
 
-START_TEST(a_deferred_call_may_call_the_pool)
+TEST(a_deferred_call_may_call_the_pool)
 {
 	Connection_T c = add_one();
 
@@ -900,9 +870,8 @@ START_TEST(a_deferred_call_may_call_the_pool)
 	SocketPool_close(pool, &sockets[0]);
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 }
-END_TEST
 
-START_TEST(a_buffer_has_the_size_that_was_asked_for)
+TEST(a_buffer_has_the_size_that_was_asked_for)
 {
 	SocketPool_T none = SocketPool_new(arena, 2, 0);
 	size_t n = 99;
@@ -916,7 +885,6 @@ START_TEST(a_buffer_has_the_size_that_was_asked_for)
 	ck_assert_ptr_nonnull(Connection_buffer(SocketPool_add(none, make_one()), &n));
 	ck_assert_uint_eq(n, 0);
 }
-END_TEST
 
 static int try_buffer(Connection_T c)
 {
@@ -967,7 +935,7 @@ static void fill(Arena_T a, struct Failing *f)
 	f->fail_at = -1;
 }
 
-START_TEST(a_buffer_or_an_arena_for_which_there_is_no_memory_changes_nothing)
+TEST(a_buffer_or_an_arena_for_which_there_is_no_memory_changes_nothing)
 {
 	struct Failing f = { -1, 0, 0, 0 };
 	Arena_T a = failing_arena(&f);
@@ -983,7 +951,6 @@ START_TEST(a_buffer_or_an_arena_for_which_there_is_no_memory_changes_nothing)
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
 	ck_assert_int_eq(is_closed(0), 1);
 }
-END_TEST
 
 static void ck_stale(Connection_T c, const char *text)
 {
@@ -997,7 +964,7 @@ static void ck_stale(Connection_T c, const char *text)
 	ck_raises_saying(Assert_Failed, text, Connection_touch(c));
 }
 
-START_TEST(a_connection_that_has_left_is_checked_even_when_its_place_is_taken)
+TEST(a_connection_that_has_left_is_checked_even_when_its_place_is_taken)
 {
 	Connection_T c = add_one();
 	int i;
@@ -1012,9 +979,8 @@ START_TEST(a_connection_that_has_left_is_checked_even_when_its_place_is_taken)
 	}
 	Socket_close(&sockets[0]);
 }
-END_TEST
 
-START_TEST(every_function_checks_for_NULL)
+TEST(every_function_checks_for_NULL)
 {
 	Socket_T s = make_one(), none = NULL;
 	SocketPool_T not_one = Arena_calloc(arena, 1, 1024);
@@ -1046,11 +1012,10 @@ START_TEST(every_function_checks_for_NULL)
 	ck_raises_saying(Assert_Failed, "Connection_touch", Connection_touch(NULL));
 	Socket_close(&s);
 }
-END_TEST
 
 /* ---- the arena of the pool ---- */
 
-START_TEST(disposing_of_the_arena_closes_the_sockets_inside)
+TEST(disposing_of_the_arena_closes_the_sockets_inside)
 {
 	size_t arenas = Arena_debug_live_count() - 2; /* the pool's, and the parent of the connections' */
 	int calls = 0;
@@ -1065,9 +1030,8 @@ START_TEST(disposing_of_the_arena_closes_the_sockets_inside)
 	ck_assert_int_eq(is_closed(0) + is_closed(1) + is_closed(2) + is_closed(3), 4);
 	ck_assert_uint_eq(Arena_debug_live_count(), arenas);
 }
-END_TEST
 
-START_TEST(clearing_the_arena_or_going_back_past_the_pool_does_as_well)
+TEST(clearing_the_arena_or_going_back_past_the_pool_does_as_well)
 {
 	size_t arenas;
 	int i, calls = 0;
@@ -1089,7 +1053,6 @@ START_TEST(clearing_the_arena_or_going_back_past_the_pool_does_as_well)
 		ck_assert_uint_eq(Arena_debug_live_count(), arenas);
 	}
 }
-END_TEST
 
 static Connection_T leaving;
 
@@ -1106,7 +1069,7 @@ static void ask_for_an_arena(void *cl)
 	ck_raises(Assert_Failed, Connection_arena(*(Connection_T *)cl));
 }
 
-START_TEST(a_deferred_call_may_call_a_pool_that_is_being_disposed_of)
+TEST(a_deferred_call_may_call_a_pool_that_is_being_disposed_of)
 {
 	Connection_T c = add_one();
 
@@ -1117,7 +1080,6 @@ START_TEST(a_deferred_call_may_call_a_pool_that_is_being_disposed_of)
 	Arena_dispose(&arena);
 	ck_assert_int_eq(is_closed(0) + is_closed(1), 2);
 }
-END_TEST
 
 /* ---- threads ---- */
 
@@ -1187,7 +1149,7 @@ static void *work(void *cl)
 	return NULL;
 }
 
-START_TEST(threads_add_get_remove_map_and_resize_at_once)
+TEST(threads_add_get_remove_map_and_resize_at_once)
 {
 	struct Worker workers[THREADS] = { 0 };
 	int i;
@@ -1203,7 +1165,6 @@ START_TEST(threads_add_get_remove_map_and_resize_at_once)
 	}
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 }
-END_TEST
 
 struct Asker {
 	Connection_T connection;
@@ -1221,7 +1182,7 @@ static void *ask(void *cl)
 	return NULL;
 }
 
-START_TEST(threads_that_ask_at_once_get_the_same_buffer_and_arena)
+TEST(threads_that_ask_at_once_get_the_same_buffer_and_arena)
 {
 	struct Asker askers[THREADS];
 	Connection_T c = add_one();
@@ -1236,71 +1197,4 @@ START_TEST(threads_that_ask_at_once_get_the_same_buffer_and_arena)
 		ck_assert_ptr_eq(askers[i].buffer, askers[0].buffer);
 		ck_assert_ptr_eq(askers[i].arena, askers[0].arena);
 	}
-}
-END_TEST
-
-static void add_first(TCase *tc)
-{
-	tcase_add_test(tc, a_new_pool_is_empty_and_has_no_buffers);
-	tcase_add_test(tc, new_checks_its_arguments);
-	tcase_add_test(tc, a_pool_that_cannot_be_made_leaves_nothing_behind);
-	tcase_add_test(tc, a_socket_is_found_until_it_is_removed_and_comes_back_open);
-	tcase_add_test(tc, close_closes_a_socket_that_is_not_inside_as_well);
-	tcase_add_test(tc, a_full_pool_leaves_the_socket_with_the_caller);
-	tcase_add_test(tc, adding_twice_is_checked_and_harms_nothing);
-	tcase_add_test(tc, the_next_client_gets_nothing_of_the_one_before);
-	tcase_add_test(tc, a_socket_that_is_closed_without_the_pool_leaves_it);
-	tcase_add_test(tc, what_a_poll_is_about_to_close_may_be_evicted_and_disposed_of);
-	tcase_add_test(tc, a_deferred_call_that_runs_the_loop_is_given_no_event_of_what_is_being_closed);
-	tcase_add_test(tc, count_and_capacity_follow);
-	tcase_add_test(tc, growing_moves_no_connection);
-	tcase_add_test(tc, a_hundred_thousand_connections_come_and_go_and_are_found);
-	tcase_add_test(tc, shrinking_takes_free_capacity_wherever_the_connections_are);
-	tcase_add_test(tc, shrinking_below_what_is_inside_fails_and_changes_nothing);
-	tcase_add_test(tc, growing_without_memory_changes_nothing);
-	tcase_add_test(tc, resizing_to_and_fro_holds_no_more_memory_than_once);
-	tcase_add_test(tc, the_callbacks_see_the_pool_before_and_after);
-	tcase_add_test(tc, after_a_resize_that_failed_there_is_no_post_callback);
-	tcase_add_test(tc, a_callback_that_raises_stops_the_resize);
-	tcase_add_test(tc, a_resize_in_a_callback_takes_effect_at_once_and_calls_no_callback);
-	tcase_add_test(tc, a_callback_may_call_every_function_of_the_pool);
-	tcase_add_test(tc, a_pre_resize_callback_can_make_room);
-}
-
-static void add_rest(TCase *tc)
-{
-	tcase_add_test(tc, map_visits_each_connection_once);
-	tcase_add_test(tc, apply_may_remove_and_add_the_connection_at_hand_included);
-	tcase_add_test(tc, map_does_not_visit_what_apply_has_removed);
-	tcase_add_test(tc, apply_may_raise_and_resize);
-	tcase_add_test(tc, evict_idle_closes_those_that_were_not_used_for_so_long);
-	tcase_add_test(tc, what_was_unused_for_so_long_is_never_taken_for_younger);
-	tcase_add_test(tc, a_deferred_call_that_raises_stops_eviction_after_its_connection);
-	tcase_add_test(tc, data_is_NULL_until_it_is_set);
-	tcase_add_test(tc, an_arena_is_cleared_when_its_connection_leaves_and_serves_the_next);
-	tcase_add_test(tc, a_thousand_connections_in_turn_need_one_arena_and_one_buffer);
-	tcase_add_test(tc, a_deferred_call_that_raises_does_not_keep_the_connection);
-	tcase_add_test(tc, a_deferred_call_may_call_the_pool);
-	tcase_add_test(tc, a_buffer_has_the_size_that_was_asked_for);
-	tcase_add_test(tc, a_buffer_or_an_arena_for_which_there_is_no_memory_changes_nothing);
-	tcase_add_test(tc, a_connection_that_has_left_is_checked_even_when_its_place_is_taken);
-	tcase_add_test(tc, every_function_checks_for_NULL);
-	tcase_add_test(tc, disposing_of_the_arena_closes_the_sockets_inside);
-	tcase_add_test(tc, clearing_the_arena_or_going_back_past_the_pool_does_as_well);
-	tcase_add_test(tc, a_deferred_call_may_call_a_pool_that_is_being_disposed_of);
-	tcase_add_test(tc, threads_add_get_remove_map_and_resize_at_once);
-	tcase_add_test(tc, threads_that_ask_at_once_get_the_same_buffer_and_arena);
-}
-
-int main(void)
-{
-	Suite *suite = suite_create("SocketPool");
-	TCase *tc = tcase_create("SocketPool");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	add_first(tc);
-	add_rest(tc);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

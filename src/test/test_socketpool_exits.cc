@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "needs.h"
+
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
 #else
@@ -508,6 +510,8 @@ static void test_one(void (*test)())
 // With the name of a test, that alone.
 int main(int argc, char **argv)
 {
+	if (!has_loopback())
+		return NEEDS_SKIPPED;
 	std::setvbuf(stdout, nullptr, _IONBF, 0);
 	alarm(120); // a lock that stays held
 	for (const auto &test : tests)

@@ -188,7 +188,10 @@ static void after(void *cl, int cancelled)
 	begin(s);
 }
 
-START_TEST(wherever_a_thread_is_cancelled_no_place_and_no_descriptor_is_lost)
+SUITE("SocketPool, cancelled");
+CASE("cancellation points", .timeout = 120);
+
+TEST(wherever_a_thread_is_cancelled_no_place_and_no_descriptor_is_lost, .unless = !IS_TESTED)
 {
 	Session s = { 0 };
 	int n;
@@ -198,17 +201,4 @@ START_TEST(wherever_a_thread_is_cancelled_no_place_and_no_descriptor_is_lost)
 	ck_assert_int_gt(n, 30);
 	Arena_dispose(&s.arena);
 	Socket_close(&s.listener);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("SocketPool, cancelled");
-	TCase *tc = tcase_create("cancellation points");
-
-	tcase_set_timeout(tc, 120);
-	if (IS_TESTED)
-		tcase_add_test(tc, wherever_a_thread_is_cancelled_no_place_and_no_descriptor_is_lost);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

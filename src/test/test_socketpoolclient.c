@@ -18,6 +18,8 @@
 #include <core/SocketPool.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1, .descriptors = 128);
+
 static const Except_T Test_Failed = { "test", NULL, NULL };
 static Arena_T arena;
 static SocketPool_T pool;
@@ -156,7 +158,10 @@ static void ck_echo(Connection_T c)
 
 /* ---- out and in ---- */
 
-START_TEST(a_connection_that_was_checked_in_is_used_again_the_newest_first)
+SUITE("SocketPool's client side");
+CASE("client", .setup = set_up, .teardown = tear_down);
+
+TEST(a_connection_that_was_checked_in_is_used_again_the_newest_first)
 {
 	Server server;
 	Connection_T a, b;
@@ -186,9 +191,8 @@ START_TEST(a_connection_that_was_checked_in_is_used_again_the_newest_first)
 	ck_assert_uint_eq(stats().checked_out, 0);
 	stop(&server);
 }
-END_TEST
 
-START_TEST(a_handle_is_stale_once_it_is_checked_in)
+TEST(a_handle_is_stale_once_it_is_checked_in)
 {
 	Server server;
 	Connection_T c;
@@ -216,7 +220,6 @@ START_TEST(a_handle_is_stale_once_it_is_checked_in)
 	close(fd[1]);
 	stop(&server);
 }
-END_TEST
 
 static void raise_one(void *cl)
 {
@@ -224,7 +227,7 @@ static void raise_one(void *cl)
 	RAISE(Test_Failed);
 }
 
-START_TEST(at_checkin_the_arena_is_cleared_and_the_data_kept)
+TEST(at_checkin_the_arena_is_cleared_and_the_data_kept)
 {
 	Server server;
 	Connection_T c;
@@ -250,7 +253,6 @@ START_TEST(at_checkin_the_arena_is_cleared_and_the_data_kept)
 	ck_assert_uint_eq(stats().opened, 1);
 	stop(&server);
 }
-END_TEST
 
 enum Misuse { CLOSED, REMOVED, POOL_CLOSED, MISUSES };
 
@@ -277,7 +279,7 @@ static void take_it_away(void *cl)
 		Socket_close(&r->s);
 }
 
-START_TEST(a_deferred_call_that_runs_at_checkin_finds_it_stale_and_may_take_the_connection_away)
+TEST(a_deferred_call_that_runs_at_checkin_finds_it_stale_and_may_take_the_connection_away)
 {
 	struct Returning *r = &returning;
 	Server server;
@@ -300,9 +302,8 @@ START_TEST(a_deferred_call_that_runs_at_checkin_finds_it_stale_and_may_take_the_
 	ck_assert_uint_eq(stats().idle, 1);
 	stop(&server);
 }
-END_TEST
 
-START_TEST(a_connection_that_the_peer_closed_is_not_given_out)
+TEST(a_connection_that_the_peer_closed_is_not_given_out)
 {
 	Server server;
 	int i;
@@ -321,7 +322,6 @@ START_TEST(a_connection_that_the_peer_closed_is_not_given_out)
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 	stop(&server);
 }
-END_TEST
 
 static void ck_never_again(enum Manner manner)
 {
@@ -340,14 +340,13 @@ static void ck_never_again(enum Manner manner)
 	stop(&server);
 }
 
-START_TEST(nor_is_one_that_was_reset_or_has_unasked_for_bytes)
+TEST(nor_is_one_that_was_reset_or_has_unasked_for_bytes)
 {
 	ck_never_again(RESET);
 	ck_never_again(GREET);
 }
-END_TEST
 
-START_TEST(when_all_idle_ones_are_dead_a_new_one_is_opened)
+TEST(when_all_idle_ones_are_dead_a_new_one_is_opened)
 {
 	Server server, again;
 	Connection_T c[3];
@@ -366,9 +365,8 @@ START_TEST(when_all_idle_ones_are_dead_a_new_one_is_opened)
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 	stop(&again);
 }
-END_TEST
 
-START_TEST(a_server_that_stalls_costs_its_timeout_and_one_connection)
+TEST(a_server_that_stalls_costs_its_timeout_and_one_connection)
 {
 	Server server;
 	Connection_T c;
@@ -383,9 +381,8 @@ START_TEST(a_server_that_stalls_costs_its_timeout_and_one_connection)
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	stop(&server);
 }
-END_TEST
 
-START_TEST(lifetime_uses_idle_time_and_the_number_of_idle_ones_are_limited)
+TEST(lifetime_uses_idle_time_and_the_number_of_idle_ones_are_limited)
 {
 	SocketPool_Limits limits = { 0 };
 	Server server;
@@ -422,11 +419,10 @@ START_TEST(lifetime_uses_idle_time_and_the_number_of_idle_ones_are_limited)
 	ck_assert_uint_eq(stats().opened, (size_t)i + 2);
 	stop(&server);
 }
-END_TEST
 
 /* ---- waiting ---- */
 
-START_TEST(who_waits_too_long_is_told_who_has_them)
+TEST(who_waits_too_long_is_told_who_has_them)
 {
 	SocketPool_Limits limits = { 0 };
 	Server server;
@@ -451,7 +447,6 @@ START_TEST(who_waits_too_long_is_told_who_has_them)
 	SocketPool_discard(pool, checkout(&server));
 	stop(&server);
 }
-END_TEST
 
 struct Waiting {
 	const Server *server;
@@ -490,7 +485,7 @@ static void start_waiting(struct Waiting *w, int number, const Server *server, i
 		wait_ms(1);
 }
 
-START_TEST(first_come_first_served_and_one_that_gave_up_costs_nothing)
+TEST(first_come_first_served_and_one_that_gave_up_costs_nothing)
 {
 	SocketPool_Limits limits = { 0 };
 	struct Waiting w[8];
@@ -517,7 +512,6 @@ START_TEST(first_come_first_served_and_one_that_gave_up_costs_nothing)
 	ck_assert_uint_eq(stats().checked_out + stats().waiting, 0);
 	stop(&server);
 }
-END_TEST
 
 #if defined __has_feature
 #if __has_feature(address_sanitizer)
@@ -525,7 +519,7 @@ END_TEST
 #endif
 #endif
 #if !defined __SANITIZE_ADDRESS__ /* which leaves the stack poisoned that a cancelled thread unwinds, and stumbles */
-START_TEST(a_cancelled_waiter_leaves_its_place)
+TEST(a_cancelled_waiter_leaves_its_place)
 {
 	SocketPool_Limits limits = { 0 };
 	struct Waiting w[3];
@@ -560,10 +554,9 @@ START_TEST(a_cancelled_waiter_leaves_its_place)
 	ck_assert_int_gt(round, 0);
 	stop(&server);
 }
-END_TEST
 #endif
 
-START_TEST(an_idle_connection_makes_room_for_another_host)
+TEST(an_idle_connection_makes_room_for_another_host)
 {
 	Server a, b;
 	Connection_T c;
@@ -588,9 +581,8 @@ START_TEST(an_idle_connection_makes_room_for_another_host)
 	stop(&a);
 	stop(&b);
 }
-END_TEST
 
-START_TEST(it_makes_room_also_where_what_was_added_has_been_unused_for_longer)
+TEST(it_makes_room_also_where_what_was_added_has_been_unused_for_longer)
 {
 	enum { HOSTS = 3 };
 	Server servers[HOSTS];
@@ -615,9 +607,8 @@ START_TEST(it_makes_room_also_where_what_was_added_has_been_unused_for_longer)
 		stop(&servers[i]);
 	close(fd[1]);
 }
-END_TEST
 
-START_TEST(a_busy_host_does_not_keep_others_waiting)
+TEST(a_busy_host_does_not_keep_others_waiting)
 {
 	enum { BUSY = 30 };
 	struct Waiting other, w[BUSY];
@@ -645,9 +636,8 @@ START_TEST(a_busy_host_does_not_keep_others_waiting)
 	stop(&a);
 	stop(&b);
 }
-END_TEST
 
-START_TEST(a_larger_pool_serves_who_waits)
+TEST(a_larger_pool_serves_who_waits)
 {
 	Server server;
 	struct Waiting w;
@@ -662,7 +652,6 @@ START_TEST(a_larger_pool_serves_who_waits)
 	ck_assert_int_eq(norder, 1);
 	stop(&server);
 }
-END_TEST
 
 enum { THREADS = 64, TURNS = 10 * THREADS, MILLISECONDS = 400 };
 
@@ -709,7 +698,7 @@ static void *work(void *cl)
 	return NULL;
 }
 
-START_TEST(sixty_four_threads_share_four_connections_fairly)
+TEST(sixty_four_threads_share_four_connections_fairly)
 {
 	struct Worker w[THREADS] = { 0 };
 	Server server;
@@ -739,7 +728,6 @@ START_TEST(sixty_four_threads_share_four_connections_fairly)
 	ck_assert_uint_le(stats().peak, 4);
 	stop(&server);
 }
-END_TEST
 
 /* A use that the drain cuts short is a connection to discard. */
 static void use_or_discard(struct Worker *w, Connection_T c, int round)
@@ -796,7 +784,7 @@ static void *work_and_change(void *cl)
 	return NULL;
 }
 
-START_TEST(threads_check_out_and_in_while_all_is_changed_and_at_last_drained)
+TEST(threads_check_out_and_in_while_all_is_changed_and_at_last_drained)
 {
 	struct Worker w[8] = { 0 };
 	Server server;
@@ -818,7 +806,6 @@ START_TEST(threads_check_out_and_in_while_all_is_changed_and_at_last_drained)
 	ck_assert_uint_eq(stats().checked_out + stats().waiting + stats().idle, 0);
 	stop(&server);
 }
-END_TEST
 
 /* ---- failures ---- */
 
@@ -840,7 +827,7 @@ static const char *free_port(void)
 	return Arena_sprintf(arena, "%d", port - 1);
 }
 
-START_TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
+TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
 {
 	SocketPool_Limits limits = { 0 };
 	const char *port = free_port();
@@ -868,9 +855,8 @@ START_TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 	stop(&server);
 }
-END_TEST
 
-START_TEST(an_idle_connection_makes_way_when_another_hosts_hold_down_ends)
+TEST(an_idle_connection_makes_way_when_another_hosts_hold_down_ends)
 {
 	SocketPool_T p = SocketPool_new(arena, 2, 64);
 	SocketPool_Limits limits = { 0 };
@@ -894,7 +880,6 @@ START_TEST(an_idle_connection_makes_way_when_another_hosts_hold_down_ends)
 	stop(&held);
 	stop(&other);
 }
-END_TEST
 
 static int try_checkout(SocketPool_T p, const Server *server)
 {
@@ -908,7 +893,7 @@ static int try_checkout(SocketPool_T p, const Server *server)
 	return works;
 }
 
-START_TEST(without_memory_checkout_changes_nothing)
+TEST(without_memory_checkout_changes_nothing)
 {
 	struct Failing f = { -1, 0, 0, 0 };
 	Arena_T a = failing_arena(&f);
@@ -931,9 +916,8 @@ START_TEST(without_memory_checkout_changes_nothing)
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
 	stop(&server);
 }
-END_TEST
 
-START_TEST(hosts_that_are_not_used_any_more_cost_no_memory)
+TEST(hosts_that_are_not_used_any_more_cost_no_memory)
 {
 	SocketPool_Limits limits = { 0 };
 	Server server;
@@ -956,9 +940,8 @@ START_TEST(hosts_that_are_not_used_any_more_cost_no_memory)
 	ck_assert_uint_le(Arena_used(arena), used + 200 * (64 + 48)); /* the names, and no hosts */
 	stop(&server);
 }
-END_TEST
 
-START_TEST(a_leak_is_reported_with_the_line_that_checked_it_out)
+TEST(a_leak_is_reported_with_the_line_that_checked_it_out)
 {
 	char *text = NULL, *expected;
 	size_t n;
@@ -980,9 +963,8 @@ START_TEST(a_leak_is_reported_with_the_line_that_checked_it_out)
 	free(text);
 	stop(&server);
 }
-END_TEST
 
-START_TEST(a_drain_shuts_down_what_is_checked_out_and_refuses_who_waits)
+TEST(a_drain_shuts_down_what_is_checked_out_and_refuses_who_waits)
 {
 	SocketPool_Limits limits = { 0 };
 	Server server;
@@ -1009,7 +991,6 @@ START_TEST(a_drain_shuts_down_what_is_checked_out_and_refuses_who_waits)
 	ck_raises_saying(SocketPool_Failed, "is drained", SocketPool_checkout(pool, "127.0.0.1", server.port, 1));
 	stop(&server);
 }
-END_TEST
 
 /* ---- real servers ---- */
 
@@ -1070,7 +1051,7 @@ static void ck_exchange(Connection_T c, const char *request, const char *end_of_
 	} while (!strstr(reply, end_of_reply));
 }
 
-START_TEST(nginx_closes_idle_connections_and_none_of_them_is_used)
+TEST(nginx_closes_idle_connections_and_none_of_them_is_used)
 {
 	static char program[] = "/usr/sbin/nginx";
 	char directory[] = "/tmp/test_upstream.XXXXXX", path[64], option[64];
@@ -1107,9 +1088,8 @@ START_TEST(nginx_closes_idle_connections_and_none_of_them_is_used)
 	snprintf(path, sizeof path, "rm -r %s", directory);
 	ck_assert_int_eq(system(path), 0);
 }
-END_TEST
 
-START_TEST(redis_is_spoken_to_over_connections_that_are_checked_out)
+TEST(redis_is_spoken_to_over_connections_that_are_checked_out)
 {
 	static char program[] = "/usr/bin/redis-server";
 	const char *port = free_port();
@@ -1133,44 +1113,4 @@ START_TEST(redis_is_spoken_to_over_connections_that_are_checked_out)
 	}
 	ck_assert_uint_eq(stats().opened, 1);
 	end(redis);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("SocketPool's client side");
-	TCase *tc = tcase_create("client");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_test(tc, a_connection_that_was_checked_in_is_used_again_the_newest_first);
-	tcase_add_test(tc, a_handle_is_stale_once_it_is_checked_in);
-	tcase_add_test(tc, at_checkin_the_arena_is_cleared_and_the_data_kept);
-	tcase_add_test(tc, a_deferred_call_that_runs_at_checkin_finds_it_stale_and_may_take_the_connection_away);
-	tcase_add_test(tc, a_connection_that_the_peer_closed_is_not_given_out);
-	tcase_add_test(tc, nor_is_one_that_was_reset_or_has_unasked_for_bytes);
-	tcase_add_test(tc, when_all_idle_ones_are_dead_a_new_one_is_opened);
-	tcase_add_test(tc, a_server_that_stalls_costs_its_timeout_and_one_connection);
-	tcase_add_test(tc, lifetime_uses_idle_time_and_the_number_of_idle_ones_are_limited);
-	tcase_add_test(tc, who_waits_too_long_is_told_who_has_them);
-	tcase_add_test(tc, first_come_first_served_and_one_that_gave_up_costs_nothing);
-#if !defined __SANITIZE_ADDRESS__
-	tcase_add_test(tc, a_cancelled_waiter_leaves_its_place);
-#endif
-	tcase_add_test(tc, an_idle_connection_makes_room_for_another_host);
-	tcase_add_test(tc, it_makes_room_also_where_what_was_added_has_been_unused_for_longer);
-	tcase_add_test(tc, a_busy_host_does_not_keep_others_waiting);
-	tcase_add_test(tc, a_larger_pool_serves_who_waits);
-	tcase_add_test(tc, sixty_four_threads_share_four_connections_fairly);
-	tcase_add_test(tc, threads_check_out_and_in_while_all_is_changed_and_at_last_drained);
-	tcase_add_test(tc, a_host_that_refused_is_held_down_for_a_while_longer_each_time);
-	tcase_add_test(tc, an_idle_connection_makes_way_when_another_hosts_hold_down_ends);
-	tcase_add_test(tc, without_memory_checkout_changes_nothing);
-	tcase_add_test(tc, hosts_that_are_not_used_any_more_cost_no_memory);
-	tcase_add_test(tc, a_leak_is_reported_with_the_line_that_checked_it_out);
-	tcase_add_test(tc, a_drain_shuts_down_what_is_checked_out_and_refuses_who_waits);
-	tcase_add_test(tc, nginx_closes_idle_connections_and_none_of_them_is_used);
-	tcase_add_test(tc, redis_is_spoken_to_over_connections_that_are_checked_out);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

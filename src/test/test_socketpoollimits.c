@@ -15,6 +15,8 @@
 #include <core/SocketPool.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1, .descriptors = 128);
+
 enum { MOST = 64 };
 
 static const Except_T Test_Failed = { "test", NULL, NULL };
@@ -106,6 +108,9 @@ static SocketPool_Stats stats(void)
 
 /* ---- eviction ---- */
 
+SUITE("SocketPool's limits");
+CASE("limits", .setup = set_up, .teardown = tear_down);
+
 static int order[MOST], norder;
 
 static void note(void *n)
@@ -113,7 +118,7 @@ static void note(void *n)
 	order[norder++] = (int)(intptr_t)n;
 }
 
-START_TEST(eviction_begins_with_the_least_recently_used)
+TEST(eviction_begins_with_the_least_recently_used)
 {
 	static const int used[] = { 3, 0, 5, 1, 4, 2 };
 	Connection_T c[6];
@@ -138,9 +143,8 @@ START_TEST(eviction_begins_with_the_least_recently_used)
 		ck_assert_int_eq(order[i], used[i]);
 	ck_assert_uint_eq(stats().evicted, 6);
 }
-END_TEST
 
-START_TEST(at_random_eviction_is_in_the_order_of_use)
+TEST(at_random_eviction_is_in_the_order_of_use)
 {
 	Connection_T c[40];
 	int64_t when[40], last = 0;
@@ -172,9 +176,8 @@ START_TEST(at_random_eviction_is_in_the_order_of_use)
 		last = when[order[i]] > last ? when[order[i]] : last;
 	}
 }
-END_TEST
 
-START_TEST(add_evicts_what_was_idle_for_too_long)
+TEST(add_evicts_what_was_idle_for_too_long)
 {
 	SocketPool_Limits limits = { 0 };
 	int i;
@@ -188,11 +191,10 @@ START_TEST(add_evicts_what_was_idle_for_too_long)
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 	ck_assert_int_eq(is_closed(0) + is_closed(7), 2);
 }
-END_TEST
 
 /* ---- limits ---- */
 
-START_TEST(an_address_may_have_so_many_connections)
+TEST(an_address_may_have_so_many_connections)
 {
 	SocketPool_Limits limits = { 0 };
 	Socket_T s[5];
@@ -220,9 +222,8 @@ START_TEST(an_address_may_have_so_many_connections)
 	SocketPool_set_limits(pool, &limits);
 	ck_assert_ptr_nonnull(SocketPool_add(pool, accepted_from(1)));
 }
-END_TEST
 
-START_TEST(addresses_that_have_gone_cost_no_memory)
+TEST(addresses_that_have_gone_cost_no_memory)
 {
 	SocketPool_Limits limits = { 0 };
 	size_t used = 0;
@@ -241,9 +242,8 @@ START_TEST(addresses_that_have_gone_cost_no_memory)
 	}
 	ck_assert_uint_eq(Arena_used(arena), used);
 }
-END_TEST
 
-START_TEST(so_many_may_come_in_a_second)
+TEST(so_many_may_come_in_a_second)
 {
 	SocketPool_Limits limits = { 0 };
 	Socket_T s;
@@ -266,9 +266,8 @@ START_TEST(so_many_may_come_in_a_second)
 	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
 	ck_assert_int_eq(pause, 0);
 }
-END_TEST
 
-START_TEST(limits_that_are_set_again_and_again_cost_no_memory)
+TEST(limits_that_are_set_again_and_again_cost_no_memory)
 {
 	SocketPool_Limits limits = { 0 };
 	size_t used;
@@ -283,9 +282,8 @@ START_TEST(limits_that_are_set_again_and_again_cost_no_memory)
 	}
 	ck_assert_uint_eq(Arena_used(arena), used);
 }
-END_TEST
 
-START_TEST(limits_and_statistics_are_checked)
+TEST(limits_and_statistics_are_checked)
 {
 	SocketPool_Limits limits = { 0 };
 	SocketPool_Stats s;
@@ -301,9 +299,8 @@ START_TEST(limits_and_statistics_are_checked)
 	ck_raises_saying(Assert_Failed, "SocketPool_drain", SocketPool_drain(NULL, 0));
 	ck_raises_saying(Assert_Failed, "Connection_rest", Connection_rest(NULL));
 }
-END_TEST
 
-START_TEST(statistics_count)
+TEST(statistics_count)
 {
 	Socket_T s = make_pair();
 
@@ -316,11 +313,10 @@ START_TEST(statistics_count)
 	ck_assert_uint_eq(stats().added, 2);
 	ck_assert_uint_eq(stats().refused + stats().evicted + stats().shed + stats().idle, 0);
 }
-END_TEST
 
 /* ---- accept ---- */
 
-START_TEST(accept_adds_what_waits)
+TEST(accept_adds_what_waits)
 {
 	int pause = 7;
 	Connection_T c;
@@ -333,9 +329,8 @@ START_TEST(accept_adds_what_waits)
 	Socket_sendall(Connection_socket(c), "x", 1);
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 }
-END_TEST
 
-START_TEST(a_full_pool_leaves_clients_in_the_backlog)
+TEST(a_full_pool_leaves_clients_in_the_backlog)
 {
 	int pause;
 
@@ -349,9 +344,8 @@ START_TEST(a_full_pool_leaves_clients_in_the_backlog)
 	SocketPool_resize(pool, 2);
 	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
 }
-END_TEST
 
-START_TEST(accept_closes_who_has_too_many)
+TEST(accept_closes_who_has_too_many)
 {
 	SocketPool_Limits limits = { 0 };
 	int pause;
@@ -366,9 +360,8 @@ START_TEST(accept_closes_who_has_too_many)
 	wait_ms(10);
 	ck_assert_int_eq(is_closed(1), 1);
 }
-END_TEST
 
-START_TEST(without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause)
+TEST(without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause)
 {
 	struct rlimit limit, few;
 	int pause = 0, highest, i;
@@ -393,11 +386,10 @@ START_TEST(without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause)
 	connect_from(1);
 	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
 }
-END_TEST
 
 /* ---- drain ---- */
 
-START_TEST(after_a_drain_nothing_is_inside_and_nothing_comes_in)
+TEST(after_a_drain_nothing_is_inside_and_nothing_comes_in)
 {
 	int64_t start = now_ms();
 	Socket_T s = make_pair();
@@ -419,7 +411,6 @@ START_TEST(after_a_drain_nothing_is_inside_and_nothing_comes_in)
 	SocketPool_drain(pool, 10000);
 	ck_assert_int_lt(now_ms() - start, 1000);
 }
-END_TEST
 
 static void *close_later(void *cl)
 {
@@ -432,7 +423,7 @@ static void *close_later(void *cl)
 	return NULL;
 }
 
-START_TEST(a_drain_ends_when_the_last_one_has_left)
+TEST(a_drain_ends_when_the_last_one_has_left)
 {
 	int64_t start = now_ms();
 	pthread_t thread;
@@ -449,7 +440,6 @@ START_TEST(a_drain_ends_when_the_last_one_has_left)
 	ck_assert_uint_eq(stats().evicted, 0);
 	pthread_join(thread, NULL);
 }
-END_TEST
 
 static void raise_one(void *cl)
 {
@@ -457,7 +447,7 @@ static void raise_one(void *cl)
 	RAISE(Test_Failed);
 }
 
-START_TEST(a_drain_closes_all_also_when_deferred_calls_raise)
+TEST(a_drain_closes_all_also_when_deferred_calls_raise)
 {
 	int i;
 
@@ -468,11 +458,10 @@ START_TEST(a_drain_closes_all_also_when_deferred_calls_raise)
 	for (i = 0; i < 3; i++)
 		ck_assert_int_eq(is_closed(i), 1);
 }
-END_TEST
 
 /* ---- rest ---- */
 
-START_TEST(a_connection_at_rest_has_neither_buffer_nor_arena_but_its_data)
+TEST(a_connection_at_rest_has_neither_buffer_nor_arena_but_its_data)
 {
 	Connection_T a = SocketPool_add(pool, make_pair()), b = SocketPool_add(pool, make_pair());
 	char *buffer = Connection_buffer(a, NULL);
@@ -493,7 +482,6 @@ START_TEST(a_connection_at_rest_has_neither_buffer_nor_arena_but_its_data)
 	ck_assert_int_eq(Connection_active(a), 1);
 	Connection_rest(a);
 }
-END_TEST
 
 static int try_add(SocketPool_T p, Socket_T s)
 {
@@ -506,7 +494,7 @@ static int try_add(SocketPool_T p, Socket_T s)
 	return works;
 }
 
-START_TEST(without_memory_for_its_address_a_socket_stays_the_callers)
+TEST(without_memory_for_its_address_a_socket_stays_the_callers)
 {
 	struct Failing f = { -1, 0, 0, 0 };
 	Arena_T a = failing_arena(&f);
@@ -529,7 +517,6 @@ START_TEST(without_memory_for_its_address_a_socket_stays_the_callers)
 	Arena_dispose(&a);
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
 }
-END_TEST
 
 /* ---- threads: each at an address of its own, which has as many connections as it should ---- */
 
@@ -666,7 +653,7 @@ static void *work(void *cl)
 	return NULL;
 }
 
-START_TEST(threads_add_evict_limit_resize_and_drain_at_once)
+TEST(threads_add_evict_limit_resize_and_drain_at_once)
 {
 	struct Worker workers[THREADS] = { 0 };
 	size_t evicted = 0;
@@ -688,35 +675,4 @@ START_TEST(threads_add_evict_limit_resize_and_drain_at_once)
 	ck_assert_uint_eq(stats().evicted, THREADS);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	pthread_barrier_destroy(&phase);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("SocketPool's limits");
-	TCase *tc = tcase_create("limits");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_test(tc, eviction_begins_with_the_least_recently_used);
-	tcase_add_test(tc, at_random_eviction_is_in_the_order_of_use);
-	tcase_add_test(tc, add_evicts_what_was_idle_for_too_long);
-	tcase_add_test(tc, an_address_may_have_so_many_connections);
-	tcase_add_test(tc, addresses_that_have_gone_cost_no_memory);
-	tcase_add_test(tc, so_many_may_come_in_a_second);
-	tcase_add_test(tc, limits_that_are_set_again_and_again_cost_no_memory);
-	tcase_add_test(tc, limits_and_statistics_are_checked);
-	tcase_add_test(tc, statistics_count);
-	tcase_add_test(tc, accept_adds_what_waits);
-	tcase_add_test(tc, a_full_pool_leaves_clients_in_the_backlog);
-	tcase_add_test(tc, accept_closes_who_has_too_many);
-	tcase_add_test(tc, without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause);
-	tcase_add_test(tc, after_a_drain_nothing_is_inside_and_nothing_comes_in);
-	tcase_add_test(tc, a_drain_ends_when_the_last_one_has_left);
-	tcase_add_test(tc, a_drain_closes_all_also_when_deferred_calls_raise);
-	tcase_add_test(tc, a_connection_at_rest_has_neither_buffer_nor_arena_but_its_data);
-	tcase_add_test(tc, without_memory_for_its_address_a_socket_stays_the_callers);
-	tcase_add_test(tc, threads_add_evict_limit_resize_and_drain_at_once);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

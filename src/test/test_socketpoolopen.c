@@ -14,6 +14,8 @@
 #include <core/SocketPool.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static const Except_T Test_Failed = { "test", NULL, NULL };
 static Arena_T arena;
 static SocketPool_T pool;
@@ -64,6 +66,9 @@ static void open_with(void (*on_open)(Connection_T, void *), void *cl)
 
 /* ---- on_open ---- */
 
+SUITE("SocketPool's client side, continued");
+CASE("SocketPool", .setup = set_up, .teardown = tear_down);
+
 static void count_open(Connection_T c, void *cl)
 {
 	++*(int *)cl;
@@ -73,7 +78,7 @@ static void count_open(Connection_T c, void *cl)
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 }
 
-START_TEST(on_open_prepares_each_connection_once)
+TEST(on_open_prepares_each_connection_once)
 {
 	int opened = 0;
 	Connection_T c;
@@ -89,7 +94,6 @@ START_TEST(on_open_prepares_each_connection_once)
 	checkout();
 	ck_assert_int_eq(opened, 2);
 }
-END_TEST
 
 static void raise_at_open(Connection_T c, void *cl)
 {
@@ -98,7 +102,7 @@ static void raise_at_open(Connection_T c, void *cl)
 		RAISE_MSG(Test_Failed, "wrong password");
 }
 
-START_TEST(what_on_open_raises_closes_the_connection_and_holds_nothing_down)
+TEST(what_on_open_raises_closes_the_connection_and_holds_nothing_down)
 {
 	int times = 2;
 	Socket_T served;
@@ -118,7 +122,6 @@ START_TEST(what_on_open_raises_closes_the_connection_and_holds_nothing_down)
 	checkout();
 	ck_assert_uint_eq(SocketPool_count(pool), 2);
 }
-END_TEST
 
 static void hear(Connection_T c, void *cl)
 {
@@ -128,7 +131,7 @@ static void hear(Connection_T c, void *cl)
 	Socket_recv(Connection_socket(c), &byte, 1);
 }
 
-START_TEST(on_open_has_what_is_left_of_the_deadline_and_the_caller_no_timeout)
+TEST(on_open_has_what_is_left_of_the_deadline_and_the_caller_no_timeout)
 {
 	Connection_T c;
 
@@ -140,7 +143,6 @@ START_TEST(on_open_has_what_is_left_of_the_deadline_and_the_caller_no_timeout)
 	Socket_set_nonblocking(Connection_socket(c), 1);
 	ck_raises_saying(Socket_Timeout, "does not block", hear(c, NULL));
 }
-END_TEST
 
 static void give_away(Connection_T c, void *cl)
 {
@@ -153,7 +155,7 @@ static void discard_own(Connection_T c, void *cl)
 	SocketPool_discard(pool, c);
 }
 
-START_TEST(an_on_open_that_gives_the_connection_away_is_checked)
+TEST(an_on_open_that_gives_the_connection_away_is_checked)
 {
 	Socket_T s = NULL;
 
@@ -166,7 +168,6 @@ START_TEST(an_on_open_that_gives_the_connection_away_is_checked)
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	ck_assert_uint_eq(stats().checked_out, 0);
 }
-END_TEST
 
 static void check_out_another(Connection_T c, void *cl)
 {
@@ -175,7 +176,7 @@ static void check_out_another(Connection_T c, void *cl)
 		SocketPool_discard(pool, checkout());
 }
 
-START_TEST(on_open_may_call_the_pool)
+TEST(on_open_may_call_the_pool)
 {
 	int calls = 0;
 
@@ -184,11 +185,10 @@ START_TEST(on_open_may_call_the_pool)
 	ck_assert_int_eq(calls, 2);
 	ck_assert_uint_eq(stats().idle, 1);
 }
-END_TEST
 
 /* ---- try_checkout ---- */
 
-START_TEST(try_checkout_takes_only_what_is_idle)
+TEST(try_checkout_takes_only_what_is_idle)
 {
 	Connection_T c;
 	Socket_T s;
@@ -211,9 +211,8 @@ START_TEST(try_checkout_takes_only_what_is_idle)
 	SocketPool_checkin(pool, c);
 	ck_assert_ptr_null(SocketPool_try_checkout(pool, "localhost", port));
 }
-END_TEST
 
-START_TEST(try_checkout_closes_what_is_not_fit_and_takes_the_next)
+TEST(try_checkout_closes_what_is_not_fit_and_takes_the_next)
 {
 	Connection_T a = checkout(), b = checkout();
 	Socket_T first = Socket_accept(listener), second = Socket_accept(listener), s = Connection_socket(a);
@@ -234,9 +233,8 @@ START_TEST(try_checkout_closes_what_is_not_fit_and_takes_the_next)
 	SocketPool_drain(pool, 0);
 	ck_assert_ptr_null(SocketPool_try_checkout(pool, "127.0.0.1", port));
 }
-END_TEST
 
-START_TEST(checkout_and_try_checkout_check_their_arguments)
+TEST(checkout_and_try_checkout_check_their_arguments)
 {
 	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the pool is NULL", SocketPool_try_checkout(NULL, "a", "1"));
 	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the host is NULL", SocketPool_try_checkout(pool, NULL, "1"));
@@ -245,20 +243,18 @@ START_TEST(checkout_and_try_checkout_check_their_arguments)
 	ck_raises_saying(Assert_Failed, "SocketPool__at: the connection is NULL", SocketPool__at(NULL, "file", 1));
 	ck_raises_saying(Assert_Failed, "SocketPool_new: the arena is NULL", SocketPool_new(NULL, 1, 1));
 }
-END_TEST
 
-START_TEST(a_checkout_that_succeeds_leaves_errno_alone)
+TEST(a_checkout_that_succeeds_leaves_errno_alone)
 {
 	errno = 77;
 	SocketPool_checkin(pool, checkout());
 	SocketPool_checkin(pool, checkout());
 	ck_assert_int_eq(errno, 77);
 }
-END_TEST
 
 /* ---- sweep ---- */
 
-START_TEST(sweep_closes_what_has_expired_and_says_when_to_come_again)
+TEST(sweep_closes_what_has_expired_and_says_when_to_come_again)
 {
 	SocketPool_Limits limits = { .idle_ms = 200 };
 	Connection_T c;
@@ -291,9 +287,8 @@ START_TEST(sweep_closes_what_has_expired_and_says_when_to_come_again)
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	ck_raises(Assert_Failed, SocketPool_sweep(NULL));
 }
-END_TEST
 
-START_TEST(sweep_thinks_of_connections_that_were_added)
+TEST(sweep_thinks_of_connections_that_were_added)
 {
 	SocketPool_Limits limits = { .idle_ms = 100 };
 	Socket_T client = Socket_connect("127.0.0.1", port, 5000);
@@ -308,11 +303,10 @@ START_TEST(sweep_thinks_of_connections_that_were_added)
 	ck_assert_int_eq(SocketPool_sweep(pool), -1);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 }
-END_TEST
 
 /* ---- statistics ---- */
 
-START_TEST(expired_are_those_that_were_too_old_or_used_too_often)
+TEST(expired_are_those_that_were_too_old_or_used_too_often)
 {
 	SocketPool_Limits limits = { .uses = 2 };
 
@@ -331,7 +325,6 @@ START_TEST(expired_are_those_that_were_too_old_or_used_too_often)
 	ck_assert_uint_eq(stats().reused, 1);
 	ck_assert_uint_eq(stats().opened, 3);
 }
-END_TEST
 
 static void *check_in_later(void *c)
 {
@@ -340,7 +333,7 @@ static void *check_in_later(void *c)
 	return NULL;
 }
 
-START_TEST(who_waits_is_counted_and_so_is_the_time)
+TEST(who_waits_is_counted_and_so_is_the_time)
 {
 	Connection_T c = checkout();
 	pthread_t thread;
@@ -360,7 +353,6 @@ START_TEST(who_waits_is_counted_and_so_is_the_time)
 	SocketPool_checkin(pool, checkout());
 	ck_assert_uint_eq(stats().waits, 2);
 }
-END_TEST
 
 /* ---- cancelled while it connects ---- */
 
@@ -370,7 +362,7 @@ static void *connect_to_full(void *name)
 	return NULL;
 }
 
-START_TEST(a_thread_that_connects_can_be_cancelled_and_holds_nothing_down)
+TEST(a_thread_that_connects_can_be_cancelled_and_holds_nothing_down)
 {
 	char name[] = "unix:@libcore-pool-full";
 	Socket_T full = Socket_listen(name, NULL, 1), a = Socket_connect(name, NULL, 1000), b = Socket_connect(name, NULL, 1000);
@@ -396,11 +388,10 @@ START_TEST(a_thread_that_connects_can_be_cancelled_and_holds_nothing_down)
 	Socket_close(&b);
 	Socket_close(&full);
 }
-END_TEST
 
 /* ---- lent arenas ---- */
 
-START_TEST(the_arena_of_a_connection_is_lent)
+TEST(the_arena_of_a_connection_is_lent)
 {
 	Connection_T c = checkout();
 	Arena_T own = Connection_arena(c), copy = own;
@@ -417,9 +408,8 @@ START_TEST(the_arena_of_a_connection_is_lent)
 	ck_assert_uint_eq(Arena_used(own), 0);
 	Arena_alloc(own, 1000 * 1000);
 }
-END_TEST
 
-START_TEST(the_arenas_of_connections_have_names)
+TEST(the_arenas_of_connections_have_names)
 {
 	FILE *out = tmpfile();
 	char text[4096] = "";
@@ -431,32 +421,4 @@ START_TEST(the_arenas_of_connections_have_names)
 	fclose(out);
 	ck_assert_msg(strstr(text, "arena of a connection") != NULL, "%s", text);
 	ck_assert_msg(strstr(text, "arenas of a socket pool") != NULL, "%s", text);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("SocketPool's client side, continued");
-	TCase *tc = tcase_create("SocketPool");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_test(tc, on_open_prepares_each_connection_once);
-	tcase_add_test(tc, what_on_open_raises_closes_the_connection_and_holds_nothing_down);
-	tcase_add_test(tc, on_open_has_what_is_left_of_the_deadline_and_the_caller_no_timeout);
-	tcase_add_test(tc, an_on_open_that_gives_the_connection_away_is_checked);
-	tcase_add_test(tc, on_open_may_call_the_pool);
-	tcase_add_test(tc, try_checkout_takes_only_what_is_idle);
-	tcase_add_test(tc, try_checkout_closes_what_is_not_fit_and_takes_the_next);
-	tcase_add_test(tc, checkout_and_try_checkout_check_their_arguments);
-	tcase_add_test(tc, a_checkout_that_succeeds_leaves_errno_alone);
-	tcase_add_test(tc, sweep_closes_what_has_expired_and_says_when_to_come_again);
-	tcase_add_test(tc, sweep_thinks_of_connections_that_were_added);
-	tcase_add_test(tc, expired_are_those_that_were_too_old_or_used_too_often);
-	tcase_add_test(tc, who_waits_is_counted_and_so_is_the_time);
-	tcase_add_test(tc, a_thread_that_connects_can_be_cancelled_and_holds_nothing_down);
-	tcase_add_test(tc, the_arena_of_a_connection_is_lent);
-	tcase_add_test(tc, the_arenas_of_connections_have_names);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

@@ -12,6 +12,8 @@
 #include <core/SocketPool.h>
 #include "testing.h"
 
+NEEDS(.loopback = 1);
+
 static Arena_T arena;
 static SocketPool_T pool;
 static Socket_T s;
@@ -84,7 +86,10 @@ static size_t receive_all(size_t from)
 	return from;
 }
 
-START_TEST(what_the_kernel_takes_is_not_queued)
+SUITE("SocketPool's output");
+CASE("Connection_send", .setup = set_up, .teardown = tear_down);
+
+TEST(what_the_kernel_takes_is_not_queued)
 {
 	sent = 0;
 	send_next(100);
@@ -95,9 +100,8 @@ START_TEST(what_the_kernel_takes_is_not_queued)
 	Connection_send(c, "", 0);
 	ck_assert_uint_eq(Connection_pending(c), 0);
 }
-END_TEST
 
-START_TEST(what_it_does_not_take_is_queued_and_arrives_in_order)
+TEST(what_it_does_not_take_is_queued_and_arrives_in_order)
 {
 	size_t received = 0;
 	int i, flushed;
@@ -121,9 +125,8 @@ START_TEST(what_it_does_not_take_is_queued_and_arrives_in_order)
 	ck_assert_uint_eq(Connection_pending(c), 0);
 	ck_assert_uint_eq(receive_all(received), sent);
 }
-END_TEST
 
-START_TEST(over_the_limit_nothing_is_taken)
+TEST(over_the_limit_nothing_is_taken)
 {
 	char block[1000] = { 0 };
 	size_t pending;
@@ -151,18 +154,16 @@ START_TEST(over_the_limit_nothing_is_taken)
 	Connection_send(c, Arena_calloc(arena, 1, 100 * 1000), 100 * 1000);
 	ck_assert_uint_ge(Connection_pending(c), 100 * 1000);
 }
-END_TEST
 
-START_TEST(a_socket_that_blocks_is_not_waited_for)
+TEST(a_socket_that_blocks_is_not_waited_for)
 {
 	Socket_set_nonblocking(s, 0);
 	Connection_send(c, Arena_calloc(arena, 1, 1000 * 1000), 1000 * 1000);
 	ck_assert_uint_gt(Connection_pending(c), 0);
 	ck_assert_int_eq(Connection_flush(c), 0);
 }
-END_TEST
 
-START_TEST(a_peer_that_is_gone_is_an_exception)
+TEST(a_peer_that_is_gone_is_an_exception)
 {
 	Connection_send(c, Arena_calloc(arena, 1, 1000 * 1000), 1000 * 1000);
 	close(peer);
@@ -170,18 +171,16 @@ START_TEST(a_peer_that_is_gone_is_an_exception)
 	ck_raises_saying(Socket_Closed, "Connection_flush", Connection_flush(c));
 	SocketPool_close(pool, &s);
 }
-END_TEST
 
-START_TEST(and_so_it_is_when_nothing_is_queued)
+TEST(and_so_it_is_when_nothing_is_queued)
 {
 	close(peer);
 	peer = -1;
 	ck_raises_saying(Socket_Closed, "Connection_send", Connection_send(c, "x", 1));
 	ck_assert_uint_eq(Connection_pending(c), 0);
 }
-END_TEST
 
-START_TEST(queued_bytes_stay_when_the_connection_rests_and_go_when_it_leaves)
+TEST(queued_bytes_stay_when_the_connection_rests_and_go_when_it_leaves)
 {
 	int end;
 
@@ -196,9 +195,8 @@ START_TEST(queued_bytes_stay_when_the_connection_rests_and_go_when_it_leaves)
 	ck_assert_uint_eq(Connection_pending(c), 0);
 	Connection_send(c, Arena_calloc(arena, 1, 1000 * 1000), 1000 * 1000); /* the pool's arena goes with some queued */
 }
-END_TEST
 
-START_TEST(a_connection_with_queued_bytes_is_not_kept_at_checkin)
+TEST(a_connection_with_queued_bytes_is_not_kept_at_checkin)
 {
 	Socket_T listener = Socket_listen("127.0.0.1", "0", 4);
 	const char *port = Arena_sprintf(arena, "%d", Socket_port(listener));
@@ -215,9 +213,8 @@ START_TEST(a_connection_with_queued_bytes_is_not_kept_at_checkin)
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 	Socket_close(&listener);
 }
-END_TEST
 
-START_TEST(they_check_their_connection)
+TEST(they_check_their_connection)
 {
 	Connection_T gone = c;
 
@@ -230,35 +227,12 @@ START_TEST(they_check_their_connection)
 	ck_raises_saying(Assert_Failed, "has left its pool", Connection_pending(gone));
 	ck_raises_saying(Assert_Failed, "has left its pool", Connection_flush(gone));
 }
-END_TEST
 
-START_TEST(a_message_for_which_there_is_no_memory_is_not_taken)
+/* To Valgrind such a size is an error of the caller. */
+TEST(a_message_for_which_there_is_no_memory_is_not_taken, .unless = RUNNING_ON_VALGRIND)
 {
 	ck_raises_saying(SocketPool_Failed, "no memory", Connection_send(c, "x", SIZE_MAX / 2));
 	ck_raises_saying(SocketPool_Failed, "no memory", Connection_send(c, "x", SIZE_MAX));
 	ck_assert_uint_eq(Connection_pending(c), 0);
 	ck_assert_uint_eq(receive_all(0), 0);
-}
-END_TEST
-
-int main(void)
-{
-	Suite *suite = suite_create("SocketPool's output");
-	TCase *tc = tcase_create("Connection_send");
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_test(tc, what_the_kernel_takes_is_not_queued);
-	tcase_add_test(tc, what_it_does_not_take_is_queued_and_arrives_in_order);
-	tcase_add_test(tc, over_the_limit_nothing_is_taken);
-	tcase_add_test(tc, a_socket_that_blocks_is_not_waited_for);
-	tcase_add_test(tc, a_peer_that_is_gone_is_an_exception);
-	tcase_add_test(tc, and_so_it_is_when_nothing_is_queued);
-	tcase_add_test(tc, queued_bytes_stay_when_the_connection_rests_and_go_when_it_leaves);
-	tcase_add_test(tc, a_connection_with_queued_bytes_is_not_kept_at_checkin);
-	tcase_add_test(tc, they_check_their_connection);
-	if (!RUNNING_ON_VALGRIND) /* to which such a size is an error of the caller's */
-		tcase_add_test(tc, a_message_for_which_there_is_no_memory_is_not_taken);
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
 }

@@ -19,9 +19,6 @@
 #include <core/HashTable.h>
 #include "testing.h"
 
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 enum { KB = 1024, WAVE = 16, WAVES = 100, FORKERS = 4, FORKS = 25, MINE = 40 };
 
@@ -119,6 +116,9 @@ static void live(Arena_T shared)
 
 /* ---- threads ---- */
 
+SUITE("storm");
+CASE("threads and forks", .timeout = 60.0 * storm(1));
+
 static void *return_after_life(void *shared)
 {
 	live(shared);
@@ -195,7 +195,7 @@ static long resident(long *mappings)
 	return pages * (sysconf(_SC_PAGESIZE) / KB);
 }
 
-START_TEST(threads_that_come_and_go_by_thousands_leave_nothing_behind)
+TEST(threads_that_come_and_go_by_thousands_leave_nothing_behind)
 {
 	long settled = 0, maps_settled = 0, maps, kib;
 	size_t before = Arena_debug_live_count();
@@ -218,9 +218,8 @@ START_TEST(threads_that_come_and_go_by_thousands_leave_nothing_behind)
 		ck_assert_msg(maps <= maps_settled + 4 * WAVE, "%ld mappings became %ld", maps_settled, maps); /* malloc's, of each thread */
 	}
 }
-END_TEST
 
-START_TEST(threads_that_end_leave_their_part_of_a_shared_arena_to_those_that_come)
+TEST(threads_that_end_leave_their_part_of_a_shared_arena_to_those_that_come)
 {
 	size_t before = Arena_debug_live_count(), capacity = 0;
 	Arena_T shared = new_arena(NULL);
@@ -237,7 +236,6 @@ START_TEST(threads_that_end_leave_their_part_of_a_shared_arena_to_those_that_com
 	ck_assert_uint_eq(Arena_debug_live_count(), before);
 	ck_assert_int_eq(wrong_total, 0);
 }
-END_TEST
 
 /* ---- forks; under TSan there is no such promise (Arena(3)) ---- */
 
@@ -291,7 +289,9 @@ static void *keep_forking(void *shared)
 	return (void *)failed;
 }
 
-START_TEST(children_forked_by_several_threads_amid_a_storm_can_do_everything)
+/* To Valgrind, what the threads held that a child has not is lost. */
+TEST(children_forked_by_several_threads_amid_a_storm_can_do_everything,
+	.unless = RUNNING_ON_VALGRIND)
 {
 	Arena_T shared = new_arena(NULL);
 	pthread_t busy[FORKERS], forkers[FORKERS];
@@ -314,21 +314,4 @@ START_TEST(children_forked_by_several_threads_amid_a_storm_can_do_everything)
 	ck_assert_int_eq(wrong_total, 0);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
-END_TEST
 #endif
-
-int main(void)
-{
-	Suite *suite = suite_create("storm");
-	TCase *tc = tcase_create("threads and forks");
-
-	tcase_set_timeout(tc, 60.0 * storm(1));
-	tcase_add_test(tc, threads_that_come_and_go_by_thousands_leave_nothing_behind);
-	tcase_add_test(tc, threads_that_end_leave_their_part_of_a_shared_arena_to_those_that_come);
-#if !SANITIZED_THREADS
-	if (!RUNNING_ON_VALGRIND) /* to which what the threads held that a child has not is lost */
-		tcase_add_test(tc, children_forked_by_several_threads_amid_a_storm_can_do_everything);
-#endif
-	suite_add_tcase(suite, tc);
-	return testing_main(suite);
-}

@@ -11,7 +11,10 @@
 /* 1, 2, 3 and 4 bytes a character */
 static const char *const characters[] = { "x", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80" };
 
-START_TEST(a_text_is_cut_between_characters)
+SUITE("text");
+CASE("cut");
+
+TEST(a_text_is_cut_between_characters, .to = 4)
 {
 	const char *c = characters[_i];
 	size_t width = strlen(c), n;
@@ -22,18 +25,16 @@ START_TEST(a_text_is_cut_between_characters)
 	for (n = 0; n <= strlen(text); n++)
 		ck_assert_uint_eq(text__cut(text, n), n / width * width);
 }
-END_TEST
 
-START_TEST(a_character_of_which_only_the_start_was_kept_goes)
+TEST(a_character_of_which_only_the_start_was_kept_goes)
 {
 	ck_assert_uint_eq(text__cut("ab\xe2\x82", 4), 2);
 	ck_assert_uint_eq(text__cut("ab\xf0\x9f\x98", 5), 2);
 	ck_assert_uint_eq(text__cut("\xc3", 1), 0);
 	ck_assert_uint_eq(text__cut("", 0), 0);
 }
-END_TEST
 
-START_TEST(bytes_that_are_no_utf8_stay)
+TEST(bytes_that_are_no_utf8_stay)
 {
 	ck_assert_uint_eq(text__cut("\x80\x80\x80\x80\x80", 5), 5);
 	ck_assert_uint_eq(text__cut("\x80\x80", 2), 2);
@@ -41,7 +42,6 @@ START_TEST(bytes_that_are_no_utf8_stay)
 	ck_assert_uint_eq(text__cut("ab\xc0", 3), 3);
 	ck_assert_uint_eq(text__cut("a\xc3\xa9\xa9\xa9", 5), 5);
 }
-END_TEST
 
 static size_t count_dots(const char *s)
 {
@@ -52,7 +52,7 @@ static size_t count_dots(const char *s)
 	return (size_t)(end - p);
 }
 
-START_TEST(what_does_not_fit_ends_in_dots_after_a_whole_character)
+TEST(what_does_not_fit_ends_in_dots_after_a_whole_character, .to = 4)
 {
 	const char *c = characters[_i];
 	char text[64] = "", buffer[48];
@@ -76,32 +76,11 @@ START_TEST(what_does_not_fit_ends_in_dots_after_a_whole_character)
 		ck_assert(size == sizeof buffer || buffer[size] == '#');
 	}
 }
-END_TEST
 
-START_TEST(a_format_that_cannot_be_printed_is_the_text)
+TEST(a_format_that_cannot_be_printed_is_the_text)
 {
 	char buffer[16];
 
 	ck_assert_uint_eq(text__format(buffer, sizeof buffer, "<%lc>", (wint_t)0x110000), 5);
 	ck_assert_str_eq(buffer, "<%lc>");
-}
-END_TEST
-
-static Suite *text_suite(void)
-{
-	Suite *s = suite_create("text");
-	TCase *t = tcase_create("cut");
-
-	tcase_add_loop_test(t, a_text_is_cut_between_characters, 0, 4);
-	tcase_add_test(t, a_character_of_which_only_the_start_was_kept_goes);
-	tcase_add_test(t, bytes_that_are_no_utf8_stay);
-	tcase_add_loop_test(t, what_does_not_fit_ends_in_dots_after_a_whole_character, 0, 4);
-	tcase_add_test(t, a_format_that_cannot_be_printed_is_the_text);
-	suite_add_tcase(s, t);
-	return s;
-}
-
-int main(void)
-{
-	return testing_main(text_suite());
 }

@@ -22,10 +22,93 @@
 #endif
 #if defined __SANITIZE_THREAD__ || TESTING_HAS(thread_sanitizer)
 #define SANITIZED_THREADS 1
+#else
+#define SANITIZED_THREADS 0
 #endif
 #if defined __SANITIZE_ADDRESS__ || TESTING_HAS(address_sanitizer) || SANITIZED_THREADS
 #define SANITIZED 1
+#else
+#define SANITIZED 0
 #endif
+
+/* ---- tests register themselves where they stand ---- */
+
+/*
+ * SUITE("Arena");
+ * CASE("creation", .setup = set_up, .teardown = tear_down);
+ *
+ * TEST(a_new_arena_is_empty)
+ * {
+ * 	...
+ * }
+ *
+ * TEST(a_bad_request_is_refused, .to = ROWS(refused))
+ * {
+ * 	... refused[_i] ...
+ * }
+ *
+ * A suite holds the cases that follow it, and a case the tests that follow it.
+ * Options of a case: .timeout in seconds (default: 60), .setup and .teardown.
+ * Options of a test: .from and .to (it runs for each _i from .from to below .to), and .signal (that
+ * must end it). Options of both: .unless (if true, they do not run).
+ * Options are evaluated before main and need not be constant.
+ */
+#define SUITE(name) TESTING_ENTRY(__COUNTER__, .suite_name = name)
+#define CASE(...) TESTING_CASE(__VA_ARGS__, )
+#define TEST(...) TESTING_TEST(__VA_ARGS__, )
+
+/* The tests that follow run in the case before this one, and again in this one. */
+#define TWIN_CASE(...) CASE(__VA_ARGS__, .is_twin = 1)
+
+struct Testing_Entry {
+	const char *suite_name, *case_name; /* if both are NULL, it is a test */
+	void (*setup)(void), (*teardown)(void);
+	double timeout;
+	int is_twin;
+	const TTest *test;
+	int from, to, signal, unless;
+	/* set by the macros and by testing.c */
+	const char *file;
+	int counter;
+	Suite *suite;
+	struct Testing_Entry *next;
+};
+
+/* A constructor adds each entry. It ends with a declaration, so that a semicolon follows. */
+void testing_add(struct Testing_Entry *entry);
+#define TESTING_ENTRY(n, ...) TESTING_NUMBERED(n, __VA_ARGS__)
+#define TESTING_NUMBERED(n, ...)                                                                \
+	__attribute__((constructor)) static void testing_register_##n(void)                     \
+	{                                                                                       \
+		static struct Testing_Entry entry;                                              \
+		entry = (struct Testing_Entry){ __VA_ARGS__, .file = __BASE_FILE__, .counter = n };    \
+		testing_add(&entry);                                                            \
+	}                                                                                       \
+	struct Testing_Entry
+#define TESTING_CASE(name, ...) TESTING_ENTRY(__COUNTER__, __VA_ARGS__ .case_name = name)
+#define TESTING_TEST(name, ...)                                                                 \
+	static void name(int _i);                                                               \
+	static const TTest name##_test = { #name, name, __FILE__, __LINE__ };                   \
+	TESTING_ENTRY(__COUNTER__, __VA_ARGS__ .test = &name##_test);                           \
+	static void name(int _i CK_ATTRIBUTE_UNUSED)
+
+/* What the program needs of the machine: NEEDS(.loopback = 1, .descriptors = 300). Where that is missing
+ * the program is skipped. */
+#define NEEDS(...) TESTING_NEEDS(__COUNTER__, __VA_ARGS__)
+
+struct Testing_Needs {
+	int loopback;
+	unsigned long descriptors; /* open at once */
+};
+
+void testing_need(const struct Testing_Needs *needs);
+#define TESTING_NEEDS(n, ...) TESTING_NUMBERED_NEEDS(n, __VA_ARGS__)
+#define TESTING_NUMBERED_NEEDS(n, ...)                                                          \
+	__attribute__((constructor)) static void testing_register_##n(void)                     \
+	{                                                                                       \
+		testing_need(&(struct Testing_Needs){ __VA_ARGS__ });                           \
+	}                                                                                       \
+	struct Testing_Needs
 
 /* Fails unless the statement raises (a kind of) e with a message that contains text. */
 #define ck_raises_saying(e, text, statement)                                                \
@@ -46,7 +129,8 @@
 
 #define ck_raises(e, statement) ck_raises_saying(e, "", statement)
 
-/* A backing allocator that counts, and refuses the request number fail_at (0: the next; -1: none). */
+/* A backing allocator that counts its blocks. It refuses request number fail_at and those after it;
+ * if fail_at is -1, it refuses none. */
 struct Failing {
 	int fail_at;
 	size_t requests, outstanding_blocks, outstanding_bytes;
@@ -99,7 +183,7 @@ static inline Arena_T mapped_arena(Arena_T parent)
 	return Arena_new_with(&(Arena_Options){ .alloc = map_alloc, .free = map_free, .parent = parent });
 }
 
-/* Whether CORE_ARENA_DEBUG asks for fences: then objects take more room, and none grows where it is. */
+/* Whether CORE_ARENA_DEBUG asks for fences. They take room, and no object grows in place. */
 static inline int has_fences(void)
 {
 	const char *guards = getenv("CORE_ARENA_DEBUG");
@@ -117,17 +201,6 @@ static inline Arena_T failing_arena(struct Failing *f)
 	o.free = failing_free;
 	o.cl = f;
 	return Arena_new_with(&o);
-}
-
-static inline int testing_main(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
 }
 
 #endif

@@ -10,7 +10,9 @@ if [ "${TUTORIAL:-}" ]; then
 	work=$(mktemp -d) || exit 99
 	trap 'rm -rf "$work"' EXIT
 else
-	. "${abs_top_srcdir:=$PWD}/src/test/stage.sh"
+	. "${abs_top_srcdir:=$PWD}/src/test/needs.sh"
+	need loopback
+	. "$abs_top_srcdir/src/test/stage.sh"
 	tests=$abs_top_srcdir/src/test
 fi
 SHELL=/bin/sh script -qec true /dev/null </dev/null >/dev/null 2>&1 || { echo "there is no script(1) of util-linux"; exit 77; }

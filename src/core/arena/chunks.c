@@ -21,6 +21,7 @@
  * It decays: of what was not needed in the last TICKS disposals, half goes. */
 #include "config.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -71,20 +72,10 @@ static void *map(size_t nbytes)
 	return p;
 }
 
-/* malloc aligns for max_align_t, which is 8 bytes where ours are 16 on 32-bit ARM and MIPS. */
-static void *aligned_malloc(size_t nbytes)
-{
-	void *p = NULL;
-
-	if (_Alignof(max_align_t) >= ALIGN)
-		return malloc(nbytes);
-	return posix_memalign(&p, ALIGN, nbytes) == 0 ? p : NULL;
-}
-
 static void *default_alloc(size_t nbytes, void *cl)
 {
 	(void)cl;
-	return is_mapped(nbytes) ? map(nbytes) : aligned_malloc(nbytes);
+	return is_mapped(nbytes) ? map(nbytes) : malloc(nbytes);
 }
 
 static void default_free(void *p, size_t nbytes, void *cl)
@@ -251,9 +242,13 @@ Chunk *arena__make_chunk(void *p, size_t size)
 
 void *arena__call_backing(const Backing *b, size_t size)
 {
+	int error = errno;
 	void *p = b->alloc(size, b->cl);
 
-	CHECK(padding(p, ALIGN) == 0, "Arena: the backing allocator gave %p, which is not aligned for max_align_t", p);
+	CHECK(padding(p, _Alignof(max_align_t)) == 0,
+		"Arena: the backing allocator gave %p, which is not aligned for max_align_t", p);
+	if (p)
+		errno = error;
 	return p;
 }
 
@@ -266,9 +261,9 @@ static void book_off(Booking *b)
 {
 	if (!b->size)
 		return;
-	pthread_mutex_lock(&b->arena->lock);
+	arena__relock(b->arena);
 	b->arena->held -= b->size;
-	pthread_mutex_unlock(&b->arena->lock);
+	arena__unlock(b->arena);
 }
 
 /* A backing allocator may raise. Arena_Failed (perhaps it is an arena) means no memory; anything
@@ -279,7 +274,7 @@ static void *call_booked(T a, size_t size)
 	void *p = NULL;
 
 	if (a->backing.alloc == default_alloc)
-		return default_alloc(size, NULL);
+		return arena__call_backing(&a->backing, size);
 	DEFER(book_off, &booking);
 	PROTECT(p);
 	TRY {
@@ -320,9 +315,9 @@ Chunk *arena__take_chunk_unlocks(T a, size_t size)
 	if (c)
 		return c;
 	a->held += size;
-	pthread_mutex_unlock(&a->lock);
+	arena__unlock(a);
 	p = call_booked(a, size);
-	pthread_mutex_lock(&a->lock);
+	arena__relock(a);
 	if (p && a->slow & GONE) { /* meanwhile: debug builds raise when this thread comes for the lock again */
 		arena__give_back_unlocks(a, arena__make_chunk(p, size));
 		p = NULL;
@@ -378,8 +373,10 @@ static void give_back_rest(List **l)
 void arena__give_back_list(const Backing *b, Chunk *c)
 {
 	List l = { b, c };
+	int error = errno;
 
 	give_back_each(&l);
+	errno = error;
 }
 
 void arena__give_back_unlocks(T a, Chunk *list)
@@ -388,9 +385,9 @@ void arena__give_back_unlocks(T a, Chunk *list)
 
 	if (!list)
 		return;
-	pthread_mutex_unlock(&a->lock);
+	arena__unlock(a);
 	arena__give_back_list(&backing, list);
-	pthread_mutex_lock(&a->lock);
+	arena__relock(a);
 }
 
 Chunk *arena__drop_spare(T a)

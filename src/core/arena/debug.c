@@ -24,6 +24,7 @@
 
 #include <core/Arena.h>
 #include "arena/rep.h"
+#include "base/place.h"
 #include "base/text.h"
 
 #define T Arena_T
@@ -46,11 +47,6 @@ int arena__guards;
 
 /* ---- what was asked for ---- */
 
-static int word_is(const char *s, size_t n, const char *word)
-{
-	return strlen(word) == n && memcmp(s, word, n) == 0;
-}
-
 void arena__read_guards(void)
 {
 	const char *s = getuid() == geteuid() && getgid() == getegid() ? getenv("CORE_ARENA_DEBUG") : NULL;
@@ -58,18 +54,25 @@ void arena__read_guards(void)
 	for (; s && *s; s += *s == ',') {
 		size_t n = strcspn(s, ",");
 
-		if (word_is(s, n, "leaks"))
+		if (text__is_word(s, n, "leaks"))
 			arena__guards |= GUARD_LEAKS;
-		else if (word_is(s, n, "fill"))
+		else if (text__is_word(s, n, "fill"))
 			arena__guards |= GUARD_LEAKS | GUARD_FENCES;
-		else if (word_is(s, n, "guard"))
+		else if (text__is_word(s, n, "guard"))
 			arena__guards |= GUARD_LEAKS | GUARD_FENCES | GUARD_PAGES;
+		else if (text__is_word(s, n, "profile"))
+			arena__guards |= GUARD_PROFILE;
+		else if (text__is_word(s, n, "profile:folded"))
+			arena__guards |= GUARD_PROFILE | GUARD_STACKS;
 		else
-			fprintf(stderr, "libcore: CORE_ARENA_DEBUG takes leaks, fill and guard, not \"%.*s\"\n", (int)n, s);
+			fprintf(stderr, "libcore: CORE_ARENA_DEBUG takes leaks, fill, guard, profile and profile:folded, "
+				"not \"%.*s\"\n", (int)n, s);
 		s += n;
 	}
 	if (arena__guards & GUARD_FENCES && !red_zone()) /* ASan and Valgrind do that better */
 		arena__guards |= GUARD_FILL;
+	if (arena__guards & GUARD_STACKS)
+		place__prepare();
 }
 
 /* ---- the report of what was found ---- */
@@ -96,6 +99,17 @@ static void die(const struct Arena *a, const struct Fence *f, const char *what, 
 		fprintf(stderr, " (at %p)", at);
 	fputc('\n', stderr);
 	abort();
+}
+
+/* ---- signal handlers ---- */
+
+void arena__watch_handlers(const struct Arena *a)
+{
+	static CORE_PER_THREAD const struct Arena *volatile amid;
+
+	if (a && amid)
+		die(a, NULL, "was used by a signal handler amid another call of its thread", NULL);
+	amid = a;
 }
 
 /* ---- patterns ---- */
@@ -216,7 +230,7 @@ static void check_fence(const struct Arena *a, const struct Fence *f)
 		die(a, f, "were written before their start", &front[-1]);
 }
 
-void *arena__allocate_guarded_unlocks(T a, size_t alignment, size_t nbytes, const char *file, int line)
+void *arena__allocate_guarded_unlocks(T a, size_t alignment, size_t nbytes, const Site *site)
 {
 	size_t front = front_bytes(alignment), total;
 	struct Fence *f;
@@ -226,7 +240,7 @@ void *arena__allocate_guarded_unlocks(T a, size_t alignment, size_t nbytes, cons
 	f = arena__allocate_unlocks(a, alignment, total);
 	if (!f)
 		return NULL;
-	*f = (struct Fence){ a->fences, (unsigned char *)f + front, nbytes, file, NULL, 0, line };
+	*f = (struct Fence){ a->fences, (unsigned char *)f + front, nbytes, site->macro ? site->file : NULL, NULL, 0, site->line };
 	if (arena__guards & GUARD_PAGES && map_object(f, alignment))
 		memset(f->p, FRESH_BYTE, nbytes);
 	write_fence(f);
@@ -312,7 +326,7 @@ static void fill_line(Line *l, struct Arena *a)
 {
 	const char *file;
 
-	pthread_mutex_lock(&a->lock);
+	arena__relock(a);
 	l->info.arena = a;
 	l->info.parent = a->parent;
 	file = LOAD_ACQUIRE(a->file);
@@ -320,7 +334,7 @@ static void fill_line(Line *l, struct Arena *a)
 	l->info.used = arena__used_now(a);
 	l->info.capacity = a->held;
 	l->info.peak = arena__peak_now(a);
-	pthread_mutex_unlock(&a->lock);
+	arena__unlock(a);
 	text__format(l->name, sizeof l->name, "%s", a->name ? a->name : "arena");
 	l->info.name = l->name;
 	if (file) {

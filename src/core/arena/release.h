@@ -10,6 +10,9 @@
  * thread, like an allocation. */
 int arena__release(Arena_T arena, void *p, size_t nbytes);
 
+/* Returns the most bytes that were allocated at once since the last clear. Any thread. */
+size_t arena__peak_since_clear(Arena_T arena);
+
 /* Lends an arena to user code, or with on = 0 ends that. While the arena is lent, Arena_dispose,
  * Arena_adopt (of it), Arena_clear and Arena_reset raise Assert_Failed and change nothing;
  * everything else works as ever. The disposal of a parent disposes of it all the same. The

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to Arena.c and the files of arena/: what an arena is made of, and what those files ask of each other.
+/* Private to Arena.c and the files of arena/: what an arena is made of, and what those files ask of
+ * each other.
  *
  * Three kinds of fields, by who may touch them:
- *   the owner's      by the owner amid a bump (arena/threads.c), or by whoever has the lock when no other thread is
- *                    the owner;
+ *   the owner's      by the owner amid a bump (arena/threads.c), or by whoever has the lock when no
+ *                    other thread is the owner;
  *   under the lock   whoever the owner is;
  *   set once         at creation.
- * An arena without an owner is "closed": all is then under the lock. It always is closed in --enable-debug
- * builds, under ASan, TSan, Valgrind and CORE_ARENA_DEBUG, and where the kernel has no membarrier. */
+ * An arena without an owner is "closed": all is then under the lock. Arenas always are closed in
+ * --enable-debug builds, under ASan, TSan, Valgrind and CORE_ARENA_DEBUG, and where the kernel has
+ * no membarrier. */
 #ifndef ARENAREP_INCLUDED
 #define ARENAREP_INCLUDED
 #include <pthread.h>
@@ -46,15 +48,15 @@ static const uint32_t DEAD = 0xDEADA12A;
 
 typedef struct Chunk {
 	struct Chunk *older;
-	size_t size; /* bytes from the backing allocator, this header included; 0: the caller's buffer */
+	size_t size; /* bytes from the backing allocator, with this header; 0: the caller's buffer */
 	char *limit;
-	size_t own;  /* what the one object that has the chunk to itself counts for in used; 0: it is shared */
+	size_t own;  /* if one object has the chunk to itself, what it adds to `used`; otherwise 0 */
 } Chunk;
 
 enum { CHUNK_HEADER = (sizeof(Chunk) + ALIGN - 1) / ALIGN * ALIGN };
 
-/* Where memory is taken: avail moves up to limit. What lies below floor is in `used`, and is
- * older than the last mark or in another chunk. */
+/* Where memory is taken: avail moves up to limit. Memory below floor is counted in `used`. It is
+ * older than the last mark, or in another chunk. */
 typedef struct Lane {
 	char *avail, *limit;
 	char *floor;
@@ -83,7 +85,7 @@ typedef struct Backing {
 enum {
 	GREW = 1,
 	DEFERRED = 2,
-	VISITED = 4,  /* another thread came since the last clear, and is the owner now; the next one will not be */
+	VISITED = 4,  /* since the last clear a thread took the ownership: the next one does not */
 	LENT = 8,
 	SLOW_CLEAR = 7,
 	CHILDREN = 16,
@@ -110,7 +112,7 @@ struct Arena {
 	size_t used_most;  /* since the last clear, as far as it was noted */
 	size_t peak;       /* before that */
 	size_t wanted;     /* what clear keeps room for: its use, decaying by an eighth a turn */
-	size_t align_most; /* largest alignment since: elsewhere the same objects need so much more padding */
+	size_t align_most; /* largest alignment since: the most padding that it may need elsewhere */
 	size_t cycle;      /* clears so far */
 	size_t turn;       /* rewinds so far */
 	/* under the lock */
@@ -122,6 +124,7 @@ struct Arena {
 	Common common;
 	Deferred *deferred;
 	struct Fence *fences; /* in guard mode */
+	struct Log *log;      /* of the profile */
 	struct Arena *parent, *children, *next_sibling, **sibling_link;
 	Backing backing;
 	struct { size_t used, turn; } rewinds[REWINDS]; /* both rising, up to a turn of 0; the owner's */
@@ -134,34 +137,96 @@ struct Arena {
  * ways add none. */
 enum { STRUCT_BYTES = (sizeof(struct Arena) + ALIGN - 1) / ALIGN * ALIGN };
 
-#define CHECK_ARENA(a) \
-	((a) && LOAD((a)->magic) == MAGIC ? (void)0 : arena__bad((a), __func__, __FILE__, __func__, __LINE__))
+/* Where the program calls. */
+typedef struct Site {
+	const char *file, *function;
+	int line;
+	const char *macro; /* that gave the program's file and line; NULL: they are the library's */
+	void *caller;      /* the return address into the program */
+} Site;
+#define HERE (&(Site){ __FILE__, __func__, __LINE__, NULL, __builtin_return_address(0) })
 
-/* call: the name of what was called, for the message */
-void arena__bad(const struct Arena *, const char *call, const char *file, const char *function, int line) CORE_NORETURN;
-
-/* Debug builds tell a thread that comes for the lock while another disposes of the arena, or
- * soon after: the last arenas that were disposed of lie in a grave for that (arena/retain.c).
- * Raises: Assert_Failed. */
-#if CORE_DEBUG
-void arena__lock(struct Arena *);
-#else
-#define arena__lock(a) ((void)pthread_mutex_lock(&(a)->lock))
-#endif
+#define CHECK_ARENA(a) ((a) && LOAD((a)->magic) == MAGIC ? (void)0 : arena__bad((a), HERE))
+void arena__bad(const struct Arena *, const Site *) CORE_NORETURN;
 
 /* ---- arena/debug.c: CORE_ARENA_DEBUG ---- */
 
-enum { GUARD_LEAKS = 1, GUARD_FENCES = 2, GUARD_PAGES = 4, GUARD_FILL = 8 };
+enum {
+	GUARD_LEAKS = 1,
+	GUARD_FENCES = 2,
+	GUARD_PAGES = 4,
+	GUARD_FILL = 8,
+	GUARD_PROFILE = 16,
+	GUARD_STACKS = 32,
+	GUARD_CLOSED = GUARD_FENCES | GUARD_PROFILE
+};
 extern int arena__guards;
+#if CORE_DEBUG
+enum { DEBUG_BUILD = 1 };
+#else
+enum { DEBUG_BUILD = 0 };
+#endif
+
+/* The thread is about to lock an arena, or with NULL has unlocked it. Aborts in a signal handler
+ * that interrupted another call of its thread between the two. */
+void arena__watch_handlers(const struct Arena *);
+
+static inline int are_handlers_watched(void)
+{
+	return DEBUG_BUILD || UNLIKELY(arena__guards & GUARD_CLOSED);
+}
+
+static inline void arena__relock(struct Arena *a)
+{
+	if (are_handlers_watched())
+		arena__watch_handlers(a);
+	pthread_mutex_lock(&a->lock);
+}
+
+static inline void arena__unlock(struct Arena *a)
+{
+	pthread_mutex_unlock(&a->lock);
+	if (are_handlers_watched())
+		arena__watch_handlers(NULL);
+}
+
+/* As arena__relock, but in debug builds raises Assert_Failed if another thread disposes of the
+ * arena meanwhile, or did lately (arena/retain.c). */
+#if CORE_DEBUG
+void arena__lock(struct Arena *);
+#else
+#define arena__lock(a) arena__relock(a)
+#endif
+
+static inline void arena__unlock_held(struct Arena *const *a)
+{
+	arena__unlock(*a);
+}
+
+/* A declaration: the arena is locked from here to the end of the block, which must not raise. */
+#define HOLD(a) \
+	struct Arena *const held_ __attribute__((cleanup(arena__unlock_held), unused)) = (arena__lock(a), (a))
 
 struct Fence;
 void arena__read_guards(void);
 void arena__fill_free(const void *p, size_t nbytes);
 void arena__fill_fresh(struct Arena *, void *p, size_t nbytes); /* after looking whether they were free; aborts */
 /* The lock is held in these. */
-void *arena__allocate_guarded_unlocks(struct Arena *, size_t alignment, size_t nbytes, const char *file, int line);
+void *arena__allocate_guarded_unlocks(struct Arena *, size_t alignment, size_t nbytes, const Site *);
 int arena__shrink_guarded(struct Arena *, void *p, size_t old_nbytes, size_t new_nbytes); /* 0: it must move */
 void arena__check_fences(struct Arena *, const struct Fence *last); /* of what is newer, and the free bytes; aborts */
+
+/* ---- arena/profile.c: CORE_ARENA_DEBUG=profile ---- */
+
+struct Usage;
+/* Returns the row for allocations of this arena at this site, never NULL. No lock is held. */
+struct Usage *arena__usage(const struct Arena *, const Site *);
+/* The lock is held in these. */
+void arena__log(struct Arena *, struct Usage *, const void *p, size_t nbytes);
+void arena__log_resize(struct Arena *, const void *p, size_t nbytes);
+void arena__log_release(struct Arena *, const void *p);
+void arena__log_mark(struct Arena *);                /* at used */
+void arena__log_rewind(struct Arena *, size_t used); /* to a mark, or with 0 to the beginning */
 
 /* Bytes become free. */
 static inline void hide(const void *p, size_t nbytes)
@@ -179,9 +244,19 @@ static inline void show(struct Arena *a, void *p, size_t nbytes)
 		arena__fill_fresh(a, p, nbytes);
 }
 
+/* Bytes from p to the next multiple of alignment. */
+static inline size_t padding(const void *p, size_t alignment)
+{
+	return -(size_t)(uintptr_t)p & (alignment - 1);
+}
+
+/* Where the free bytes of a chunk begin. A backing allocator aligns as malloc does, which is to 8
+ * bytes on 32-bit ARM and MIPS. */
 static inline char *chunk_start(Chunk *c)
 {
-	return (char *)c + CHUNK_HEADER + red_zone();
+	char *p = (char *)c + CHUNK_HEADER + red_zone();
+
+	return p + padding(p, ALIGN);
 }
 
 static inline char *home_start(const struct Arena *a)
@@ -219,12 +294,6 @@ static inline void poison_chunk(Chunk *c)
 static inline size_t padded(size_t nbytes)
 {
 	return (nbytes + (nbytes == 0) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-}
-
-/* Bytes from p to the next multiple of alignment. */
-static inline size_t padding(const void *p, size_t alignment)
-{
-	return -(size_t)(uintptr_t)p & (alignment - 1);
 }
 
 /* nbytes of a lane that this thread has entered or locked, and zone bytes after them; or NULL */
@@ -308,7 +377,8 @@ Thread *arena__first_thread(void);     /* of the list of all */
 int arena__claim(struct Arena *);      /* makes this thread the owner, or the arena closed; returns 0 if another stays it */
 int arena__is_mine(const struct Arena *);
 size_t arena__used_now(const struct Arena *);
-size_t arena__peak_now(const struct Arena *);
+size_t arena__most_now(const struct Arena *); /* since the last clear */
+size_t arena__peak_now(const struct Arena *); /* ever */
 void arena__settle_common(struct Arena *); /* empties the common lane */
 void arena__note_most(struct Arena *); /* before used falls */
 
@@ -354,6 +424,14 @@ static inline void arena__end_turnover(Thread *t)
 /* ---- Arena.c ---- */
 
 void *arena__allocate_unlocks(struct Arena *, size_t alignment, size_t nbytes); /* lock held; NULL: no memory */
+void *arena__alloc_slowly(struct Arena *, size_t nbytes, const Site *);
+
+static inline void *arena__alloc_at(struct Arena *a, size_t nbytes, const Site *site)
+{
+	void *p = Arena__bump(a, nbytes);
+
+	return LIKELY(p) ? p : arena__alloc_slowly(a, nbytes, site);
+}
 
 /* ---- arena/tree.c ---- */
 

@@ -35,31 +35,28 @@ void Arena_defer(T a, void (*fn)(void *), void *cl)
 
 	CHECK_ARENA(a);
 	CHECK(fn, "Arena_defer: the function is NULL");
-	d = ALLOC(a, sizeof *d);
+	d = arena__alloc_at(a, sizeof *d, HERE);
 	d->fn = fn;
 	d->cl = cl;
 	arena__lock(a);
 	d->older = a->deferred;
 	a->deferred = d;
 	STORE(a->slow, a->slow | DEFERRED);
-	pthread_mutex_unlock(&a->lock);
+	arena__unlock(a);
 }
 
 /* Takes off the newest one made after last. */
 static int pop_deferred(T a, const Deferred *last, Deferred *popped)
 {
 	Deferred *d;
+	HOLD(a);
 
-	pthread_mutex_lock(&a->lock);
 	d = a->deferred;
-	if (d == last)
-		d = NULL;
-	if (d) {
-		*popped = *d;
-		a->deferred = d->older;
-	}
-	pthread_mutex_unlock(&a->lock);
-	return d != NULL;
+	if (!d || d == last)
+		return 0;
+	*popped = *d;
+	a->deferred = d->older;
+	return 1;
 }
 
 static void run_work(Work *);
@@ -115,9 +112,8 @@ static void run_each(Work *work)
 
 void arena__add_running(T a, int n)
 {
-	pthread_mutex_lock(&a->lock);
+	HOLD(a);
 	a->running += n;
-	pthread_mutex_unlock(&a->lock);
 }
 
 static void end_running(T a)
@@ -136,12 +132,8 @@ void arena__run_deferred(T a, const Deferred *last)
 
 int arena__has_deferred(T a, const Deferred *last)
 {
-	int has;
-
-	pthread_mutex_lock(&a->lock);
-	has = a->deferred && a->deferred != last;
-	pthread_mutex_unlock(&a->lock);
-	return has;
+	HOLD(a);
+	return a->deferred && a->deferred != last;
 }
 
 /* ---- release of a whole arena ---- */
@@ -172,10 +164,10 @@ void arena__lock(T a)
 {
 	int gone;
 
-	pthread_mutex_lock(&a->lock);
+	arena__relock(a);
 	gone = (a->slow & GONE) != 0;
 	if (gone)
-		pthread_mutex_unlock(&a->lock);
+		arena__unlock(a);
 	CHECK(!gone, "Arena: a thread uses %p while another disposes of it", (void *)a);
 }
 
@@ -226,6 +218,8 @@ void arena__release_all(T a)
 	STORE(a->slow, a->slow | GONE);
 	STORE(a->owner, NULL);
 	arena__check_fences(a, NULL);
+	if (a->log)
+		arena__log_rewind(a, 0);
 	while (a->newest != home) {
 		Chunk *c = a->newest;
 
@@ -234,7 +228,7 @@ void arena__release_all(T a)
 	}
 	push_chunk(&list, a->spare);
 	a->spare = NULL;
-	pthread_mutex_unlock(&a->lock);
+	arena__unlock(a);
 	if (!keep_home(a)) {
 		arena__remove_live(a);
 		STORE(a->magic, DEAD);
@@ -430,6 +424,8 @@ static void clear(T a, size_t keep)
 	arena__lock_alone(a);
 	arena__note_most(a);
 	arena__check_fences(a, NULL);
+	if (a->log)
+		arena__log_rewind(a, 0);
 	arena__settle_common(a);
 	note_cycle(a, keep);
 	a->common.wanted = decayed(a->common.wanted, a->common.used);
@@ -446,7 +442,7 @@ static void clear(T a, size_t keep)
 	consolidate_unlocks(a, keep, rest != NULL);
 	if (!a->spare && a->newest == a->home)
 		STORE(a->slow, a->slow & ~(uint32_t)GREW);
-	pthread_mutex_unlock(&a->lock);
+	arena__unlock(a);
 }
 
 typedef struct Clear {
@@ -521,7 +517,9 @@ Arena_Mark Arena_mark(T a)
 	m.serial = (size_t)a->serial;
 	m.cycle = a->cycle;
 	m.turn = a->turn;
-	pthread_mutex_unlock(&a->lock);
+	if (a->log)
+		arena__log_mark(a);
+	arena__unlock(a);
 	return m;
 }
 
@@ -585,6 +583,8 @@ static int rewind_to_unlocks(T a, const Arena_Mark *m)
 
 		arena__note_most(a);
 		arena__check_fences(a, m->fences);
+		if (a->log)
+			arena__log_rewind(a, m->used);
 		rest = keep_largest(a, cut_list(a, m->newest), SIZE_MAX);
 		want = rest ? spare_for(used + a->align_most) : 0;
 		return_to(a, m);
@@ -593,7 +593,7 @@ static int rewind_to_unlocks(T a, const Arena_Mark *m)
 		if (a->spare && a->spare->size < want)
 			replace_spare_unlocks(a, want);
 	}
-	pthread_mutex_unlock(&a->lock);
+	arena__unlock(a);
 	return good;
 }
 
@@ -622,7 +622,7 @@ static int is_good(T a, const Arena_Mark *m)
 
 	arena__lock_alone(a);
 	good = !is_stale(a, m);
-	pthread_mutex_unlock(&a->lock);
+	arena__unlock(a);
 	return good;
 }
 

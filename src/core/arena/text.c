@@ -15,9 +15,9 @@
 
 #define T Arena_T
 
-static char *copy_string(T a, const char *s, size_t n, const char *function, int line)
+static char *copy_string(T a, const char *s, size_t n, const Site *site)
 {
-	char *copy = Arena__quick_at(a, n + 1, __FILE__, function, line);
+	char *copy = arena__alloc_at(a, n + 1, site);
 
 	copy[n] = '\0';
 	return memcpy(copy, s, n);
@@ -27,14 +27,14 @@ char *Arena_strdup(T a, const char *s)
 {
 	CHECK_ARENA(a);
 	CHECK(s, "Arena_strdup: the string is NULL");
-	return copy_string(a, s, strlen(s), __func__, __LINE__);
+	return copy_string(a, s, strlen(s), HERE);
 }
 
 char *Arena_strndup(T a, const char *s, size_t n)
 {
 	CHECK_ARENA(a);
 	CHECK(s || n == 0, "Arena_strndup: NULL with %zu bytes", n);
-	return copy_string(a, s ? s : "", s ? strnlen(s, n) : 0, __func__, __LINE__);
+	return copy_string(a, s ? s : "", s ? strnlen(s, n) : 0, HERE);
 }
 
 void *Arena_memdup(T a, const void *p, size_t nbytes)
@@ -43,26 +43,32 @@ void *Arena_memdup(T a, const void *p, size_t nbytes)
 
 	CHECK_ARENA(a);
 	CHECK(p || nbytes == 0, "Arena_memdup: NULL with %zu bytes", nbytes);
-	copy = ALLOC(a, nbytes);
+	copy = arena__alloc_at(a, nbytes, HERE);
 	return nbytes ? memcpy(copy, p, nbytes) : copy;
 }
 
-char *Arena_vsprintf(T a, const char *fmt, va_list ap)
+static char *print(T a, const Site *site, const char *fmt, va_list ap) CORE_PRINTF(3, 0);
+static char *print(T a, const Site *site, const char *fmt, va_list ap)
 {
 	char *s;
 	va_list again;
 	int n;
 
-	CHECK_ARENA(a);
-	CHECK(fmt, "Arena_vsprintf: the format is NULL");
+	CHECK(fmt, "%s: the format is NULL", site->function);
 	va_copy(again, ap);
 	n = vsnprintf(NULL, 0, fmt, again);
 	va_end(again);
 	if (n < 0)
-		EXCEPT_RAISE_MSG(Arena_Failed, "Arena_vsprintf: the format \"%s\" cannot be printed", fmt);
-	s = ALLOC(a, (size_t)n + 1);
+		EXCEPT_RAISE_MSG(Arena_Failed, "%s: the format \"%s\" cannot be printed", site->function, fmt);
+	s = arena__alloc_at(a, (size_t)n + 1, site);
 	vsnprintf(s, (size_t)n + 1, fmt, ap);
 	return s;
+}
+
+char *Arena_vsprintf(T a, const char *fmt, va_list ap)
+{
+	CHECK_ARENA(a);
+	return print(a, HERE, fmt, ap);
 }
 
 char *Arena_sprintf(T a, const char *fmt, ...)
@@ -71,9 +77,8 @@ char *Arena_sprintf(T a, const char *fmt, ...)
 	char *s;
 
 	CHECK_ARENA(a);
-	CHECK(fmt, "Arena_sprintf: the format is NULL");
 	va_start(ap, fmt);
-	s = Arena_vsprintf(a, fmt, ap);
+	s = print(a, HERE, fmt, ap);
 	va_end(ap); /* skipped by a raise: where va_start has nothing to undo, as under every GNU ABI */
 	return s;
 }

@@ -53,12 +53,6 @@ _Static_assert(sizeof(char *) != 8 || offsetof(Arena__Head, limit) == 72, "froze
 _Static_assert(offsetof(Thread, face.busy) == 0, "frozen");
 _Static_assert((int)Arena__ALIGN == ALIGN && (int)Arena__LINE == LINE, "frozen");
 
-#if CORE_DEBUG
-enum { DEBUG_BUILD = 1 };
-#else
-enum { DEBUG_BUILD = 0 };
-#endif
-
 Thread arena__nobody;
 CORE_PER_THREAD Arena__Thread *Arena__self = &arena__nobody.face;
 
@@ -114,7 +108,7 @@ static void allow_lanes(void)
 {
 	arena__on_valgrind = ask_valgrind();
 	arena__read_guards();
-	arena__lanes_allowed = !DEBUG_BUILD && !(arena__guards & GUARD_FENCES) && !red_zone() && !under_tsan() && register_for_barriers()
+	arena__lanes_allowed = !DEBUG_BUILD && !(arena__guards & (GUARD_CLOSED)) && !red_zone() && !under_tsan() && register_for_barriers()
 		&& pthread_key_create(&exit_key, retire) == 0;
 }
 
@@ -307,21 +301,23 @@ size_t arena__used_now(const struct Arena *a)
 	return a->used + above_floor(&a->lane) + above_floor(&a->common.lane);
 }
 
+size_t arena__most_now(const struct Arena *a)
+{
+	size_t used = arena__used_now(a), most = LOAD(a->used_most);
+
+	return used > most ? used : most;
+}
+
 size_t arena__peak_now(const struct Arena *a)
 {
-	size_t used = arena__used_now(a), most = LOAD(a->used_most), peak = LOAD(a->peak);
+	size_t most = arena__most_now(a), peak = LOAD(a->peak);
 
-	if (most > peak)
-		peak = most;
-	return used > peak ? used : peak;
+	return most > peak ? most : peak;
 }
 
 void arena__note_most(T a)
 {
-	size_t n = arena__used_now(a);
-
-	if (n > a->used_most)
-		STORE(a->used_most, n);
+	STORE(a->used_most, arena__most_now(a));
 }
 
 /* ---- the registry ---- */

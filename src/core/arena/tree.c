@@ -13,22 +13,22 @@
 
 void arena__link_child(T parent, T a)
 {
-	pthread_mutex_lock(&parent->lock);
+	HOLD(parent);
+
 	a->next_sibling = parent->children;
 	a->sibling_link = &parent->children;
 	if (a->next_sibling)
 		a->next_sibling->sibling_link = &a->next_sibling;
 	parent->children = a;
 	STORE(parent->slow, parent->slow | CHILDREN);
-	pthread_mutex_unlock(&parent->lock);
 }
 
 static void set_parent(T a, T parent)
 {
-	pthread_mutex_lock(&a->lock); /* the report reads it */
+	HOLD(a); /* the report reads it */
+
 	a->parent = parent;
 	STORE(a->slow, a->slow | SPECIAL);
-	pthread_mutex_unlock(&a->lock);
 }
 
 void arena__unlink_child(T a)
@@ -37,35 +37,31 @@ void arena__unlink_child(T a)
 
 	if (!parent)
 		return;
-	pthread_mutex_lock(&parent->lock);
+	arena__lock(parent);
 	*a->sibling_link = a->next_sibling;
 	if (a->next_sibling)
 		a->next_sibling->sibling_link = a->sibling_link;
-	pthread_mutex_unlock(&parent->lock);
+	arena__unlock(parent);
 	set_parent(a, NULL);
+}
+
+static T parent_of(T a)
+{
+	HOLD(a);
+	return a->parent;
 }
 
 static int is_above(const struct Arena *a, T below)
 {
-	while (below && below != a) {
-		T parent;
-
-		pthread_mutex_lock(&below->lock);
-		parent = below->parent;
-		pthread_mutex_unlock(&below->lock);
-		below = parent;
-	}
+	while (below && below != a)
+		below = parent_of(below);
 	return below != NULL;
 }
 
 static int is_running(T a)
 {
-	int running;
-
-	pthread_mutex_lock(&a->lock);
-	running = a->running != 0;
-	pthread_mutex_unlock(&a->lock);
-	return running;
+	HOLD(a);
+	return a->running != 0;
 }
 
 void Arena_adopt(T child, T new_parent)
@@ -95,12 +91,8 @@ void Arena_adopt(T child, T new_parent)
 
 static T newest_child(T a)
 {
-	T child;
-
-	pthread_mutex_lock(&a->lock);
-	child = a->children;
-	pthread_mutex_unlock(&a->lock);
-	return child;
+	HOLD(a);
+	return a->children;
 }
 
 static T next_in_tree(T root, T at)
@@ -184,9 +176,8 @@ void arena__check_lent(const struct Arena *a, const char *call)
 void arena__lend(T a, int on)
 {
 	CHECK_ARENA(a);
-	arena__lock(a);
+	HOLD(a);
 	STORE(a->slow, on ? a->slow | LENT : a->slow & ~(uint32_t)LENT);
-	pthread_mutex_unlock(&a->lock);
 }
 
 /* A child whose deferred calls are running stays, with its siblings. */
@@ -206,12 +197,11 @@ typedef struct Return {
 static void forget_borrower(Return *r)
 {
 	T a = r->arena;
+	HOLD(a);
 
-	Arena_set_limit(a, r->limit);
-	pthread_mutex_lock(&a->lock);
+	STORE(a->most, r->limit);
 	if (!a->children)
 		STORE(a->slow, a->slow & ~(uint32_t)CHILDREN);
-	pthread_mutex_unlock(&a->lock);
 }
 
 /* Runs also what was deferred by the deferred calls. */

@@ -54,6 +54,11 @@ size_t text__format(char *to, size_t size, const char *fmt, ...)
 	return n;
 }
 
+int text__is_word(const char *s, size_t n, const char *word)
+{
+	return strlen(word) == n && memcmp(s, word, n) == 0;
+}
+
 /* strerror_r returns the text with glibc, a status with POSIX. */
 static const char *text_of(const char *text)
 {

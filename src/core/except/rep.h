@@ -114,7 +114,6 @@ Except_Frame *except__current(void);
 /* except/report.c */
 extern int except__nframes __attribute__((visibility("hidden"))); /* return addresses to capture at a raise; read and written atomically */
 void except__read_debug(void); /* before main, what CORE_EXCEPT_DEBUG asks for */
-int except__capture(void **frames, int n, void *raiser);
 void except__call_hook(const Except_T *e);
 void except__report(FILE *out, const Except_Frame *f);
 void except__lock_hook(void); /* before a fork, and after it */

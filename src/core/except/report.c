@@ -10,20 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#if HAVE_EXECINFO_H
-#include <execinfo.h>
-#endif
-#if HAVE_DLADDR
-#include <dlfcn.h>
-#if HAVE_DLADDR1
-#include <link.h>
-#endif
-#endif
 
+#include "base/place.h"
 #include "base/text.h"
 #include "except/rep.h"
 
-enum { BACKTRACE_MAX = 32, OWN_FRAMES = 6 };
+enum { BACKTRACE_MAX = PLACE_FRAMES };
 
 int except__nframes;
 static struct {
@@ -142,48 +134,14 @@ int Except_cause_line(int depth)
 
 /* ---- reports ---- */
 
-#if HAVE_DLADDR
-/* Returns how far the module was moved from the addresses in its file, which addr2line takes. */
-static uintptr_t load_bias(const void *address, const Dl_info *info)
-{
-#if HAVE_DLADDR1
-	Dl_info again;
-	struct link_map *map = NULL;
-
-	if (dladdr1(address, &again, (void **)&map, RTLD_DL_LINKMAP) && map)
-		return (uintptr_t)map->l_addr;
-#else
-	(void)address;
-#endif
-	return (uintptr_t)info->dli_fbase;
-}
-
-/* Prints the symbol, or else the module and the offset in it. */
-static void print_place(FILE *out, const void *frame)
-{
-	/* one byte back: a call that does not return may be the last thing of its function */
-	const char *call = (const char *)frame - 1;
-	Dl_info info;
-
-	if (!dladdr(call, &info))
-		return;
-	if (info.dli_sname)
-		fprintf(out, " %s+%#lx", info.dli_sname, (unsigned long)((uintptr_t)frame - (uintptr_t)info.dli_saddr));
-	else if (info.dli_fname)
-		fprintf(out, " %s+%#lx", info.dli_fname, (unsigned long)((uintptr_t)call - load_bias(call, &info)));
-}
-#endif
-
 static void print_frames(FILE *out, const Record *r)
 {
+	char place[512];
 	int i;
 
 	for (i = 0; i < r->nframes; i++) {
-		fprintf(out, "    #%-2d %p", i, r->frames[i]);
-#if HAVE_DLADDR
-		print_place(out, r->frames[i]);
-#endif
-		fputc('\n', out);
+		place__format(place, sizeof place, r->frames[i], PLACE_OFFSET);
+		fprintf(out, "    #%-2d %p%s%s\n", i, r->frames[i], *place ? " " : "", place);
 	}
 }
 
@@ -267,49 +225,16 @@ void Except_set_uncaught(Except_Hook *hook, void *cl)
 
 /* ---- backtraces ---- */
 
-/* The return addresses from the raise on: those of this library's own frames are left out. */
-int except__capture(void **frames, int n, void *raiser)
-{
-#if HAVE_EXECINFO_H
-	void *all[BACKTRACE_MAX + OWN_FRAMES];
-	int count = backtrace(all, n + OWN_FRAMES), skip = 0;
-
-	while (skip < count && skip < OWN_FRAMES && all[skip] != raiser)
-		skip++;
-	if (skip == count || all[skip] != raiser)
-		skip = 0;
-	if (n > count - skip)
-		n = count - skip;
-	memcpy(frames, all + skip, (size_t)n * sizeof all[0]);
-	return n;
-#else
-	(void)frames;
-	(void)n;
-	(void)raiser;
-	return 0;
-#endif
-}
-
 void Except_set_backtrace(int frames)
 {
 	CHECK(frames >= 0 && frames <= BACKTRACE_MAX, "Except_set_backtrace: %d frames, not 0 to %d", frames,
 		BACKTRACE_MAX);
-#if HAVE_EXECINFO_H
-	if (frames > 0) { /* the first call may load libgcc: not at a raise */
-		void *one[1];
-
-		backtrace(one, 1);
-	}
-#endif
+	if (frames > 0)
+		place__prepare(); /* not at a raise */
 	__atomic_store_n(&except__nframes, frames, __ATOMIC_RELAXED);
 }
 
 /* ---- at run time, without a rebuild ---- */
-
-static int word_is(const char *s, size_t n, const char *word)
-{
-	return strlen(word) == n && memcmp(s, word, n) == 0;
-}
 
 /* Not for a program that runs with more rights than whoever started it. */
 void except__read_debug(void)
@@ -319,9 +244,9 @@ void except__read_debug(void)
 	for (; s && *s; s += *s == ',') {
 		size_t n = strcspn(s, ",");
 
-		if (word_is(s, n, "skipped"))
+		if (text__is_word(s, n, "skipped"))
 			Except__first = PROBING;
-		else if (word_is(s, n, "backtrace"))
+		else if (text__is_word(s, n, "backtrace"))
 			Except_set_backtrace(BACKTRACE_MAX);
 		else
 			fprintf(stderr, "libcore: CORE_EXCEPT_DEBUG takes skipped and backtrace, not \"%.*s\"\n", (int)n, s);

@@ -135,7 +135,9 @@ static HTTPReader_Event feed_head(HTTPReader *r, const char *bytes, size_t n, si
 		length = r->length;
 	}
 	while ((event = httpparser__next(&r->parser, b, length)) == HTTPParser_LINE || event == HTTPParser_FIELD)
-		if (event == HTTPParser_FIELD && r->nfields < r->fields_room)
+		if (event == HTTPParser_LINE)
+			r->has_line = 1;
+		else if (r->nfields < r->fields_room)
 			r->fields[r->nfields++] = httprequest__field(&r->parser);
 	at = r->parser.at;
 	*used = n - (length - at);
@@ -391,6 +393,28 @@ HTTPReader_Event httpreader__limit_body(HTTPReader *r, const HTTP_Limits *limits
 	if (httpparser__limit_body(&r->parser) == HTTPParser_ERROR)
 		return fail_reading(r, r->request->head);
 	return HTTPReader_MORE;
+}
+
+/* The bytes are the caller's, or those of a head in pieces, which another request's buffer may be. */
+void httpreader__keep_line(HTTPReader *r)
+{
+	HTTPRequest_T q = r->request;
+	const HTTPParser *p = &r->parser;
+	const char *b = r->wrong;
+	char *path;
+	size_t marked;
+
+	if (!r->has_line || q->method)
+		return;
+	q->method = Arena_strndup(q->arena, b + p->method.at, p->method.length);
+	q->target = Arena_strndup(q->arena, b + p->target.at, p->target.length);
+	q->query = Arena_strndup(q->arena, b + p->query.at, p->query.length);
+	q->version = p->flags & HTTPParser_OLD ? "HTTP/1.0" : "HTTP/1.1";
+	path = Arena_alloc(q->arena, p->path.length + 2);
+	if (httpparser__path(b + p->path.at, p->path.length, path, &marked))
+		return;
+	httpparser__show_path(path, marked);
+	q->path = path;
 }
 
 void httpreader__explain(const HTTPReader *r, char *out, size_t size)

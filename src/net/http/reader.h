@@ -30,7 +30,7 @@ typedef struct HTTPReader {
 	HTTPField *fields;
 	size_t nfields, fields_room;
 	const char *wrong;            /* after ERROR: the bytes that the parser saw */
-	int in_body;
+	unsigned char in_body, has_line; /* has_line: the request line was right */
 	size_t length, room;          /* of request->head while it comes in pieces: filled, allocated */
 	size_t promised;              /* the Content-Length */
 	size_t taken;                 /* bytes of the body, so far */
@@ -58,6 +58,9 @@ int httpreader__has_body(const HTTPReader *r);
 int httpreader__awaits(const HTTPReader *r);
 /* After HEAD: other limits, for the body. ERROR if its length is beyond them, otherwise MORE. */
 HTTPReader_Event httpreader__limit_body(HTTPReader *r, const HTTP_Limits *limits);
+/* After ERROR, before the bytes of that call change: gives the request what its request line says, if that was right; a path
+ * that cannot be decoded stays NULL. Raises: Arena_Failed. */
+void httpreader__keep_line(HTTPReader *r);
 /* After ERROR, before the bytes of that call change: what is wrong with them, for people. */
 void httpreader__explain(const HTTPReader *r, char *out, size_t size);
 

@@ -3,12 +3,12 @@
  * HTTPRequest_parse and HTTPResponse_send do. */
 #ifndef NET_HTTPMESSAGE_INCLUDED
 #define NET_HTTPMESSAGE_INCLUDED
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 #include <core/HTTP.h>
 #include "base/checked.h"
+#include "http/message.h"
 #include "http/parser.h"
 
 /* ---- HTTPRequest.c ---- */
@@ -23,9 +23,19 @@ typedef struct HTTPPairs {
 } HTTPPairs;
 
 /* A handle is the address of its object, which says it, too. A server has a place for a request, and one for its response,
- * and puts each next object a word further into the place: a handle that a program kept does not find its own address there
- * then, until all turns have been taken. */
-enum { HTTP__TURNS = 32 };
+ * and puts each next object a step further into the place: a handle that a program kept does not find its own address there
+ * then, until all turns have been taken.
+ *
+ * The place of a response is found from the handle alone, without a look at the object: its alignment is its size. The place's
+ * mark says which turn is live, so that any thread can check a handle while the loop changes what lies there. The handles
+ * of a server have the low bits HTTP__SERVED, and those of HTTPResponse_new are 0 there. */
+enum {
+	HTTP__TURNS = 32,           /* of requests */
+	HTTP__RESPONSE_TURNS = 16,
+	HTTP__STEP = 16,            /* bytes, of responses */
+	HTTP__SERVED = 8,
+	HTTP__PLACE = 512           /* bytes, of a response */
+};
 #define CHECK_HANDLE(r, what) (LIKELY((r) && (r)->self == (r)) ? (void)0 : http__refuse_handle((r), what, __func__))
 void http__refuse_handle(const void *r, const char *what, const char *function) CORE_NORETURN __attribute__((cold)); /* HTTP.c */
 
@@ -50,6 +60,7 @@ struct HTTPRequest {
 	HTTPPairs query_pairs, form_pairs;
 	const char *route;         /* the pattern; NULL: none */
 	void *data;                /* the program's */
+	struct HTTPResponse *response; /* of a server; NULL: none was made yet */
 };
 
 typedef struct HTTPRequestPlace {
@@ -77,35 +88,51 @@ unsigned httprequest__asks(const HTTPParser *p); /* what it asks of the response
 
 /* ---- HTTPResponse.c ---- */
 
-typedef struct ResponseField {
-	struct ResponseField *next;
-	const char *name, *value;
-	size_t name_length, value_length;
-} ResponseField;
+struct HTTPUpgrade {
+	void (*take)(Socket_T, void *cl);
+	void *cl;
+};
 
 struct HTTPResponse {
 	struct HTTPResponse *self;
-	Arena_T arena;
+	HTTPMessage message;
 	int status;
-	ResponseField *fields, **last;
-	char *body;
-	size_t nbytes, room;
 	int (*more)(struct HTTPResponse *, void *); /* of a stream; NULL: none, or it has ended */
 	void *more_cl;
+	struct HTTPFile *file;     /* the body (http/file.h); NULL: none */
+	struct HTTPUpgrade *upgrade; /* NULL: none */
+	struct HTTPRequest *request; /* of a server's route; NULL: none */
 	char size[20];             /* of the current chunk, in hex, with its CR LF */
 	uint64_t length, made;     /* of a stream: announced; made, without the current part */
 	unsigned char has_length;
 	unsigned char begun;       /* the head is out, and more was called */
+	unsigned char suspended;   /* by the call of the program that runs, or ran last */
 };
 
 typedef struct HTTPResponsePlace {
-	void *words[sizeof(struct HTTPResponse) / sizeof(void *) + HTTP__TURNS];
-	unsigned turn;
+	_Alignas(HTTP__PLACE) uint32_t mark; /* atomic: the turn, and these */
+	uint32_t padding;
+	char bytes[sizeof(struct HTTPResponse) + (HTTP__RESPONSE_TURNS - 1) * HTTP__STEP]; /* from HTTP__SERVED on */
 } HTTPResponsePlace;
 
-/* A new response in the place, as HTTPResponse_new makes one. The one before is stale. */
+enum { /* of a mark */
+	HTTP__TURN = HTTP__RESPONSE_TURNS - 1,
+	HTTP__LIVE = 0x10,      /* there is a response */
+	HTTP__SUSPENDED = 0x20, /* who takes that away may resume it */
+	HTTP__RESUMED = 0x40,
+	HTTP__PARKED = 0x80,    /* the call has returned: who resumes it hands the exchange back */
+	HTTP__GONE = 0x100      /* there is no client any more */
+};
+_Static_assert(sizeof(HTTPResponsePlace) == HTTP__PLACE && offsetof(HTTPResponsePlace, bytes) == HTTP__SERVED, "a handle's place");
+
+static inline HTTPResponse_T httpresponse__at(HTTPResponsePlace *place)
+{
+	return (HTTPResponse_T)(void *)(place->bytes + (place->mark & HTTP__TURN) * HTTP__STEP);
+}
+
+/* A new response in the place, as HTTPResponse_new makes one. The one before must have ended. */
 HTTPResponse_T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena);
-/* Both are stale from now on. */
+/* Makes a response, if there is one, and a request stale. */
 void httpresponse__end(HTTPResponsePlace *place);
 static inline void httprequest__end(HTTPRequest_T r)
 {
@@ -120,22 +147,23 @@ typedef struct HTTPFraming { /* in one register */
 	unsigned streams : 1;    /* more of the body is made later */
 	unsigned chunked : 1;
 	unsigned announced : 1;  /* the length is HTTPResponse_length's */
+	unsigned sends_file : 1;
+	unsigned upgrades : 1;   /* it is a 101 */
 } HTTPFraming;
 
 /* What is asked of it decides how it is framed; its head takes at most bound bytes, and is put into out.
  * bound raises: Arena_Failed (no size_t holds it), HTTP_Failed (more was written than HTTPResponse_length says). */
 HTTPFraming httpresponse__frame(HTTPResponse_T r, unsigned asked);
 size_t httpresponse__bound(HTTPResponse_T r);
-/* As HTTPResponse_set (replaces) and HTTPResponse_add, with the name of the program's call in messages. */
-void httpresponse__put_field(HTTPResponse_T r, const char *call, int replaces, const char *name, const char *value);
-char *httpresponse__copy_fields(HTTPResponse_T r, char *out); /* their lines; returns where they end */
-void httpresponse__vprintf(HTTPResponse_T r, const char *call, const char *fmt, va_list ap);
-int httpresponse__has_field(HTTPResponse_T r, const char *name);
 size_t httpresponse__put(HTTPResponse_T r, HTTPFraming f, char *out);
 /* The part of the body at hand, framed: at most HTTP__PARTS parts, of which it returns the number. */
 enum { HTTP__PARTS = 3 };
 int httpresponse__parts(HTTPResponse_T r, HTTPFraming f, struct iovec *parts);
 /* Makes the next part of a stream. Raises: what `more` raises, HTTP_Failed (it is not as long as was said). */
 void httpresponse__next(HTTPResponse_T r);
+static inline int httpresponse__is_too_long(HTTPResponse_T r) /* more was written than HTTPResponse_length says */
+{
+	return r->has_length && r->message.nbytes > r->length - r->made;
+}
 
 #endif

@@ -2,9 +2,9 @@
 /* A connection's life: httpserver__advance, and what it needs to begin, wait and end. Its picture is
  * docs/pictures/connection.svg, its reasons are in docs/design.md.
  *
- * Invariants. Input is read only while the output is idle. An exchange belongs to the input until its response is queued,
- * to the output until all of that is out. While the input is suspended, another thread has the exchange, but for its
- * rest. An idle connection has no buffer, and no exchange but one that has seen the CR of an empty line. */
+ * Invariants. Requests are read only while the output is idle. An exchange belongs to the input until its response is
+ * queued, to the output until all of that is out. Its holder is another than the loop while the input is suspended, or the
+ * output. An idle connection has no buffer, and no exchange but one that has seen the CR of an empty line. */
 #include "config.h"
 
 #include <string.h>
@@ -76,12 +76,27 @@ void httpserver__open(Loop *l, Connection_T connection)
 
 /* ---- the end ---- */
 
-/* What deferred calls of the request's arena raise comes too late for the response. */
-static void retire_last(Turn *t)
+/* A suspended one that was resumed already is on the list of those that were handed back, if it was parked. */
+void httpserver__abandon(Exchange *x)
 {
+	int parked = x->holder == HOLDER_PROGRAM;
+
+	if (httpserver__is_suspended(x) && (httpserver__leave(x) || parked))
+		x->conn = NULL;
+	else {
+		httpserver__log_stream(x);
+		httpserver__recycle(x);
+	}
+}
+
+/* What deferred calls of the request's arena raise comes too late for the response. */
+static void abandon_last(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+
+	t->c->exchange = NULL;
 	TRY {
-		httpserver__log_stream(t);
-		httpserver__retire(t);
+		httpserver__abandon(x);
 	} ELSE {
 		httpserver__count(&t->loop->stats.raised, 1);
 	} END_TRY;
@@ -91,17 +106,22 @@ static void reap(Turn *t)
 {
 	Loop *l = t->loop;
 	Conn *c = t->c;
+	Socket_T s = c->socket;
 
 	unlist_idle(l, c);
 	if (c->exchange)
-		retire_last(t);
+		abandon_last(t);
 	if (c->name) {
 		c->name->next = l->spare_names;
 		l->spare_names = c->name;
 	}
 	count_conns(l, -1);
 	SocketPool_remove(l->pool, c->socket); /* its place is free now, its descriptor when the tick ends */
-	SocketPoll_close(l->poll, &c->socket);
+	if (t->upgraded)
+		SocketPoll_remove(l->poll, s);
+	else
+		SocketPoll_close(l->poll, &s);
+	c->socket = NULL;
 	if (c->ready)
 		return;
 	c->next = l->spare_conns;
@@ -130,15 +150,46 @@ static int until_rate(const Loop *l, int64_t since, int ms, size_t moved)
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
+static int is_held_by(const Conn *c, Holder holder)
+{
+	return c->exchange && c->exchange->holder == holder;
+}
+
+/* The program has the exchange, and nothing of the output waits for the client. */
+static int is_parked(const Conn *c)
+{
+	return is_held_by(c, HOLDER_PROGRAM) && (c->output == OUTPUT_IDLE || c->output == OUTPUT_SUSPENDED);
+}
+
 static Clock clock_of(const Conn *c)
 {
 	static const unsigned char of_input[] = { CLOCK_IDLE, CLOCK_HEAD, CLOCK_BODY, CLOCK_NONE, CLOCK_NONE };
 
 	if (c->end == END_LINGER)
 		return CLOCK_LINGER;
-	if (c->end == END_DEAD || c->input == INPUT_SUSPENDED || c->ready)
+	if (c->end == END_DEAD || c->ready)
 		return CLOCK_NONE;
+	if (c->output == OUTPUT_SUSPENDED || c->input == INPUT_SUSPENDED)
+		return c->exchange->holder == HOLDER_PROGRAM ? CLOCK_SUSPEND : CLOCK_NONE;
 	return c->output != OUTPUT_IDLE ? CLOCK_SEND : (Clock)of_input[c->input];
+}
+
+static int ms_until(int64_t until)
+{
+	int64_t left = until - socket__now_ms();
+
+	return until == SOCKET__NEVER ? -1 : left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
+}
+
+/* That of a body stands while something else is waited for. */
+static void start_clock(Exchange *x, Clock before, Clock clock)
+{
+	int64_t now = socket__now_ms();
+
+	if (before == CLOCK_BODY)
+		x->spent = now - x->since;
+	x->since = clock == CLOCK_BODY ? now - x->spent : now;
+	x->sent = 0;
 }
 
 /* Sets the one deadline; it stays as it is while the clock does, but for rates. Returns 1 if the clock starts. */
@@ -147,18 +198,18 @@ static int set_clock(Turn *t)
 	const HTTPServer_Options *o = &t->loop->server->options;
 	Conn *c = t->c;
 	Exchange *x = c->exchange;
-	Clock clock = clock_of(c);
-	int ms = -1, starts = clock != c->clock;
+	Clock before = (Clock)c->clock, clock = clock_of(c);
+	int ms = -1, starts = clock != before;
 
 	c->clock = clock;
-	if (starts && (clock == CLOCK_BODY || clock == CLOCK_SEND)) {
-		x->since = socket__now_ms();
-		x->sent = 0;
-	}
+	if (starts && x)
+		start_clock(x, before, clock);
 	if (clock == CLOCK_BODY)
 		ms = until_rate(t->loop, x->since, o->limits.body_ms, x->reader.taken);
 	else if (clock == CLOCK_SEND)
 		ms = until_rate(t->loop, x->since, o->send_ms, x->sent);
+	else if (clock == CLOCK_SUSPEND)
+		ms = ms_until(x->until);
 	else if (!starts)
 		return 0;
 	else if (clock != CLOCK_NONE)
@@ -175,10 +226,10 @@ static void set_events(Turn *t)
 
 	if (c->end == END_DEAD)
 		events = 0;
-	else if (c->output != OUTPUT_IDLE)
+	else if (c->output == OUTPUT_SENDING || c->output == OUTPUT_STREAMING)
 		events = SocketPoll_WRITE;
-	else if (c->input == INPUT_SUSPENDED)
-		events = 0;
+	else if (c->output == OUTPUT_SUSPENDED || c->input == INPUT_SUSPENDED)
+		events = is_parked(c) && c->held < t->loop->server->options.pipeline_bytes ? SocketPoll_READ : 0;
 	if (events != c->events)
 		SocketPoll_change(t->loop->poll, c->socket, events, c);
 	c->events = events & 3;
@@ -194,7 +245,7 @@ static int has_unread(Turn *t)
 		return 0;
 	if (c->unread || c->held > 0 || t->used < t->n)
 		return 1;
-	return (t->cause == CAUSE_WRITABLE || t->cause == CAUSE_FINISHED) && socket__wait(c->socket, 0, 0);
+	return t->cause != CAUSE_READABLE && t->cause != CAUSE_RESUMED && socket__wait(c->socket, 0, 0);
 }
 
 static void end_after_output(Turn *t)
@@ -225,11 +276,11 @@ static void settle(Turn *t)
 		end_after_output(t);
 	if (c->end == END_OPEN)
 		httpserver__hold(t);
-	if (l->draining && ((is_idle(c) && c->served) || (c->input != INPUT_SUSPENDED && httpserver__is_over(l))))
+	if (l->draining && ((is_idle(c) && c->served) || (!is_held_by(c, HOLDER_WORKER) && httpserver__is_over(l))))
 		t->dies = 1;
 	if (t->dies)
 		c->end = END_DEAD;
-	if (c->end == END_DEAD && c->input != INPUT_SUSPENDED)
+	if (c->end == END_DEAD && !is_held_by(c, HOLDER_WORKER))
 		return;
 	if (c->held > 0 && c->end == END_OPEN && c->output == OUTPUT_IDLE && c->input != INPUT_SUSPENDED)
 		list_ready(l, c);
@@ -248,16 +299,29 @@ static void settle(Turn *t)
 
 /* ---- the life ---- */
 
-/* The response to what cannot be handled; the connection ends with it. */
-static void refuse_request(Turn *t, int status, const char *text)
+/* The response is there, before all of the request was read; the connection ends with it. */
+static void end_request(Turn *t)
 {
-	Exchange *x = t->c->exchange;
-
-	httpserver__count(&t->loop->stats.refused, 1);
-	httpserver__answer(x, status, text);
-	x->made = x->ends = 1;
+	t->c->exchange->made = t->c->exchange->ends = 1;
 	t->c->unread = 1;
 	t->c->input = INPUT_HANDLING;
+}
+
+/* The response to what cannot be handled. */
+static void refuse_request(Turn *t, int status, const char *text)
+{
+	httpserver__count(&t->loop->stats.refused, 1);
+	httpserver__answer(t->c->exchange, status, text);
+	end_request(t);
+}
+
+/* For the log. It may lack the memory. */
+static void keep_line(HTTPReader *r)
+{
+	TRY {
+		httpreader__keep_line(r);
+	} ELSE {
+	} END_TRY;
 }
 
 static void refuse_wrong(Turn *t)
@@ -267,6 +331,8 @@ static void refuse_wrong(Turn *t)
 
 	httpreader__explain(r, text, sizeof text);
 	refuse_request(t, r->parser.status, text);
+	if (t->loop->server->options.log)
+		keep_line(&t->c->exchange->reader);
 }
 
 /* Ends what was raised in a turn. Without an exchange it came before a request or after a response: what was queued goes
@@ -274,12 +340,14 @@ static void refuse_wrong(Turn *t)
 static void end_raised(Turn *t)
 {
 	Conn *c = t->c;
-	const Exchange *x = c->exchange;
+	Exchange *x = c->exchange;
 
-	if (t->raised++ > 0 || (x && x->answered) || c->output != OUTPUT_IDLE || c->input == INPUT_SUSPENDED) {
+	if (t->raised++ > 0 || (x && (x->answered || x->holder != HOLDER_LOOP)) || c->output != OUTPUT_IDLE) {
 		t->dies = 1;
 	} else if (x) {
-		refuse_request(t, HTTP_status(Except_current()), Except_message());
+		httpserver__count(&t->loop->stats.refused, 1);
+		httpserver__answer_raised(x);
+		end_request(t);
 	} else {
 		httpserver__count(&t->loop->stats.raised, 1);
 		c->end = END_AFTER;
@@ -290,7 +358,14 @@ static void end_raised(Turn *t)
 /* 1: the head asks for 100 Continue and none of the body came unasked (RFC 9110, 10.1.1). */
 static int awaits_invitation(const Turn *t)
 {
-	return t->used == t->n && httpreader__awaits(&t->c->exchange->reader);
+	return t->used == t->n && t->c->held == 0 && httpreader__awaits(&t->c->exchange->reader);
+}
+
+/* 1: the program's `before` runs ahead of the body, by which the route or the client acts. */
+static int must_admit(const Exchange *x)
+{
+	return x->loop->server->options.before && x->route && httpreader__has_body(&x->reader)
+		&& (x->route->is.body || httpreader__awaits(&x->reader));
 }
 
 static void take_sent(Turn *t, Sent sent)
@@ -308,14 +383,181 @@ static int may_refuse(const Conn *c)
 		&& (c->input == INPUT_HEAD || c->input == INPUT_BODY);
 }
 
+/* What the client has not taken yet of earlier responses. */
+static void move_rest(Exchange *from, Exchange *to)
+{
+	while (to->nrest < from->nrest) {
+		const struct iovec *part = &from->rest[to->nrest];
+
+		to->rest[to->nrest] = (struct iovec){ Arena_memdup(to->arena, part->iov_base, part->iov_len), part->iov_len };
+		to->nrest++;
+	}
+}
+
+/* Answers in place of the program, which has the exchange; the connection ends with that. Returns 0 if it was resumed before
+ * us. */
+static int give_up(Turn *t, int status, const char *text)
+{
+	Conn *c = t->c;
+	Exchange *x = c->exchange, *ours;
+
+	if (!httpserver__leave(x))
+		return 0;
+	x->status = (unsigned short)status;
+	x->error = text;
+	if (c->output == OUTPUT_SUSPENDED)
+		return !(t->dies = 1);
+	x->conn = NULL;
+	c->exchange = NULL;
+	c->input = INPUT_HANDLING;
+	ours = httpserver__begin(t);
+	ours->silent = ours->made = ours->ends = 1;
+	ours->reader.parser = x->reader.parser;
+	move_rest(x, ours);
+	httpserver__answer(ours, status, text);
+	c->unread = 1;
+	return 1;
+}
+
+/* The drain's end comes to those who wait, too. */
+static int wait_for_holder(Turn *t)
+{
+	return is_held_by(t->c, HOLDER_PROGRAM) && httpserver__is_over(t->loop)
+		&& give_up(t, 503, "the server stops");
+}
+
 static void time_out(Turn *t)
 {
+	Conn *c = t->c;
+
 	httpserver__count(&t->loop->stats.timed_out, 1);
-	if (may_refuse(t->c))
+	if (is_held_by(c, HOLDER_PROGRAM))
+		give_up(t, 504, "the answer took too long");
+	else if (may_refuse(t->c))
 		refuse_request(t, 408, t->c->input == INPUT_HEAD
 			? "the head of the request took too long" : "the body of the request took too long");
 	else
 		t->dies = 1;
+}
+
+/* Too many wait for a worker. The connection goes on if all of the request was read. */
+static void refuse_work(Turn *t, Call call)
+{
+	Exchange *x = t->c->exchange;
+
+	httpserver__count(&t->loop->stats.refused, 1);
+	httpserver__answer(x, 503, "too many requests wait for a worker");
+	x->made = 1;
+	t->c->input = INPUT_HANDLING;
+	if (call != CALL_HANDLER)
+		end_request(t);
+}
+
+/* Has a worker call a function of the route. Returns 0 if the client takes nothing any more. */
+static int give_work(Turn *t, Call call)
+{
+	Conn *c = t->c;
+	Exchange *x = c->exchange;
+	int is_first = x->call == CALL_NONE && !x->admitted;
+
+	take_sent(t, httpserver__flush(t));
+	if (t->dies)
+		return 0;
+	if (!httpserver__give_work(x, call, is_first))
+		refuse_work(t, call);
+	else if (call == CALL_MORE)
+		c->output = OUTPUT_SUSPENDED;
+	else
+		c->input = INPUT_SUSPENDED;
+	return 1;
+}
+
+/* What comes behind the head that `before` has let in. */
+static void admit(Turn *t)
+{
+	Conn *c = t->c;
+	Exchange *x = c->exchange;
+
+	c->input = httpreader__has_body(&x->reader) ? INPUT_BODY : INPUT_HANDLING;
+	if (awaits_invitation(t) && x->route)
+		take_sent(t, httpserver__invite(t));
+	else if (awaits_invitation(t)) { /* a request that no route takes is answered at once */
+		x->ends = c->unread = 1;
+		c->input = INPUT_HANDLING;
+	}
+}
+
+/* A function of the route has returned, and was resumed if it had suspended the response. Returns 0 if it has to wait. */
+static int go_on(Turn *t)
+{
+	Conn *c = t->c;
+	Exchange *x = c->exchange;
+
+	if (x->call == CALL_MORE) {
+		c->output = OUTPUT_STREAMING;
+		if (x->failed)
+			httpserver__count(&t->loop->stats.raised, 1);
+		t->dies |= x->failed != NULL;
+		return 1;
+	}
+	if (x->failed && x->route->is.blocks)
+		return give_work(t, (Call)x->call);
+	if (x->failed) {
+		httpserver__answer_failure(x);
+		x->made = 1;
+	}
+	if (x->call == CALL_HANDLER) {
+		x->made = 1;
+		c->input = INPUT_HANDLING;
+	} else if (x->made) {
+		httpserver__count(&t->loop->stats.refused, x->call == CALL_BODY);
+		end_request(t);
+	} else if (x->call == CALL_BODY)
+		c->input = INPUT_BODY;
+	else
+		admit(t);
+	return 1;
+}
+
+static int resume(Turn *t)
+{
+	t->c->exchange->holder = HOLDER_LOOP;
+	httpserver__unpark(t->c->exchange);
+	return go_on(t);
+}
+
+/* The exchange is the program's. Returns 0, unless it was resumed already. */
+static int park(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+
+	x->holder = HOLDER_PROGRAM;
+	return !httpserver__park(x) && resume(t);
+}
+
+/* A function of the route has returned. Returns 0 if its exchange is the program's now. What `more` wrote goes out first. */
+static int finish_call(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+
+	x->holder = HOLDER_LOOP;
+	if (x->dropped)
+		httpserver__count(&t->loop->stats.raised, 1);
+	x->dropped = 0;
+	t->dies |= x->abandoned;
+	if (x->call == CALL_MORE && !x->failed)
+		httpserver__take_part(t);
+	else if (httpserver__is_suspended(x)) {
+		t->c->input = INPUT_SUSPENDED;
+		return park(t);
+	}
+	return go_on(t);
+}
+
+/* A request whose head is whole, or of whose body a part was kept. */
+static int takes_memory(const Exchange *x, Read read)
+{
+	return read == READ_HEAD || (x && x->reader.in_body && !x->reader.take && (read == READ_MORE || read == READ_BODY));
 }
 
 /* Returns 0 if it has to wait. */
@@ -325,6 +567,10 @@ static int read_on(Turn *t)
 	Read read = httpserver__read(t);
 	Exchange *x = c->exchange;
 
+	if (httpserver__is_crowded(t->loop) && takes_memory(x, read)) {
+		refuse_request(t, 503, "the requests in progress have all the memory");
+		return 1;
+	}
 	switch (read) {
 	case READ_NOTHING:
 		return 0;
@@ -339,17 +585,20 @@ static int read_on(Turn *t)
 		httpserver__retire(t);
 		break;
 	case READ_HEAD:
-		c->input = httpreader__has_body(&x->reader) ? INPUT_BODY : INPUT_HANDLING;
-		if (awaits_invitation(t) && x->route)
-			take_sent(t, httpserver__invite(t));
-		else if (awaits_invitation(t)) { /* a request that no route takes is answered at once */
-			x->ends = c->unread = 1;
-			c->input = INPUT_HANDLING;
-		}
+		if (!must_admit(x))
+			admit(t);
+		else if (x->route->is.blocks)
+			return give_work(t, CALL_BEFORE);
+		else if (httpserver__run_before(x))
+			admit(t);
+		else
+			end_request(t);
 		break;
 	case READ_BODY:
 		c->input = INPUT_HANDLING;
 		break;
+	case READ_PART:
+		return x->route->is.blocks ? give_work(t, CALL_BODY) : finish_call(t);
 	case READ_WRONG:
 		refuse_wrong(t);
 		break;
@@ -387,16 +636,13 @@ static int answer(Turn *t)
 
 	if (!x->made && httpserver__is_over(t->loop))
 		return 0;
-	if (!x->made && x->route && x->route->is.blocks) {
-		take_sent(t, httpserver__flush(t));
-		if (t->dies)
-			return 0;
-		t->c->input = INPUT_SUSPENDED;
-		httpserver__give_work(x);
-		return 1;
-	}
-	if (!x->made)
+	if (!x->made && x->route && x->route->is.blocks)
+		return give_work(t, CALL_HANDLER);
+	if (!x->made) {
 		httpserver__handle(x);
+		if (httpserver__is_suspended(x))
+			return finish_call(t);
+	}
 	x->made = 1;
 	queue_response(t);
 	return 1;
@@ -414,14 +660,25 @@ static int send_on(Turn *t)
 	if (sent == SENT_NEVER)
 		t->dies = 1;
 	else if (c->output == OUTPUT_STREAMING && x->response->more) {
+		c->clock = CLOCK_NONE;
+		if (x->response->suspended) {
+			c->output = OUTPUT_SUSPENDED;
+			return park(t);
+		}
 		if (t->produced || httpserver__is_over(t->loop))
 			return 0;
-		c->clock = CLOCK_NONE;
-		t->dies = !httpserver__produce(t);
+		if (x->route->is.blocks)
+			return give_work(t, CALL_MORE);
+		httpserver__produce(x);
+		return finish_call(t);
+	} else if (x->answered && UNLIKELY(x->framing.upgrades)) {
+		httpserver__leave_server(t);
+		return 0;
 	} else {
 		c->output = OUTPUT_IDLE;
+		c->clock = CLOCK_NONE; /* 100 Continue may be next, with a time of its own */
 		if (x->answered) {
-			httpserver__log_stream(t);
+			httpserver__log_stream(x);
 			httpserver__retire(t);
 		}
 	}
@@ -431,6 +688,7 @@ static int send_on(Turn *t)
 void httpserver__advance(Loop *l, Conn *c, Cause cause)
 {
 	Turn t __attribute__((cleanup(end_left_turn))) = { .loop = l, .c = c, .cause = cause };
+	Socket_T s = c->socket;
 
 	do
 		TRY {
@@ -440,6 +698,8 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 			case CAUSE_READABLE:
 				if (c->end == END_LINGER)
 					t.dies = !httpserver__discard(&t);
+				else if (is_parked(c))
+					t.dies = !httpserver__read_ahead(&t);
 				else if (c->held > 0) /* its turn comes */
 					goes = 0;
 				break;
@@ -448,8 +708,10 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 					time_out(&t);
 				break;
 			case CAUSE_FINISHED:
-				c->input = INPUT_HANDLING;
-				t.dies = c->exchange->abandoned;
+				if (c->exchange->holder == HOLDER_WORKER)
+					finish_call(&t);
+				else
+					resume(&t);
 				break;
 			case CAUSE_DRAIN:
 				c->clock = CLOCK_NONE;
@@ -461,7 +723,9 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 				break;
 			}
 			while (goes && !t.dies && c->end < END_LINGER)
-				if (c->output != OUTPUT_IDLE)
+				if (c->output == OUTPUT_SUSPENDED)
+					goes = wait_for_holder(&t);
+				else if (c->output != OUTPUT_IDLE)
 					goes = send_on(&t);
 				else if (c->end == END_AFTER)
 					goes = 0;
@@ -474,7 +738,7 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 						goes = answer(&t);
 						break;
 					case INPUT_SUSPENDED:
-						goes = 0;
+						goes = wait_for_holder(&t);
 						break;
 					}
 			if (cause == CAUSE_DEADLINE && is_idle(c) && c->clock == CLOCK_IDLE)
@@ -487,6 +751,8 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 			end_raised(&t);
 		} END_TRY;
 	while (!t.done);
-	if (c->end == END_DEAD && c->input != INPUT_SUSPENDED)
+	if (c->end == END_DEAD && !is_held_by(c, HOLDER_WORKER))
 		reap(&t);
+	if (t.upgraded)
+		httpserver__start_upgraded(t.upgraded, s);
 }

@@ -23,6 +23,7 @@ static void dispose_arena(Exchange *x)
 	if (x->arena)
 		arena__lend(x->arena, 0);
 	Arena_dispose(&x->arena);
+	httpserver__drop_account(x);
 }
 
 static void dispose(void *x)
@@ -37,15 +38,26 @@ static Exchange *make_exchange(Loop *l)
 	Exchange *x = l->bare;
 
 	if (!x) {
-		x = CALLOC(l->arena, 1, sizeof *x);
+		x = Arena_alloc_aligned(l->arena, _Alignof(Exchange), sizeof *x);
+		memset(x, 0, sizeof *x);
+		x->loop = l;
 		Arena_defer(l->arena, dispose, x);
 		l->bare = x;
 	}
+	httpserver__limit_memory(x, &options);
 	x->arena = Arena_new_with(&options);
 	arena__lend(x->arena, 1);
 	l->arenas++;
 	l->bare = x->next;
 	return x;
+}
+
+static void put_bare(Loop *l, Exchange *x)
+{
+	x->next = l->bare;
+	l->bare = x;
+	l->arenas--;
+	dispose_arena(x);
 }
 
 static Exchange *take_exchange(Loop *l)
@@ -56,7 +68,16 @@ static Exchange *take_exchange(Loop *l)
 		return make_exchange(l);
 	l->spare = x->next;
 	l->spares--;
-	return x;
+	if (!x->account || httpserver__has_no_strays(x))
+		return x;
+	put_bare(l, x);
+	return make_exchange(l);
+}
+
+static void end_handles(Exchange *x)
+{
+	httprequest__end(x->request);
+	httpresponse__end(&x->response_place);
 }
 
 Exchange *httpserver__begin(Turn *t)
@@ -65,93 +86,189 @@ Exchange *httpserver__begin(Turn *t)
 	HTTPServer_T server = l->server;
 	Exchange *x = take_exchange(l);
 
+	if (UNLIKELY(x->response_place.mark & HTTP__LIVE)) /* what was deferred to its end has raised */
+		end_handles(x);
 	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request = httprequest__renew(&x->request_place);
 	x->request->arena = x->arena;
 	x->request->client = t->c->socket;
 	x->request->peer = t->c->name ? t->c->name->text : NULL;
-	x->loop = l;
+	if (x->account)
+		httpserver__begin_account(x->account);
 	x->conn = t->c;
 	httpreader__init(&x->reader, x->request, server->streams ? &server->unlimited : &server->options.limits);
 	return t->c->exchange = x;
 }
 
-/* Arenas that many slow clients had at once are not all kept. */
-void httpserver__retire(Turn *t)
+/* What an arena keeps is of no use to its children, and counts for the next request: it is a small part of a limit. */
+static size_t kept_bytes(const Loop *l)
 {
-	Exchange *x = t->c->exchange;
-	Loop *l = t->loop;
-	int keeps = l->spares < SPARES;
-	Exchange **list = keeps ? &l->spare : &l->bare;
+	size_t most = l->server->options.request_bytes;
 
-	t->c->exchange = NULL;
-	x->next = *list;
-	*list = x;
-	l->spares += (size_t)keeps;
-	if (keeps)
-		arena__take_back(x->arena, KEPT, 0);
-	else {
-		l->arenas--;
-		dispose_arena(x);
-	}
-	httprequest__end(x->request);
-	httpresponse__end(&x->response_place);
+	return most && most / 16 < KEPT ? 0 : KEPT;
+}
+
+/* Arenas that many slow clients had at once are not all kept. */
+void httpserver__recycle(Exchange *x)
+{
+	Loop *l = x->loop;
+	int keeps = l->spares < SPARES;
+
+	if (UNLIKELY(x->socket != NULL))
+		Socket_close(&x->socket);
+	if (x->account)
+		httpserver__end_account(x->account);
+	if (keeps) {
+		x->next = l->spare;
+		l->spare = x;
+		l->spares++;
+		arena__take_back(x->arena, kept_bytes(l), 0);
+	} else
+		put_bare(l, x);
+	end_handles(x);
 	httpserver__stay_parent(l);
 }
 
-/* ---- answers of our own ---- */
-
-static void make_answer(Exchange *x, int status, const char *text)
+void httpserver__retire(Turn *t)
 {
-	x->response = httpresponse__renew(&x->response_place, x->arena);
-	HTTPResponse_status(x->response, status);
-	HTTPResponse_set(x->response, "Content-Type", "text/plain; charset=utf-8");
-	HTTPResponse_printf(x->response, "%d %s%s%s\n", status, HTTP_reason(status), text ? ": " : "", text ? text : "");
+	Exchange *x = t->c->exchange;
+
+	t->c->exchange = NULL;
+	httpserver__recycle(x);
 }
 
-void httpserver__answer(Exchange *x, int status, const char *text)
+void httpserver__dispose(Exchange *x)
 {
-	x->error = "out of memory";
-	TRY {
-		x->error = Arena_strdup(x->arena, text);
-		make_answer(x, status, status >= 400 && status != 500 ? x->error : NULL);
-	} ELSE { /* it is sent without memory then */
-		x->response = NULL;
-	} END_TRY;
+	Socket_close(&x->socket);
+	if (x->account)
+		httpserver__end_account(x->account);
+	end_handles(x);
+	dispose_arena(x);
 }
 
-/* RFC 9110, 9.1: 501 for a method that no path has */
-static void answer_no_route(Exchange *x)
+void httpserver__renew_response(Exchange *x)
 {
-	if (!httpserver__has_method(x->loop->server, x->request->method)) {
-		make_answer(x, 501, x->request->method);
-		return;
+	if (x->response)
+		httpresponse__end(&x->response_place);
+	x->response = x->request->response = httpresponse__renew(&x->response_place, x->arena);
+	x->response->request = x->request;
+}
+
+/* ---- the route's functions ---- */
+
+/* Returns 0 if the call had suspended the response and somebody resumed it: then that counts, and not what it raised. */
+static int may_fail(Exchange *x)
+{
+	if (!httpserver__is_suspended(x))
+		return 1;
+	if (!httpserver__claim(x)) {
+		x->dropped = 1;
+		return 0;
 	}
-	if (x->reader.parser.flags & HTTPParser_IS_OPTIONS && x->allow) {
-		x->response = httpresponse__renew(&x->response_place, x->arena);
-		HTTPResponse_status(x->response, 204);
-	} else
-		make_answer(x, x->allow ? 405 : 404, x->allow ? x->request->method : x->request->target);
-	if (x->allow)
-		HTTPResponse_set(x->response, "Allow", x->allow);
+	x->response->suspended = 0;
+	return 1;
 }
 
-/* ---- handling ---- */
-
-/* A client reads what is wrong with its request; whatever else was raised is for the log. */
+/* The response that `before` had is the handler's. */
 void httpserver__handle(Exchange *x)
 {
+	if (!x->route) {
+		httpserver__answer_no_route(x);
+		return;
+	}
+	if (x->loop->server->options.before && !x->admitted && !httpserver__run_before(x))
+		return;
+	x->call = CALL_HANDLER;
+	x->calling = 1;
 	TRY {
-		if (x->route) {
-			x->response = httpresponse__renew(&x->response_place, x->arena);
-			x->route->is.handler(x->request, x->response, x->route->is.cl);
-		} else
-			answer_no_route(x);
+		if (!x->response)
+			httpserver__renew_response(x);
+		x->route->is.handler(x->request, x->response, x->route->is.cl);
 	} ELSE {
-		x->raised = 1;
-		httpserver__answer(x, HTTP_status(Except_current()), Except_message());
+		if (may_fail(x))
+			httpserver__answer_raised(x);
 	} END_TRY;
+	x->calling = 0;
 	httpserver__stay_parent(x->loop);
+}
+
+void httpserver__give_body(Exchange *x, const char *bytes, size_t n)
+{
+	x->call = CALL_BODY;
+	x->calling = 1;
+	TRY {
+		x->response->suspended = 0;
+		x->route->is.body(x->request, bytes, n, x->route->is.cl);
+	} ELSE {
+		if (may_fail(x)) {
+			httpserver__answer_raised(x);
+			x->made = 1;
+		}
+	} END_TRY;
+	x->calling = 0;
+	httpserver__stay_parent(x->loop);
+}
+
+/* A part that is too long breaks the stream off, too, if somebody has resumed it. */
+void httpserver__produce(Exchange *x)
+{
+	x->call = CALL_MORE;
+	x->calling = 1;
+	TRY {
+		httpresponse__next(x->response);
+	} ELSE {
+		if (may_fail(x) || httpresponse__is_too_long(x->response)) {
+			httpserver__note_raised(x);
+			x->failed = Except_current();
+		}
+	} END_TRY;
+	x->calling = 0;
+	httpserver__stay_parent(x->loop);
+}
+
+void httpserver__call(Exchange *x)
+{
+	if (x->failed) {
+		httpserver__answer_failure(x);
+		x->made = 1;
+		return;
+	}
+	switch ((Call)x->call) {
+	case CALL_BEFORE:
+		x->made = !httpserver__run_before(x);
+		break;
+	case CALL_BODY:
+		httpserver__give_body(x, x->part, x->npart);
+		break;
+	case CALL_MORE:
+		httpserver__produce(x);
+		break;
+	case CALL_TAKE:
+		httpserver__give_socket(x);
+		break;
+	case CALL_HANDLER: case CALL_NONE:
+		httpserver__handle(x);
+	}
+}
+
+void httpserver__fail_call(Exchange *x)
+{
+	x->calling = 0;
+	if (x->call == CALL_TAKE) {
+		x->dropped = 1;
+		return;
+	}
+	if (!may_fail(x))
+		return;
+	x->error = x->call == CALL_HANDLER ? "the handler ended its thread" : "a function of the route ended its thread";
+	x->raised++;
+	if (x->call == CALL_MORE) {
+		x->failed = &HTTP_Failed;
+		return;
+	}
+	x->made = 1;
+	x->response = NULL;
+	x->status = 500;
 }
 
 /* ---- children ---- */

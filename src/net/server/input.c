@@ -59,6 +59,11 @@ static Read fill(Turn *t)
 		c->held = 0;
 		return READ_MORE;
 	}
+	if (c->input == INPUT_BODY && c->exchange->paused) { /* its end may need no more bytes */
+		t->bytes = t->loop->input;
+		t->n = t->used = 0;
+		return READ_MORE;
+	}
 	return may_receive(t) ? receive(t) : READ_NOTHING;
 }
 
@@ -73,6 +78,23 @@ void httpserver__hold(Turn *t)
 	memmove(Connection_buffer(SocketPool_get(t->loop->pool, c->socket), NULL), t->bytes + t->used, n);
 	c->held = (uint32_t)n;
 	t->used = t->n;
+}
+
+int httpserver__read_ahead(Turn *t)
+{
+	Conn *c = t->c;
+	size_t room = t->loop->server->options.pipeline_bytes - c->held;
+	ssize_t n;
+
+	if (room == 0)
+		return 1;
+	c->buffered = 1;
+	n = socket__try_recv(c->socket, Connection_buffer(SocketPool_get(t->loop->pool, c->socket), NULL) + c->held, room);
+	if (n < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK;
+	c->held += (uint32_t)n;
+	httpserver__count(&t->loop->stats.received, (uint64_t)n);
+	return n > 0;
 }
 
 int httpserver__discard(Turn *t)
@@ -137,13 +159,25 @@ static Read read_proxy(Turn *t)
 
 /* ---- requests ---- */
 
+/* For a worker: the loop reads other input meanwhile. One piece is as long as what is received at once, at most. */
+static void keep_part(Exchange *x, const char *bytes, size_t n)
+{
+	if (!x->part)
+		x->part = Arena_alloc(x->arena, x->loop->server->options.pipeline_bytes);
+	memcpy(x->part, bytes, n);
+	x->npart = n;
+}
+
 static int take_body(const char *bytes, size_t n, void *cl)
 {
 	Exchange *x = cl;
 
-	x->route->is.body(x->request, bytes, n, x->route->is.cl);
-	httpserver__stay_parent(x->loop);
-	return 1;
+	if (x->route->is.blocks)
+		keep_part(x, bytes, n);
+	else
+		httpserver__give_body(x, bytes, n);
+	x->paused = x->route->is.blocks || x->made || x->response->suspended;
+	return !x->paused;
 }
 
 /* The limit of the body is the route's affair: there is none if the route takes the body as it comes. */
@@ -156,6 +190,7 @@ static Read take_head(Turn *t, Exchange *x)
 	if (x->route && x->route->is.body) {
 		x->reader.take = take_body;
 		x->reader.cl = x;
+		httpserver__renew_response(x);
 	} else if (l->server->streams && httpreader__limit_body(&x->reader, &l->server->options.limits) == HTTPReader_ERROR)
 		return READ_WRONG;
 	return READ_HEAD;
@@ -167,13 +202,14 @@ static Read read_request(Turn *t)
 	HTTPReader_Event event;
 	size_t used = 0;
 
-	if (t->loop->server->options.log && t->c->input == INPUT_IDLE)
+	if (t->loop->server->timed && t->c->input == INPUT_IDLE)
 		x->began = httpserver__now_us();
+	x->paused = 0;
 	event = httpreader__feed(&x->reader, t->bytes + t->used, t->n - t->used, &used);
 	t->used += used;
 	switch (event) {
 	case HTTPReader_MORE:
-		return READ_MORE;
+		return x->paused ? READ_PART : READ_MORE;
 	case HTTPReader_HEAD:
 		return take_head(t, x);
 	case HTTPReader_READY:

@@ -18,6 +18,7 @@
 enum {
 	EVENTS = 64,
 	OWN = 3,     /* in the poll: the listener, two timers */
+	PAUSE_MS = 100, /* without memory, or when too much of it is in use: until an accept is tried again */
 	ACCEPTS = 32 /* in a tick: those who are in come first */
 };
 
@@ -31,12 +32,18 @@ static void pause_accepting(Loop *l, int ms)
 	SocketPoll_set_timer(l->poll, l->resume, ms);
 }
 
+/* A kernel without memory may have some later. */
 static void resume_accepting(void *cl)
 {
 	Loop *l = cl;
 
-	if (l->listener)
+	if (!l->listener)
+		return;
+	TRY {
 		SocketPoll_change(l->poll, l->listener, SocketPoll_READ, NULL);
+	} EXCEPT(SocketPoll_Failed) {
+		SocketPoll_set_timer(l->poll, l->resume, PAUSE_MS);
+	} END_TRY;
 }
 
 /* The place of the longest idle connection is for one who asks. One that has just asked is not idle. */
@@ -93,11 +100,15 @@ static int accept_some(Loop *l, int most)
 	int pause = 0;
 
 	PROTECT(pause);
+	if (httpserver__is_crowded(l)) {
+		pause_accepting(l, PAUSE_MS);
+		return 1;
+	}
 	TRY {
 		while (n < most && accept_one(l, &pause))
 			n++;
 	} ELSE {
-		pause = 100;
+		pause = PAUSE_MS;
 	} END_TRY;
 	if (pause)
 		pause_accepting(l, pause);
@@ -163,15 +174,34 @@ static int take_events(Loop *l, const SocketPoll_Event *events, int n)
 	return knocks;
 }
 
-/* In the order in which they were finished. */
+/* It goes off the list when its log is written, which may end the thread: once it was. */
+static void take_gone(Loop *l, Exchange *x)
+{
+	TRY {
+		httpserver__log_gone(x);
+		httpserver__count(&l->stats.raised, x->dropped);
+		x->dropped = 0;
+		l->finished = x->next;
+		httpserver__recycle(x);
+	} ELSE {
+		httpserver__count(&l->stats.raised, 1);
+	} END_TRY;
+}
+
+/* In the order in which they were finished. Those that are meanwhile have woken the poll: their turn is in the next tick. */
 static void take_finished(Loop *l)
 {
 	Exchange *x;
 
-	while ((x = l->finished) != NULL || (x = l->finished = httpserver__take_back(l)) != NULL) {
-		l->finished = x->next;
-		httpserver__advance(l, x->conn, CAUSE_FINISHED);
-	}
+	if (!l->finished)
+		l->finished = httpserver__take_back(l, NULL);
+	while ((x = l->finished) != NULL)
+		if (!x->conn)
+			take_gone(l, x);
+		else {
+			l->finished = x->next;
+			httpserver__advance(l, x->conn, CAUSE_FINISHED);
+		}
 }
 
 /* Those that are listed meanwhile have their turn in the next tick. */
@@ -194,13 +224,25 @@ static void take_ready(Loop *l)
 	}
 }
 
+/* The clock is exact to a tick of the system's timer, which is longer than most turns: a sum of many is right. */
+static void count_time(Loop *l, uint64_t *counter)
+{
+	int64_t now = socket__now_coarse();
+
+	httpserver__count(counter, (uint64_t)(now - l->counted));
+	l->counted = now;
+}
+
 /* As many are let in as there are events, so that a lone one costs no accept that finds nothing. */
 static void tick(Loop *l)
 {
 	SocketPoll_Event events[EVENTS];
-	int n = SocketPoll_wait(l->poll, events, EVENTS, l->ready.first ? 0 : -1);
-	int knocks = take_events(l, events, n);
+	int n, knocks;
 
+	count_time(l, &l->stats.busy_ms);
+	n = SocketPoll_wait(l->poll, events, EVENTS, l->ready.first ? 0 : -1);
+	count_time(l, &l->stats.idle_ms);
+	knocks = take_events(l, events, n);
 	take_finished(l);
 	take_ready(l);
 	if (!l->draining && __atomic_load_n(&l->server->stopping, __ATOMIC_ACQUIRE))
@@ -241,9 +283,40 @@ void httpserver__serve(Loop *l)
 	SocketPoll_Event none;
 
 	l->forks = httpserver__forks;
+	l->counted = socket__now_coarse();
 	if (__atomic_load_n(&l->server->stopping, __ATOMIC_SEQ_CST))
 		SocketPoll_wake(l->poll);
 	while (!l->draining || l->listener || l->conns > 0)
 		tick(l);
-	SocketPoll_wait(l->poll, &none, 1, 0); /* closes the last ones */
+	SocketPoll_set_timer(l->poll, l->last, -1); /* one that is due would end the wait before it closes the last ones */
+	SocketPoll_set_timer(l->poll, l->resume, -1);
+	SocketPoll_wait(l->poll, &none, 1, 0);
+}
+
+/* One that was left in the middle, by a cancellation or by a handler that ended the thread, has connections. */
+static void close_connection(Connection_T connection, void *cl)
+{
+	Loop *l = cl;
+	Conn *c = Connection_data(connection);
+	Socket_T s = Connection_socket(connection);
+	Exchange *x = c && c->socket ? c->exchange : NULL;
+
+	if (x) {
+		c->exchange = NULL;
+		TRY {
+			httpserver__abandon(x);
+		} ELSE {
+			httpserver__count(&l->stats.raised, 1);
+		} END_TRY;
+	}
+	SocketPool_close(l->pool, &s);
+}
+
+void httpserver__end_loop(Loop *l)
+{
+	Exchange *x;
+
+	SocketPool_map(l->pool, close_connection, l);
+	while ((x = l->finished) != NULL || (x = l->finished = httpserver__take_back(l, HTTPSERVER__CLOSED)) != NULL)
+		take_gone(l, x);
 }

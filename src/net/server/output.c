@@ -7,8 +7,8 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "server/rep.h"
 
@@ -64,13 +64,13 @@ Sent httpserver__send(Turn *t)
 	Exchange *x = t->c->exchange;
 	size_t sent;
 
+	if (x->nrest > 0) {
+		if (send_parts(t, x->rest, x->nrest, &sent) == SENT_NEVER)
+			return SENT_NEVER;
+		remove_sent(x, sent);
+	}
 	if (x->nrest == 0)
-		return SENT_ALL;
-	if (send_parts(t, x->rest, x->nrest, &sent) == SENT_NEVER)
-		return SENT_NEVER;
-	remove_sent(x, sent);
-	if (x->nrest == 0)
-		return SENT_ALL;
+		return x->framing.sends_file ? httpserver__send_file(t) : SENT_ALL;
 	t->full = 1;
 	copy_from_batch(t, x);
 	return SENT_SOME;
@@ -99,57 +99,6 @@ Sent httpserver__flush(Turn *t)
 	return SENT_SOME;
 }
 
-/* ---- the log ---- */
-
-int64_t httpserver__now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-/* An exception of the program's log is counted: the response is not to blame. */
-static void write_log(Loop *l, Exchange *x, int status, size_t nbytes)
-{
-	const HTTPServer_Options *o = &l->server->options;
-	HTTPServer_Entry e = { .request = x->request, .status = status, .nbytes = nbytes, .error = x->error };
-
-	x->unlogged = 0;
-	e.microseconds = httpserver__now_us() - x->began;
-	TRY {
-		e.peer = HTTPRequest_peer(x->request);
-		o->log(&e, o->log_cl);
-	} ELSE {
-		httpserver__count(&l->stats.raised, 1);
-	} END_TRY;
-	httpserver__stay_parent(l);
-}
-
-void httpserver__log_stream(Turn *t)
-{
-	Exchange *x = t->c->exchange;
-
-	if (x->unlogged)
-		write_log(t->loop, x, x->response->status, (size_t)x->streamed);
-}
-
-static void account(Turn *t, Exchange *x, int status, size_t nbytes)
-{
-	Loop *l = t->loop;
-
-	httpserver__count(&l->stats.status[status / 100], 1);
-	if (x->raised)
-		httpserver__count(&l->stats.raised, 1);
-	if (!l->server->options.log)
-		return;
-	x->streamed = nbytes;
-	if (x->framing.streams)
-		x->unlogged = 1;
-	else
-		write_log(l, x, status, nbytes);
-}
-
 /* ---- responses ---- */
 
 static void put_copied(Turn *t, HTTPResponse_T r, HTTPFraming f)
@@ -157,8 +106,8 @@ static void put_copied(Turn *t, HTTPResponse_T r, HTTPFraming f)
 	char *start = t->loop->batch + t->batched, *out = start + httpresponse__put(r, f, start);
 
 	if (f.has_body) {
-		memcpy(out, r->body, r->nbytes);
-		out += r->nbytes;
+		memcpy(out, r->message.body, r->message.nbytes);
+		out += r->message.nbytes;
 	}
 	t->batched += (size_t)(out - start);
 }
@@ -176,8 +125,8 @@ static void put_apart(Turn *t, Exchange *x, HTTPFraming f, size_t bound)
 
 static Sent put_response(Turn *t, Exchange *x, HTTPFraming f)
 {
-	size_t bound = httpresponse__bound(x->response), body = f.has_body ? x->response->nbytes : 0;
-	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams;
+	size_t bound = httpresponse__bound(x->response), body = f.has_body ? x->response->message.nbytes : 0;
+	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams && !f.sends_file && !f.upgrades;
 
 	if (small && bound + body > BATCH - t->batched && httpserver__flush(t) == SENT_NEVER)
 		return SENT_NEVER;
@@ -192,26 +141,31 @@ static Sent put_response(Turn *t, Exchange *x, HTTPFraming f)
 /* Without memory for the response. */
 static Sent put_canned(Turn *t, Exchange *x)
 {
-	static const char text[] = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+	enum { CANNED = 128 };
 
-	if (x->nrest > 0 || (sizeof text > BATCH - t->batched && httpserver__flush(t) != SENT_ALL))
+	if (x->nrest > 0 || (CANNED > BATCH - t->batched && httpserver__flush(t) != SENT_ALL))
 		return SENT_NEVER;
-	memcpy(t->loop->batch + t->batched, text, sizeof text - 1);
-	t->batched += sizeof text - 1;
+	t->batched += (size_t)snprintf(t->loop->batch + t->batched, CANNED,
+		"HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", x->status, HTTP_reason(x->status));
 	return SENT_ALL;
 }
 
 Sent httpserver__queue(Turn *t)
 {
 	Exchange *x = t->c->exchange;
-	HTTPResponse_T r = x->response;
 	unsigned asked = httprequest__asks(&x->reader.parser);
+	HTTPResponse_T r;
 
+	if (x->account)
+		httpserver__lift_limit(x->account);
+	if (x->response && UNLIKELY(x->response->file != NULL))
+		httpserver__select_part(x);
 	x->answered = 1;
+	r = x->response;
 	if (!r) {
 		x->ends = 1;
 		t->c->unread = 1;
-		account(t, x, 500, 0);
+		httpserver__account(t->loop, x, x->status, 0);
 		return put_canned(t, x);
 	}
 	if (x->ends || t->loop->draining)
@@ -219,7 +173,7 @@ Sent httpserver__queue(Turn *t)
 	x->framing = httpresponse__frame(r, asked);
 	x->ends = x->framing.ends;
 	t->c->unread |= x->ends && httpparser__keep_alive(&x->reader.parser);
-	account(t, x, r->status, x->framing.has_body ? r->nbytes : 0);
+	httpserver__account(t->loop, x, x->framing.upgrades ? 101 : r->status, x->framing.has_body ? r->message.nbytes : 0);
 	return put_response(t, x, x->framing);
 }
 
@@ -241,32 +195,12 @@ Sent httpserver__invite(Turn *t)
 
 /* ---- streams ---- */
 
-/* What more raises breaks the body off; the log has it. */
-static void note_raised(Turn *t, Exchange *x)
-{
-	httpserver__count(&t->loop->stats.raised, 1);
-	x->error = "out of memory";
-	TRY {
-		x->error = Arena_strdup(x->arena, Except_message());
-	} ELSE {
-	} END_TRY;
-}
-
-int httpserver__produce(Turn *t)
+void httpserver__take_part(Turn *t)
 {
 	Exchange *x = t->c->exchange;
-	volatile int made = 0;
 
 	t->produced = 1;
-	TRY {
-		httpresponse__next(x->response);
-		made = 1;
-	} ELSE {
-		note_raised(t, x);
-	} END_TRY;
-	httpserver__stay_parent(t->loop);
-	x->streamed += x->response->nbytes;
+	x->streamed += x->response->message.nbytes;
 	x->framing.has_body = 1;
-	x->nrest = made ? httpresponse__parts(x->response, x->framing, x->rest) : 0;
-	return made;
+	x->nrest = httpresponse__parts(x->response, x->framing, x->rest);
 }

@@ -4,8 +4,8 @@
  *
  * Calls go down: HTTPServer.c -> loop.c -> connection.c -> input.c, output.c, worker.c -> exchange.c -> router.c.
  *
- * A loop, its connections and exchanges belong to the loop's thread. An exchange whose connection is INPUT_SUSPENDED
- * belongs to another thread until httpserver__hand_back, but for its rest, which the loop sends meanwhile. Routes and
+ * A loop, its connections and exchanges belong to the loop's thread. Request, response and arena of an exchange that has
+ * another holder are that one's; the rest of it, which the loop sends meanwhile, is the loop's. Routes and
  * options do not change once the server runs. Counters have one writer, the loop, and are read by any thread. */
 #ifndef NET_HTTPSERVER_INCLUDED
 #define NET_HTTPSERVER_INCLUDED
@@ -35,6 +35,7 @@ typedef struct Name {           /* of a client that a proxy speaks for */
 	struct Name *next;      /* while spare */
 	char text[NAME_SIZE];
 } Name;
+typedef struct Account Account; /* of the memory of an exchange */
 typedef struct Loop Loop;
 typedef struct Conn Conn;
 
@@ -60,21 +61,32 @@ typedef enum Input { /* what is read of the next request */
 	INPUT_HEAD,      /* a part of its head, or of a PROXY header */
 	INPUT_BODY,
 	INPUT_HANDLING,  /* all of it: its handler is next, in this turn */
-	INPUT_SUSPENDED  /* another thread has the exchange, until it calls httpserver__hand_back */
+	INPUT_SUSPENDED  /* a worker or the program has the exchange */
 } Input;
 
 typedef enum Output {
 	OUTPUT_IDLE,     /* all is sent that was made in earlier turns */
 	OUTPUT_SENDING,  /* the exchange's rest waits for the client */
-	OUTPUT_STREAMING /* so it does, and more of the response is made when that is out */
+	OUTPUT_STREAMING, /* so it does, and more of the response is made when that is out */
+	OUTPUT_SUSPENDED /* all is sent, and a worker or the program has the exchange before more is made */
 } Output;
 
 typedef enum End {
 	END_OPEN,
 	END_AFTER,       /* when the output is idle */
 	END_LINGER,      /* our side has ended; what the client still sends is thrown away */
-	END_DEAD         /* closed as soon as no other thread has its exchange */
+	END_DEAD         /* closed as soon as no worker has its exchange */
 } End;
+
+typedef enum Holder { /* who has an exchange */
+	HOLDER_LOOP,
+	HOLDER_WORKER,   /* until it calls httpserver__hand_back */
+	HOLDER_PROGRAM   /* suspended: until it is resumed, or nobody waits for it any more */
+} Holder;
+
+typedef enum Call { /* of a function of the route */
+	CALL_NONE, CALL_BEFORE, CALL_BODY, CALL_HANDLER, CALL_MORE, CALL_TAKE
+} Call;
 
 typedef enum Cause { /* what happened to a connection */
 	CAUSE_READABLE, CAUSE_WRITABLE, CAUSE_DEADLINE,
@@ -85,28 +97,44 @@ typedef enum Cause { /* what happened to a connection */
 } Cause;
 
 typedef enum Clock { /* which deadline is set */
-	CLOCK_NONE, CLOCK_IDLE, CLOCK_HEAD, CLOCK_BODY, CLOCK_SEND, CLOCK_LINGER
+	CLOCK_NONE, CLOCK_IDLE, CLOCK_HEAD, CLOCK_BODY, CLOCK_SEND, CLOCK_LINGER, CLOCK_SUSPEND
 } Clock;
 
 typedef struct Exchange { /* one request and its response */
+	HTTPResponsePlace response_place; /* first: a handle in it leads to the exchange */
 	struct Exchange *next;       /* while spare, queued, or handed back */
 	Loop *loop;
-	Conn *conn;
+	Socket_T socket;             /* of an upgrade, before the program has it; else NULL */
+	Conn *conn;                  /* NULL: its client is gone, and the program has it still */
 	Arena_T arena;               /* lent to the program */
+	Account *account;            /* of the arena; NULL: the server limits no memory */
 	HTTPRequestPlace request_place;
-	HTTPResponsePlace response_place;
 	HTTPReader reader;
 	HTTPRequest_T request;
 	HTTPResponse_T response;     /* NULL: none was made, for want of memory */
 	const Route *route;          /* NULL: none */
 	const char *allow;           /* then: the methods that the path has; NULL: none */
-	const char *error;           /* what was raised; NULL: nothing */
+	const char *error;           /* what was raised, or is wrong; NULL: nothing */
+	const Except_Capture *capture; /* what was raised; NULL: nothing, or there was no memory for it */
+	const Except_T *failed;      /* what HTTPResponse_fail has, or breaks a stream off; NULL: nothing, or it is answered */
+	unsigned short status;       /* of an answer that is ours */
 	unsigned char made;          /* the response is made: no handler runs any more */
 	unsigned char ends;          /* the connection ends with the response */
-	unsigned char raised;        /* by the handler */
+	unsigned char raised;        /* how often the program raised */
+	unsigned char admitted;      /* `before` has run */
 	unsigned char abandoned;     /* the drain was over before its handler began */
 	unsigned char answered;      /* the response is in the batch or in rest: the exchange is the output's */
 	unsigned char unlogged;      /* a stream is logged at its end */
+	unsigned char silent;        /* the answer for one that the program has still: it is not logged */
+	unsigned char call;          /* the last, and whether it runs */
+	unsigned char calling;
+	unsigned char holder;
+	unsigned char paused;        /* the reader: a worker is to call body, or it has failed or suspended the response */
+	unsigned char dropped;       /* the call raised after it was resumed */
+	int64_t until;               /* ms: a suspended one is answered */
+	int64_t spent;               /* ms, of the body's time */
+	char *part;                  /* of the body, for a worker: npart bytes; NULL: none yet */
+	size_t npart;
 	int64_t since, began;        /* ms, of the clock; us, of the request if there is a log */
 	uint64_t streamed;           /* bytes of a stream's body */
 	int nrest;
@@ -114,6 +142,7 @@ typedef struct Exchange { /* one request and its response */
 	struct iovec rest[PARTS];    /* nrest of them, of the arena: output that waits for the client */
 	HTTPFraming framing;         /* of a stream */
 } Exchange;
+_Static_assert(offsetof(Exchange, response_place) == 0, "a handle leads to it");
 
 struct Conn { /* what an idle connection costs us: keep it small */
 	Socket_T socket;             /* NULL: it was reaped */
@@ -150,6 +179,7 @@ typedef struct Turn { /* one call of httpserver__advance: its connection, its in
 	unsigned char dies;          /* the connection ends now */
 	unsigned char raised;        /* how often something was */
 	unsigned char done;
+	Exchange *upgraded;          /* its connection leaves the server */
 } Turn;
 
 typedef struct Crew { /* threads that end together */
@@ -180,11 +210,13 @@ struct Loop {
 	Name *spare_names;
 	Conn *spare_conns;
 	List ready, idle;            /* idle: the longest first */
-	Exchange *handed_back;       /* atomic: pushed by other threads */
+	Exchange *handed_back;       /* atomic: pushed by other threads; HTTPSERVER__CLOSED: the loop has ended */
 	Exchange *finished;          /* taken from there, in order */
 	size_t conns, most;          /* connections: now, and at once */
 	Thread thread;               /* of the first loop: none, it runs in that of run */
 	unsigned forks;              /* httpserver__forks when the loop began */
+	size_t held, held_most;      /* held: atomic, by the requests in progress; held_most 0: no limit */
+	int64_t counted;             /* coarse ms: what was before is in busy_ms or idle_ms */
 	int draining;
 	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
 };
@@ -193,6 +225,8 @@ typedef struct Workers {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	Exchange *first, **end;
+	size_t queued;               /* atomic: how many they are */
+	int idle;                    /* workers that wait, or have been woken */
 	int stopping;
 	struct Worker *all;
 	int n;
@@ -205,6 +239,7 @@ struct HTTPServer {
 	HTTPServer_Options options;  /* no member is 0 that has a default */
 	HTTP_Limits unlimited;       /* the limits, but for the body: of a server that has routes with a body callback */
 	int streams;                 /* it has */
+	int timed;                   /* requests are: for the log, or the latency */
 	int blocks;                  /* it has routes for workers */
 	Trusted *trusted;
 	int ntrusted;
@@ -222,6 +257,11 @@ struct HTTPServer {
 	char why[256];
 	Workers workers;
 };
+
+static inline int httpserver__is_suspended(const Exchange *x) /* by the call that ran last */
+{
+	return x->response && x->response->suspended;
+}
 
 static inline void httpserver__count(uint64_t *counter, uint64_t n)
 {
@@ -249,9 +289,16 @@ int httpserver__processors(void);                  /* those that this process ma
 /* ---- server/exchange.c ---- */
 
 Exchange *httpserver__begin(Turn *t);              /* Raises: Arena_Failed */
+void httpserver__renew_response(Exchange *x);
 void httpserver__retire(Turn *t);                  /* the connection's. Raises what deferred calls raise, all done */
-void httpserver__handle(Exchange *x);              /* runs the handler; any thread; does not raise */
-void httpserver__answer(Exchange *x, int status, const char *text); /* with a text of ours; does not raise */
+void httpserver__recycle(Exchange *x);             /* one of no connection. Raises as retire */
+void httpserver__dispose(Exchange *x);             /* as recycle, when its loop has ended: any thread */
+/* Calls of the route's functions: any thread; they do not raise. Failed or suspended says what came of it. */
+void httpserver__handle(Exchange *x);
+void httpserver__fail_call(Exchange *x);           /* the call that runs has ended its thread */
+void httpserver__call(Exchange *x);                /* x->call says which */
+void httpserver__give_body(Exchange *x, const char *bytes, size_t n);
+void httpserver__produce(Exchange *x);             /* the next part of a stream */
 
 extern unsigned httpserver__forks;                 /* how often this process is a child, of a child, ... */
 void httpserver__watch_forks(void);
@@ -265,6 +312,42 @@ static inline void httpserver__stay_parent(const Loop *l)
 		httpserver__end_child();
 }
 
+/* ---- server/answer.c: any thread; none of these raises ---- */
+
+void httpserver__answer(Exchange *x, int status, const char *text); /* an error that is ours; text, of the caller's, or NULL */
+void httpserver__answer_raised(Exchange *x);       /* the exception being handled */
+void httpserver__answer_no_route(Exchange *x);
+void httpserver__note_failure(Exchange *x, const Except_Capture *e); /* for answer_failure, log and counts */
+void httpserver__answer_failure(Exchange *x);
+void httpserver__answer_no_range(Exchange *x, int64_t length); /* 416, of a body of that length */
+void httpserver__note_raised(Exchange *x);         /* the exception being handled: for the log and the counts */
+int httpserver__run_before(Exchange *x);           /* the program's hook; 0: it raised, and that is answered */
+
+/* ---- server/memory.c: any thread ---- */
+
+/* If the server limits memory: makes the exchange's account, the allocator of the arena that is made next.
+ * Raises: Arena_Failed. */
+void httpserver__limit_memory(Exchange *x, Arena_Options *o);
+void httpserver__drop_account(Exchange *x);        /* after the arena */
+void httpserver__begin_account(Account *a);        /* a request begins */
+void httpserver__end_account(Account *a);          /* it has ended; its arena is still to be cleared */
+int httpserver__lift_limit(Account *a);            /* until the next request; 1: the limit was met */
+/* 1: no child of the arena has outlived the request, with the program: it would count for the next ones. */
+int httpserver__has_no_strays(const Exchange *x);
+
+/* 1: the requests in progress hold more than the loop may. */
+static inline int httpserver__is_crowded(const Loop *l)
+{
+	return __builtin_expect(l->held_most != 0, 0) && __atomic_load_n(&l->held, __ATOMIC_RELAXED) > l->held_most;
+}
+
+/* ---- server/upgrade.c ---- */
+
+/* All of a 101 is out: the connection dies, and its socket is not closed. Raises: Socket_Failed. */
+void httpserver__leave_server(Turn *t);
+void httpserver__start_upgraded(Exchange *x, Socket_T s); /* has the program's function called; does not raise */
+void httpserver__give_socket(Exchange *x);         /* calls it; any thread; does not raise */
+
 /* ---- server/input.c ---- */
 
 typedef enum Read {
@@ -272,6 +355,7 @@ typedef enum Read {
 	READ_MORE,    /* the request goes on */
 	READ_HEAD,    /* the head is whole */
 	READ_BODY,    /* the body is, too */
+	READ_PART,    /* the route's body was called, or a worker is to call it */
 	READ_PROXY,   /* so is the PROXY header */
 	READ_END,     /* of the stream */
 	READ_WRONG,   /* what the reader explains */
@@ -280,6 +364,7 @@ typedef enum Read {
 Read httpserver__read(Turn *t);                    /* the next part of the input. Raises: Arena_Failed; what body raises */
 int httpserver__discard(Turn *t);                  /* what a lingering client sends; 0: enough, or its end */
 void httpserver__hold(Turn *t);                    /* input for a later turn. Raises: Arena_Failed */
+int httpserver__read_ahead(Turn *t);               /* more of it, at once; 0: its end. Raises: Arena_Failed */
 
 /* ---- server/output.c ---- */
 
@@ -292,9 +377,21 @@ Sent httpserver__queue(Turn *t);                   /* the exchange's response. R
 Sent httpserver__flush(Turn *t);                   /* sends the batch. Raises: Arena_Failed */
 Sent httpserver__send(Turn *t);                    /* sends of rest. Raises: Arena_Failed */
 Sent httpserver__invite(Turn *t);                  /* 100 Continue. Raises: Arena_Failed */
-int httpserver__produce(Turn *t);                  /* the next part of a stream; 0: its function raised */
-void httpserver__log_stream(Turn *t);              /* unless that was done; does not raise */
+void httpserver__take_part(Turn *t);               /* that was produced */
+
+/* ---- server/file.c ---- */
+
+/* Before the response, which is a file, is framed: chooses the part that the request asks for. Does not raise. */
+void httpserver__select_part(Exchange *x);
+Sent httpserver__send_file(Turn *t);               /* of the file of a response. Raises: Socket_Failed */
+
+/* ---- server/log.c ---- */
+
 int64_t httpserver__now_us(void);                  /* CLOCK_MONOTONIC */
+/* Counts the response, and logs it unless it streams. */
+void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes);
+void httpserver__log_stream(Exchange *x);          /* unless that was done; does not raise */
+void httpserver__log_gone(Exchange *x);            /* one of no connection, unless that was done; does not raise */
 
 /* ---- server/proxy.c ---- */
 
@@ -309,11 +406,15 @@ void httpserver__open(Loop *l, Connection_T connection); /* a new one. Raises: A
 /* All that a connection ever does: it goes as far as it can without waiting. Does not raise. */
 void httpserver__advance(Loop *l, Conn *c, Cause cause);
 void httpserver__append(List *list, Conn *c);
+/* Its connection has ended: the exchange is recycled, or left to the program until that resumes it. Raises as recycle. */
+void httpserver__abandon(Exchange *x);
 
 /* ---- server/loop.c ---- */
 
 void httpserver__prepare(Loop *l);                 /* Raises: Arena_Failed, SocketPoll_Failed, SocketPool_Failed */
 void httpserver__serve(Loop *l);                   /* until it is drained. Raises: SocketPoll_Failed */
+/* When all threads have ended: closes the connections that there are. What is suspended goes when it is resumed. */
+void httpserver__end_loop(Loop *l);
 
 /* ---- server/thread.c ---- */
 
@@ -327,10 +428,24 @@ void httpserver__join_thread(Thread *t);           /* after that */
 
 void httpserver__start_workers(HTTPServer_T server); /* Raises: HTTP_Failed */
 void httpserver__stop_workers(HTTPServer_T server);
-void httpserver__give_work(Exchange *x);
-/* Ends INPUT_SUSPENDED: any thread, once; the exchange is the loop's again. */
+/* Returns 0 if the queue is full, and the exchange may be refused for that. */
+int httpserver__give_work(Exchange *x, Call call, int may_refuse);
+/* Any thread, once: the exchange is the loop's again, or goes if that has ended. */
 void httpserver__hand_back(Exchange *x);
-/* Those that were handed back, in order; NULL: none. For the loop. */
-Exchange *httpserver__take_back(Loop *l);
+/* Those that were handed back, in order; NULL: none. For the loop; left: NULL, or at its end HTTPSERVER__CLOSED. */
+#define HTTPSERVER__CLOSED ((Exchange *)1)
+Exchange *httpserver__take_back(Loop *l, Exchange *left);
+
+/* ---- server/suspend.c ---- */
+
+/* Takes away the one right to resume it: any thread. Returns 0 if somebody else has. */
+int httpserver__claim(Exchange *x);
+/* After that: resumes it. */
+void httpserver__resume(Exchange *x);
+/* The call that suspended it has returned. Returns 0 if it was resumed already. */
+int httpserver__park(Exchange *x);
+void httpserver__unpark(Exchange *x);              /* it was resumed; may be suspended again */
+/* Nobody waits for it any more. Returns 0 if it was resumed already. */
+int httpserver__leave(Exchange *x);
 
 #endif

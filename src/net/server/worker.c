@@ -2,7 +2,7 @@
 /* Threads for handlers that block. Exchanges queue first in, first out; a finished one goes onto its loop's list, which
  * is a stack with one compare-and-swap, and the loop is woken. The lock is held for the queue's pointers only.
  *
- * A handler that ends its thread is answered 500. */
+ * A function that ends its thread is answered 500, or cuts its stream. */
 #include "config.h"
 
 #include <errno.h>
@@ -22,21 +22,43 @@ void __tsan_release(void *) __attribute__((weak));
 
 /* ---- to workers ---- */
 
-void httpserver__give_work(Exchange *x)
+/* The lock is held. What an idle worker is about to take does not wait. */
+static int is_full(const Workers *w, size_t most)
 {
-	Workers *w = &x->loop->server->workers;
-
-	x->next = NULL;
-	pthread_mutex_lock(&w->lock);
-	*w->end = x;
-	w->end = &x->next;
-	pthread_cond_signal(&w->filled);
-	pthread_mutex_unlock(&w->lock);
+	return most && w->queued >= most + (size_t)w->idle;
 }
 
-static void unlock(void *lock)
+static void enqueue(Workers *w, Exchange *x, Call call)
 {
-	pthread_mutex_unlock(lock);
+	x->next = NULL;
+	x->holder = HOLDER_WORKER;
+	x->call = (unsigned char)call;
+	*w->end = x;
+	w->end = &x->next;
+	__atomic_store_n(&w->queued, w->queued + 1, __ATOMIC_RELAXED);
+	pthread_cond_signal(&w->filled);
+}
+
+int httpserver__give_work(Exchange *x, Call call, int may_refuse)
+{
+	HTTPServer_T server = x->loop->server;
+	Workers *w = &server->workers;
+	int given;
+
+	pthread_mutex_lock(&w->lock);
+	given = !may_refuse || !is_full(w, server->options.queue);
+	if (given)
+		enqueue(w, x, call);
+	pthread_mutex_unlock(&w->lock);
+	return given;
+}
+
+static void end_wait(void *cl)
+{
+	Workers *w = cl;
+
+	w->idle--;
+	pthread_mutex_unlock(&w->lock);
 }
 
 /* NULL: no more will come */
@@ -45,11 +67,13 @@ static Exchange *take_work(Workers *w)
 	Exchange *x;
 
 	pthread_mutex_lock(&w->lock);
-	pthread_cleanup_push(unlock, &w->lock);
+	w->idle++;
+	pthread_cleanup_push(end_wait, w);
 	while (!w->first && !w->stopping)
 		pthread_cond_wait(&w->filled, &w->lock);
 	x = w->first;
 	if (x) {
+		__atomic_store_n(&w->queued, w->queued - 1, __ATOMIC_RELAXED);
 		w->first = x->next;
 		if (!w->first)
 			w->end = &w->first;
@@ -60,23 +84,38 @@ static Exchange *take_work(Workers *w)
 
 /* ---- and back ---- */
 
+/* When run has returned the loop takes nothing back. */
+static void dispose_late(Exchange *x)
+{
+	TRY {
+		httpserver__log_gone(x);
+		httpserver__dispose(x);
+	} ELSE {
+		httpserver__count(&x->loop->stats.raised, 1);
+	} END_TRY;
+}
+
 void httpserver__hand_back(Exchange *x)
 {
 	Loop *l = x->loop;
 
 	if (__tsan_release)
 		__tsan_release(x);
-	x->next = __atomic_load_n(&l->handed_back, __ATOMIC_RELAXED);
-	while (!__atomic_compare_exchange_n(&l->handed_back, &x->next, x, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-		;
+	x->next = __atomic_load_n(&l->handed_back, __ATOMIC_ACQUIRE);
+	do
+		if (x->next == HTTPSERVER__CLOSED) {
+			dispose_late(x);
+			return;
+		}
+	while (!__atomic_compare_exchange_n(&l->handed_back, &x->next, x, 1, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE));
 	SocketPoll_wake(l->poll);
 }
 
-Exchange *httpserver__take_back(Loop *l)
+Exchange *httpserver__take_back(Loop *l, Exchange *left)
 {
-	Exchange *x = __atomic_exchange_n(&l->handed_back, NULL, __ATOMIC_ACQUIRE), *first = NULL;
+	Exchange *x = __atomic_exchange_n(&l->handed_back, left, __ATOMIC_ACQ_REL), *first = NULL;
 
-	while (x) {
+	while (x && x != HTTPSERVER__CLOSED) {
 		Exchange *next = x->next;
 
 		if (__tsan_acquire)
@@ -98,8 +137,7 @@ static void work(void *cl)
 	while ((x = me->x = take_work(&me->server->workers)) != NULL) {
 		x->abandoned = (unsigned char)httpserver__is_over(x->loop);
 		if (!x->abandoned)
-			httpserver__handle(x);
-		x->made = 1;
+			httpserver__call(x);
 		me->x = NULL;
 		httpserver__hand_back(x);
 	}
@@ -113,9 +151,7 @@ static void fail_handler(void *cl)
 	me->x = NULL;
 	if (!x)
 		return;
-	x->raised = x->made = 1;
-	x->response = NULL;
-	x->error = "the handler ended its thread";
+	httpserver__fail_call(x);
 	httpserver__hand_back(x);
 }
 

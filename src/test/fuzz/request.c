@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The parser under libFuzzer ("make fuzz-http-libfuzzer"): however the input is cut, the same comes of it; llhttp agrees
- * where it is installed; and what lies in a target can be made a path without reading or writing beside it. */
+/* Requests. However the input is cut, the parser reads the same; llhttp agrees where it is installed;
+ * a target becomes a path without a read or a write beside it. */
 #include "config.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "http_oracle.h"
+#include "../http_oracle.h"
+#include "fuzz.h"
 #include "http/parser.h"
 
 enum { LONGEST = 16384 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void make_path(const char *bytes, size_t n)
 {
@@ -34,11 +33,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n == 0 || n > LONGEST)
 		return 0;
-	see_ours(&whole, bytes, n, n);
-	see_ours(&cut, bytes, n, 1 + data[n / 2] % 32);
+	see_ours(&whole, REQUEST, bytes, n, n);
+	see_ours(&cut, REQUEST, bytes, n, 1 + data[n / 2] % 32);
 	if (!same(&whole, &cut))
 		abort();
-	if (see_llhttp(&theirs, bytes, n) && !agree(&whole, &theirs, LLHTTP))
+	if (see_llhttp(&theirs, REQUEST, bytes, n) && !agree(&whole, &theirs, LLHTTP))
 		abort();
 	make_path(bytes, n);
 	return 0;

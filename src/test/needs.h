@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* What a test may need of the machine: for testing.c, see NEEDS there, for programs without Check, and
+ * for scripts, see needs.sh. */
+#ifndef NEEDS_INCLUDED
+#define NEEDS_INCLUDED
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { NEEDS_SKIPPED = 77 }; /* the exit status that Automake takes for a skipped test */
+
+/* Returns whether a connection to 127.0.0.1 comes about; else says that it does not. */
+static inline int has_loopback(void)
+{
+	struct sockaddr_in a;
+	socklen_t n = sizeof a;
+	int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), has;
+
+	memset(&a, 0, sizeof a);
+	a.sin_family = AF_INET;
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	has = bind(listener, (const struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 1) == 0
+		&& getsockname(listener, (struct sockaddr *)&a, &n) == 0
+		&& connect(client, (const struct sockaddr *)&a, sizeof a) == 0;
+	if (!has)
+		perror("skipped: there is no loopback device");
+	close(client);
+	close(listener);
+	return has;
+}
+
+/* Returns whether the process may open so many descriptors, if need be by raising its soft limit;
+ * else says that it may not. */
+static inline int has_descriptors(unsigned long most)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= most)
+		return 1;
+	if (limit.rlim_max >= most) {
+		limit.rlim_cur = most;
+		return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+	}
+	fprintf(stderr, "skipped: %lu descriptors are needed, and %llu are allowed\n", most,
+		(unsigned long long)limit.rlim_max);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+/* The limits of memory of a server: request_bytes of one request, memory_bytes of all in progress. */
+#include "config.h"
+
+#include "httpclient.h"
+
+SUITE("limits of memory");
+
+enum { KIB = 1024 };
+
+static Arena_T kept; /* a child of a request's arena that outlives the request */
+
+static size_t asked_for(HTTPRequest_T request, const char *name)
+{
+	const char *value = HTTPRequest_query_param(request, name);
+
+	return value ? strtoul(value, NULL, 10) : 0;
+}
+
+static void take(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	Arena_T own = HTTPRequest_arena(request);
+	size_t nbytes = asked_for(request, "bytes"), in_child = asked_for(request, "child"), other = asked_for(request, "other");
+
+	(void)cl;
+	if (nbytes)
+		memset(Arena_alloc(own, nbytes), 'x', nbytes);
+	if (in_child)
+		memset(Arena_alloc(Arena_new_child(own), in_child), 'x', in_child);
+	if (asked_for(request, "keep")) {
+		kept = Arena_new_child(own);
+		Arena_alloc(kept, asked_for(request, "keep"));
+		Arena_adopt(kept, NULL);
+	}
+	if (other) { /* of an arena that is not the request's */
+		AUTO(Arena_T, a, Arena_dispose) = Arena_new_with(&(Arena_Options){ .limit = 64 * KIB });
+
+		Arena_alloc(a, other);
+	}
+	if (asked_for(request, "write"))
+		HTTPResponse_write(response, Arena_alloc(own, asked_for(request, "write")), asked_for(request, "write"));
+	HTTPResponse_printf(response, "ok");
+}
+
+static atomic_int let_go, waiting;
+
+/* Holds its memory until the test lets it go. */
+static void hold(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	take(request, response, cl);
+	atomic_fetch_add(&waiting, 1);
+	while (!atomic_load(&let_go))
+		nap(2);
+}
+
+static int stream_more(HTTPResponse_T response, void *cl)
+{
+	int *n = cl;
+
+	HTTPResponse_printf(response, "%*d", 1000, *n);
+	return --*n > 0;
+}
+
+static void stream(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	int *n;
+
+	(void)cl;
+	NEW(HTTPRequest_arena(request), n);
+	*n = 100;
+	HTTPResponse_stream(response, stream_more, n);
+}
+
+static char last_error[200];
+static atomic_int nlogged;
+
+static void keep_entry(const HTTPServer_Entry *e, void *cl)
+{
+	(void)cl;
+	snprintf(last_error, sizeof last_error, "%s", e->error ? e->error : "-");
+	atomic_fetch_add(&nlogged, 1);
+}
+
+static void start_with(HTTPServer_Options options)
+{
+	options.log = keep_entry;
+	make_server(options);
+	HTTPServer_route(server, NULL, "/", take, NULL);
+	HTTPServer_route(server, "GET", "/stream", stream, NULL);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/blocks", .handler = take, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	launch();
+}
+
+/* ---- request_bytes ---- */
+
+CASE("request_bytes");
+
+TEST(a_request_that_takes_too_much_is_answered_503_and_the_next_is_served, .to = 4)
+{
+	static const char *const queries[] = { "/?bytes=200000", "/?child=200000", "/blocks?bytes=200000", "/?write=80000" };
+	char request[100];
+	int fd = -1, i;
+
+	start_with((HTTPServer_Options){ .request_bytes = 100 * KIB });
+	fd = dial();
+	for (i = 0; i < 20; i++) {
+		snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n" HOST "\r\n", queries[_i]);
+		say(fd, request);
+		ck_assert_int_eq(hear(fd), 503);
+		ck_assert(!has("Connection: close"));
+		say(fd, GET("/?bytes=20000"));
+		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_str_eq(body(), "ok");
+	}
+	ck_assert_uint_eq(stats_now().raised, 20);
+	close(fd);
+	end_server();
+}
+
+TEST(a_request_within_its_limit_is_served_as_without, .to = 2)
+{
+	int fd, i;
+
+	start_with((HTTPServer_Options){ .request_bytes = _i ? 8192 : 100 * KIB });
+	fd = dial();
+	for (i = 0; i < 200; i++) {
+		say(fd, GET("/") GET("/none"));
+		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_int_eq(hear(fd), 404);
+	}
+	close(fd);
+	end_server();
+}
+
+TEST(a_body_that_takes_too_much_is_answered_503)
+{
+	static char request[60000];
+	size_t n = (size_t)sprintf(request, "POST / HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n", 50000);
+
+	start_with((HTTPServer_Options){ .request_bytes = 40 * KIB });
+	memset(request + n, 'x', 50000);
+	request[n + 50000] = '\0';
+	ck_assert_int_eq(ask(request), 503);
+	ck_assert_int_eq(ask("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n12345"), 200);
+	end_server();
+}
+
+TEST(memory_of_another_arena_is_no_503)
+{
+	start_with((HTTPServer_Options){ .request_bytes = 100 * KIB });
+	ck_assert_int_eq(ask(GET("/?other=100000")), 500);
+	end_server();
+}
+
+TEST(a_stream_goes_on_beyond_the_limit)
+{
+	int fd;
+
+	start_with((HTTPServer_Options){ .request_bytes = 8192 });
+	fd = dial();
+	say(fd, GET("/stream") GET("/"));
+	shutdown(fd, SHUT_WR);
+	hear_all(fd);
+	ck_assert_int_eq(count("HTTP/1.1 200"), 2);
+	ck_assert_int_ge((int)nheard, 100000);
+	close(fd);
+	end_server();
+}
+
+TEST(a_child_that_outlives_its_request_does_not_count_for_the_next_ones)
+{
+	Arena_T children[30];
+	int i;
+
+	start_with((HTTPServer_Options){ .request_bytes = 100 * KIB, .memory_bytes = 1024 * KIB });
+	for (i = 0; i < 30; i++) {
+		ck_assert_int_eq(ask(GET("/?keep=50000")), 200);
+		children[i] = kept;
+		ck_assert_int_eq(ask(GET("/?bytes=30000")), 200);
+		if (i % 2)
+			Arena_dispose(&children[i]);
+	}
+	HTTPServer_stop(server);
+	pthread_join(server_thread, NULL);
+	Arena_dispose(&arena);
+	for (i = 0; i < 30; i++) /* after the server */
+		Arena_dispose(&children[i]);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+
+TEST(a_limit_that_holds_no_request_is_checked)
+{
+	Arena_T a = Arena_new();
+
+	ck_raises_saying(Assert_Failed, "HTTPServer_new: request_bytes is 8191",
+		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .request_bytes = 8191 }));
+	Arena_dispose(&a);
+}
+
+/* ---- memory_bytes ---- */
+
+CASE("memory_bytes");
+
+TEST(requests_beyond_the_memory_of_all_are_answered_503_until_others_have_ended)
+{
+	int open_before, holder;
+
+	start_with((HTTPServer_Options){ .memory_bytes = 500 * KIB });
+	open_before = dial();
+	say(open_before, GET("/"));
+	ck_assert_int_eq(hear(open_before), 200);
+	holder = dial();
+	say(holder, GET("/hold?bytes=600000"));
+	await(atomic_load(&waiting) == 1);
+	say(open_before, GET("/"));
+	ck_assert_int_eq(hear(open_before), 503);
+	close(open_before);
+	atomic_store(&let_go, 1);
+	ck_assert_int_eq(hear(holder), 200); /* what runs goes on */
+	close(holder);
+	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_uint_eq(stats_now().refused, 1);
+	end_server();
+}
+
+TEST(who_comes_beyond_the_memory_of_all_waits_in_the_backlog)
+{
+	int holder, fd;
+
+	start_with((HTTPServer_Options){ .memory_bytes = 500 * KIB });
+	holder = dial();
+	say(holder, GET("/hold?child=600000"));
+	await(atomic_load(&waiting) == 1);
+	fd = dial();
+	say(fd, GET("/"));
+	ck_assert_int_eq(listen_for(fd, heard, 1, 300), -2);
+	ck_assert_uint_eq(stats_now().accepted, 1);
+	atomic_store(&let_go, 1);
+	ck_assert_int_eq(hear(fd), 200);
+	close(fd);
+	close(holder);
+	end_server();
+}
+
+TEST(a_body_that_is_collected_ends_when_the_memory_of_all_does)
+{
+	static char part[200000];
+	int uploader, holder;
+
+	start_with((HTTPServer_Options){ .memory_bytes = 500 * KIB });
+	memset(part, 'x', sizeof part);
+	uploader = dial();
+	say(uploader, "POST / HTTP/1.1\r\n" HOST "Content-Length: 400000\r\n\r\n");
+	say_bytes(uploader, part, 1000);
+	holder = dial();
+	say(holder, GET("/hold?bytes=600000"));
+	await(atomic_load(&waiting) == 1);
+	say_bytes(uploader, part, 1000);
+	ck_assert_int_eq(hear(uploader), 503);
+	close(uploader);
+	atomic_store(&let_go, 1);
+	close(holder);
+	end_server();
+}
+
+TEST(arenas_at_rest_do_not_count)
+{
+	enum { CLIENTS = 40 };
+	int fd[CLIENTS], i, turn;
+
+	start_with((HTTPServer_Options){ .memory_bytes = 4000 * KIB });
+	for (i = 0; i < CLIENTS; i++)
+		fd[i] = dial();
+	for (turn = 0; turn < 3; turn++) {
+		for (i = 0; i < CLIENTS; i++)
+			say(fd[i], GET("/?bytes=60000"));
+		for (i = 0; i < CLIENTS; i++)
+			ck_assert_int_eq(hear(fd[i]), 200);
+	}
+	for (i = 0; i < CLIENTS; i++)
+		close(fd[i]);
+	end_server();
+}
+
+/* ---- queue ---- */
+
+CASE("queue", .timeout = 60);
+
+static atomic_int nparts;
+
+static void pass(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
+{
+	atomic_fetch_add(&nparts, 1);
+	(void)request;
+	(void)bytes;
+	(void)n;
+	(void)cl;
+}
+
+static atomic_int nbefore;
+
+static void count_before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)response;
+	(void)cl;
+	atomic_fetch_add(&nbefore, 1);
+}
+
+TEST(requests_beyond_the_queue_are_answered_503_and_nothing_of_them_runs)
+{
+	int holder, queued, fd;
+
+	start_with((HTTPServer_Options){ .queue = 1, .workers = 1, .before = count_before });
+	holder = dial();
+	say(holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	queued = dial();
+	say(queued, GET("/blocks"));
+	await(stats_now().queued == 1);
+	fd = dial();
+	say(fd, GET("/blocks"));
+	ck_assert_int_eq(hear(fd), 503);
+	ck_assert(!has("Connection: close"));
+	ck_assert_int_eq(atomic_load(&nbefore), 1);
+	say(fd, GET("/")); /* which no worker answers */
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_uint_eq(stats_now().refused, 1);
+	atomic_store(&let_go, 1);
+	ck_assert_int_eq(hear(queued), 200);
+	ck_assert_int_eq(hear(holder), 200);
+	say(fd, GET("/blocks"));
+	ck_assert_int_eq(hear(fd), 200);
+	await(stats_now().queued == 0);
+	close(fd);
+	close(queued);
+	close(holder);
+	end_server();
+}
+
+TEST(a_request_of_which_something_ran_is_not_refused)
+{
+	int holder, queued, fd;
+
+	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){
+		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
+	launch();
+	fd = dial();
+	say(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
+	await(atomic_load(&nparts) == 1);
+	holder = dial();
+	say(holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	queued = dial();
+	say(queued, GET("/hold"));
+	await(stats_now().queued == 1);
+	say(fd, "cd");
+	await(stats_now().queued == 2);
+	atomic_store(&let_go, 1);
+	ck_assert_int_eq(hear(fd), 200);
+	close(fd);
+	close(queued);
+	close(holder);
+	end_server();
+}
+
+TEST(a_body_that_finds_the_queue_full_ends_its_connection)
+{
+	int holder, queued, fd;
+
+	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){
+		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
+	launch();
+	holder = dial();
+	say(holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	queued = dial();
+	say(queued, GET("/hold"));
+	await(stats_now().queued == 1);
+	fd = dial();
+	say(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
+	ck_assert_int_eq(hear(fd), 503);
+	ck_assert(has("Connection: close"));
+	atomic_store(&let_go, 1);
+	close(fd);
+	close(queued);
+	close(holder);
+	end_server();
+}
