@@ -13,6 +13,13 @@ static void ck_aborts(void (*f)(void))
 
 /* ---- exceptions ---- */
 
+#if defined UNWINDING
+static void __attribute__((constructor)) unwind(void)
+{
+	Except_set_unwinding(1);
+}
+#endif
+
 SUITE("Except");
 CASE("exceptions");
 
