@@ -143,6 +143,7 @@ typedef struct Exchange { /* one request and its response */
 	HTTPFraming framing;         /* of a stream */
 } Exchange;
 _Static_assert(offsetof(Exchange, response_place) == 0, "a handle leads to it");
+_Static_assert(sizeof(void *) > 8 || sizeof(Exchange) <= 3 * HTTP__PLACE, "what a head in progress costs");
 
 struct Conn { /* what an idle connection costs us: keep it small */
 	Socket_T socket;             /* NULL: it was reaped */
