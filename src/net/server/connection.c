@@ -404,7 +404,7 @@ static int give_up(Turn *t, int status, const char *text)
 	if (!httpserver__leave(x))
 		return 0;
 	x->status = (unsigned short)status;
-	x->error = text;
+	x->verdict = text;
 	if (c->output == OUTPUT_SUSPENDED)
 		return !(t->dies = 1);
 	x->conn = NULL;
@@ -487,6 +487,12 @@ static void admit(Turn *t)
 	}
 }
 
+static void cut_stream(Turn *t)
+{
+	httpserver__count(&t->loop->stats.raised, 1);
+	t->dies = 1;
+}
+
 /* A function of the route has returned, and was resumed if it had suspended the response. Returns 0 if it has to wait. */
 static int go_on(Turn *t)
 {
@@ -496,8 +502,7 @@ static int go_on(Turn *t)
 	if (x->call == CALL_MORE) {
 		c->output = OUTPUT_STREAMING;
 		if (x->failed)
-			httpserver__count(&t->loop->stats.raised, 1);
-		t->dies |= x->failed != NULL;
+			cut_stream(t);
 		return 1;
 	}
 	if (x->failed && x->route->is.blocks)
@@ -535,7 +540,17 @@ static int park(Turn *t)
 	return !httpserver__park(x) && resume(t);
 }
 
-/* A function of the route has returned. Returns 0 if its exchange is the program's now. What `more` wrote goes out first. */
+/* `more` has returned. What it wrote goes out, and then its exchange is the program's if it has suspended the response. */
+static void finish_part(Turn *t)
+{
+	t->c->output = OUTPUT_STREAMING;
+	if (t->c->exchange->cut)
+		cut_stream(t);
+	else
+		httpserver__take_part(t);
+}
+
+/* A function of the route has returned. Returns 0 if its exchange is the program's now. */
 static int finish_call(Turn *t)
 {
 	Exchange *x = t->c->exchange;
@@ -545,9 +560,11 @@ static int finish_call(Turn *t)
 		httpserver__count(&t->loop->stats.raised, 1);
 	x->dropped = 0;
 	t->dies |= x->abandoned;
-	if (x->call == CALL_MORE && !x->failed)
-		httpserver__take_part(t);
-	else if (httpserver__is_suspended(x)) {
+	if (x->call == CALL_MORE) {
+		finish_part(t);
+		return 1;
+	}
+	if (httpserver__is_suspended(x)) {
 		t->c->input = INPUT_SUSPENDED;
 		return park(t);
 	}
