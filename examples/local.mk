@@ -6,6 +6,7 @@ PLAIN_EXAMPLES = \
 	examples/chat \
 	examples/connection-pool \
 	examples/event-loop \
+	examples/events \
 	examples/hello \
 	examples/request-server \
 	examples/thread-per-request \
