@@ -314,13 +314,6 @@ static void start(T a, Chunk *c, const Arena_Options *o, const Backing *backing,
 	set_lane(&a->lane, home_start(a), lane_end(c));
 }
 
-static T struct_in(Chunk *c)
-{
-	char *p = (char *)c + CHUNK_HEADER;
-
-	return (T)(void *)(p + padding(p, LINE));
-}
-
 /* NULL if an arena does not fit there. */
 static Chunk *buffer_chunk(void *buffer, size_t nbytes)
 {
@@ -397,7 +390,7 @@ static T take_from_shell(const Arena_Options *o, Thread *t)
 	if (!a)
 		return NULL;
 	start(a, a->home, o, &arena__default_backing, t);
-	arena__count_made(t);
+	arena__count(t, 1);
 	arena__end_turnover(t);
 	return a;
 }

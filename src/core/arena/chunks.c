@@ -11,8 +11,7 @@
  * made; the others are plain chunks, found by size. Only what the default backing allocator gave
  * is kept, and none of it counts as held by any arena.
  *
- * Invariant: shells[0..nshells) are DEAD and no arena's; chunk_bytes is the sum of
- * chunks[0..nchunks).
+ * Invariant: the structs in shells are DEAD and no arena's.
  *
  * The store is touched by its thread alone, without a lock, amid a "turnover": whoever walks the
  * registry (report, fork) closes the gate, passes the barrier and waits for the turnovers that
@@ -95,50 +94,39 @@ int arena__begin_turnover(Thread *t)
 {
 	STORE(t->turnover, 1);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (!arena__registry_is_walked())
+	if (!LOAD_ACQUIRE(arena__registry_walked))
 		return 1;
 	arena__end_turnover(t);
 	return 0;
 }
 
-static void free_shell(T a)
-{
-	Chunk *c = a->home;
+/* The turnover has begun in these. */
 
-	arena__remove_live(a);
-	pthread_mutex_destroy(&a->lock);
-	arena__default_backing.free(c, c->size, NULL);
+static Chunk *remove_stored(Store *s, int i)
+{
+	Chunk *c = s->chunks[i];
+
+	for (s->n--; i < s->n; i++)
+		s->chunks[i] = s->chunks[i + 1];
+	if (s->n < s->low)
+		s->low = s->n;
+	return c;
 }
 
-T arena__take_shell(Thread *t)
+int arena__store(Thread *t, Store *s, int most, Chunk *c)
 {
-	if (t->nshells == 0 || !arena__begin_turnover(t))
-		return NULL;
-	if (--t->nshells < t->shells_low)
-		t->shells_low = t->nshells;
-	return t->shells[t->nshells];
-}
-
-/* The turnover has begun: it ends here if the shell is kept. */
-int arena__keep_shell(Thread *t, T a)
-{
-	if (t->nshells == SHELLS)
+	if (s->n == most)
 		return 0;
-	t->shells[t->nshells++] = a;
+	s->chunks[s->n++] = c;
 	t->ticks++;
 	return 1;
 }
 
-static Chunk *remove_stored(Thread *t, int i)
+T arena__take_shell(Thread *t)
 {
-	Chunk *c = t->chunks[i];
-
-	t->chunk_bytes -= c->size;
-	t->nchunks--;
-	memmove(&t->chunks[i], &t->chunks[i + 1], (size_t)(t->nchunks - i) * sizeof t->chunks[0]);
-	if (t->nchunks < t->chunks_low)
-		t->chunks_low = t->nchunks;
-	return c;
+	if (t->shells.n == 0 || !arena__begin_turnover(t))
+		return NULL;
+	return struct_in(remove_stored(&t->shells, t->shells.n - 1));
 }
 
 static Chunk *take_stored(size_t least, size_t most)
@@ -147,11 +135,11 @@ static Chunk *take_stored(size_t least, size_t most)
 	Chunk *c = NULL;
 	int i;
 
-	if (!t || t->nchunks == 0 || !arena__begin_turnover(t))
+	if (!t || t->spares.n == 0 || !arena__begin_turnover(t))
 		return NULL;
-	for (i = t->nchunks - 1; i >= 0 && !c; i--)
-		if (t->chunks[i]->size >= least && t->chunks[i]->size <= most)
-			c = remove_stored(t, i);
+	for (i = t->spares.n - 1; i >= 0 && !c; i--)
+		if (t->spares.chunks[i]->size >= least && t->spares.chunks[i]->size <= most)
+			c = remove_stored(&t->spares, i);
 	arena__end_turnover(t);
 	if (c)
 		c->own = 0;
@@ -161,51 +149,43 @@ static Chunk *take_stored(size_t least, size_t most)
 static int keep_chunk(Chunk *c)
 {
 	Thread *t = record_now();
-	int kept;
+	size_t bytes = c->size;
+	int i, kept;
 
 	if (!t || c->size == 0 || c->size > CHUNK_KEPT || !arena__begin_turnover(t))
 		return 0;
-	kept = t->nchunks < CHUNKS_CACHED && t->chunk_bytes + c->size <= BYTES_KEPT;
-	if (kept) {
-		c->older = NULL;
-		t->chunks[t->nchunks++] = c;
-		t->chunk_bytes += c->size;
-		t->ticks++;
-	}
+	for (i = 0; i < t->spares.n; i++)
+		bytes += t->spares.chunks[i]->size;
+	kept = bytes <= BYTES_KEPT && arena__store(t, &t->spares, STORED, c);
 	arena__end_turnover(t);
 	return kept;
 }
 
-static int drop_shells(Thread *t, int n)
+static void free_chunk(Chunk *c)
 {
-	T dropped[SHELLS];
-	int i;
-
-	if (n == 0 || !arena__begin_turnover(t))
-		return 0;
-	memcpy(dropped, t->shells, (size_t)n * sizeof dropped[0]); /* the oldest */
-	t->nshells -= n;
-	memmove(t->shells, t->shells + n, (size_t)t->nshells * sizeof dropped[0]);
-	t->shells_low = t->nshells;
-	arena__end_turnover(t);
-	for (i = 0; i < n; i++)
-		free_shell(dropped[i]);
-	return n;
+	arena__default_backing.free(c, c->size, NULL);
 }
 
-static void drop_chunks(Thread *t, int n)
+static void free_shell(Chunk *c)
 {
-	Chunk *dropped[CHUNKS_CACHED];
+	arena__remove_live(struct_in(c));
+	pthread_mutex_destroy(&struct_in(c)->lock);
+	free_chunk(c);
+}
+
+static void drop_oldest(Thread *t, Store *s, int n, void (*drop)(Chunk *))
+{
+	Chunk *dropped[STORED];
 	int i;
 
-	if (n == 0 || !arena__begin_turnover(t))
+	if (!arena__begin_turnover(t))
 		return;
 	for (i = 0; i < n; i++)
-		dropped[i] = remove_stored(t, 0);
-	t->chunks_low = t->nchunks;
+		dropped[i] = remove_stored(s, 0);
+	s->low = s->n;
 	arena__end_turnover(t);
 	for (i = 0; i < n; i++)
-		arena__default_backing.free(dropped[i], dropped[i]->size, NULL);
+		drop(dropped[i]);
 }
 
 /* Half of what was never needed since the last time. */
@@ -214,17 +194,14 @@ void arena__decay(Thread *t)
 	if (t->ticks < TICKS)
 		return;
 	t->ticks = 0;
-	drop_shells(t, (t->shells_low + 1) / 2);
-	drop_chunks(t, (t->chunks_low + 1) / 2);
-	t->shells_low = t->nshells;
-	t->chunks_low = t->nchunks;
+	drop_oldest(t, &t->shells, (t->shells.low + 1) / 2, free_shell);
+	drop_oldest(t, &t->spares, (t->spares.low + 1) / 2, free_chunk);
 }
 
 void arena__empty_store(Thread *t)
 {
-	while (t->nshells && drop_shells(t, t->nshells))
-		;
-	drop_chunks(t, t->nchunks);
+	drop_oldest(t, &t->shells, t->shells.n, free_shell);
+	drop_oldest(t, &t->spares, t->spares.n, free_chunk);
 }
 
 /* ---- taking ---- */

@@ -187,12 +187,12 @@ static void retire_mapping(char *base, size_t size)
 	atomic_fetch_sub(&mapped, 1);
 	if (mmap(base, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
 		return;
-	arena__lock_records(); /* which a fork takes, too */
+	pthread_mutex_lock(&arena__records_lock); /* which a fork takes, too */
 	old = retired[next % RETIRED].base;
 	old_size = retired[next % RETIRED].size;
 	retired[next % RETIRED].base = base;
 	retired[next++ % RETIRED].size = size;
-	arena__unlock_records();
+	pthread_mutex_unlock(&arena__records_lock);
 	if (old)
 		munmap(old, old_size);
 }

@@ -123,13 +123,13 @@ static struct Usage *make_row(struct Usage **bucket, const Key *key, struct Usag
 	row->key = *key;
 	row->site = site;
 	row->where = memcpy(row + 1, where, size);
-	arena__lock_records();
+	pthread_mutex_lock(&arena__records_lock);
 	found = find_row(bucket, key); /* another thread's, meanwhile */
 	if (!found) {
 		row->next = *bucket;
 		STORE_RELEASE(*bucket, row);
 	}
-	arena__unlock_records();
+	pthread_mutex_unlock(&arena__records_lock);
 	if (found)
 		free(row);
 	return found ? found : row;

@@ -250,6 +250,14 @@ static inline size_t padding(const void *p, size_t alignment)
 	return -(size_t)(uintptr_t)p & (alignment - 1);
 }
 
+/* The arena whose home the chunk is. */
+static inline struct Arena *struct_in(Chunk *c)
+{
+	char *p = (char *)c + CHUNK_HEADER;
+
+	return (struct Arena *)(void *)(p + padding(p, LINE));
+}
+
 /* Where the free bytes of a chunk begin. A backing allocator aligns as malloc does, which is to 8
  * bytes on 32-bit ARM and MIPS. */
 static inline char *chunk_start(Chunk *c)
@@ -315,7 +323,13 @@ static inline void *bump_lane(Lane *l, size_t alignment, size_t nbytes, size_t z
 
 /* ---- arena/threads.c: records of threads, the owner, the registry and fork ---- */
 
-enum { SHELLS = 16, CHUNKS_CACHED = 24 };
+enum { SHELLS = 16, STORED = 24 };
+
+/* Chunks that a thread keeps, the oldest first. */
+typedef struct Store {
+	int n, low; /* the least n since the last decay */
+	Chunk *chunks[STORED];
+} Store;
 
 /* The record of a thread. It is never freed, but goes to another thread when this one has ended:
  * so it may be looked at without knowing whether its thread lives. */
@@ -327,10 +341,8 @@ typedef struct Thread {
 	struct Thread *next_idle;
 	uint64_t number, ids;
 	size_t made, gone;   /* arenas, by this thread */
-	int nshells, nchunks, shells_low, chunks_low;
-	size_t chunk_bytes;
-	struct Arena *shells[SHELLS];
-	Chunk *chunks[CHUNKS_CACHED];
+	Store shells; /* first chunks, with the struct of an arena that was disposed of */
+	Store spares; /* other chunks */
 } Thread;
 
 extern Thread arena__nobody __attribute__((aligned(LINE)));
@@ -369,8 +381,7 @@ static inline int arena__enter(struct Arena *a, Thread *t)
 
 Thread *arena__thread(void);           /* this thread's record; NULL: arenas are to be closed, or no memory */
 uint64_t arena__unique(Thread *);      /* an id never given before; the record may be NULL */
-void arena__lock_records(void);        /* which a fork takes, too */
-void arena__unlock_records(void);
+extern pthread_mutex_t arena__records_lock; /* which a fork takes, too */
 Thread *arena__first_thread(void);     /* of the list of all */
 
 /* The lock is held in all of these. */
@@ -386,14 +397,12 @@ void arena__lock_alone(struct Arena *); /* and makes this thread the owner */
 
 void arena__add_live(struct Arena *, Thread *);
 void arena__remove_live(struct Arena *);
-void arena__count_made(Thread *);
-void arena__count_gone(Thread *);
+void arena__count(Thread *, int made); /* an arena that was made or, with 0, disposed of */
 void arena__lock_registry(void);       /* and stops every turnover, for arena__next_live */
 void arena__unlock_registry(void);
 struct Arena *arena__next_live(struct Arena *); /* live ones and shells; the first after NULL */
-int arena__registry_is_walked(void);
-void arena__lock_tree(void);
-void arena__unlock_tree(void);
+extern int arena__registry_walked;     /* read atomically */
+extern pthread_mutex_t arena__tree_lock; /* for one adoption at a time, or two could make a cycle */
 
 /* ---- arena/chunks.c: the backing allocator, and what a thread keeps in store ---- */
 
@@ -412,7 +421,7 @@ Chunk *arena__drop_spare(struct Arena *);                      /* booked off, fo
 void arena__keep_spare_unlocks(struct Arena *, Chunk *);       /* gives it back if another thread has left one meanwhile */
 
 struct Arena *arena__take_shell(Thread *);                /* NULL: none; else end_turnover is to follow */
-int arena__keep_shell(Thread *, struct Arena *);          /* 1: kept */
+int arena__store(Thread *, Store *, int most, Chunk *);   /* amid a turnover; 0: it has so many */
 void arena__empty_store(Thread *);
 void arena__decay(Thread *);                              /* no lock held */
 int arena__begin_turnover(Thread *);                      /* 0: the registry is being walked, do without */

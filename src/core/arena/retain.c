@@ -140,11 +140,11 @@ static int keep_home(T a)
 	if (!t || a->home->size != CHUNK_FIRST || a->backing.alloc != arena__default_backing.alloc
 		|| !arena__begin_turnover(t))
 		return 0;
-	kept = arena__keep_shell(t, a);
+	kept = arena__store(t, &t->shells, SHELLS, a->home);
 	if (kept) {
 		STORE(a->owner, NULL);
 		STORE(a->magic, DEAD);
-		arena__count_gone(t);
+		arena__count(t, 0);
 	}
 	arena__end_turnover(t);
 	return kept;
@@ -174,11 +174,11 @@ static int bury(T a)
 
 	if (a->backing.alloc != arena__default_backing.alloc || a->home->size != CHUNK_FIRST || red_zone())
 		return 0;
-	arena__lock_tree();
+	pthread_mutex_lock(&arena__tree_lock);
 	oldest = graves[next];
 	graves[next] = a;
 	next = (next + 1) % GRAVES;
-	arena__unlock_tree();
+	pthread_mutex_unlock(&arena__tree_lock);
 	if (oldest) {
 		pthread_mutex_destroy(&oldest->lock);
 		arena__give_back_list(&arena__default_backing, oldest->home);

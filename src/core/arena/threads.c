@@ -84,8 +84,9 @@ static void pass_barrier(void)
 
 int arena__lanes_allowed, arena__on_valgrind;
 static pthread_key_t exit_key;
-static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
-static Thread *all, *idle; /* all: pushed to under the lock, read without */
+pthread_mutex_t arena__records_lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t arena__tree_lock = PTHREAD_MUTEX_INITIALIZER;
+static Thread *all = NOBODY, *idle; /* all: pushed to under the lock, read without */
 static uint64_t records;
 static int enrolled; /* of all, those that are not idle */
 static atomic_uint_least64_t ids_without_record;
@@ -97,11 +98,11 @@ static void retire(void *record)
 	arena__leave(t); /* a signal handler may have ended the thread amid a bump */
 	arena__empty_store(t);
 	Arena__self = (Arena__Thread *)(void *)NOBODY; /* a later destructor may come back for another record */
-	pthread_mutex_lock(&records_lock);
+	pthread_mutex_lock(&arena__records_lock);
 	t->next_idle = idle;
 	idle = t;
 	enrolled--;
-	pthread_mutex_unlock(&records_lock);
+	pthread_mutex_unlock(&arena__records_lock);
 }
 
 static void allow_lanes(void)
@@ -140,14 +141,14 @@ static Thread *get_record(void)
 {
 	Thread *t;
 
-	pthread_mutex_lock(&records_lock);
+	pthread_mutex_lock(&arena__records_lock);
 	t = idle;
 	if (t)
 		idle = t->next_idle;
 	else
 		t = new_record();
 	enrolled += t != NULL;
-	pthread_mutex_unlock(&records_lock);
+	pthread_mutex_unlock(&arena__records_lock);
 	return t;
 }
 
@@ -189,20 +190,10 @@ static int is_alone(void)
 {
 	int others;
 
-	pthread_mutex_lock(&records_lock);
+	pthread_mutex_lock(&arena__records_lock);
 	others = enrolled - (record_now() != NULL);
-	pthread_mutex_unlock(&records_lock);
+	pthread_mutex_unlock(&arena__records_lock);
 	return others == 0;
-}
-
-void arena__lock_records(void)
-{
-	pthread_mutex_lock(&records_lock);
-}
-
-void arena__unlock_records(void)
-{
-	pthread_mutex_unlock(&records_lock);
 }
 
 /* The other threads are gone, some perhaps amid a bump: of that nothing is left but the mark. */
@@ -217,7 +208,7 @@ static void reset_threads(void)
 	enrolled = record_now() != NULL;
 	for (t = all; t; t = t->next) {
 		t->face.busy = NULL;
-		if (t != self) {
+		if (t != self && t != NOBODY) {
 			t->next_idle = idle;
 			idle = t;
 		}
@@ -330,8 +321,7 @@ static struct {
 	pthread_mutex_t lock;
 	struct Arena *first;
 } live[SHARDS] = { SHARDS_4, SHARDS_4, SHARDS_4, SHARDS_4 };
-static atomic_size_t made_by_others, gone_by_others; /* threads without a record */
-static int walked;
+int arena__registry_walked;
 
 static unsigned shard_of(const struct Arena *a)
 {
@@ -343,9 +333,10 @@ void arena__lock_registry(void)
 	Thread *t;
 	int i;
 
+	pthread_mutex_lock(&arena__tree_lock); /* an adoption meanwhile could make a cycle of what is read */
 	for (i = 0; i < SHARDS; i++)
 		pthread_mutex_lock(&live[i].lock);
-	STORE(walked, 1);
+	STORE(arena__registry_walked, 1);
 	if (!is_alone())
 		pass_barrier();
 	for (t = arena__first_thread(); t; t = t->next) /* after the gate was closed: lest one be missed that passed it */
@@ -357,9 +348,10 @@ void arena__unlock_registry(void)
 {
 	int i;
 
-	STORE_RELEASE(walked, 0);
+	STORE_RELEASE(arena__registry_walked, 0);
 	for (i = 0; i < SHARDS; i++)
 		pthread_mutex_unlock(&live[i].lock);
+	pthread_mutex_unlock(&arena__tree_lock);
 }
 
 T arena__next_live(T a)
@@ -370,11 +362,6 @@ T arena__next_live(T a)
 	while (!a && ++s < SHARDS)
 		a = live[s].first;
 	return a;
-}
-
-int arena__registry_is_walked(void)
-{
-	return LOAD_ACQUIRE(walked);
 }
 
 /* ---- fork: no lock may be held by a thread that the child does not have ----
@@ -398,12 +385,12 @@ static void lock_all(void)
 {
 	arena__lock_registry();
 	for_each_lock(pthread_mutex_lock);
-	arena__lock_records();
+	pthread_mutex_lock(&arena__records_lock);
 }
 
 static void unlock_all(void)
 {
-	arena__unlock_records();
+	pthread_mutex_unlock(&arena__records_lock);
 	for_each_lock(pthread_mutex_unlock);
 	arena__unlock_registry();
 }
@@ -419,32 +406,15 @@ static void __attribute__((constructor)) prepare_for_fork(void)
 	pthread_atfork(lock_all, unlock_all, unlock_in_child);
 }
 
-/* One adoption at a time, lest two make a cycle. The first shard's lock serves, as fork takes it
- * anyway. */
-void arena__lock_tree(void)
+/* Threads without a record count in nobody's. */
+void arena__count(Thread *t, int made)
 {
-	pthread_mutex_lock(&live[0].lock);
-}
+	size_t *count = made ? &(t ? t : NOBODY)->made : &(t ? t : NOBODY)->gone;
 
-void arena__unlock_tree(void)
-{
-	pthread_mutex_unlock(&live[0].lock);
-}
-
-void arena__count_made(Thread *t)
-{
 	if (t)
-		STORE(t->made, t->made + 1);
+		STORE(*count, *count + 1);
 	else
-		atomic_fetch_add_explicit(&made_by_others, 1, memory_order_relaxed);
-}
-
-void arena__count_gone(Thread *t)
-{
-	if (t)
-		STORE(t->gone, t->gone + 1);
-	else
-		atomic_fetch_add_explicit(&gone_by_others, 1, memory_order_relaxed);
+		__atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST);
 }
 
 void arena__add_live(T a, Thread *t)
@@ -457,7 +427,7 @@ void arena__add_live(T a, Thread *t)
 	if (a->next_live)
 		a->next_live->live_link = &a->next_live;
 	live[s].first = a;
-	arena__count_made(t);
+	arena__count(t, 1);
 	pthread_mutex_unlock(&live[s].lock);
 }
 
@@ -470,21 +440,20 @@ void arena__remove_live(T a)
 	if (a->next_live)
 		a->next_live->live_link = a->live_link;
 	if (LOAD(a->magic) == MAGIC)
-		arena__count_gone(record_now());
+		arena__count(record_now(), 0);
 	pthread_mutex_unlock(&live[s].lock);
 }
 
-/* What is gone is read first, as it was made before: the count is never too low by an arena that
- * goes meanwhile. */
+/* Reads `gone` before `made`, so that a concurrent dispose can only make the count too high. */
 size_t Arena_debug_live_count(void)
 {
-	size_t made = 0, gone = atomic_load(&gone_by_others);
+	size_t made = 0, gone = 0;
 	Thread *t;
 
 	for (t = arena__first_thread(); t; t = t->next)
 		gone += LOAD_ACQUIRE(t->gone);
 	for (t = arena__first_thread(); t; t = t->next)
 		made += LOAD_ACQUIRE(t->made);
-	return made + atomic_load(&made_by_others) - gone;
+	return made - gone;
 }
 

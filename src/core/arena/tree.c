@@ -72,7 +72,7 @@ void Arena_adopt(T child, T new_parent)
 	if (new_parent)
 		CHECK_ARENA(new_parent);
 	arena__check_lent(child, "Arena_adopt");
-	arena__lock_tree();
+	pthread_mutex_lock(&arena__tree_lock);
 	cycle = is_above(child, new_parent);
 	running = is_running(child);
 	if (!cycle && !running) {
@@ -82,7 +82,7 @@ void Arena_adopt(T child, T new_parent)
 			arena__link_child(new_parent, child);
 		}
 	}
-	arena__unlock_tree();
+	pthread_mutex_unlock(&arena__tree_lock);
 	CHECK(!cycle, "Arena_adopt: %p is %p itself or below it", (void *)new_parent, (void *)child);
 	CHECK(!running, "Arena_adopt: a deferred call of %p is running", (void *)child);
 }
