@@ -36,14 +36,8 @@
 
 EXCEPT_DEFINE(Arena_Failed, NULL, "arena allocation failed");
 
-enum {
-	HOME_OVERHEAD = CHUNK_HEADER + LINE - ALIGN + sizeof(struct Arena) + 5 * ALIGN, /* with two red zones */
-	CHUNK_LARGEST = 1024 * 1024, /* where doubling stops */
-	HUGE_PAGE = 2 * 1024 * 1024,
-	CHUNK_HUGEST = 64 * 1024 * 1024,
-	OBJECT_OVERHEAD = CHUNK_HEADER + 6 * ALIGN,
-	SLICE_LEAST = 1024
-};
+/* Bytes of a first chunk that are not usable, with two red zones. */
+enum { HOME_OVERHEAD = CHUNK_HEADER + LINE - ALIGN + sizeof(struct Arena) + 5 * ALIGN };
 
 /* ---- argument checks and raises ---- */
 
@@ -65,19 +59,11 @@ static void check_at(const struct Arena *a, const Site *site)
 		arena__bad(a, site);
 }
 
-/* Returns the bytes of a chunk that surely holds such an object; 0 if none is so large. */
-static size_t chunk_for(size_t alignment, size_t nbytes)
-{
-	size_t size;
-
-	return add_size(nbytes, OBJECT_OVERHEAD + alignment, &size) && size <= PTRDIFF_MAX ? size : 0;
-}
-
 static void raise_failed(T a, size_t alignment, size_t nbytes, const Site *site) CORE_NORETURN;
 static void raise_failed(T a, size_t alignment, size_t nbytes, const Site *site)
 {
 	const char *name = a->name ? a->name : "arena";
-	size_t size = chunk_for(alignment, nbytes), held, limit;
+	size_t size = arena__chunk_for(alignment, nbytes), held, limit;
 	int over;
 
 	arena__lock(a);
@@ -96,168 +82,7 @@ static void raise_failed(T a, size_t alignment, size_t nbytes, const Site *site)
 	RAISE_AT(site, Arena_Failed, "%s: out of memory for %zu bytes", name, nbytes);
 }
 
-/* ---- growth; the lock is held in all of this part ---- */
-
-static size_t next_chunk(const struct Arena *a)
-{
-	size_t most = a->home->size > CHUNK_LARGEST ? a->home->size : CHUNK_LARGEST;
-	size_t size = a->held ? a->held : CHUNK_FIRST;
-	size_t room = !a->most ? SIZE_MAX : a->most > a->held ? a->most - a->held : 0;
-
-	if (size / 8 >= HUGE_PAGE && size / 8 > most)
-		size = size / 8 < CHUNK_HUGEST ? size / 8 / HUGE_PAGE * HUGE_PAGE : CHUNK_HUGEST;
-	else if (size > most)
-		size = most;
-	return size < room ? size : room;
-}
-
-static void link_chunk(T a, Chunk *c)
-{
-	poison_chunk(c);
-	c->older = a->newest;
-	a->newest = c;
-	STORE(a->slow, a->slow | GREW);
-}
-
-static void note_alignment(T a, size_t alignment)
-{
-	if (alignment > a->align_most)
-		a->align_most = alignment;
-}
-
-static void *bump_locked(T a, size_t alignment, size_t nbytes)
-{
-	void *p;
-
-	if (!arena__is_mine(a))
-		return bump_lane(&a->common.lane, alignment, nbytes, 0); /* an open arena has no red zones */
-	p = bump_lane(&a->lane, alignment, nbytes, red_zone());
-	if (p) {
-		show(a, p, nbytes);
-		note_alignment(a, alignment);
-	}
-	return p;
-}
-
-static void move_lane(T a, char *start, char *limit)
-{
-	a->used += above_floor(&a->lane);
-	set_lane(&a->lane, start, limit);
-}
-
-static void move_common_lane(T a, char *start, char *limit)
-{
-	arena__settle_common(a);
-	set_lane(&a->common.lane, start, limit);
-}
-
-/* Gives the owner the end of the common lane. Returns 0 if there is no room for size bytes. */
-static int cut_slice(T a, size_t size)
-{
-	Lane *l = &a->common.lane;
-	size_t rest = (size_t)(l->limit - l->avail), n = rest / 16;
-	char *start;
-
-	if (size + LINE > rest)
-		return 0;
-	if (n < SLICE_LEAST)
-		n = SLICE_LEAST;
-	if (n < size + LINE)
-		n = size + LINE;
-	if (n > rest)
-		n = rest;
-	start = l->limit - n;
-	start += padding(start, LINE);
-	move_lane(a, start, l->limit);
-	l->limit = start;
-	return 1;
-}
-
-static void enter_chunk(T a, Chunk *c)
-{
-	link_chunk(a, c);
-	if (arena__is_mine(a))
-		move_lane(a, chunk_start(c), lane_end(c));
-	else
-		move_common_lane(a, chunk_start(c), lane_end(c));
-}
-
-/* Returns 0 if the spare is too small. */
-static int enter_spare(T a, size_t size)
-{
-	Chunk *c = a->spare;
-
-	if (!c || size > c->size)
-		return 0;
-	a->spare = NULL;
-	if (!arena__is_mine(a) || !a->common.wanted || size > c->size / 2) {
-		enter_chunk(a, c);
-		return 1;
-	}
-	link_chunk(a, c);
-	move_common_lane(a, chunk_start(c), lane_end(c));
-	return cut_slice(a, size);
-}
-
-/* Returns NULL with no chunk taken if the request is large, or memory is short. */
-static void *allocate_in_new_chunk_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
-{
-	size_t next = next_chunk(a);
-	Chunk *c = size <= next / 8 ? arena__take_chunk_unlocks(a, next) : NULL;
-	void *p;
-
-	if (!c)
-		return NULL;
-	/* another thread may have grown the arena meanwhile; what it left is not to be lost */
-	p = a->spare && !a->backing.free ? NULL : bump_locked(a, alignment, nbytes);
-	if (p)
-		arena__keep_spare_unlocks(a, c);
-	else {
-		enter_chunk(a, c);
-		p = bump_locked(a, alignment, nbytes);
-	}
-	return p;
-}
-
-/* A chunk of its own; the lanes stay where they are. A spare that is of no use here makes way. */
-static void *allocate_large_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
-{
-	Chunk *c = arena__take_chunk_unlocks(a, size);
-	char *p;
-
-	if (!c && a->spare) {
-		arena__give_back_unlocks(a, arena__drop_spare(a));
-		c = arena__take_chunk_unlocks(a, size);
-	}
-	if (!c)
-		return NULL;
-	link_chunk(a, c);
-	p = chunk_start(c);
-	p += padding(p, alignment);
-	c->own = padded(nbytes) + red_zone() + alignment - ALIGN;
-	a->used += c->own;
-	if (arena__is_mine(a))
-		note_alignment(a, alignment);
-	show(a, p, nbytes);
-	return p;
-}
-
-void *arena__allocate_unlocks(T a, size_t alignment, size_t nbytes)
-{
-	int mine = arena__claim(a);
-	void *p = bump_locked(a, alignment, nbytes);
-	size_t size;
-
-	if (LIKELY(p))
-		return p;
-	size = chunk_for(alignment, nbytes);
-	if (size == 0)
-		return NULL;
-	if ((mine && cut_slice(a, size)) || enter_spare(a, size))
-		return bump_locked(a, alignment, nbytes);
-	p = allocate_in_new_chunk_unlocks(a, alignment, nbytes, size);
-	return p ? p : allocate_large_unlocks(a, alignment, nbytes, size);
-}
+/* ---- under the lock ---- */
 
 static void *try_allocate(T a, size_t alignment, size_t nbytes, const Site *site)
 {
@@ -554,11 +379,6 @@ static int grow_quickly(T a, char *p, size_t old_nbytes, size_t new_nbytes)
 	done = resize_in(&a->lane, p, padded(old_nbytes), padded(new_nbytes));
 	arena__leave(t);
 	return done;
-}
-
-static Lane *my_lane(T a)
-{
-	return arena__is_mine(a) ? &a->lane : &a->common.lane;
 }
 
 static int resize_locked(T a, char *p, size_t old_nbytes, size_t new_nbytes)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: chunks from the backing allocator and back, and what a thread keeps in
- * store. The lock is let go of while the backing allocator runs; what it is asked for is booked
+/* Arena, continued: chunks from the backing allocator and back, what a thread keeps in store, and
+ * growth. The lock is let go of while the backing allocator runs; what it is asked for is booked
  * before, so that two threads cannot pass the limit together.
  *
  * The default backing allocator is malloc, and for 2 MiB and more a mapping on huge pages: the
@@ -31,6 +31,10 @@
 #define T Arena_T
 
 enum {
+	CHUNK_LARGEST = 1024 * 1024, /* where doubling stops */
+	CHUNK_HUGEST = 64 * 1024 * 1024,
+	OBJECT_OVERHEAD = CHUNK_HEADER + 6 * ALIGN,
+	SLICE_LEAST = 1024,
 	HUGE_PAGE = 2 * 1024 * 1024,
 	PAGE = 64 * 1024, /* the largest of any Linux: arm64 has pages of 4, 16 or 64 KiB, and what is no page is not unmapped */
 	TICKS = 64,
@@ -387,4 +391,162 @@ void arena__keep_spare_unlocks(T a, Chunk *c)
 		a->spare = c;
 		STORE(a->slow, a->slow | GREW);
 	}
+}
+
+/* ---- growth; the lock is held in all of this part ---- */
+
+/* Returns the bytes of a chunk that surely holds such an object; 0 if none is so large. */
+size_t arena__chunk_for(size_t alignment, size_t nbytes)
+{
+	size_t size;
+
+	return add_size(nbytes, OBJECT_OVERHEAD + alignment, &size) && size <= PTRDIFF_MAX ? size : 0;
+}
+
+static size_t next_chunk(const struct Arena *a)
+{
+	size_t most = a->home->size > CHUNK_LARGEST ? a->home->size : CHUNK_LARGEST;
+	size_t size = a->held ? a->held : CHUNK_FIRST;
+	size_t room = !a->most ? SIZE_MAX : a->most > a->held ? a->most - a->held : 0;
+
+	if (size / 8 >= HUGE_PAGE && size / 8 > most)
+		size = size / 8 < CHUNK_HUGEST ? size / 8 / HUGE_PAGE * HUGE_PAGE : CHUNK_HUGEST;
+	else if (size > most)
+		size = most;
+	return size < room ? size : room;
+}
+
+static void link_chunk(T a, Chunk *c)
+{
+	poison_chunk(c);
+	c->older = a->newest;
+	a->newest = c;
+	STORE(a->slow, a->slow | GREW);
+}
+
+static void *bump_locked(T a, size_t alignment, size_t nbytes)
+{
+	void *p;
+
+	if (!arena__is_mine(a))
+		return bump_lane(&a->common.lane, alignment, nbytes, 0); /* an open arena has no red zones */
+	p = bump_lane(&a->lane, alignment, nbytes, red_zone());
+	if (p) {
+		show(a, p, nbytes);
+		note_alignment(a, alignment);
+	}
+	return p;
+}
+
+static void move_lane(T a, Lane *l, char *start, char *limit)
+{
+	if (l == &a->common.lane)
+		arena__settle_common(a);
+	else
+		a->used += above_floor(l);
+	set_lane(l, start, limit);
+}
+
+/* Gives the owner the end of the common lane. Returns 0 if there is no room for size bytes. */
+static int cut_slice(T a, size_t size)
+{
+	Lane *l = &a->common.lane;
+	size_t rest = (size_t)(l->limit - l->avail), n = rest / 16;
+	char *start;
+
+	if (size + LINE > rest)
+		return 0;
+	if (n < SLICE_LEAST)
+		n = SLICE_LEAST;
+	if (n < size + LINE)
+		n = size + LINE;
+	if (n > rest)
+		n = rest;
+	start = l->limit - n;
+	start += padding(start, LINE);
+	move_lane(a, &a->lane, start, l->limit);
+	l->limit = start;
+	return 1;
+}
+
+static void enter_chunk(T a, Lane *l, Chunk *c)
+{
+	link_chunk(a, c);
+	move_lane(a, l, chunk_start(c), lane_end(c));
+}
+
+/* Returns 0 if the spare is too small. */
+static int enter_spare(T a, size_t size)
+{
+	Chunk *c = a->spare;
+
+	if (!c || size > c->size)
+		return 0;
+	a->spare = NULL;
+	if (arena__is_mine(a) && a->common.wanted && size <= c->size / 2) {
+		enter_chunk(a, &a->common.lane, c);
+		return cut_slice(a, size);
+	}
+	enter_chunk(a, my_lane(a), c);
+	return 1;
+}
+
+/* Returns NULL with no chunk taken if the request is large, or memory is short. */
+static void *allocate_in_new_chunk_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
+{
+	size_t next = next_chunk(a);
+	Chunk *c = size <= next / 8 ? arena__take_chunk_unlocks(a, next) : NULL;
+	void *p;
+
+	if (!c)
+		return NULL;
+	/* another thread may have grown the arena meanwhile; what it left is not to be lost */
+	p = a->spare && !a->backing.free ? NULL : bump_locked(a, alignment, nbytes);
+	if (p)
+		arena__keep_spare_unlocks(a, c);
+	else {
+		enter_chunk(a, my_lane(a), c);
+		p = bump_locked(a, alignment, nbytes);
+	}
+	return p;
+}
+
+/* A chunk of its own; the lanes stay where they are. A spare that is of no use here makes way. */
+static void *allocate_large_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
+{
+	Chunk *c = arena__take_chunk_unlocks(a, size);
+	char *p;
+
+	if (!c && a->spare) {
+		arena__give_back_unlocks(a, arena__drop_spare(a));
+		c = arena__take_chunk_unlocks(a, size);
+	}
+	if (!c)
+		return NULL;
+	link_chunk(a, c);
+	p = chunk_start(c);
+	p += padding(p, alignment);
+	c->own = padded(nbytes) + red_zone() + alignment - ALIGN;
+	a->used += c->own;
+	if (arena__is_mine(a))
+		note_alignment(a, alignment);
+	show(a, p, nbytes);
+	return p;
+}
+
+void *arena__allocate_unlocks(T a, size_t alignment, size_t nbytes)
+{
+	int mine = arena__claim(a);
+	void *p = bump_locked(a, alignment, nbytes);
+	size_t size;
+
+	if (LIKELY(p))
+		return p;
+	size = arena__chunk_for(alignment, nbytes);
+	if (size == 0)
+		return NULL;
+	if ((mine && cut_slice(a, size)) || enter_spare(a, size))
+		return bump_locked(a, alignment, nbytes);
+	p = allocate_in_new_chunk_unlocks(a, alignment, nbytes, size);
+	return p ? p : allocate_large_unlocks(a, alignment, nbytes, size);
 }

@@ -290,6 +290,14 @@ static inline size_t above_floor(const Lane *l)
 	return (size_t)(LOAD(l->avail) - l->floor);
 }
 
+static inline void push_chunk(Chunk **list, Chunk *c)
+{
+	if (c) {
+		c->older = *list;
+		*list = c;
+	}
+}
+
 static inline void poison_chunk(Chunk *c)
 {
 	char *start = (char *)c + CHUNK_HEADER;
@@ -393,6 +401,17 @@ size_t arena__peak_now(const struct Arena *); /* ever */
 void arena__settle_common(struct Arena *); /* empties the common lane */
 void arena__note_most(struct Arena *); /* before used falls */
 
+static inline Lane *my_lane(struct Arena *a)
+{
+	return arena__is_mine(a) ? &a->lane : &a->common.lane;
+}
+
+static inline void note_alignment(struct Arena *a, size_t alignment)
+{
+	if (alignment > a->align_most)
+		a->align_most = alignment;
+}
+
 void arena__lock_alone(struct Arena *); /* and makes this thread the owner */
 
 void arena__add_live(struct Arena *, Thread *);
@@ -420,6 +439,9 @@ void arena__give_back_unlocks(struct Arena *, Chunk *list);    /* booked off alr
 Chunk *arena__drop_spare(struct Arena *);                      /* booked off, for give_back; NULL if none */
 void arena__keep_spare_unlocks(struct Arena *, Chunk *);       /* gives it back if another thread has left one meanwhile */
 
+size_t arena__chunk_for(size_t alignment, size_t nbytes); /* bytes that hold such an object; 0: too large */
+void *arena__allocate_unlocks(struct Arena *, size_t alignment, size_t nbytes); /* NULL: no memory */
+
 struct Arena *arena__take_shell(Thread *);                /* NULL: none; else end_turnover is to follow */
 int arena__store(Thread *, Store *, int most, Chunk *);   /* amid a turnover; 0: it has so many */
 void arena__empty_store(Thread *);
@@ -432,7 +454,6 @@ static inline void arena__end_turnover(Thread *t)
 
 /* ---- Arena.c ---- */
 
-void *arena__allocate_unlocks(struct Arena *, size_t alignment, size_t nbytes); /* lock held; NULL: no memory */
 void *arena__alloc_slowly(struct Arena *, size_t nbytes, const Site *);
 
 static inline void *arena__alloc_at(struct Arena *a, size_t nbytes, const Site *site)
@@ -464,8 +485,6 @@ void arena__run_deferred(struct Arena *, const Deferred *last); /* those made af
 void arena__run_each(struct Arena *, const Deferred *last);     /* until one raises */
 int arena__has_deferred(struct Arena *, const Deferred *last);
 void arena__add_running(struct Arena *, int n);
-void arena__release_all(struct Arena *);                        /* the arena and all its memory */
-int arena__dispose_quickly(struct Arena *);                     /* 0: it has more than home, or the lock is needed */
 int arena__clear_quickly(struct Arena *, size_t keep, uint32_t unless);
 void arena__clear_all(struct Arena *, size_t keep);
 size_t arena__beside_home(const struct Arena *, size_t keep);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: parents and children, what goes through a whole tree, and arenas that the
- * library lends. A parent has a list of its children, newest first, under its lock; each child
+/* Arena, continued: parents and children, the release of an arena and of a whole tree, and arenas that
+ * the library lends. A parent has a list of its children, newest first, under its lock; each child
  * knows its parent and where the list points to it. An arena's ancestors never include itself. */
 #include "config.h"
 
@@ -87,6 +87,119 @@ void Arena_adopt(T child, T new_parent)
 	CHECK(!running, "Arena_adopt: a deferred call of %p is running", (void *)child);
 }
 
+/* ---- release of one arena ---- */
+
+/* Keeps home, with the struct, for this thread's next arena. */
+static int keep_home(T a)
+{
+	Thread *t = record_now();
+	int kept;
+
+	if (!t || a->home->size != CHUNK_FIRST || a->backing.alloc != arena__default_backing.alloc
+		|| !arena__begin_turnover(t))
+		return 0;
+	kept = arena__store(t, &t->shells, SHELLS, a->home);
+	if (kept) {
+		STORE(a->owner, NULL);
+		STORE(a->magic, DEAD);
+		arena__count(t, 0);
+	}
+	arena__end_turnover(t);
+	return kept;
+}
+
+#if CORE_DEBUG
+enum { GRAVES = 64 };
+
+void arena__lock(T a)
+{
+	int gone;
+
+	arena__relock(a);
+	gone = (a->slow & GONE) != 0;
+	if (gone)
+		arena__unlock(a);
+	CHECK(!gone, "Arena: a thread uses %p while another disposes of it", (void *)a);
+}
+
+/* Keeps what is disposed of for a while, so that a thread that still uses it is told. ASan and
+ * Valgrind tell, too. */
+static int bury(T a)
+{
+	static T graves[GRAVES];
+	static unsigned next;
+	T oldest;
+
+	if (a->backing.alloc != arena__default_backing.alloc || a->home->size != CHUNK_FIRST || red_zone())
+		return 0;
+	pthread_mutex_lock(&arena__tree_lock);
+	oldest = graves[next];
+	graves[next] = a;
+	next = (next + 1) % GRAVES;
+	pthread_mutex_unlock(&arena__tree_lock);
+	if (oldest) {
+		pthread_mutex_destroy(&oldest->lock);
+		arena__give_back_list(&arena__default_backing, oldest->home);
+	}
+	return 1;
+}
+#else
+static int bury(const struct Arena *a)
+{
+	(void)a;
+	return 0;
+}
+#endif
+
+static void release_all(T a)
+{
+	Backing backing = a->backing;
+	Chunk *list = NULL, *home = a->home;
+
+	arena__unlink_child(a);
+	arena__lock_alone(a);
+	STORE(a->slow, a->slow | GONE);
+	STORE(a->owner, NULL);
+	arena__check_fences(a, NULL);
+	if (a->log)
+		arena__log_rewind(a, 0);
+	while (a->newest != home) {
+		Chunk *c = a->newest;
+
+		a->newest = c->older;
+		push_chunk(&list, c);
+	}
+	push_chunk(&list, a->spare);
+	a->spare = NULL;
+	arena__unlock(a);
+	if (!keep_home(a)) {
+		arena__remove_live(a);
+		STORE(a->magic, DEAD);
+		if (!bury(a)) {
+			pthread_mutex_destroy(&a->lock);
+			push_chunk(&list, home);
+		}
+	}
+	arena__give_back_list(&backing, list);
+	if (record_now())
+		arena__decay(record_now());
+}
+
+/* An arena of this thread alone with nothing but home: that is kept, without a lock. */
+static int dispose_quickly(T a)
+{
+	Thread *t = self_now();
+	int done;
+
+	if (!arena__enter(a, t))
+		return 0;
+	done = LOAD(a->slow) == 0 && keep_home(a);
+	arena__leave(t);
+	if (done)
+		arena__decay(t);
+	return done;
+}
+
 /* ---- dispose ---- */
 
 static T newest_child(T a)
@@ -129,7 +242,7 @@ static void dispose_tree(Work *work)
 			arena__run_each(at, NULL);
 		else {
 			work->arena = at == work->root ? NULL : at->parent;
-			arena__release_all(at);
+			release_all(at);
 		}
 	}
 }
@@ -161,8 +274,8 @@ void Arena_dispose(T *arena)
 		return;
 	}
 	*arena = NULL;
-	if (!arena__dispose_quickly(a))
-		arena__release_all(a);
+	if (!dispose_quickly(a))
+		release_all(a);
 }
 
 /* ---- lending ---- */
