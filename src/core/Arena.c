@@ -204,6 +204,7 @@ static T make_arena(const Arena_Options *o, const Backing *backing, Thread *t)
 	}
 	hide((char *)(a + 1), (size_t)(c->limit - (char *)(a + 1)));
 	arena__add_live(a, t);
+	STORE_RELEASE(a->owner, t);
 	return a;
 }
 
@@ -215,8 +216,9 @@ static T take_from_shell(const Arena_Options *o, Thread *t)
 	if (!a)
 		return NULL;
 	start(a, a->home, o, &arena__default_backing, t);
-	arena__count(t, 1);
+	STORE(t->made, t->made + 1);
 	arena__end_turnover(t);
+	STORE_RELEASE(a->owner, t);
 	return a;
 }
 
@@ -234,7 +236,6 @@ T Arena_new_with(const Arena_Options *o)
 		a = take_from_shell(o, t);
 	if (!a)
 		a = make_arena(o, backing, t);
-	STORE_RELEASE(a->owner, t);
 	if (o->parent)
 		arena__link_child(o->parent, a);
 	return a;
@@ -243,8 +244,9 @@ T Arena_new_with(const Arena_Options *o)
 T Arena_new(void)
 {
 	static const Arena_Options none;
+	T a = take_from_shell(&none, record_now());
 
-	return Arena_new_with(&none);
+	return a ? a : Arena_new_with(&none);
 }
 
 T Arena_new_with_size(size_t chunk)

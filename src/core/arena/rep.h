@@ -370,6 +370,14 @@ static inline Thread *record_now(void)
 	return arena__lanes_allowed && self_now() != NOBODY ? self_now() : NULL;
 }
 
+extern uint64_t arena__ids; /* given in threads without a record */
+
+/* Returns a number that no arena had before. */
+static inline uint64_t arena__unique(Thread *t)
+{
+	return t ? (t->number << 40) + ++t->ids : __atomic_add_fetch(&arena__ids, 1, __ATOMIC_RELAXED);
+}
+
 static inline void arena__leave(Thread *t)
 {
 	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
@@ -388,7 +396,6 @@ static inline int arena__enter(struct Arena *a, Thread *t)
 }
 
 Thread *arena__thread(void);           /* this thread's record; NULL: arenas are to be closed, or no memory */
-uint64_t arena__unique(Thread *);      /* an id never given before; the record may be NULL */
 extern pthread_mutex_t arena__records_lock; /* which a fork takes, too */
 Thread *arena__first_thread(void);     /* of the list of all */
 
@@ -416,7 +423,6 @@ void arena__lock_alone(struct Arena *); /* and makes this thread the owner */
 
 void arena__add_live(struct Arena *, Thread *);
 void arena__remove_live(struct Arena *);
-void arena__count(Thread *, int made); /* an arena that was made or, with 0, disposed of */
 void arena__lock_registry(void);       /* and stops every turnover, for arena__next_live */
 void arena__unlock_registry(void);
 struct Arena *arena__next_live(struct Arena *); /* live ones and shells; the first after NULL */

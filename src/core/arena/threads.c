@@ -30,7 +30,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -89,7 +88,7 @@ pthread_mutex_t arena__tree_lock = PTHREAD_MUTEX_INITIALIZER;
 static Thread *all = NOBODY, *idle; /* all: pushed to under the lock, read without */
 static uint64_t records;
 static int enrolled; /* of all, those that are not idle */
-static atomic_uint_least64_t ids_without_record;
+uint64_t arena__ids;
 
 static void retire(void *record)
 {
@@ -178,11 +177,6 @@ Thread *arena__thread(void)
 Thread *arena__first_thread(void)
 {
 	return LOAD_ACQUIRE(all);
-}
-
-uint64_t arena__unique(Thread *t)
-{
-	return t ? (t->number << 40) + ++t->ids : atomic_fetch_add(&ids_without_record, 1) + 1;
 }
 
 /* Returns 1 if no other thread has a record; one that gets it later sees all from before. */
@@ -407,7 +401,7 @@ static void __attribute__((constructor)) prepare_for_fork(void)
 }
 
 /* Threads without a record count in nobody's. */
-void arena__count(Thread *t, int made)
+static void count_arena(Thread *t, int made)
 {
 	size_t *count = made ? &(t ? t : NOBODY)->made : &(t ? t : NOBODY)->gone;
 
@@ -427,7 +421,7 @@ void arena__add_live(T a, Thread *t)
 	if (a->next_live)
 		a->next_live->live_link = &a->next_live;
 	live[s].first = a;
-	arena__count(t, 1);
+	count_arena(t, 1);
 	pthread_mutex_unlock(&live[s].lock);
 }
 
@@ -440,7 +434,7 @@ void arena__remove_live(T a)
 	if (a->next_live)
 		a->next_live->live_link = a->live_link;
 	if (LOAD(a->magic) == MAGIC)
-		arena__count(record_now(), 0);
+		count_arena(record_now(), 0);
 	pthread_mutex_unlock(&live[s].lock);
 }
 

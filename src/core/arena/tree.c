@@ -102,7 +102,7 @@ static int keep_home(T a)
 	if (kept) {
 		STORE(a->owner, NULL);
 		STORE(a->magic, DEAD);
-		arena__count(t, 0);
+		STORE(t->gone, t->gone + 1);
 	}
 	arena__end_turnover(t);
 	return kept;
