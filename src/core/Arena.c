@@ -72,13 +72,14 @@ static void raise_failed(T a, size_t alignment, size_t nbytes, const Site *site)
 	over = !arena__may_hold(a, size);
 	arena__unlock(a);
 	if (size == 0)
-		RAISE_AT(site, Arena_Failed, "%s: %zu bytes, aligned to %zu, are more than an object can have",
-			name, nbytes, alignment);
+		RAISE_AT(site, Arena_Failed, "%s: %zu bytes, aligned to %zu, are more than an object can "
+			"have", name, nbytes, alignment);
 	if (LOAD(a->slow) & FIXED)
-		RAISE_AT(site, Arena_Failed, "%s: no room for %zu bytes in its fixed buffer", name, nbytes);
+		RAISE_AT(site, Arena_Failed, "%s: no room for %zu bytes in its fixed buffer", name,
+			nbytes);
 	if (over)
-		RAISE_AT(site, Arena_Failed, "%s: %zu bytes more than the %zu held would pass its limit of %zu",
-			name, size, held, limit);
+		RAISE_AT(site, Arena_Failed, "%s: %zu bytes more than the %zu held would pass its limit "
+			"of %zu", name, size, held, limit);
 	RAISE_AT(site, Arena_Failed, "%s: out of memory for %zu bytes", name, nbytes);
 }
 
@@ -163,10 +164,12 @@ static Chunk *heap_chunk(const Arena_Options *o, const Backing *backing)
 	} else if (o->limit && size > o->limit && o->limit >= HOME_OVERHEAD)
 		size = o->limit;
 	if (o->limit && size > o->limit)
-		EXCEPT_RAISE_MSG(Arena_Failed, "a first chunk of %zu bytes would pass the limit of %zu", size, o->limit);
+		EXCEPT_RAISE_MSG(Arena_Failed,
+			"a first chunk of %zu bytes would pass the limit of %zu", size, o->limit);
 	p = arena__call_backing(backing, size);
 	if (!p)
-		EXCEPT_RAISE_MSG(Arena_Failed, "out of memory for an arena's first chunk of %zu bytes", size);
+		EXCEPT_RAISE_MSG(Arena_Failed, "out of memory for an arena's first chunk of %zu bytes",
+			size);
 	return arena__make_chunk(p, size);
 }
 
@@ -177,8 +180,9 @@ static Chunk *first_chunk(const Arena_Options *o, const Backing *backing)
 	if (c)
 		return c;
 	if (o->fixed)
-		EXCEPT_RAISE_MSG(Arena_Failed, "a fixed buffer of %zu bytes: an arena needs %zu for itself",
-			o->buffer_size, (size_t)HOME_OVERHEAD + ALIGN);
+		EXCEPT_RAISE_MSG(Arena_Failed,
+			"a fixed buffer of %zu bytes: an arena needs %zu for itself", o->buffer_size,
+			(size_t)HOME_OVERHEAD + ALIGN);
 	return heap_chunk(o, backing);
 }
 
@@ -187,9 +191,10 @@ static void check_options(const Arena_Options *o)
 	CHECK(o, "Arena_new_with: the options are NULL");
 	CHECK(!o->fixed || o->buffer, "Arena_new_with: a fixed arena needs a buffer");
 	CHECK(o->alloc || !o->free, "Arena_new_with: free is given and alloc is not");
-	CHECK(o->buffer || o->buffer_size == 0, "Arena_new_with: a buffer of %zu bytes is NULL", o->buffer_size);
-	CHECK(!o->parent || LOAD(o->parent->magic) == MAGIC, "Arena_new_with: the parent %p is not a live arena",
-		(void *)o->parent);
+	CHECK(o->buffer || o->buffer_size == 0, "Arena_new_with: a buffer of %zu bytes is NULL",
+		o->buffer_size);
+	CHECK(!o->parent || LOAD(o->parent->magic) == MAGIC,
+		"Arena_new_with: the parent %p is not a live arena", (void *)o->parent);
 }
 
 static T make_arena(const Arena_Options *o, const Backing *backing, Thread *t)
@@ -290,8 +295,6 @@ static inline void *bump_common(T a, size_t nbytes)
 	return p;
 }
 
-#define THERE(macro) (&(Site){ file, function, line, macro, __builtin_return_address(0) })
-
 /* Few arguments, in registers: the way there must cost the callers nothing. */
 __attribute__((noinline)) void *arena__alloc_slowly(T a, size_t nbytes, const Site *site)
 {
@@ -302,14 +305,35 @@ __attribute__((noinline)) void *arena__alloc_slowly(T a, size_t nbytes, const Si
 	return LIKELY(p) ? p : allocate_at(a, ALIGN, nbytes, site);
 }
 
+/* Functions of their own, or their Site would cost the quick way of their callers a stack frame. */
+static __attribute__((noinline)) void *alloc_here(T a, size_t nbytes, void *caller)
+{
+	const Site site = { __FILE__, "Arena_alloc", __LINE__, NULL, caller };
+
+	return arena__alloc_slowly(a, nbytes, &site);
+}
+
+static __attribute__((noinline)) void *alloc_there(T a, size_t nbytes,
+	const char *file, const char *function, int line, void *caller)
+{
+	const Site site = { file, function, line, "ALLOC", caller };
+
+	return arena__alloc_slowly(a, nbytes, &site);
+}
+
 void *Arena_alloc(T a, size_t nbytes)
 {
-	return arena__alloc_at(a, nbytes, HERE);
+	void *p = Arena__bump(a, nbytes);
+
+	return LIKELY(p) ? p : alloc_here(a, nbytes, __builtin_return_address(0));
 }
 
 void *Arena__alloc(T a, size_t nbytes, const char *file, const char *function, int line)
 {
-	return arena__alloc_at(a, nbytes, THERE("ALLOC"));
+	void *p = Arena__bump(a, nbytes);
+
+	return LIKELY(p) ? p
+		: alloc_there(a, nbytes, file, function, line, __builtin_return_address(0));
 }
 
 static void *callocate_at(T a, size_t count, size_t nbytes, const Site *site)
@@ -328,9 +352,11 @@ void *Arena_calloc(T a, size_t count, size_t nbytes)
 	return callocate_at(a, count, nbytes, HERE);
 }
 
-void *Arena__calloc(T a, size_t count, size_t nbytes, const char *file, const char *function, int line)
+void *Arena__calloc(T a, size_t count, size_t nbytes,
+	const char *file, const char *function, int line)
 {
-	return callocate_at(a, count, nbytes, THERE("CALLOC"));
+	return callocate_at(a, count, nbytes,
+		&(Site){ file, function, line, "CALLOC", __builtin_return_address(0) });
 }
 
 /* Returns NULL if the lane has no room or is another thread's: under the lock, then. */
@@ -419,7 +445,8 @@ void *Arena_realloc(T a, void *p, size_t old_nbytes, size_t new_nbytes)
 	CHECK(p || old_nbytes == 0, "Arena_realloc: NULL with %zu old bytes", old_nbytes);
 	CHECK(old_nbytes <= PTRDIFF_MAX, "Arena_realloc: no object has %zu bytes", old_nbytes);
 	if (p && new_nbytes <= PTRDIFF_MAX
-		&& (grow_quickly(a, p, old_nbytes, new_nbytes) || resize_newest(a, p, old_nbytes, new_nbytes)))
+		&& (grow_quickly(a, p, old_nbytes, new_nbytes)
+			|| resize_newest(a, p, old_nbytes, new_nbytes)))
 		return p;
 	if (p && new_nbytes <= old_nbytes) {
 		hide((char *)p + new_nbytes, old_nbytes - new_nbytes);

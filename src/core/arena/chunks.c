@@ -36,7 +36,7 @@ enum {
 	OBJECT_OVERHEAD = CHUNK_HEADER + 6 * ALIGN,
 	SLICE_LEAST = 1024,
 	HUGE_PAGE = 2 * 1024 * 1024,
-	PAGE = 64 * 1024, /* the largest of any Linux: arm64 has pages of 4, 16 or 64 KiB, and what is no page is not unmapped */
+	PAGE = 64 * 1024, /* the largest of any Linux, on arm64: munmap takes whole pages only */
 	TICKS = 64,
 	BYTES_KEPT = 2 * 1024 * 1024, /* and SHELLS * CHUNK_FIRST */
 	CHUNK_KEPT = BYTES_KEPT / 2
@@ -48,7 +48,8 @@ enum {
  * mappings. */
 static int is_mapped(size_t nbytes)
 {
-	return nbytes >= HUGE_PAGE && nbytes <= PTRDIFF_MAX - HUGE_PAGE && !red_zone() && !under_tsan();
+	return nbytes >= HUGE_PAGE && nbytes <= PTRDIFF_MAX - HUGE_PAGE
+		&& !red_zone() && !under_tsan();
 }
 
 static size_t whole_pages(size_t nbytes)
@@ -59,7 +60,8 @@ static size_t whole_pages(size_t nbytes)
 static void *map(size_t nbytes)
 {
 	size_t size = whole_pages(nbytes), before;
-	char *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
 		return NULL;
@@ -299,7 +301,7 @@ Chunk *arena__take_chunk_unlocks(T a, size_t size)
 	arena__unlock(a);
 	p = call_booked(a, size);
 	arena__relock(a);
-	if (p && a->slow & GONE) { /* meanwhile: debug builds raise when this thread comes for the lock again */
+	if (p && a->slow & GONE) { /* debug builds raise when this thread comes for the lock again */
 		arena__give_back_unlocks(a, arena__make_chunk(p, size));
 		p = NULL;
 	}
@@ -329,34 +331,30 @@ typedef struct List {
 	Chunk *first;
 } List;
 
-static void give_back_rest(List **);
-
 /* If a cancellation leaves the caller's free, the compiler's clean-up goes on with the next
  * chunk. */
-static void give_back_each(List *l)
+static void give_back_each(List *const *list)
 {
-	List *rest __attribute__((cleanup(give_back_rest))) = l;
+	List *l = *list;
 
-	while (l->first) {
-		Chunk *c = l->first;
+	if (l->first) {
+		List *rest __attribute__((cleanup(give_back_each), unused)) = l;
 
-		l->first = c->older;
-		give_back_one(rest->backing, c);
+		while (l->first) {
+			Chunk *c = l->first;
+
+			l->first = c->older;
+			give_back_one(l->backing, c);
+		}
 	}
-}
-
-static void give_back_rest(List **l)
-{
-	if ((*l)->first)
-		give_back_each(*l);
 }
 
 void arena__give_back_list(const Backing *b, Chunk *c)
 {
-	List l = { b, c };
+	List l = { b, c }, *list = &l;
 	int error = errno;
 
-	give_back_each(&l);
+	give_back_each(&list);
 	errno = error;
 }
 
@@ -428,8 +426,8 @@ static void *bump_locked(T a, size_t alignment, size_t nbytes)
 {
 	void *p;
 
-	if (!arena__is_mine(a))
-		return bump_lane(&a->common.lane, alignment, nbytes, 0); /* an open arena has no red zones */
+	if (!arena__is_mine(a)) /* then the arena is open, and has no red zones */
+		return bump_lane(&a->common.lane, alignment, nbytes, 0);
 	p = bump_lane(&a->lane, alignment, nbytes, red_zone());
 	if (p) {
 		show(a, p, nbytes);

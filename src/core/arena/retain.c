@@ -195,7 +195,8 @@ static size_t spare_for(size_t used)
 {
 	size_t size;
 
-	return add_size(used, used / 8 + CHUNK_HEADER + 64 * ALIGN, &size) && size <= PTRDIFF_MAX ? size : 0;
+	return add_size(used, used / 8 + CHUNK_HEADER + 64 * ALIGN, &size) && size <= PTRDIFF_MAX
+		? size : 0;
 }
 
 /* What the spare should have: a cycle like those before, but for what fits into home. The common
@@ -203,16 +204,17 @@ static size_t spare_for(size_t used)
 static size_t wanted_spare(const struct Arena *a)
 {
 	size_t home = (size_t)(a->home->limit - home_start(a));
-	size_t common = a->common.wanted < a->wanted ? a->common.wanted : a->wanted, own = a->wanted - common;
+	size_t common = a->common.wanted < a->wanted ? a->common.wanted : a->wanted;
+	size_t own = a->wanted - common;
 
 	return own > home ? spare_for(own + common) : common ? spare_for(common) : 0;
 }
 
 /* The most that the spare may have. If threads share the arena, it holds twice its use together
- * with home at most, or they could drive each other up: threads that grow it at the same time take
- * a chunk each. While lanes are closed, nothing tells whether threads share it, so that holds for
- * each cycle that grew. Otherwise the spare goes when it is four times too large, so that one large
- * request is not held for long. */
+ * with home at most, or they could drive each other up: threads that grow it at the same time
+ * take a chunk each. While lanes are closed, nothing tells whether threads share it, so that
+ * holds for each cycle that grew. Otherwise the spare goes when it is four times too large, so
+ * that one large request is not held for long. */
 static size_t most_spare(const struct Arena *a, size_t want, int grew)
 {
 	size_t home = a->home->size, twice = a->wanted < SIZE_MAX / 2 ? a->wanted / 16 * 31 : SIZE_MAX;
@@ -225,7 +227,8 @@ static size_t most_spare(const struct Arena *a, size_t want, int grew)
 /* After a clear: one spare, of at most keep bytes. grew: the last cycle needed more. */
 static void consolidate_unlocks(T a, size_t keep, int grew)
 {
-	size_t want = wanted_spare(a), most = most_spare(a, want, grew), have = a->spare ? a->spare->size : 0;
+	size_t want = wanted_spare(a), most = most_spare(a, want, grew);
+	size_t have = a->spare ? a->spare->size : 0;
 	size_t more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 
 	if (!a->backing.free && keep == SIZE_MAX && !grew)

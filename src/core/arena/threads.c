@@ -1,30 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: the owner of an arena, the records of threads, the registry of arenas, and fork.
+/* Arena, continued: the owner of an arena, the records of threads, the registry of arenas, and
+ * fork.
  *
- * The thread that made an arena, or last cleared it, is its owner and moves lane.avail without a lock or an atomic
- * instruction. The first other thread that comes after that takes the ownership away; from then until the next clear
- * the arena is shared: all threads but the owner bump the common lane under the lock.
+ * The thread that made an arena, or last cleared it, is its owner and moves lane.avail without
+ * a lock or an atomic instruction. The first other thread that comes after that takes the
+ * ownership away; from then until the next clear the arena is shared: all threads but the owner
+ * bump the common lane under the lock.
  *
- * Invariant: at most one thread is between [own-3] and [own-5] of an arena; whoever has revoked the owner under the lock
- * is alone with what it writes, until it sets the owner anew. Only a thread itself, in the library and under the lock,
- * makes itself the owner. Records are never freed.
+ * Invariant: at most one thread is between [own-3] and [own-5] of an arena; whoever has revoked
+ * the owner under the lock is alone with what it writes, until it sets the owner anew. Only a
+ * thread itself, in the library and under the lock, makes itself the owner. Records are never
+ * freed.
  *
  *   the thread                                       the revoker, under the lock
  *   [own-1] busy = arena                             [rev-1] owner = NULL
  *   [own-2] compiler barrier                         [rev-2] membarrier
  *   [own-3] owner == self? (acquire)                 [rev-3] wait until busy of the thread that
- *   [own-4] read and write the lane                          was the owner is not this arena (acquire)
+ *   [own-4] read and write the lane                          was the owner is not this arena
+ *                                                            (acquire)
  *   [own-5] busy = NULL (release)
  *
- * membarrier makes every running thread pass a full barrier: so either [own-1] is seen in [rev-3], or [rev-1] is seen
- * in [own-3]. `busy` is in the record of the thread, not in the arena: so it may be set before anything is known, and
- * a thread that was stopped after it can clear no other's. src/test/models/arena.pml is a model of this file.
+ * membarrier makes every running thread pass a full barrier: so either [own-1] is seen in
+ * [rev-3], or [rev-1] is seen in [own-3]. `busy` is in the record of the thread, not in the
+ * arena: so it may be set before anything is known, and a thread that was stopped after it can
+ * clear no other's. src/test/models/arena.pml is a model of this file.
  *
- * The registry is SHARDS lists, each with a lock, so that threads that create and dispose of arenas
- * seldom meet. An arena is in the list of its address from when its home comes from the backing allocator until it
- * goes back; between, it may be a shell in a thread's store, which its magic tells. The walkers close the gate
- * (arena/chunks.c) as well as locking all shards: the lists are then exactly the arenas and shells, and none is
- * changing from one into the other. */
+ * The registry is SHARDS lists, each with a lock, so that threads that create and dispose of
+ * arenas seldom meet. An arena is in the list of its address from when its home comes from the
+ * backing allocator until it goes back; between, it may be a shell in a thread's store, which
+ * its magic tells. The walkers close the gate (arena/chunks.c) as well as locking all shards:
+ * the lists are then exactly the arenas and shells, and none is changing from one into the
+ * other. */
 #include "config.h"
 
 #include <errno.h>
@@ -46,7 +52,8 @@
 #define T Arena_T
 
 _Static_assert(offsetof(Arena__Head, owner) == 0 && offsetof(struct Arena, owner) == 0, "frozen");
-_Static_assert(offsetof(Arena__Head, avail) == 64 && offsetof(struct Arena, lane.avail) == 64, "frozen");
+_Static_assert(offsetof(Arena__Head, avail) == 64, "frozen");
+_Static_assert(offsetof(struct Arena, lane.avail) == 64, "frozen");
 _Static_assert(offsetof(Arena__Head, limit) == offsetof(struct Arena, lane.limit), "frozen");
 _Static_assert(sizeof(char *) != 8 || offsetof(Arena__Head, limit) == 72, "frozen");
 _Static_assert(offsetof(Thread, face.busy) == 0, "frozen");
@@ -96,7 +103,7 @@ static void retire(void *record)
 
 	arena__leave(t); /* a signal handler may have ended the thread amid a bump */
 	arena__empty_store(t);
-	Arena__self = (Arena__Thread *)(void *)NOBODY; /* a later destructor may come back for another record */
+	Arena__self = &NOBODY->face; /* a later destructor may come back for another record */
 	pthread_mutex_lock(&arena__records_lock);
 	t->next_idle = idle;
 	idle = t;
@@ -108,8 +115,8 @@ static void allow_lanes(void)
 {
 	arena__on_valgrind = ask_valgrind();
 	arena__read_guards();
-	arena__lanes_allowed = !DEBUG_BUILD && !(arena__guards & (GUARD_CLOSED)) && !red_zone() && !under_tsan() && register_for_barriers()
-		&& pthread_key_create(&exit_key, retire) == 0;
+	arena__lanes_allowed = !are_handlers_watched() && !red_zone() && !under_tsan()
+		&& register_for_barriers() && pthread_key_create(&exit_key, retire) == 0;
 }
 
 /* Before main, or before that at the first arena: in a program that is linked statically, its
@@ -327,13 +334,13 @@ void arena__lock_registry(void)
 	Thread *t;
 	int i;
 
-	pthread_mutex_lock(&arena__tree_lock); /* an adoption meanwhile could make a cycle of what is read */
+	pthread_mutex_lock(&arena__tree_lock); /* an adoption could make a cycle of what is read */
 	for (i = 0; i < SHARDS; i++)
 		pthread_mutex_lock(&live[i].lock);
 	STORE(arena__registry_walked, 1);
 	if (!is_alone())
 		pass_barrier();
-	for (t = arena__first_thread(); t; t = t->next) /* after the gate was closed: lest one be missed that passed it */
+	for (t = arena__first_thread(); t; t = t->next) /* read after the gate was closed */
 		while (LOAD_ACQUIRE(t->turnover))
 			sched_yield();
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: parents and children, the release of an arena and of a whole tree, and arenas that
- * the library lends. A parent has a list of its children, newest first, under its lock; each child
- * knows its parent and where the list points to it. An arena's ancestors never include itself. */
+/* Arena, continued: parents and children, the release of an arena and of a whole tree, and
+ * arenas that the library lends. A parent has a list of its children, newest first, under its
+ * lock; each child knows its parent and where the list points to it. An arena's ancestors never
+ * include itself. */
 #include "config.h"
 
 #include <pthread.h>
@@ -130,7 +131,8 @@ static int bury(T a)
 	static unsigned next;
 	T oldest;
 
-	if (a->backing.alloc != arena__default_backing.alloc || a->home->size != CHUNK_FIRST || red_zone())
+	if (a->backing.alloc != arena__default_backing.alloc || a->home->size != CHUNK_FIRST
+		|| red_zone())
 		return 0;
 	pthread_mutex_lock(&arena__tree_lock);
 	oldest = graves[next];
@@ -254,7 +256,8 @@ static void dispose_slowly(T *arena)
 	T a = *arena;
 
 	arena__check_lent(a, "Arena_dispose");
-	CHECK(!is_any_running(a), "Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
+	CHECK(!is_any_running(a),
+		"Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
 	*arena = NULL;
 	arena__add_running(a, 1);
 	arena__unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
@@ -282,8 +285,9 @@ void Arena_dispose(T *arena)
 
 void arena__check_lent(const struct Arena *a, const char *call)
 {
-	CHECK(!(LOAD(a->slow) & LENT), "%s: %p (%s) is lent: the part of libcore that made it does that",
-		call, (const void *)a, a->name ? a->name : "arena");
+	CHECK(!(LOAD(a->slow) & LENT),
+		"%s: %p (%s) is lent: the part of libcore that made it does that", call,
+		(const void *)a, a->name ? a->name : "arena");
 }
 
 void arena__lend(T a, int on)
@@ -331,7 +335,8 @@ void arena__take_back(T a, size_t keep, size_t limit)
 
 	CHECK_ARENA(a);
 	r.keep = arena__beside_home(a, keep);
-	if (LOAD(a->most) == limit && !(LOAD(a->slow) & CHILDREN) && arena__clear_quickly(a, r.keep, SLOW_CLEAR))
+	if (LOAD(a->most) == limit && !(LOAD(a->slow) & CHILDREN)
+		&& arena__clear_quickly(a, r.keep, SLOW_CLEAR))
 		return;
 	DEFER(finish_return, &r);
 	arena__run_to_end(&children);
