@@ -252,7 +252,8 @@ static void print_group(const Result *first, const Result *end)
 	for (r = first; r < end; r++) {
 		printf("  %-32s %12.2f %12.2f %6.1f%% %8.2f", r->c.name, r->median, r->min, 100 * r->spread, r->ratio);
 		if (r->c.goal > 0)
-			printf("  goal %g: %s", r->c.goal, r->ratio <= r->c.goal ? "met" : "missed");
+			printf("  goal %g: %s", r->c.goal, r->yardstick == r ? "not measured, its yardstick is missing"
+				: r->ratio <= r->c.goal ? "met" : "missed");
 		if (r->c.most > 0)
 			printf("  goal %g %s: %s", r->c.most, r->c.unit, r->median <= r->c.most ? "met" : "missed");
 		putchar('\n');

@@ -37,6 +37,14 @@ CORE_API void HTTPResponse_length(HTTPResponse_T, uint64_t nbytes);
  * Range of a GET by that part, as HTTP(3) says. If the file gets shorter, the connection is cut.
  * Raises: HTTP_Failed (not a regular file). Checked: something was written, or is a stream. */
 CORE_API void HTTPResponse_file(HTTPResponse_T, int fd, int64_t offset, int64_t nbytes);
+/* Answers 101: when that is out, take gets the socket, in the kind of thread that the handler has.
+ * From then on the socket is non-blocking and the program's, also if take raises. The bytes that were
+ * read ahead are in Socket_pending, of which no poll knows: read them first. Request and arena live
+ * until take returns. If the client leaves before, take is not called: clean up by Arena_defer.
+ * Raises: HTTP_Bad_Request (HTTP/1.0, or the request does not ask for the protocol). Checked: the
+ * response is not of a handler; something was written, or is a stream or a file. */
+CORE_API void HTTPResponse_upgrade(HTTPResponse_T, const char *protocol,
+	void (*take)(Socket_T, void *cl), void *cl);
 CORE_API void HTTPResponse_reset(HTTPResponse_T); /* as new. Checked: its sending has begun */
 /* Answers later. The thread that runs a server's handler, a stream's `more` or a route's `body` may call
  * suspend once, before it returns. Then one resume or fail of any thread, but no signal handler, lets

@@ -35,6 +35,7 @@ static void empty_response(T r)
 	r->more = NULL;
 	r->more_cl = NULL;
 	r->file = NULL;
+	r->upgrade = NULL;
 	r->length = r->made = 0;
 	r->has_length = r->begun = 0;
 }
@@ -44,6 +45,7 @@ static T begin(T r, Arena_T arena)
 	r->self = r;
 	httpmessage__init(&r->message, arena);
 	r->suspended = 0;
+	r->request = NULL;
 	empty_response(r);
 	return r;
 }
@@ -60,12 +62,12 @@ T HTTPResponse_new(Arena_T arena)
 void httpresponse__end(HTTPResponsePlace *place)
 {
 	httpresponse__at(place)->self = NULL;
-	__atomic_store_n(&place->mark, (place->mark + 1) & HTTP__TURN, __ATOMIC_RELAXED);
+	__atomic_store_n(&place->mark, (httpresponse__mark(place) + 1) & HTTP__TURN, __ATOMIC_RELAXED);
 }
 
 T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)
 {
-	__atomic_store_n(&place->mark, place->mark | HTTP__LIVE, __ATOMIC_RELAXED);
+	__atomic_store_n(&place->mark, httpresponse__mark(place) | HTTP__LIVE, __ATOMIC_RELAXED);
 	return begin(httpresponse__at(place), arena);
 }
 
@@ -176,6 +178,8 @@ HTTPFraming httpresponse__frame(T r, unsigned asked)
 	int bodiless = r->status == 204 || r->status == 205 || r->status == 304, head = (asked & HTTP__HEAD) != 0;
 	HTTPFraming f = { 0 };
 
+	if (UNLIKELY(r->upgrade != NULL))
+		return (HTTPFraming){ .upgrades = 1 };
 	f.streams = r->more && !bodiless && !head;
 	f.chunked = r->more && !bodiless && !r->has_length && !(asked & HTTP__OLD);
 	f.has_body = r->message.nbytes > 0 && !bodiless && !head;
@@ -232,7 +236,7 @@ static uint64_t length_of(T r)
 /* The lines that are ours. */
 static char *put_own(char *out, T r, HTTPFraming f)
 {
-	out = put_status(out, r->status);
+	out = put_status(out, f.upgrades ? 101 : r->status);
 	if (!httpmessage__find(&r->message, "date", 4)) {
 		out = httpmessage__put(out, "Date: ", 6);
 		out = httpmessage__put(out, date(), DATE);
@@ -249,6 +253,8 @@ static char *put_own(char *out, T r, HTTPFraming f)
 		out = httpmessage__put(out, "Connection: close\r\n", 19);
 	else if (f.keeps_old)
 		out = httpmessage__put(out, "Connection: keep-alive\r\n", 24);
+	else if (f.upgrades)
+		out = httpmessage__put(out, "Connection: upgrade\r\n", 21);
 	return out;
 }
 
@@ -260,7 +266,7 @@ size_t httpresponse__put(T r, HTTPFraming f, char *out)
 
 	out = put_own(out, r, f);
 	for (field = r->message.fields; field; field = field->next)
-		if (!(f.ends || f.keeps_old) || !httpmessage__is_named(field, "connection", 10))
+		if (!(f.ends || f.keeps_old || f.upgrades) || !httpmessage__is_named(field, "connection", 10))
 			out = httpmessage__put_line(out, field);
 	out = httpmessage__put(out, "\r\n", 2);
 	return (size_t)(out - start);
@@ -272,7 +278,7 @@ void HTTPResponse_stream(T r, int (*more)(T, void *), void *cl)
 {
 	CHECK_RESPONSE(r);
 	CHECK(more, "HTTPResponse_stream: the function is NULL");
-	CHECK(!r->file, "HTTPResponse_stream: the body is a file");
+	CHECK(!r->message.sealed, "HTTPResponse_stream: the body is a file, or there is none");
 	r->more = more;
 	r->more_cl = cl;
 }
@@ -281,7 +287,7 @@ void HTTPResponse_length(T r, uint64_t nbytes)
 {
 	CHECK_RESPONSE(r);
 	CHECK(!r->begun, "HTTPResponse_length: the response is being sent");
-	CHECK(!r->file, "HTTPResponse_length: the body is a file");
+	CHECK(!r->message.sealed, "HTTPResponse_length: the body is a file, or there is none");
 	r->length = nbytes;
 	r->has_length = 1;
 }

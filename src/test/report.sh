@@ -14,6 +14,18 @@ cp docs/performance.md "$work/performance.md" && chmod u+w "$work/performance.md
 python3 bench/report --update "$work/performance.md" "$results" || exit 1
 ! grep -n '\(src\|href\)="[^#]' "$work/page.html" || { echo "the page needs something else"; exit 1; }
 
+# A goal whose yardstick is missing is not measured, and neither met nor missed.
+python3 - "$results/except.json" "$work/alone.json" <<'END' || exit 1
+import json, sys
+content = json.load(open(sys.argv[1], encoding="utf-8"))
+goals = [dict(r, yardstick=r["contestant"], ratio=1) for r in content["results"] if r["goal"]]
+content["results"] = goals[:1]
+sys.exit(not goals or json.dump(content, open(sys.argv[2], "w", encoding="utf-8")))
+END
+mkdir "$work/alone" && mv "$work/alone.json" "$work/alone/except.json" || exit 1
+python3 bench/report "$work/alone" >"$work/alone.html" && grep -q 'not measured' "$work/alone.html" &&
+	! grep -q '>missed<\|✓\|✗' "$work/alone.html" || { echo "a goal without its yardstick was judged"; exit 1; }
+
 for browser in chromium chromium-browser google-chrome ''; do
 	command -v "$browser" >/dev/null 2>&1 && break
 done

@@ -38,6 +38,7 @@ static void check_response(HTTPResponse_T r, int64_t offset, int64_t nbytes)
 	CHECK(!r->begun, "HTTPResponse_file: the response is being sent");
 	CHECK(r->message.nbytes == 0, "HTTPResponse_file: %zu bytes were written", r->message.nbytes);
 	CHECK(!r->more, "HTTPResponse_file: the response is a stream");
+	CHECK(!r->upgrade, "HTTPResponse_file: the response is an upgrade");
 	CHECK(offset >= 0, "HTTPResponse_file: the offset is %lld", (long long)offset);
 	CHECK(nbytes <= INT64_MAX - offset, "HTTPResponse_file: %lld bytes from %lld on", (long long)nbytes, (long long)offset);
 }

@@ -142,7 +142,7 @@ void httpmessage__make_room(HTTPMessage *m, size_t more)
 {
 	size_t need, room;
 
-	CHECK(!m->sealed, "HTTPResponse: bytes are written, and the body is a file");
+	CHECK(!m->sealed, "HTTPResponse: bytes are written, and the body is a file, or there is none");
 	if (!add_size(m->nbytes, more, &need))
 		EXCEPT_RAISE_MSG(Arena_Failed, "a body of %zu bytes and %zu more is too large", m->nbytes,
 			more);

@@ -88,6 +88,11 @@ unsigned httprequest__asks(const HTTPParser *p); /* what it asks of the response
 
 /* ---- HTTPResponse.c ---- */
 
+struct HTTPUpgrade {
+	void (*take)(Socket_T, void *cl);
+	void *cl;
+};
+
 struct HTTPResponse {
 	struct HTTPResponse *self;
 	HTTPMessage message;
@@ -95,6 +100,8 @@ struct HTTPResponse {
 	int (*more)(struct HTTPResponse *, void *); /* of a stream; NULL: none, or it has ended */
 	void *more_cl;
 	struct HTTPFile *file;     /* the body (http/file.h); NULL: none */
+	struct HTTPUpgrade *upgrade; /* NULL: none */
+	struct HTTPRequest *request; /* of a server's route; NULL: none */
 	char size[20];             /* of the current chunk, in hex, with its CR LF */
 	uint64_t length, made;     /* of a stream: announced; made, without the current part */
 	unsigned char has_length;
@@ -118,9 +125,14 @@ enum { /* of a mark */
 };
 _Static_assert(sizeof(HTTPResponsePlace) == HTTP__PLACE && offsetof(HTTPResponsePlace, bytes) == HTTP__SERVED, "a handle's place");
 
+static inline uint32_t httpresponse__mark(const HTTPResponsePlace *place)
+{
+	return __atomic_load_n(&place->mark, __ATOMIC_RELAXED);
+}
+
 static inline HTTPResponse_T httpresponse__at(HTTPResponsePlace *place)
 {
-	return (HTTPResponse_T)(void *)(place->bytes + (place->mark & HTTP__TURN) * HTTP__STEP);
+	return (HTTPResponse_T)(void *)(place->bytes + (httpresponse__mark(place) & HTTP__TURN) * HTTP__STEP);
 }
 
 /* A new response in the place, as HTTPResponse_new makes one. The one before must have ended. */
@@ -141,6 +153,7 @@ typedef struct HTTPFraming { /* in one register */
 	unsigned chunked : 1;
 	unsigned announced : 1;  /* the length is HTTPResponse_length's */
 	unsigned sends_file : 1;
+	unsigned upgrades : 1;   /* it is a 101 */
 } HTTPFraming;
 
 /* What is asked of it decides how it is framed; its head takes at most bound bytes, and is put into out.

@@ -20,6 +20,7 @@ typedef struct Error {
 static void start_answer(Exchange *x, const Error *e)
 {
 	httpserver__renew_response(x);
+	x->response->request = NULL; /* what is not the handler's cannot be an upgrade */
 	HTTPResponse_status(x->response, e->status);
 	if (e->field)
 		HTTPResponse_set(x->response, e->field, e->value);

@@ -106,6 +106,7 @@ static void reap(Turn *t)
 {
 	Loop *l = t->loop;
 	Conn *c = t->c;
+	Socket_T s = c->socket;
 
 	unlist_idle(l, c);
 	if (c->exchange)
@@ -116,7 +117,11 @@ static void reap(Turn *t)
 	}
 	count_conns(l, -1);
 	SocketPool_remove(l->pool, c->socket); /* its place is free now, its descriptor when the tick ends */
-	SocketPoll_close(l->poll, &c->socket);
+	if (t->upgraded)
+		SocketPoll_remove(l->poll, s);
+	else
+		SocketPoll_close(l->poll, &s);
+	c->socket = NULL;
 	if (c->ready)
 		return;
 	c->next = l->spare_conns;
@@ -399,7 +404,7 @@ static int give_up(Turn *t, int status, const char *text)
 	if (!httpserver__leave(x))
 		return 0;
 	x->status = (unsigned short)status;
-	x->error = text;
+	x->verdict = text;
 	if (c->output == OUTPUT_SUSPENDED)
 		return !(t->dies = 1);
 	x->conn = NULL;
@@ -435,20 +440,35 @@ static void time_out(Turn *t)
 		t->dies = 1;
 }
 
+/* Too many wait for a worker. The connection goes on if all of the request was read. */
+static void refuse_work(Turn *t, Call call)
+{
+	Exchange *x = t->c->exchange;
+
+	httpserver__count(&t->loop->stats.refused, 1);
+	httpserver__answer(x, 503, "too many requests wait for a worker");
+	x->made = 1;
+	t->c->input = INPUT_HANDLING;
+	if (call != CALL_HANDLER)
+		end_request(t);
+}
+
 /* Has a worker call a function of the route. Returns 0 if the client takes nothing any more. */
 static int give_work(Turn *t, Call call)
 {
 	Conn *c = t->c;
+	Exchange *x = c->exchange;
+	int is_first = x->call == CALL_NONE && !x->admitted;
 
 	take_sent(t, httpserver__flush(t));
 	if (t->dies)
 		return 0;
-	if (call == CALL_MORE)
+	if (!httpserver__give_work(x, call, is_first))
+		refuse_work(t, call);
+	else if (call == CALL_MORE)
 		c->output = OUTPUT_SUSPENDED;
 	else
 		c->input = INPUT_SUSPENDED;
-	c->exchange->call = (unsigned char)call;
-	httpserver__give_work(c->exchange);
 	return 1;
 }
 
@@ -467,6 +487,12 @@ static void admit(Turn *t)
 	}
 }
 
+static void cut_stream(Turn *t)
+{
+	httpserver__count(&t->loop->stats.raised, 1);
+	t->dies = 1;
+}
+
 /* A function of the route has returned, and was resumed if it had suspended the response. Returns 0 if it has to wait. */
 static int go_on(Turn *t)
 {
@@ -476,8 +502,7 @@ static int go_on(Turn *t)
 	if (x->call == CALL_MORE) {
 		c->output = OUTPUT_STREAMING;
 		if (x->failed)
-			httpserver__count(&t->loop->stats.raised, 1);
-		t->dies |= x->failed != NULL;
+			cut_stream(t);
 		return 1;
 	}
 	if (x->failed && x->route->is.blocks)
@@ -515,7 +540,17 @@ static int park(Turn *t)
 	return !httpserver__park(x) && resume(t);
 }
 
-/* A function of the route has returned. Returns 0 if its exchange is the program's now. What `more` wrote goes out first. */
+/* `more` has returned. What it wrote goes out, and then its exchange is the program's if it has suspended the response. */
+static void finish_part(Turn *t)
+{
+	t->c->output = OUTPUT_STREAMING;
+	if (t->c->exchange->cut)
+		cut_stream(t);
+	else
+		httpserver__take_part(t);
+}
+
+/* A function of the route has returned. Returns 0 if its exchange is the program's now. */
 static int finish_call(Turn *t)
 {
 	Exchange *x = t->c->exchange;
@@ -525,9 +560,11 @@ static int finish_call(Turn *t)
 		httpserver__count(&t->loop->stats.raised, 1);
 	x->dropped = 0;
 	t->dies |= x->abandoned;
-	if (x->call == CALL_MORE && !x->failed)
-		httpserver__take_part(t);
-	else if (httpserver__is_suspended(x)) {
+	if (x->call == CALL_MORE) {
+		finish_part(t);
+		return 1;
+	}
+	if (httpserver__is_suspended(x)) {
 		t->c->input = INPUT_SUSPENDED;
 		return park(t);
 	}
@@ -651,6 +688,9 @@ static int send_on(Turn *t)
 			return give_work(t, CALL_MORE);
 		httpserver__produce(x);
 		return finish_call(t);
+	} else if (x->answered && UNLIKELY(x->framing.upgrades)) {
+		httpserver__leave_server(t);
+		return 0;
 	} else {
 		c->output = OUTPUT_IDLE;
 		c->clock = CLOCK_NONE; /* 100 Continue may be next, with a time of its own */
@@ -665,6 +705,7 @@ static int send_on(Turn *t)
 void httpserver__advance(Loop *l, Conn *c, Cause cause)
 {
 	Turn t __attribute__((cleanup(end_left_turn))) = { .loop = l, .c = c, .cause = cause };
+	Socket_T s = c->socket;
 
 	do
 		TRY {
@@ -729,4 +770,6 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 	while (!t.done);
 	if (c->end == END_DEAD && !is_held_by(c, HOLDER_WORKER))
 		reap(&t);
+	if (t.upgraded)
+		httpserver__start_upgraded(t.upgraded, s);
 }

@@ -86,7 +86,7 @@ Exchange *httpserver__begin(Turn *t)
 	HTTPServer_T server = l->server;
 	Exchange *x = take_exchange(l);
 
-	if (UNLIKELY(x->response_place.mark & HTTP__LIVE)) /* what was deferred to its end has raised */
+	if (UNLIKELY(httpresponse__mark(&x->response_place) & HTTP__LIVE)) /* what was deferred to its end has raised */
 		end_handles(x);
 	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request = httprequest__renew(&x->request_place);
@@ -114,6 +114,8 @@ void httpserver__recycle(Exchange *x)
 	Loop *l = x->loop;
 	int keeps = l->spares < SPARES;
 
+	if (UNLIKELY(x->socket != NULL))
+		Socket_close(&x->socket);
 	if (x->account)
 		httpserver__end_account(x->account);
 	if (keeps) {
@@ -137,6 +139,7 @@ void httpserver__retire(Turn *t)
 
 void httpserver__dispose(Exchange *x)
 {
+	Socket_close(&x->socket);
 	if (x->account)
 		httpserver__end_account(x->account);
 	end_handles(x);
@@ -148,6 +151,7 @@ void httpserver__renew_response(Exchange *x)
 	if (x->response)
 		httpresponse__end(&x->response_place);
 	x->response = x->request->response = httpresponse__renew(&x->response_place, x->arena);
+	x->response->request = x->request;
 }
 
 /* ---- the route's functions ---- */
@@ -205,7 +209,7 @@ void httpserver__give_body(Exchange *x, const char *bytes, size_t n)
 	httpserver__stay_parent(x->loop);
 }
 
-/* A part that is too long breaks the stream off, too, if somebody has resumed it. */
+/* A part that is too long cuts the stream, too, if somebody has resumed it, who may have noted a failure. */
 void httpserver__produce(Exchange *x)
 {
 	x->call = CALL_MORE;
@@ -213,10 +217,11 @@ void httpserver__produce(Exchange *x)
 	TRY {
 		httpresponse__next(x->response);
 	} ELSE {
-		if (may_fail(x) || httpresponse__is_too_long(x->response)) {
+		x->cut = 1;
+		if (may_fail(x))
 			httpserver__note_raised(x);
-			x->failed = Except_current();
-		}
+		else
+			x->cut = httpresponse__is_too_long(x->response) != 0;
 	} END_TRY;
 	x->calling = 0;
 	httpserver__stay_parent(x->loop);
@@ -239,6 +244,9 @@ void httpserver__call(Exchange *x)
 	case CALL_MORE:
 		httpserver__produce(x);
 		break;
+	case CALL_TAKE:
+		httpserver__give_socket(x);
+		break;
 	case CALL_HANDLER: case CALL_NONE:
 		httpserver__handle(x);
 	}
@@ -247,12 +255,16 @@ void httpserver__call(Exchange *x)
 void httpserver__fail_call(Exchange *x)
 {
 	x->calling = 0;
+	if (x->call == CALL_TAKE) {
+		x->dropped = 1;
+		return;
+	}
 	if (!may_fail(x))
 		return;
 	x->error = x->call == CALL_HANDLER ? "the handler ended its thread" : "a function of the route ended its thread";
 	x->raised++;
 	if (x->call == CALL_MORE) {
-		x->failed = &HTTP_Failed;
+		x->cut = 1;
 		return;
 	}
 	x->made = 1;

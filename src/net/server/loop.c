@@ -179,6 +179,8 @@ static void take_gone(Loop *l, Exchange *x)
 {
 	TRY {
 		httpserver__log_gone(x);
+		httpserver__count(&l->stats.raised, x->dropped);
+		x->dropped = 0;
 		l->finished = x->next;
 		httpserver__recycle(x);
 	} ELSE {

@@ -126,7 +126,7 @@ static void put_apart(Turn *t, Exchange *x, HTTPFraming f, size_t bound)
 static Sent put_response(Turn *t, Exchange *x, HTTPFraming f)
 {
 	size_t bound = httpresponse__bound(x->response), body = f.has_body ? x->response->message.nbytes : 0;
-	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams && !f.sends_file;
+	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams && !f.sends_file && !f.upgrades;
 
 	if (small && bound + body > BATCH - t->batched && httpserver__flush(t) == SENT_NEVER)
 		return SENT_NEVER;
@@ -173,7 +173,7 @@ Sent httpserver__queue(Turn *t)
 	x->framing = httpresponse__frame(r, asked);
 	x->ends = x->framing.ends;
 	t->c->unread |= x->ends && httpparser__keep_alive(&x->reader.parser);
-	httpserver__account(t->loop, x, r->status, x->framing.has_body ? r->message.nbytes : 0);
+	httpserver__account(t->loop, x, x->framing.upgrades ? 101 : r->status, x->framing.has_body ? r->message.nbytes : 0);
 	return put_response(t, x, x->framing);
 }
 
