@@ -280,13 +280,13 @@ T Arena__made_at(T a, const char *file, int line)
 
 /* ---- allocation ---- */
 
-/* Returns NULL unless the common lane has room and is for this thread: nearly always, while
- * threads share an arena. */
+/* Returns NULL unless the arena is live and its common lane has room and is for this thread: as it
+ * is nearly always while threads share an arena. */
 static inline void *bump_common(T a, size_t nbytes)
 {
 	void *p = NULL;
 
-	if (!LOAD(a->common.lane.avail))
+	if (!a || LOAD(a->magic) != MAGIC || !LOAD(a->common.lane.avail))
 		return NULL;
 	arena__lock(a);
 	if (LIKELY(a->owner && a->owner != self_now()))
@@ -295,30 +295,33 @@ static inline void *bump_common(T a, size_t nbytes)
 	return p;
 }
 
-/* Few arguments, in registers: the way there must cost the callers nothing. */
 __attribute__((noinline)) void *arena__alloc_slowly(T a, size_t nbytes, const Site *site)
 {
-	void *p;
+	void *p = bump_common(a, nbytes);
 
+	if (LIKELY(p))
+		return p;
 	check_at(a, site);
-	p = bump_common(a, nbytes);
-	return LIKELY(p) ? p : allocate_at(a, ALIGN, nbytes, site);
+	return allocate_at(a, ALIGN, nbytes, site);
 }
 
-/* Functions of their own, or their Site would cost the quick way of their callers a stack frame. */
+/* Functions of their own, with their Site in the rare branch, or it would cost the quick ways a
+ * stack frame. */
 static __attribute__((noinline)) void *alloc_here(T a, size_t nbytes, void *caller)
 {
-	const Site site = { __FILE__, "Arena_alloc", __LINE__, NULL, caller };
+	void *p = bump_common(a, nbytes);
 
-	return arena__alloc_slowly(a, nbytes, &site);
+	return LIKELY(p) ? p : arena__alloc_slowly(a, nbytes,
+		&(Site){ __FILE__, "Arena_alloc", __LINE__, NULL, caller });
 }
 
 static __attribute__((noinline)) void *alloc_there(T a, size_t nbytes,
 	const char *file, const char *function, int line, void *caller)
 {
-	const Site site = { file, function, line, "ALLOC", caller };
+	void *p = bump_common(a, nbytes);
 
-	return arena__alloc_slowly(a, nbytes, &site);
+	return LIKELY(p) ? p : arena__alloc_slowly(a, nbytes,
+		&(Site){ file, function, line, "ALLOC", caller });
 }
 
 void *Arena_alloc(T a, size_t nbytes)
