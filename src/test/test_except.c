@@ -169,6 +169,13 @@ static void ck_aborts(void (*f)(void))
 
 /* ---- exceptions ---- */
 
+#if defined UNWINDING
+static void __attribute__((constructor)) unwind(void)
+{
+	Except_set_unwinding(1);
+}
+#endif
+
 SUITE("Except");
 CASE("exceptions");
 
@@ -1757,7 +1764,14 @@ static int disposals(int way)
 	return 9;
 }
 
-TEST(a_disposal_that_raises_replaces_what_passes_and_the_others_run)
+/* On the way to a handler, unless clang ends the process then. */
+#if defined UNWINDING && defined __clang__
+enum { DISPOSALS_MAY_RAISE = 0 };
+#else
+enum { DISPOSALS_MAY_RAISE = 1 };
+#endif
+
+TEST(a_disposal_that_raises_replaces_what_passes_and_the_others_run, .unless = !DISPOSALS_MAY_RAISE)
 {
 	start_log();
 	ck_assert_int_eq(disposals(RAISED), 9);
