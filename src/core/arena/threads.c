@@ -166,7 +166,7 @@ static Thread *enrol(void)
 	begin();
 	t = arena__lanes_allowed ? get_record() : NULL;
 	if (!arena__lanes_allowed)
-		Arena__self = &alone; /* lest all threads write to nobody's */
+		Arena__self = &alone; /* or all threads would write to one */
 	if (t && pthread_setspecific(exit_key, t) != 0) {
 		retire(t);
 		t = NULL;
@@ -407,7 +407,7 @@ static void __attribute__((constructor)) prepare_for_fork(void)
 	pthread_atfork(lock_all, unlock_all, unlock_in_child);
 }
 
-/* Threads without a record count in nobody's. */
+/* Threads without a record share the counters of arena__nobody. */
 static void count_arena(Thread *t, int made)
 {
 	size_t *count = made ? &(t ? t : NOBODY)->made : &(t ? t : NOBODY)->gone;
