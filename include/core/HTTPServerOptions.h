@@ -39,6 +39,7 @@ typedef struct HTTPServer_Options {
 	size_t request_bytes;     /* of the arena of a request, at least 8,192; no limit. Beyond: 503 */
 	size_t memory_bytes;      /* of the arenas of all requests in progress, shared out among the
 	                           * loops; no limit. Beyond: 503, and accepting pauses */
+	size_t queue;             /* requests that wait for a worker; no limit. Beyond: 503 */
 	int workers;              /* threads for routes that block; 16, if there are such routes */
 	int shared;               /* other processes of this user may listen on the same port; no */
 	int activated;            /* listens on the socket that the service manager passed, if any */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* HashTable: open addressing in groups of 15 slots; the representation and its invariant are in
- * hashtable/rep.h. This file makes tables and changes entries. A call first tries the kind that it is
- * most often used with, by one comparison for kind and liveness; other kinds and errors come last. */
+/* HashTable: open addressing in groups of 15 slots. The representation and its invariant are in
+ * hashtable/rep.h. This file makes tables and changes entries. A call first tries the kind that
+ * it is most often used with: one comparison tests the kind and that the table is alive. Other
+ * kinds and errors come last. */
 #include "config.h"
 
 #include "hashtable/probe.h"
@@ -29,7 +30,7 @@ void hashtable__refuse_write(T t, const char *function)
 	CHECK(!t, "%s: called from a resize callback, which may only read the table", function);
 }
 
-/* takes: the kinds that the call is for */
+/* takes names the kinds that the call is for. */
 static void refuse_kind(T t, const char *function, const char *takes) CORE_NORETURN;
 static void refuse_kind(T t, const char *function, const char *takes)
 {
@@ -40,8 +41,10 @@ static void refuse_kind(T t, const char *function, const char *takes)
 static void refuse_kind_for_bytes(T t, size_t n, const char *function) CORE_NORETURN;
 static void refuse_kind_for_bytes(T t, size_t n, const char *function)
 {
-	EXCEPT_RAISE_MSG(Assert_Failed, "%s, a key of %zu bytes: not for a table with %s keys: it takes STRING, "
-		"STRING_NOCASE and BYTES", function, n, kind_names[kind_of(t)]);
+	EXCEPT_RAISE_MSG(Assert_Failed,
+		"%s, a key of %zu bytes: not for a table with %s keys: it takes STRING, "
+		"STRING_NOCASE and BYTES",
+		function, n, kind_names[kind_of(t)]);
 }
 
 static void refuse_null_key(const char *function) CORE_NORETURN;
@@ -63,7 +66,7 @@ ALWAYS_INLINE void check_key(const void *key, const char *function)
 		refuse_null_key(function);
 }
 
-/* A live table of that kind, in which no callback runs. */
+/* Checks that the table is alive and of that kind, and that no callback runs. */
 ALWAYS_INLINE int is_plain(T t, HashTable_Kind kind)
 {
 	return LIKELY(t != NULL) && t->magic == (HASHTABLE_MAGIC | (uint32_t)kind);
@@ -80,15 +83,17 @@ ALWAYS_INLINE void check_access(T t, const int writes, const char *function)
 static void check_options(const HashTable_Options *o)
 {
 	CHECK(o, "HashTable_new_with: the options are NULL");
-	CHECK((unsigned)o->kind <= HashTable_CUSTOM, "HashTable_new_with: %d is not a kind of key", (int)o->kind);
+	CHECK((unsigned)o->kind <= HashTable_CUSTOM, "HashTable_new_with: %d is not a kind of key",
+		(int)o->kind);
 	if (o->kind == HashTable_CUSTOM)
 		CHECK(o->hash && o->equal, "HashTable_new_with: CUSTOM keys need both hash and equal");
 	else
-		CHECK(!o->hash && !o->equal, "HashTable_new_with: hash and equal are for CUSTOM keys, not for %s",
+		CHECK(!o->hash && !o->equal,
+			"HashTable_new_with: hash and equal are for CUSTOM keys, not for %s",
 			kind_names[o->kind]);
 }
 
-/* ---- adding; all that can fail comes before claim ---- */
+/* ---- insertion; everything that can fail comes before claim ---- */
 
 static __attribute__((noinline)) void make_room(T t)
 {
@@ -107,7 +112,7 @@ ALWAYS_INLINE void **add_word_key(T t, const Key *k)
 	return &slot->value;
 }
 
-/* A copied key that is not in a slot yet; NULL if there is none to drop. */
+/* A copied key that is not in a slot yet. The key is NULL if there is none to drop. */
 typedef struct Unplaced {
 	T t;
 	const void *key;
@@ -120,12 +125,12 @@ static void drop_unplaced(Unplaced *u)
 		hashtable__drop_key(u->t, u->key, u->n);
 }
 
-/* The key was copied first, so that nothing is resized for a key that has no room. */
+/* The key is copied first, so that the table is not resized for a key that has no room. */
 static void make_room_for(T t, const void *key, size_t n)
 {
 	Unplaced u = { t, t->copies_keys ? key : NULL, n };
 
-	DEFER(drop_unplaced, &u); /* a resize callback may leave in any way */
+	DEFER(drop_unplaced, &u); /* a resize callback may raise, throw or end the thread */
 	hashtable__make_room(t);
 	u.key = NULL;
 }
@@ -144,7 +149,7 @@ static void **add_text(T t, const void *p, size_t n, uint32_t hash)
 	return &slot->value;
 }
 
-/* ---- one key of each kind: where it is; made if it is missing and add is set ---- */
+/* ---- finding a key of each kind, and inserting it if add is set ---- */
 
 ALWAYS_INLINE Place locate_word(T t, uint64_t word, const int add)
 {
@@ -186,7 +191,8 @@ ALWAYS_INLINE Place locate_exactly(T t, const enum Way way, const void *p, size_
 }
 
 #if HASH_WIDE_READS
-ALWAYS_INLINE Place locate_wide(T t, const enum Way way, const void *p, Wide bytes, size_t n, const int add)
+ALWAYS_INLINE Place locate_wide(T t, const enum Way way, const void *p, Wide bytes, size_t n,
+	const int add)
 {
 	Key k = { p, n, 0, n > 0 };
 
@@ -195,7 +201,7 @@ ALWAYS_INLINE Place locate_wide(T t, const enum Way way, const void *p, Wide byt
 }
 #endif
 
-/* No bytes may lie anywhere, also just past the end of memory. */
+/* A key of no bytes may have any address, also one just past the end of memory. */
 ALWAYS_INLINE Place locate_n_bytes(T t, const enum Way way, const void *p, size_t n,
 	const char *function, const int add)
 {
@@ -221,12 +227,13 @@ ALWAYS_INLINE Place locate_string(T t, const enum Way way, const char *p, const 
 	return locate_exactly(t, way, p, strlen(p), function, add);
 }
 
-/* The caller's hash may have little in its low bits, or be known to a peer for some keys. */
+/* Mixes the caller's hash, which may vary little in its low bits, or be known to a peer. */
 static Place locate_custom(T t, const void *p, const int add)
 {
 	Key k = { p, 0, 0, 0 };
 
-	return locate_text(t, CUSTOM, k, hash_word(t->secret, t->options.hash(p, t->options.seed)), add);
+	return locate_text(t, CUSTOM, k, hash_word(t->secret, t->options.hash(p, t->options.seed)),
+		add);
 }
 
 ALWAYS_INLINE Place locate_key(T t, const void *key, const char *function, const int add)
@@ -273,14 +280,17 @@ static void check_int(T t, const int writes, const char *function)
 
 /* ---- lifecycle ---- */
 
-enum { ALIGN = _Alignof(max_align_t), STRUCT_BYTES = (sizeof(struct HashTable) + ALIGN - 1) / ALIGN * ALIGN };
+enum {
+	ALIGN = _Alignof(max_align_t),
+	STRUCT_BYTES = (sizeof(struct HashTable) + ALIGN - 1) / ALIGN * ALIGN
+};
 
 static size_t slot_size_for(HashTable_Kind kind)
 {
 	return slot_size(kind == HashTable_INTEGER || kind == HashTable_POINTER ? WORDS : TEXT);
 }
 
-/* 0: the bytes past a key are not to be read, not even in passing */
+/* Returns 0 if the bytes past a key must not be read. */
 static uint32_t wide_limit(void)
 {
 #if HASH_WIDE_READS
@@ -311,11 +321,13 @@ static void embed_group(T t)
 	t->room = capacity_of(1);
 }
 
-/* One group lies behind the struct, so that a small table is one allocation. Larger storage has an
- * allocation of its own behind it: the arena's newest, which grows where it is if nothing follows. */
+/* One group lies after the struct, so that a small table is one allocation. Larger storage has
+ * its own allocation after the struct. It is the arena's newest memory, so it grows in place if
+ * nothing follows. */
 static T make_table(Arena_T arena, const HashTable_Options *o, size_t groups)
 {
-	size_t own_bytes = STRUCT_BYTES + (groups == 1 ? hashtable__block_bytes(slot_size_for(o->kind), 1) : 0);
+	size_t own_bytes =
+		STRUCT_BYTES + (groups == 1 ? hashtable__block_bytes(slot_size_for(o->kind), 1) : 0);
 	T t = ALLOC(arena, own_bytes);
 
 	initialize_table(t, arena, o);
@@ -337,7 +349,7 @@ static T make_with_arena(const HashTable_Options *o, size_t groups)
 	return t;
 }
 
-/* groups 0: no storage before the first insertion */
+/* If groups is 0, there is no storage before the first insertion. */
 T hashtable__new(Arena_T arena, const HashTable_Options *o, size_t groups)
 {
 	return arena ? make_table(arena, o, groups) : make_with_arena(o, groups);
@@ -364,7 +376,8 @@ T HashTable_new(Arena_T arena, size_t hint)
 	return HashTable_new_with(arena, &o);
 }
 
-/* Gives the arena as much as it takes; the first bytes stay, and with them the dead magic. */
+/* Gives the arena as much memory as it takes back. The first bytes stay, and with them the magic
+ * of a dead table. */
 static void give_table_back(T t)
 {
 	Arena_T arena = t->arena;

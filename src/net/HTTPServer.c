@@ -432,4 +432,5 @@ void HTTPServer_stats(T server, HTTPServer_Stats *stats)
 	memset(stats, 0, sizeof *stats);
 	for (i = 0; i < server->nloops; i++)
 		add_stats(stats, &server->loops[i].stats);
+	stats->queued = __atomic_load_n(&server->workers.queued, __ATOMIC_RELAXED);
 }

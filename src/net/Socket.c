@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket: a small heap object around a descriptor: how long to wait, whom it talks to, bytes that
- * were read ahead. The representation and its invariant are in socket/rep.h; this file sends,
- * receives, and closes. */
+/* Socket: a small heap object around a descriptor. It has the timeout, the peer's address, and
+ * bytes that were read ahead. The representation and its invariant are in socket/rep.h; this file
+ * sends, receives, and closes. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 
 #define T Socket_T
 
-enum { PARTS = 64 }; /* iovecs a sendmsg; POSIX promises no more than 16, every system has 1024 */
+enum { PARTS = 64 }; /* iovecs in a sendmsg; POSIX promises only 16, every system has 1024 */
 static const uint32_t DEAD = 0xDEAD50CE;
 
 /* ---- waiting; nothing in this part raises ---- */
@@ -31,9 +31,9 @@ int socket__set_blocking(int fd, int on)
 	return fcntl(fd, F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
 }
 
-/* Returns 1 when fd is ready, 0 after the deadline, or -1 and errno. An error or hang-up is ready:
- * the call that follows names it. A wait that a signal cut short is rounded up: the deadline's
- * millisecond had begun, and the rest of it would be missing. */
+/* Returns 1 if fd is ready, 0 after the deadline, or -1 and errno. After an error or hang-up fd
+ * is ready; the next call reports it. After a signal the remaining time is rounded up, because
+ * the deadline's millisecond had begun and its rest would be missing. */
 int socket__wait_until(int fd, int for_write, int64_t deadline)
 {
 	struct pollfd p = { fd, for_write ? POLLOUT : POLLIN, 0 };
@@ -70,8 +70,8 @@ static size_t give_ahead(T s, void *buffer, size_t nbytes)
 	return n;
 }
 
-/* The block is kept until the kernel is asked again: a pipeline is put back and read many times, a
- * connection at rest should cost nothing. */
+/* Keeps the block until the kernel is asked again. Bytes of a pipeline are put back and read many
+ * times, and a connection at rest should cost nothing. */
 static void drop_ahead(T s)
 {
 	free(s->u.ahead);
@@ -84,10 +84,11 @@ static void raise_nothing_there(T s)
 	char name[NAME_SIZE];
 
 	socket__name_of(s, name);
-	RAISE_FOR_ERRNO(Socket_Timeout, EAGAIN, "recv %s: nothing is there, and the socket does not block", name);
+	RAISE_FOR_ERRNO(Socket_Timeout, EAGAIN,
+		"recv %s: nothing is there, and the socket does not block", name);
 }
 
-/* Waits, if at all, for the socket's timeout and not beyond limit. */
+/* If it waits, it waits for the timeout of the socket, but not beyond limit. */
 static void await_bytes(T s, int64_t limit)
 {
 	int64_t start = socket__now_ms(), end = s->timeout < 0 ? SOCKET__NEVER : start + s->timeout;
@@ -102,10 +103,11 @@ static void await_bytes(T s, int64_t limit)
 		socket__timed_out("recv", s, end > start ? end - start : 0);
 }
 
-/* If poll reports bytes and recv finds none, the wait begins anew. */
+/* If poll reports bytes and recv finds none, the wait begins again. */
 static size_t receive_some(T s, void *buffer, size_t nbytes, int wait, int64_t limit)
 {
-	int error = errno, flags = s->timeout >= 0 || limit != SOCKET__NEVER || !wait ? MSG_DONTWAIT : 0;
+	int error = errno,
+		flags = s->timeout >= 0 || limit != SOCKET__NEVER || !wait ? MSG_DONTWAIT : 0;
 
 	for (;;) {
 		ssize_t n = recv(s->fd, buffer, nbytes, flags);
@@ -170,8 +172,9 @@ static void send_timed_out(T s, const Sending *how)
 	char name[NAME_SIZE];
 
 	socket__name_of(s, name);
-	RAISE_FOR_ERRNO(Socket_Timeout, ETIMEDOUT, "%s %s: timed out after %d ms with %zu of %zu bytes sent", how->what,
-		name, s->timeout, how->done, how->all);
+	RAISE_FOR_ERRNO(Socket_Timeout, ETIMEDOUT,
+		"%s %s: timed out after %d ms with %zu of %zu bytes sent", how->what, name, s->timeout,
+		how->done, how->all);
 }
 
 /* Sends some of the bytes, at least one; returns 0 only if it may not wait. */
@@ -244,12 +247,13 @@ static size_t vector_bytes(const struct iovec *vector, int n)
 	CHECK(n >= 0 && (vector || n == 0), "Socket_sendv: %d buffers at %p", n, (const void *)vector);
 	for (i = 0; i < n; i++) {
 		CHECK(vector[i].iov_base || vector[i].iov_len == 0, "Socket_sendv: buffer %d is NULL", i);
-		CHECK(add_size(all, vector[i].iov_len, &all), "Socket_sendv: more bytes than a size_t holds");
+		CHECK(add_size(all, vector[i].iov_len, &all),
+			"Socket_sendv: more bytes than a size_t holds");
 	}
 	return all;
 }
 
-/* Copies into parts what is left of the vector after skip bytes of its first element. */
+/* Copies the vector into parts, without the first skip bytes of its first element. */
 static int copy_parts(struct iovec *parts, const struct iovec *vector, int n, size_t skip)
 {
 	int count = 0;
@@ -304,7 +308,7 @@ void Socket_set_nonblocking(T s, int on)
 	s->polled = 0;
 }
 
-/* Linux takes at most 32767 s; three probes share the time after the silence. */
+/* Linux accepts at most 32767 s. Three probes share the time after the silence. */
 static int keep_alive(int fd, int ms)
 {
 	int on = ms > 0, idle = ms / 1000 + (ms % 1000 != 0), interval, probes = 3;
@@ -345,7 +349,7 @@ size_t Socket_pending(T s)
 	return a ? a->end - a->start : 0;
 }
 
-/* shutdown fails only if the peer cannot read the end of the stream any more. */
+/* Shutdown fails only if the peer cannot read the end of the stream any more. */
 void Socket_shutdown(T s)
 {
 	int error = errno;
@@ -355,7 +359,7 @@ void Socket_shutdown(T s)
 	errno = error;
 }
 
-/* ---- who and where ---- */
+/* ---- peers and addresses ---- */
 
 int Socket_fd(T s)
 {
@@ -404,9 +408,9 @@ const char *Socket_local(T s, Arena_T arena)
 
 /* ---- the end ---- */
 
-/* Whom a close tells, before anything is released: the layers above, which a socket knows by these
- * two pointers alone. Each is atomic, and once set always the same: pointers in each socket would
- * be 16 bytes more. */
+/* The observer of closes. Socket_close calls these functions of the layers above before it
+ * releases anything; a socket knows the layers only by them. Each pointer is atomic and never
+ * changes once it is set. Pointers in each socket would take 16 bytes more. */
 static struct Observer {
 	void (*unwatch)(T, void *watch); /* the poll that the socket is in */
 	void (*leaving)(T, void *owner); /* the pool that has it */
@@ -425,8 +429,8 @@ static void release_socket(T *socket)
 	free(s);
 }
 
-/* The owner runs deferred calls of the program, and what they do may pass through here: the socket
- * is released even so. */
+/* The owner runs deferred calls of the program. They may raise, throw, or end the thread through
+ * this function; the socket is released all the same. */
 static void close_socket(T socket)
 {
 	T s __attribute__((cleanup(release_socket))) = socket;
@@ -438,7 +442,7 @@ static void close_socket(T socket)
 
 void Socket_close(T *socket)
 {
-	int error = errno; /* it stands in handlers that still want it */
+	int error = errno; /* handlers call close and still need errno */
 	T s;
 
 	if (!socket || !*socket)

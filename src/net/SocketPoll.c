@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPoll: slots for sockets and watched descriptors (poll/slots.c, poll/watch.c), a heap of
- * deadlines and timers (poll/timers.c), a batch of events from the kernel, and a back end that
- * knows the kernel (poll/epoll.c, poll/kqueue.c, poll/poll.c). The representation and its invariant
- * are in poll/rep.h; this file opens and closes polls, takes sockets in and out, and waits. */
+/* SocketPoll has slots for sockets and watched descriptors (poll/slots.c, poll/watch.c), a heap
+ * of deadlines and timers (poll/timers.c), a batch of events from the kernel, and a back end for
+ * the kernel (poll/epoll.c, poll/kqueue.c, poll/poll.c). The representation and its invariant are
+ * in poll/rep.h. This file opens and closes polls, adds and removes sockets, and waits. */
 #include "config.h"
 
 #include <errno.h>
@@ -39,7 +39,8 @@ void socketpoll__bad(const struct SocketPoll *poll, const char *function)
 	if (!poll)
 		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the poll is NULL", function);
 	if (poll->magic == POLL_MAGIC)
-		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the poll is that of process %ld", function, (long)poll->process);
+		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the poll is that of process %ld", function,
+			(long)poll->process);
 	EXCEPT_RAISE_MSG(Assert_Failed, "%s: %p is not a live poll", function, (const void *)poll);
 }
 
@@ -53,7 +54,7 @@ void socketpoll__failed(const char *what, int fd, int error)
 
 /* ---- leaving ---- */
 
-/* The watch of a socket that is closing is that of no poll: nothing may be asked of it. */
+/* A socket that is closing has a watch of no poll, so nothing may be asked of that poll. */
 static void *closing_in(T poll)
 {
 	return (char *)poll + 1;
@@ -73,7 +74,7 @@ static void take_off_closing(T poll, const Slot *slot)
 	*link = slot->next_closing;
 }
 
-/* As Socket_close calls it. */
+/* The function that Socket_close calls. */
 static void unwatch_socket(Socket_T s, void *watch)
 {
 	T poll = poll_of(watch);
@@ -103,7 +104,7 @@ static int open_pipe(int wake[2])
 	return 0;
 }
 
-/* Returns whether the kernel, or a filter of system calls (seccomp), refuses the call altogether. */
+/* Returns 1 if the kernel, or a filter of system calls (seccomp), refuses the call as such. */
 static int is_refused(int error)
 {
 	return error == ENOSYS || error == EPERM || error == EACCES;
@@ -131,7 +132,7 @@ static void close_wake(int wake[2])
 
 void SocketPoll_wake(T poll)
 {
-	static const uint64_t one = 1; /* what an eventfd takes; a pipe takes it too */
+	static const uint64_t one = 1; /* an eventfd takes 8 bytes; a pipe takes them, too */
 	int error = errno;
 
 	CHECK_POLL(poll);
@@ -141,9 +142,9 @@ void SocketPoll_wake(T poll)
 	errno = error;
 }
 
-/* The caller, who looks after we return, sees everything that another thread wrote before it woke
- * us. The flag is cleared by an exchange: a store could come after the caller's loads, and a
- * wake-up between the two would be lost. */
+/* Clears the flag by an exchange, so that the caller then sees everything that another thread
+ * wrote before it woke us. A plain store could come after the caller's loads, and a wake-up
+ * between the two would be lost. */
 static void take_wake_up(T poll)
 {
 	uint64_t sink;
@@ -168,7 +169,7 @@ static void let_all_go(T *p)
 	T poll = *p;
 	size_t i, k;
 
-	end_tick(poll); /* the rest of it, if the thread ended in one */
+	end_tick(poll); /* ends the rest of the tick, if the thread ended in one */
 	for (i = 0; i < poll->nslots; i++)
 		for (k = 0; k < SEGMENT; k++)
 			if (poll->slots[i][k].socket)
@@ -177,7 +178,7 @@ static void let_all_go(T *p)
 	close_poll(poll);
 }
 
-/* A close runs deferred calls of a pool's program, and these may end the thread. */
+/* A close runs deferred calls of the program, which may end the thread. */
 static void dispose_poll(void *cl)
 {
 	T poll __attribute__((cleanup(let_all_go))) = cl;
@@ -210,8 +211,8 @@ static int is_last(const Backend *backend)
 	return backend == backends[sizeof backends / sizeof backends[0] - 1];
 }
 
-/* Opens the best back end that is not refused; the last, poll(2), needs no descriptor. Returns 0 or
- * an error number. */
+/* Opens the best back end that is not refused. The last, poll(2), needs no descriptor. Returns 0
+ * or an error number. */
 static int open_best(T poll)
 {
 	const Backend *const *b = backends;
@@ -275,7 +276,7 @@ void socketpoll__check_events(unsigned events, const char *function)
 		EXCEPT_RAISE_MSG(Assert_Failed, "%s: 0x%x is not made of READ and WRITE", function, events);
 }
 
-/* Returns 0, or the error number of the kernel that does not look for events at the descriptor. */
+/* Returns 0, or the kernel's error number if it does not accept the descriptor. */
 static int look_for(T poll, int fd, unsigned events, uint32_t tag)
 {
 	if (events)
@@ -368,7 +369,7 @@ size_t SocketPoll_count(T poll)
 	return poll->count;
 }
 
-/* A close calls the socket's owner, which may close another socket of this list. */
+/* A close calls the socket's owner, which may close another socket of the list. */
 static void end_tick(T poll)
 {
 	while (poll->closing) {
@@ -384,7 +385,7 @@ static void end_tick(T poll)
 
 /* ---- waiting ---- */
 
-/* The slot that has this tag, or NULL. */
+/* Returns the slot of the descriptor if it has this tag, or NULL. */
 static const Slot *slot_with_tag(T poll, int fd, uint32_t tag)
 {
 	const Slot *slot = socketpoll__find_slot(poll, fd);
@@ -401,15 +402,16 @@ static void give_event(SocketPoll_Event *e, const Slot *slot, int fd, unsigned e
 	e->descriptor = fd;
 }
 
-/* Gives out the rest of the tick's events. Drops those of sockets that have left, or that are not
- * asked for any more. */
+/* Hands out the remaining events of the tick. Drops events of sockets that have left, and events
+ * that are no longer asked for. */
 static int give_ready(T poll, SocketPoll_Event *events, int n)
 {
 	int count = 0;
 
 	while (count < n && poll->next_ready < poll->nready) {
 		const Ready *ready = &poll->ready[poll->next_ready++];
-		const Slot *slot = ready->tag != WAKE_TAG ? slot_with_tag(poll, ready->fd, ready->tag) : NULL;
+		const Slot *slot =
+			ready->tag != WAKE_TAG ? slot_with_tag(poll, ready->fd, ready->tag) : NULL;
 
 		if (slot && (slot->due.events & ready->events))
 			give_event(&events[count++], slot, ready->fd, slot->due.events & ready->events);
@@ -417,14 +419,16 @@ static int give_ready(T poll, SocketPoll_Event *events, int n)
 	return count;
 }
 
-/* A timer's function runs only while no event is in hand: it could close that socket. */
+/* A timer's function runs only while the caller holds no event: it could close the socket of that
+ * event. */
 static int give_due(T poll, SocketPoll_Event *events, int n, int *ran)
 {
 	int count = 0;
 	uint32_t *place;
 	int64_t at;
 
-	while (count < n && (place = lazyheap__first(&poll->heap, &at)) != NULL && at <= poll->horizon) {
+	while (count < n && (place = lazyheap__first(&poll->heap, &at)) != NULL
+		&& at <= poll->horizon) {
 		Due *due = (Due *)(void *)place;
 
 		if (due->tag) {
@@ -443,9 +447,9 @@ static int give_due(T poll, SocketPoll_Event *events, int n, int *ran)
 	return count;
 }
 
-/* Asks the kernel, until something happens, the first deadline passes, or `until`. Returns 1 if the
- * poll was woken. After a signal the wait is to be rounded up, because the millisecond of `until`
- * had begun: then it sets round_up. */
+/* Asks the kernel for events, and waits until there are some, the first deadline passes, or
+ * `until`. Returns 1 if the poll was woken. After a signal it sets round_up: the next wait is
+ * rounded up, because the millisecond of `until` had begun. */
 static int take_ready(T poll, int64_t until, int *round_up)
 {
 	int64_t at = SOCKET__NEVER;
@@ -485,7 +489,7 @@ int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 		errno = error;
 		return count;
 	}
-	CHECK_OWN(poll); /* not for each event: it is a system call */
+	CHECK_OWN(poll); /* not for each event, because it makes a system call */
 	if (timeout_ms >= 0)
 		until = socket__now_ms() + timeout_ms;
 	do {

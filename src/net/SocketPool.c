@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* SocketPool: the interface of two pools, a server's table of its clients and a client's pool of
  * its servers. Both have their connections in the same slots (pool/slots.c), and share the
- * capacity. This file makes and ends them, and has what is done to connections of both kinds.
- * pool/rep.h says which file knows which.
+ * capacity. This file makes and ends pools, and has the functions for connections of both kinds.
+ * pool/rep.h lists the files in their order.
  *
- * The connections' arenas are children of `arenas`, whose disposal tells the pool that they are
- * gone: its arena disposes of children before it runs the deferred call that closes the sockets.
+ * The connections' arenas are children of `arenas`. The arena of the pool disposes of its
+ * children before it runs the deferred call that closes the sockets; the disposal of `arenas`
+ * tells the pool that the connections' arenas are gone.
  *
- * The lock covers each step and is never held while an arena allocates, a callback or a deferred
- * call runs, a socket is closed, or anything is raised. */
+ * The lock covers each step. It is never held while an arena allocates, a callback or a deferred
+ * call runs, a socket is closed, or an exception is raised. */
 #include "config.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ static Departed detach_locked(Slot *slot)
 	return is_upstream(slot) ? client__detach_locked(slot) : table__detach_locked(slot);
 }
 
-/* Returns 0 if it is not inside any more. */
+/* Returns 0 if the connection is not inside any more. */
 static int take_out(Connection_T c, Departed *d)
 {
 	T pool = slot_of(c)->pool;
@@ -49,7 +50,7 @@ static int take_out(Connection_T c, Departed *d)
 	return in;
 }
 
-/* A socket that is closed behind the pool's back takes its leave; Socket_close never raises. */
+/* Socket_close calls it for a socket that is closed behind the pool's back. Does not raise. */
 static void leave_behind(Socket_T s, void *handle)
 {
 	Departed d = { 0 };
@@ -92,8 +93,8 @@ static void close_spare(T pool)
 	pthread_setcancelstate(cancel, NULL);
 }
 
-/* No code of the program runs in here: the arenas of the connections, and with them their deferred
- * calls, are gone. */
+/* Runs no code of the program: the connections' arenas, and with them their deferred calls, are
+ * gone. */
 static void end_pool(void *cl)
 {
 	T pool = cl;
@@ -116,7 +117,7 @@ static void dispose_pool(void *cl)
 	Arena_dispose(&pool->arenas);
 }
 
-/* The arenas of the connections are gone, and so is their parent. */
+/* Notes that the connections' arenas and their parent are gone. */
 static void forget_arenas(void *cl)
 {
 	T pool = cl;
@@ -136,7 +137,7 @@ static void forget_arenas(void *cl)
 	unlock(pool);
 }
 
-/* A chunk that the deferred call fits into, so that only the first line can raise. */
+/* Reserves memory for the deferred call, so that only the first line can raise. */
 static Arena_T make_parent(T pool)
 {
 	Arena_Options o = { 0 };
@@ -176,7 +177,7 @@ T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 
 /* ---- idle ---- */
 
-/* Returns the first to go of those that may, and when it was last used; NULL if there is none. */
+/* Returns the connection to evict first, and stores its last use; NULL if there is none. */
 typedef Slot *Order(T pool, int64_t *at);
 
 static Slot *longest_unused_locked(T pool, int64_t *at)
@@ -191,7 +192,7 @@ static Slot *longest_unused_locked(T pool, int64_t *at)
 	return idle;
 }
 
-/* Returns 0 if none was last used at `cut` or before. */
+/* Returns 0 if no connection was last used at `cut` or before. */
 static int evict_one(T pool, Order *order_locked, int64_t cut)
 {
 	Departed d = { 0 };
@@ -235,7 +236,7 @@ size_t SocketPool_evict_idle(T pool, int idle_ms)
 
 /* ---- in and out ---- */
 
-/* The socket's connection, if it is in this pool. */
+/* Returns the socket's connection if it is in this pool. */
 static Connection_T connection_of(T pool, Socket_T s)
 {
 	Connection_T c = socket__owner(s);
@@ -349,8 +350,8 @@ void SocketPool_map(T pool, void (*apply)(Connection_T, void *), void *cl)
 
 /* ---- sweeping ---- */
 
-/* Returns 0 if none has expired; else *next is brought forward to when the first of the others
- * will. */
+/* Returns 0 if no connection has expired. Otherwise lowers *next to the time at which the first
+ * of the others expires. */
 static int expire_one(T pool, int64_t *next)
 {
 	Departed d = { 0 };
@@ -396,8 +397,8 @@ typedef struct Eviction {
 	int done;
 } Eviction;
 
-/* Goes on after a deferred call that raised; and, by deferring itself, after one that threw or
- * ended the thread. */
+/* Continues after a deferred call that raised; and, because it defers itself, after one that
+ * threw or ended the thread. */
 static void evict_rest(Eviction *e)
 {
 	if (e->done)
@@ -411,8 +412,8 @@ static void evict_rest(Eviction *e)
 		} END_TRY;
 }
 
-/* Closes all of the order, also when deferred calls of some raise: the first exception goes on
- * then. */
+/* Closes all connections of the order. If deferred calls raise, it closes all of them first, and
+ * then the first exception goes on. */
 static void evict_all(T pool, Order *order_locked)
 {
 	Eviction e = { pool, 0 };
@@ -463,7 +464,8 @@ void SocketPool_set_limits(T pool, const SocketPool_Limits *limits)
 	pool->limits = *limits;
 	STORE(&pool->idle_ms, limits->idle_ms > 0 ? limits->idle_ms : -1);
 	STORE(&pool->table.counting, limits->per_address > 0);
-	pool->table.tokens = limits->rate * (int64_t)1000; /* not by a time long ago: the clock may have begun just now */
+	/* A time in the past would not do: the clock may have just begun. */
+	pool->table.tokens = limits->rate * (int64_t)1000;
 	pool->table.refilled = socket__now_ms();
 	client__serve_locked(pool);
 	unlock(pool);
@@ -494,7 +496,7 @@ static int describe_locked(Slot *slot, char *line, size_t size)
 	return 1;
 }
 
-/* No lock is held while it writes. */
+/* Holds no lock while it writes. */
 void SocketPool_report(T pool, FILE *out)
 {
 	char line[512];
@@ -556,7 +558,7 @@ Connection_T SocketPool__at(Connection_T c, const char *file, int line)
 	CHECK(c, "SocketPool__at: the connection is NULL");
 	CHECK(is_inside(c) && is_upstream(slot_of(c)), "SocketPool__at: %p is not checked out",
 		(void *)c);
-	u = slot_of(c)->of.upstream; /* the caller's, who has just been given it */
+	u = slot_of(c)->of.upstream; /* it belongs to this caller */
 	u->line = line;
 	STORE(&u->file, file);
 	return c;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A binary heap whose keys are lower bounds of the times meant; the invariant is in lazyheap.h. */
+/* A binary heap whose keys are lower bounds of the real times. The invariant is in lazyheap.h. */
 #include "config.h"
 
 #include <string.h>
@@ -12,7 +12,8 @@ LazyEntry *lazyheap__room(Arena_T arena, size_t n)
 	size_t bytes;
 
 	if (n >= UINT32_MAX || !mul_size(n + 1, sizeof(LazyEntry), &bytes))
-		EXCEPT_RAISE_MSG(Arena_Failed, "room for %zu connections or deadlines is more than there can be", n);
+		EXCEPT_RAISE_MSG(Arena_Failed,
+			"room for %zu connections or deadlines is more than there can be", n);
 	return Arena_alloc(arena, bytes);
 }
 

@@ -129,6 +129,44 @@ else
 	echo "no python3: examples/chat was not tested"
 fi
 
+# WebSockets: a client from the RFC, and a browser
+start_websocket() {
+	./examples/websocket 0 2>"$half/websocket.log" &
+	websocket=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10; do grep -q port "$half/websocket.log" && break; sleep 1; done
+	port=$(sed -n 's/^port //p' "$half/websocket.log")
+}
+
+hears_in_browser() {
+	chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$half/profile" \
+		--remote-debugging-port=0 "http://127.0.0.1:$port/" >"$half/chromium.log" 2>&1 &
+	browser=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+		grep -q browser "$half/websocket.log" && break
+		sleep 1
+	done
+	kill $browser
+	wait $browser
+	grep -qx 'a browser heard: hello from a browser' "$half/websocket.log"
+}
+
+case " $EXAMPLES " in
+*" examples/websocket "*)
+	start_websocket
+	if command -v python3 >/dev/null; then
+		timeout 100 python3 "$abs_top_srcdir/src/test/websocket.py" "$port" >"$out" 2>&1
+		[ "$(cat "$out")" = 'all echoed' ] || { echo "websocket:"; cat "$out"; status=1; }
+	fi
+	if command -v chromium >/dev/null; then
+		hears_in_browser || { echo "no browser heard an echo:"; cat "$half/websocket.log" "$half/chromium.log"; status=1; }
+	else
+		echo "no chromium: examples/websocket was not tested with it"
+	fi
+	kill -TERM $websocket
+	wait $websocket || { echo "websocket ended with $?"; status=1; } ;;
+*) echo "websocket: not tested, configure has not found libwslay" ;;
+esac
+
 # Redis and PostgreSQL, where they are installed, by Unix sockets
 if command -v redis-server >/dev/null; then
 	redis-server --port 0 --unixsocket "$half/redis" --save '' --dir "$half" --requirepass sesame >"$half/redis.log" 2>&1 &

@@ -282,3 +282,113 @@ TEST(arenas_at_rest_do_not_count)
 		close(fd[i]);
 	end_server();
 }
+
+/* ---- queue ---- */
+
+CASE("queue", .timeout = 60);
+
+static atomic_int nparts;
+
+static void pass(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
+{
+	atomic_fetch_add(&nparts, 1);
+	(void)request;
+	(void)bytes;
+	(void)n;
+	(void)cl;
+}
+
+static atomic_int nbefore;
+
+static void count_before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)response;
+	(void)cl;
+	atomic_fetch_add(&nbefore, 1);
+}
+
+TEST(requests_beyond_the_queue_are_answered_503_and_nothing_of_them_runs)
+{
+	int holder, queued, fd;
+
+	start_with((HTTPServer_Options){ .queue = 1, .workers = 1, .before = count_before });
+	holder = dial();
+	say(holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	queued = dial();
+	say(queued, GET("/blocks"));
+	await(stats_now().queued == 1);
+	fd = dial();
+	say(fd, GET("/blocks"));
+	ck_assert_int_eq(hear(fd), 503);
+	ck_assert(!has("Connection: close"));
+	ck_assert_int_eq(atomic_load(&nbefore), 1);
+	say(fd, GET("/")); /* which no worker answers */
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_uint_eq(stats_now().refused, 1);
+	atomic_store(&let_go, 1);
+	ck_assert_int_eq(hear(queued), 200);
+	ck_assert_int_eq(hear(holder), 200);
+	say(fd, GET("/blocks"));
+	ck_assert_int_eq(hear(fd), 200);
+	await(stats_now().queued == 0);
+	close(fd);
+	close(queued);
+	close(holder);
+	end_server();
+}
+
+TEST(a_request_of_which_something_ran_is_not_refused)
+{
+	int holder, queued, fd;
+
+	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){
+		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
+	launch();
+	fd = dial();
+	say(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
+	await(atomic_load(&nparts) == 1);
+	holder = dial();
+	say(holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	queued = dial();
+	say(queued, GET("/hold"));
+	await(stats_now().queued == 1);
+	say(fd, "cd");
+	await(stats_now().queued == 2);
+	atomic_store(&let_go, 1);
+	ck_assert_int_eq(hear(fd), 200);
+	close(fd);
+	close(queued);
+	close(holder);
+	end_server();
+}
+
+TEST(a_body_that_finds_the_queue_full_ends_its_connection)
+{
+	int holder, queued, fd;
+
+	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){
+		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
+	launch();
+	holder = dial();
+	say(holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	queued = dial();
+	say(queued, GET("/hold"));
+	await(stats_now().queued == 1);
+	fd = dial();
+	say(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
+	ck_assert_int_eq(hear(fd), 503);
+	ck_assert(has("Connection: close"));
+	atomic_store(&let_go, 1);
+	close(fd);
+	close(queued);
+	close(holder);
+	end_server();
+}

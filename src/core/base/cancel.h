@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the library: what a thread that is cancelled must not leave behind. A call that blocks stays a cancellation
- * point, and an object with a cleanup attribute holds what the function has taken. Calls that do not block run in a block
- * WITHOUT_CANCELLATION: close(2) is one, and a thread that is cancelled there leaves the descriptor open. */
+/* Private to the library: clean-up of threads that are cancelled. A call that blocks stays a
+ * cancellation point, and an object with a cleanup attribute holds the function's resources.
+ * Calls that do not block run in a block WITHOUT_CANCELLATION. close(2) is one of them: a thread
+ * that is cancelled there leaves the descriptor open. */
 #ifndef CANCEL_INCLUDED
 #define CANCEL_INCLUDED
 #include <errno.h>
@@ -21,12 +22,13 @@ static inline void cancellation_back(const int *before)
 	pthread_setcancelstate(*before, NULL);
 }
 
-/* A declaration: cancellation is off from here to the end of the block, which must not raise. */
+/* A declaration that switches cancellation off until the end of the block, which must not
+ * raise. */
 #define WITHOUT_CANCELLATION \
 	const int cancel_state_ __attribute__((cleanup(cancellation_back), unused)) = cancellation_off()
 
-/* Closes fd, unless it is negative, in a thread that may be cancelled. Keeps errno. Not again after EINTR: the number may
- * be another thread's descriptor by then. */
+/* Closes fd, unless it is negative, in a thread that may be cancelled. Keeps errno. Does not try
+ * again after EINTR, because another thread may have that descriptor by then. */
 static inline void close_descriptor(int fd)
 {
 	WITHOUT_CANCELLATION;
@@ -42,8 +44,9 @@ static inline void close_owned(const int *fd)
 	close_descriptor(*fd);
 }
 
-/* A declaration's attribute: the descriptor in the variable is closed at the end of the block, and by a cancellation.
- * A raise passes it by. The function that hands the descriptor on stores -1. */
+/* An attribute of a declaration: the descriptor in the variable is closed at the end of the
+ * block, and by a cancellation, but not by a raise. A function that hands the descriptor on
+ * stores -1. */
 #define OWNED_DESCRIPTOR __attribute__((cleanup(close_owned)))
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the library: checks of a caller's contract, hints to the compiler, and sizes that cannot wrap. */
+/* Private to the library: checks of the caller's contract, hints to the compiler, and sizes that
+ * cannot wrap. */
 #ifndef CHECKED_INCLUDED
 #define CHECKED_INCLUDED
 #include <stddef.h>
@@ -11,29 +12,29 @@ struct Except_T;
 /* A checked runtime error: Assert_Failed with a message that names the call and the value. */
 #define CHECK(condition, ...) ((condition) ? (void)0 : EXCEPT_RAISE_MSG(Assert_Failed, __VA_ARGS__))
 
-/* Raises as RAISE_MSG does, and sets errno, which the report of the exception then prints: for an exception that errno
- * explains. RAISE_ERRNO also appends the text of errno to the message. */
+/* Raises as RAISE_MSG does, and sets errno, which the report then prints. For exceptions that
+ * errno explains. RAISE_ERRNO also appends the text of errno to the message. */
 #define RAISE_FOR_ERRNO(e, error, ...) \
 	except__raise_for_errno(&(e), __FILE__, __func__, __LINE__, (error), __VA_ARGS__)
-void except__raise_for_errno(const struct Except_T *, const char *file, const char *function, int line, int error,
-	const char *fmt, ...) CORE_NORETURN CORE_PRINTF(6, 7);
+void except__raise_for_errno(const struct Except_T *, const char *file, const char *function,
+	int line, int error, const char *fmt, ...) CORE_NORETURN CORE_PRINTF(6, 7);
 
 #define LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
-/* Our own state is corrupt: never unwind through it. */
+/* Aborts, because our own state is corrupt: never unwind through it. */
 #define CORRUPT(what) core__corrupt(__FILE__, __LINE__, what)
 void core__corrupt(const char *file, int line, const char *what) CORE_NORETURN;
 
-/* To 0. Of a memset whose size it knows gcc makes a `rep stos`, from some tens of bytes on, which begins too slowly for a few
- * hundred. */
+/* Sets bytes to 0. From some tens of bytes on, gcc turns a memset with a known size into a `rep
+ * stos`, which begins too slowly for a few hundred bytes. */
 static inline void zero(void *p, size_t nbytes)
 {
 	__asm__("" : "+r"(nbytes));
 	memset(p, 0, nbytes);
 }
 
-/* *sum = x + y, *product = x * y; 0 when that does not fit, 1 when it does */
+/* Store x + y or x * y and return 1, or return 0 if it does not fit. */
 static inline int add_size(size_t x, size_t y, size_t *sum)
 {
 	return !__builtin_add_overflow(x, y, sum);

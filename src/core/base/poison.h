@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to Arena: telling AddressSanitizer and Valgrind which bytes may be touched. The sanitizers'
- * functions are weak, so that a program built with one finds bugs with a libcore that was not. */
+/* Private to Arena: tells AddressSanitizer and Valgrind which bytes may be touched. The
+ * sanitizers' functions are weak, so a program that is built with a sanitizer finds bugs with a
+ * libcore that is not. */
 #ifndef POISON_INCLUDED
 #define POISON_INCLUDED
 #include <stddef.h>
@@ -8,11 +9,12 @@
 #include <valgrind/memcheck.h>
 #endif
 
-#ifndef __has_feature /* clang's way to say what gcc says by __SANITIZE_...__ */
+#ifndef __has_feature /* clang's counterpart of gcc's __SANITIZE_...__ */
 #define __has_feature(feature) 0
 #endif
 
-/* Mach-O has no weak name that may stay undefined: there, a library knows only the sanitizer that it is built with. */
+/* Mach-O has no weak name that may stay undefined. So a library there knows only the sanitizer
+ * that it is built with. */
 #if defined __ELF__ || defined __SANITIZE_ADDRESS__ || __has_feature(address_sanitizer)
 extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
 extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
@@ -26,7 +28,8 @@ extern void __tsan_init(void) __attribute__((weak));
 static void (*const __tsan_init)(void);
 #endif
 
-/* Asked once, before there is an arena (arena/threads.c): a request to Valgrind does nothing outside it, in 3 ns. */
+/* Asked once, before there is an arena (arena/threads.c). Outside Valgrind a request to it does
+ * nothing, but takes 3 ns. */
 extern int arena__on_valgrind;
 
 static inline int ask_valgrind(void)
@@ -48,7 +51,7 @@ static inline int under_tsan(void)
 	return __tsan_init != 0;
 }
 
-/* Bytes to leave between objects so that an overflow is seen. */
+/* Returns the bytes to leave between objects so that an overflow is detected. */
 static inline size_t red_zone(void)
 {
 	return __asan_poison_memory_region || under_valgrind() ? 16 : 0;
@@ -64,7 +67,7 @@ static inline void poison(const void *p, size_t n)
 #endif
 }
 
-/* p[0..n) may be written, and holds nothing yet */
+/* p[0..n) may be written and has no value yet. */
 static inline void unpoison(const void *p, size_t n)
 {
 	if (__asan_unpoison_memory_region)

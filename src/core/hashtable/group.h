@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HashTable: a group, which is the control bytes of 15 slots, compared all at once (the
- * layout of boost::unordered_flat_map, J. M. López Muñoz 2022). A slot's tag is FREE, or MOVING while
- * the entries are spread anew, or eight bits of its key's hash. The 16th byte is the overflow filter:
- * each key that found the group full and went on to the next has set bit tag % 8. The filter ends the
- * search for an absent key in nearly every group, full ones included. A removal therefore just frees
- * the slot, and there are no tombstones.
+/* Private to HashTable: a group, the control bytes of 15 slots, which are compared all at once
+ * (the layout of boost::unordered_flat_map, J. M. López Muñoz 2022). The tag of a slot is FREE,
+ * or MOVING during a rehash, or eight bits of its key's hash. The 16th byte is the overflow
+ * filter: each key that found the group full and went on to the next has set bit tag % 8. The
+ * filter ends the search for an absent key in nearly every group, also in full ones. So a removal
+ * only frees the slot, and there are no tombstones.
  *
- * A Mask has one bit set in each lane (slot) that matched, the lowest slot lowest. This file has three
- * ways to compute it; -DHASHTABLE_SCALAR selects the one that works on every machine. */
+ * A Mask has one bit set in each lane (slot) that matched, the lowest slot lowest. This file has
+ * three ways to compute it; -DHASHTABLE_SCALAR selects the one that works on every machine. */
 #ifndef HASHTABLEGROUP_INCLUDED
 #define HASHTABLEGROUP_INCLUDED
 #include "hashtable/hash.h"
@@ -36,8 +36,9 @@ typedef uint32_t Mask;
 enum { LANE = 1 };
 #endif
 
-/* The tag comes from the low bits of the 32-bit hash, the position from the high bits. They overlap
- * from 2^24 groups on (200 million entries), which only costs a few more comparisons a group. */
+/* The tag comes from the low bits of the 32-bit hash, the position from the high bits. They
+ * overlap from 2^24 groups on (200 million entries), which costs a few more comparisons in a
+ * group. */
 #define TAG_OF(hash) ((hash) < TAG_FIRST ? (hash) + 8 : (hash)) /* the low three bits stay */
 
 ALWAYS_INLINE uint8_t tag_of(uint32_t hash)
@@ -45,19 +46,23 @@ ALWAYS_INLINE uint8_t tag_of(uint32_t hash)
 	return TAG_OF((uint8_t)hash);
 }
 
-/* A tag is written by a load and a store of the whole group. The next search loads the whole group, and
- * processors do not forward a stored byte to a wider load: it would wait for the cache. The array is
- * one lane of 255s, at a distance of 16 - s. */
+/* A tag is written by a load and a store of the whole group. The next search loads the whole
+ * group. Processors do not forward a stored byte to a wider load, so that load would wait for the
+ * cache. In the array, lane s is 255 if it is read from 16 - s on. */
 static const uint8_t group_lane[2 * sizeof(Group)] = { [sizeof(Group)] = 255 };
 
 #if HASHTABLE_SSE2
 
-/* The tag of each low byte, four times: one load replaces a comparison, a choice and a multiplication. */
+/* The tag of each low byte, four times: one load replaces a comparison, a choice and a
+ * multiplication. */
 #define TAGS_1(hash)  0x01010101u * TAG_OF(hash)
 #define TAGS_4(hash)  TAGS_1(hash), TAGS_1((hash) + 1), TAGS_1((hash) + 2), TAGS_1((hash) + 3)
 #define TAGS_16(hash) TAGS_4(hash), TAGS_4((hash) + 4), TAGS_4((hash) + 8), TAGS_4((hash) + 12)
-#define TAGS_64(hash) TAGS_16(hash), TAGS_16((hash) + 16), TAGS_16((hash) + 32), TAGS_16((hash) + 48)
-static const uint32_t group_tags[256] = { TAGS_64(0u), TAGS_64(64u), TAGS_64(128u), TAGS_64(192u) };
+#define TAGS_64(hash) \
+	TAGS_16(hash), TAGS_16((hash) + 16), TAGS_16((hash) + 32), TAGS_16((hash) + 48)
+static const uint32_t group_tags[256] = {
+	TAGS_64(0u), TAGS_64(64u), TAGS_64(128u), TAGS_64(192u)
+};
 #undef TAGS_1
 #undef TAGS_4
 #undef TAGS_16
@@ -75,7 +80,7 @@ ALWAYS_INLINE Mask group_match(const Group *g, uint8_t tag)
 	return (Mask)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, everywhere(tag))) & 0x7fff;
 }
 
-/* The slots with the tag of that hash. */
+/* Returns the slots with the tag of that hash. */
 ALWAYS_INLINE Mask group_match_hash(const Group *g, uint32_t hash)
 {
 	__m128i bytes = _mm_load_si128((const __m128i *)(const void *)g);
@@ -100,7 +105,8 @@ ALWAYS_INLINE Mask group_taken(const Group *g)
 
 #elif HASHTABLE_NEON
 
-/* There is no movemask; a narrowing shift leaves four bits a lane, of which one is kept. */
+/* NEON has no movemask. A narrowing shift leaves four bits for each lane, of which one is
+ * kept. */
 ALWAYS_INLINE Mask group_match(const Group *g, uint8_t tag)
 {
 	uint8x16_t equal = vceqq_u8(vld1q_u8(g->tags), vdupq_n_u8(tag));
@@ -111,7 +117,8 @@ ALWAYS_INLINE Mask group_match(const Group *g, uint8_t tag)
 
 ALWAYS_INLINE void group_set(Group *g, unsigned s, uint8_t tag)
 {
-	vst1q_u8(g->tags, vbslq_u8(vld1q_u8(group_lane + sizeof *g - s), vdupq_n_u8(tag), vld1q_u8(g->tags)));
+	vst1q_u8(g->tags,
+		vbslq_u8(vld1q_u8(group_lane + sizeof *g - s), vdupq_n_u8(tag), vld1q_u8(g->tags)));
 }
 
 ALWAYS_INLINE Mask group_taken(const Group *g)
@@ -145,8 +152,10 @@ ALWAYS_INLINE Mask group_match(const Group *g, uint8_t tag)
 {
 	uint64_t wanted = 0x0101010101010101u * tag;
 	const uint8_t *bytes = (const uint8_t *)g; /* all 16 */
+	Mask low = zero_bytes(load_lanes(bytes) ^ wanted);
+	Mask high = zero_bytes(load_lanes(bytes + 8) ^ wanted);
 
-	return (zero_bytes(load_lanes(bytes) ^ wanted) | zero_bytes(load_lanes(bytes + 8) ^ wanted) << 8) & 0x7fff;
+	return (low | high << 8) & 0x7fff;
 }
 
 ALWAYS_INLINE void group_set(Group *g, unsigned s, uint8_t tag)
@@ -186,7 +195,7 @@ ALWAYS_INLINE Mask mask_rest(Mask m)
 	return m & (m - 1);
 }
 
-/* Without the lanes before slot; slot may be GROUP_SLOTS. */
+/* Returns the mask without the lanes before slot, which may be GROUP_SLOTS. */
 ALWAYS_INLINE Mask mask_from(Mask m, unsigned slot)
 {
 	return m >> slot * LANE << slot * LANE;

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HashTable: keyed hashes of a 64-bit word and of bytes, and comparing bytes the same way.
+/* Private to HashTable: keyed hashes of a 64-bit word and of bytes, and comparisons of bytes.
  *
- * Both are of the wyhash family (Wang Yi, "Modern Non-Cryptographic Hash Function and Pseudorandom
- * Number Generator", 2019; N. De Carli's rapidhash is a later member): 64 x 64 to 128-bit multiplications
- * whose operands are input xored with a secret. The published functions have public secrets and one
- * secret seed, and then an input word equal to a secret makes the product 0 whatever the seed is: keys
- * that collide under every seed. Here all four words are secret and differ from table to table.
+ * Both hashes are of the wyhash family (Wang Yi, "Modern Non-Cryptographic Hash Function and
+ * Pseudorandom Number Generator", 2019; N. De Carli's rapidhash is a later member): 64 x 64 to
+ * 128-bit multiplications whose operands are input xored with a secret. The published functions
+ * have public secrets and one secret seed. An input word that equals a secret then makes the
+ * product 0 whatever the seed is, so some keys collide under every seed. Here all four words are
+ * secret and differ from table to table.
  *
- * What that defends against: a peer that chooses keys without seeing hashes or exact timings. It is no
- * message authentication code: one who reads hash values can work the secret back. SipHash-1-3
- * (Aumasson and Bernstein, 2012) would resist that too, for some 10 ns more a short key. */
+ * This defends against a peer that chooses keys without seeing hashes or exact timings. It is not
+ * a message authentication code: a peer that reads hash values can compute the secret.
+ * SipHash-1-3 (Aumasson and Bernstein, 2012) would resist that, too, for some 10 ns more for a
+ * short key. */
 #ifndef HASH_INCLUDED
 #define HASH_INCLUDED
 #include <stddef.h>
@@ -20,7 +22,8 @@
 
 enum { HASH_SECRETS = 4 };
 
-/* A seed from the system's random source, another at each call. Raises: HashTable_Failed. */
+/* Returns a seed from the system's random source, a different one at each call. Raises:
+ * HashTable_Failed. */
 uint64_t hash__random_seed(void);
 void hash__secrets(uint64_t secret[HASH_SECRETS], uint64_t seed);
 
@@ -37,7 +40,8 @@ ALWAYS_INLINE void multiply(uint64_t *low, uint64_t *high)
 	*high = (uint64_t)(product >> 64);
 #else
 	uint64_t x0 = (uint32_t)*low, x1 = *low >> 32, y0 = (uint32_t)*high, y1 = *high >> 32;
-	uint64_t low_product = x0 * y0, cross = x1 * y0 + (low_product >> 32), other = x0 * y1 + (uint32_t)cross;
+	uint64_t low_product = x0 * y0, cross = x1 * y0 + (low_product >> 32),
+		other = x0 * y1 + (uint32_t)cross;
 
 	*low = other << 32 | (uint32_t)low_product;
 	*high = x1 * y1 + (cross >> 32) + (other >> 32);
@@ -66,7 +70,8 @@ ALWAYS_INLINE uint32_t load4(const unsigned char *p)
 	return word;
 }
 
-/* All of fewer than 8 bytes; different bytes of one length give different words. */
+/* Returns a word of fewer than 8 bytes. Different bytes of the same length give different
+ * words. */
 ALWAYS_INLINE uint64_t load_short(const unsigned char *p, size_t n)
 {
 	if (n >= 4)
@@ -76,8 +81,9 @@ ALWAYS_INLINE uint64_t load_short(const unsigned char *p, size_t n)
 	return 0;
 }
 
-/* A to Z become a to z in each byte, others stay (also those above 127). The sums set the top bit of
- * the bytes that are at least 'A', and past 'Z'; no byte carries into the next. */
+/* Returns the word with A to Z as a to z; other bytes stay, also those above 127. The sums set
+ * the top bit of the bytes that are at least 'A', and of those past 'Z'. No byte carries into the
+ * next. */
 ALWAYS_INLINE uint64_t lower(uint64_t word)
 {
 	const uint64_t each = 0x0101010101010101u;
@@ -93,7 +99,7 @@ ALWAYS_INLINE uint64_t lower(uint64_t word)
 
 enum { SHORT = 32 }; /* bytes of a short key */
 
-/* A short key as four words, 0 beyond its end. */
+/* A short key as four words, which are 0 past its end. */
 typedef struct Words {
 	uint64_t w[SHORT / 8];
 } Words;
@@ -115,11 +121,13 @@ ALWAYS_INLINE Words words_of(const void *p, size_t n, const int folded)
 	return folded ? fold(k) : k;
 }
 
-/* With SSE2 a short key is read as 32 bytes whatever its length is, unless those might reach into another
- * page: no branch depends on the length, which the processor cannot foresee, and a string's end is found in
- * the same bytes. What lies past the end is masked out. Tools that watch each byte must not see that. */
+/* With SSE2 a short key is read as 32 bytes, unless these might reach into another page. So no
+ * branch depends on the length, which the processor cannot predict, and the end of a string is
+ * found in the same bytes. The bytes past the end are masked out. Tools that watch each byte
+ * would report these reads, so they get exact reads. */
 #if defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) \
+	|| __has_feature(memory_sanitizer)
 #define HASH_EXACT_READS 1
 #endif
 #endif
@@ -132,7 +140,7 @@ ALWAYS_INLINE Words words_of(const void *p, size_t n, const int folded)
 
 enum { PAGE = 4096 }; /* no page is smaller */
 
-/* limit: PAGE - SHORT, or 0 for exact reads */
+/* limit is PAGE - SHORT, or 0 for exact reads. */
 ALWAYS_INLINE int may_read_wide(const void *p, uint32_t limit)
 {
 	return ((uintptr_t)p & (PAGE - 1)) < limit;
@@ -153,7 +161,7 @@ ALWAYS_INLINE void write_wide(void *p, Wide k)
 	_mm_storeu_si128((__m128i *)p + 1, k.high);
 }
 
-/* The bytes before n <= 32 stay, the others become 0. */
+/* Keeps the first n <= 32 bytes and sets the others to 0. */
 ALWAYS_INLINE Wide cut_wide(Wide k, size_t n)
 {
 	static const uint8_t keep[2 * SHORT] = {
@@ -165,10 +173,11 @@ ALWAYS_INLINE Wide cut_wide(Wide k, size_t n)
 	return (Wide){ _mm_and_si128(k.low, mask.low), _mm_and_si128(k.high, mask.high) };
 }
 
-/* Signed comparison: bytes above 127 are less than 'A'. */
+/* The comparison is signed, so bytes above 127 are less than 'A'. */
 ALWAYS_INLINE __m128i fold_16(__m128i k)
 {
-	__m128i is_upper = _mm_and_si128(_mm_cmpgt_epi8(k, _mm_set1_epi8('A' - 1)), _mm_cmplt_epi8(k, _mm_set1_epi8('Z' + 1)));
+	__m128i is_upper = _mm_and_si128(_mm_cmpgt_epi8(k, _mm_set1_epi8('A' - 1)),
+		_mm_cmplt_epi8(k, _mm_set1_epi8('Z' + 1)));
 
 	return _mm_or_si128(k, _mm_and_si128(is_upper, _mm_set1_epi8(0x20)));
 }
@@ -178,7 +187,7 @@ ALWAYS_INLINE Wide fold_wide(Wide k)
 	return (Wide){ fold_16(k.low), fold_16(k.high) };
 }
 
-/* Bit i is set if byte i is 0. */
+/* Returns a mask in which bit i is set if byte i is 0. */
 ALWAYS_INLINE uint32_t zeros_wide(Wide k)
 {
 	__m128i zero = _mm_setzero_si128();
@@ -210,29 +219,33 @@ ALWAYS_INLINE int same_wide(const void *one, const void *other, size_t n, const 
 
 /* ---- hashes ---- */
 
-/* Returns a hash whose high half counts: a product that is quadratic in the key, then a product with an
- * odd secret (all secrets are odd), whose high bits are a universal hash (M. Dietzfelbinger et al., "A
- * Reliable Randomized Algorithm for the Closest-Pair Problem", 1997). With the first product alone, a
- * few seeds in 300 gather keys such as the multiples of 65,536 in few groups: a search looks at eight. */
+/* Returns a hash whose high half counts. It is a product that is quadratic in the key, then a
+ * product with an odd secret (all secrets are odd). The high bits of that are a universal hash
+ * (M. Dietzfelbinger et al., "A Reliable Randomized Algorithm for the Closest-Pair Problem",
+ * 1997). With the first product alone, a few seeds in 300 gather keys such as the multiples of
+ * 65,536 in few groups, and a search looks at eight. */
 ALWAYS_INLINE uint64_t hash_word(const uint64_t *secret, uint64_t key)
 {
 	return mix(key ^ secret[0], (key << 32 | key >> 32) ^ secret[1]) * secret[2];
 }
 
-/* Multiplies each word with another under secrets of its own, then the products. The length tells keys
- * apart that differ in NULs at the end. A peer cannot cancel the length: its summand is secret. */
+/* Multiplies each word with another, each under its own secret, then the products. The length
+ * distinguishes keys that differ in NULs at the end. A peer cannot cancel the length, because its
+ * summand is secret. */
 ALWAYS_INLINE uint64_t hash_short(const uint64_t *secret, Words k, size_t n)
 {
-	uint64_t x = k.w[0] ^ secret[0], y = k.w[1] ^ secret[1], u = k.w[2] ^ secret[2], v = k.w[3] ^ secret[3];
+	uint64_t x = k.w[0] ^ secret[0], y = k.w[1] ^ secret[1], u = k.w[2] ^ secret[2],
+		v = k.w[3] ^ secret[3];
 
 	multiply(&x, &y);
 	multiply(&u, &v);
 	return mix(x ^ v, y ^ u ^ n);
 }
 
-/* Hashes more than 32 bytes: two chains of multiplications, then the last 32 bytes, which may overlap
- * the chains, as a short key. */
-static inline uint64_t hash_long(const uint64_t *secret, const unsigned char *p, size_t n, const int folded)
+/* Hashes more than 32 bytes: two chains of multiplications, then the last 32 bytes, which may
+ * overlap the chains, as a short key. */
+static inline uint64_t hash_long(const uint64_t *secret, const unsigned char *p, size_t n,
+	const int folded)
 {
 	uint64_t x = secret[1], y = secret[3];
 	size_t left = n;
@@ -248,10 +261,11 @@ static inline uint64_t hash_long(const uint64_t *secret, const unsigned char *p,
 	return hash_short(secret, last, n);
 }
 
-/* folded is a constant at each call. */
+/* Folded is a constant at each call. */
 ALWAYS_INLINE uint64_t hash_bytes(const uint64_t *secret, const void *p, size_t n, const int folded)
 {
-	return n <= SHORT ? hash_short(secret, words_of(p, n, folded), n) : hash_long(secret, p, n, folded);
+	return n <= SHORT ? hash_short(secret, words_of(p, n, folded), n)
+		: hash_long(secret, p, n, folded);
 }
 
 /* ---- comparison ---- */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The copies of keys. They are cut from blocks of the arena's memory, in sizes of a few classes. The
- * bytes of a removed key go to the list of its class, and from there to the next key of that size, so
- * a table whose keys come and go stays as large as its fullest moment. Outgrown storage becomes a block.
+/* The copies of keys. They are cut from blocks of the arena's memory, in sizes of a few classes.
+ * The bytes of a removed key go to the list of its class, and from there to the next key of that
+ * size. So a table whose keys come and go stays as large as at its fullest moment. Outgrown
+ * storage becomes a block.
  *
- * Invariant: every copy lies in a used block; the `left` bytes at `avail` are the free rest of one of
- * them; idle blocks hold nothing. Free bytes are poisoned (but for the links), so AddressSanitizer and
- * Valgrind report a key that is used after its removal, and a slot of outgrown storage. */
+ * Invariant: every copy lies in a used block. The `left` bytes at `avail` are the free rest of
+ * one of them. Idle blocks hold nothing. Free bytes are poisoned (except the links), so
+ * AddressSanitizer and Valgrind report a key that is used after its removal, and a slot of
+ * outgrown storage. */
 #include "config.h"
 
 #include "hashtable/rep.h"
@@ -42,10 +44,11 @@ static char *block_bytes(Key_Block *b)
 
 /* ---- classes ---- */
 
-/* The class of a copy of nbytes, and the bytes that it takes. */
+/* Returns the class of a copy of nbytes, and stores the bytes that it takes. */
 static unsigned class_of(const Keys *k, size_t nbytes, size_t *size)
 {
-	size_t granules = (nbytes >> k->granule_log) + ((nbytes & (((size_t)1 << k->granule_log) - 1)) != 0), half;
+	size_t rest = nbytes & (((size_t)1 << k->granule_log) - 1);
+	size_t granules = (nbytes >> k->granule_log) + (rest != 0), half;
 	unsigned log;
 
 	if (granules <= EXACT) {
@@ -81,12 +84,14 @@ static Key_Block *take_idle(Keys *k, size_t size)
 	return NULL;
 }
 
-/* Returns a block of a quarter of the memory that the keys hold, but just the needed size if memory is short. The
- * first block has room for the short keys of as many entries as the hint says. */
+/* Returns a block of a quarter of the memory that the keys hold, but just the needed size if
+ * memory is short. The first block has room for the short keys of as many entries as the hint
+ * says. */
 static Key_Block *new_block(T t, size_t size)
 {
 	Keys *k = &t->keys;
-	size_t usual = k->held || t->options.hint > BLOCK_LARGEST ? k->held / 4 : t->options.hint * USUAL_KEY, nbytes;
+	size_t hint = t->options.hint, nbytes;
+	size_t usual = k->held || hint > BLOCK_LARGEST ? k->held / 4 : hint * USUAL_KEY;
 	Key_Block *b = NULL;
 
 	if (usual < BLOCK_SMALLEST)
@@ -105,7 +110,7 @@ static Key_Block *new_block(T t, size_t size)
 	return b;
 }
 
-/* size bytes of another block; of the two rests the larger one stays. */
+/* Takes size bytes from another block. Keeps the larger of the two rests. */
 static char *cut_from_block(T t, size_t size)
 {
 	Keys *k = &t->keys;
@@ -138,7 +143,8 @@ int hashtable__donate(T t, void *p, size_t nbytes)
 
 /* ---- keys ---- */
 
-/* A byte for the NUL of strings: an iterator's key is one, whatever call brought it. */
+/* Adds a byte for the NUL of strings, because an iterator's key is a string whatever call stored
+ * it. */
 static size_t bytes_of_key(T t, size_t n)
 {
 	return n + (kind_of(t) != HashTable_BYTES);
@@ -162,7 +168,8 @@ static char *take_returned(Keys *k, unsigned class)
 	return (char *)p;
 }
 
-/* Copies a key into room free bytes. A short key is copied as 32 bytes, without a branch on its length. */
+/* Copies a key into room free bytes. A short key is copied as 32 bytes, without a branch on its
+ * length. */
 ALWAYS_INLINE void copy_key(T t, char *copy, size_t room, const void *key, size_t n)
 {
 #if HASH_WIDE_READS
@@ -176,7 +183,7 @@ ALWAYS_INLINE void copy_key(T t, char *copy, size_t room, const void *key, size_
 	memcpy(copy, key, n);
 }
 
-/* A long key, or one for which there is no room in the block. */
+/* Copies a long key, or one for which there is no room in the block. */
 static __attribute__((noinline)) char *keep_key_anywhere(T t, const void *key, size_t n)
 {
 	Keys *k = &t->keys;
@@ -216,7 +223,7 @@ char *hashtable__keep_key(T t, const void *key, size_t n)
 	return copy;
 }
 
-/* Never raises: without memory for the lists the bytes are just not used again. */
+/* Never raises. Without memory for the lists the bytes are not used again. */
 void hashtable__drop_key(T t, const void *copy, size_t n)
 {
 	Keys *k = &t->keys;

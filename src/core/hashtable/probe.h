@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HashTable.c: searching for a slot. The search is written once and always inlined, with the
- * way of comparing keys as a constant: each kind gets a loop of its own, and only CUSTOM keys cost a
- * call through a pointer. Lookups write nothing. */
+/* Private to HashTable.c: searching for a slot. The search is written once and always inlined,
+ * with the way of comparing keys as a constant: each kind gets a loop of its own, and only CUSTOM
+ * keys cost a call through a pointer. Lookups write nothing. */
 #ifndef HASHTABLEPROBE_INCLUDED
 #define HASHTABLEPROBE_INCLUDED
 #include "hashtable/rep.h"
 
-/* A key to look for. */
+/* A key to search. */
 typedef struct Key {
 	const void *p;  /* not in WORDS */
 	uint64_t n;     /* the word, or the length */
 	uint32_t hash;
-	int is_wide;    /* 32 bytes may be read at p, and n is no more, nor is it 0 */
+	int is_wide;    /* 32 bytes may be read at p, and n is 1 to 32 */
 } Key;
 
-/* Where an entry is; slot NULL: nowhere. */
+/* The place of an entry. slot is NULL if there is none. */
 typedef struct Place {
 	void **slot;
 	Group *group;
@@ -42,7 +42,7 @@ ALWAYS_INLINE int is_key(T t, const enum Way way, const void *slot, const Key *k
 	return way == CUSTOM ? t->options.equal(s->key, k->p) != 0 : is_text(t, way, s->key, k);
 }
 
-/* In one group. */
+/* Searches one group. */
 ALWAYS_INLINE Place find_in_group(T t, const enum Way way, const Key *k, size_t position)
 {
 	const Group *g = &t->groups[position];
@@ -74,10 +74,11 @@ ALWAYS_INLINE int has_overflowed(T t, size_t position, const Key *k)
 	return t->groups[position].overflow >> (k->hash & 7) & 1; /* overflow_bit */
 }
 
-/* Passes every group if all have overflowed with such a tag, which happens in tables of two groups.
- * The key comes in parts because a key in memory would make every search slower. */
-static __attribute__((noinline)) Place find_in_further_groups(T t, enum Way way, const void *p, uint64_t n,
-	uint32_t hash, int is_wide)
+/* Searches the groups after the first. It passes every group if all have overflowed with such a
+ * tag, which happens in tables of two groups. The key comes in parts because a key in memory
+ * would make every search slower. */
+static __attribute__((noinline)) Place find_in_further_groups(T t, enum Way way, const void *p,
+	uint64_t n, uint32_t hash, int is_wide)
 {
 	Key k = { p, n, hash, is_wide };
 	size_t position = position_of(t, hash), left = t->ngroups;
@@ -90,7 +91,7 @@ static __attribute__((noinline)) Place find_in_further_groups(T t, enum Way way,
 	return at;
 }
 
-/* Most keys are in their own group, or in none. */
+/* Most keys are in their own group or in no group. */
 ALWAYS_INLINE Place find_key(T t, const enum Way way, const Key *k)
 {
 	size_t position = position_of(t, k->hash);

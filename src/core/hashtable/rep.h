@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HashTable: the representation. A group has 15 slots; the control bytes of all groups lie
- * together. Group g belongs to the 32-bit hashes h with h * ngroups / 2^32 == g, so any number of groups
- * will do, and growing moves entries up by no more than the growth and keeps their order.
+/* Private to HashTable: the representation. A group has 15 slots. The control bytes of all groups
+ * lie together. Group g belongs to the 32-bit hashes h with h * ngroups / 2^32 == g. So any
+ * number of groups works, and growth moves entries up by at most the growth and keeps their
+ * order.
  *
- * Up to 256 groups, the slots are one block of memory with the control bytes behind them. Larger tables
- * have segments of 256 groups, which never move. Growth adds segments and spreads the entries over all
- * of them, so a table holds little more than its slots at any time, also while it grows.
+ * Up to 256 groups, the slots are one block of memory with the control bytes after them. Larger
+ * tables have segments of 256 groups, which never move. Growth adds segments and spreads the
+ * entries over all of them. So a table holds little more than its slots at any time, also while
+ * it grows.
  *
- * Invariant: an entry is in the first group, from its own on (the first follows the last), that had a
- * free slot when the entry came; the overflow filter of every group before that has its bit. length
- * slots are taken. length + room is at most capacity_of(ngroups). It is less by the removals from
- * groups that a key had overflowed: they leave bits in the filters, and a table in steady use is spread
- * anew from time to time to clear these. A table without storage has the empty group. */
+ * Invariant: search the groups from an entry's own group on; the first group follows the last.
+ * The entry is in the first group that had a free slot when the entry came, and the overflow
+ * filter of every group before has its bit. length slots are taken. length + room is at most
+ * capacity_of(ngroups). It is less by the removals from groups that a key had overflowed. These
+ * removals leave bits in the filters, so a table in steady use is rehashed from time to time to
+ * clear them. A table without storage has the empty group. */
 #ifndef HASHTABLEREP_INCLUDED
 #define HASHTABLEREP_INCLUDED
 #include <core/HashTable.h>
@@ -20,14 +23,15 @@
 
 #define T HashTable_T
 
-/* INTEGER and POINTER. Both kinds of slot begin with the value: a void ** to it is the slot. */
+/* The slot of INTEGER and POINTER tables. Both types of slots begin with the value, so a void **
+ * to the value is the slot. */
 typedef struct Word_Slot {
 	void *value;
 	uint64_t key;
 } Word_Slot;
 
-/* The slot of the other kinds. It has the hash, so growing reads no key and calls no function of the
- * caller's. */
+/* The slot of the other kinds. It has the hash, so growth reads no key and calls no function of
+ * the caller. */
 typedef struct Text_Slot {
 	void *value;
 	const void *key;
@@ -41,18 +45,18 @@ enum Way { WORDS, TEXT, FOLDED, CUSTOM };
 
 typedef struct Key_Block {
 	struct Key_Block *next;
-	size_t size; /* of the bytes behind this header */
+	size_t size; /* of the bytes after this header */
 } Key_Block;
 
 enum { KEY_CLASSES = 64 };
 
 typedef struct Keys {
-	char *avail;                 /* what is left of one of the used blocks */
+	char *avail;                 /* the free rest of one of the used blocks */
 	size_t left;
 	Key_Block *used, **used_end; /* oldest first: the next batch finds its blocks again */
 	Key_Block *idle;
 	void **returned;             /* KEY_CLASSES lists of removed keys' bytes, or NULL */
-	size_t held;                 /* bytes asked of the arena */
+	size_t held;                 /* bytes from the arena */
 	unsigned granule_log;        /* keys are aligned to 1 << granule_log */
 } Keys;
 
@@ -63,16 +67,16 @@ typedef struct Callback {
 	void *userdata;
 } Callback;
 
-/* Segments that were allocated together, and behind them the index: the control bytes of all groups and
- * the pointers to all segments. Only the index of the newest extent is in use; the index of an older
- * extent may hold keys. */
+/* Segments that were allocated together. The index follows them: the control bytes of all groups
+ * and the pointers to all segments. Only the index of the newest extent is in use; the index of
+ * an older extent may hold keys. */
 typedef struct Extent {
 	struct Extent *older;
 	size_t nbytes, segments;
 } Extent;
 
 struct HashTable {
-	/* what lookups need; one cache line on most machines */
+	/* The fields that lookups need; one cache line on most machines. */
 	uint32_t magic;          /* HASHTABLE_MAGIC | kind; BUSY in a resize callback */
 	uint32_t wide_limit;     /* for may_read_wide */
 	size_t ngroups;
@@ -80,14 +84,14 @@ struct HashTable {
 	char **segments;         /* &first up to 256 groups */
 	uint64_t secret[HASH_SECRETS];
 
-	size_t length, room;     /* room: entries that may still come before the next resize */
+	size_t length, room;     /* room is the number of entries that fit before the next resize */
 	char *first;             /* the first segment; the struct itself if there is none */
 	size_t epoch;            /* insertions and resizes so far, for stale iterators */
 	size_t resizes;
 	size_t own_bytes;        /* of this struct's allocation */
 	Extent *extents;         /* newest first */
 	uint8_t owns_arena, copies_keys;
-	uint8_t embedded;        /* the first segment is one group, behind this struct */
+	uint8_t embedded;        /* the first segment is one group after this struct */
 	size_t block_groups;     /* of the first segment, if it is an allocation of its own */
 	HashTable_Options options;
 	Callback pre, post;
@@ -112,7 +116,7 @@ ALWAYS_INLINE void check_table(T t, const char *function)
 		hashtable__bad_table(t, function);
 }
 
-/* A writer: not inside a resize callback. */
+/* Checks a call that writes: no resize callback may run. */
 ALWAYS_INLINE void check_writable(T t, const char *function)
 {
 	check_table(t, function);
@@ -140,7 +144,7 @@ ALWAYS_INLINE size_t slot_size_of(T t)
 	return is_words(t) ? slot_size(WORDS) : slot_size(TEXT);
 }
 
-/* The slots of so many groups, and padding to where control bytes may lie. */
+/* Returns the size of the slots of some groups, padded so that control bytes may follow. */
 ALWAYS_INLINE size_t slots_bytes(size_t slot_bytes, size_t groups)
 {
 	return (groups * GROUP_SLOTS * slot_bytes + sizeof(Group) - 1) & ~(sizeof(Group) - 1);
@@ -148,10 +152,11 @@ ALWAYS_INLINE size_t slots_bytes(size_t slot_bytes, size_t groups)
 
 ALWAYS_INLINE Group *groups_of(T t)
 {
-	return (Group *)t->groups; /* to write to; the empty group has no room, so nothing writes to it */
+	/* The empty group has no room, so no function writes to it. */
+	return (Group *)t->groups;
 }
 
-/* The slots of group g. */
+/* Returns the slots of group g. */
 ALWAYS_INLINE char *block_of(T t, size_t slot_bytes, size_t g)
 {
 	return t->segments[g >> SEGMENT_LOG] + (g & (SEGMENT - 1)) * GROUP_SLOTS * slot_bytes;
@@ -188,14 +193,16 @@ ALWAYS_INLINE size_t position_after(T t, size_t g)
 	return g + 1 == t->ngroups ? 0 : g + 1;
 }
 
-/* All slots are in one segment, which the caches hold: a search need not prefetch. */
+/* Returns 1 if all slots are in one segment. The caches hold it, so a search need not
+ * prefetch. */
 ALWAYS_INLINE int is_small(T t)
 {
 	return t->ngroups <= SEGMENT;
 }
 
-/* Returns the slot of its group that a hash would like best. A search prefetches its cache line while
- * the control bytes are on their way: a table larger than the caches makes it wait once, not twice. */
+/* Returns the favourite slot of a hash in its group. A search prefetches the cache line of that
+ * slot while the control bytes are on their way. So a search in a table larger than the caches
+ * waits once, not twice. */
 ALWAYS_INLINE unsigned favourite_of(uint32_t hash)
 {
 	return hash >> 8 & 15;
@@ -206,9 +213,9 @@ ALWAYS_INLINE void prefetch_favourite(const char *block, size_t slot_bytes, uint
 	__builtin_prefetch((const void *)((uintptr_t)block + favourite_of(hash) * slot_bytes));
 }
 
-/* Returns a free slot of group g, in large tables one in the favourite's cache line if there is one.
- * Segments begin with a line. The address of smaller storage must not matter, or equal histories would
- * not give equal orders. */
+/* Returns a free slot of group g, in large tables one in the favourite's cache line if there is
+ * one. Segments begin with a line. In smaller tables the address of the storage must not matter:
+ * equal histories must give equal orders. */
 ALWAYS_INLINE unsigned choose_slot(T t, Mask free_slots, size_t g, size_t slot_bytes, uint32_t hash)
 {
 	unsigned favourite = favourite_of(hash), before;
@@ -221,7 +228,7 @@ ALWAYS_INLINE unsigned choose_slot(T t, Mask free_slots, size_t g, size_t slot_b
 	return mask_first(near ? near : free_slots);
 }
 
-/* 7/8 of the slots; one group may be full, since a search ends there anyway. */
+/* Returns 7/8 of the slots. One group may be full, because a search ends there anyway. */
 static inline size_t capacity_of(size_t groups)
 {
 	return groups == 1 ? GROUP_SLOTS : groups * 13 + groups / 8;
@@ -232,8 +239,9 @@ ALWAYS_INLINE int has_storage(T t)
 	return t->first != (char *)t;
 }
 
-/* A group with a free slot for a key that is not there; there is one. */
-static __attribute__((noinline, unused)) size_t overflow_groups_from(T t, size_t position, uint8_t tag)
+/* Returns a group with a free slot for an absent key. There must be one. */
+static __attribute__((noinline, unused)) size_t overflow_groups_from(T t, size_t position,
+	uint8_t tag)
 {
 	do {
 		groups_of(t)[position].overflow |= overflow_bit(tag);
@@ -266,18 +274,21 @@ void hashtable__keys_init(T t);
 char *hashtable__keep_key(T t, const void *key, size_t n); /* raises Arena_Failed */
 void hashtable__drop_key(T t, const void *copy, size_t n);
 void hashtable__drop_all_keys(T t);
-int hashtable__donate(T t, void *p, size_t nbytes); /* memory for keys; 0: none are copied here */
+/* gives memory for keys; returns 0 if this table copies none */
+int hashtable__donate(T t, void *p, size_t nbytes);
 
 /* hashtable/resize.c */
 extern const Group hashtable__no_group;
 size_t hashtable__groups_for(size_t slot_bytes, size_t n); /* raises HashTable_Failed */
-size_t hashtable__block_bytes(size_t slot_bytes, size_t groups); /* up to 256, with their control bytes */
+/* Returns the size of up to 256 groups with their control bytes. */
+size_t hashtable__block_bytes(size_t slot_bytes, size_t groups);
 size_t hashtable__storage_bytes(T t);
 void hashtable__no_storage(T t);
 void hashtable__use_block(T t, char *block, size_t groups);
-void hashtable__add_storage(T t, size_t groups); /* to none; empty */
+/* to a table that has none; the groups are empty */
+void hashtable__add_storage(T t, size_t groups);
 void hashtable__free_storage(T t);
-void hashtable__make_room(T t); /* for one more */
+void hashtable__make_room(T t); /* for one more entry */
 
 /* HashTable.c */
 T hashtable__new(Arena_T arena, const HashTable_Options *options, size_t groups);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A table's storage: making it, adding to it, spreading the entries anew, shrinking it. Each change asks
- * for all its memory in one request before anything changes, and nothing after that can fail: slots
- * hold all that is needed, so no key is read and no function of the caller's is called.
+/* A table's storage: making it, adding to it, rehashing, shrinking it. Each change asks for all
+ * its memory in one request before anything changes, and nothing after that can fail. The slots
+ * have everything that a rehash needs, so it reads no key and calls no function of the caller.
  *
- * Up to 256 groups the storage is one block, which doubles. It is made longer where it lies if it is
- * the arena's newest memory, and else elsewhere; then the keys get the old block. Beyond 256 groups an
- * extent brings the missing segments: as many again, and in large tables, by turns, half and a third
- * of the old number. Then every entry is marked as MOVING, and each is settled where a fresh table
- * would have it, the last first: most go up, into groups that are empty already. Spreading the entries
- * anew needs no memory at all. */
+ * Up to 256 groups the storage is one block, which doubles. It grows in place if it is the
+ * arena's newest memory. Otherwise it moves, and the old block becomes memory for keys. Beyond
+ * 256 groups an extent has the missing segments: as many again, and in large tables alternately
+ * half and a third of the old number. Then every entry is marked as MOVING, and each is settled
+ * where a fresh table would have it, the last entry first. Most entries go up, into groups that
+ * are empty already. A rehash alone needs no memory. */
 #include "config.h"
 
 #include "hashtable/rep.h"
@@ -32,14 +32,15 @@ static size_t segment_bytes(size_t slot_bytes)
 	return SEGMENT * GROUP_SLOTS * slot_bytes;
 }
 
-/* Returns the size of an index: the control bytes of the groups and the pointers to their segments. */
+/* Returns the size of an index: the control bytes of the groups and the pointers to their
+ * segments. */
 static size_t index_bytes(size_t groups)
 {
 	return groups * sizeof(Group) + groups / SEGMENT * sizeof(char *);
 }
 
-/* Doubling moves each entry once or twice on the way to any size. Half steps move entries twice as often
- * and hold a third less memory right after a step, which is worth it in large tables. */
+/* Doubling moves each entry once or twice on the way to any size. Half steps move entries twice
+ * as often, but hold a third less memory right after a step, which pays in large tables. */
 static size_t next_size(size_t groups)
 {
 	if (groups < LARGE)
@@ -47,12 +48,13 @@ static size_t next_size(size_t groups)
 	return groups & (groups - 1) ? groups / 3 * 4 : groups / 2 * 3;
 }
 
-/* The position comes from 32 bits of hash; and there are half as many addresses, at least. */
+/* The position comes from 32 bits of hash. The size must also fit into half of the addresses. */
 static int is_possible(size_t slot_bytes, size_t groups)
 {
 	size_t nbytes;
 
-	return (groups - 1) >> 16 >> 16 == 0 && mul_size(groups, (GROUP_SLOTS + 1) * slot_bytes + sizeof(Group), &nbytes)
+	return (groups - 1) >> 16 >> 16 == 0
+		&& mul_size(groups, (GROUP_SLOTS + 1) * slot_bytes + sizeof(Group), &nbytes)
 		&& nbytes <= PTRDIFF_MAX / 2;
 }
 
@@ -105,14 +107,14 @@ void hashtable__use_block(T t, char *block, size_t groups)
 	t->ngroups = groups;
 }
 
-/* Lets go of an outgrown allocation: for keys, else back to the arena. */
+/* Releases an outgrown allocation: for keys, or back to the arena. */
 static void reuse_or_release(T t, void *p, size_t nbytes)
 {
 	if (!hashtable__donate(t, p, nbytes) && !arena__release(t->arena, p, nbytes))
 		poison(p, nbytes);
 }
 
-/* Lets go of a part of an allocation, which the arena cannot take back. */
+/* Releases a part of an allocation, which the arena cannot take back. */
 static void reuse_or_poison(T t, void *p, size_t nbytes)
 {
 	if (!hashtable__donate(t, p, nbytes))
@@ -135,16 +137,19 @@ static char *lengthen_block(T t, size_t old_nbytes, size_t nbytes)
 	return memcpy(p, t->first, old_nbytes);
 }
 
-/* The slots stay where they are in the block; the control bytes move up behind the new ones. */
+/* Grows a block. The slots stay where they are in the block; the control bytes move up behind the
+ * new slots. */
 static void grow_block(T t, size_t groups)
 {
 	size_t old_groups = groups_now(t), slot_bytes = slot_size_of(t);
 	size_t old_nbytes = hashtable__block_bytes(slot_bytes, old_groups);
-	char *old = t->first, *block = lengthen_block(t, old_nbytes, hashtable__block_bytes(slot_bytes, groups));
+	char *old = t->first;
+	char *block = lengthen_block(t, old_nbytes, hashtable__block_bytes(slot_bytes, groups));
 
 	hashtable__use_block(t, block, groups);
 	if (old_groups) {
-		memmove(groups_of(t), block + slots_bytes(slot_bytes, old_groups), old_groups * sizeof(Group));
+		memmove(groups_of(t), block + slots_bytes(slot_bytes, old_groups),
+			old_groups * sizeof(Group));
 		if (block != old)
 			(t->embedded ? reuse_or_poison : reuse_or_release)(t, old, old_nbytes);
 	}
@@ -153,7 +158,7 @@ static void grow_block(T t, size_t groups)
 	t->embedded = 0;
 }
 
-/* An extent with `segments` segments, and control bytes and pointers for all the groups. */
+/* Returns an extent with `segments` segments, and control bytes and pointers for all groups. */
 static Extent *new_extent(T t, size_t segments, size_t groups)
 {
 	size_t nbytes = EXTENT_HEADER + segments * segment_bytes(slot_size_of(t)) + index_bytes(groups);
@@ -164,7 +169,8 @@ static Extent *new_extent(T t, size_t segments, size_t groups)
 	return e;
 }
 
-/* Keeps the slots of a full block as the first segment; moves the slots of a smaller block into it. */
+/* Keeps the slots of a full block as the first segment; moves the slots of a smaller block into
+ * it. */
 static void leave_old_block(T t, char *old, size_t old_groups)
 {
 	size_t slot_bytes = slot_size_of(t), slots = old_groups * GROUP_SLOTS * slot_bytes;
@@ -185,12 +191,13 @@ static size_t segments_now(T t)
 	return groups_now(t) / SEGMENT;
 }
 
-/* Makes e, which has the segments that are missing, part of the storage. Never raises. */
+/* Adds e, which has the missing segments, to the storage. Never raises. */
 static void attach_extent(T t, Extent *e, size_t groups)
 {
 	size_t old_groups = groups_now(t), have = segments_now(t), n = groups / SEGMENT, i;
 	size_t bytes = segment_bytes(slot_size_of(t));
-	char *segments = (char *)e + EXTENT_HEADER, *index = segments + (n - have) * bytes, *old = t->first;
+	char *segments = (char *)e + EXTENT_HEADER, *index = segments + (n - have) * bytes;
+	char *old = t->first;
 	Group *old_index = groups_of(t);
 	char **pointers = (char **)(void *)(index + groups * sizeof(Group));
 
@@ -238,7 +245,8 @@ static void release_or_reuse(T t, void *p, size_t nbytes)
 		reuse_or_poison(t, p, nbytes);
 }
 
-/* Gives back as much as the arena takes; the newest first, so that one makes way for the next. */
+/* Gives back as much as the arena takes, the newest first, so that each makes way for the
+ * next. */
 void hashtable__free_storage(T t)
 {
 	Extent *e, *older;
@@ -251,8 +259,9 @@ void hashtable__free_storage(T t)
 		release_or_poison(t, t->first, hashtable__block_bytes(slot_size_of(t), t->block_groups));
 }
 
-/* Lets go of the old storage of a table that has new storage. Parts of it may hold keys already: the
- * index of every extent but the newest, and the control bytes behind a block that became a segment. */
+/* Releases the old storage of a table that has new storage. Parts of it may hold keys already:
+ * the index of every extent but the newest, and the control bytes after a block that became a
+ * segment. */
 static void let_go_of_old_storage(T t, const struct HashTable *old)
 {
 	size_t slot_bytes = slot_size_of(t);
@@ -275,7 +284,8 @@ static void let_go_of_old_storage(T t, const struct HashTable *old)
 
 /* ---- settling ---- */
 
-/* The common case: into a group beyond g, where all have been settled. 0: it has no free slot. */
+/* The common case: settles the entry in a group beyond g, where all entries are settled. Returns
+ * 0 if that group has no free slot. */
 ALWAYS_INLINE int move_up(T t, const size_t size, const char *from, uint32_t hash, size_t position)
 {
 	Group *group = &groups_of(t)[position];
@@ -290,8 +300,8 @@ ALWAYS_INLINE int move_up(T t, const size_t size, const char *from, uint32_t has
 	return 1;
 }
 
-/* The general case: puts the entry in slot s of group g, and each entry that it displaces, where it
- * belongs. */
+/* The general case: puts the entry in slot s of group g, and each entry that it displaces, where
+ * it belongs. */
 static __attribute__((noinline)) void settle_slot(T t, enum Way way, size_t g, unsigned s)
 {
 	size_t size = slot_size(way);
@@ -304,7 +314,7 @@ static __attribute__((noinline)) void settle_slot(T t, enum Way way, size_t g, u
 		size_t position = position_of(t, hash);
 		Mask m;
 
-		/* ends: g itself has room for it */
+		/* This ends, because g itself has room for it. */
 		while (position != g && !(m = group_match(&groups[position], FREE))
 				&& !(m = group_match(&groups[position], MOVING))) {
 			groups[position].overflow |= overflow_bit(tag);
@@ -339,7 +349,7 @@ ALWAYS_INLINE void settle_group(T t, const enum Way way, size_t g)
 		size_t position = position_of(t, hash);
 
 		if (UNLIKELY(group->tags[s] != MOVING))
-			continue; /* displaced, and what came instead is settled */
+			continue; /* the entry was displaced, and its successor is settled */
 		if (LIKELY(position > g) && move_up(t, slot_size(way), from, hash, position))
 			group->tags[s] = FREE;
 		else
@@ -353,7 +363,7 @@ ALWAYS_INLINE void settle_all(T t, const enum Way way, size_t ngroups)
 		settle_group(t, way, ngroups);
 }
 
-/* Every byte that is not FREE. */
+/* Marks every byte that is not FREE. */
 static void mark_moving(Group *groups, size_t n)
 {
 	const uint64_t low7 = 0x7f7f7f7f7f7f7f7fu;
@@ -370,7 +380,7 @@ static void mark_moving(Group *groups, size_t n)
 	}
 }
 
-/* All entries are in the first ngroups groups. */
+/* Rehashes. All entries are in the first ngroups groups. */
 static void spread_entries(T t, size_t ngroups)
 {
 	mark_moving(groups_of(t), ngroups);
@@ -395,7 +405,7 @@ static void run(T t, Callback callback)
 	if (!callback.fn)
 		return;
 	t->magic |= BUSY;
-	DEFER(end_callback, t); /* not FINALLY, which a C++ exception or the end of the thread passes */
+	DEFER(end_callback, t); /* not FINALLY: a C++ exception or the end of the thread runs none */
 	callback.fn(t, callback.userdata);
 }
 
@@ -410,8 +420,8 @@ static void resize_storage(T t, size_t groups)
 	run(t, t->post);
 }
 
-/* Grows, unless a quarter of the room was lost to removals: then spreading anew is paid for by the
- * insertions that it makes room for. */
+/* Grows, unless a quarter of the room was lost to removals. Then it rehashes, whose cost is
+ * shared by the insertions that it makes room for. */
 void hashtable__make_room(T t)
 {
 	size_t groups = groups_now(t);
@@ -439,7 +449,8 @@ static void copy_slots(T t, const struct HashTable *old, const enum Way way)
 	Mask m;
 
 	for (g = 0; g < old->ngroups; g++) {
-		const char *block = old->segments[g >> SEGMENT_LOG] + (g & (SEGMENT - 1)) * GROUP_SLOTS * size;
+		const char *block =
+			old->segments[g >> SEGMENT_LOG] + (g & (SEGMENT - 1)) * GROUP_SLOTS * size;
 
 		for (m = group_taken(&old->groups[g]); m; m = mask_rest(m)) {
 			const char *from = block + mask_first(m) * size;
@@ -449,7 +460,7 @@ static void copy_slots(T t, const struct HashTable *old, const enum Way way)
 	}
 }
 
-/* The new storage is asked for before anything changes, and nothing after that can fail. */
+/* Asks for the new storage before anything changes; nothing after that can fail. */
 static void move_to_smaller(T t, size_t groups)
 {
 	size_t slot_bytes = slot_size_of(t);
@@ -480,7 +491,7 @@ static void move_to_smaller(T t, size_t groups)
 	t->resizes++;
 }
 
-/* The group behind the struct costs nothing and is left alone. */
+/* The group after the struct costs nothing and stays. */
 void HashTable_shrink(T t)
 {
 	size_t groups;

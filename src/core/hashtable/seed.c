@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The seeds of hash tables. The process has 128 secret bits, read from the system's random source at
- * the first use, and a counter, so that no two tables have the same order. A table's seed is the
- * counter sent through two keyed multiplications: one table's seed does not give another's away.
+/* The seeds of hash tables. The process has 128 secret bits, which are read from the system's
+ * random source at the first use, and a counter, so that no two tables have the same order. The
+ * seed of a table is the counter after two keyed multiplications, so the seed of one table does
+ * not reveal that of another.
  *
- * Invariant: a word of process_secret is 0 until a thread has set it, and never changes after that.
- * There is no lock, so a fork at any moment leaves the child usable; the child keeps the secret. */
+ * Invariant: a word of process_secret is 0 until a thread has set it, and never changes after
+ * that. There is no lock, so the child of a fork is usable at any moment. The child keeps the
+ * secret. */
 #include "config.h"
 
 #include <errno.h>
@@ -21,7 +23,7 @@
 
 enum { SECRET_BYTES = 16, SECRET_WORDS = SECRET_BYTES / sizeof(size_t), NUMBERS = 1024 };
 
-/* size_t: 64-bit atomics need a library on some 32-bit machines */
+/* size_t, because 64-bit atomics need a library on some 32-bit machines */
 static atomic_size_t process_secret[SECRET_WORDS];
 static atomic_size_t numbers_taken;
 
@@ -44,7 +46,8 @@ static int read_device_into(void *p, size_t n)
 	return n == 0;
 }
 
-/* open and read are cancellation points: a thread that is cancelled there would leave the descriptor behind. */
+/* Cancellation is off, because open and read are cancellation points and the descriptor would be
+ * lost. */
 static int read_random_device(void *p, size_t n)
 {
 	int state, was_read;
@@ -55,7 +58,7 @@ static int read_random_device(void *p, size_t n)
 	return was_read;
 }
 
-/* The calls may be missing from the kernel, or forbidden by a sandbox; so may the device. */
+/* The kernel may lack the calls or the device, or a sandbox may forbid them. */
 static int read_random_source(void *p, size_t n)
 {
 #if HAVE_GETENTROPY
@@ -78,7 +81,7 @@ static int has_process_secret(void)
 	return 1;
 }
 
-/* Threads that come at once each bring random words; the first to set a word wins. */
+/* Threads that come at the same time each have random words. The first to set a word wins. */
 static void set_process_secret(void)
 {
 	size_t random[SECRET_WORDS];
@@ -86,7 +89,7 @@ static void set_process_secret(void)
 
 	if (!read_random_source(random, sizeof random))
 		EXCEPT_RAISE_MSG(HashTable_Failed, "no random source for the seed of a hash table");
-	errno = error; /* the device has answered for a call that failed */
+	errno = error; /* the device replaced a call that failed */
 	for (i = 0; i < SECRET_WORDS; i++) {
 		size_t unset = 0;
 

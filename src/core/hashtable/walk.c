@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Going through a table: map, iterators, arrays, copies, statistics. The order is that of the slots, a
- * function of the keyed hashes and the history. Nothing here writes to the table but removals, which move
- * nothing: an iterator's place stays good until an insertion or a resize, and those change the epoch. */
+/* Walks through a table: map, iterators, arrays, copies, statistics. The order is that of the
+ * slots, a function of the keyed hashes and the history. Only removals write to the table here,
+ * and they move nothing. So the place of an iterator stays valid until an insertion or a resize,
+ * which change the epoch. */
 #include "config.h"
 
 #include "hashtable/rep.h"
 
-/* An iterator is at slot slot_ of group group_, the turn_-th group that it looks at; left_ are the slots after it.
+/* An iterator is at slot slot_ of group group_, which is the turn_-th group that it visits. left_
+ * are the slots after it.
  *
- * The walk does not visit the groups in their order, which is the order of the hashes. A program that puts
- * the entries into a smaller table with the same seed would fill it from one end, with searches past all
- * its full groups (Rust issue 36481). Instead every STRETCH of groups is followed by another one, some
- * 0.618 of the table further on, so that the visited entries are spread evenly at any time. */
-enum { STRETCH = 8, ASKED = 32 }; /* ASKED: lines, all of a stretch of integers */
+ * The walk does not visit the groups in their order, which is the order of the hashes. A program
+ * that puts the entries into a smaller table with the same seed would fill it from one end, with
+ * searches past all its full groups (Rust issue 36481). Instead, every STRETCH of groups is
+ * followed by another one, some 0.618 of the table further on. So the visited entries are spread
+ * evenly at any time. */
+enum { STRETCH = 8, ASKED = 32 }; /* ASKED lines are all lines of a stretch of integers */
 
-/* Has no divisor in common with a number of stretches, which has only the divisors 2 and 3. */
+/* Returns a number that shares no divisor with the number of stretches, whose divisors are 2 and
+ * 3. */
 static size_t stride_of(size_t stretches)
 {
 	size_t stride = (size_t)((double)stretches * 0.618) | 1;
@@ -22,8 +26,8 @@ static size_t stride_of(size_t stretches)
 	return stride % 3 ? stride : stride + 2;
 }
 
-/* Returns the first group of the next stretch, and asks for the stretch after it. If only its first lines are
- * asked for, a walk over 100,000 entries takes twice as long. */
+/* Returns the first group of the next stretch, and prefetches the stretch after it. If only its
+ * first lines are prefetched, a walk over 100,000 entries takes twice as long. */
 static size_t next_stretch(T t, size_t group)
 {
 	size_t n = t->ngroups / STRETCH, stride = stride_of(n), next = (group / STRETCH + stride) % n;
@@ -36,7 +40,7 @@ static size_t next_stretch(T t, size_t group)
 	return next * STRETCH;
 }
 
-/* The slots with an entry of the next group that has any; 0: none has. */
+/* Returns the taken slots of the next group that has entries, or 0 if no group has. */
 static __attribute__((noinline)) Mask next_group(T t, HashTable_Iter *it)
 {
 	Mask m = 0;
@@ -65,7 +69,7 @@ ALWAYS_INLINE Mask rest_of(T t, const HashTable_Iter *it)
 	return (Mask)it->left_ & group_taken(&t->groups[it->group_]);
 }
 
-/* To the first of m: its slot. */
+/* Moves to the first slot of m and returns it. */
 ALWAYS_INLINE void *move_to_slot(T t, const size_t slot_bytes, HashTable_Iter *it, Mask m)
 {
 	it->slot_ = mask_first(m);
@@ -73,7 +77,7 @@ ALWAYS_INLINE void *move_to_slot(T t, const size_t slot_bytes, HashTable_Iter *i
 	return block_of(t, slot_bytes, it->group_) + mask_first(m) * slot_bytes;
 }
 
-/* The next entry's slot, or NULL past the last. */
+/* Returns the next entry's slot, or NULL past the last. */
 static void *next_slot(T t, HashTable_Iter *it)
 {
 	Mask m = rest_of(t, it);
@@ -104,7 +108,8 @@ static __attribute__((noinline)) void check_map(T t, size_t epoch)
 }
 
 /* apply may remove any entry. */
-ALWAYS_INLINE void map_entries(T t, const HashTable_Kind kind, const size_t slot_bytes, void (*apply)(const void *, void **, void *), void *cl)
+ALWAYS_INLINE void map_entries(T t, const HashTable_Kind kind, const size_t slot_bytes,
+	void (*apply)(const void *, void **, void *), void *cl)
 {
 	const uint32_t magic = t->magic;
 	const size_t epoch = t->epoch;
@@ -134,7 +139,8 @@ void HashTable_map(T t, void (*apply)(const void *key, void **value, void *cl), 
 	else if (kind_of(t) == HashTable_POINTER)
 		map_entries(t, HashTable_POINTER, sizeof(Word_Slot), apply, cl);
 	else
-		map_entries(t, HashTable_STRING, sizeof(Text_Slot), apply, cl); /* and all like it */
+		/* and tables with equal slots */
+		map_entries(t, HashTable_STRING, sizeof(Text_Slot), apply, cl);
 }
 
 /* ---- iterators ---- */
@@ -150,7 +156,8 @@ ALWAYS_INLINE void check_iterator(const HashTable_Iter *it, const char *function
 {
 	CHECK(LIKELY(it != NULL), "%s: the iterator is NULL", function);
 	check_table(it->table_, function);
-	CHECK(LIKELY(it->epoch_ == it->table_->epoch), "%s: insertion or resize since HashTable_iterate", function);
+	CHECK(LIKELY(it->epoch_ == it->table_->epoch),
+		"%s: insertion or resize since HashTable_iterate", function);
 }
 
 static int end_walk(HashTable_Iter *it)
@@ -162,7 +169,7 @@ static int end_walk(HashTable_Iter *it)
 	return 0;
 }
 
-/* The entry at the first of m. */
+/* Stores the entry of the first slot of m. */
 ALWAYS_INLINE int fill_entry(T t, HashTable_Iter *it, Mask m)
 {
 	if (is_words(t)) {
@@ -228,7 +235,8 @@ void **HashTable_toArray(T t, Arena_T arena, void *end)
 	CHECK(kind_of(t) != HashTable_INTEGER, "HashTable_toArray: not for a table with INTEGER keys");
 	CHECK(arena, "HashTable_toArray: the arena is NULL");
 	if (!mul_size(2 * t->length + 1, sizeof *array, &n))
-		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_toArray: no array holds %zu entries", t->length);
+		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_toArray: no array holds %zu entries",
+			t->length);
 	array = ALLOC(arena, n);
 	begin_walk(t, &it);
 	while ((slot = next_slot(t, &it)) != NULL) {
@@ -249,7 +257,8 @@ HashTable_Entry *HashTable_entries(T t, Arena_T arena, size_t *n)
 	CHECK(arena, "HashTable_entries: the arena is NULL");
 	CHECK(n, "HashTable_entries: the place for their number is NULL");
 	if (!mul_size(t->length, sizeof *entries, &nbytes))
-		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_entries: no array holds %zu entries", t->length);
+		EXCEPT_RAISE_MSG(HashTable_Failed, "HashTable_entries: no array holds %zu entries",
+			t->length);
 	e = entries = ALLOC(arena, nbytes);
 	begin_walk(t, &it);
 	while (next_entry(&it))
@@ -266,12 +275,13 @@ static void copy_storage(T copy, T t)
 
 	for (g = 0; g < t->ngroups; g += n) {
 		n = t->ngroups - g < SEGMENT ? t->ngroups - g : SEGMENT;
-		memcpy(block_of(copy, slot_size_of(t), g), block_of(t, slot_size_of(t), g), n * group_bytes);
+		memcpy(block_of(copy, slot_size_of(t), g), block_of(t, slot_size_of(t), g),
+			n * group_bytes);
 	}
 	memcpy(groups_of(copy), t->groups, t->ngroups * sizeof(Group));
 }
 
-/* Into an empty table with the same secret and as many groups. */
+/* Copies into an empty table with the same secret and as many groups. */
 static void copy_entries(T copy, T t)
 {
 	HashTable_Iter it;
@@ -293,7 +303,8 @@ T HashTable_copy(T t, Arena_T arena)
 	T whole;
 
 	check_table(t, "HashTable_copy");
-	AUTO(T, copy, HashTable_free) = hashtable__new(arena, &t->options, has_storage(t) ? t->ngroups : 0);
+	AUTO(T, copy, HashTable_free) =
+		hashtable__new(arena, &t->options, has_storage(t) ? t->ngroups : 0);
 	copy_entries(copy, t);
 	whole = copy;
 	copy = NULL;
@@ -302,10 +313,11 @@ T HashTable_copy(T t, Arena_T arena)
 
 /* ---- statistics ---- */
 
-/* Groups looked at to find what is in group g. */
+/* Returns the number of groups that a search visits to find the entry, which is in group g. */
 static size_t count_probes(T t, const void *slot, size_t g)
 {
-	size_t position = position_of(t, is_words(t) ? hash_of_slot(t, WORDS, slot) : hash_of_slot(t, TEXT, slot));
+	size_t position =
+		position_of(t, is_words(t) ? hash_of_slot(t, WORDS, slot) : hash_of_slot(t, TEXT, slot));
 
 	return (g >= position ? g - position : g + t->ngroups - position) + 1;
 }

@@ -22,8 +22,8 @@ static void close_epoll(SocketPoll_T poll)
 	poll->fd = -1;
 }
 
-/* A descriptor that nothing is looked for at is not in the set: epoll would report its errors
- * without end. */
+/* A descriptor with no wanted events is not in the set, because epoll would report its errors
+ * again and again. */
 static int set_interest(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	struct epoll_event e = { 0 };
@@ -38,7 +38,8 @@ static int set_interest(SocketPoll_T poll, int fd, unsigned from, unsigned to, u
 
 static unsigned reported_events(uint32_t events)
 {
-	return (events & ~(uint32_t)EPOLLOUT ? SocketPoll_READ : 0u) | (events & ~(uint32_t)EPOLLIN ? SocketPoll_WRITE : 0u);
+	return (events & ~(uint32_t)EPOLLOUT ? SocketPoll_READ : 0u)
+		| (events & ~(uint32_t)EPOLLIN ? SocketPoll_WRITE : 0u);
 }
 
 static int wait_epoll(SocketPoll_T poll, int timeout_ms)

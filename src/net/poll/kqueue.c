@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The back end of SocketPoll for the BSDs and macOS: kqueue keeps the set, a filter each for
- * reading and writing. */
+/* The back end of SocketPoll for the BSDs and macOS: kqueue keeps the set, with one filter for
+ * reading and one for writing. */
 #include "config.h"
 
 #include "poll/rep.h"
@@ -28,8 +28,8 @@ static void close_kqueue(SocketPoll_T poll)
 	poll->fd = -1;
 }
 
-/* Fills in what changes the filters from `from` to `to`; a filter that stays is added again, for
- * its tag. Returns how many changes there are, two at most. */
+/* Stores the changes that turn the filters `from` into `to`. A filter that stays is added again,
+ * to change its tag. Returns the number of changes, at most two. */
 static int fill_changes(struct kevent *changes, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	static const struct { unsigned event; short filter; } filters[2]
@@ -40,14 +40,15 @@ static int fill_changes(struct kevent *changes, int fd, unsigned from, unsigned 
 		if ((from | to) & filters[i].event) {
 			int flags = to & filters[i].event ? EV_ADD : EV_DELETE;
 
-			EV_SET(&changes[n], (uintptr_t)fd, filters[i].filter, flags, 0, 0, (void *)(uintptr_t)tag);
+			EV_SET(&changes[n], (uintptr_t)fd, filters[i].filter, flags, 0, 0,
+				(void *)(uintptr_t)tag);
 			n++;
 		}
 	return n;
 }
 
-/* The kernel makes the changes in their order, and stops at the first that fails: then those before
- * are undone. */
+/* The kernel makes the changes in their order and stops at the first that fails. This function
+ * then undoes those before. */
 static int set_filters(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	struct kevent changes[2];
@@ -59,7 +60,7 @@ static int set_filters(SocketPoll_T poll, int fd, unsigned from, unsigned to, ui
 	if (n == 2) {
 		n = fill_changes(changes, fd, to & SocketPoll_READ, from & SocketPoll_READ, tag);
 		undone = kevent(poll->fd, changes, n, NULL, 0, NULL);
-		(void)undone; /* what was there a moment ago */
+		(void)undone; /* this restores filters that existed a moment ago */
 	}
 	return error;
 }
@@ -76,5 +77,7 @@ static int wait_kqueue(SocketPoll_T poll, int timeout_ms)
 	return n;
 }
 
-const Backend socketpoll__kqueue = { "kqueue", open_kqueue, close_kqueue, set_filters, wait_kqueue };
+const Backend socketpoll__kqueue = {
+	"kqueue", open_kqueue, close_kqueue, set_filters, wait_kqueue
+};
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The back end of SocketPoll for every system: the set is an array for poll(2), and where each
- * descriptor is in it.
+/* The back end of SocketPoll for every system. The set is an array for poll(2), and an index of
+ * it by descriptor.
  *
- * Invariant: fds[i] and tags[i], i < n, are what is asked; where[fd] is its i plus 1, or 0. */
+ * Invariant: fds[0..n) and tags[0..n) are the set. where[fd] is the index in them plus 1, or 0. */
 #include "config.h"
 
 #include <errno.h>
@@ -17,7 +17,9 @@ typedef struct PollSet {
 	uint32_t *tags;
 	uint32_t *where;
 	size_t n, room, nwhere;
-	size_t start;  /* where the next look at the answers begins: with more than a batch, each has its turn */
+	/* where the next search for events begins, so that each descriptor has its turn if there are
+	 * more than a batch */
+	size_t start;
 } PollSet;
 
 static int open_set(SocketPoll_T poll)
@@ -31,7 +33,7 @@ static void close_set(SocketPoll_T poll)
 	(void)poll;
 }
 
-/* An array of n elements, at least twice as many as there were, with the old ones in it. */
+/* Returns an array of at least n elements that begins with the old ones. */
 static void *grow_array(Arena_T arena, const void *old, size_t have, size_t n, size_t size)
 {
 	void *p = Arena_calloc(arena, n, size);
@@ -88,7 +90,8 @@ static int set_entry(SocketPoll_T poll, int fd, unsigned from, unsigned to, uint
 	p = &s->fds[s->where[fd] - 1];
 	s->tags[s->where[fd] - 1] = tag;
 	p->fd = fd;
-	p->events = (short)((to & SocketPoll_READ ? POLLIN : 0) | (to & SocketPoll_WRITE ? POLLOUT : 0));
+	p->events =
+		(short)((to & SocketPoll_READ ? POLLIN : 0) | (to & SocketPoll_WRITE ? POLLOUT : 0));
 	return 0;
 }
 
@@ -99,7 +102,8 @@ static unsigned reported_events(short events)
 
 static int call_poll(struct pollfd *fds, size_t n, int timeout_ms)
 {
-	return poll(fds, (nfds_t)n, timeout_ms); /* a function: in the others, the name is a parameter's */
+	/* In the other functions the name poll is a parameter. */
+	return poll(fds, (nfds_t)n, timeout_ms);
 }
 
 static int wait_set(SocketPoll_T poll, int timeout_ms)
@@ -114,7 +118,8 @@ static int wait_set(SocketPoll_T poll, int timeout_ms)
 		if (at >= s->n)
 			at = 0;
 		if (s->fds[at].revents) {
-			socketpoll__ready(poll, s->fds[at].fd, s->tags[at], reported_events(s->fds[at].revents));
+			socketpoll__ready(poll, s->fds[at].fd, s->tags[at],
+				reported_events(s->fds[at].revents));
 			ready--;
 		}
 	}

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to SocketPoll.c and the files of poll/: what a poll is made of, and what these files ask
- * of each other.
+/* Private to SocketPoll.c and the files of poll/: the representation of a poll, and the functions
+ * that these files call in each other.
  *
- * A slot holds what the poll knows of one descriptor: of a socket that was added, or of a
- * descriptor that is watched. Slots lie in segments that never move and are numbered; a table by
- * descriptor has their numbers, because a program of many loops has a poll each, and its
- * descriptors are spread over all of them.
+ * A slot represents one descriptor: that of a socket that was added, or one that is watched.
+ * Slots lie in segments that never move, and have numbers. A table by descriptor has the numbers
+ * of the slots. It does not have the slots themselves: in a program of many loops the descriptors
+ * are spread over all polls, and most entries of each table are empty.
  *
- * Invariant: a slot is in use if it has a socket or a tag; the others are on the free list. Its tag
- * is unlike that of every earlier one at its descriptor, and the kernel looks for `events` under
- * that tag. A socket's watch is this poll, or the socket is closing: without a tag, on the list of
- * those that are closed when the tick ends, which it leaves if a pool, for instance, closes it
- * before. The heap has room for every slot in use and every timer, so to set one cannot fail.
- * ready[next_ready..nready) are events that the kernel reported and that were not given out: a tick
- * ends when there are none. Each is compared with its slot's tag only when it is given out, which
- * is why a handler may remove and close anything.
+ * Invariant: a slot is in use if it has a socket or a tag; the others are on the free list. The
+ * tag of a slot differs from all earlier tags of its descriptor, and the kernel waits for
+ * `events` under that tag. The watch of a socket is this poll, or the socket is closing. A
+ * closing socket has no tag and is on the list of sockets that are closed at the end of the tick.
+ * It leaves this list if it is closed before, for instance by a pool. The heap has room for every
+ * slot in use and every timer, so setting a deadline or timer cannot fail.
  *
- * A deadline is reported after the events that the kernel had when it passed (`horizon`), so that a
- * peer whose bytes came in time is not said to be late because the loop was. */
+ * ready[next_ready..nready) are events that the kernel reported and that were not handed out yet.
+ * A tick ends when there are none. An event is compared with its slot's tag only when it is
+ * handed out, so a handler may remove and close any socket.
+ *
+ * A deadline is reported after the events that the kernel had when it passed (`horizon`). So a
+ * peer whose bytes came in time is not reported as late because the loop was. */
 #ifndef SOCKETPOLLREP_INCLUDED
 #define SOCKETPOLLREP_INCLUDED
 #include <stddef.h>
@@ -33,23 +35,23 @@
 
 enum {
 	BATCH = 256,   /* events taken from the kernel at once */
-	WAKE_TAG = 0,  /* of the poll's own descriptor; no slot that is looked for has it */
+	WAKE_TAG = 0,  /* of the poll's own descriptor; no slot in the kernel's set has it */
 	LAST_TAG = (1 << 30) - 1,
 	SEGMENT = 256, /* descriptors, or slots */
 	ASKABLE = SocketPoll_READ | SocketPoll_WRITE
 };
 
-/* A time in the heap, first in a slot (a socket's deadline) or in a timer. */
+/* A time in the heap. It is the first member of a slot (a socket's deadline) and of a timer. */
 typedef struct Due {
 	union {
-		uint32_t place;     /* in the heap, which knows an object by it; 0: not inside */
-		uint32_t next_free; /* of a free slot: the next one's number */
+		uint32_t place;     /* in the heap, which identifies an object by it; 0: not in the heap */
+		uint32_t next_free; /* of a free slot: the number of the next one */
 	};
-	unsigned tag : 30;          /* of a slot; 0: a timer, or a socket that is closing */
-	unsigned events : 2;        /* that the kernel looks for */
+	unsigned tag : 30;          /* of a slot; 0 in a timer, or if the socket is closing */
+	unsigned events : 2;        /* that the kernel waits for */
 	union {
 		int64_t at;         /* the deadline, or LAZYHEAP_NEVER */
-		int64_t watched;    /* the descriptor that is watched: it has no deadline */
+		int64_t watched;    /* the watched descriptor, which has no deadline */
 	};
 } Due;
 
@@ -78,10 +80,10 @@ typedef struct Ready {
 	unsigned events;
 } Ready;
 
-/* set makes the kernel look for `to` at fd, under this tag, where it has looked for `from`; it
- * returns 0 or an error number, and may raise Arena_Failed; nothing has changed then. wait waits at
- * most timeout_ms, fills poll->ready with at most BATCH, and returns their number, or -1 and errno.
- * Errors and hang-ups are reported as READ and WRITE, as far as asked for. */
+/* set makes the kernel wait for `to` at fd, under this tag, instead of `from`. It returns 0 or an
+ * error number, and may raise Arena_Failed; in both cases nothing has changed. wait waits at most
+ * timeout_ms, stores at most BATCH events in poll->ready, and returns their number, or -1 and
+ * errno. It reports errors and hang-ups as READ and WRITE, as far as they are wanted. */
 typedef struct Backend {
 	const char *name;
 	int (*open)(SocketPoll_T);    /* 0 or an error number */
@@ -101,8 +103,8 @@ struct SocketPoll {
 	Arena_T arena;
 	const Backend *backend;
 	int fd;                     /* of epoll or kqueue; -1: none */
-	int wake[2];                /* to read from and to write to; the same for an eventfd */
-	int waking;                 /* atomic: something was written that was not read */
+	int wake[2];                /* to read from and to write to; equal for an eventfd */
+	int waking;                 /* atomic; 1 if a wake-up was written and not yet read */
 	struct PollSet *set;        /* of the poll back end */
 	uint32_t **numbers;         /* of slots, by descriptor; 0: none */
 	Slot **slots;               /* by number */
@@ -112,32 +114,37 @@ struct SocketPoll {
 	Slot *closing;
 	SocketPoll_Timer_T dropped;
 	LazyHeap heap;
-	int64_t horizon;            /* deadlines up to here are reported when the events before have been */
+	/* Deadlines up to this time are reported after the events before it. */
+	int64_t horizon;
 	int nready, next_ready;
 	Ready ready[BATCH];
 };
 
 static const uint32_t POLL_MAGIC = 0x504f4c4c; /* "POLL" */
 
-#define CHECK_POLL(poll) ((poll) && (poll)->magic == POLL_MAGIC ? (void)0 : socketpoll__bad((poll), __func__))
-/* The kernel's side of an epoll is shared with children. */
+#define CHECK_POLL(poll) \
+	((poll) && (poll)->magic == POLL_MAGIC ? (void)0 : socketpoll__bad((poll), __func__))
+/* Also checks the process, because children share the kernel's side of an epoll. */
 #define CHECK_OWN(poll) \
-	((poll) && (poll)->magic == POLL_MAGIC && (poll)->process == getpid() ? (void)0 : socketpoll__bad((poll), __func__))
+	((poll) && (poll)->magic == POLL_MAGIC && (poll)->process == getpid() ? (void)0 \
+		: socketpoll__bad((poll), __func__))
 
 /* SocketPoll.c */
 void socketpoll__bad(const struct SocketPoll *, const char *function) CORE_NORETURN;
 void socketpoll__failed(const char *what, int fd, int error) CORE_NORETURN;
 void socketpoll__check_events(unsigned events, const char *function);
 
-/* poll/slots.c. A slot is acquired for a descriptor once there is one for it, and room in the heap:
- * provide raises Arena_Failed. */
+/* poll/slots.c. provide makes a slot for a descriptor and room in the heap, and raises
+ * Arena_Failed; acquire then cannot fail. */
 void socketpoll__provide_slot(SocketPoll_T, int fd);
 Slot *socketpoll__acquire_slot(SocketPoll_T, int fd);
 void socketpoll__release_slot(SocketPoll_T, int fd);
-Slot *socketpoll__slot_of(SocketPoll_T, Socket_T, const char *function); /* Checked: it is not inside */
+/* Checked: the socket is not in the poll. */
+Slot *socketpoll__slot_of(SocketPoll_T, Socket_T, const char *function);
 uint32_t socketpoll__next_tag(SocketPoll_T);
 int socketpoll__descriptor(const Slot *);
-void socketpoll__let_go(SocketPoll_T, Slot *); /* the kernel, the heap and the count forget it; it is not released yet */
+/* Takes the slot out of the kernel's set, the heap and the count, but does not release it. */
+void socketpoll__let_go(SocketPoll_T, Slot *);
 
 static inline Slot *socketpoll__slot_numbered(SocketPoll_T poll, uint32_t number)
 {
@@ -160,9 +167,9 @@ static inline Slot *socketpoll__slot_at(SocketPoll_T poll, int fd)
 }
 
 /* poll/timers.c */
-void socketpoll__provide_heap(SocketPoll_T);        /* room for one more. Raises: Arena_Failed */
+void socketpoll__provide_heap(SocketPoll_T);        /* for one more. Raises: Arena_Failed */
 void socketpoll__run_timer(SocketPoll_T, SocketPoll_Timer_T);
-int64_t socketpoll__due_at(const uint32_t *place);  /* as the heap asks */
+int64_t socketpoll__due_at(const uint32_t *place);  /* the heap's due function */
 
 static inline void socketpoll__ready(SocketPoll_T poll, int fd, uint32_t tag, unsigned events)
 {

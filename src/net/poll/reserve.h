@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <core/SocketPoll.h>
 
-/* Makes room for n deadlines and timers, so that the poll need not copy them to a larger place, and
- * leave the old one behind in its arena, while sockets come. Raises: Arena_Failed. */
+/* Makes room for n deadlines and timers. Otherwise the heap would grow while sockets come, and
+ * each old copy would stay in the arena. Raises: Arena_Failed. */
 void socketpoll__reserve(SocketPoll_T poll, size_t n);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The slots of a poll: what it knows of each descriptor. The invariant is in poll/rep.h. */
+/* The slots of a poll, one for each of its descriptors. The invariant is in poll/rep.h. */
 #include "config.h"
 
 #include <string.h>
@@ -23,7 +23,7 @@ int socketpoll__descriptor(const Slot *slot)
 	return slot->socket ? Socket_fd(slot->socket) : (int)slot->due.watched;
 }
 
-/* Returns an array of n pointers, the first `have` of them those of old. */
+/* Returns an array of n pointers that begins with the `have` old ones. */
 static void *widen_array(Arena_T arena, const void *old, size_t have, size_t n)
 {
 	void *wider = Arena_calloc(arena, n, sizeof(void *));
@@ -45,7 +45,7 @@ static void provide_number(T poll, int fd)
 		poll->numbers[i] = CALLOC(poll->arena, SEGMENT, sizeof *poll->numbers[i]);
 }
 
-/* Number 0 stands for none. */
+/* Number 0 means no slot. */
 static void provide_segment(T poll)
 {
 	size_t n = poll->nslots;
@@ -100,12 +100,12 @@ uint32_t socketpoll__next_tag(T poll)
 	return poll->last_tag;
 }
 
-/* In a child the kernel's set is the parent's. */
+/* In a child, the kernel's set belongs to the parent and is not changed. */
 void socketpoll__let_go(T poll, Slot *slot)
 {
-	if (slot->due.events && poll->process == getpid()) /* to look for nothing does not raise */
+	if (slot->due.events && poll->process == getpid()) /* removing all events does not raise */
 		poll->backend->set(poll, socketpoll__descriptor(slot), slot->due.events, 0, slot->due.tag);
 	lazyheap__remove(&poll->heap, &slot->due.place);
-	slot->due.tag = WAKE_TAG; /* which no event in hand has */
+	slot->due.tag = WAKE_TAG; /* no event that is held has this tag */
 	poll->count--;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPoll, continued: deadlines and timers. Both are in the poll's heap (lazyheap.h), from which
- * SocketPoll_wait takes what is due. */
+/* SocketPoll, continued: deadlines and timers. Both are in the poll's heap (lazyheap.h).
+ * SocketPoll_wait takes those that are due. */
 #include "config.h"
 
 #include <limits.h>
@@ -31,7 +31,7 @@ void socketpoll__provide_heap(T poll)
 		socketpoll__reserve(poll, n < 16 ? 32 : 2 * n);
 }
 
-/* Rounded up: the clock's millisecond has begun, and no deadline is early. */
+/* Rounds up, because the clock's millisecond has begun and no deadline may be early. */
 static void set_due(T poll, Due *due, int ms)
 {
 	due->at = ms < 0 ? LAZYHEAP_NEVER : socket__now_ms() + ms + (ms > 0);
@@ -53,7 +53,8 @@ int SocketPoll_next_ms(T poll)
 	int64_t at = SOCKET__NEVER;
 
 	CHECK_POLL(poll);
-	if (poll->next_ready < poll->nready || poll->closing || __atomic_load_n(&poll->waking, __ATOMIC_ACQUIRE))
+	if (poll->next_ready < poll->nready || poll->closing
+		|| __atomic_load_n(&poll->waking, __ATOMIC_ACQUIRE))
 		return 0;
 	lazyheap__first(&poll->heap, &at);
 	return socket__poll_ms(at);
@@ -84,7 +85,8 @@ SocketPoll_Timer_T SocketPoll_timer(T poll, void (*fn)(void *cl), void *cl)
 static void check_timer(SocketPoll_Timer_T timer, const char *function)
 {
 	if (!timer || !timer->fn)
-		EXCEPT_RAISE_MSG(Assert_Failed, "%s: %s", function, timer ? "the timer was dropped" : "the timer is NULL");
+		EXCEPT_RAISE_MSG(Assert_Failed, "%s: %s", function,
+			timer ? "the timer was dropped" : "the timer is NULL");
 }
 
 void SocketPoll_set_timer(T poll, SocketPoll_Timer_T timer, int ms)
@@ -103,8 +105,8 @@ void SocketPoll_repeat_timer(T poll, SocketPoll_Timer_T timer, int ms)
 	set_due(poll, &timer->due, ms < 0 ? ms : timer->period);
 }
 
-/* The next turn is counted from this one, not from when its function has run; turns that have
- * passed are left out. */
+/* Counts the next turn from this one, not from the end of its function. Skips turns that have
+ * passed. */
 static int64_t next_turn(const struct SocketPoll_Timer *timer, int64_t horizon)
 {
 	int64_t missed = (horizon - timer->due.at) / timer->period;
@@ -112,7 +114,8 @@ static int64_t next_turn(const struct SocketPoll_Timer *timer, int64_t horizon)
 	return timer->due.at + (missed + 1) * timer->period;
 }
 
-/* Its function may set, repeat or drop the timer, and raise: so the next turn is set before. */
+/* Sets the next turn before it calls the function, because that may set, repeat or drop the
+ * timer, or raise. */
 void socketpoll__run_timer(T poll, SocketPoll_Timer_T timer)
 {
 	lazyheap__remove(&poll->heap, &timer->due.place);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPoll, continued: descriptors that are no sockets of ours. */
+/* SocketPoll, continued: watched descriptors, which do not belong to a Socket_T. */
 #include "config.h"
 
 #include <errno.h>
@@ -10,8 +10,8 @@
 
 #define T SocketPoll_T
 
-/* Returns 0, or an error number. A file is always ready: epoll takes none, and the other back ends
- * are to be like it. */
+/* Returns 0, or an error number for a regular file. A file is always ready. epoll refuses files,
+ * so the other back ends do, too. */
 static int check_pollable(int fd)
 {
 	struct stat s;
@@ -21,8 +21,8 @@ static int check_pollable(int fd)
 	return S_ISREG(s.st_mode) || S_ISDIR(s.st_mode) ? EPERM : 0;
 }
 
-/* A descriptor that was closed and opened anew since it was watched is not known to the kernel any
- * more. */
+/* The kernel does not know a descriptor any more if it was closed and opened again since it was
+ * watched. */
 static int look_anew(T poll, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	int error = from ? poll->backend->set(poll, fd, from, to, tag) : ENOENT;
@@ -36,17 +36,19 @@ static void release_watched(T poll, int fd, Slot *slot)
 	socketpoll__release_slot(poll, fd);
 }
 
-/* Returns the slot of the descriptor if that is watched, or NULL; a socket's is checked. */
+/* Returns the slot of the descriptor if that is watched, or NULL. Checked: it belongs to a
+ * socket. */
 static Slot *find_watched(T poll, int fd)
 {
 	Slot *slot = fd < 0 ? NULL : socketpoll__find_slot(poll, fd);
 
-	CHECK(!slot || !slot->socket, "SocketPoll_watch: descriptor %d is that of a socket in the poll", fd);
+	CHECK(!slot || !slot->socket,
+		"SocketPoll_watch: descriptor %d is that of a socket in the poll", fd);
 	return slot;
 }
 
-/* Whether it is new, watched already, or another of the same number: it has a tag of its own from
- * now on, so that no event from before is given. */
+/* The descriptor may be new, watched already, or another one with the same number. It gets a new
+ * tag, so no event from before is reported. */
 void SocketPoll_watch(T poll, int fd, unsigned events, void *data)
 {
 	unsigned from = 0;

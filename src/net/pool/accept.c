@@ -10,7 +10,7 @@
 
 #define T SocketPool_T
 
-enum { PAUSE = 50 }; /* ms to leave a listener alone when nothing tells when there will be room */
+enum { PAUSE = 50 }; /* ms of pause if the time until there is room is unknown */
 
 static int64_t time_until_room(T pool)
 {
@@ -27,7 +27,8 @@ static int lacks_resources(int error)
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-/* open and close are cancellation points, at which a descriptor would be lost. */
+/* Cancellation is off, because open and close are cancellation points and would lose a
+ * descriptor. */
 static void keep_spare(T pool)
 {
 	int fd, cancel, none = -1;
@@ -42,7 +43,7 @@ static void keep_spare(T pool)
 	pthread_setcancelstate(cancel, NULL);
 }
 
-/* Returns 0 if there was none. */
+/* Returns 0 if there was no spare descriptor. */
 static int give_up_spare(T pool)
 {
 	int fd = __atomic_exchange_n(&pool->spare, -1, __ATOMIC_ACQ_REL), cancel;
@@ -55,8 +56,9 @@ static int give_up_spare(T pool)
 	return 1;
 }
 
-/* Closes one client's connection, so that it does not wait in the backlog for what may take long.
- * The connection is closed before the spare descriptor is made anew: there is no other. */
+/* Accepts one client and closes the connection, so that the client does not wait in the backlog
+ * for a long time. The connection is closed before the spare descriptor is made again, because
+ * there is no other. */
 static void shed(T pool, Socket_T listener)
 {
 	if (!give_up_spare(pool))
@@ -100,7 +102,7 @@ static Connection_T accept_and_add(T pool, Socket_T listener, int *pause_ms)
 		return NULL;
 	c = SocketPool_add(pool, s);
 	if (c)
-		s = NULL; /* the pool's */
+		s = NULL; /* the pool owns it */
 	return c;
 }
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections to servers, checked in and discarded. The invariant is in pool/client.c. A
- * connection that comes back is idle, or given to who waits for it, or closed, because it is worn,
- * there is too much idle, or its place is wanted for another host. */
+ * connection that comes back becomes idle, is given to a waiter, or is closed. It is closed if it
+ * has expired, if there are too many idle ones, or if its place is needed for another host. */
 #include "config.h"
 
 #include "pool/rep.h"
 
 #define T SocketPool_T
 
-enum { PASSES = 8 }; /* connections kept before a waiter for another host gets the place of one */
+enum { PASSES = 8 }; /* how often a waiter for another host is passed over before it gets a place */
 
 static Slot *checked_out_locked(T pool, Connection_T c)
 {
@@ -35,8 +35,9 @@ static int is_worn_locked(T pool, const Slot *slot)
 	return is_expired(slot) || (pool->limits.uses > 0 && u->uses >= pool->limits.uses);
 }
 
-/* Returns whether a waiter that is before those for this host needs a place and was passed over
- * often enough: a busy host could keep its connections, and all others waiting, without end. */
+/* Returns 1 if a waiter before those for this host needs a place and was passed over often
+ * enough. Otherwise a busy host could keep its connections, and all others would wait without
+ * end. */
 static int is_overdue_locked(T pool, const Host *h)
 {
 	Waiter *w = has_place(pool) ? NULL : pool->client.first;
@@ -53,7 +54,7 @@ static int may_stay_locked(T pool, const Slot *slot)
 		&& !is_overdue_locked(pool, slot->of.upstream->host);
 }
 
-/* Returns 0 when no waiter wants the connection, nor may it be kept. */
+/* Returns 0 if no waiter wants the connection and it may not be kept. */
 static int keep_locked(T pool, Slot *slot)
 {
 	client__push_idle_locked(slot);
@@ -64,7 +65,7 @@ static int keep_locked(T pool, Slot *slot)
 		&& (pool->limits.max_idle == 0 || pool->stats.idle <= pool->limits.max_idle);
 }
 
-/* Returns what is to be closed, if the connection is not kept. pool.pml: checkin */
+/* Returns the socket to close if the connection is not kept. pool.pml: checkin */
 static Departed take_back_locked(T pool, Slot *slot)
 {
 	Departed d = { 0 };
@@ -78,8 +79,7 @@ static Departed take_back_locked(T pool, Slot *slot)
 	return d;
 }
 
-/* A deferred call may have closed the socket, or taken it out: then there is nothing to take
- * back. */
+/* A deferred call may have closed the socket or taken it out. Then it does nothing. */
 static void take_back_cleared(void *cl)
 {
 	Connection_T c = cl;
@@ -99,7 +99,8 @@ static void clear_and_take_back(Connection_T c, Lease *lease)
 	slots__release(lease);
 }
 
-/* Takes the lock once when there is no arena to clear: a pool's users meet there. */
+/* Takes the lock only once if there is no arena to clear, because all users of a pool compete for
+ * it. */
 void SocketPool_checkin(T pool, Connection_T c)
 {
 	Departed d = { 0 };
@@ -111,7 +112,7 @@ void SocketPool_checkin(T pool, Connection_T c)
 	lock(pool);
 	slot = checked_out_locked(pool, c);
 	check_found_unlocks(slot, pool, c, "SocketPool_checkin");
-	slots__renew_locked(slot); /* for the pool: the caller's handle is stale */
+	slots__renew_locked(slot); /* the caller's handle becomes stale */
 	c = handle_of(slot);
 	lease = slots__strip_locked(slot);
 	if (!lease)

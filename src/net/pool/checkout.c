@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections to servers, checked out: an idle one that is fit, or a place and a new one. The
- * invariant is in pool/client.c. A checkout holds a Claim, which gives back what it has however
- * the checkout ends. */
+/* Connections to servers, checked out: an idle connection that works, or a place and a new
+ * connection. The invariant is in pool/client.c. A checkout holds a Claim, which gives back what
+ * it has, however the checkout ends. */
 #include "config.h"
 
 #include <errno.h>
@@ -15,14 +15,14 @@ typedef struct Checkout {
 	const char *host, *service;
 	int timeout_ms;
 	int64_t deadline;
-	int cancel_state;        /* the caller's, while it waits, connects, or runs on_open */
-	Upstream *upstream;      /* for the connection to be opened */
+	int cancel_state;        /* of the caller, while it waits, connects, or runs on_open */
+	Upstream *upstream;      /* of the connection to open */
 	Socket_T socket;
 	Connection_T opened;     /* while on_open has it */
-	int failed, error;       /* connecting did, with this errno */
+	int failed, error;       /* the connect failed, with this errno */
 } Checkout;
 
-/* ---- what checkout raises ---- */
+/* ---- raises ---- */
 
 static Slot *longest_out_locked(T pool, const Host *h)
 {
@@ -47,9 +47,10 @@ static void raise_timed_out_unlocks(T pool, const Host *h, const Checkout *to)
 
 	pool->stats.timed_out++;
 	unlock(pool);
-	RAISE_FOR_ERRNO(SocketPool_Failed, ETIMEDOUT, "checkout %s:%s: none became free in %d ms; open: %zu there, %zu of %zu in all;"
-		" out longest: for %lld ms, by %s:%d", to->host, to->service, to->timeout_ms, open, count, max,
-		(long long)since, file, line);
+	RAISE_FOR_ERRNO(SocketPool_Failed, ETIMEDOUT,
+		"checkout %s:%s: none became free in %d ms; open: %zu there, %zu of %zu in all;"
+		" out longest: for %lld ms, by %s:%d",
+		to->host, to->service, to->timeout_ms, open, count, max, (long long)since, file, line);
 }
 
 static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to) CORE_NORETURN;
@@ -64,14 +65,16 @@ static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to)
 	unlock(pool);
 	errno = is_draining ? ESHUTDOWN : error;
 	if (is_draining)
-		RAISE_FOR_ERRNO(SocketPool_Failed, ESHUTDOWN, "checkout %s:%s: the pool is drained", to->host, to->service);
-	EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: held down for %lld ms more after failing to connect",
-		to->host, to->service, (long long)held);
+		RAISE_FOR_ERRNO(SocketPool_Failed, ESHUTDOWN, "checkout %s:%s: the pool is drained",
+			to->host, to->service);
+	EXCEPT_RAISE_ERRNO(SocketPool_Failed,
+		"checkout %s:%s: held down for %lld ms more after failing to connect", to->host,
+		to->service, (long long)held);
 }
 
 /* ---- an idle connection, or a place ---- */
 
-/* Leaves a slot or a place in the claim. pool.pml: claim */
+/* Puts a slot or a place into the claim. pool.pml: claim */
 static void claim_something(T pool, Checkout *to)
 {
 	Claim *c = &to->claim;
@@ -116,7 +119,8 @@ static Departed drop_unfit_locked(T pool, Slot *slot)
 	return client__detach_locked(slot);
 }
 
-/* Takes for a slot that is not fit any more the next idle one, or its place. pool.pml: replace */
+/* Replaces a slot whose connection no longer works by the next idle one, or by its place.
+ * pool.pml: replace */
 static void replace_unfit(T pool, Claim *c)
 {
 	Departed d;
@@ -148,7 +152,7 @@ static Upstream *take_upstream(T pool)
 	return u;
 }
 
-/* The thread may be cancelled while it connects, but not with the socket in its hands. */
+/* The thread may be cancelled while it connects, but not while it holds the socket. */
 static void connect_to_host(Checkout *to)
 {
 	const Host *h = to->claim.host;
@@ -165,7 +169,8 @@ static void connect_to_host(Checkout *to)
 	pthread_setcancelstate(ours, NULL);
 }
 
-/* Connections made together are not to end together. */
+/* Shortens the time at random, so that connections that were made together do not end
+ * together. */
 static int64_t expiry_locked(T pool, const Upstream *u)
 {
 	int64_t now = socket__now_coarse(), life = pool->limits.lifetime_ms;
@@ -184,7 +189,7 @@ static Connection_T install(T pool, Checkout *to)
 	lock(pool);
 	if (pool->draining)
 		raise_refused_unlocks(pool, h, to);
-	pool->opening--; /* it stays open at the host */
+	pool->opening--; /* it still counts as open at the host */
 	h->failures = 0;
 	u->host = h;
 	u->uses = 1;
@@ -200,8 +205,8 @@ static Connection_T install(T pool, Checkout *to)
 	return handle_of(slot);
 }
 
-/* on_open has the rest of the deadline, call by call. If it does not return, the connection is
- * closed. */
+/* Each call of on_open on the socket has the rest of the deadline. If on_open does not return,
+ * the connection is closed. */
 static void run_on_open(T pool, Checkout *to, Connection_T c)
 {
 	void (*on_open)(Connection_T, void *);
@@ -238,7 +243,7 @@ static Connection_T open_connection(T pool, Checkout *to)
 
 /* ---- the ways out ---- */
 
-/* Returns 0 for errors that are not the host's: they do not hold it down. */
+/* Returns 0 for errors that are not caused by the host, which do not hold it down. */
 static int is_hosts_fault(const Checkout *to)
 {
 	if (to->error == ETIMEDOUT)
@@ -264,7 +269,7 @@ static void close_unopened(T pool, Connection_T c)
 	} END_TRY;
 }
 
-/* Gives back what did not become a connection of the caller's: after a raise, a cancellation or a
+/* Gives back what did not become a connection of the caller, after a raise, a cancellation or a
  * C++ exception. pool.pml: open_connection, its second branch */
 static void end_checkout(Checkout *to)
 {
@@ -285,14 +290,14 @@ static void end_checkout(Checkout *to)
 				host__hold_down_locked(pool, to->claim.host, to->error);
 		}
 		client__give_back_locked(&to->claim);
-		client__dismiss_locked(pool); /* those for whom there is no hope now */
+		client__dismiss_locked(pool); /* waiters that can no longer be served */
 		unlock(pool);
 	}
 	pthread_setcancelstate(to->cancel_state, NULL);
 }
 
-/* A thread that is cancelled while it has a place, a slot or a socket in its hands would lose it:
- * it may be while it waits, connects or runs on_open. */
+/* A thread that is cancelled while it holds a place, a slot or a socket would lose it. So it can
+ * be cancelled only while it waits, connects or runs on_open. */
 Connection_T checkout__run(T pool, const char *host, const char *service, int timeout_ms)
 {
 	Checkout to = { .claim = { .pool = pool }, .host = host, .service = service };
@@ -306,7 +311,7 @@ Connection_T checkout__run(T pool, const char *host, const char *service, int ti
 		replace_unfit(pool, &to.claim);
 	if (to.claim.verdict == MAY_OPEN)
 		return open_connection(pool, &to);
-	to.claim.verdict = WAITING; /* the caller's */
+	to.claim.verdict = WAITING; /* the caller has it */
 	return handle_of(to.claim.slot);
 }
 
@@ -315,7 +320,7 @@ static void restore_cancel_state(const int *state)
 	pthread_setcancelstate(*state, NULL);
 }
 
-/* Takes an idle connection that is fit, and closes those before it that are not. */
+/* Takes an idle connection that works, and closes those before it that do not. */
 Connection_T checkout__try(T pool, const char *host, const char *service)
 {
 	int cancel_state;

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* A client's connections to its servers: who has them, which are idle, and who waits.
+/* A client's connections to its servers: those that callers have, those that are idle, and the
+ * waiters.
  *
- * Invariant, under the lock: a host's `open` counts its slots and those being opened; those that
- * are checked in are a list from the newest to the oldest. A slot with an upstream is IDLE and in
- * the order by last use, or OUT or SHUT and a caller's. pool->opening places are reserved for
- * connections being opened. No waiter is on the list that could be served: so whoever finds
- * something to take overtakes none. Among those who wait for one host the first is served first;
- * who waits for another is passed over PASSES times at most (pool/checkin.c).
+ * Invariant, under the lock: `open` of a host is the number of its slots and of connections that
+ * are being opened. Its idle slots are a list from the newest to the oldest. A slot with an
+ * upstream is IDLE and in the order by last use, or it is OUT or SHUT and belongs to a caller.
+ * pool->opening places are reserved for connections that are being opened. No waiter on the list
+ * could be served, so a thread that finds a connection overtakes none. Waiters for one host are
+ * served in their order. A waiter for another host is passed over at most PASSES times
+ * (pool/checkin.c).
  *
- * To serve a waiter is to take it off the list and gives it what it waits for, a slot or a place,
- * in one step; a waiter that gives up looks, under the lock, whether it was served first, and then
- * has what it was given. A cancelled thread gives it back. src/test/models/pool.pml checks this;
- * its inlines have the names of the functions here. */
+ * A waiter is served in one step: it leaves the list and gets a slot or a place. A waiter that
+ * gives up tests under the lock whether it was served before; if so, it keeps what it got. A
+ * cancelled thread gives it back. src/test/models/pool.pml checks this; its inlines have the
+ * names of the functions here. */
 #include "config.h"
 
 #include <errno.h>
@@ -23,7 +25,7 @@
 
 /* ---- idle connections: the host's by check-in, all of them by last use ---- */
 
-/* Almost always that is the latest. */
+/* Almost always the connection becomes the latest. */
 static void insert_by_use_locked(Slot *slot)
 {
 	Client *client = &slot->pool->client;
@@ -48,7 +50,7 @@ static void unlink_by_use_locked(Slot *slot)
 	*(u->earlier ? &u->earlier->of.upstream->later : &client->earliest) = u->later;
 }
 
-/* An idle connection may have been touched: then it has a later place. */
+/* An idle connection that was touched moves to a later place. */
 Slot *client__longest_idle_locked(T pool, int64_t *at)
 {
 	Slot *slot;
@@ -194,7 +196,7 @@ static void dequeue_locked(T pool, Waiter *w)
 		pool->stats.longest_wait_ms = ms;
 }
 
-/* Each in its turn gets what there is for it: first come, first served. pool.pml: serve */
+/* Serves the waiters in their order, as far as there are slots and places. pool.pml: serve */
 void client__serve_waiters_locked(T pool)
 {
 	Waiter *w, *next;
@@ -259,9 +261,9 @@ static void lock_again(T pool)
 	lock(pool);
 }
 
-/* Closes an idle connection whose place somebody waits for. Check-in sees to that, but not where
- * one becomes idle otherwise, or is wanted only now that a hold-down has ended. Has the lock again
- * however a deferred call leaves. pool.pml: make_room */
+/* Closes an idle connection whose place a waiter needs. Check-in does this, too, but a connection
+ * may become idle in another way, or a hold-down may end and make a waiter need the place. Takes
+ * the lock again in whatever way a deferred call leaves. pool.pml: make_room */
 static void make_room_unlocks(T pool)
 {
 	int64_t at;
@@ -277,7 +279,7 @@ static void make_room_unlocks(T pool)
 	slots__close(d);
 }
 
-/* The thread that waits was cancelled, or a deferred call took it out of here. It has the lock. */
+/* The waiting thread was cancelled, or a deferred call left this function. The lock is held. */
 static void abandon_wait_unlocks(Waiter *w)
 {
 	T pool = w->claim->pool;
@@ -305,8 +307,8 @@ static void end_wait(Waiting *waiting)
 	pthread_cond_destroy(&waiting->waiter->woken);
 }
 
-/* Sleeps once. Returns 0 after the deadline, or when there is no hope. pool.pml: sleep_or_leave,
- * wake */
+/* Sleeps once. Returns 0 after the deadline, or if the waiter can no longer be served. pool.pml:
+ * sleep_or_leave, wake */
 static int sleep_unlocks(T pool, Waiter *w, int64_t deadline)
 {
 	const Host *h = w->claim->host;
@@ -350,7 +352,7 @@ void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state)
 	waiting.is_over = 1;
 }
 
-/* ---- those checked out ---- */
+/* ---- connections that are checked out ---- */
 
 const char *client__taken_by(Slot *slot, int *line)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Connection: what a program sees of a slot of a SocketPool, and what is attached to it on first
- * use. The representation and its invariant are in pool/slots.c. */
+/* Connection: the interface of a slot, and the memory that is attached to it on first use. The
+ * representation and its invariant are in pool/slots.c. */
 #include "config.h"
 
 #include <string.h>
@@ -25,8 +25,8 @@ static Slot *live_slot(Connection_T c, const char *function)
 	return slot_of(c);
 }
 
-/* The difference of two coarse times may be a tick less than what has passed: a thread that slept
- * for 10 ms reads 8. */
+/* The difference of two coarse times may be a tick less than the real time: after a sleep of 10
+ * ms a thread may read 8. */
 static int64_t unused_ms(int64_t since)
 {
 	return since < socket__now_coarse() ? socket__now_ms() - since : 0;
@@ -53,7 +53,8 @@ static void keep_empty_lease(Lease *lease)
 		slots__release(lease);
 }
 
-/* The backing allocator is the program's: whichever way it leaves, the lease is not lost. */
+/* The backing allocator is code of the program. In whatever way it leaves, the lease is not
+ * lost. */
 static void give_arena(Lease *lease)
 {
 	Arena_Options o = { 0 };
@@ -84,8 +85,8 @@ static Lease *take_lease(T pool)
 	return lease;
 }
 
-/* Two threads may come here at once, and the connection may leave meanwhile: then lease goes
- * back. */
+/* Attaches the lease. If another thread was faster, or the connection left meanwhile, the lease
+ * goes back. */
 static Arena_T install_lease(Slot *slot, Connection_T c, Lease *lease)
 {
 	T pool = slot->pool;
@@ -120,7 +121,7 @@ static size_t buffer_bytes(T pool)
 	return pool->buf_size > sizeof(Buffer) ? pool->buf_size : sizeof(Buffer);
 }
 
-/* Zeroed: what the connection before received is none of this one's business. */
+/* Zeroes the buffer, so that this connection cannot see the bytes of the one before. */
 static Buffer *take_buffer(T pool)
 {
 	Buffer *b;
@@ -177,11 +178,11 @@ int64_t Connection_idle_ms(Connection_T c)
 	T pool = slot->pool;
 	int64_t idle = -1;
 
-	lock(pool); /* so that the socket is not closed while it is asked */
+	lock(pool); /* keeps the socket open while it is asked */
 	if (is_inside(c))
 		idle = unused_ms(slots__last_used_locked(slot));
 	unlock(pool);
-	return idle > 0 ? idle : 0; /* another thread may have touched it since */
+	return idle > 0 ? idle : 0; /* another thread may have touched it meanwhile */
 }
 
 void Connection_touch(Connection_T c)

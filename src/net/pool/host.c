@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Records of the hosts that checkout connects to, found by name. A record is used again when its
- * host has no connections, no waiters and no hold-down. */
+/* Records of the hosts that checkout connects to, found by name. If a host has no connections, no
+ * waiters and no hold-down, its record is used for another host. */
 #include "config.h"
 
 #include <string.h>
@@ -10,13 +10,14 @@
 #define T SocketPool_T
 
 enum {
-	NAME_LEAST = 64,              /* bytes of a record, which may be that of another host later */
+	/* bytes of a name in a record, which may be used for another host later */
+	NAME_LEAST = 64,
 	HOLD = 100, HOLD_MOST = 5000  /* ms */
 };
 
 static Host **bucket_of(T pool, const char *host, const char *service)
 {
-	unsigned hash = 2166136261u; /* FNV-1a; who chooses what to connect to is the program */
+	unsigned hash = 2166136261u; /* FNV-1a is enough, because the program chooses the names */
 
 	for (; *host; host++)
 		hash = (hash ^ (unsigned char)*host) * 16777619u;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Output of a Connection that the kernel does not take at once: one block of bytes, which grows
- * while it is needed and is freed when all is sent. It belongs to the slot, not to the arena or
- * the buffer, which a connection at rest gives back; and it is from malloc, as a slow peer must
- * not make the pool's arena grow without end. */
+ * as needed and is freed when all is sent. It belongs to the slot, because a connection at rest
+ * gives back its arena and buffer. It comes from malloc, because in the pool's arena slow peers
+ * would leave their old blocks behind. */
 #include "config.h"
 
 #include <errno.h>
@@ -32,7 +32,7 @@ static size_t bytes_queued(const Output *o)
 	return o ? o->end - o->start : 0;
 }
 
-/* Returns how many bytes the kernel took. */
+/* Returns the number of bytes that the kernel took. */
 static size_t try_send(Socket_T s, const void *bytes, size_t n, const char *function)
 {
 	struct iovec part = { (void *)(uintptr_t)bytes, n };
@@ -59,11 +59,12 @@ static void check_limit(Connection_T c, size_t pending, size_t n)
 	unlock(pool);
 	if (most == 0 || (pending <= most && n <= most - pending))
 		return;
-	RAISE_FOR_ERRNO(SocketPool_Failed, ENOBUFS, "Connection_send: %zu bytes are queued, and %zu more are over the limit of %zu",
-		pending, n, most);
+	RAISE_FOR_ERRNO(SocketPool_Failed, ENOBUFS,
+		"Connection_send: %zu bytes are queued, and %zu more are over the limit of %zu", pending,
+		n, most);
 }
 
-/* Makes room for n bytes behind those that are queued. */
+/* Makes room for n bytes after those that are queued. */
 static void provide_room(Output **queue, size_t n)
 {
 	Output *o = *queue;
@@ -71,7 +72,7 @@ static void provide_room(Output **queue, size_t n)
 
 	if (o && o->room - o->end >= n)
 		return;
-	if (o && pending < o->start) { /* else moving the bytes would cost more than they are */
+	if (o && pending < o->start) { /* otherwise it would move more bytes than it gains */
 		memmove(o->bytes, o->bytes + o->start, pending);
 		o->start = 0;
 		o->end = pending;
@@ -80,7 +81,8 @@ static void provide_room(Output **queue, size_t n)
 	}
 	if (!add_size(o ? o->end : 0, n, &room) || !add_size(room, room / 2 + ROOM_LEAST, &room)
 			|| !add_size(room, sizeof *o, &bytes) || !(o = realloc(o, bytes)))
-		RAISE_FOR_ERRNO(SocketPool_Failed, ENOMEM, "Connection_send: no memory to queue %zu bytes", n);
+		RAISE_FOR_ERRNO(SocketPool_Failed, ENOMEM,
+			"Connection_send: no memory to queue %zu bytes", n);
 	if (!*queue)
 		o->start = o->end = 0;
 	o->room = room;
@@ -95,7 +97,7 @@ static void free_if_empty(Output **queue)
 	*queue = NULL;
 }
 
-/* The memory is there before the first byte is sent: either all is taken or nothing. */
+/* Gets the memory before it sends the first byte, so it takes all bytes or none. */
 void Connection_send(Connection_T c, const void *bytes, size_t n)
 {
 	Slot *slot = live_slot(c, "Connection_send");

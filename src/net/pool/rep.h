@@ -49,7 +49,7 @@ typedef enum State {
 	ADDED,                   /* table.c's */
 	IDLE,                    /* client.c's, checked in */
 	OUT,                     /* client.c's, checked out */
-	SHUT                     /* as OUT, in a pool that was drained meanwhile */
+	SHUT                     /* like OUT, in a pool that was drained meanwhile */
 } State;
 
 typedef struct Slot {
@@ -111,24 +111,24 @@ typedef struct Host { /* where checkout connects to */
 	char name[];
 } Host;
 
-typedef struct Upstream { /* what a slot has more when checkout opened it */
+typedef struct Upstream { /* the rest of a slot that checkout opened */
 	struct Upstream *next_free;
 	Host *host;
 	Slot *newer, *older;     /* while idle: of the host's, by check-in */
 	Slot *later, *earlier;   /* while idle: of all, by last use */
 	Output *output;
-	/* by socket__now_coarse() */
+	/* Times of socket__now_coarse(). */
 	int64_t used;            /* while idle: a lower bound of its last use */
 	int64_t expires;         /* SOCKET__NEVER: does not */
 	int64_t since;           /* checked out */
-	const char *file;        /* atomic; where; NULL: not said yet */
-	int line;                /* valid when file is there */
+	const char *file;        /* atomic; the caller's file, or NULL if it is not known yet */
+	int line;                /* valid if file is not NULL */
 	int uses;
 } Upstream;
 
 typedef enum Verdict { WAITING, GIVEN, MAY_OPEN } Verdict;
 
-typedef struct Claim { /* what a checkout has in its hands: nothing, a slot or a place */
+typedef struct Claim { /* what a checkout holds: nothing, a slot or a place */
 	SocketPool_T pool;
 	Host *host;
 	Verdict verdict;
@@ -140,7 +140,7 @@ typedef struct Waiter { /* on the stack of the thread that waits */
 	Claim *claim;            /* when its verdict is not WAITING, the waiter is off the list */
 	pthread_cond_t woken;
 	int64_t since;
-	unsigned passed;         /* how often a connection went to a later one, for its host */
+	unsigned passed;         /* how often a connection went to a later waiter for its host */
 } Waiter;
 
 typedef struct Client {
@@ -169,7 +169,7 @@ struct SocketPool {
 	int spare;               /* atomic: a descriptor for when there is no other; -1: none */
 	SocketPool_Limits limits;
 	int idle_ms;             /* atomic; that of the limits, -1: none */
-	SocketPool_Stats stats;  /* but for count and capacity */
+	SocketPool_Stats stats;  /* except count and capacity */
 };
 
 #define LOAD(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
@@ -192,7 +192,8 @@ void slots__assert_locked(const struct SocketPool *pool, const char *function);
 #define ASSERT_LOCKED(pool) ((void)0)
 #endif
 
-#define CHECK_POOL(pool) ((pool) && (pool)->magic == MAGIC ? (void)0 : slots__bad_pool((pool), __func__))
+#define CHECK_POOL(pool) \
+	((pool) && (pool)->magic == MAGIC ? (void)0 : slots__bad_pool((pool), __func__))
 void slots__bad_pool(const struct SocketPool *, const char *function) CORE_NORETURN;
 
 static inline Slot *slot_of(Connection_T c)
@@ -229,18 +230,20 @@ static inline int has_place(SocketPool_T pool)
 
 void slots__make_lock(SocketPool_T pool); /* Raises: SocketPool_Failed */
 int slots__make_condition(pthread_cond_t *); /* returns 0 or an error number */
-/* Returns 0 after the deadline. Lets go of the lock while it waits. */
+/* Waits. Returns 0 after the deadline. Lets go of the lock meanwhile. */
 int slots__wait_unlocks(SocketPool_T pool, pthread_cond_t *, int64_t deadline);
 
-void slots__link_segment_locked(SocketPool_T pool, Segment *g); /* also before others know of the pool */
-size_t slots__segment_size(size_t reserved, size_t missing); /* of the next, at least what is missing */
+/* Also called before other threads know the pool. */
+void slots__link_segment_locked(SocketPool_T pool, Segment *g);
+/* Returns the size of the next segment, at least `missing`. */
+size_t slots__segment_size(size_t reserved, size_t missing);
 Segment *slots__new_segment(Arena_T arena, size_t size); /* Raises: Arena_Failed */
 
 typedef struct Cursor {
 	Segment *segment;
 	size_t next;
 } Cursor;
-Slot *slots__next_locked(SocketPool_T pool, Cursor *at); /* in use, from there on, or NULL */
+Slot *slots__next_locked(SocketPool_T pool, Cursor *at); /* returns the next slot in use, or NULL */
 
 /* A connection that has left its slot, to be closed or released without the lock. */
 typedef struct Departed {
@@ -249,11 +252,11 @@ typedef struct Departed {
 	Output *output;
 } Departed;
 Slot *slots__attach_locked(SocketPool_T pool, Socket_T s, State state);
-void slots__renew_locked(Slot *slot); /* its handle: that of before is stale */
-Lease *slots__strip_locked(Slot *slot); /* of its buffer, and its lease, which it returns */
+void slots__renew_locked(Slot *slot); /* gives it a new handle; the old one is stale */
+Lease *slots__strip_locked(Slot *slot); /* takes its buffer and returns its lease */
 Departed slots__detach_locked(Slot *slot, Output *output);
 /* These raise what deferred calls raise, with their work done. lease and socket may be NULL. */
-void slots__release(Lease *lease); /* to the pool, its arena cleared */
+void slots__release(Lease *lease); /* clears its arena and gives it to the pool */
 void slots__close_departed(Departed d);
 static inline void slots__close(Departed d)
 {
@@ -261,32 +264,35 @@ static inline void slots__close(Departed d)
 		slots__close_departed(d);
 }
 
-void slots__let_go(Departed d); /* all but its socket, which is another's now */
+void slots__let_go(Departed d); /* releases all but the socket, which has another owner now */
 void slots__return_lease_locked(Lease *lease);
 void slots__return_buffer_locked(SocketPool_T pool, Buffer *b);
 
-/* Returns the latest of all that counts as use. The lock keeps the socket from being closed
+/* Returns the time of the last use of any kind. The lock prevents a close of the socket
  * meanwhile. */
 int64_t slots__last_used_locked(Slot *slot);
-/* Returns the latest use of what has not been used for ms: that is not too short, and at most a
- * tick too long; but what was used in this tick is in use. */
+/* Returns the time before which a connection counts as unused for ms. It may be up to a tick too
+ * early. A connection that was used in this tick is in use. */
 int64_t slots__unused_since(int ms);
 
 /* ---- table.c ---- */
 
 /* Memory for n connections in all, if there is less. Raises: Arena_Failed */
 void table__provide_heap(SocketPool_T pool, size_t n);
-void table__provide_peer(SocketPool_T pool); /* for the address of one more. Raises: Arena_Failed */
+/* a record for one more address. Raises: Arena_Failed */
+void table__provide_peer(SocketPool_T pool);
 void table__provide_peers(SocketPool_T pool); /* for counting addresses. Raises: Arena_Failed */
-Connection_T table__add_locked(SocketPool_T pool, Socket_T s); /* or NULL */
-int64_t table__until_token_locked(SocketPool_T pool); /* ms until one may come */
-/* Returns the first to be evicted, and stores when it was last used; NULL if there is none. */
+/* Returns NULL if it may not come in */
+Connection_T table__add_locked(SocketPool_T pool, Socket_T s);
+int64_t table__until_token_locked(SocketPool_T pool); /* returns the ms until one may come */
+/* Returns the connection to evict first, and stores its last use; NULL if there is none. */
 Slot *table__longest_unused_locked(SocketPool_T pool, int64_t *at);
 Departed table__detach_locked(Slot *slot);
 
 /* ---- host.c ---- */
 
-/* Lets go of the lock meanwhile if it needs memory. Raises: Arena_Failed, without the lock. */
+/* Lets go of the lock meanwhile if it needs memory. Raises: Arena_Failed; the lock is not held
+ * then. */
 Host *host__find_unlocks(SocketPool_T pool, const char *host, const char *service);
 /* Returns NULL if there is none. */
 Host *host__lookup_locked(SocketPool_T pool, const char *host, const char *service);
@@ -296,12 +302,13 @@ int host__may_open_locked(SocketPool_T pool, const Host *h);
 /* ---- client.c ---- */
 
 void client__push_idle_locked(Slot *slot);
-Slot *client__pop_idle_locked(Host *h); /* the newest, for a caller, who is to say where it is */
+Slot *client__pop_idle_locked(Host *h); /* the newest; the caller must set its state */
 void client__become_out_locked(Slot *slot);
-Slot *client__longest_idle_locked(SocketPool_T pool, int64_t *at); /* as the table's */
-Departed client__detach_locked(Slot *slot); /* client__serve_locked is to follow */
-Departed client__expire_locked(Slot *slot); /* as detach, and counts it */
-void client__reserve_locked(Claim *c);  /* a place for it */
+/* Like table__longest_unused_locked */
+Slot *client__longest_idle_locked(SocketPool_T pool, int64_t *at);
+Departed client__detach_locked(Slot *slot); /* call client__serve_locked after it */
+Departed client__expire_locked(Slot *slot); /* detaches it, and counts it as expired */
+void client__reserve_locked(Claim *c);  /* reserves a place */
 void client__serve_waiters_locked(SocketPool_T pool);
 static inline void client__serve_locked(SocketPool_T pool)
 {
@@ -309,13 +316,14 @@ static inline void client__serve_locked(SocketPool_T pool)
 		client__serve_waiters_locked(pool);
 }
 
-void client__dismiss_locked(SocketPool_T pool); /* those who wait, to look whether there is hope */
-/* Returns whether a waiter for another host needs the place of an idle connection. */
+/* Wakes the waiters, which test whether they can still be served */
+void client__dismiss_locked(SocketPool_T pool);
+/* Returns 1 if a waiter for another host needs the place of an idle connection. */
 int client__is_wanted_locked(SocketPool_T pool);
-void client__give_back_locked(Claim *c); /* what it has, to the next */
-/* Returns when the claim has been served, the deadline has passed, or there is no hope: then the
- * verdict is WAITING. Lets go of the lock meanwhile. If the thread is cancelled, gives all back
- * and lets go of it for good. */
+void client__give_back_locked(Claim *c); /* gives what it has to the next */
+/* Returns when the claim has been served, after the deadline, or when the claim can no longer be
+ * served; in the last two cases its verdict is WAITING. Lets go of the lock meanwhile. If the
+ * thread is cancelled, it gives everything back and lets go of the lock. */
 void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state);
 const char *client__taken_by(Slot *slot, int *line);
 /* Shuts down the connections that are checked out: their users read the end of the stream. */
@@ -323,7 +331,8 @@ void client__shut_down_locked(SocketPool_T pool);
 
 /* ---- checkout.c ---- */
 
-Connection_T checkout__run(SocketPool_T pool, const char *host, const char *service, int timeout_ms);
+Connection_T checkout__run(SocketPool_T pool, const char *host, const char *service,
+	int timeout_ms);
 Connection_T checkout__try(SocketPool_T pool, const char *host, const char *service);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool, continued: another capacity. The invariant is in pool/slots.c. */
+/* SocketPool, continued: changes of the capacity. The invariant is in pool/slots.c. */
 #include "config.h"
 
 #include <stdint.h>
@@ -29,8 +29,8 @@ static void end_call(Calling *here)
 	calling = here->outer;
 }
 
-/* Not from inside one of the pool's own callbacks: one that resizes would call itself without
- * end. */
+/* Does not call back from inside one of the pool's own callbacks: a callback that resizes would
+ * call itself without end. */
 static void call(T pool, const Callback *which)
 {
 	Calling here = { pool, calling };
@@ -46,7 +46,8 @@ static void call(T pool, const Callback *which)
 	callback.fn(pool, callback.userdata);
 }
 
-/* How many slots it takes before max can be that; 0: it is now, or *inside does not fit. */
+/* Returns how many slots are needed before max can be new_max. Returns 0 if max is new_max now,
+ * or if *inside connections do not fit. */
 static size_t set_max(T pool, size_t max, size_t *inside, size_t *reserved)
 {
 	size_t missing = 0;
@@ -64,7 +65,7 @@ static size_t set_max(T pool, size_t max, size_t *inside, size_t *reserved)
 	return missing;
 }
 
-/* Another thread's segment may have taken the room. */
+/* The segment of another thread may have used the room. */
 static void link_when_there_is_room(T pool, Segment *g)
 {
 	size_t needed;
@@ -96,7 +97,8 @@ void SocketPool_resize(T pool, size_t new_max)
 	}
 	if (inside > new_max)
 		EXCEPT_RAISE_MSG(SocketPool_Failed,
-			"SocketPool_resize: %zu connections are inside and would not fit into %zu", inside, new_max);
+			"SocketPool_resize: %zu connections are inside and would not fit into %zu", inside,
+			new_max);
 	call(pool, &pool->post);
 }
 

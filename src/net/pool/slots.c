@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* The slots of a SocketPool, of both kinds: one cache line each, in segments that never move, all
- * from the pool's arena. Capacity is a number: shrinking lowers it, growing raises it, and only
- * growth beyond every earlier size takes memory, reserved but not touched.
+/* The slots of a SocketPool, for both kinds of connections. Each is one cache line, in segments
+ * that never move and come from the pool's arena. The capacity is a number: shrinking lowers it,
+ * growth raises it. Only growth beyond every earlier capacity takes memory, which is reserved but
+ * not touched.
  *
- * Invariant, under the lock: count + opening <= max <= reserved, the sum of the segments' sizes,
- * for as many of which the table's heap has room. In a segment the first `used` slots were in use
- * at some time; each of them holds a connection (its mark has LIVE, and the socket's owner is its
- * handle) or is on the free list. Segments before `filling` are full.
+ * Invariant, under the lock: count + opening <= max <= reserved. reserved is the sum of the
+ * segments' sizes, and the table's heap has room for as many. In a segment the first `used` slots
+ * have been in use. Each of them holds a connection (its mark has LIVE, and the socket's owner is
+ * its handle) or is on the free list. Segments before `filling` are full.
  *
- * A Connection_T is the address of its slot with the slot's generation in the low bits that
- * alignment leaves free. The slot knows its generation, so a stale handle is seen by a compare,
- * without memory of its own, until as many connections as there are generations have used the
- * slot.
+ * A Connection_T is the address of its slot with the slot's generation in the low bits, which
+ * alignment leaves free. The slot has its generation, too. So a comparison recognizes a stale
+ * handle, until as many connections as there are generations have used the slot.
  *
- * The way from a socket to its connection is a pointer in the socket: as flat as an index by
- * descriptor, with nothing to grow, and right when a descriptor or an address comes back as
- * another's. It, the mark and what is read through a handle are atomic, so that get, data and
- * touch take no lock.
+ * A socket has a pointer to its connection. That is as fast as an index by descriptor, does not
+ * grow, and stays right when a descriptor or an address is used again. The pointer, the mark, and
+ * what is read through a handle are atomic, so get, data and touch take no lock.
  *
- * Buffers and leases of connections that left are kept for later ones: Buffer links lie in the
- * buffers, Leases in the pool's arena, as the arenas come and go with the connections. */
+ * Buffers and leases of connections that left are kept for later ones. The links of buffers lie
+ * in the buffers. Leases lie in the pool's arena, because the arenas come and go with the
+ * connections. */
 #include "config.h"
 
 #include <errno.h>
@@ -47,7 +47,7 @@ void slots__bad_pool(const struct SocketPool *pool, const char *function)
 /* ---- the lock, and waiting ---- */
 
 #if CORE_DEBUG
-/* The lock checks for errors in debug builds: it knows its owner. */
+/* In debug builds the lock checks for errors, because it knows its owner. */
 void slots__assert_locked(const struct SocketPool *pool, const char *function)
 {
 	if (pthread_mutex_lock((pthread_mutex_t *)(uintptr_t)&pool->lock) != EDEADLK)
@@ -145,14 +145,15 @@ size_t slots__segment_size(size_t reserved, size_t missing)
 	return size < SEGMENT_LEAST ? SEGMENT_LEAST : size;
 }
 
-/* If two threads make a segment for the same growth there is just more room. */
+/* If two threads make a segment for the same growth, there is only more room. */
 Segment *slots__new_segment(Arena_T arena, size_t size)
 {
 	size_t bytes;
 	Segment *g;
 
 	if (!mul_size(size, sizeof(Slot), &bytes) || !add_size(bytes, sizeof *g, &bytes))
-		EXCEPT_RAISE_MSG(Arena_Failed, "room for %zu connections is more than a size_t holds", size);
+		EXCEPT_RAISE_MSG(Arena_Failed, "room for %zu connections is more than a size_t holds",
+			size);
 	g = Arena_alloc_aligned(arena, LINE, bytes);
 	g->next = NULL;
 	g->size = size;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of a server's connections: who may come in, and which has been unused for longest.
- * Addresses are counted in chains of records that are used again; a bucket of tokens holds what
- * may come in a second.
+/* The table of a server's connections: it limits new connections and finds the one that was
+ * unused for longest. Addresses are counted in chains of records that are used again. A bucket of
+ * tokens limits the rate.
  *
- * Invariant, under the lock: once `by_use` is set, the heap holds every ADDED connection. A server
- * that has deadlines of its own never evicts, and its idle connections take 16 bytes less each. */
+ * Invariant, under the lock: if `by_use` is set, the heap holds every ADDED connection. A server
+ * with its own deadlines never evicts; each of its idle connections then takes 16 bytes less. */
 #include "config.h"
 
 #include <string.h>
@@ -27,8 +27,8 @@ static int64_t last_used(const uint32_t *place)
 	return slots__last_used_locked(slot_at(place));
 }
 
-/* For so many in all, before their slots are there: nothing has changed when there is no memory
- * for the slots. */
+/* Makes room for n connections in all, before their slots exist: if there is no memory for the
+ * slots, nothing has changed. */
 void table__provide_heap(T pool, size_t n)
 {
 	LazyHeap *heap = &pool->table.heap;
@@ -113,15 +113,16 @@ void table__provide_peers(T pool)
 
 static Peer **find_peer_locked(T pool, uint64_t key)
 {
-	Peer **p = &pool->table.peers[key * 0x9E3779B97F4A7C15u >> 50]; /* 14 bits, by Fibonacci hashing */
+	/* 14 bits, by Fibonacci hashing */
+	Peer **p = &pool->table.peers[key * 0x9E3779B97F4A7C15u >> 50];
 
 	while (*p && (*p)->key != key)
 		p = &(*p)->next;
 	return p;
 }
 
-/* Returns 0 if the address has as many as it may. Another thread may have taken the record that
- * was provided. */
+/* Returns 0 if the address has as many connections as it may. Another thread may have taken the
+ * record that was provided. */
 static int count_peer_locked(T pool, uint64_t key, size_t most)
 {
 	Peer **p = find_peer_locked(pool, key), *fresh = pool->table.spare_peers;
@@ -161,7 +162,7 @@ int64_t table__until_token_locked(T pool)
 	ASSERT_LOCKED(pool);
 	if (rate <= 0)
 		return 0;
-	/* no more than a second's */
+	/* no more than for one second */
 	t->tokens = past >= 1000 ? rate * 1000 : t->tokens + past * rate;
 	if (t->tokens > rate * 1000)
 		t->tokens = rate * 1000;

@@ -404,7 +404,7 @@ static int give_up(Turn *t, int status, const char *text)
 	if (!httpserver__leave(x))
 		return 0;
 	x->status = (unsigned short)status;
-	x->error = text;
+	x->verdict = text;
 	if (c->output == OUTPUT_SUSPENDED)
 		return !(t->dies = 1);
 	x->conn = NULL;
@@ -440,20 +440,35 @@ static void time_out(Turn *t)
 		t->dies = 1;
 }
 
+/* Too many wait for a worker. The connection goes on if all of the request was read. */
+static void refuse_work(Turn *t, Call call)
+{
+	Exchange *x = t->c->exchange;
+
+	httpserver__count(&t->loop->stats.refused, 1);
+	httpserver__answer(x, 503, "too many requests wait for a worker");
+	x->made = 1;
+	t->c->input = INPUT_HANDLING;
+	if (call != CALL_HANDLER)
+		end_request(t);
+}
+
 /* Has a worker call a function of the route. Returns 0 if the client takes nothing any more. */
 static int give_work(Turn *t, Call call)
 {
 	Conn *c = t->c;
+	Exchange *x = c->exchange;
+	int is_first = x->call == CALL_NONE && !x->admitted;
 
 	take_sent(t, httpserver__flush(t));
 	if (t->dies)
 		return 0;
-	if (call == CALL_MORE)
+	if (!httpserver__give_work(x, call, is_first))
+		refuse_work(t, call);
+	else if (call == CALL_MORE)
 		c->output = OUTPUT_SUSPENDED;
 	else
 		c->input = INPUT_SUSPENDED;
-	c->exchange->call = (unsigned char)call;
-	httpserver__give_work(c->exchange);
 	return 1;
 }
 
@@ -472,6 +487,12 @@ static void admit(Turn *t)
 	}
 }
 
+static void cut_stream(Turn *t)
+{
+	httpserver__count(&t->loop->stats.raised, 1);
+	t->dies = 1;
+}
+
 /* A function of the route has returned, and was resumed if it had suspended the response. Returns 0 if it has to wait. */
 static int go_on(Turn *t)
 {
@@ -481,8 +502,7 @@ static int go_on(Turn *t)
 	if (x->call == CALL_MORE) {
 		c->output = OUTPUT_STREAMING;
 		if (x->failed)
-			httpserver__count(&t->loop->stats.raised, 1);
-		t->dies |= x->failed != NULL;
+			cut_stream(t);
 		return 1;
 	}
 	if (x->failed && x->route->is.blocks)
@@ -520,7 +540,17 @@ static int park(Turn *t)
 	return !httpserver__park(x) && resume(t);
 }
 
-/* A function of the route has returned. Returns 0 if its exchange is the program's now. What `more` wrote goes out first. */
+/* `more` has returned. What it wrote goes out, and then its exchange is the program's if it has suspended the response. */
+static void finish_part(Turn *t)
+{
+	t->c->output = OUTPUT_STREAMING;
+	if (t->c->exchange->cut)
+		cut_stream(t);
+	else
+		httpserver__take_part(t);
+}
+
+/* A function of the route has returned. Returns 0 if its exchange is the program's now. */
 static int finish_call(Turn *t)
 {
 	Exchange *x = t->c->exchange;
@@ -530,9 +560,11 @@ static int finish_call(Turn *t)
 		httpserver__count(&t->loop->stats.raised, 1);
 	x->dropped = 0;
 	t->dies |= x->abandoned;
-	if (x->call == CALL_MORE && !x->failed)
-		httpserver__take_part(t);
-	else if (httpserver__is_suspended(x)) {
+	if (x->call == CALL_MORE) {
+		finish_part(t);
+		return 1;
+	}
+	if (httpserver__is_suspended(x)) {
 		t->c->input = INPUT_SUSPENDED;
 		return park(t);
 	}

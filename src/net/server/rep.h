@@ -116,7 +116,7 @@ typedef struct Exchange { /* one request and its response */
 	const char *allow;           /* then: the methods that the path has; NULL: none */
 	const char *error;           /* what was raised, or is wrong; NULL: nothing */
 	const Except_Capture *capture; /* what was raised; NULL: nothing, or there was no memory for it */
-	const Except_T *failed;      /* what HTTPResponse_fail has, or breaks a stream off; NULL: nothing, or it is answered */
+	const Except_T *failed;      /* what HTTPResponse_fail has; NULL: nothing, or it is answered */
 	unsigned short status;       /* of an answer that is ours */
 	unsigned char made;          /* the response is made: no handler runs any more */
 	unsigned char ends;          /* the connection ends with the response */
@@ -130,7 +130,9 @@ typedef struct Exchange { /* one request and its response */
 	unsigned char calling;
 	unsigned char holder;
 	unsigned char paused;        /* the reader: a worker is to call body, or it has failed or suspended the response */
+	unsigned char cut;           /* the call that makes the stream raised */
 	unsigned char dropped;       /* the call raised after it was resumed */
+	const char *verdict;         /* why the loop gave up a suspended one; NULL: it did not */
 	int64_t until;               /* ms: a suspended one is answered */
 	int64_t spent;               /* ms, of the body's time */
 	char *part;                  /* of the body, for a worker: npart bytes; NULL: none yet */
@@ -225,6 +227,8 @@ typedef struct Workers {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	Exchange *first, **end;
+	size_t queued;               /* atomic: how many they are */
+	int idle;                    /* workers that wait, or have been woken */
 	int stopping;
 	struct Worker *all;
 	int n;
@@ -426,7 +430,8 @@ void httpserver__join_thread(Thread *t);           /* after that */
 
 void httpserver__start_workers(HTTPServer_T server); /* Raises: HTTP_Failed */
 void httpserver__stop_workers(HTTPServer_T server);
-void httpserver__give_work(Exchange *x);
+/* Returns 0 if the queue is full, and the exchange may be refused for that. */
+int httpserver__give_work(Exchange *x, Call call, int may_refuse);
 /* Any thread, once: the exchange is the loop's again, or goes if that has ended. */
 void httpserver__hand_back(Exchange *x);
 /* Those that were handed back, in order; NULL: none. For the loop; left: NULL, or at its end HTTPSERVER__CLOSED. */

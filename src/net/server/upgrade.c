@@ -72,6 +72,5 @@ void httpserver__start_upgraded(Exchange *x, Socket_T s)
 		give_socket_here(x);
 		return;
 	}
-	x->call = CALL_TAKE;
-	httpserver__give_work(x);
+	httpserver__give_work(x, CALL_TAKE, 0);
 }

@@ -22,22 +22,43 @@ void __tsan_release(void *) __attribute__((weak));
 
 /* ---- to workers ---- */
 
-void httpserver__give_work(Exchange *x)
+/* The lock is held. What an idle worker is about to take does not wait. */
+static int is_full(const Workers *w, size_t most)
 {
-	Workers *w = &x->loop->server->workers;
-
-	x->next = NULL;
-	x->holder = HOLDER_WORKER;
-	pthread_mutex_lock(&w->lock);
-	*w->end = x;
-	w->end = &x->next;
-	pthread_cond_signal(&w->filled);
-	pthread_mutex_unlock(&w->lock);
+	return most && w->queued >= most + (size_t)w->idle;
 }
 
-static void unlock(void *lock)
+static void enqueue(Workers *w, Exchange *x, Call call)
 {
-	pthread_mutex_unlock(lock);
+	x->next = NULL;
+	x->holder = HOLDER_WORKER;
+	x->call = (unsigned char)call;
+	*w->end = x;
+	w->end = &x->next;
+	__atomic_store_n(&w->queued, w->queued + 1, __ATOMIC_RELAXED);
+	pthread_cond_signal(&w->filled);
+}
+
+int httpserver__give_work(Exchange *x, Call call, int may_refuse)
+{
+	HTTPServer_T server = x->loop->server;
+	Workers *w = &server->workers;
+	int given;
+
+	pthread_mutex_lock(&w->lock);
+	given = !may_refuse || !is_full(w, server->options.queue);
+	if (given)
+		enqueue(w, x, call);
+	pthread_mutex_unlock(&w->lock);
+	return given;
+}
+
+static void end_wait(void *cl)
+{
+	Workers *w = cl;
+
+	w->idle--;
+	pthread_mutex_unlock(&w->lock);
 }
 
 /* NULL: no more will come */
@@ -46,11 +67,13 @@ static Exchange *take_work(Workers *w)
 	Exchange *x;
 
 	pthread_mutex_lock(&w->lock);
-	pthread_cleanup_push(unlock, &w->lock);
+	w->idle++;
+	pthread_cleanup_push(end_wait, w);
 	while (!w->first && !w->stopping)
 		pthread_cond_wait(&w->filled, &w->lock);
 	x = w->first;
 	if (x) {
+		__atomic_store_n(&w->queued, w->queued - 1, __ATOMIC_RELAXED);
 		w->first = x->next;
 		if (!w->first)
 			w->end = &w->first;

@@ -6,13 +6,14 @@
 #include <stdint.h>
 
 #define SOCKET__NEVER INT64_MAX
-/* A deadline that was not computed yet: no time of the clock is negative. */
+/* A deadline that was not computed yet. No time of the clock is negative. */
 #define SOCKET__UNSET (-1)
 
 int64_t socket__now_ms(void);
-/* The same clock, read from memory and exact to a tick: for idle times, which nothing waits for. */
+/* Returns the same time, read from memory and exact to a tick. For idle times, on which no wait
+ * depends. */
 int64_t socket__now_coarse(void);
-int64_t socket__deadline_in(int64_t ms); /* negative: never */
+int64_t socket__deadline_in(int64_t ms); /* a negative ms means never */
 /* Returns the time until the deadline as poll(2) takes it: at most INT_MAX, -1 for never. */
 int socket__poll_ms(int64_t deadline);
 

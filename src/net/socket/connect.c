@@ -23,7 +23,8 @@ enum {
 
 /* ---- the order of the addresses ---- */
 
-/* Two walks through the list: the addresses of the first one's family, and the others. */
+/* Two walks through the list: one over the addresses of the first one's family, one over the
+ * others. */
 typedef struct Order {
 	const struct addrinfo *first, *others;
 	int family, other_next;
@@ -71,19 +72,21 @@ typedef struct Race {
 	nfds_t n;
 	int64_t next;    /* when another may start */
 	int64_t deadline;
-	int error;       /* of the latest that failed, but see note_error */
+	int error;       /* of the latest failure; see note_error */
 } Race;
 
-/* The addresses still to come get their share of a short time: the last one, too, is tried. */
+/* Divides a short time among the remaining addresses, so that the last one is tried, too. */
 static int64_t attempt_delay(const Race *r, int64_t now)
 {
-	int64_t left = r->deadline == SOCKET__NEVER ? PATIENCE : (r->deadline - now) / (r->order.left + 1);
+	int64_t left =
+		r->deadline == SOCKET__NEVER ? PATIENCE : (r->deadline - now) / (r->order.left + 1);
 
 	return left < 0 ? 0 : left < PATIENCE ? left : PATIENCE;
 }
 
-/* That this machine has no way to an address is worth telling only when that is so of all: where
- * there is no IPv6, a localhost that refuses is one that refuses. */
+/* Remembers the error of a failed attempt. The error that this machine has no route is reported
+ * only if all addresses have it: where there is no IPv6, a localhost that refuses must be
+ * reported as refusing. */
 static void note_error(Race *r, int error)
 {
 	if (!r->error || (!socket__lacks_family(error) && error != ENETUNREACH))
@@ -104,16 +107,16 @@ static void lose_attempt(Race *r, nfds_t i, int error)
 	r->next = 0; /* now */
 }
 
-/* Closes what is left: at the end of the race, or of a thread that is cancelled in it. */
+/* Closes the remaining attempts, at the end of the race or when the thread is cancelled. */
 static void end_race(Race *r)
 {
 	while (r->n > 0)
 		close_descriptor(r->fds[--r->n].fd);
 }
 
-/* Returns 1 if the attempt is connected to a peer. If no process listens at a port of the ephemeral
- * range, the system may give an attempt that same port as its own, and connect it to itself (RFC
- * 9293, 3.5, simultaneous open): it is lost. */
+/* Returns 1 if the attempt is connected to a peer. If no process listens at a port of the
+ * ephemeral range, the system may choose that same port for the attempt, and connect it to itself
+ * (RFC 9293, 3.5, simultaneous open). Such an attempt has failed. */
 static int settle_attempt(Race *r, nfds_t i)
 {
 	if (!socket__meets_itself(r->fds[i].fd))
@@ -122,7 +125,7 @@ static int settle_attempt(Race *r, nfds_t i)
 	return 0;
 }
 
-/* Starts an attempt, the last of those that run. Returns 1 if it has connected at once. */
+/* Starts an attempt and puts it last. Returns 1 if it connected at once. */
 static int start_attempt(Race *r, const struct addrinfo *a, int64_t now)
 {
 	int fd = socket__open(a->ai_family);
@@ -138,7 +141,8 @@ static int start_attempt(Race *r, const struct addrinfo *a, int64_t now)
 	r->next = now + attempt_delay(r, now);
 	if (socket__set_blocking(fd, 0) == 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0)
 		return settle_attempt(r, r->n - 1);
-	if (errno != EINPROGRESS && errno != EINTR) /* one that a signal interrupts goes on by itself (POSIX) */
+	/* a connect that a signal interrupts continues by itself (POSIX) */
+	if (errno != EINPROGRESS && errno != EINTR)
 		lose_attempt(r, r->n - 1, errno);
 	return 0;
 }
@@ -223,7 +227,8 @@ static int connect_any(const struct addrinfo *list, int64_t deadline, Peer *peer
 
 /* ---- Unix domain ---- */
 
-/* poll(2) does not tell when a full backlog of a Unix socket has room again: this one blocks. */
+/* poll(2) does not report that a full backlog of a Unix socket has room again, so this connect
+ * blocks. */
 static int connect_unix_fd(int fd, const struct sockaddr_un *a, socklen_t n, int64_t deadline)
 {
 	for (;;) {
@@ -265,11 +270,12 @@ static void connect_failed(const char *name, int is_unix, int error, int timeout
 	if (is_unix && error == ENOENT) /* no process listens there, whether or not there is a file */
 		EXCEPT_RAISE_ERRNO(Socket_Refused, "connect %s", name);
 	if (error == ETIMEDOUT && timeout_ms >= 0)
-		RAISE_FOR_ERRNO(Socket_Timeout, error, "connect %s: timed out after %d ms", name, timeout_ms);
+		RAISE_FOR_ERRNO(Socket_Timeout, error, "connect %s: timed out after %d ms", name,
+			timeout_ms);
 	socket__failed("connect", name, error);
 }
 
-/* Nothing raises once there is a list. */
+/* Nothing raises while there is a list of addresses. */
 static int connect_host(const char *host, const char *service, int64_t deadline, Peer *peer)
 {
 	struct addrinfo *list __attribute__((cleanup(socket__free_addresses)))
@@ -301,7 +307,7 @@ T Socket_connect(const char *host, const char *service, int timeout_ms)
 
 /* ---- without waiting ---- */
 
-/* One attempt, which goes on by itself. Returns its descriptor, or -1 and errno. */
+/* Starts one attempt, which continues by itself. Returns its descriptor, or -1 and errno. */
 static int start_connecting(const void *address, socklen_t n)
 {
 	const struct sockaddr *a = address;
@@ -323,7 +329,7 @@ static int start_at_file(const char *path)
 	return n ? start_connecting(&a, n) : -1;
 }
 
-/* A name would have to be resolved, and that can take long. */
+/* Refuses a name, because resolving it can take long. */
 static int start_at_host(const char *host, const char *service, Peer *peer)
 {
 	struct addrinfo *list __attribute__((cleanup(socket__free_addresses)))
@@ -362,7 +368,7 @@ static int connect_error(int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
 		return errno;
-	return error ? error : ENOTCONN; /* it was asked for before */
+	return error ? error : ENOTCONN; /* the error was asked for before */
 }
 
 int Socket_connect_finish(T s)

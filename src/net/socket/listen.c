@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket, continued: listeners, at an address, at a port that is shared, or at a file. */
+/* Socket, continued: listeners at an address, at a shared port, or at a file. */
 #include "config.h"
 
 #include <limits.h>
@@ -17,16 +17,17 @@
 
 /* ---- files; nothing in this part raises ---- */
 
-/* The name is looked up again when the listener is closed, and the process may be in another
- * directory by then. A descriptor of the directory would be right even after a rename, at the cost
- * of one for each listener. */
+/* Makes the name absolute, because it is looked up again when the listener is closed and the
+ * process may have another directory then. A descriptor of the directory would work even after a
+ * rename, but costs each listener one. */
 static Path *make_path(const char *name)
 {
 	char directory[PATH_MAX] = "";
 	size_t n;
 	Path *p;
 
-	if (name[0] != '/' && name[0] != '@' && (!getcwd(directory, sizeof directory) || directory[0] != '/'))
+	if (name[0] != '/' && name[0] != '@'
+		&& (!getcwd(directory, sizeof directory) || directory[0] != '/'))
 		directory[0] = '\0';
 	n = strlen(directory) + 1 + strlen(name) + 1;
 	p = calloc(1, sizeof *p + n);
@@ -57,11 +58,11 @@ void socket__unlink_own(const Path *p)
 
 /* ---- listening ---- */
 
-/* A listener as it is asked for. */
+/* The listener that a caller asks for. */
 typedef struct Listening {
 	const char *host, *service;
 	int backlog, shared;
-	int mode; /* of a file; -1: the umask's */
+	int mode; /* of a file; -1 means that of the umask */
 } Listening;
 
 static int share_port(int fd)
@@ -85,7 +86,8 @@ static int listen_at(const struct addrinfo *a, int both_families, const Listenin
 		return -1;
 	socket__set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 #if defined IPV6_V6ONLY
-	if (a->ai_family == AF_INET6) /* what a host says is what it gets, whatever the system's default */
+	/* "::" means IPv6 only, whatever the system's default is */
+	if (a->ai_family == AF_INET6)
 		socket__set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !both_families);
 #endif
 	if ((!how->shared || share_port(fd) == 0) && bind(fd, a->ai_addr, a->ai_addrlen) == 0
@@ -95,8 +97,9 @@ static int listen_at(const struct addrinfo *a, int both_families, const Listenin
 	return -1;
 }
 
-/* Listens at the first address that this machine has, and not at the next one if the port is taken
- * there: of two servers on localhost, one would be at 127.0.0.1 and the other at ::1, unnoticed. */
+/* Listens at the first address that this machine has. If the port is taken there, it does not try
+ * the next address: of two servers on localhost one would be at 127.0.0.1 and the other at ::1,
+ * and no one would notice. */
 static int listen_host(const char *host, const Listening *how)
 {
 	struct addrinfo *a, *list __attribute__((cleanup(socket__free_addresses)))
@@ -117,8 +120,8 @@ static int listen_everywhere(const Listening *how)
 	return fd < 0 && socket__lacks_family(errno) ? listen_host("0.0.0.0", how) : fd;
 }
 
-/* Returns 1 if the file is a socket whose process has died: it refuses. connect(2) refuses at any
- * other file, too. */
+/* Returns 1 if the file is a socket whose process has died, so that it refuses. connect(2) fails
+ * so for other kinds of files, too. */
 static int is_stale(const struct sockaddr_un *a, socklen_t n)
 {
 	struct stat file;
@@ -129,7 +132,7 @@ static int is_stale(const struct sockaddr_un *a, socklen_t n)
 	fd = socket__open(AF_UNIX);
 	if (fd < 0)
 		return 0;
-	socket__set_blocking(fd, 0); /* a live one may have a full backlog */
+	socket__set_blocking(fd, 0); /* a live listener may have a full backlog */
 	refused = connect(fd, (const struct sockaddr *)a, n) != 0 && errno == ECONNREFUSED;
 	close_descriptor(fd);
 	return refused;
@@ -150,8 +153,8 @@ static int bind_unix(int fd, const struct sockaddr_un *a, socklen_t n)
 	return bind(fd, (const struct sockaddr *)a, n);
 }
 
-/* On Linux the file is made with the mode of the socket's own inode, less the umask. Elsewhere it
- * may be wider for a moment, but refuses, because nothing listens there before the mode is set. */
+/* On Linux the file gets the mode of the socket's own inode, less the umask. Elsewhere its mode
+ * may be wider for a moment, but it refuses connections, because listen comes after chmod. */
 static void narrow_mode(int fd, int mode)
 {
 	int result = mode < 0 ? 0 : fchmod(fd, (mode_t)mode);
@@ -168,7 +171,9 @@ static int set_mode(const Path *p, int mode)
 		return 0;
 	if (lstat(p->name, &file) != 0)
 		return -1;
-	return S_ISSOCK(file.st_mode) && (file.st_mode & 07777) != (mode_t)mode ? chmod(p->name, (mode_t)mode) : 0;
+	return S_ISSOCK(file.st_mode) && (file.st_mode & 07777) != (mode_t)mode
+		? chmod(p->name, (mode_t)mode)
+		: 0;
 }
 
 /* Nothing here waits. */
@@ -220,7 +225,7 @@ static T listen_port(const Listening *how)
 	return socket__make(fd, NULL, "listen", name);
 }
 
-/* The kernel cuts a backlog to its own limit, which SOMAXCONN need not be. */
+/* The kernel cuts a backlog to its own limit, which may differ from SOMAXCONN. */
 static int backlog_of(int backlog)
 {
 	return backlog > 0 ? backlog : INT_MAX;
@@ -235,7 +240,8 @@ T Socket_listen(const char *host, const char *service, int backlog)
 	T s;
 
 	CHECK(service || file, "Socket_listen: the service is NULL");
-	s = file ? listen_file(socket__name_target(host, service, name), file, &how) : listen_port(&how);
+	s = file ? listen_file(socket__name_target(host, service, name), file, &how)
+		: listen_port(&how);
 	errno = error;
 	return s;
 }

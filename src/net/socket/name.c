@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket, continued: what its exceptions say. Every message names the operation and the other side. */
+/* Socket, continued: the messages of its exceptions. Each names the operation and the peer. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -34,8 +34,7 @@ void socket__bad(const struct Socket *s, const char *function)
 
 /* ---- names ---- */
 
-/* A peer that reached a listener for both families over IPv4 is shown as what it is, like all
- * others of IPv4. */
+/* Shows an IPv4 peer of a listener for both families as an IPv4 address. */
 static void name_v4(const Peer *peer, char *name)
 {
 	const unsigned char *b = peer->address + 12;
@@ -43,7 +42,7 @@ static void name_v4(const Peer *peer, char *name)
 	snprintf(name, NAME_SIZE, "%d.%d.%d.%d:%d", b[0], b[1], b[2], b[3], ntohs(peer->port));
 }
 
-/* With the name of its interface, if it has one. */
+/* Includes the name of the interface, if there is one. */
 static void name_v6(const Peer *peer, char *name)
 {
 	struct sockaddr_in6 a = { 0 };
@@ -67,7 +66,7 @@ static void name_ip(const Peer *peer, char *name)
 		name_v6(peer, name);
 }
 
-/* 0 when the socket has no name */
+/* Returns 0 if the socket has no name */
 static int name_unix(const struct sockaddr_un *a, socklen_t n, char *name)
 {
 	size_t header = offsetof(struct sockaddr_un, sun_path), length = n > header ? n - header : 0;
@@ -82,7 +81,7 @@ static int name_unix(const struct sockaddr_un *a, socklen_t n, char *name)
 	return 1;
 }
 
-/* Writes the name that getsockname or getpeername knows. Returns 0 if there is none. */
+/* Writes the name that getsockname or getpeername returns. Returns 0 if there is none. */
 int socket__name_by(Query *query, int fd, char *name)
 {
 	struct sockaddr_storage a = { 0 };
@@ -113,12 +112,13 @@ int socket__name_peer(T s, char *name)
 	return socket__name_by(getpeername, s->fd, name);
 }
 
-/* For messages: the peer, or the socket's own name where that says more. */
+/* Writes the peer's name for a message, or the socket's own name if the peer has none. */
 const char *socket__name_of(T s, char *name)
 {
 	char local[NAME_SIZE];
 
-	if (!socket__name_peer(s, name) && (socket__name_by(getsockname, s->fd, local) || name[0] == '\0'))
+	if (!socket__name_peer(s, name)
+		&& (socket__name_by(getsockname, s->fd, local) || name[0] == '\0'))
 		memcpy(name, local, sizeof local);
 	return name;
 }
@@ -128,7 +128,7 @@ const char *socket__unix_path(const char *host)
 	return host && strncmp(host, "unix:", 5) == 0 ? host + 5 : NULL;
 }
 
-/* Returns how many bytes of the text are shown, at most so many. */
+/* Returns the number of bytes of the text to show. */
 static int shown_bytes(const char *text, size_t most)
 {
 	size_t n = strlen(text);
@@ -136,7 +136,7 @@ static int shown_bytes(const char *text, size_t most)
 	return (int)(n > most ? text__cut(text, most) : n);
 }
 
-/* Writes the name of what the caller asked for, as it was asked for. */
+/* Writes the host and service as the caller gave them. */
 const char *socket__name_target(const char *host, const char *service, char *name)
 {
 	int host_bytes = host ? shown_bytes(host, HOST_MOST) : 0;
@@ -190,5 +190,6 @@ void socket__timed_out(const char *what, T s, int64_t ms)
 	char name[NAME_SIZE];
 
 	socket__name_of(s, name);
-	RAISE_FOR_ERRNO(Socket_Timeout, ETIMEDOUT, "%s %s: timed out after %lld ms", what, name, (long long)ms);
+	RAISE_FOR_ERRNO(Socket_Timeout, ETIMEDOUT, "%s %s: timed out after %lld ms", what, name,
+		(long long)ms);
 }

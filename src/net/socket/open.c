@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket, continued: descriptors, the object around one, addresses; accept and adopt. Listeners are
- * made in socket/listen.c, connections in socket/connect.c. */
+/* Socket, continued: descriptors, sockets, addresses; accept and adopt. socket/listen.c makes
+ * listeners, socket/connect.c connections. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -30,8 +30,8 @@ void socket__set_option(int fd, int level, int option, int value)
 	errno = error;
 }
 
-/* Sets the options of every descriptor of ours. A failure would change nothing that a caller relies
- * on. */
+/* Sets the options that all our descriptors have. Callers do not rely on them, so failures are
+ * ignored. */
 static void set_common_options(int fd, int family)
 {
 	if (is_ip(family))
@@ -66,21 +66,21 @@ static int same_address(const struct sockaddr_storage *a, const struct sockaddr_
 	return x.known && y.known && memcmp(&x, &y, sizeof x) == 0;
 }
 
-/* Its close is a reset: a connection to itself would keep the port for a minute. */
+/* Makes the close a reset. Otherwise a connection to itself would keep the port for a minute. */
 int socket__meets_itself(int fd)
 {
 	struct sockaddr_storage own = { 0 }, peer = { 0 };
 	struct linger reset = { 1, 0 };
 	socklen_t n = sizeof own, m = sizeof peer;
 
-	if (getsockname(fd, (struct sockaddr *)&own, &n) != 0 || getpeername(fd, (struct sockaddr *)&peer, &m) != 0
-			|| !same_address(&own, &peer))
+	if (getsockname(fd, (struct sockaddr *)&own, &n) != 0
+		|| getpeername(fd, (struct sockaddr *)&peer, &m) != 0 || !same_address(&own, &peer))
 		return 0;
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	return 1;
 }
 
-/* TCP_NODELAY comes from the listener. */
+/* An accepted socket inherits TCP_NODELAY from the listener. */
 static int accept_descriptor(int listener, struct sockaddr *a, socklen_t *n)
 {
 #if HAVE_ACCEPT4
@@ -92,7 +92,7 @@ static int accept_descriptor(int listener, struct sockaddr *a, socklen_t *n)
 		WITHOUT_CANCELLATION;
 
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
-		socket__set_blocking(fd, 1); /* the BSDs hand down the listener's flag */
+		socket__set_blocking(fd, 1); /* the BSDs inherit the listener's flag */
 #if defined SO_NOSIGPIPE
 		socket__set_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);
 #endif
@@ -115,7 +115,7 @@ static T make_socket(int fd)
 	return s;
 }
 
-/* Takes over fd and path; when there is no memory for the object they are disposed of. */
+/* Takes over fd and path. If there is no memory for the object, it disposes of them. */
 T socket__make(int fd, Path *path, const char *what, const char *whom)
 {
 	T s = make_socket(fd);
@@ -160,18 +160,20 @@ void socket__remember(Peer *peer, const void *address)
 
 /* ---- names into addresses ---- */
 
-/* A number or a name as in RFC 6335, 5.1, which has a letter in it; getaddrinfo takes the number
- * modulo 65536, or with a sign. */
+/* Returns 1 if the service is a port number, or a name as in RFC 6335, 5.1, which has a letter.
+ * getaddrinfo accepts numbers with a sign and takes them modulo 65536. */
 static int is_service(const char *service)
 {
 	size_t digits = strspn(service, "0123456789");
 
 	if (service[digits] == '\0')
 		return digits > 0 && digits < 10 && atol(service) <= PORT_MAX;
-	return service[strcspn(service, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")] != '\0';
+	return service[strcspn(service, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")]
+		!= '\0';
 }
 
-struct addrinfo *socket__resolve(const char *what, const char *host, const char *service, int flags, int family)
+struct addrinfo *socket__resolve(const char *what, const char *host, const char *service,
+	int flags, int family)
 {
 	struct addrinfo hints = { 0 }, *list = NULL;
 	char name[NAME_SIZE];
@@ -180,8 +182,8 @@ struct addrinfo *socket__resolve(const char *what, const char *host, const char 
 	socket__name_target(host, service, name);
 	if (!is_service(service)) {
 		errno = 0;
-		EXCEPT_RAISE_MSG(Socket_Unresolved, "%s %s: \"%s\" is neither a port (0 to 65535) nor a name",
-			what, name, service);
+		EXCEPT_RAISE_MSG(Socket_Unresolved,
+			"%s %s: \"%s\" is neither a port (0 to 65535) nor a name", what, name, service);
 	}
 	hints.ai_family = family;
 	hints.ai_socktype = SOCK_STREAM;
@@ -210,7 +212,8 @@ void socket__free_addresses(struct addrinfo **list)
 	errno = error;
 }
 
-/* Its length, or 0 and errno. A name that starts with @ is abstract: a Linux name without a file. */
+/* Returns the length of the address, or 0 and errno. A name that starts with @ is abstract: a
+ * Linux name without a file. */
 socklen_t socket__unix_address(const char *path, struct sockaddr_un *a)
 {
 	size_t n = strlen(path);
@@ -235,11 +238,17 @@ socklen_t socket__unix_address(const char *path, struct sockaddr_un *a)
 
 /* ---- accepting and adopting ---- */
 
-/* Linux passes errors of the new connection on through accept: accept(2) says to treat them so. */
+/* On Linux accept also reports errors of the new connection; accept(2) says to treat them like
+ * EAGAIN. */
 static int peer_was_gone(int error)
 {
 	switch (error) {
-	case ECONNABORTED: case EPROTO: case ENETDOWN: case ENOPROTOOPT: case EHOSTDOWN: case EHOSTUNREACH:
+	case ECONNABORTED:
+	case EPROTO:
+	case ENETDOWN:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
 	case ENETUNREACH: case EPERM:
 #if defined ENONET
 	case ENONET:
@@ -250,7 +259,7 @@ static int peer_was_gone(int error)
 	}
 }
 
-/* Between a poll and an accept another process may take the connection. */
+/* Another process may take the connection between poll and accept. */
 static void poll_first(T s)
 {
 	if (s->timeout < 0 || s->nonblocking || s->polled)
@@ -272,7 +281,7 @@ static T make_accepted(T listener, int fd, const struct sockaddr_storage *peer)
 	return s;
 }
 
-/* Returns the descriptor of a connection, or -1 for what Socket_accept returns NULL for. */
+/* Returns the descriptor of a connection, or -1 if Socket_accept is to return NULL. */
 static int await_connection(T s, struct sockaddr_storage *peer)
 {
 	int64_t deadline = SOCKET__UNSET;
@@ -319,7 +328,7 @@ static void adopt_failed(int fd, int error)
 	EXCEPT_RAISE_ERRNO(Socket_Failed, "adopt descriptor %d", fd);
 }
 
-/* Reads peer and mode of a descriptor that was open before, and sets the options of ours. */
+/* Reads the peer and the mode of an open descriptor, and sets our options. */
 static void inherit_descriptor(T s)
 {
 	WITHOUT_CANCELLATION;

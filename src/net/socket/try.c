@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Receiving and sending for event loops: one system call, and errno instead of an exception. */
+/* Receiving and sending for event loops: one system call, with errno instead of an exception. */
 #include "config.h"
 
 #include <limits.h>
@@ -22,7 +22,7 @@ ssize_t socket__try_recv(T s, void *buffer, size_t nbytes)
 	return n;
 }
 
-/* One part goes by send, which is the cheaper call. */
+/* Send is cheaper than sendmsg. */
 ssize_t socket__try_sendv(T s, const struct iovec *vector, int parts)
 {
 	struct msghdr m = { 0 };
@@ -50,10 +50,12 @@ int socket__wait_either(T s, int64_t deadline)
 	do {
 		ms = socket__poll_ms(deadline);
 		n = poll(&p, 1, ms);
-	} while ((n < 0 && (errno == EINTR || errno == EAGAIN)) || (n == 0 && (ms == INT_MAX || socket__now_ms() < deadline)));
+	} while ((n < 0 && (errno == EINTR || errno == EAGAIN))
+		|| (n == 0 && (ms == INT_MAX || socket__now_ms() < deadline)));
 	if (n < 0)
 		socket__failed_on("poll", s, errno);
-	return (p.revents & ~POLLOUT ? SOCKET__READABLE : 0) | (p.revents & POLLOUT ? SOCKET__WRITABLE : 0);
+	return (p.revents & ~POLLOUT ? SOCKET__READABLE : 0)
+		| (p.revents & POLLOUT ? SOCKET__WRITABLE : 0);
 }
 
 void socket__fail(T s, const char *what, int error) CORE_NORETURN;
