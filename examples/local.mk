@@ -6,6 +6,8 @@ PLAIN_EXAMPLES = \
 	examples/chat \
 	examples/connection-pool \
 	examples/event-loop \
+	examples/events \
+	examples/gateway \
 	examples/hello \
 	examples/request-server \
 	examples/thread-per-request \
@@ -41,6 +43,10 @@ endif
 if HAVE_LIBPQ
 EXAMPLES += examples/with-libpq
 endif
+if HAVE_WSLAY
+EXAMPLES += examples/websocket
+endif
+examples_websocket_LDADD = $(SHARED) -lwslay
 examples_with_zlib_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
 examples_with_zlib_LDADD = $(SHARED) $(ZLIB_LIBS)
 examples_with_expat_CFLAGS = $(AM_CFLAGS) $(EXPAT_CFLAGS)

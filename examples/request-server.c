@@ -4,13 +4,17 @@
  *
  *   GET /          a page                    GET /stats    requests, live arenas, bytes held, as JSON
  *   GET /headers   what the client sent      POST /echo    the body back
+ *   GET /later     what another thread says  GET /slowly   the same in parts
  *
  * At SIGTERM or SIGINT it answers the requests in progress, disposes of everything, and exits
  * with status 0. */
 #define _POSIX_C_SOURCE 200809L
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include <core/core.h>
 
@@ -64,6 +68,73 @@ static void echo(HTTPRequest_T request, HTTPResponse_T response, void *unused)
 	HTTPResponse_write(response, body, n);
 }
 
+/* ---- answers that come later: suspended until the thread of the clock resumes them ---- */
+
+typedef struct Waiting {
+	struct Waiting *next;
+	HTTPResponse_T response;
+	int parts; /* still to come */
+} Waiting;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static Waiting *waiting;
+static atomic_int stopped;
+
+static void wait_for_clock(Waiting *w)
+{
+	HTTPResponse_suspend(w->response, 0);
+	pthread_mutex_lock(&lock);
+	w->next = waiting;
+	waiting = w;
+	pthread_mutex_unlock(&lock);
+}
+
+static int more(HTTPResponse_T response, void *w)
+{
+	HTTPResponse_printf(response, "a part\n");
+	if (--((Waiting *)w)->parts == 0)
+		return 0;
+	wait_for_clock(w);
+	return 1;
+}
+
+static void later(HTTPRequest_T request, HTTPResponse_T response, void *parts)
+{
+	Waiting *w;
+
+	NEW0(HTTPRequest_arena(request), w);
+	w->response = response;
+	if (parts) {
+		w->parts = *(const int *)parts;
+		HTTPResponse_length(response, (uint64_t)w->parts * (sizeof "a part\n" - 1));
+		HTTPResponse_stream(response, more, w);
+	} else {
+		HTTPResponse_printf(response, "later\n");
+		wait_for_clock(w);
+	}
+}
+
+static void resume_all(void)
+{
+	Waiting *w, *next;
+
+	pthread_mutex_lock(&lock);
+	w = waiting;
+	waiting = NULL;
+	pthread_mutex_unlock(&lock);
+	for (; w; w = next) {
+		next = w->next; /* it may end at once */
+		HTTPResponse_resume(w->response);
+	}
+}
+
+static void *run_clock(void *unused)
+{
+	for (; !stopped; resume_all())
+		nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000000L }, NULL);
+	return unused;
+}
+
 static void on_signal(int signal)
 {
 	(void)signal;
@@ -90,16 +161,28 @@ static void raise_descriptor_limit(void)
 
 static void serve(Arena_T arena, const char *port, size_t connections)
 {
+	static int parts = 3;
+	pthread_t clock;
+
 	server = HTTPServer_new(arena, &(HTTPServer_Options){ .service = port, .idle_ms = 15000,
 		.connections = connections, .activated = 1 });
 	HTTPServer_route(server, "GET", "/", page, NULL);
 	HTTPServer_route(server, "GET", "/stats", stats, arena);
 	HTTPServer_route(server, "GET", "/headers", headers, NULL);
 	HTTPServer_route(server, "POST", "/echo", echo, NULL);
+	HTTPServer_route(server, "GET", "/later", later, NULL);
+	HTTPServer_route(server, "GET", "/slowly", later, &parts);
+	if (pthread_create(&clock, NULL, run_clock, NULL) != 0)
+		RAISE_MSG(HTTP_Failed, "no thread for a clock");
 	catch_signals(on_signal);
 	printf("request-server: listening on port %d\n", HTTPServer_port(server));
 	fflush(stdout);
-	HTTPServer_run(server);
+	TRY {
+		HTTPServer_run(server);
+	} FINALLY {
+		stopped = 1;
+		pthread_join(clock, NULL);
+	} END_TRY;
 	HTTPServer_stats(server, &total);
 	catch_signals(SIG_IGN); /* the server goes with the arena */
 }

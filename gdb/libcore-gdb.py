@@ -195,10 +195,10 @@ class FramePrinter:
     def to_string(self):
         state = number(self.frame, 'state')
         names = {}
-        for name in ('TRYING', 'FINISHING', 'RAISED', 'HANDLING'):
+        for name in ('TRYING', 'FINISHING', 'RAISED', 'RAISED_KEPT', 'HANDLING'):
             value = evaluate('(int)Except__' + name)
             if value is not None:
-                names[int(value)] = name.lower()
+                names[int(value)] = name.lower().replace('_', ' and ')
         said = names.get(state, 'state %s' % state)
         if said in ('trying', 'finishing'):
             return 'Except_Frame, ' + said

@@ -4,8 +4,8 @@
  *   TRY { ... } EXCEPT(Disk_Full) { ... } ELSE { ... } FINALLY { ... } END_TRY;
  *
  * FINALLY runs however TRY, EXCEPT and ELSE end, except at a bare return, break, continue or goto:
- * those leave safely and skip it; RETURN(value) runs it. A local variable that is changed inside TRY
- * and read after a raise needs PROTECT(variable) before the TRY (or volatile): see Except(3).
+ * those leave safely and skip it; RETURN(value) runs it. A local variable that is changed inside
+ * TRY and read after a raise needs PROTECT(variable) before the TRY (or volatile): see Except(3).
  * Each thread has its own stack of handlers. Nothing here allocates from the heap. */
 #ifndef EXCEPT_INCLUDED
 #define EXCEPT_INCLUDED
@@ -28,22 +28,22 @@ typedef struct Except_T {
 
 extern CORE_API const Except_T Assert_Failed; /* a caller broke a contract */
 
-/* Inside EXCEPT, ELSE, FINALLY or a disposal: the exception being handled or passing; elsewhere NULL or 0.
- * Strings live until the handler ends. A raise without a message has the reason as its message. */
+/* Inside EXCEPT, ELSE, FINALLY or a disposal: the exception being handled or passing; elsewhere
+ * NULL or 0. Strings live until the handler ends. The default message is the reason. */
 CORE_API const Except_T *Except_current(void);
 CORE_API const char *Except_message(void);
 CORE_API const char *Except_file(void);
 CORE_API const char *Except_function(void);
 CORE_API int Except_line(void);
 CORE_API int Except_errno(void); /* errno at the raise */
-CORE_API const Except_T *Except_cause(int depth); /* 1: the one that this one replaced; NULL past the end */
+CORE_API const Except_T *Except_cause(int depth); /* 1: the one that it replaced; NULL past the end */
 CORE_API const char *Except_cause_message(int depth); /* these three: NULL or 0 past the end */
 CORE_API const char *Except_cause_file(int depth);
 CORE_API int Except_cause_line(int depth);
-CORE_API void Except_report(FILE *out); /* what, where, why, as for an uncaught one. Checked: out is NULL. */
+CORE_API void Except_report(FILE *out); /* prints all that. Checked: out is NULL. */
 
-/* An exception that travels: a plain value, copied by assignment; its layout is frozen. Longer texts are
- * cut and end in dots, a path begins with them. The exception objects must stay loaded. */
+/* An exception that travels: a plain value; its layout is frozen. Longer texts are cut and end in
+ * dots, a path begins with them. The exception objects must stay loaded. */
 typedef struct Except_Capture {
 	const Except_T *exception, *causes[8]; /* the nearest eight, then NULL */
 	char message[256], file[96], function[64];
@@ -54,12 +54,12 @@ typedef struct Except_Capture {
 /* Captures the exception being handled. Checked: none is. */
 CORE_API void Except_capture(Except_Capture *);
 
-/* Raises what was captured, in any thread, with its place, message and errno; causes have their reason
- * only. Checked: there is no exception in it. */
+/* Raises what was captured, in any thread, with its place, message and errno; causes have their
+ * reason only. Checked: there is no exception in it. */
 CORE_API void Except_rethrow(const Except_Capture *) __attribute__((noreturn));
 
-/* Returns 1 if fn(cl) returned, 0 if it raised: the capture, which may be NULL, then has the exception.
- * C++ exceptions, pthread_exit and longjmp pass it by. Checked: fn is NULL. */
+/* Returns 1 if fn(cl) returned, 0 if it raised: the capture, which may be NULL, then has the
+ * exception. C++ exceptions, pthread_exit and longjmp pass it by. Checked: fn is NULL. */
 CORE_API int Except_call(void (*fn)(void *), void *cl, Except_Capture *);
 
 /* Called once at the raise of an exception that no TRY of the thread encloses, stack intact, before
@@ -67,20 +67,23 @@ CORE_API int Except_call(void (*fn)(void *), void *cl, Except_Capture *);
 typedef void Except_Hook(const Except_T *e, void *cl);
 CORE_API void Except_set_uncaught(Except_Hook *hook, void *cl);
 
-/* Captures this many return addresses (0 to 32, 0 at start) at each raise, for Except_report.
- * Checked: frames out of range. */
+/* So many return addresses each raise captures for reports; 0 at start. Checked: not 0 to 32. */
 CORE_API void Except_set_backtrace(int frames);
 
-/* For coroutines: before a switch to another stack of calls, Except_save moves the thread's handlers to
- * *stack, so that the other starts with none; after the switch back Except_restore returns them.
- * Checked: not saved, restored twice, by another thread, or over handlers that were not saved. */
+/* On: a raise also runs C++ destructors, __attribute__((cleanup)) and defer on its way to its TRY, in
+ * code compiled with -fexceptions. Returns on; 0 where that is impossible. Except(3) has the rules. */
+CORE_API int Except_set_unwinding(int on);
+
+/* For coroutines: before a switch to another stack of calls, Except_save moves the thread's
+ * handlers to *stack, and the other starts with none; after the switch back Except_restore returns
+ * them. Checked: not saved, restored twice, in another thread, over handlers that were not saved. */
 typedef struct Except_Stack {
 	void *top, *next, *records, *thread; /* private */
 } Except_Stack;
 CORE_API void Except_save(Except_Stack *stack);
 CORE_API void Except_restore(Except_Stack *stack);
 
-#define EXCEPT__NORETURN __attribute__((noreturn)) /* and not cold: a raise is not to be compiled for size */
+#define EXCEPT__NORETURN __attribute__((noreturn)) /* not cold, which would optimize for size */
 
 /* Raises *e. Checked: e is NULL. */
 CORE_API void Except_raise(const Except_T *e, const char *file, int line) EXCEPT__NORETURN;
@@ -94,14 +97,14 @@ CORE_END_DECLS
 #define EXCEPT     EXCEPT_EXCEPT     /* (e): handles e and every kind of e; the first match wins */
 #define ELSE       EXCEPT_ELSE       /* handles anything else */
 #define FINALLY    EXCEPT_FINALLY    /* clean up; a raise in here replaces a pending exception */
-#define END_TRY    EXCEPT_END_TRY    /* closes the statement; an unhandled exception goes on from here */
+#define END_TRY    EXCEPT_END_TRY    /* closes the statement; an unhandled exception goes on */
 #define RAISE      EXCEPT_RAISE      /* (e) */
 #define RAISE_MSG  EXCEPT_RAISE_MSG  /* (e, "printf format", ...) */
 #define RAISE_ERRNO EXCEPT_RAISE_ERRNO /* the same, and ": " and the text of errno */
-#define RERAISE    EXCEPT_RERAISE    /* the exception being handled, with its place, message and causes */
-#define RETURN     EXCEPT_RETURN     /* (value) or (): runs every FINALLY of this function on the way out */
+#define RERAISE    EXCEPT_RERAISE    /* the exception being handled, as it came */
+#define RETURN     EXCEPT_RETURN     /* (value) or (): runs every FINALLY of the function */
 #define PROTECT    EXCEPT_PROTECT    /* (variable): its value is right after a raise */
-#define AUTO       EXCEPT_AUTO       /* (Type, v, dispose) = init; calls dispose(&v) when the scope ends in any way */
-#define DEFER      EXCEPT_DEFER      /* (fn, pointer); calls fn(pointer) when the scope ends in any way */
+#define AUTO       EXCEPT_AUTO       /* (Type, v, dispose) = init; dispose(&v) at every end of the scope */
+#define DEFER      EXCEPT_DEFER      /* (fn, pointer): fn(pointer) at every end of the scope */
 #endif
 #endif

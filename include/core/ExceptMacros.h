@@ -7,7 +7,7 @@
  *   ({ frame: linked, unlinked by the compiler however the block is left
  *      setjmp(frame.env);
  *      if (frame.state == trying)                                  { B }
- *      else if (frame.state == raised && Except__handles(&frame, &e)) { H }
+ *      else if (frame.state >= raised && Except__handles(&frame, &e)) { H }
  *      if (Except__finally(&frame))                                { F }
  *      else Except__pass(&frame);
  *      Except__done(&frame); });
@@ -48,7 +48,9 @@ typedef struct Except_Scoped {
 	size_t size; /* of an AUTO variable */
 } Except_Scoped;
 
-enum { Except__TRYING, Except__FINISHING, Except__RAISED, Except__HANDLING, Except__CLOSING };
+/* The states of a frame that the lines below know. The library's others lie between CLOSING and RAISED, so that
+ * one comparison finds the two in which clauses are tried. */
+enum { Except__TRYING, Except__FINISHING, Except__HANDLING, Except__CLOSING, Except__RAISED = 16, Except__RAISED_KEPT };
 
 /* What every byte of an AUTO variable has until its initializer has ended. */
 enum { Except__UNSET = 0xA5 };
@@ -135,6 +137,8 @@ static inline int Except__finally(Except_Frame *f, const char *place)
 {
 	if (__builtin_expect(f->state == Except__TRYING, 1))
 		f->state = Except__FINISHING;
+	else if (f->state == Except__RAISED_KEPT)
+		f->state = Except__CLOSING;
 	else
 		return Except__close(f, place);
 	return 1;
@@ -223,12 +227,12 @@ static inline int Except__opaque(int x)
 		if (Except_frame.state == Except__TRYING && Except__opaque(1)) {
 
 #define EXCEPT_EXCEPT(e)                                                                    \
-		} else if (EXCEPT__CLAUSE Except_frame.state == Except__RAISED              \
+		} else if (EXCEPT__CLAUSE Except_frame.state >= Except__RAISED              \
 			&& Except__opaque(Except__handles(&Except_frame, &(e)))) {
 
 #define EXCEPT_ELSE                                                                         \
 		} else if (EXCEPT__CLAUSE 0) {                                              \
-		} else if (EXCEPT__LAST Except_frame.state == Except__RAISED                \
+		} else if (EXCEPT__LAST Except_frame.state >= Except__RAISED                \
 			&& Except__opaque(Except__handles(&Except_frame, Except_frame.exception))) {
 
 #define EXCEPT_FINALLY                                                                      \

@@ -2,25 +2,28 @@
 /* Except: a stack of links per thread, innermost first. A link is a TRY statement's frame or
  * something to run when a scope is left (DEFER, AUTO); each lives in the C frame that it serves.
  *
- * Invariant: except__thread.public.top leads to exactly the links whose blocks are still open, in order; link.top
- * is NULL in every other. A frame is linked from Except__enter until its FINALLY has ended, so that a raise
- * in a handler still finds it.
+ * Invariant: except__thread.public.top leads to exactly the links whose blocks are still open, in
+ * order; link.top is NULL in every other. A frame is linked from Except__enter until its FINALLY
+ * has ended, so that a raise in a handler still finds it.
  *
  * States of a frame, and what a raise inside it does:
  *   TRYING     the body runs              -> RAISED, back to setjmp
  *   RAISED     clauses are being tried    -> PENDING (a clause's own expression raised)
+ *   RAISED_KEPT  the same; the record has been through a clean-up, and needs no copy before the next
  *   HANDLING   a handler runs             -> PENDING, back to setjmp; what it handled is the cause
  *   PENDING    no clause may take it any more; FINALLY is next
  *   FINISHING  FINALLY runs, nothing pending  -> goes further out
  *   CLOSING    FINALLY runs, then it goes on  -> goes further out; the pending one is the cause
+ *   UNWINDING  the way here leads through other people's clean-ups -> the state that it will have; what passed is the cause
  *   RETURNING / CLOSING_RETURN  the same two for a RETURN on its way
  *   PROBING, PROBED  --enable-debug and CORE_EXCEPT_DEBUG=skipped only: a first, empty pass that finds out whether there is a FINALLY
  *
- * What a raise records (place, message, causes) lives in a per-thread stack of records (except/stack.c). A frame
- * remembers how high the stack was when it was entered and cuts it back to that when it has dealt with a raise. */
+ * What a raise records (place, message, causes) lives in a per-thread stack of records
+ * (except/stack.c). A frame remembers how high the stack was when it was entered and cuts it back
+ * to that when it has dealt with a raise. */
 
-/* A checked longjmp takes the way back to a RETURN in a block with a variable-length array, and every
- * jump on a coroutine's stack, for an attack; this file needs the plain one. */
+/* A checked longjmp takes the way back to a RETURN in a block with a variable-length array, and
+ * every jump on a coroutine's stack, for an attack; this file needs the plain one. */
 #undef _FORTIFY_SOURCE
 #include "config.h"
 
@@ -103,8 +106,8 @@ static Record *last_of(Record *r)
 	return r;
 }
 
-/* old, which r displaces, becomes the last of r's causes, unless it is among them: after a RERAISE two
- * frames hold the same record. Chains that meet end alike. */
+/* old, which r displaces, becomes the last of r's causes, unless it is among them: after a RERAISE
+ * two frames hold the same record. Chains that meet end alike. */
 static void add_cause(Record *r, Record *old)
 {
 	if (r && old && last_of(r) != last_of(old))
@@ -158,8 +161,8 @@ int Except__is_unset(const Except_Scoped *s)
 
 /* ---- unwinding ---- */
 
-/* An exception for which code runs that is in no handler of it: current to that code, and the cause of
- * whatever that code raises. */
+/* An exception for which code runs that is in no handler of it: current to that code, and the
+ * cause of whatever that code raises. */
 static void hold(Except_Frame *f, const Except_T *e, const char *file, int line, Record *record)
 {
 	f->link.run = NULL;
@@ -172,8 +175,8 @@ static void hold(Except_Frame *f, const Except_T *e, const char *file, int line,
 	Except__push(&f->link, &except__thread.public);
 }
 
-/* What the program printed so far is lost in abort() if stdout is a pipe or a file. A stream that another thread is
- * amid, or a pipe that has no reader, must not keep us from the report. */
+/* What the program printed so far is lost in abort() if stdout is a pipe or a file. A stream that
+ * another thread is amid, or a pipe that has no reader, must not keep us from the report. */
 static void flush_stdout(void)
 {
 	sigset_t pipe;
@@ -227,20 +230,35 @@ static void __attribute__((noinline)) call_holding(Except_Link *link, const Exce
 	except__run(link); /* NOLINT(clang-analyzer-core.StackAddressEscape): cleanup unlinks f, which the analyzer does not follow */
 }
 
-static INLINE void arrive(Except_Frame *f, int state, const Except_T *e, const char *file, int line,
+static INLINE void arrive(Jump jump, Except_Frame *f, int state, const Except_T *e, const char *file, int line,
 	Record *record) EXCEPT__NORETURN;
-static INLINE void arrive(Except_Frame *f, int state, const Except_T *e, const char *file, int line, Record *record)
+static INLINE void arrive(Jump jump, Except_Frame *f, int state, const Except_T *e, const char *file, int line,
+	Record *record)
 {
 	f->state = state;
 	f->exception = e;
 	f->file = file;
 	f->line = line;
 	f->record = record;
-	longjmp(f->env, 1);
+	jump(f->env, 1);
+}
+
+static INLINE Jump jump_now(void)
+{
+	return __atomic_load_n(&except__jump, __ATOMIC_RELAXED);
+}
+
+/* The state of the frame in which a raise arrives that was made in it or inside it. */
+static int state_after_raise(const Except_Frame *f)
+{
+	if (f->state == TRYING)
+		return RAISED;
+	return f->state == UNWINDING ? except__end_walk(f) : PENDING;
 }
 
 void except__deliver(const Except_T *e, const char *file, int line, Record *record)
 {
+	Jump jump = jump_now();
 	Except_Link *link, *inner;
 
 	for (link = except__thread.public.top; link && !except__is_in(link, CATCHING); link = link->up)
@@ -250,7 +268,9 @@ void except__deliver(const Except_T *e, const char *file, int line, Record *reco
 		uncaught(e, file, line, record);
 	if (except__frame_of(link)->state != TRYING)
 		add_cause(record, except__frame_of(link)->record);
-	while ((inner = except__thread.public.top) != link) {
+	if (jump != longjmp)
+		except__keep(record);
+	while (jump == longjmp && (inner = except__thread.public.top) != link) {
 		Except__unlink(inner);
 		if (!inner->run)
 			continue;
@@ -259,21 +279,23 @@ void except__deliver(const Except_T *e, const char *file, int line, Record *reco
 	}
 	if (record)
 		file = record->file;
-	arrive(except__frame_of(link), except__frame_of(link)->state == TRYING ? RAISED : PENDING, e, file, line, record);
+	arrive(jump, except__frame_of(link), state_after_raise(except__frame_of(link)), e, file, line, record);
 }
 
-/* Most raises have nothing between them and the body of a TRY, and are not to pay for the others. */
+/* Most raises have nothing between them and the body of a TRY, and are not to pay for the
+ * others. */
 static INLINE int is_trying(Except_Link *link)
 {
 	return __builtin_expect(link && !link->run && except__frame_of(link)->state == TRYING, 1);
 }
 
-static void propagate(Except_Frame *f) EXCEPT__NORETURN;
-static void propagate(Except_Frame *f)
+/* The next frame is in this state, unless it was left already. */
+static INLINE void propagate(Except_Frame *f, int state) EXCEPT__NORETURN;
+static INLINE void propagate(Except_Frame *f, int state)
 {
 	Except__unlink(&f->link);
 	if (is_trying(f->link.up))
-		arrive(except__frame_of(f->link.up), RAISED, f->exception, f->file, f->line, f->record);
+		arrive(jump_now(), except__frame_of(f->link.up), state, f->exception, f->file, f->line, f->record);
 	except__deliver(f->exception, f->file, f->line, f->record);
 }
 
@@ -334,16 +356,17 @@ void Except__pass(Except_Frame *f)
 	}
 	if (f->state == RETURNING)
 		except__return_on(f);
-	propagate(f);
+	propagate(f, f->state == RAISED_KEPT ? RAISED_KEPT : RAISED);
 }
 
 /* At END_TRY, after a handler or a FINALLY with something pending. */
 void Except__end(Except_Frame *f)
 {
-	if (f->state == CLOSING)
-		propagate(f);
-	if (f->state == CLOSING_RETURN)
-		except__return_on(f);
+	if (f->state >= CLOSING) {
+		if (f->state == CLOSING_RETURN)
+			except__return_on(f);
+		propagate(f, RAISED_KEPT);
+	}
 	except__cut_back(f->mark);
 	Except__unlink(&f->link);
 }
@@ -351,6 +374,8 @@ void Except__end(Except_Frame *f)
 /* The block was left by return, break, continue, goto, or by another language's unwinding. */
 void Except__abandon(Except_Frame *f)
 {
+	if (f->state == UNWINDING)
+		except__arrive(f);
 	if (Except__first == PROBING && (f->state == TRYING || f->state == HANDLING) && f->finally)
 		fprintf(stderr, "libcore: %s: this FINALLY was skipped by return, break, continue, goto, a C++ "
 			"exception or the end of the thread; RETURN runs it\n", f->finally);
@@ -381,7 +406,7 @@ static INLINE void raise_from(const Except_T *e, const char *file, const char *f
 	if (e && is_trying(link) && except__thread.end - except__thread.public.next >= SIZE
 		&& __atomic_load_n(&except__nframes, __ATOMIC_RELAXED) == 0) {
 		except__thread.public.next += SIZE;
-		arrive(except__frame_of(link), RAISED, e, file, line, fill(r, e, file, function, line));
+		arrive(jump_now(), except__frame_of(link), RAISED, e, file, line, fill(r, e, file, function, line));
 	}
 	raise_slowly(e, file, function, line, raiser, call);
 }

@@ -62,12 +62,12 @@ T HTTPResponse_new(Arena_T arena)
 void httpresponse__end(HTTPResponsePlace *place)
 {
 	httpresponse__at(place)->self = NULL;
-	__atomic_store_n(&place->mark, (place->mark + 1) & HTTP__TURN, __ATOMIC_RELAXED);
+	__atomic_store_n(&place->mark, (httpresponse__mark(place) + 1) & HTTP__TURN, __ATOMIC_RELAXED);
 }
 
 T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)
 {
-	__atomic_store_n(&place->mark, place->mark | HTTP__LIVE, __ATOMIC_RELAXED);
+	__atomic_store_n(&place->mark, httpresponse__mark(place) | HTTP__LIVE, __ATOMIC_RELAXED);
 	return begin(httpresponse__at(place), arena);
 }
 

@@ -3,13 +3,19 @@
 // exception that passes through TRY statements of C++ and of the library's own C code.
 #include <core/core.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 EXCEPT_DEFINE(Broken, nullptr, "broken");
 EXCEPT_DEFINE(Very_Broken, &Broken, "very broken");
@@ -219,6 +225,130 @@ static void test_a_statement_inside_a_catch()
 	CHECK(events == "inside");
 }
 
+// ---- a raise that runs destructors
+
+struct Noted {
+	const char *name;
+	~Noted() { events += name; }
+};
+
+static void raise_past_a_destructor()
+{
+	Noted a = { "a" };
+
+	RAISE(Broken);
+}
+
+static void raise_past_a_catch_that_throws_on()
+{
+	Noted b = { "b" };
+
+	try {
+		Noted c = { "c" };
+
+		raise_past_a_destructor();
+	} catch (const std::exception &) {
+		events += "wrong";
+	} catch (...) {
+		events += "any";
+		throw;
+	}
+}
+
+static void raise_out_of_a_handler_of_cxx()
+{
+	try {
+		throw std::runtime_error("handled");
+	} catch (const std::exception &) {
+		raise_past_a_destructor();
+	}
+}
+
+static void unwind(void (*f)(), const char *expected)
+{
+	events.clear();
+	TRY {
+		Noted in = { "in" };
+
+		f();
+	} EXCEPT(Broken) {
+		events += "H";
+	} END_TRY;
+	CHECK(events == expected);
+	CHECK(nothing_is_open());
+	CHECK(std::uncaught_exceptions() == 0 && !std::current_exception());
+}
+
+static void test_a_raise_runs_destructors_if_it_is_asked_to()
+{
+	if (!Except_set_unwinding(1))
+		return;
+	unwind(raise_past_a_destructor, "ainH");
+	unwind(raise_past_a_catch_that_throws_on, "acanybinH");
+	unwind(raise_out_of_a_handler_of_cxx, "ainH");
+	CHECK(caught([] { throw std::runtime_error("after it"); }) == "after it");
+	Except_set_unwinding(0);
+	unwind(raise_past_a_destructor, "H");
+}
+
+// What the opt-in costs C++: a catch (...) that keeps the exception, a noexcept function and a clean-up that raises on the
+// way end the process, as with pthread_cancel(3).
+static void keep_it()
+{
+	try {
+		raise_past_a_destructor();
+	} catch (...) {
+	}
+}
+
+static void raise_through_noexcept() noexcept
+{
+	raise_past_a_destructor();
+}
+
+static void raise_in_a_clean_up()
+{
+	struct Raises {
+		~Raises() { RAISE(Broken); }
+	} raises;
+
+	raise_past_a_destructor();
+}
+
+static bool ends_the_process(void (*f)())
+{
+	int status = 0;
+	pid_t child = fork();
+
+	if (child == 0) {
+		struct rlimit none = { 0, 0 };
+
+		setrlimit(RLIMIT_CORE, &none);
+		std::set_terminate([] { _exit(70); });
+		signal(SIGABRT, [](int) { _exit(70); });
+		freopen("/dev/null", "w", stderr);
+		Except_set_unwinding(1);
+		TRY {
+			f();
+		} ELSE {
+		} END_TRY;
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 70;
+}
+
+static void test_what_ends_the_process_on_the_way()
+{
+	if (!Except_set_unwinding(0) && !Except_set_unwinding(1))
+		return;
+	Except_set_unwinding(0);
+	CHECK(ends_the_process(keep_it));
+	CHECK(ends_the_process(raise_through_noexcept));
+	CHECK(ends_the_process(raise_in_a_clean_up));
+	CHECK(!ends_the_process(raise_past_a_catch_that_throws_on));
+}
+
 int main()
 {
 	test_statement();
@@ -228,5 +358,7 @@ int main()
 	test_a_cxx_exception_pops_the_frames();
 	test_a_cxx_exception_pops_the_frames_of_c_code();
 	test_a_statement_inside_a_catch();
+	test_a_raise_runs_destructors_if_it_is_asked_to();
+	test_what_ends_the_process_on_the_way();
 	return 0;
 }

@@ -60,6 +60,7 @@ static int pop_deferred(T a, const Deferred *last, Deferred *popped)
 }
 
 static void run_work(Work *);
+static void finish_left_work(Work **);
 
 /* Finishes the work and drops what it raises. Does nothing if the work is done. */
 static void finish_work(Work **work)
@@ -74,10 +75,16 @@ static void finish_work(Work **work)
 /* If anything but a raise leaves the work, the compiler's clean-up goes on with it. */
 static void run_work(Work *work)
 {
-	Work *rest __attribute__((cleanup(finish_work))) = work;
+	Work *rest __attribute__((cleanup(finish_left_work))) = work;
 
 	work->run(work);
 	rest->done = 1;
+}
+
+static void finish_left_work(Work **work)
+{
+	if (!except__is_passing())
+		finish_work(work);
 }
 
 void arena__run_to_end(Work *work)

@@ -12,6 +12,9 @@ struct Except_T;
 /* A checked runtime error: Assert_Failed with a message that names the call and the value. */
 #define CHECK(condition, ...) ((condition) ? (void)0 : EXCEPT_RAISE_MSG(Assert_Failed, __VA_ARGS__))
 
+/* except/unwind.c: whether a clean-up runs because a raise passes it; asked inside a TRY */
+int except__is_passing(void);
+
 /* Raises as RAISE_MSG does, and sets errno, which the report then prints. For exceptions that
  * errno explains. RAISE_ERRNO also appends the text of errno to the message. */
 #define RAISE_FOR_ERRNO(e, error, ...) \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Except: what a record needs to outlive the module that raised. A clean-up that an exception passes may be the
- * dlclose of the plugin that raised it, and with the plugin go the strings of __FILE__ and __func__ and perhaps the
- * exception object. So before the first clean-up they are copied into the stack of records; what lies in the
- * program itself or in this library stays where it is, and such raises pay for two comparisons only. */
+/* Except: what a record needs to outlive the module that raised. A clean-up that an exception
+ * passes may be the dlclose of the plugin that raised it, and with the plugin go the strings of
+ * __FILE__ and __func__ and perhaps the exception object. So before the first clean-up they are
+ * copied into the stack of records; what lies in the program itself or in this library stays where
+ * it is, and such raises pay for two comparisons only. */
 #include "config.h"
 
 #include <stdint.h>
@@ -15,14 +16,14 @@
 
 /* The memory of the modules that are never unloaded: the program and this library. */
 static struct {
-	uintptr_t start, end;
+	uintptr_t start, size;
 } permanent[2];
 
-static int is_permanent(const void *p)
+static inline int is_permanent(const void *p)
 {
 	uintptr_t s = (uintptr_t)p;
 
-	return (s >= permanent[0].start && s < permanent[0].end) || (s >= permanent[1].start && s < permanent[1].end);
+	return s - permanent[0].start < permanent[0].size || s - permanent[1].start < permanent[1].size;
 }
 
 #if HAVE_DL_ITERATE_PHDR
@@ -43,7 +44,7 @@ static int note_module(struct dl_phdr_info *module, size_t size, void *cl)
 		}
 	if (*is_first || (here >= start && here < end)) {
 		permanent[!*is_first].start = start;
-		permanent[!*is_first].end = end;
+		permanent[!*is_first].size = end - start;
 	}
 	*is_first = 0;
 	return 0;
@@ -61,17 +62,29 @@ void except__find_permanent(void)
 
 /* These return what they are given if there is no room. */
 
-static const char *keep_string(const char *s)
+static const char *copy_string(const char *s)
 {
-	size_t n = s && !is_permanent(s) ? strlen(s) + 1 : 0;
-	char *copy = n > 0 && n < RECORDS_SIZE ? except__take(n) : NULL;
+	size_t n = strlen(s) + 1;
+	char *copy = n < RECORDS_SIZE ? except__take(n) : NULL;
 
 	return copy ? memcpy(copy, s, n) : s;
 }
 
-static const Except_T *keep_exception(const Except_T *e)
+static inline const char *keep_string(const char *s)
 {
-	Except_T *copy = e && !is_permanent(e) ? except__take(sizeof *copy) : NULL;
+	return !s || is_permanent(s) ? s : copy_string(s);
+}
+
+static const Except_T *copy_exception(const Except_T *e);
+
+static inline const Except_T *keep_exception(const Except_T *e)
+{
+	return !e || is_permanent(e) ? e : copy_exception(e);
+}
+
+static const Except_T *copy_exception(const Except_T *e)
+{
+	Except_T *copy = except__take(sizeof *copy);
 
 	if (!copy)
 		return e;

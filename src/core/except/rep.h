@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to Except.c and the files of except/: what is recorded of a raise, and what those files ask of each other. */
+/* Private to Except.c and the files of except/: what is recorded of a raise, and what those files
+ * ask of each other. */
 #ifndef EXCEPTREP_INCLUDED
 #define EXCEPTREP_INCLUDED
 #include <core/Except.h>
@@ -38,13 +39,14 @@ typedef struct Thread {
 extern EXCEPT__PER_THREAD Thread except__thread;
 
 /* The states of a frame, all of them: Except.c describes them. */
-enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, RAISED = Except__RAISED,
-	HANDLING = Except__HANDLING, CLOSING = Except__CLOSING, PENDING, RETURNING, CLOSING_RETURN, PROBING, PROBED };
+enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, HANDLING = Except__HANDLING,
+	CLOSING = Except__CLOSING, PENDING, RETURNING, CLOSING_RETURN, PROBING, PROBED, UNWINDING,
+	RAISED = Except__RAISED, RAISED_KEPT = Except__RAISED_KEPT };
 
 /* Sets of states: a switch would be an indirect jump. */
 enum {
-	CATCHING = 1 << TRYING | 1 << RAISED | 1 << HANDLING,
-	HOLDING = 1 << RAISED | 1 << HANDLING | 1 << PENDING | 1 << CLOSING
+	CATCHING = 1 << TRYING | 1 << RAISED | 1 << RAISED_KEPT | 1 << HANDLING | 1 << UNWINDING,
+	HOLDING = 1 << RAISED | 1 << RAISED_KEPT | 1 << HANDLING | 1 << PENDING | 1 << CLOSING | 1 << UNWINDING
 };
 
 /* except/stack.c: makes the thread's stack of records; 0: no memory */
@@ -80,19 +82,28 @@ static inline int except__is_in(Except_Link *link, unsigned states)
 	return !link->run && (states >> except__frame_of(link)->state & 1);
 }
 
-/* Calls what a scope has deferred, or disposes of its variable unless the variable's initializer raised. */
+/* Calls what a scope has deferred, or disposes of its variable unless the variable's initializer
+ * raised. */
 EXCEPT__ANY_FUNCTION static inline void except__run(Except_Link *link)
 {
 	if (!Except__is_unset((Except_Scoped *)link))
 		link->run(link->argument);
 }
 
-/* except/keep.c: the first is called before main; the second before the first clean-up that r's exception passes */
+/* except/keep.c: the first is called before main; the second before the first clean-up that r's
+ * exception passes */
 void except__find_permanent(void);
 void except__keep(Record *r);
 
 /* except/return.c: f, which a RETURN goes through, has been cleaned up */
 void except__return_on(Except_Frame *f) EXCEPT__NORETURN;
+
+/* except/unwind.c: goes to a handler; longjmp, unless clean-ups on the way are to run. Read and
+ * written atomically. */
+typedef void (*Jump)(jmp_buf, int) EXCEPT__NORETURN;
+extern Jump except__jump __attribute__((visibility("hidden")));
+int except__end_walk(const Except_Frame *f); /* returns the state that f, which is UNWINDING, is to have */
+void except__arrive(Except_Frame *f) EXCEPT__NORETURN; /* the clean-ups on the way to f, which is UNWINDING, have run */
 
 /* Except.c: raises e with this record, which may be NULL */
 void except__deliver(const Except_T *e, const char *file, int line, Record *) EXCEPT__NORETURN;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Except: RETURN. It leaves the links of its function one by one, from the innermost to the outermost TRY, by way of
- * each FINALLY, and comes back to where it stands to leave the scopes.
+/* Except: RETURN. It leaves the links of its function one by one, from the innermost to the
+ * outermost TRY, by way of each FINALLY, and comes back to where it stands to leave the scopes.
  *
- * The FINALLYs run on the same C frame before it resumes there. clang does not see that control comes back, and may have
- * laid their locals over the value and over the links that were left (LLVM issue 196468). So the value is put
- * back, and the links are marked unlinked again. */
+ * The FINALLYs run on the same C frame before it resumes there. clang does not see that control
+ * comes back, and may have laid their locals over the value and over the links that were left
+ * (LLVM issue 196468). So the value is put back, and the links are marked unlinked again. */
 
 /* The plain longjmp; Except.c says why. */
 #undef _FORTIFY_SOURCE
@@ -67,8 +67,8 @@ static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site
 	longjmp(env, 1);
 }
 
-/* Leaves the links one by one, outwards to the outermost TRY of the function. What is closed is a TRY
- * in whose FINALLY the RETURN stands. */
+/* Leaves the links one by one, outwards to the outermost TRY of the function. What is closed is a
+ * TRY in whose FINALLY the RETURN stands. */
 static void return_through(Except_Frame *outermost, jmp_buf site, Return *r) EXCEPT__NORETURN;
 static void return_through(Except_Frame *outermost, jmp_buf site, Return *r)
 {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Except: where a thread's records live, and what a coroutine takes along. The stack of records is a mapping made at
- * the first raise: a heap would need malloc at the worst moment, space in the frame would make every TRY pay for the
- * longest message, thread-local storage that large breaks dlopen.
+/* Except: where a thread's records live, and what a coroutine takes along. The stack of records is
+ * a mapping made at the first raise: a heap would need malloc at the worst moment, space in the
+ * frame would make every TRY pay for the longest message, thread-local storage that large breaks
+ * dlopen.
  *
- * Invariant: records, next and end of the thread are all in one mapping of its list, or all NULL; a mapping is in
- * use, an Except_Stack's that was saved, or on the list of those that are free. */
+ * Invariant: records, next and end of the thread are all in one mapping of its list, or all NULL;
+ * a mapping is in use, an Except_Stack's that was saved, or on the list of those that are free. */
 #include "config.h"
 
 #include <errno.h>
@@ -15,8 +16,8 @@
 
 /* ---- the stack of records ---- */
 
-/* A thread has one such mapping, and one more for each Except_Stack it has saved while exceptions were
- * recorded. They are kept until the thread ends, however its coroutines end. */
+/* A thread has one such mapping, and one more for each Except_Stack it has saved while exceptions
+ * were recorded. They are kept until the thread ends, however its coroutines end. */
 typedef struct Mapping {
 	struct Mapping *next, *next_free; /* of the thread's, of those no stack is in */
 } Mapping;
@@ -120,6 +121,7 @@ void Except_restore(Except_Stack *stack)
 	except__thread.public.next = stack->next;
 	except__thread.public.top = stack->top;
 	stack->thread = NULL;
-	/* raised to the handlers that have just come back: the others are on a stack that is not running */
+	/* raised to the handlers that have just come back: the others are on a stack that is not
+	 * running */
 	CHECK(!left, "Except_restore: the coroutine that ran before had handlers and did not save them");
 }

@@ -30,7 +30,7 @@ typedef struct HTTPPairs {
  * mark says which turn is live, so that any thread can check a handle while the loop changes what lies there. The handles
  * of a server have the low bits HTTP__SERVED, and those of HTTPResponse_new are 0 there. */
 enum {
-	HTTP__TURNS = 32,           /* of requests */
+	HTTP__TURNS = 11,           /* of requests: as many as leave an Exchange within its size */
 	HTTP__RESPONSE_TURNS = 16,
 	HTTP__STEP = 16,            /* bytes, of responses */
 	HTTP__SERVED = 8,
@@ -125,9 +125,14 @@ enum { /* of a mark */
 };
 _Static_assert(sizeof(HTTPResponsePlace) == HTTP__PLACE && offsetof(HTTPResponsePlace, bytes) == HTTP__SERVED, "a handle's place");
 
+static inline uint32_t httpresponse__mark(const HTTPResponsePlace *place)
+{
+	return __atomic_load_n(&place->mark, __ATOMIC_RELAXED);
+}
+
 static inline HTTPResponse_T httpresponse__at(HTTPResponsePlace *place)
 {
-	return (HTTPResponse_T)(void *)(place->bytes + (place->mark & HTTP__TURN) * HTTP__STEP);
+	return (HTTPResponse_T)(void *)(place->bytes + (httpresponse__mark(place) & HTTP__TURN) * HTTP__STEP);
 }
 
 /* A new response in the place, as HTTPResponse_new makes one. The one before must have ended. */

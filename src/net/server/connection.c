@@ -76,13 +76,28 @@ void httpserver__open(Loop *l, Connection_T connection)
 
 /* ---- the end ---- */
 
+static void set_holder(Exchange *x, Holder holder)
+{
+	size_t *n = &x->loop->stats.suspended;
+
+	__atomic_store_n(n, *n + (holder == HOLDER_PROGRAM) - (x->holder == HOLDER_PROGRAM), __ATOMIC_RELAXED);
+	x->holder = (unsigned char)holder;
+}
+
+/* Its client is gone, and the program has it still. */
+static void orphan(Exchange *x)
+{
+	set_holder(x, HOLDER_LOOP);
+	x->conn = NULL;
+}
+
 /* A suspended one that was resumed already is on the list of those that were handed back, if it was parked. */
 void httpserver__abandon(Exchange *x)
 {
 	int parked = x->holder == HOLDER_PROGRAM;
 
 	if (httpserver__is_suspended(x) && (httpserver__leave(x) || parked))
-		x->conn = NULL;
+		orphan(x);
 	else {
 		httpserver__log_stream(x);
 		httpserver__recycle(x);
@@ -404,10 +419,10 @@ static int give_up(Turn *t, int status, const char *text)
 	if (!httpserver__leave(x))
 		return 0;
 	x->status = (unsigned short)status;
-	x->error = text;
+	x->verdict = text;
 	if (c->output == OUTPUT_SUSPENDED)
 		return !(t->dies = 1);
-	x->conn = NULL;
+	orphan(x);
 	c->exchange = NULL;
 	c->input = INPUT_HANDLING;
 	ours = httpserver__begin(t);
@@ -487,6 +502,12 @@ static void admit(Turn *t)
 	}
 }
 
+static void cut_stream(Turn *t)
+{
+	httpserver__count(&t->loop->stats.raised, 1);
+	t->dies = 1;
+}
+
 /* A function of the route has returned, and was resumed if it had suspended the response. Returns 0 if it has to wait. */
 static int go_on(Turn *t)
 {
@@ -496,8 +517,7 @@ static int go_on(Turn *t)
 	if (x->call == CALL_MORE) {
 		c->output = OUTPUT_STREAMING;
 		if (x->failed)
-			httpserver__count(&t->loop->stats.raised, 1);
-		t->dies |= x->failed != NULL;
+			cut_stream(t);
 		return 1;
 	}
 	if (x->failed && x->route->is.blocks)
@@ -521,7 +541,7 @@ static int go_on(Turn *t)
 
 static int resume(Turn *t)
 {
-	t->c->exchange->holder = HOLDER_LOOP;
+	set_holder(t->c->exchange, HOLDER_LOOP);
 	httpserver__unpark(t->c->exchange);
 	return go_on(t);
 }
@@ -531,11 +551,21 @@ static int park(Turn *t)
 {
 	Exchange *x = t->c->exchange;
 
-	x->holder = HOLDER_PROGRAM;
+	set_holder(x, HOLDER_PROGRAM);
 	return !httpserver__park(x) && resume(t);
 }
 
-/* A function of the route has returned. Returns 0 if its exchange is the program's now. What `more` wrote goes out first. */
+/* `more` has returned. What it wrote goes out, and then its exchange is the program's if it has suspended the response. */
+static void finish_part(Turn *t)
+{
+	t->c->output = OUTPUT_STREAMING;
+	if (t->c->exchange->cut)
+		cut_stream(t);
+	else
+		httpserver__take_part(t);
+}
+
+/* A function of the route has returned. Returns 0 if its exchange is the program's now. */
 static int finish_call(Turn *t)
 {
 	Exchange *x = t->c->exchange;
@@ -545,9 +575,11 @@ static int finish_call(Turn *t)
 		httpserver__count(&t->loop->stats.raised, 1);
 	x->dropped = 0;
 	t->dies |= x->abandoned;
-	if (x->call == CALL_MORE && !x->failed)
-		httpserver__take_part(t);
-	else if (httpserver__is_suspended(x)) {
+	if (x->call == CALL_MORE) {
+		finish_part(t);
+		return 1;
+	}
+	if (httpserver__is_suspended(x)) {
 		t->c->input = INPUT_SUSPENDED;
 		return park(t);
 	}

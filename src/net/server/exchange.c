@@ -12,7 +12,7 @@
 
 enum {
 	SPARES = 64,      /* arenas of a loop without a request */
-	CROWDED = 2048,   /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
+	CROWDED = 1024,   /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
 	KEPT = 64 * 1024  /* bytes that an arena keeps for the next request */
 };
 
@@ -86,7 +86,7 @@ Exchange *httpserver__begin(Turn *t)
 	HTTPServer_T server = l->server;
 	Exchange *x = take_exchange(l);
 
-	if (UNLIKELY(x->response_place.mark & HTTP__LIVE)) /* what was deferred to its end has raised */
+	if (UNLIKELY(httpresponse__mark(&x->response_place) & HTTP__LIVE)) /* what was deferred to its end has raised */
 		end_handles(x);
 	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request = httprequest__renew(&x->request_place);
@@ -209,7 +209,7 @@ void httpserver__give_body(Exchange *x, const char *bytes, size_t n)
 	httpserver__stay_parent(x->loop);
 }
 
-/* A part that is too long breaks the stream off, too, if somebody has resumed it. */
+/* A part that is too long cuts the stream, too, if somebody has resumed it, who may have noted a failure. */
 void httpserver__produce(Exchange *x)
 {
 	x->call = CALL_MORE;
@@ -217,10 +217,11 @@ void httpserver__produce(Exchange *x)
 	TRY {
 		httpresponse__next(x->response);
 	} ELSE {
-		if (may_fail(x) || httpresponse__is_too_long(x->response)) {
+		x->cut = 1;
+		if (may_fail(x))
 			httpserver__note_raised(x);
-			x->failed = Except_current();
-		}
+		else
+			x->cut = httpresponse__is_too_long(x->response) != 0;
 	} END_TRY;
 	x->calling = 0;
 	httpserver__stay_parent(x->loop);
@@ -263,7 +264,7 @@ void httpserver__fail_call(Exchange *x)
 	x->error = x->call == CALL_HANDLER ? "the handler ended its thread" : "a function of the route ended its thread";
 	x->raised++;
 	if (x->call == CALL_MORE) {
-		x->failed = &HTTP_Failed;
+		x->cut = 1;
 		return;
 	}
 	x->made = 1;

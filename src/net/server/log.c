@@ -46,6 +46,8 @@ void httpserver__log_gone(Exchange *x)
 	int logs = x->loop->server->options.log && !x->answered && !x->silent;
 
 	x->silent = 1;
+	if (x->verdict)
+		x->error = x->verdict;
 	if (logs)
 		write_log(x->loop, x, x->status, 0);
 	else

@@ -116,7 +116,7 @@ typedef struct Exchange { /* one request and its response */
 	const char *allow;           /* then: the methods that the path has; NULL: none */
 	const char *error;           /* what was raised, or is wrong; NULL: nothing */
 	const Except_Capture *capture; /* what was raised; NULL: nothing, or there was no memory for it */
-	const Except_T *failed;      /* what HTTPResponse_fail has, or breaks a stream off; NULL: nothing, or it is answered */
+	const Except_T *failed;      /* what HTTPResponse_fail has; NULL: nothing, or it is answered */
 	unsigned short status;       /* of an answer that is ours */
 	unsigned char made;          /* the response is made: no handler runs any more */
 	unsigned char ends;          /* the connection ends with the response */
@@ -130,19 +130,23 @@ typedef struct Exchange { /* one request and its response */
 	unsigned char calling;
 	unsigned char holder;
 	unsigned char paused;        /* the reader: a worker is to call body, or it has failed or suspended the response */
+	unsigned char cut;           /* the call that makes the stream raised */
 	unsigned char dropped;       /* the call raised after it was resumed */
+	const char *verdict;         /* why the loop gave up a suspended one; NULL: it did not */
 	int64_t until;               /* ms: a suspended one is answered */
 	int64_t spent;               /* ms, of the body's time */
 	char *part;                  /* of the body, for a worker: npart bytes; NULL: none yet */
 	size_t npart;
 	int64_t since, began;        /* ms, of the clock; us, of the request if there is a log */
 	uint64_t streamed;           /* bytes of a stream's body */
+	HTTPFraming framing;         /* of the response */
 	int nrest;
 	size_t sent;
 	struct iovec rest[PARTS];    /* nrest of them, of the arena: output that waits for the client */
-	HTTPFraming framing;         /* of a stream */
 } Exchange;
 _Static_assert(offsetof(Exchange, response_place) == 0, "a handle leads to it");
+_Static_assert(sizeof(Exchange) <= 3 * HTTP__PLACE, "a head in progress costs 3 x its bytes and 2 KiB");
+
 
 struct Conn { /* what an idle connection costs us: keep it small */
 	Socket_T socket;             /* NULL: it was reaped */

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/* A server whose answers come later, and whose n-th allocation fails, or all from there on, for every n: in its threads and
+ * in the one that resumes. What fails costs the connection that met it and no other. Linked with malloc wrapped. */
+#include "config.h"
+
+#include "httpclient.h"
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t count, size_t n);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t count, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+
+static atomic_int fail_at = -1; /* allocations of the server's threads until the one that fails */
+static int lasting;             /* and every one after it does */
+static __thread int is_server;
+
+static int fails(void)
+{
+	int left = is_server ? atomic_load(&fail_at) : -1;
+
+	if (left > 0 || (left == 0 && !lasting))
+		atomic_fetch_sub(&fail_at, 1);
+	return left == 0;
+}
+
+void *__wrap_malloc(size_t n)
+{
+	return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t count_, size_t n)
+{
+	return fails() ? NULL : __real_calloc(count_, n);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return fails() ? NULL : __real_realloc(p, n);
+}
+
+static atomic_int in_progress; /* suspended, and not resumed yet */
+static int blocks;
+
+static void *resume_later(void *cl)
+{
+	static const char text[] = "it is empty";
+
+	is_server = 1;
+	nap(1);
+	if (HTTPResponse_gone(cl))
+		HTTPResponse_resume(cl);
+	else
+		TRY {
+			EXCEPT_RAISE_MSG(HTTP_Not_Found, "%s", text);
+		} ELSE {
+			HTTPResponse_fail(cl, NULL);
+		} END_TRY;
+	is_server = 0;
+	atomic_fetch_sub(&in_progress, 1);
+	return NULL;
+}
+
+static void suspend(HTTPResponse_T r, int by_thread)
+{
+	pthread_t thread;
+	int was = is_server;
+
+	HTTPResponse_suspend(r, 50);
+	if (!by_thread) {
+		HTTPResponse_resume(r);
+		return;
+	}
+	atomic_fetch_add(&in_progress, 1);
+	is_server = 0;
+	ck_assert_int_eq(pthread_create(&thread, NULL, resume_later, r), 0);
+	pthread_detach(thread);
+	is_server = was;
+}
+
+static int more(HTTPResponse_T response, void *cl)
+{
+	int *left = cl;
+
+	is_server = 1; /* also in a worker */
+	HTTPResponse_printf(response, "%*s", 3000, "part");
+	if (--*left == 0)
+		return 0;
+	suspend(response, 0);
+	return 1;
+}
+
+static void stream(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	int *left;
+
+	(void)cl;
+	is_server = 1;
+	NEW(HTTPRequest_arena(request), left);
+	*left = 3;
+	HTTPResponse_stream(response, more, left);
+	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, 20000), 20000);
+}
+
+static void later(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	(void)request;
+	is_server = 1;
+	HTTPResponse_printf(response, "an answer");
+	suspend(response, 1);
+}
+
+static void body_later(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
+{
+	(void)bytes;
+	(void)n;
+	(void)cl;
+	is_server = 1;
+	suspend(HTTPRequest_response(request), 0);
+}
+
+static void *run_failing(void *cl)
+{
+	is_server = 1;
+	return run_server(cl);
+}
+
+static void route(const char *method, const char *pattern, HTTPServer_Handler *handler,
+	void (*body_)(HTTPRequest_T, const void *, size_t, void *))
+{
+	HTTPServer_Route r = { .method = method, .pattern = pattern, .handler = handler, .body = body_, .blocks = blocks };
+
+	HTTPServer_route_with(server, &r);
+}
+
+static void disturb(const char *request)
+{
+	int fd = try_dial();
+
+	if (fd < 0)
+		return;
+	send(fd, request, strlen(request), MSG_NOSIGNAL);
+	hear_all(fd);
+	close(fd);
+}
+
+static int serves(void)
+{
+	nheard = 0;
+	heard[0] = '\0';
+	disturb("GET /stream HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	return nheard > 20000 && memcmp(heard + nheard - 7, "\r\n0\r\n\r\n", 7) == 0;
+}
+
+#define CLOSE "Connection: close\r\n\r\n"
+static const char *const requests[] = {
+	"GET /stream HTTP/1.1\r\n" HOST CLOSE,
+	"GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST CLOSE,
+	"POST /body HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n" CLOSE "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
+};
+
+static int serve_failing(int n)
+{
+	size_t i;
+	int failed_once;
+
+	make_server((HTTPServer_Options){ .workers = 1 });
+	route("GET", "/stream", stream, NULL);
+	route("GET", "/later", later, NULL);
+	route("POST", "/body", stream, body_later);
+	run_failed = 0;
+	atomic_store(&fail_at, n);
+	pthread_create(&server_thread, NULL, run_failing, NULL);
+	for (i = 0; i < sizeof requests / sizeof requests[0]; i++)
+		disturb(requests[i]);
+	failed_once = atomic_load(&fail_at) < lasting;
+	atomic_store(&fail_at, -1);
+	await(atomic_load(&in_progress) == 0);
+	await(run_failed || serves());
+	HTTPServer_stop(server);
+	pthread_join(server_thread, NULL);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+	return failed_once;
+}
+
+SUITE("answers that come later, without memory");
+CASE("allocations", .timeout = 120);
+
+TEST(each_allocation_may_fail_or_all_after_it, .to = 4)
+{
+	int n = 0;
+
+	lasting = _i % 2;
+	blocks = _i / 2;
+	while (serve_failing(n))
+		n++;
+	ck_assert_int_gt(n, 5);
+}
