@@ -7,6 +7,7 @@ PLAIN_EXAMPLES = \
 	examples/connection-pool \
 	examples/event-loop \
 	examples/events \
+	examples/gateway \
 	examples/hello \
 	examples/request-server \
 	examples/thread-per-request \

@@ -129,6 +129,13 @@ else
 	echo "no python3: examples/chat was not tested"
 fi
 
+if command -v python3 >/dev/null; then
+	timeout 100 python3 "$abs_top_srcdir/src/test/gateway.py" ./examples/gateway >"$out" 2>&1
+	[ "$(cat "$out")" = 'streams both ways, and nobody waits for others' ] || { echo "gateway:"; cat "$out"; status=1; }
+else
+	echo "no python3: examples/gateway was not tested"
+fi
+
 # server-sent events: curl, a thousand subscribers of whom half vanish, and a browser
 event_clients='
 import socket, sys
