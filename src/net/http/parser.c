@@ -24,8 +24,7 @@
 enum {
 	EMPTY_LINES = 8,  /* before the request line; RFC 9112, 2.2 asks for one */
 	SIZE_DIGITS = 16, /* of a chunk size: more are an overflow or padding */
-	EXTENSION_BYTES =
-		4096 /* of chunk extensions beyond one for each byte of body (as for CVE-2023-39326) */
+	EXTENSION_BYTES = 4096 /* of chunk extensions, beyond one for each byte of body (CVE-2023-39326) */
 };
 
 static int enter_state(HTTPParser *p, enum State state)
@@ -558,7 +557,8 @@ static int stay_failed(HTTPParser *p, const char *b, size_t n)
 
 /* ---- the machine ---- */
 
-static int (*const steps[])(HTTPParser *, const char *, size_t) = { [START] = read_start,
+static int (*const steps[])(HTTPParser *, const char *, size_t) = {
+	[START] = read_start,
 	[START_LF] = read_start_lf,
 	[METHOD] = read_method,
 	[TARGET] = read_target,
@@ -581,7 +581,8 @@ static int (*const steps[])(HTTPParser *, const char *, size_t) = { [START] = re
 	[STATUS] = read_status,
 	[REASON] = read_reason,
 	[DONE] = stay_done,
-	[FAILED] = stay_failed };
+	[FAILED] = stay_failed
+};
 
 void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
 {
