@@ -6,6 +6,8 @@ PLAIN_EXAMPLES = \
 	examples/chat \
 	examples/connection-pool \
 	examples/event-loop \
+	examples/events \
+	examples/gateway \
 	examples/hello \
 	examples/request-server \
 	examples/thread-per-request \

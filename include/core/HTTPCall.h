@@ -7,7 +7,8 @@
  *   if (HTTPCall_status(call) == 200) use(HTTPCall_body(call, &nbytes));
  *
  * The call and all that it answers lie in the arena. A call runs once, and is for one thread at a time.
- * If its arena is cleared before the call is done, the call discards its connection.
+ * If its arena is cleared before the call is done, the call discards its connection: the pool must
+ * live until then.
  * Raises, wherever it talks to the server: HTTP_Unavailable (the pool has no connection: none became
  * free in time, the host is held down, the pool is drained), HTTP_Gateway_Timeout, HTTP_Bad_Gateway
  * (all else of the network or of the answer). Except_cause(1) is the Socket_ or SocketPool_ kind.
@@ -63,7 +64,8 @@ CORE_API size_t HTTPCall_recv(HTTPCall_T, void *bytes, size_t nbytes);
 
 /* Once the head of the answer was read: */
 CORE_API int HTTPCall_status(HTTPCall_T);
-CORE_API const char *HTTPCall_header(HTTPCall_T, const char *name); /* as HTTPRequest_header */
+/* As HTTPRequest_header. Several lines of Set-Cookie, which is no list, are joined by CR LF. */
+CORE_API const char *HTTPCall_header(HTTPCall_T, const char *name);
 CORE_API HashTable_T HTTPCall_headers(HTTPCall_T);
 /* The body that HTTPCall_run or HTTPCall_over read; never NULL, and a NUL follows it. */
 CORE_API const void *HTTPCall_body(HTTPCall_T, size_t *nbytes);

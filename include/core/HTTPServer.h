@@ -63,7 +63,7 @@ CORE_API void HTTPServer_stop(HTTPServer_T);
 
 enum { HTTPServer_LATENCIES = 32 };
 typedef struct HTTPServer_Stats { /* since the start, but for connections */
-	size_t connections, queued; /* now; queued: requests that wait for a worker */
+	size_t connections, queued, suspended; /* now; queued: requests that wait for a worker */
 	uint64_t accepted, turned_away; /* turned_away: over per_address, or for want of descriptors */
 	uint64_t requests;        /* whose head was right */
 	uint64_t refused;         /* malformed, too large, or too slow */

@@ -94,6 +94,14 @@ static HashTable_T make_headers(Arena_T arena)
 	return HashTable_new_with(arena, &options);
 }
 
+/* Two bytes. Cookies are no list (RFC 9113, 8.2.3), nor is Set-Cookie (RFC 9110, 5.3), whose values have commas. */
+static const char *separator(const char *name, size_t length)
+{
+	if (httpparser__is(name, length, "cookie"))
+		return "; ";
+	return httpparser__is(name, length, "set-cookie") ? "\r\n" : ", ";
+}
+
 static void add_field(T r, HashTable_T headers, const HTTPField *f)
 {
 	const char *name = string(r->head, (HTTPSlice){ f->name, f->name_length });
@@ -102,9 +110,9 @@ static void add_field(T r, HashTable_T headers, const HTTPField *f)
 
 	if (!*slot)
 		*slot = (void *)value;
-	else /* RFC 9113, 8.2.3: cookies are no list */
+	else
 		*slot = (void *)join(r->arena, *slot, value, f->value_length,
-			httpparser__is(name, f->name_length, "cookie") ? "; " : ", ");
+			separator(name, f->name_length));
 }
 
 /* RFC 9112, 3.2.2: the target's authority, not Host. */

@@ -407,6 +407,7 @@ static void add_stats(HTTPServer_Stats *sum, const HTTPServer_Stats *s)
 	int i;
 
 	sum->connections += __atomic_load_n(&s->connections, __ATOMIC_RELAXED);
+	sum->suspended += __atomic_load_n(&s->suspended, __ATOMIC_RELAXED);
 	sum->accepted += load(&s->accepted);
 	sum->turned_away += load(&s->turned_away);
 	sum->requests += load(&s->requests);

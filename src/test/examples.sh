@@ -129,6 +129,74 @@ else
 	echo "no python3: examples/chat was not tested"
 fi
 
+if command -v python3 >/dev/null; then
+	timeout 100 python3 "$abs_top_srcdir/src/test/gateway.py" ./examples/gateway >"$out" 2>&1
+	[ "$(cat "$out")" = 'streams both ways, and nobody waits for others' ] || { echo "gateway:"; cat "$out"; status=1; }
+else
+	echo "no python3: examples/gateway was not tested"
+fi
+
+# server-sent events: curl, a thousand subscribers of whom half vanish, and a browser
+event_clients='
+import socket, sys
+port = int(sys.argv[1])
+def subscribe(fields=""):
+    s = socket.create_connection(("127.0.0.1", port))
+    s.settimeout(60)
+    s.sendall(("GET /events HTTP/1.1\r\nHost: a\r\n%s\r\n" % fields).encode())
+    return s
+def hear(s, n):
+    got = b""
+    while got.count(b"\ndata: event ") < n:
+        more = s.recv(65536)
+        if not more: sys.exit("end of stream after %r" % got)
+        got += more
+    return got
+all = [subscribe() for _ in range(1000)]
+for s in all: hear(s, 1)
+for s in all[::2]: s.close()
+for s in all[1::2]: hear(s, 3)
+missed = hear(subscribe("Last-Event-ID: 1\r\n"), 3)
+if b"id: 2\ndata: event 2\n" not in missed and b"id: 1\n" in missed: sys.exit("not what was missed: %r" % missed)
+print("all heard")
+'
+start_events() {
+	(ulimit -n 4096; exec ./examples/events 0) 2>"$half/events.log" &
+	events=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10; do grep -q port "$half/events.log" && break; sleep 1; done
+	port=$(sed -n 's/^port //p' "$half/events.log")
+}
+
+page_hears_events() {
+	chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$half/events-profile" \
+		--remote-debugging-port=0 "http://127.0.0.1:$port/" >"$half/chromium.log" 2>&1 &
+	browser=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+		grep -q 'has heard' "$half/events.log" && break
+		sleep 1
+	done
+	kill $browser
+	wait $browser
+	grep -q 'a page has heard: event [0-9]' "$half/events.log"
+}
+
+start_events
+if command -v curl >/dev/null; then
+	curl -sN --max-time 60 "http://127.0.0.1:$port/events" | sed -n '/^data: event/p; /^data: event/q' >"$out"
+	grep -q '^data: event [0-9]' "$out" || { echo "curl -N heard: $(cat "$out")"; status=1; }
+fi
+if command -v python3 >/dev/null; then
+	(ulimit -n 4096; timeout 100 python3 -c "$event_clients" "$port") >"$out" 2>&1
+	[ "$(cat "$out")" = 'all heard' ] || { echo "events:"; cat "$out"; status=1; }
+fi
+if command -v chromium >/dev/null; then
+	page_hears_events || { echo "no EventSource heard events:"; cat "$half/events.log" "$half/chromium.log"; status=1; }
+else
+	echo "no chromium: examples/events was not tested with it"
+fi
+kill -TERM $events
+wait $events || { echo "events ended with $?"; status=1; }
+
 # WebSockets: a client from the RFC, and a browser
 start_websocket() {
 	./examples/websocket 0 2>"$half/websocket.log" &

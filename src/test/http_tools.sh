@@ -5,6 +5,7 @@ cd "${top_builddir:-.}" || exit 1
 work=$(mktemp -d) || exit 1
 servers=
 trap 'kill $servers 2>/dev/null; rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
 status=0
 
 fail() { echo "FAILED: $*"; status=1; }

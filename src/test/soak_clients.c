@@ -242,7 +242,10 @@ static void put_plain(Client *c, const char *line, const char *connection, Kind 
 
 static void put_any(Client *c, const char *connection)
 {
-	switch (below(16)) {
+	switch (below(20)) {
+	case 16:
+	case 17: put_plain(c, "GET /later", connection, ANY, 200); break; /* suspended until another thread resumes it */
+	case 18: put_plain(c, "GET /slowly", connection, ANY, 200); break; /* and a stream of which each part is */
 	case 0:  put_plain(c, "GET /nothing/here", connection, ANY, 404); break;
 	case 1:
 		if (below(2))

@@ -112,6 +112,7 @@ TEST(another_thread_answers_later, .to = 2)
 		say(fd, GET("/later"));
 		r = await_suspended(i);
 		ck_assert_int_eq(ask(GET("/")), 200); /* meanwhile */
+		await(stats_now().suspended == 1);
 		HTTPResponse_printf(r, "answer %d", i);
 		ck_assert_int_eq(HTTPResponse_gone(r), 0);
 		HTTPResponse_resume(r);
@@ -119,6 +120,7 @@ TEST(another_thread_answers_later, .to = 2)
 		ck_assert_int_eq(atoi(body() + strlen("answer ")), i);
 	}
 	await(atomic_load(&nfreed) == 40);
+	ck_assert_uint_eq(stats_now().suspended, 0);
 	ck_assert_uint_eq(stats_now().raised, 0);
 	close(fd);
 	end_server();
@@ -378,6 +380,7 @@ TEST(the_client_leaves, .to = 2)
 		shutdown(fd, SHUT_WR);
 	await(HTTPResponse_gone(r));
 	await(stats_now().connections == 0);
+	ck_assert_uint_eq(stats_now().suspended, 0);
 	ck_assert_int_eq(atomic_load(&nfreed), 0);
 	ck_assert_int_eq(atomic_load(&nlogged), 0);
 	if (_i == 0)

@@ -25,11 +25,12 @@
 #else
 #define SANITIZED_THREADS 0
 #endif
-#if defined __SANITIZE_ADDRESS__ || TESTING_HAS(address_sanitizer) || SANITIZED_THREADS
-#define SANITIZED 1
+#if defined __SANITIZE_ADDRESS__ || TESTING_HAS(address_sanitizer)
+#define SANITIZED_ADDRESSES 1
 #else
-#define SANITIZED 0
+#define SANITIZED_ADDRESSES 0
 #endif
+#define SANITIZED (SANITIZED_THREADS || SANITIZED_ADDRESSES)
 
 /* ---- tests register themselves where they stand ---- */
 

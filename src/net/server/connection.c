@@ -76,13 +76,28 @@ void httpserver__open(Loop *l, Connection_T connection)
 
 /* ---- the end ---- */
 
+static void set_holder(Exchange *x, Holder holder)
+{
+	size_t *n = &x->loop->stats.suspended;
+
+	__atomic_store_n(n, *n + (holder == HOLDER_PROGRAM) - (x->holder == HOLDER_PROGRAM), __ATOMIC_RELAXED);
+	x->holder = (unsigned char)holder;
+}
+
+/* Its client is gone, and the program has it still. */
+static void orphan(Exchange *x)
+{
+	set_holder(x, HOLDER_LOOP);
+	x->conn = NULL;
+}
+
 /* A suspended one that was resumed already is on the list of those that were handed back, if it was parked. */
 void httpserver__abandon(Exchange *x)
 {
 	int parked = x->holder == HOLDER_PROGRAM;
 
 	if (httpserver__is_suspended(x) && (httpserver__leave(x) || parked))
-		x->conn = NULL;
+		orphan(x);
 	else {
 		httpserver__log_stream(x);
 		httpserver__recycle(x);
@@ -407,7 +422,7 @@ static int give_up(Turn *t, int status, const char *text)
 	x->verdict = text;
 	if (c->output == OUTPUT_SUSPENDED)
 		return !(t->dies = 1);
-	x->conn = NULL;
+	orphan(x);
 	c->exchange = NULL;
 	c->input = INPUT_HANDLING;
 	ours = httpserver__begin(t);
@@ -526,7 +541,7 @@ static int go_on(Turn *t)
 
 static int resume(Turn *t)
 {
-	t->c->exchange->holder = HOLDER_LOOP;
+	set_holder(t->c->exchange, HOLDER_LOOP);
 	httpserver__unpark(t->c->exchange);
 	return go_on(t);
 }
@@ -536,7 +551,7 @@ static int park(Turn *t)
 {
 	Exchange *x = t->c->exchange;
 
-	x->holder = HOLDER_PROGRAM;
+	set_holder(x, HOLDER_PROGRAM);
 	return !httpserver__park(x) && resume(t);
 }
 

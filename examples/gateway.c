@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* gateway SERVICE UPSTREAM-HOST UPSTREAM-SERVICE: passes each request on and the answer back, both
+ * as streams. The route blocks: its functions run in workers. A slow client or upstream holds
+ * memory for one part, and an upstream a worker. What HTTPCall raises is answered: 502, 503 or 504. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <core/core.h>
+
+static HTTPServer_T server;
+static char **argument;
+static const char *const hop[] = { "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade",
+	"Trailer", "Transfer-Encoding", "Content-Length", "Expect", NULL }; /* RFC 9110, 7.6.1 */
+
+static int is_for_one_hop(const char *name)
+{
+	int i;
+
+	for (i = 0; hop[i] && strcasecmp(name, hop[i]) != 0; i++)
+		;
+	return hop[i] != NULL;
+}
+
+/* The call of a request: the first part of the body begins it, or the handler if it has none. */
+static HTTPCall_T begun_call(HTTPRequest_T request, SocketPool_T upstreams)
+{
+	const char *length = HTTPRequest_header(request, "Content-Length");
+	int chunked = HTTPRequest_header(request, "Transfer-Encoding") != NULL;
+	HTTPCall_T call = HTTPRequest_data(request);
+	HashTable_Iter it;
+
+	if (call)
+		return call;
+	call = HTTPCall_new(HTTPRequest_arena(request), HTTPRequest_method(request),
+		HTTPRequest_target(request));
+	for (HashTable_iterate(HTTPRequest_headers(request), &it); HashTable_next(&it);)
+		if (!is_for_one_hop(it.key))
+			HTTPCall_set(call, it.key, it.value);
+	HTTPRequest_set_data(request, call);
+	HTTPCall_begin(call, upstreams, argument[2], argument[3],
+		length ? strtoll(length, NULL, 10) : -chunked);
+	return call;
+}
+
+static void send_part(HTTPRequest_T request, const void *bytes, size_t nbytes, void *cl)
+{
+	HTTPCall_send(begun_call(request, cl), bytes, nbytes);
+}
+
+static int receive_part(HTTPResponse_T response, void *cl)
+{
+	char part[16384];
+	size_t n = HTTPCall_recv(cl, part, sizeof part);
+
+	HTTPResponse_write(response, part, n);
+	return n > 0;
+}
+
+static void answer(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	HTTPCall_T call = begun_call(request, cl);
+	char *s, *rest; /* several cookies are several lines */
+	HashTable_Iter it;
+
+	HTTPResponse_status(response, HTTPCall_answer(call));
+	for (HashTable_iterate(HTTPCall_headers(call), &it); HashTable_next(&it);)
+		if (!is_for_one_hop(it.key))
+			for (s = strtok_r(it.value, "\r\n", &rest); s; s = strtok_r(NULL, "\r\n", &rest))
+				HTTPResponse_add(response, it.key, s);
+	if (HTTPCall_header(call, "Content-Length"))
+		HTTPResponse_length(response, strtoull(HTTPCall_header(call, "Content-Length"), NULL, 10));
+	HTTPResponse_stream(response, receive_part, call);
+}
+
+static void stop(int signal)
+{
+	HTTPServer_stop(signal ? server : NULL);
+}
+
+int main(int argc, char **argv)
+{
+	HTTPServer_Route r = { .pattern = "/*all", .handler = answer, .body = send_part, .blocks = 1 };
+	Arena_T arena = Arena_new();
+
+	if (argc != 4)
+		return EXIT_FAILURE;
+	argument = argv;
+	r.cl = SocketPool_new(arena, 64, 1);
+	server = HTTPServer_new(arena, &(HTTPServer_Options){ .service = argv[1], .workers = 16 });
+	HTTPServer_route_with(server, &r);
+	signal(SIGTERM, stop);
+	fprintf(stderr, "listening on port %d\n", HTTPServer_port(server));
+	HTTPServer_run(server);
+	Arena_dispose(&arena);
+	return Arena_debug_live_count() != 0;
+}

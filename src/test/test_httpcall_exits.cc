@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// Every way out of the program's code amid a call, which is the on_open of its pool: it returns, raises, throws a C++
+// exception, its thread is cancelled in it or ends in it. Afterwards the call has failed and no connection is checked out.
+#include <core/core.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <pthread.h>
+#include <string>
+#include <unistd.h>
+
+#define CHECK(condition)                                                                          \
+	((condition) ? (void)0                                                                        \
+				 : (std::printf("%s:%d: %s, %s: not so: %s\n", __FILE__, __LINE__, step_name,     \
+						way_names[way], #condition),                                              \
+					 std::exit(1)))
+
+enum Way { RETURNS, RAISES, THROWS, IS_CANCELLED, EXITS, ALL_WAYS };
+#if defined __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#if defined                                                                                       \
+	__SANITIZE_ADDRESS__ // it does not see the frames go that a cancellation unwinds, and reports their marks
+enum { WAYS = IS_CANCELLED };
+#else
+enum { WAYS = ALL_WAYS };
+#endif
+static const char *const way_names[] = { "returns", "raises", "throws", "is cancelled", "exits" };
+static const char *step_name = "";
+static Way way;
+
+EXCEPT_DEFINE(Left, nullptr, "left by a raise");
+struct Thrown {};
+
+static void leave(Connection_T, void *)
+{
+	switch (way) {
+	case RAISES: RAISE(Left);
+	case THROWS: throw Thrown();
+	case IS_CANCELLED:
+		pthread_cancel(pthread_self());
+		pthread_testcancel();
+		break;
+	case EXITS: pthread_exit(nullptr);
+	default: break;
+	}
+}
+
+// ---- a server, a pool and a call ----
+
+static Arena_T arena;
+static SocketPool_T pool;
+static HTTPServer_T server;
+static std::string service;
+static HTTPCall_T call;
+static bool done;
+
+static void greet(HTTPRequest_T, HTTPResponse_T response, void *)
+{
+	HTTPResponse_printf(response, "hello");
+}
+
+static void *run_server(void *)
+{
+	HTTPServer_run(server);
+	return nullptr;
+}
+
+static void run_whole()
+{
+	HTTPCall_run(call, pool, "127.0.0.1", service.c_str());
+	done = true;
+}
+
+static void run_steps()
+{
+	char bytes[16];
+
+	HTTPCall_begin(call, pool, "127.0.0.1", service.c_str(), 0);
+	HTTPCall_answer(call);
+	while (HTTPCall_recv(call, bytes, sizeof bytes) > 0)
+		;
+	done = true;
+}
+
+static void *run_act(void *act)
+{
+	try {
+		TRY {
+			reinterpret_cast<void (*)()>(act)();
+		} EXCEPT(Left) {
+			CHECK(way == RAISES);
+		} END_TRY;
+	} catch (const Thrown &) {
+		CHECK(way == THROWS);
+	}
+	return nullptr;
+}
+
+static bool may_run_again()
+{
+	volatile bool may = true;
+
+	TRY {
+		run_whole();
+	} EXCEPT(Assert_Failed) {
+		may = false;
+	} END_TRY;
+	return may;
+}
+
+static void try_way(void (*act)())
+{
+	Arena_T mine = Arena_new();
+	SocketPool_Stats stats;
+	pthread_t thread;
+
+	done = false;
+	call = HTTPCall_new(mine, "GET", "/");
+	CHECK(pthread_create(&thread, nullptr, run_act, reinterpret_cast<void *>(act)) == 0);
+	CHECK(pthread_join(thread, nullptr) == 0);
+	SocketPool_stats(pool, &stats);
+	CHECK(stats.checked_out == 0);
+	CHECK(stats.idle == (way == RETURNS));
+	CHECK(done == (way == RETURNS));
+	CHECK(!may_run_again());
+	SocketPool_evict_idle(pool, 0);
+	CHECK(SocketPool_count(pool) == 0);
+	Arena_dispose(&mine);
+}
+
+int main()
+{
+	HTTPServer_Options options = {};
+	SocketPool_Limits limits = {};
+	pthread_t thread;
+
+	arena = Arena_new();
+	options.host = "127.0.0.1";
+	options.service = "0";
+	options.threads = 1;
+	server = HTTPServer_new(arena, &options);
+	HTTPServer_route(server, "GET", "/", greet, nullptr);
+	service = std::to_string(HTTPServer_port(server));
+	CHECK(pthread_create(&thread, nullptr, run_server, nullptr) == 0);
+	pool = SocketPool_new(arena, 2, 64);
+	limits.on_open = leave;
+	SocketPool_set_limits(pool, &limits);
+	for (int i = 0; i < WAYS; i++) {
+		way = static_cast<Way>(i);
+		step_name = "run";
+		try_way(run_whole);
+		step_name = "steps";
+		try_way(run_steps);
+	}
+	HTTPServer_stop(server);
+	pthread_join(thread, nullptr);
+	Arena_dispose(&arena);
+	return 0;
+}
