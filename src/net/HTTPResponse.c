@@ -59,12 +59,6 @@ T HTTPResponse_new(Arena_T arena)
 	return begin(r, arena);
 }
 
-void httpresponse__end(HTTPResponsePlace *place)
-{
-	httpresponse__at(place)->self = NULL;
-	__atomic_store_n(&place->mark, (httpresponse__mark(place) + 1) & HTTP__TURN, __ATOMIC_RELAXED);
-}
-
 T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)
 {
 	__atomic_store_n(&place->mark, httpresponse__mark(place) | HTTP__LIVE, __ATOMIC_RELAXED);

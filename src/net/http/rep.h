@@ -137,8 +137,13 @@ static inline HTTPResponse_T httpresponse__at(HTTPResponsePlace *place)
 
 /* A new response in the place, as HTTPResponse_new makes one. The one before must have ended. */
 HTTPResponse_T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena);
-/* Makes a response, if there is one, and a request stale. */
-void httpresponse__end(HTTPResponsePlace *place);
+/* Both make what is in the place stale. */
+static inline void httpresponse__end(HTTPResponsePlace *place)
+{
+	httpresponse__at(place)->self = NULL;
+	__atomic_store_n(&place->mark, (httpresponse__mark(place) + 1) & HTTP__TURN, __ATOMIC_RELAXED);
+}
+
 static inline void httprequest__end(HTTPRequest_T r)
 {
 	r->self = NULL;
