@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* libcore's arena as a contestant; a second time, through the exported functions, by arena_exported.c. */
+/* libcore's arena as a contestant; a second time, through the exported functions, by
+ * arena_exported.c. */
 #include "config.h"
 
 #include <core/Arena.h>

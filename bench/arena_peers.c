@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The other contestants. jemalloc, mimalloc and tcmalloc are opened with dlopen, each in a scope of its
- * own, and called through pointers, as the PLT would: so all take turns in one process, and what is
- * linked against malloc (Arena, APR, talloc, obstacks, GLib) gets the C library's. */
+/* The other contestants. jemalloc, mimalloc and tcmalloc are opened with dlopen, each in a scope
+ * of its own, and called through pointers, as the PLT would: so all take turns in one process,
+ * and what is linked against malloc (Arena, APR, talloc, obstacks, GLib) gets the C library's. */
 #include "config.h"
 
 #include <dlfcn.h>
@@ -30,7 +30,8 @@ typedef struct Bump {
 
 static void *map(size_t nbytes)
 {
-	void *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		abort();
@@ -85,7 +86,10 @@ static void *bump_alloc(void *arena, size_t nbytes)
 	return p;
 }
 
-static void *bump_zeroed(void *arena, size_t nbytes) { return memset(bump_alloc(arena, nbytes), 0, nbytes); }
+static void *bump_zeroed(void *arena, size_t nbytes)
+{
+	return memset(bump_alloc(arena, nbytes), 0, nbytes);
+}
 
 static char *bump_copy(void *arena, const char *s)
 {
@@ -113,9 +117,12 @@ static void *locked_alloc(void *arena, size_t nbytes)
 	return p;
 }
 
-static const Allocator bump = { make_bump, bump_alloc, bump_zeroed, bump_copy, bump_clear, bump_clear, NULL };
-static const Allocator huge = { make_huge, bump_alloc, bump_zeroed, bump_copy, bump_clear, bump_clear, NULL };
-static const Allocator locked = { make_bump, locked_alloc, bump_zeroed, bump_copy, bump_clear, bump_clear, NULL };
+static const Allocator bump = { make_bump, bump_alloc, bump_zeroed, bump_copy, bump_clear,
+	bump_clear, NULL };
+static const Allocator huge = { make_huge, bump_alloc, bump_zeroed, bump_copy, bump_clear,
+	bump_clear, NULL };
+static const Allocator locked = { make_bump, locked_alloc, bump_zeroed, bump_copy, bump_clear,
+	bump_clear, NULL };
 CONTESTANT(bump, "inline bump: the limit");
 CONTESTANT(huge, "bump in huge pages: the limit");
 CONTESTANT(locked, "bump under a mutex");
@@ -184,7 +191,8 @@ static void *pool_zeroed(void *pool, size_t nbytes) { return apr_pcalloc(pool, n
 static char *pool_copy(void *pool, const char *s) { return apr_pstrdup(pool, s); }
 static void pool_clear(void *pool) { apr_pool_clear(pool); }
 static void pool_destroy(void *pool) { apr_pool_destroy(pool); }
-static const Allocator apr = { make_pool, pool_alloc, pool_zeroed, pool_copy, pool_clear, pool_destroy, NULL };
+static const Allocator apr = { make_pool, pool_alloc, pool_zeroed, pool_copy, pool_clear,
+	pool_destroy, NULL };
 CONTESTANT(apr, "APR pool");
 #endif
 
@@ -195,7 +203,8 @@ static void *zeroed_talloc(void *pool, size_t nbytes) { return talloc_zero_size(
 static char *copy_talloc(void *pool, const char *s) { return talloc_strdup(pool, s); }
 static void clear_talloc(void *pool) { talloc_free_children(pool); }
 static void free_talloc(void *pool) { talloc_free(pool); }
-static const Allocator samba = { make_talloc, take_talloc, zeroed_talloc, copy_talloc, clear_talloc, free_talloc, NULL };
+static const Allocator samba = { make_talloc, take_talloc, zeroed_talloc, copy_talloc,
+	clear_talloc, free_talloc, NULL };
 CONTESTANT(samba, "talloc pool of 16 KiB");
 #endif
 
@@ -224,7 +233,10 @@ static void *stack_alloc(void *s, size_t nbytes)
 	return obstack_alloc(o, nbytes);
 }
 
-static void *stack_zeroed(void *s, size_t nbytes) { return memset(stack_alloc(s, nbytes), 0, nbytes); }
+static void *stack_zeroed(void *s, size_t nbytes)
+{
+	return memset(stack_alloc(s, nbytes), 0, nbytes);
+}
 
 static char *stack_copy(void *s, const char *text)
 {
@@ -249,17 +261,20 @@ static void stack_dispose(void *p)
 	free(p);
 }
 
-static const Allocator stack = { make_obstack, stack_alloc, stack_zeroed, stack_copy, stack_clear, stack_dispose, NULL };
+static const Allocator stack = { make_obstack, stack_alloc, stack_zeroed, stack_copy, stack_clear,
+	stack_dispose, NULL };
 CONTESTANT(stack, "obstack (inline)");
 
 /* All that GLib has left: GMemChunk is gone, and its slices are malloc. */
 #if HAVE_GLIB
 static void *make_chunk(void) { return g_string_chunk_new(16384); }
-static void *chunk_alloc(void *c, size_t nbytes) { (void)c; return malloc(nbytes); } /* never called */
+/* never called */
+static void *chunk_alloc(void *c, size_t nbytes) { (void)c; return malloc(nbytes); }
 static char *chunk_copy(void *c, const char *s) { return g_string_chunk_insert(c, s); }
 static void chunk_clear(void *c) { g_string_chunk_clear(c); }
 static void chunk_free(void *c) { g_string_chunk_free(c); }
-static const Allocator glib = { make_chunk, chunk_alloc, chunk_alloc, chunk_copy, chunk_clear, chunk_free, NULL };
+static const Allocator glib = { make_chunk, chunk_alloc, chunk_alloc, chunk_copy, chunk_clear,
+	chunk_free, NULL };
 CONTESTANT(glib, "GStringChunk");
 #endif
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The workloads of bench_arena, compiled anew for each contestant with its calls inlined: CONTESTANT(id)
- * makes a Contestant of the const Allocator id. What a workload has allocated is never touched, except
- * where growth and resident memory are measured: it is the allocators that are compared, not the caches. */
+/* The workloads of bench_arena, compiled anew for each contestant with its calls inlined:
+ * CONTESTANT(id) makes a Contestant of the const Allocator id. What a workload has allocated is
+ * never touched, except where growth and resident memory are measured: it is the allocators that
+ * are compared, not the caches. */
 #ifndef ARENA_WORKLOADS_INCLUDED
 #define ARENA_WORKLOADS_INCLUDED
 #include <pthread.h>
@@ -25,18 +26,22 @@ typedef struct Allocator {
 
 typedef struct Contestant {
 	const char *name;
-	void (*mixed)(void *, size_t), (*request)(void *, size_t), (*cleared)(void *, size_t), (*zeroed)(void *, size_t);
+	void (*mixed)(void *, size_t), (*request)(void *, size_t), (*cleared)(void *, size_t),
+		(*zeroed)(void *, size_t);
 	void (*strings)(void *, size_t), (*shared)(void *, size_t), (*apart)(void *, size_t);
-	void (*own)(void *, size_t), (*handed)(void *, size_t), (*fresh)(void *, size_t), (*warm)(void *, size_t);
+	void (*own)(void *, size_t), (*handed)(void *, size_t), (*fresh)(void *, size_t),
+		(*warm)(void *, size_t);
 	double (*fresh_resident)(void *), (*empty)(void *), (*small)(void *);
 } Contestant;
 
-extern const Contestant contestant_core, contestant_exported, contestant_bump, contestant_huge, contestant_locked, contestant_glib;
+extern const Contestant contestant_core, contestant_exported, contestant_bump, contestant_huge,
+	contestant_locked, contestant_glib;
 enum { MOST_PEERS = 4 };
 extern const Contestant *malloc_peers[], *arena_peers[]; /* those that are here, then NULL */
 void find_peers(void);
 
-/* Has a hypervisor give the machine the memory that is about to be used: else who comes first pays for it. */
+/* Has a hypervisor give the machine the memory that is about to be used: else who comes first
+ * pays for it. */
 void touch_machine(void);
 
 enum {
@@ -52,7 +57,8 @@ extern size_t arena_growth;               /* MiB */
 #define INLINED static inline __attribute__((always_inline))
 
 /* count objects, the first of them of the size numbered first */
-INLINED void take(const Allocator *A, void *arena, void **kept, size_t first, size_t count, int touch)
+INLINED void take(const Allocator *A, void *arena, void **kept, size_t first, size_t count,
+	int touch)
 {
 	size_t i;
 
@@ -124,7 +130,8 @@ INLINED void objects(const Allocator *A, size_t n, int strings)
 	size_t count, i, size = 1024;
 	const char *text = "a string of 20 bytes";
 
-	__asm__("" : "+r"(size), "+r"(text)); /* lest an inlined memset or strlen has an advantage, or with gcc a disadvantage */
+	/* lest an inlined memset or strlen has an advantage, or with gcc a disadvantage */
+	__asm__("" : "+r"(size), "+r"(text));
 	for (; n > 0; n -= count) {
 		count = n < BATCH ? n : BATCH;
 		for (i = 0; i < count; i++) {

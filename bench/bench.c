@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The harness: a list of results in the order in which they were added. Consecutive ones of the same
- * workload and size are a group, and take turns; its first is the yardstick. */
+/* The harness: a list of results in the order in which they were added. Consecutive ones of the
+ * same workload and size are a group, and take turns; its first is the yardstick. */
 #include "config.h"
 
 #include <stdio.h>
@@ -83,9 +83,11 @@ static void note_conditions(void)
 	strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
 	uname(&u);
 	getloadavg(&load, 1);
-	snprintf(conditions, sizeof conditions, "\"benchmark\": \"%s\",\n\"date\": \"%s\",\n\"processor\": \"%s\",\n"
+	snprintf(conditions, sizeof conditions,
+		"\"benchmark\": \"%s\",\n\"date\": \"%s\",\n\"processor\": \"%s\",\n"
 		"\"processors\": \"%ld\",\n\"load\": \"%.2f\",\n\"system\": \"%s %s\",\n\"compiler\": \"%s; %s\",\n\"seconds\": \"%g\",\n",
-		program, date, cpu, sysconf(_SC_NPROCESSORS_ONLN), load, u.sysname, u.release, __VERSION__, BENCH_CFLAGS, seconds);
+		program, date, cpu, sysconf(_SC_NPROCESSORS_ONLN), load, u.sysname, u.release, __VERSION__,
+		BENCH_CFLAGS, seconds);
 }
 
 void bench_start(const char *name, int *argc, char *argv[])
@@ -100,7 +102,8 @@ void bench_start(const char *name, int *argc, char *argv[])
 			json = argv[++i];
 		else if (strcmp(argv[i], "--only") == 0 && i + 1 < *argc)
 			only = argv[++i];
-		else if (strcmp(argv[i], "--seconds") != 0 || i + 1 == *argc || (seconds = atof(argv[++i])) <= 0)
+		else if (strcmp(argv[i], "--seconds") != 0 || i + 1 == *argc
+			|| (seconds = atof(argv[++i])) <= 0)
 			die("options: --json FILE, --seconds S, --only TEXT");
 	argv[*argc = kept] = NULL;
 	note_conditions();
@@ -162,7 +165,7 @@ static double sample(const Bench_Case *c)
 }
 
 /* Warms up as well. */
-/* Of three: one that was interrupted must not end the calibration. */
+/* The least of three, so that an interrupted run does not end the calibration. */
 static double least_sample(Bench_Case *c)
 {
 	double least = sample(c), next;
@@ -250,12 +253,15 @@ static void print_group(const Result *first, const Result *end)
 		printf(", %.0f", first->c.size);
 	printf("\n  %-32s %12s %12s %7s %8s\n", "", first->c.unit, "least", "spread", "ratio");
 	for (r = first; r < end; r++) {
-		printf("  %-32s %12.2f %12.2f %6.1f%% %8.2f", r->c.name, r->median, r->min, 100 * r->spread, r->ratio);
+		printf("  %-32s %12.2f %12.2f %6.1f%% %8.2f", r->c.name, r->median, r->min,
+			100 * r->spread, r->ratio);
 		if (r->c.goal > 0)
-			printf("  goal %g: %s", r->c.goal, r->yardstick == r ? "not measured, its yardstick is missing"
-				: r->ratio <= r->c.goal ? "met" : "missed");
+			printf("  goal %g: %s", r->c.goal,
+				r->yardstick == r ? "not measured, its yardstick is missing"
+					: r->ratio <= r->c.goal ? "met" : "missed");
 		if (r->c.most > 0)
-			printf("  goal %g %s: %s", r->c.most, r->c.unit, r->median <= r->c.most ? "met" : "missed");
+			printf("  goal %g %s: %s", r->c.most, r->c.unit,
+				r->median <= r->c.most ? "met" : "missed");
 		putchar('\n');
 	}
 	fflush(stdout);
@@ -283,11 +289,13 @@ int bench_end(void)
 	if (f) {
 		fprintf(f, "{\n%s\"results\": [\n", conditions);
 		for (r = results; r < &results[done]; r++)
-			fprintf(f, "{\"workload\": \"%s\", \"size\": %.0f, \"contestant\": \"%s\", \"unit\": \"%s\", "
+			fprintf(f,
+				"{\"workload\": \"%s\", \"size\": %.0f, \"contestant\": \"%s\", \"unit\": \"%s\", "
 				"\"median\": %.6g, \"min\": %.6g, \"low\": %.6g, \"high\": %.6g, \"spread\": %.4g, "
-				"\"yardstick\": \"%s\", \"ratio\": %.4g, \"goal\": %g, \"most\": %g}%s\n", r->c.workload, r->c.size,
-				r->c.name, r->c.unit, r->median, r->min, r->low, r->high, r->spread, r->yardstick->c.name,
-				r->ratio, r->c.goal, r->c.most, r + 1 < &results[done] ? "," : "");
+				"\"yardstick\": \"%s\", \"ratio\": %.4g, \"goal\": %g, \"most\": %g}%s\n",
+				r->c.workload, r->c.size, r->c.name, r->c.unit, r->median, r->min, r->low, r->high,
+				r->spread, r->yardstick->c.name, r->ratio, r->c.goal, r->c.most,
+				r + 1 < &results[done] ? "," : "");
 		fputs("] }\n", f);
 	}
 	if (json && (!f || fclose(f) != 0))

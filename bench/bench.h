@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What the benchmarks share. A contestant does one operation n times; those of a workload take turns
- * in short rounds, so that a change of the clock or a neighbour's load hits all of them alike. The
- * first contestant of a workload is its yardstick (the limit, or the peer to be measured by): a ratio
- * is the median, over the rounds, of a contestant's time to the yardstick's in the same round. Only
- * ratios of one run carry over to another machine.
+/* What the benchmarks share. A contestant does one operation n times; those of a workload take
+ * turns in short rounds, so that a change of the clock or a neighbour's load hits all of them
+ * alike. The first contestant of a workload is its yardstick (the limit, or the peer to be
+ * measured by): a ratio is the median, over the rounds, of a contestant's time to the yardstick's
+ * in the same round. Only ratios of one run carry over to another machine.
  *
  *	int main(int argc, char *argv[])
  *	{
@@ -26,7 +26,8 @@ typedef struct Bench_Case {
 	void *cl;
 	size_t n;                        /* operations a round; 0: as many as fill about 2 ms */
 	int fresh;                       /* each round in a process of its own, forked from this one */
-	double (*value)(void *cl);       /* instead of run: measures something else, less being better */
+	/* instead of run: measures something else, less being better */
+	double (*value)(void *cl);
 	const char *unit;                /* of that; run: "ns" an operation */
 	double goal;                     /* at most so many times the yardstick; 0: none */
 	double most;                     /* at most so much, in the unit; 0: no such goal */
@@ -46,7 +47,8 @@ void bench_resume(void);
 double bench_now(void);      /* ns */
 double bench_resident(void); /* bytes of this process that are in memory */
 
-/* p may be used by anybody from here on: the compiler can neither drop it nor reorder around this. */
+/* p may be used by anybody from here on: the compiler can neither drop it nor reorder around
+ * this. */
 static inline void bench_use(void *p)
 {
 	__asm__ volatile("" : : "r"(p) : "memory");

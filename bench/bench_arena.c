@@ -32,7 +32,8 @@ static void make_sizes(void)
 		arena_sizes[i] = (unsigned short)(16 + scramble(i) % (512 - 16 + 1));
 }
 
-/* jemalloc has more static thread-local storage than dlopen finds room for, unless the loader is told. */
+/* jemalloc has more static thread-local storage than dlopen has room for, unless the environment
+ * tells the loader to reserve more. */
 static void reserve_tls(char *argv[])
 {
 	if (getenv("GLIBC_TUNABLES"))
@@ -90,7 +91,8 @@ static void compare_speed(void)
 {
 	Workload *strings = RUN("copy of a 20-byte string, released 1000 at a time", strings, 0);
 
-	compare(RUN("16 to 512 bytes mixed, released 1000 at a time", mixed, 0), &contestant_bump, 1.5, 3.5);
+	compare(RUN("16 to 512 bytes mixed, released 1000 at a time", mixed, 0), &contestant_bump, 1.5,
+		3.5);
 	compare(RUN("request: create, 50 mixed, dispose", request, 0), &contestant_bump, 1.6, 0);
 	compare(RUN("request: 50 mixed, clear", cleared, 0), &contestant_bump, 0, 0);
 	compare(RUN("calloc of 1 KiB, released 1000 at a time", zeroed, 0), &contestant_bump, 0, 0);
@@ -117,7 +119,8 @@ static void compare_threads(void)
 	compare(apart, &contestant_bump, 0, 0);
 }
 
-/* What talloc keeps with each object makes it another kind of thing; exported functions add nothing here. */
+/* talloc has a header for each object, so it is not compared here; exported functions add nothing
+ * here. */
 static void compare_growth(const Workload *w, const Contestant *limit, double goal)
 {
 	const Contestant *const *peer;
@@ -134,8 +137,10 @@ static void compare_memory(void)
 {
 	Workload *empty = VALUE("resident bytes of an empty arena", empty, "bytes");
 
-	compare_growth(RUN("growth by 16 to 512 bytes, a process's first: a MiB", fresh, arena_growth), &contestant_huge, 1.85);
-	compare_growth(RUN("growth for the third time, cleared between: a MiB", warm, arena_growth), &contestant_huge, 0);
+	compare_growth(RUN("growth by 16 to 512 bytes, a process's first: a MiB", fresh, arena_growth),
+		&contestant_huge, 1.85);
+	compare_growth(RUN("growth for the third time, cleared between: a MiB", warm, arena_growth),
+		&contestant_huge, 0);
 	compare_growth(VALUE("resident after growth", fresh_resident, "MiB"), &contestant_huge, 0);
 	add(empty, &contestant_core, 0);
 	add_all(empty, arena_peers);

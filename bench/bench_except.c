@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What a TRY, a raise, a FINALLY, AUTO, DEFER and RETURN cost, beside bare _setjmp, beside C++
- * (bench_except_cxx.cc), and beside two ways to do it in C, written anew here in their shortest form: the macros
- * of Hanson's book (one stack for all threads, no causes), and PostgreSQL's PG_TRY with sigsetjmp. */
+/* The cost of a TRY, a raise, a FINALLY, AUTO, DEFER and RETURN, beside bare _setjmp, beside C++
+ * (bench_except_cxx.cc), and beside two ways to do it in C, written anew here in their shortest
+ * form: the macros of Hanson's book (one stack for all threads, no causes), and PostgreSQL's
+ * PG_TRY with sigsetjmp. */
 #include <setjmp.h>
 #include <stdlib.h>
 
@@ -25,7 +26,8 @@ typedef struct Old_Frame {
 static Old_Frame *old_stack;
 enum { OLD_ENTERED, OLD_RAISED, OLD_HANDLED, OLD_FINALIZED };
 
-static void __attribute__((noinline, noreturn)) old_raise(const Except_T *e, const char *file, int line)
+static void __attribute__((noinline, noreturn))
+old_raise(const Except_T *e, const char *file, int line)
 {
 	Old_Frame *p = old_stack;
 
@@ -160,7 +162,7 @@ static void core_finally(void *cl, size_t n)
 		} END_TRY;
 }
 
-/* depth is never negative: a way to return, lest gcc warn of infinite recursion */
+/* depth is never negative; the return keeps gcc from warning of infinite recursion */
 static void __attribute__((noinline)) old_down(int depth)
 {
 	if (depth < 0)

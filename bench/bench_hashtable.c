@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* HashTable beside the tables that Debian packages, by the harness of bench.h. Keys are looked up in random
- * order, and through other copies of their text than those that were inserted; all contestants have the same
- * arrays of keys, and every result is used. Memory is what a process of its own holds: bytes an entry when all
- * are in, and the most on the way there, the bytes of copied keys not counted.
+/* HashTable beside the tables that Debian packages, by the harness of bench.h. Keys are looked up
+ * in random order, and through other copies of their text than those that were inserted; all
+ * contestants have the same arrays of keys, and every result is used. Memory is what a process of
+ * its own holds: bytes an entry when all are in, and the most on the way there, the bytes of
+ * copied keys not counted.
  *
  *   bench_hashtable [KEYS [ENTRIES]]
  *
- * KEYS is u64, random (8 to 32 bytes), words (of the system's dictionary) or headers, ENTRIES one of the
- * sizes that it has. Peers that configure did not find are left out. */
+ * KEYS is u64, random (8 to 32 bytes), words (of the system's dictionary) or headers, ENTRIES one
+ * of the sizes that it has. Peers that configure did not find are left out. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -81,14 +82,24 @@ static uintptr_t core_iterate(void *t)
 	return sum;
 }
 
-LOOPS(core_u64, numbers, uint64_t, HashTable_T, HashTable_put_int(t, k, v), HashTable_get_int(t, k), HashTable_remove_int(t, k))
-LOOPS(core_str, strings, const char *, HashTable_T, HashTable_put(t, k, v), HashTable_get(t, k), HashTable_remove(t, k))
+LOOPS(core_u64, numbers, uint64_t, HashTable_T, HashTable_put_int(t, k, v),
+	HashTable_get_int(t, k), HashTable_remove_int(t, k))
+LOOPS(core_str, strings, const char *, HashTable_T, HashTable_put(t, k, v), HashTable_get(t, k),
+	HashTable_remove(t, k))
 
 /* ---- GLib ---- */
 
 #if HAVE_GLIB
-static void *glib_u64_make(size_t hint) { (void)hint; return g_hash_table_new(g_direct_hash, g_direct_equal); }
-static void *glib_str_make(size_t hint) { (void)hint; return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL); }
+static void *glib_u64_make(size_t hint)
+{
+	(void)hint;
+	return g_hash_table_new(g_direct_hash, g_direct_equal);
+}
+static void *glib_str_make(size_t hint)
+{
+	(void)hint;
+	return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+}
 static void glib_drop(void *t) { g_hash_table_destroy(t); }
 
 static uintptr_t glib_iterate(void *t)
@@ -103,10 +114,10 @@ static uintptr_t glib_iterate(void *t)
 	return sum;
 }
 
-LOOPS(glib_u64, numbers, uint64_t, GHashTable *, g_hash_table_insert(t, (void *)k, v), g_hash_table_lookup(t, (void *)k),
-	g_hash_table_remove(t, (void *)k))
-LOOPS(glib_str, strings, const char *, GHashTable *, g_hash_table_insert(t, g_strdup(k), v), g_hash_table_lookup(t, k),
-	g_hash_table_remove(t, k))
+LOOPS(glib_u64, numbers, uint64_t, GHashTable *, g_hash_table_insert(t, (void *)k, v),
+	g_hash_table_lookup(t, (void *)k), g_hash_table_remove(t, (void *)k))
+LOOPS(glib_str, strings, const char *, GHashTable *, g_hash_table_insert(t, g_strdup(k), v),
+	g_hash_table_lookup(t, k), g_hash_table_remove(t, k))
 #endif
 
 /* ---- APR; numbers are bytes where they lie in the array ---- */
@@ -264,8 +275,10 @@ static inline void ut_remove_str(Ut_Table *t, const char *k)
 	free(u);
 }
 
-LOOPS(ut_u64, numbers, uint64_t, Ut_Table *, ut_put_u64(t, k, v), ut_get_u64(t, k), ut_remove_u64(t, k))
-LOOPS(ut_str, strings, const char *, Ut_Table *, ut_put_str(t, k, v), ut_get_str(t, k), ut_remove_str(t, k))
+LOOPS(ut_u64, numbers, uint64_t, Ut_Table *, ut_put_u64(t, k, v), ut_get_u64(t, k),
+	ut_remove_u64(t, k))
+LOOPS(ut_str, strings, const char *, Ut_Table *, ut_put_str(t, k, v), ut_get_str(t, k),
+	ut_remove_str(t, k))
 #endif
 
 /* ---- hsearch: strings, fixed size, no removal, no iteration ---- */
@@ -315,18 +328,24 @@ static void posix_drop(void *t)
 /* ---- the contestants ---- */
 
 static const Subject c_subjects[] = {
-	{ "HashTable", 0, 0, core_u64_make, core_u64_insert, core_u64_find, core_u64_churn, core_iterate, core_drop },
-	{ "HashTable", 1, 1, core_str_make, core_str_insert, core_str_find, core_str_churn, core_iterate, core_drop },
-	/* like is compared with like: Boost's and uthash's tables keep pointers to the keys, too */
-	{ "HashTable, borrowed keys", 1, 0, core_borrow_make, core_str_insert, core_str_find, core_str_churn,
+	{ "HashTable", 0, 0, core_u64_make, core_u64_insert, core_u64_find, core_u64_churn,
 		core_iterate, core_drop },
+	{ "HashTable", 1, 1, core_str_make, core_str_insert, core_str_find, core_str_churn,
+		core_iterate, core_drop },
+	/* like is compared with like: Boost's and uthash's tables keep pointers to the keys, too */
+	{ "HashTable, borrowed keys", 1, 0, core_borrow_make, core_str_insert, core_str_find,
+		core_str_churn, core_iterate, core_drop },
 #if HAVE_GLIB
-	{ "GLib", 0, 0, glib_u64_make, glib_u64_insert, glib_u64_find, glib_u64_churn, glib_iterate, glib_drop },
-	{ "GLib", 1, 1, glib_str_make, glib_str_insert, glib_str_find, glib_str_churn, glib_iterate, glib_drop },
+	{ "GLib", 0, 0, glib_u64_make, glib_u64_insert, glib_u64_find, glib_u64_churn, glib_iterate,
+		glib_drop },
+	{ "GLib", 1, 1, glib_str_make, glib_str_insert, glib_str_find, glib_str_churn, glib_iterate,
+		glib_drop },
 #endif
 #if HAVE_APR
-	{ "APR", 0, 0, apr_make_table, apr_u64_insert, apr_u64_find, apr_u64_churn, apr_iterate, apr_drop },
-	{ "APR", 1, 0, apr_make_table, apr_str_insert, apr_str_find, apr_str_churn, apr_iterate, apr_drop },
+	{ "APR", 0, 0, apr_make_table, apr_u64_insert, apr_u64_find, apr_u64_churn, apr_iterate,
+		apr_drop },
+	{ "APR", 1, 0, apr_make_table, apr_str_insert, apr_str_find, apr_str_churn, apr_iterate,
+		apr_drop },
 #endif
 #if HAVE_UTHASH_H
 	{ "uthash", 0, 0, ut_make, ut_u64_insert, ut_u64_find, ut_u64_churn, ut_iterate, ut_drop },
@@ -476,16 +495,19 @@ static void word_set(Set *s, size_t n)
 }
 
 static const char *const header_names[64] = {
-	"Host", "User-Agent", "Accept", "Accept-Language", "Accept-Encoding", "Connection", "Cookie", "Referer",
-	"Cache-Control", "Content-Type", "Content-Length", "Origin", "Authorization", "If-Modified-Since", "If-None-Match",
-	"Upgrade-Insecure-Requests", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "DNT",
-	"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP", "X-Request-ID", "X-Requested-With",
-	"Pragma", "TE", "Range", "Via", "Forwarded",
-	"Age", "Allow", "Date", "ETag", "Expires", "Last-Modified", "Location", "Retry-After", "Server", "Set-Cookie",
-	"Strict-Transport-Security", "Trailer", "Transfer-Encoding", "Upgrade", "Vary", "Warning", "WWW-Authenticate",
-	"Content-Encoding", "Content-Language", "Content-Location", "Content-Range", "Content-Security-Policy",
-	"Access-Control-Allow-Origin", "Access-Control-Allow-Methods", "Access-Control-Allow-Headers", "Alt-Svc",
-	"X-Content-Type-Options", "X-Frame-Options", "X-XSS-Protection", "Expect", "Max-Forwards", "Proxy-Authorization"
+	"Host", "User-Agent", "Accept", "Accept-Language",
+	"Accept-Encoding", "Connection", "Cookie", "Referer", "Cache-Control", "Content-Type",
+	"Content-Length", "Origin", "Authorization", "If-Modified-Since", "If-None-Match",
+	"Upgrade-Insecure-Requests", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site",
+	"Sec-Fetch-User", "DNT", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+	"X-Real-IP", "X-Request-ID", "X-Requested-With", "Pragma", "TE", "Range", "Via", "Forwarded",
+	"Age", "Allow", "Date", "ETag", "Expires", "Last-Modified", "Location", "Retry-After",
+	"Server", "Set-Cookie", "Strict-Transport-Security", "Trailer", "Transfer-Encoding", "Upgrade",
+	"Vary", "Warning", "WWW-Authenticate", "Content-Encoding", "Content-Language",
+	"Content-Location", "Content-Range", "Content-Security-Policy", "Access-Control-Allow-Origin",
+	"Access-Control-Allow-Methods", "Access-Control-Allow-Headers", "Alt-Svc",
+	"X-Content-Type-Options", "X-Frame-Options", "X-XSS-Protection", "Expect", "Max-Forwards",
+	"Proxy-Authorization"
 };
 
 static Set make_set(const char *name, size_t n)
@@ -728,7 +750,8 @@ static double bytes_at_peak(void *cl)
 
 /* ---- a run ---- */
 
-/* Boost's table first, if it is there: inline for strings, where it is the goals' measure, else as C meets it. */
+/* Boost's table first, if it is there: inline for strings, where it is the goals' measure, else
+ * as C meets it. */
 static void choose_runners(const Set *set)
 {
 	size_t i;
@@ -744,11 +767,12 @@ static void choose_runners(const Set *set)
 
 static int is_slow(const Subject *s)
 {
-	return strcmp(s->name, "APR") == 0 || strcmp(s->name, "uthash") == 0 || strcmp(s->name, "hsearch") == 0
-		|| strcmp(s->name, "std::unordered_map") == 0;
+	return strcmp(s->name, "APR") == 0 || strcmp(s->name, "uthash") == 0
+		|| strcmp(s->name, "hsearch") == 0 || strcmp(s->name, "std::unordered_map") == 0;
 }
 
-/* goal: of HashTable, relative to the first contestant; n: operations a round, 0: up to the harness */
+/* goal: of HashTable, relative to the first contestant; n: operations a round, 0: up to the
+ * harness */
 static void add(const char *work, Bench_Case c, double goal, int (*can)(const Subject *))
 {
 	char *workload = checked(malloc(64)); /* until the end of the program */
@@ -779,8 +803,10 @@ static void run_memory(const Set *set)
 {
 	if (set->count < 1000000)
 		return;
-	add("bytes an entry", (Bench_Case){ .value = bytes_held, .unit = "bytes", .fresh = 1 }, 0, NULL);
-	add("bytes an entry at the peak", (Bench_Case){ .value = bytes_at_peak, .unit = "bytes", .fresh = 1 }, 0, NULL);
+	add("bytes an entry", (Bench_Case){ .value = bytes_held, .unit = "bytes", .fresh = 1 }, 0,
+		NULL);
+	add("bytes an entry at the peak",
+		(Bench_Case){ .value = bytes_at_peak, .unit = "bytes", .fresh = 1 }, 0, NULL);
 }
 
 /* The goals of the project's contract; 0: none for these keys. */
@@ -805,10 +831,12 @@ static void run_speed(const Set *set)
 	add("miss", (Bench_Case){ .run = miss }, goal_of(set, "miss"), NULL);
 	add("erase and reinsert", (Bench_Case){ .run = churn }, goal_of(set, "churn"), can_grow);
 	add("iterate", (Bench_Case){ .run = iterate, .n = round }, goal_of(set, "iterate"), can_grow);
-	add("insert, growing", (Bench_Case){ .run = grow, .n = round }, goal_of(set, "insert"), can_grow);
+	add("insert, growing", (Bench_Case){ .run = grow, .n = round }, goal_of(set, "insert"),
+		can_grow);
 	add("insert, reserved", (Bench_Case){ .run = fill_reserved, .n = round }, 0, NULL);
 	if (set->count > 1000000)
-		add("longest insertion, growing", (Bench_Case){ .value = longest_insertion, .unit = "ms" }, 0, can_grow);
+		add("longest insertion, growing", (Bench_Case){ .value = longest_insertion, .unit = "ms" },
+			0, can_grow);
 }
 
 static void run_short_lives(void)
@@ -818,8 +846,8 @@ static void run_short_lives(void)
 	add("a table of 10 comes and goes", (Bench_Case){ .run = come_and_go }, 0, can_grow);
 	for (i = 0; i < nrunners; i++)
 		if (strcmp(runners[i].s->name, "HashTable") == 0)
-			bench_add(&(Bench_Case){ .workload = "a table of 10 comes and goes in an arena", .name = "HashTable",
-				.run = come_and_go_in_arena, .cl = &runners[i] });
+			bench_add(&(Bench_Case){ .workload = "a table of 10 comes and goes in an arena",
+				.name = "HashTable", .run = come_and_go_in_arena, .cl = &runners[i] });
 	bench_run();
 }
 
@@ -845,14 +873,16 @@ static int has_keys(const char *set)
 {
 	if (strcmp(set, "words") != 0 || access(WORD_LIST, R_OK) == 0)
 		return 1;
-	fprintf(stderr, "bench_hashtable: words: not measured: there is no " WORD_LIST " (Debian: wamerican)\n");
+	fprintf(stderr,
+		"bench_hashtable: words: not measured: there is no " WORD_LIST " (Debian: wamerican)\n");
 	return 0;
 }
 
 int main(int argc, char *argv[])
 {
 	static const struct { const char *name; size_t sizes[6]; } sets[] = {
-		{ "u64", { 32, 1000, 100000, 1000000, 5000000, 0 } }, { "random", { 32, 1000, 100000, 1000000, 5000000, 0 } },
+		{ "u64", { 32, 1000, 100000, 1000000, 5000000, 0 } },
+		{ "random", { 32, 1000, 100000, 1000000, 5000000, 0 } },
 		{ "words", { 100000, 0 } }, { "headers", { 32, 0 } }
 	};
 	size_t i, j, wanted;
@@ -864,8 +894,8 @@ int main(int argc, char *argv[])
 #endif
 	for (i = 0; i < sizeof sets / sizeof sets[0]; i++)
 		for (j = 0; sets[i].sizes[j]; j++)
-			if ((argc < 2 || strcmp(argv[1], sets[i].name) == 0) && (!wanted || wanted == sets[i].sizes[j])
-					&& has_keys(sets[i].name))
+			if ((argc < 2 || strcmp(argv[1], sets[i].name) == 0)
+					&& (!wanted || wanted == sets[i].sizes[j]) && has_keys(sets[i].name))
 				run_set(sets[i].name, sets[i].sizes[j]);
 	return bench_end();
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPServer beside a bare epoll loop and the servers that are installed (http_servers.c), on the first processor. The client,
- * this process, is on the last: it writes a request to each of its connections, and then in turn reads an answer and
- * writes the next, blocking, so that it needs the two system calls a request that the server needs, and nothing else.
- * Whether it is the server that limits is measured, too: the client's processor time beside the server's. */
+/* HTTPServer beside a bare epoll loop and the servers that are installed (http_servers.c), on the
+ * first processor. The client, this process, is on the last: it writes a request to each of its
+ * connections, and then in turn reads an answer and writes the next, blocking, so that it needs
+ * the two system calls a request that the server needs, and nothing else. Whether it is the
+ * server that limits is measured, too: the client's processor time beside the server's. */
 #include "config.h"
 
 #include <stdio.h>
@@ -16,7 +17,15 @@
 #include "bench.h"
 #include "http_servers.h"
 
-enum { ANSWER = 2048, DEEPEST = 32, AHEAD = 8, FRESH = 16, REQUESTS = 100000, PROBES = 20000, MOST_LOADS = 256 };
+enum {
+	ANSWER = 2048,
+	DEEPEST = 32,
+	AHEAD = 8,
+	FRESH = 16,
+	REQUESTS = 100000,
+	PROBES = 20000,
+	MOST_LOADS = 256
+};
 
 typedef struct Load {
 	Http_Server *server;
@@ -37,7 +46,8 @@ static void die(const char *what)
 
 static const char small[] = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
 static const char closing[] = "GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
-static const char browser[] = "GET / HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) "
+static const char browser[] =
+	"GET / HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) "
 	"Gecko/20100101 Firefox/128.0\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;"
 	"q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nConnection: keep-alive\r\n"
 	"Referer: https://www.example.com/some/page/with/a/path\r\nCookie: session=0123456789abcdef0123456789abcdef; theme=dark; "
@@ -69,7 +79,8 @@ static void receive(int fd, size_t n)
 		die("recv");
 }
 
-/* The bytes of the server's answer to the request, all of it the same page: the next ones are only counted. */
+/* The bytes of the server's answer to the request, all of it the same page: the next ones are
+ * only counted. */
 static size_t answer_to(const Http_Server *s, const char *request)
 {
 	char text[ANSWER + 1], *body = NULL;
@@ -86,7 +97,8 @@ static size_t answer_to(const Http_Server *s, const char *request)
 		body = strstr(text, "\r\n\r\n");
 	}
 	close(fd);
-	if (!body || strncmp(text, "HTTP/1.1 200 ", 13) != 0 || strcmp(body, "\r\n\r\nHello, world!") != 0) {
+	if (!body || strncmp(text, "HTTP/1.1 200 ", 13) != 0
+		|| strcmp(body, "\r\n\r\nHello, world!") != 0) {
 		fprintf(stderr, "%s answered %s\n", s->name, n ? text : "nothing");
 		exit(1);
 	}
@@ -313,7 +325,8 @@ static double cpu_user(void *cl)
 	return l->user / l->made;
 }
 
-/* In parts of the server's: below 1 it is the server that limits. Time does not tell where neighbours take turns. */
+/* In parts of the server's: below 1 it is the server that limits. Time does not tell where
+ * neighbours take turns. */
 static double client_share(void *cl)
 {
 	Load *l = cl;
@@ -355,8 +368,8 @@ static double idle_bytes(void *cl)
 	return l->server->idle_bytes;
 }
 
-/* Bytes that the server has grown by since the first requests of a connection, of which each round makes a quarter of
- * 100,000 more, as many as the server allows. */
+/* Bytes that the server has grown by since the first requests of a connection, of which each
+ * round makes a quarter of 100,000 more, as many as the server allows. */
 static double grown_bytes(void *cl)
 {
 	Load *l = cl;
@@ -407,13 +420,21 @@ static void add(Bench_Case c, Load l)
 
 static void add_throughput(void)
 {
-	add((Bench_Case){ .workload = "small request, 64 connections", .run = load, .n = 4096, .goal = 1 / 0.95 },
+	add((Bench_Case){ .workload = "small request, 64 connections",
+			.run = load,
+			.n = 4096,
+			.goal = 1 / 0.95 },
 		(Load){ .request = small, .depth = 1 });
-	add((Bench_Case){ .workload = "browser's request, 64 connections", .run = load, .n = 4096, .goal = 1 / 0.95 },
+	add((Bench_Case){ .workload = "browser's request, 64 connections",
+			.run = load,
+			.n = 4096,
+			.goal = 1 / 0.95 },
 		(Load){ .request = browser, .depth = 1 });
-	add((Bench_Case){ .workload = "16 in a row, 64 connections", .run = load, .n = 32768, .goal = 1 / 0.8 },
+	add((Bench_Case){
+			.workload = "16 in a row, 64 connections", .run = load, .n = 32768, .goal = 1 / 0.8 },
 		(Load){ .request = small, .depth = 16 });
-	add((Bench_Case){ .workload = "a connection a request", .run = load_fresh, .n = 512 }, (Load){ .request = closing });
+	add((Bench_Case){ .workload = "a connection a request", .run = load_fresh, .n = 512 },
+		(Load){ .request = closing });
 }
 
 static void add_latency(void)
@@ -422,31 +443,42 @@ static void add_latency(void)
 		(Load){ .request = small, .percentile = 500 });
 	add((Bench_Case){ .workload = "latency, 64 connections: p99", .value = latency, .unit = "us" },
 		(Load){ .request = small, .percentile = 990 });
-	add((Bench_Case){ .workload = "latency, 64 connections: p99.9", .value = latency, .unit = "us" },
+	add((Bench_Case){
+			.workload = "latency, 64 connections: p99.9", .value = latency, .unit = "us" },
 		(Load){ .request = small, .percentile = 999 });
 }
 
 static void add_cpu(void)
 {
-	add((Bench_Case){ .workload = "CPU of a small request", .value = cpu, .unit = "ns" }, (Load){ .request = small, .depth = 1 });
+	add((Bench_Case){ .workload = "CPU of a small request", .value = cpu, .unit = "ns" },
+		(Load){ .request = small, .depth = 1 });
 	add((Bench_Case){ .workload = "CPU of a browser's request", .value = cpu, .unit = "ns" },
 		(Load){ .request = browser, .depth = 1 });
 	add((Bench_Case){ .workload = "CPU of one of 16 in a row", .value = cpu, .unit = "ns" },
 		(Load){ .request = small, .depth = 16 });
-	add((Bench_Case){ .workload = "CPU of a connection a request", .value = cpu_fresh, .unit = "ns" }, (Load){ .request = closing });
-	add((Bench_Case){ .workload = "user CPU of a small request", .value = cpu_user, .unit = "ns", .most = 450 },
+	add((Bench_Case){
+			.workload = "CPU of a connection a request", .value = cpu_fresh, .unit = "ns" },
+		(Load){ .request = closing });
+	add((Bench_Case){ .workload = "user CPU of a small request",
+			.value = cpu_user,
+			.unit = "ns",
+			.most = 450 },
 		(Load){ .request = small, .depth = 1 });
 }
 
 static void add_client(void)
 {
-	add((Bench_Case){ .workload = "the client's CPU for one of the server's", .value = client_share, .unit = "times" },
+	add((Bench_Case){ .workload = "the client's CPU for one of the server's",
+			.value = client_share,
+			.unit = "times" },
 		(Load){ .request = small, .depth = 1 });
 }
 
-static const char beside[] = "beside 10000 idle connections", idle_memory[] = "an idle connection's memory";
+static const char beside[] = "beside 10000 idle connections",
+	idle_memory[] = "an idle connection's memory";
 
-/* Opens the idle connections to a server that never had as many: the bytes that it takes for each. */
+/* Opens the idle connections to a server that never had as many: the bytes that it takes for
+ * each. */
 static double crowd(Http_Server *s, const Load *l)
 {
 	double before;
@@ -455,25 +487,33 @@ static double crowd(Http_Server *s, const Load *l)
 	if (s->process == 0)
 		die("cannot start it again");
 	connect_all(s);
-	load(&(Load){ .server = s, .request = small, .answer = l->answer, .depth = 1 }, 10 * HTTP_CLIENTS);
+	load(&(Load){ .server = s, .request = small, .answer = l->answer, .depth = 1 },
+		10 * HTTP_CLIENTS);
 	before = resident(s->process);
 	open_idle(s, l->answer);
 	return (resident(s->process) - before) / HTTP_IDLE;
 }
 
-/* One server at a time, as all their idle connections together are more than most systems let a process have. */
+/* One server at a time, as all their idle connections together are more than most systems let a
+ * process have. */
 static void run_beside_idle(Http_Server *s)
 {
 	Http_Server crowded = *s;
-	Load without = { .server = s, .request = small, .depth = 1, .answer = answer_to(s, small) }, with = without;
+	Load without = { .server = s, .request = small, .depth = 1, .answer = answer_to(s, small) },
+		with = without;
 	char workload[128], name[64];
 
 	snprintf(workload, sizeof workload, "%s: %s", beside, s->name);
 	snprintf(name, sizeof name, "%s, 10000 idle", s->name);
 	s->idle_bytes = crowd(&crowded, &without);
 	with.server = &crowded;
-	bench_add(&(Bench_Case){ .workload = strdup(workload), .name = s->name, .run = load, .n = 4096, .cl = &without });
-	bench_add(&(Bench_Case){ .workload = strdup(workload), .name = strdup(name), .run = load, .n = 4096, .cl = &with,
+	bench_add(&(Bench_Case){
+		.workload = strdup(workload), .name = s->name, .run = load, .n = 4096, .cl = &without });
+	bench_add(&(Bench_Case){ .workload = strdup(workload),
+		.name = strdup(name),
+		.run = load,
+		.n = 4096,
+		.cl = &with,
 		.goal = s == &http_servers[1] ? 1 / 0.95 : 0 });
 	bench_run();
 	close_idle();
@@ -486,12 +526,16 @@ static void run_memory(void)
 	int i;
 
 	for (i = 0; i < http_nservers; i++)
-		if (http_servers[i].process && !http_servers[i].few && (bench_wants(beside) || bench_wants(idle_memory)))
+		if (http_servers[i].process && !http_servers[i].few
+			&& (bench_wants(beside) || bench_wants(idle_memory)))
 			run_beside_idle(&http_servers[i]);
 	add((Bench_Case){ .workload = idle_memory, .value = idle_bytes, .unit = "bytes", .most = 256 },
 		(Load){ .request = small, .depth = 1 });
-	add((Bench_Case){ .workload = "growth in 100000 requests of one connection", .value = grown_bytes, .unit = "bytes",
-		.most = 4096 }, (Load){ .request = small, .depth = DEEPEST });
+	add((Bench_Case){ .workload = "growth in 100000 requests of one connection",
+			.value = grown_bytes,
+			.unit = "bytes",
+			.most = 4096 },
+		(Load){ .request = small, .depth = DEEPEST });
 	bench_run();
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The parser on the head of a browser, of 703 bytes, and on a small one. Each contestant leaves the fields
- * as pointers and lengths. Peers: picohttpparser, as it lies in libh2o, opened with dlopen; llhttp, from the
- * sources that configure found. Neither is as strict as we are: picohttpparser gives no field a meaning,
- * so that framing, Host and the form of the target are for its caller to check. */
+/* The parser on the head of a browser, of 703 bytes, and on a small one. Each contestant leaves
+ * the fields as pointers and lengths. Peers: picohttpparser, as it lies in libh2o, opened with
+ * dlopen; llhttp, from the sources that configure found. Neither is as strict as we are:
+ * picohttpparser gives no field a meaning, so that framing, Host and the form of the target are
+ * for its caller to check. */
 #include "config.h"
 
 #include <dlfcn.h>
@@ -80,8 +81,8 @@ static void parse_ours(void *cl, size_t n)
 
 /* ---- picohttpparser ---- */
 
-static int (*phr_parse_request)(const char *, size_t, const char **, size_t *, const char **, size_t *, int *,
-	Field *, size_t *, size_t);
+static int (*phr_parse_request)(const char *, size_t, const char **, size_t *, const char **,
+	size_t *, int *, Field *, size_t *, size_t);
 
 static void parse_pico(void *cl, size_t n)
 {
@@ -92,8 +93,9 @@ static void parse_pico(void *cl, size_t n)
 		size_t method_length, path_length, count = FIELDS;
 		int minor;
 
-		if (phr_parse_request(head->bytes, head->length, &method, &method_length, &path, &path_length, &minor,
-				fields, &count, 0) != (int)head->length)
+		if (phr_parse_request(head->bytes, head->length, &method, &method_length, &path,
+				&path_length, &minor, fields, &count, 0)
+			!= (int)head->length)
 			wrong("picohttpparser");
 		bench_use(fields);
 	}
@@ -155,16 +157,25 @@ static void *peer(const char *library, const char *name)
 static void add(const char *workload, const Head *head, double goal)
 {
 	if (phr_parse_request)
-		bench_add(&(Bench_Case){ .workload = workload, .name = "picohttpparser", .run = parse_pico, .cl = (void *)head });
-	bench_add(&(Bench_Case){ .workload = workload, .name = "libcore", .run = parse_ours, .cl = (void *)head, .goal = goal });
+		bench_add(&(Bench_Case){ .workload = workload,
+			.name = "picohttpparser",
+			.run = parse_pico,
+			.cl = (void *)head });
+	bench_add(&(Bench_Case){ .workload = workload,
+		.name = "libcore",
+		.run = parse_ours,
+		.cl = (void *)head,
+		.goal = goal });
 #if HAVE_LLHTTP
-	bench_add(&(Bench_Case){ .workload = workload, .name = "llhttp", .run = parse_llhttp, .cl = (void *)head });
+	bench_add(&(Bench_Case){
+		.workload = workload, .name = "llhttp", .run = parse_llhttp, .cl = (void *)head });
 #endif
 }
 
 int main(int argc, char *argv[])
 {
-	static const Head large_head = { browser, sizeof browser - 1 }, small_head = { small, sizeof small - 1 };
+	static const Head large_head = { browser, sizeof browser - 1 },
+		small_head = { small, sizeof small - 1 };
 	void *function;
 
 	bench_start("httpparser", &argc, argv);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool and SocketPoll. Where nothing is sent, many sockets are made over the same few descriptors, or are copies
- * of one. Peers: a table of GLib's by descriptor, APR's list of resources, a bare epoll. */
+/* SocketPool and SocketPoll. Where nothing is sent, many sockets are made over the same few
+ * descriptors, or are copies of one. Peers: a table of GLib's by descriptor, APR's list of
+ * resources, a bare epoll. */
 #include "config.h"
 
 #include <pthread.h>
@@ -168,23 +169,46 @@ static void add_table(Table *t, size_t n)
 
 	make_table(t, n);
 #if HAVE_GLIB
-	bench_add(&(Bench_Case){ .workload = "get, 256 hot ones", .name = "GHashTable by descriptor", .size = size,
-		.run = glib_get_hot, .cl = t });
+	bench_add(&(Bench_Case){ .workload = "get, 256 hot ones",
+		.name = "GHashTable by descriptor",
+		.size = size,
+		.run = glib_get_hot,
+		.cl = t });
 #endif
-	bench_add(&(Bench_Case){ .workload = "get, 256 hot ones", .name = "SocketPool_get", .size = size, .run = pool_get_hot,
+	bench_add(&(Bench_Case){ .workload = "get, 256 hot ones",
+		.name = "SocketPool_get",
+		.size = size,
+		.run = pool_get_hot,
 		.cl = t });
 #if HAVE_GLIB
-	bench_add(&(Bench_Case){ .workload = "get, any", .name = "GHashTable by descriptor", .size = size, .run = glib_get,
+	bench_add(&(Bench_Case){ .workload = "get, any",
+		.name = "GHashTable by descriptor",
+		.size = size,
+		.run = glib_get,
 		.cl = t });
 #endif
-	bench_add(&(Bench_Case){ .workload = "get, any", .name = "SocketPool_get", .size = size, .run = pool_get, .cl = t });
+	bench_add(&(Bench_Case){ .workload = "get, any",
+		.name = "SocketPool_get",
+		.size = size,
+		.run = pool_get,
+		.cl = t });
 #if HAVE_GLIB
-	bench_add(&(Bench_Case){ .workload = "add and remove", .name = "GHashTable", .size = size, .run = glib_add_remove,
+	bench_add(&(Bench_Case){ .workload = "add and remove",
+		.name = "GHashTable",
+		.size = size,
+		.run = glib_add_remove,
 		.cl = t });
 #endif
-	bench_add(&(Bench_Case){ .workload = "add and remove", .name = "SocketPool", .size = size, .run = pool_add_remove,
+	bench_add(&(Bench_Case){ .workload = "add and remove",
+		.name = "SocketPool",
+		.size = size,
+		.run = pool_add_remove,
 		.cl = t });
-	bench_add(&(Bench_Case){ .workload = "replace any", .name = "SocketPool", .size = size, .run = pool_replace, .cl = t });
+	bench_add(&(Bench_Case){ .workload = "replace any",
+		.name = "SocketPool",
+		.size = size,
+		.run = pool_replace,
+		.cl = t });
 }
 
 /* ---- resize ---- */
@@ -212,7 +236,7 @@ static double resize_us(void *cl)
 	return took / 1e3;
 }
 
-/* What the contract allows, as the yardstick of what is measured. */
+/* Returns the limit of the contract, the yardstick of the measurement. */
 static double allowance(void *cl)
 {
 	return *(double *)cl;
@@ -222,10 +246,17 @@ static void add_resize(Table *t)
 {
 	static double most = 1000;
 
-	bench_add(&(Bench_Case){ .workload = "resize 100,000 to 200,000", .name = "allowed", .value = allowance, .cl = &most,
+	bench_add(&(Bench_Case){ .workload = "resize 100,000 to 200,000",
+		.name = "allowed",
+		.value = allowance,
+		.cl = &most,
 		.unit = "us" });
-	bench_add(&(Bench_Case){ .workload = "resize 100,000 to 200,000", .name = "SocketPool", .value = resize_us, .cl = t,
-		.unit = "us", .goal = 1 });
+	bench_add(&(Bench_Case){ .workload = "resize 100,000 to 200,000",
+		.name = "SocketPool",
+		.value = resize_us,
+		.cl = t,
+		.unit = "us",
+		.goal = 1 });
 }
 
 /* ---- memory of a connection ---- */
@@ -277,14 +308,31 @@ static void add_memory(void)
 	static Weight idle = { 0, 0 }, watched = { 1, 0 }, active = { 1, 1 };
 	static double most = 256;
 
-	bench_add(&(Bench_Case){ .workload = "memory of a connection", .name = "allowed for an idle one", .value = allowance,
-		.cl = &most, .fresh = 1, .unit = "bytes" });
-	bench_add(&(Bench_Case){ .workload = "memory of a connection", .name = "idle, in a SocketPool", .value = weigh,
-		.cl = &idle, .fresh = 1, .unit = "bytes", .goal = 1 });
-	bench_add(&(Bench_Case){ .workload = "memory of a connection", .name = "and a SocketPoll, with deadline", .value = weigh,
-		.cl = &watched, .fresh = 1, .unit = "bytes" });
-	bench_add(&(Bench_Case){ .workload = "memory of a connection", .name = "and in use: 4 KiB buffer, arena", .value = weigh,
-		.cl = &active, .fresh = 1, .unit = "bytes" });
+	bench_add(&(Bench_Case){ .workload = "memory of a connection",
+		.name = "allowed for an idle one",
+		.value = allowance,
+		.cl = &most,
+		.fresh = 1,
+		.unit = "bytes" });
+	bench_add(&(Bench_Case){ .workload = "memory of a connection",
+		.name = "idle, in a SocketPool",
+		.value = weigh,
+		.cl = &idle,
+		.fresh = 1,
+		.unit = "bytes",
+		.goal = 1 });
+	bench_add(&(Bench_Case){ .workload = "memory of a connection",
+		.name = "and a SocketPoll, with deadline",
+		.value = weigh,
+		.cl = &watched,
+		.fresh = 1,
+		.unit = "bytes" });
+	bench_add(&(Bench_Case){ .workload = "memory of a connection",
+		.name = "and in use: 4 KiB buffer, arena",
+		.value = weigh,
+		.cl = &active,
+		.fresh = 1,
+		.unit = "bytes" });
 }
 
 /* ---- client side ---- */
@@ -459,10 +507,14 @@ static void add_crowds(Client *c)
 	few_apr = few;
 	many_apr = many;
 	few_apr.use = many_apr.use = list_use;
-	bench_add(&(Bench_Case){ .workload = "checkout, checkin, 8 threads", .name = "apr_reslist", .value = crowd_speed,
+	bench_add(&(Bench_Case){ .workload = "checkout, checkin, 8 threads",
+		.name = "apr_reslist",
+		.value = crowd_speed,
 		.cl = &few_apr });
 #endif
-	bench_add(&(Bench_Case){ .workload = "checkout, checkin, 8 threads", .name = "SocketPool", .value = crowd_speed,
+	bench_add(&(Bench_Case){ .workload = "checkout, checkin, 8 threads",
+		.name = "SocketPool",
+		.value = crowd_speed,
 		.cl = &few });
 #if HAVE_APR_UTIL
 	bench_add(&(Bench_Case){ .workload = "most turns to fewest, 64 threads", .name = "apr_reslist",
@@ -479,7 +531,7 @@ static void add_client(Client *c)
 	apr_pool_t *pool;
 
 	if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS
-			|| apr_reslist_create(&c->list, 0, 8, 8, 0, construct, destruct, c, pool) != APR_SUCCESS)
+		|| apr_reslist_create(&c->list, 0, 8, 8, 0, construct, destruct, c, pool) != APR_SUCCESS)
 		checked(NULL);
 #endif
 	c->pool = SocketPool_new(arena, 8, 0);
@@ -487,10 +539,13 @@ static void add_client(Client *c)
 	peeked = Socket_fd(Socket_connect("127.0.0.1", c->port, 1000));
 	bench_add(&(Bench_Case){ .workload = "checkout, checkin", .name = "the peek alone", .run = peek });
 #if HAVE_APR_UTIL
-	bench_add(&(Bench_Case){ .workload = "checkout, checkin", .name = "apr_reslist, which does not look",
-		.run = list_checkout, .cl = c });
+	bench_add(&(Bench_Case){ .workload = "checkout, checkin",
+		.name = "apr_reslist, which does not look",
+		.run = list_checkout,
+		.cl = c });
 #endif
-	bench_add(&(Bench_Case){ .workload = "checkout, checkin", .name = "SocketPool", .run = client_checkout, .cl = c });
+	bench_add(&(Bench_Case){
+		.workload = "checkout, checkin", .name = "SocketPool", .run = client_checkout, .cl = c });
 	add_crowds(c);
 }
 
@@ -614,7 +669,7 @@ static void loop_one_by_one(void *cl, size_t n)
 	drain(r);
 }
 
-/* Of sockets or of watched descriptors. */
+/* For sockets or for watched descriptors. */
 static void loop_by_descriptor(void *cl, size_t n)
 {
 	Ring *r = cl;
@@ -648,14 +703,24 @@ int main(int argc, char *argv[])
 	make_loop(&by_poll, "poll");
 	make_loop(&sockets, NULL);
 	make_watched(&watched);
-	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets", .name = "bare epoll: the limit", .run = epoll_events,
-		.cl = &bare, .n = EVENTS });
-	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets", .name = "SocketPoll, with a deadline",
-		.run = loop_one_by_one, .cl = &best, .n = EVENTS, .goal = 1.2 });
+	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets",
+		.name = "bare epoll: the limit",
+		.run = epoll_events,
+		.cl = &bare,
+		.n = EVENTS });
+	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets",
+		.name = "SocketPoll, with a deadline",
+		.run = loop_one_by_one,
+		.cl = &best,
+		.n = EVENTS,
+		.goal = 1.2 });
 	bench_add(&(Bench_Case){ .workload = "an event, 100 sockets", .name = "SocketPoll by poll(2)",
 		.run = loop_one_by_one, .cl = &by_poll, .n = EVENTS });
-	bench_add(&(Bench_Case){ .workload = "an event, watched", .name = "of a socket, without a deadline",
-		.run = loop_by_descriptor, .cl = &sockets, .n = EVENTS });
+	bench_add(&(Bench_Case){ .workload = "an event, watched",
+		.name = "of a socket, without a deadline",
+		.run = loop_by_descriptor,
+		.cl = &sockets,
+		.n = EVENTS });
 	bench_add(&(Bench_Case){ .workload = "an event, watched", .name = "of a watched descriptor",
 		.run = loop_by_descriptor, .cl = &watched, .n = EVENTS, .goal = 1.1 });
 	bench_run();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The C++ contestants of bench_hashtable, inlined into its loops: the standard library's table, Abseil's and
-// Boost's, and Boost's once more through boost_so.cc. The first of each sort of keys is what the others are measured by.
+// The C++ contestants of bench_hashtable, inlined into its loops: the standard library's table, Abseil's and Boost's, and Boost's once more through boost_so.cc.
+// The first of each sort of keys is what the others are measured by.
 #include <unordered_map>
 #include <absl/container/flat_hash_map.h>
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -73,7 +73,8 @@ template <class Map> struct Loops {
 
 	static Subject subject(const char *name)
 	{
-		return { name, !std::is_same_v<typename Map::key_type, uint64_t>, 0, make, insert, find, churn, iterate, drop };
+		return { name, !std::is_same_v<typename Map::key_type, uint64_t>, 0, make, insert, find,
+			churn, iterate, drop };
 	}
 };
 
@@ -91,7 +92,8 @@ uintptr_t so_u64_iterate(void *t)
 	boost_u64_map(static_cast<Boost_u64 *>(t), add<uint64_t>, &sum);
 	return sum;
 }
-LOOPS(so_u64, numbers, uint64_t, Boost_u64 *, boost_u64_put(t, k, v), boost_u64_get(t, k), boost_u64_remove(t, k))
+LOOPS(so_u64, numbers, uint64_t, Boost_u64 *, boost_u64_put(t, k, v), boost_u64_get(t, k),
+	boost_u64_remove(t, k))
 
 void *so_str_make(size_t hint) { return boost_str_new(hint); }
 void so_str_drop(void *t) { boost_str_free(static_cast<Boost_str *>(t)); }
@@ -102,18 +104,24 @@ uintptr_t so_str_iterate(void *t)
 	boost_str_map(static_cast<Boost_str *>(t), add<const char *>, &sum);
 	return sum;
 }
-LOOPS(so_str, strings, const char *, Boost_str *, boost_str_put(t, k, v), boost_str_get(t, k), boost_str_remove(t, k))
+LOOPS(so_str, strings, const char *, Boost_str *, boost_str_put(t, k, v), boost_str_get(t, k),
+	boost_str_remove(t, k))
 
 using Text = const char *;
-const Subject boost_u64 = Loops<boost::unordered_flat_map<uint64_t, void *>>::subject("boost inline");
+const Subject boost_u64 =
+	Loops<boost::unordered_flat_map<uint64_t, void *>>::subject("boost inline");
 const Subject absl_u64 = Loops<absl::flat_hash_map<uint64_t, void *>>::subject("absl inline");
 const Subject std_u64 = Loops<std::unordered_map<uint64_t, void *>>::subject("std::unordered_map");
-const Subject boost_str = Loops<boost::unordered_flat_map<Text, void *, Text_Hash, Text_Equal>>::subject("boost inline");
-const Subject absl_str = Loops<absl::flat_hash_map<Text, void *, Text_Hash, Text_Equal>>::subject("absl inline");
-const Subject std_str = Loops<std::unordered_map<Text, void *, Text_Hash, Text_Equal>>::subject("std::unordered_map");
-const Subject so_u64 = { "boost-so", 0, 0, so_u64_make, so_u64_insert, so_u64_find, so_u64_churn, so_u64_iterate, so_u64_drop };
-const Subject so_str = { "boost-so", 1, 0, so_str_make, so_str_insert, so_str_find, so_str_churn, so_str_iterate, so_str_drop };
-
+const Subject boost_str =
+	Loops<boost::unordered_flat_map<Text, void *, Text_Hash, Text_Equal>>::subject("boost inline");
+const Subject absl_str =
+	Loops<absl::flat_hash_map<Text, void *, Text_Hash, Text_Equal>>::subject("absl inline");
+const Subject std_str =
+	Loops<std::unordered_map<Text, void *, Text_Hash, Text_Equal>>::subject("std::unordered_map");
+const Subject so_u64 = { "boost-so", 0, 0, so_u64_make, so_u64_insert, so_u64_find, so_u64_churn,
+	so_u64_iterate, so_u64_drop };
+const Subject so_str = { "boost-so", 1, 0, so_str_make, so_str_insert, so_str_find, so_str_churn,
+	so_str_iterate, so_str_drop };
 }
 
 const Subject *const cxx_subjects[] = {

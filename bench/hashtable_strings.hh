@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* C strings as keys of C++ tables: pointers, hashed and compared as text, with the fast hash of Abseil. */
+/* C strings as keys of C++ tables: pointers, hashed and compared as text, with the fast hash of
+ * Abseil. */
 #ifndef HASHTABLE_STRINGS_INCLUDED
 #define HASHTABLE_STRINGS_INCLUDED
 #include <cstring>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What bench_hashtable and its contestants ask of each other. A contestant runs whole loops, so that a
- * template or macro is inlined into them just as in a program of its users; every loop uses its results. */
+/* What bench_hashtable and its contestants ask of each other. A contestant runs whole loops, so
+ * that a template or macro is inlined into them just as in a program of its users; every loop
+ * uses its results. */
 #ifndef HASHTABLE_SUBJECTS_INCLUDED
 #define HASHTABLE_SUBJECTS_INCLUDED
 #include <stddef.h>
@@ -23,15 +24,17 @@ typedef struct Subject {
 	int strings, copies_keys;
 	void *(*make)(size_t hint); /* 0: grows from empty */
 	void (*insert)(void *table, const Keys *, size_t n); /* keys 0 to n - 1 */
-	uintptr_t (*find)(void *table, const Keys *, const uint32_t *order, size_t n); /* the sum of the values */
-	void (*churn)(void *table, const Keys *, const uint32_t *order, size_t n); /* n times erase and reinsert */
+	/* the sum of the values */
+	uintptr_t (*find)(void *table, const Keys *, const uint32_t *order, size_t n);
+	/* n times erase and reinsert */
+	void (*churn)(void *table, const Keys *, const uint32_t *order, size_t n);
 	uintptr_t (*iterate)(void *table); /* the sum of the values */
 	void (*drop)(void *table);
 } Subject;
 
 /* The loops over the expressions of a contestant; k is the key, v the value, t the table.
- * LOOPS(core_u64, numbers, uint64_t, HashTable_put_int(t, k, v), HashTable_get_int(t, k), HashTable_remove_int(t, k))
- * defines core_u64_insert, core_u64_find and core_u64_churn. */
+ * LOOPS(core_u64, numbers, uint64_t, HashTable_put_int(t, k, v), HashTable_get_int(t, k),
+ * HashTable_remove_int(t, k)) defines core_u64_insert, core_u64_find and core_u64_churn. */
 #define LOOPS(name, array, Key, Table, PUT, GET, REMOVE)                                                      \
 	static void name##_insert(void *table, const Keys *keys, size_t n)                                    \
 	{                                                                                                     \
@@ -69,8 +72,8 @@ typedef struct Subject {
 /* hashtable_peers.cc */
 extern const Subject *const cxx_subjects[]; /* NULL at the end */
 
-/* boost_so.cc: boost::unordered_flat_map behind an opaque C interface, in a shared library of its own: what
- * the best C++ table gives to a C program. */
+/* boost_so.cc: boost::unordered_flat_map behind an opaque C interface, in a shared library of its
+ * own: what the best C++ table gives to a C program. */
 typedef struct Boost_u64 Boost_u64;
 typedef struct Boost_str Boost_str;
 Boost_u64 *boost_u64_new(size_t hint);
@@ -83,7 +86,8 @@ Boost_str *boost_str_new(size_t hint);
 void boost_str_put(Boost_str *, const char *key, void *value);
 void *boost_str_get(const Boost_str *, const char *key);
 void boost_str_remove(Boost_str *, const char *key);
-void boost_str_map(const Boost_str *, void (*apply)(const char *key, void *value, void *cl), void *cl);
+void boost_str_map(const Boost_str *, void (*apply)(const char *key, void *value, void *cl),
+	void *cl);
 void boost_str_free(Boost_str *);
 
 #ifdef __cplusplus

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPServer, a bare epoll loop that parses nothing (it looks for the empty line and answers with bytes that were made before),
- * and the servers that are installed: one worker, one thread, no log, connections kept for as long as the benchmark takes.
- * nginx answers from memory; lighttpd and h2o have no such handler and answer with a file that they keep open. */
+/* HTTPServer, a bare epoll loop that parses nothing (it looks for the empty line and answers with
+ * bytes that were made before), and the servers that are installed: one worker, one thread, no
+ * log, connections kept for as long as the benchmark takes. nginx answers from memory; lighttpd
+ * and h2o have no such handler and answer with a file that they keep open. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -36,7 +37,8 @@ static void die(const char *what)
 
 static void answer_bare(int fd, int poll)
 {
-	static const char one[] = "HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Length: 13\r\n"
+	static const char one[] =
+		"HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Length: 13\r\n"
 		"Content-Type: text/plain\r\n\r\nHello, world!";
 	static char many[512 * sizeof one];
 	char input[16384], *s;
@@ -88,7 +90,9 @@ static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 
 void http_serve_activated(void)
 {
-	HTTPServer_Options options = { .threads = 1, .activated = 1, .connections = HTTP_IDLE + 10 * HTTP_CLIENTS, .idle_ms = -1 };
+	HTTPServer_Options options = {
+		.threads = 1, .activated = 1, .connections = HTTP_IDLE + 10 * HTTP_CLIENTS, .idle_ms = -1
+	};
 	Arena_T arena = Arena_new();
 	HTTPServer_T server = HTTPServer_new(arena, &options);
 
@@ -121,7 +125,8 @@ static void serve_other(int listener, int port, const char *directory)
 	execl(http_other, http_other, "serve", (char *)NULL);
 }
 
-/* ---- those that are installed. A file of the directory is written, %s in it being the directory and %d the port ---- */
+/* ---- those that are installed. A file of the directory is written, %s in it being the directory
+ * and %d the port ---- */
 
 static const char *file_in(const char *directory, const char *name)
 {
@@ -158,7 +163,8 @@ static void serve_nginx(int listener, int port, const char *directory)
 	char conf[1024];
 
 	(void)listener;
-	snprintf(conf, sizeof conf, "daemon off; master_process off; worker_processes 1; pid %s/pid; error_log /dev/null crit;\n"
+	snprintf(conf, sizeof conf,
+		"daemon off; master_process off; worker_processes 1; pid %s/pid; error_log /dev/null crit;\n"
 		"events { worker_connections 15000; }\n"
 		"http { access_log off; keepalive_requests 1000000000; keepalive_timeout 3600; default_type text/plain;\n"
 		"client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; uwsgi_temp_path %s; scgi_temp_path %s;\n"
@@ -173,10 +179,12 @@ static void serve_lighttpd(int listener, int port, const char *directory)
 
 	(void)listener;
 	write_file(directory, "index.html", page);
-	snprintf(conf, sizeof conf, "server.bind = \"127.0.0.1\"\nserver.port = %d\nserver.document-root = \"%s\"\n"
+	snprintf(conf, sizeof conf,
+		"server.bind = \"127.0.0.1\"\nserver.port = %d\nserver.document-root = \"%s\"\n"
 		"index-file.names = ( \"index.html\" )\nserver.max-fds = 16384\nserver.max-connections = 15000\n"
 		"server.max-keep-alive-requests = 65535\nserver.max-keep-alive-idle = 3600\nserver.max-read-idle = 3600\n"
-		"mimetype.assign = ( \".html\" => \"text/plain\" )\nstatic-file.etags = \"disable\"\n", port, directory);
+		"mimetype.assign = ( \".html\" => \"text/plain\" )\nstatic-file.etags = \"disable\"\n",
+		port, directory);
 	execute("lighttpd", "-f", write_file(directory, "conf", conf), "-D");
 }
 
@@ -186,9 +194,11 @@ static void serve_h2o(int listener, int port, const char *directory)
 
 	(void)listener;
 	write_file(directory, "index.html", page);
-	snprintf(conf, sizeof conf, "num-threads: 1\nnum-name-resolution-threads: 1\nmax-connections: 15000\n"
+	snprintf(conf, sizeof conf,
+		"num-threads: 1\nnum-name-resolution-threads: 1\nmax-connections: 15000\n"
 		"http1-request-timeout: 3600\nerror-log: /dev/null\nlisten:\n  host: 127.0.0.1\n  port: %d\n"
-		"hosts:\n  default:\n    paths:\n      /:\n        file.dir: %s\n        file.etag: OFF\n", port, directory);
+		"hosts:\n  default:\n    paths:\n      /:\n        file.dir: %s\n        file.etag: OFF\n",
+		port, directory);
 	execute("h2o", "-c", write_file(directory, "conf", conf), NULL);
 }
 
@@ -251,7 +261,8 @@ static int is_up(const Http_Server *s)
 
 	for (tries = 0; tries < 200; tries++) {
 		nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
-		if (waitid(P_PID, (id_t)s->process, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid != 0)
+		if (waitid(P_PID, (id_t)s->process, &ended, WEXITED | WNOHANG | WNOWAIT) != 0
+			|| ended.si_pid != 0)
 			return 0;
 		if ((fd = http_dial(s)) >= 0) {
 			close(fd);
@@ -261,7 +272,8 @@ static int is_up(const Http_Server *s)
 	return 0;
 }
 
-/* Without the client's connections, which would stay open with it; and it ends when the client does. */
+/* Without the client's connections, which would stay open with it; and it ends when the client
+ * does. */
 static void be(const Http_Server *s, int listener)
 {
 	int fd;

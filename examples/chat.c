@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Chat: one thread, a thousand members; each line of one goes to all others. A slow reader delays none: what
- * the kernel does not take is queued, and a member with a full queue is put out. SIGTERM ends the chat. */
+/* Chat: one thread, a thousand members; each line of one goes to all others. A slow reader delays
+ * no other member: bytes that the kernel does not take are queued, and a member with a full queue
+ * is put out. SIGTERM ends the chat. */
 #include <signal.h>
 #include <string.h>
 #include <core/core.h>
@@ -69,7 +70,8 @@ static int hear(Connection_T c)
 {
 	Member *member = Connection_data(c);
 	char *buffer = Connection_buffer(c, NULL), *end;
-	size_t n = Socket_recv(Connection_socket(c), buffer + member->length, LINE_BYTES - member->length);
+	size_t n =
+		Socket_recv(Connection_socket(c), buffer + member->length, LINE_BYTES - member->length);
 
 	member->length += n;
 	while ((end = memchr(buffer, '\n', member->length)) != NULL) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Connection pool: connections to a server are checked out, used and checked in; the arena of each is cleared when it
- * comes back, so a connection holds the memory of its largest use and no more, however often it is used. The server is
- * a thread of the program. */
+/* Connection pool: connections to a server are checked out, used and checked in. The arena of a
+ * connection is cleared when it comes back. So a connection holds the memory of its largest use
+ * and no more, however often it is used. The server is a thread of the program. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,14 +25,14 @@ static const char *ask(Connection_T c, const char *question)
 	while (got < n) {
 		size_t more = Socket_recv(Connection_socket(c), reply + got, n - got);
 
-		if (more == 0) /* or this would go on for ever */
+		if (more == 0) /* the server has ended */
 			RAISE_MSG(Socket_Closed, "the server closed after %zu of %zu bytes", got, n);
 		got += more;
 	}
 	return reply;
 }
 
-/* What went wrong half-way is not to be used again. */
+/* A connection that failed in the middle of an exchange must not be used again. */
 static int ask_once(Upstream *up, const char *question)
 {
 	Connection_T c = SocketPool_checkout(up->pool, "127.0.0.1", up->service, PATIENCE);
@@ -85,7 +85,8 @@ int main(void)
 		for (i = 0; i < USES; i++)
 			right += ask_once(&up, "are you still there?");
 		SocketPool_stats(up.pool, &stats);
-		printf("%d answers over %zu connection, used again %zu times\n", right, stats.opened, stats.reused);
+		printf("%d answers over %zu connection, used again %zu times\n", right, stats.opened,
+			stats.reused);
 		SocketPool_report(up.pool, stdout); /* nothing is checked out */
 	} FINALLY {
 		Arena_dispose(&arena); /* closes the connection, so the server ends */

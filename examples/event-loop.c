@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Event loop: one thread, many connections; each task (here: one line, turned to upper case) gets an
- * arena and is done with it before the loop goes on. The bytes of a line that is not complete yet wait
- * in the connection's buffer. The clients are two sockets of the program itself. */
+/* Event loop: one thread, many connections. Each task (here: one line, turned to upper case) gets
+ * an arena and disposes of it before the loop goes on. The bytes of an incomplete line wait in
+ * the connection's buffer. The clients are two sockets of the program itself. */
 #include <ctype.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// An Arena_T as a std::pmr::memory_resource: the containers of C++17 on an arena, beside what C makes there.
+// An Arena_T as a std::pmr::memory_resource: the containers of C++17 on an arena.
 //
 // Exceptions of two kinds meet here, and each is turned into the other where it would do harm:
-//  * A libcore exception jumps: it runs no destructor on its way. The containers rely on theirs, so what the arena raises
-//    inside do_allocate is caught there, where there is nothing to destroy, and thrown as std::bad_alloc.
-//  * A C++ exception may pass through a TRY: the handlers, AUTO and DEFER stay in order, but no EXCEPT sees it and FINALLY does
-//    not run. So the owner of the arena is an AUTO (a destructor would do as well), and what C code may call throws nothing.
+//  * A libcore exception jumps: it runs no destructor on its way. The containers rely on theirs,
+//    so what the arena raises inside do_allocate is caught there, where there is nothing to
+//    destroy, and thrown as std::bad_alloc.
+//  * A C++ exception may pass through a TRY: the handlers, AUTO and DEFER stay in order, but no
+//    EXCEPT sees it and FINALLY does not run. So the owner of the arena is an AUTO (a destructor
+//    would do as well), and what C code may call throws nothing.
 #include <core/core.h>
 
 #include <cstdio>
@@ -17,7 +19,8 @@
 
 class ArenaResource final : public std::pmr::memory_resource {
 public:
-	explicit ArenaResource(Arena_T arena) : arena_(arena) {} // borrowed: it must outlive what is allocated here
+	// borrowed: it must outlive what is allocated here
+	explicit ArenaResource(Arena_T arena) : arena_(arena) {}
 
 private:
 	void *do_allocate(std::size_t nbytes, std::size_t alignment) override
@@ -31,7 +34,8 @@ private:
 			p = nullptr;
 		} END_TRY;
 		if (!p)
-			throw std::bad_alloc(); // outside of the TRY: its message is not needed, and no frame is left open
+			// outside of the TRY: its message is not needed, and no frame is left open
+			throw std::bad_alloc();
 		return p;
 	}
 
@@ -47,11 +51,13 @@ private:
 	Arena_T arena_;
 };
 
-using Index = std::pmr::map<std::pmr::string, std::pmr::vector<int>>; // the resource reaches the strings and vectors, too
+// the resource reaches the strings and vectors, too
+using Index = std::pmr::map<std::pmr::string, std::pmr::vector<int>>;
 
 static Index *index_of(ArenaResource &memory, const char *text)
 {
-	// Neither the map nor what is in it is ever destroyed: all that their destructors do is to give memory back.
+	// Neither the map nor what is in it is ever destroyed: all that their destructors do is to
+	// give memory back.
 	Index *index = new (memory.allocate(sizeof(Index), alignof(Index))) Index(&memory);
 	std::pmr::string word(&memory);
 	int position = 0;
@@ -71,7 +77,8 @@ static void use(Arena_T arena)
 {
 	ArenaResource memory(arena);
 
-	for (auto &[word, places] : *index_of(memory, "to be a name of many letters or not to be a name of many letters"))
+	for (auto &[word, places] :
+		*index_of(memory, "to be a name of many letters or not to be a name of many letters"))
 		if (places.size() > 1)
 			std::printf("%s: %d and %d\n", word.c_str(), places[0], places[1]);
 }
@@ -90,7 +97,8 @@ static void use_up(Arena_T arena)
 	} END_TRY;
 }
 
-// At the border from libcore to C++, an exception becomes a throw, in a frame that has nothing to destroy.
+// At the border from libcore to C++, an exception becomes a throw, in a frame that has nothing to
+// destroy.
 static void throw_as_cxx(void (*fn)(Arena_T), Arena_T arena)
 {
 	static thread_local char message[256];
@@ -119,7 +127,8 @@ static void run()
 	try {
 		use_up(arena);
 	} catch (const std::bad_alloc &) {
-		std::printf("bad_alloc at %s a million bytes, handlers left: %s\n", Arena_capacity(arena) <= 1000000 ? "no more than" : "over",
+		std::printf("bad_alloc at %s a million bytes, handlers left: %s\n",
+			Arena_capacity(arena) <= 1000000 ? "no more than" : "over",
 			Except_current() ? "some" : "none");
 	}
 	try {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* request-server [port [connections]]: an HTTP server: every request in an arena of its own, every error an exception.
+/* request-server [port [connections]]: an HTTP server. Each request has an arena, and each error
+ * is an exception.
  *
  *   GET /          a page                    GET /stats    requests, live arenas, bytes held, as JSON
  *   GET /headers   what the client sent      POST /echo    the body back
  *   GET /later     what another thread says  GET /slowly   the same in parts
  *
- * SIGTERM or SIGINT: the requests at hand are answered, then everything is disposed of and the exit status is 0. */
+ * At SIGTERM or SIGINT it answers the requests in progress, disposes of everything, and exits
+ * with status 0. */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <signal.h>
@@ -26,7 +28,8 @@ static void page(HTTPRequest_T request, HTTPResponse_T response, void *unused)
 	(void)request, (void)unused;
 	HTTPServer_stats(server, &s);
 	HTTPResponse_set(response, "Content-Type", "text/html; charset=utf-8");
-	HTTPResponse_printf(response, "<!DOCTYPE html>\n<title>libcore</title>\n<h1>It works</h1>\n"
+	HTTPResponse_printf(response,
+		"<!DOCTYPE html>\n<title>libcore</title>\n<h1>It works</h1>\n"
 		"<p>Request %llu, answered from an arena of its own. <a href=\"/stats\">Statistics</a></p>\n",
 		(unsigned long long)s.requests);
 }
@@ -38,7 +41,8 @@ static void stats(HTTPRequest_T request, HTTPResponse_T response, void *arena)
 
 	HTTPServer_stats(server, &s);
 	HTTPResponse_set(response, "Content-Type", "application/json");
-	HTTPResponse_printf(response, "{\"requests\": %llu, \"live_arenas\": %zu, \"bytes_held\": %zu, \"connections\": %zu}\n",
+	HTTPResponse_printf(response,
+		"{\"requests\": %llu, \"live_arenas\": %zu, \"bytes_held\": %zu, \"connections\": %zu}\n",
 		(unsigned long long)s.requests, Arena_debug_live_count(), held, s.connections);
 }
 
@@ -197,6 +201,7 @@ int main(int argc, char **argv)
 	} FINALLY {
 		Arena_dispose(&arena);
 	} END_TRY;
-	printf("request-server: %llu requests, live arenas %zu\n", (unsigned long long)total.requests, Arena_debug_live_count());
+	printf("request-server: %llu requests, live arenas %zu\n", (unsigned long long)total.requests,
+		Arena_debug_live_count());
 	return status;
 }

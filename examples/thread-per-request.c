@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Thread per request: each client gets a thread, each thread an arena, freed when the request is done.
- * Serves three requests that the program makes itself, then ends. */
+/* Thread per request: each client gets a thread, each thread an arena, freed when the request is
+ * done. Serves three requests that the program makes itself, then ends. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +66,8 @@ static void *server(void *cl)
 static void ask(Arena_T arena, const char *port, const char *name)
 {
 	AUTO(Socket_T, s, Socket_close) = Socket_connect("127.0.0.1", port, 5000);
-	const char *request = Arena_sprintf(arena, "GET /?%s HTTP/1.1\r\nHost: localhost\r\n\r\n", name);
+	const char *request =
+		Arena_sprintf(arena, "GET /?%s HTTP/1.1\r\nHost: localhost\r\n\r\n", name);
 	char *reply = ALLOC(arena, 4096);
 	size_t n, length = 0;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* wf [-n lines] [file ...]: how often each word occurs, the most frequent first; after Hanson's wf.
- * A word is a run of ASCII letters, in lower case. The table and the words live in one arena, so there
- * is nothing to free but that, and an error anywhere ends in one handler. */
+/* wf [-n lines] [file ...]: prints how often each word occurs, the most frequent first; after
+ * Hanson's wf. A word is a run of ASCII letters, in lower case. The table and the words live in
+ * one arena, so only the arena is released, and an error anywhere ends in one handler. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* with-cares SERVER NAME ...: resolves the names, all at once, in one thread: c-ares on a SocketPoll. SERVER is
- * ADDRESS:PORT, or - for those of the system. Prints the addresses of each name as they come. */
+/* with-cares SERVER NAME ...: resolves the names, all at once, in one thread: c-ares on a
+ * SocketPoll. SERVER is ADDRESS:PORT, or - for those of the system. Prints the addresses of each
+ * name as they come. */
 #define _DEFAULT_SOURCE /* for fd_set */
 #include <ares.h>
 #include <netdb.h>
@@ -29,7 +30,8 @@ static void on_interest(void *cl, ares_socket_t fd, int readable, int writable)
 
 	TRY {
 		if (readable || writable)
-			SocketPoll_watch(r->loop, fd, (readable ? SocketPoll_READ : 0u) | (writable ? SocketPoll_WRITE : 0u), NULL);
+			SocketPoll_watch(r->loop, fd,
+				(readable ? SocketPoll_READ : 0u) | (writable ? SocketPoll_WRITE : 0u), NULL);
 		else
 			SocketPoll_unwatch(r->loop, fd);
 	} ELSE {
@@ -48,7 +50,8 @@ static void on_addresses(void *cl, int status, int timeouts, struct ares_addrinf
 	if (status != ARES_SUCCESS)
 		printf("%s: %s\n", name->text, ares_strerror(status));
 	for (node = list ? list->nodes : NULL; node; node = node->ai_next)
-		if (getnameinfo(node->ai_addr, node->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0)
+		if (getnameinfo(node->ai_addr, node->ai_addrlen, text, sizeof text, NULL, 0,
+				NI_NUMERICHOST) == 0)
 			printf("%s: %s\n", name->text, text);
 	ares_freeaddrinfo(list);
 }
@@ -58,7 +61,8 @@ static void set_timer(Resolver *r)
 {
 	struct timeval tv, *left = ares_timeout(r->channel, NULL, &tv);
 
-	SocketPoll_set_timer(r->loop, r->timer, left ? (int)(left->tv_sec * 1000 + left->tv_usec / 1000 + 1) : -1);
+	SocketPoll_set_timer(r->loop, r->timer,
+		left ? (int)(left->tv_sec * 1000 + left->tv_usec / 1000 + 1) : -1);
 }
 
 static void on_timer(void *cl)
@@ -73,8 +77,11 @@ static void destroy(void *resolver)
 
 static void open_resolver(Arena_T arena, Resolver *r, const char *server)
 {
-	struct ares_options options = { .sock_state_cb = on_interest, .sock_state_cb_data = r, .timeout = 500, .tries = 2 };
-	int status = ares_init_options(&r->channel, &options, ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES);
+	struct ares_options options = {
+		.sock_state_cb = on_interest, .sock_state_cb_data = r, .timeout = 500, .tries = 2
+	};
+	int status = ares_init_options(&r->channel, &options,
+		ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES);
 
 	Arena_defer(arena, destroy, r); /* takes a channel that is NULL */
 	if (status == ARES_SUCCESS && strcmp(server, "-") != 0)
@@ -109,7 +116,8 @@ int main(int argc, char **argv)
 			resolve(arena, r, argv[i]);
 		for (set_timer(r); r->waiting > 0 && !r->watch_failed; set_timer(r))
 			if (SocketPoll_wait(r->loop, &e, 1, -1) > 0)
-				ares_process_fd(r->channel, e.events & SocketPoll_READ ? e.descriptor : ARES_SOCKET_BAD,
+				ares_process_fd(r->channel,
+					e.events & SocketPoll_READ ? e.descriptor : ARES_SOCKET_BAD,
 					e.events & SocketPoll_WRITE ? e.descriptor : ARES_SOCKET_BAD);
 	} EXCEPT(Resolver_Failed) {
 		printf("%s\n", Except_message());

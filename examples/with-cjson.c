@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* cJSON on an arena: reads JSON, changes it, prints it. cJSON's hooks are global and get no context, so
- * they are set once, before there are threads, and a thread-local variable says which arena a call is
- * about; outside of such a call they are malloc and free, as before. (Of jansson's hooks the same is
- * true; its values count references, for which an arena has no use.) */
+/* cJSON on an arena: reads JSON, changes it, prints it. cJSON's hooks are global and get no
+ * context, so they are set once, before there are threads, and a thread-local variable says which
+ * arena a call is about; outside of such a call they are malloc and free, as before. (Of
+ * jansson's hooks the same is true; its values count references, for which an arena has no use.) */
 #include <stdlib.h>
 #include <string.h>
 #include <cjson/cJSON.h>
@@ -36,7 +36,8 @@ static char *mark_seen(const char *text)
 	char *printed = NULL;
 
 	out_of_memory = 0;
-	json = cJSON_ParseWithOpts(text, &end, 1); /* end: cJSON_GetErrorPtr is for programs of one thread */
+	/* end: cJSON_GetErrorPtr is for programs of one thread */
+	json = cJSON_ParseWithOpts(text, &end, 1);
 	if (!json && !out_of_memory)
 		RAISE_MSG(Json_Failed, "not JSON from byte %td on: %.10s", end - text, end);
 	cJSON_ArrayForEach(item, json)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* with-curl-multi URL ...: libcurl's transfers on a SocketPoll, all at once, in one thread. libcurl says which descriptors
- * to watch and when to call it again. Prints what became of each transfer, in the order in which they end. */
+/* with-curl-multi URL ...: libcurl's transfers on a SocketPoll, all at once, in one thread.
+ * libcurl says which descriptors to watch and when to call it again. Prints what became of each
+ * transfer, in the order in which they end. */
 #include <curl/curl.h>
 
 #include <core/core.h>
@@ -19,7 +20,8 @@ typedef struct Loop {
 static int on_interest(CURL *easy, curl_socket_t fd, int what, void *cl, void *unused)
 {
 	Loop *loop = cl;
-	unsigned events = (what & CURL_POLL_IN ? SocketPoll_READ : 0u) | (what & CURL_POLL_OUT ? SocketPoll_WRITE : 0u);
+	unsigned events = (what & CURL_POLL_IN ? SocketPoll_READ : 0u)
+		| (what & CURL_POLL_OUT ? SocketPoll_WRITE : 0u);
 
 	(void)easy, (void)unused;
 	if (what == CURL_POLL_REMOVE)

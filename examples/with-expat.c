@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* expat on an arena: an outline of an XML document. Expat's allocator gets neither a context nor the old
- * size, so a thread-local variable says which arena a call is about, and each block notes its size. */
+/* expat on an arena: an outline of an XML document. Expat's allocator gets neither a context nor
+ * the old size, so a thread-local variable says which arena a call is about, and each block notes
+ * its size. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -19,7 +20,8 @@ typedef union Block {
 
 static void *arena_malloc(size_t nbytes)
 {
-	Block *b = nbytes > SIZE_MAX - sizeof *b ? NULL : Arena_try_alloc(expat_arena, sizeof *b + nbytes);
+	Block *b =
+		nbytes > SIZE_MAX - sizeof *b ? NULL : Arena_try_alloc(expat_arena, sizeof *b + nbytes);
 
 	if (!b)
 		return NULL;

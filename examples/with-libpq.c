@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* with-libpq CONNINFO QUERY ...: each query on a PostgreSQL connection of its own, all at once, in one thread: libpq's
- * asynchronous calls on a SocketPoll. Prints the first column of each row as it comes. */
+/* with-libpq CONNINFO QUERY ...: each query on a PostgreSQL connection of its own, all at once,
+ * in one thread: libpq's asynchronous calls on a SocketPoll. Prints the first column of each row
+ * as it comes. */
 #include <libpq-fe.h>
 
 #include <core/core.h>

@@ -24,16 +24,18 @@ static void fail(int error, const char *pattern, size_t offset)
 	RAISE_MSG(Pattern_Failed, "\"%s\" at %zu: %s", pattern, offset, (const char *)message);
 }
 
-/* What matches, one string each, then NULL. */
+/* Returns the matches, one string each, then NULL. */
 static char **matches(Arena_T arena, const char *pattern, const char *text, Arena_T scratch)
 {
-	pcre2_general_context *context = pcre2_general_context_create(arena_malloc, arena_free, scratch);
+	pcre2_general_context *context =
+		pcre2_general_context_create(arena_malloc, arena_free, scratch);
 	pcre2_compile_context *compile = context ? pcre2_compile_context_create(context) : NULL;
 	pcre2_match_context *match = context ? pcre2_match_context_create(context) : NULL;
 	pcre2_match_data *data;
 	pcre2_code *code;
 	size_t length = strlen(text), offset = 0, count = 0;
-	char **found = CALLOC(arena, length + 2, sizeof *found); /* an empty match between all bytes, at most */
+	/* an empty match between all bytes, at most */
+	char **found = CALLOC(arena, length + 2, sizeof *found);
 	int error = PCRE2_ERROR_NOMEMORY;
 
 	if (!compile || !match)

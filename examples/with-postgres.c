@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* PostgreSQL through a pool, by its own protocol: each connection starts its session when it is opened (on_open), and
- * answers questions after that. Run "with-postgres host port user"; the server must trust that user. */
+/* PostgreSQL through a pool, by its own protocol: each connection starts its session when it is
+ * opened (on_open), and answers questions after that. Run "with-postgres host port user"; the
+ * server must trust that user. */
 #include <arpa/inet.h>
 #include <string.h>
 
@@ -34,7 +35,8 @@ static void receive(Connection_T c, char *to, size_t nbytes)
 static void send_message(Connection_T c, char type, const char *body, size_t nbytes)
 {
 	uint32_t length = htonl((uint32_t)nbytes + 4);
-	struct iovec parts[3] = { { &type, type != 0 }, { &length, 4 }, { (void *)(uintptr_t)body, nbytes } };
+	struct iovec parts[3] = { { &type, type != 0 }, { &length, 4 },
+		{ (void *)(uintptr_t)body, nbytes } };
 
 	Socket_sendv(Connection_socket(c), parts, 3);
 }
@@ -82,7 +84,9 @@ static void start_session(Connection_T c, void *user)
 {
 	uint32_t protocol = htonl(PROTOCOL);
 	char body[128];
-	size_t n = 4 + (size_t)snprintf(body + 4, sizeof body - 4, "user%c%s%cdatabase%cpostgres%c", 0, (char *)user, 0, 0, 0);
+	size_t n = 4
+		+ (size_t)snprintf(body + 4, sizeof body - 4, "user%c%s%cdatabase%cpostgres%c", 0,
+			(char *)user, 0, 0, 0);
 
 	memcpy(body, &protocol, 4);
 	body[n++] = '\0';

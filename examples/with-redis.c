@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Redis through a pool: each connection logs in and chooses its database when it is opened, and is used again after that.
- * Run "with-redis host port password". */
+/* Redis through a pool: each connection logs in and chooses its database when it is opened, and
+ * is used again after that. Run "with-redis host port password". */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +10,8 @@ enum { REPLY_BYTES = 256, PATIENCE = 5000 /* ms */, QUESTIONS = 100 };
 
 EXCEPT_DEFINE(Redis_Failed, NULL, "redis");
 
-/* Sends one command and returns the line that answers it; it is the connection's, until that is checked in. */
+/* Sends one command and returns the line that answers it; it is the connection's, until that is
+ * checked in. */
 static const char *ask(Connection_T c, const char *command)
 {
 	char *reply = Connection_buffer(c, NULL), *end = NULL;
@@ -73,7 +74,8 @@ int main(int argc, char **argv)
 	TRY {
 		count(pool, argv + 1, "INCR questions");
 	} EXCEPT(Redis_Failed) {
-		printf("wrong password: %.9s; connections inside: %zu\n", Except_message(), SocketPool_count(pool));
+		printf("wrong password: %.9s; connections inside: %zu\n", Except_message(),
+			SocketPool_count(pool));
 	} END_TRY;
 	limits.cl = argv[3];
 	SocketPool_set_limits(pool, &limits);
@@ -85,6 +87,7 @@ int main(int argc, char **argv)
 		printf("%s\n", Except_message());
 	} END_TRY;
 	SocketPool_stats(pool, &stats);
-	printf("%d questions, %zu connection opened, used again %zu times\n", n, stats.opened, stats.reused);
+	printf("%d questions, %zu connection opened, used again %zu times\n", n, stats.opened,
+		stats.reused);
 	return 0;
 }

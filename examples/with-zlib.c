@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* zlib on an arena: what deflate and inflate need comes from a scratch arena, and goes with it, however
- * they end. zlib is C: the allocator it is given answers NULL, and the caller raises. */
+/* zlib on an arena: what deflate and inflate need comes from a scratch arena, and goes with it,
+ * however they end. zlib is C: the allocator it is given answers NULL, and the caller raises. */
 #include <stdint.h>
 #include <string.h>
 #include <zlib.h>
@@ -78,7 +78,8 @@ static Bytes verses(Arena_T arena)
 	int n;
 
 	for (n = BOTTLES; n > 0; n--)
-		length += (size_t)snprintf(text + length, LINE, "%d bottles of beer on the wall, %d bottles of beer.\n", n, n);
+		length += (size_t)snprintf(text + length, LINE,
+			"%d bottles of beer on the wall, %d bottles of beer.\n", n, n);
 	return (Bytes){ (unsigned char *)text, length };
 }
 
@@ -93,7 +94,9 @@ static void there_and_back(size_t limit)
 	Arena_clear(scratch);
 	again = uncompressed(arena, packed, text.length, scratch);
 	printf("%zu bytes to %zu bytes and back: %s\n", text.length, packed.length,
-		again.length == text.length && memcmp(again.data, text.data, text.length) == 0 ? "the same" : "not the same");
+		again.length == text.length && memcmp(again.data, text.data, text.length) == 0
+			? "the same"
+			: "not the same");
 	packed.data[packed.length - 1] ^= 1; /* of the checksum */
 	uncompressed(arena, packed, text.length, scratch);
 }

@@ -17,7 +17,8 @@ static long number(const char *word)
 
 static long sum(const char *text)
 {
-	AUTO(Arena_T, scratch, Arena_dispose) = Arena_new(); /* ends with this function, in whatever way that ends */
+	/* ends with this function, in whatever way that ends */
+	AUTO(Arena_T, scratch, Arena_dispose) = Arena_new();
 	char *rest = Arena_strdup(scratch, text), *word;
 	long total = 0;
 

@@ -23,7 +23,8 @@ static int by_word(const void *x, const void *y)
 int main(void)
 {
 	AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
-	HashTable_T counts = HashTable_new_with(arena, &(HashTable_Options){ .kind = HashTable_STRING });
+	HashTable_T counts =
+		HashTable_new_with(arena, &(HashTable_Options){ .kind = HashTable_STRING });
 	char text[] = "The arena owns the table, the table owns the keys.";
 	void **pair;
 

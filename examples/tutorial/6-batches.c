@@ -11,7 +11,8 @@ static void work(Arena_T arena, size_t records)
 
 int main(void)
 {
-	AUTO(Arena_T, arena, Arena_dispose) = Arena_new_with(&(Arena_Options){ .name = "batches", .limit = 1000000 });
+	AUTO(Arena_T, arena, Arena_dispose) =
+		Arena_new_with(&(Arena_Options){ .name = "batches", .limit = 1000000 });
 	Arena_Mark mark;
 	size_t batch, used;
 

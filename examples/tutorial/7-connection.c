@@ -10,7 +10,8 @@ static void serve(Socket_T client)
 	TRY {
 		HTTPRequest_T request = HTTPRequest_parse(arena, client);
 
-		HTTPResponse_printf(response, "%s of %s", HTTPRequest_method(request), HTTPRequest_path(request));
+		HTTPResponse_printf(response, "%s of %s", HTTPRequest_method(request),
+			HTTPRequest_path(request));
 	} EXCEPT(HTTP_Failed) {
 		HTTPResponse_status(response, HTTP_status(Except_current()));
 		HTTPResponse_printf(response, "%s", Except_message());
@@ -21,8 +22,10 @@ static void serve(Socket_T client)
 static void ask(Socket_T listener, const char *request)
 {
 	AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
-	AUTO(Socket_T, client, Socket_close) = Socket_connect("127.0.0.1", Arena_sprintf(arena, "%d", Socket_port(listener)), 1000);
-	AUTO(Socket_T, server, Socket_close) = Socket_accept(listener); /* the other end, in a program of its own as a rule */
+	AUTO(Socket_T, client, Socket_close) =
+		Socket_connect("127.0.0.1", Arena_sprintf(arena, "%d", Socket_port(listener)), 1000);
+	/* the other end, in a program of its own as a rule */
+	AUTO(Socket_T, server, Socket_close) = Socket_accept(listener);
 	char answer[1000];
 	size_t n;
 

@@ -36,14 +36,8 @@
 
 EXCEPT_DEFINE(Arena_Failed, NULL, "arena allocation failed");
 
-enum {
-	HOME_OVERHEAD = CHUNK_HEADER + LINE - ALIGN + sizeof(struct Arena) + 5 * ALIGN, /* with two red zones */
-	CHUNK_LARGEST = 1024 * 1024, /* where doubling stops */
-	HUGE_PAGE = 2 * 1024 * 1024,
-	CHUNK_HUGEST = 64 * 1024 * 1024,
-	OBJECT_OVERHEAD = CHUNK_HEADER + 6 * ALIGN,
-	SLICE_LEAST = 1024
-};
+/* Bytes of a first chunk that are not usable, with two red zones. */
+enum { HOME_OVERHEAD = CHUNK_HEADER + LINE - ALIGN + sizeof(struct Arena) + 5 * ALIGN };
 
 /* ---- argument checks and raises ---- */
 
@@ -65,19 +59,11 @@ static void check_at(const struct Arena *a, const Site *site)
 		arena__bad(a, site);
 }
 
-/* Returns the bytes of a chunk that surely holds such an object; 0 if none is so large. */
-static size_t chunk_for(size_t alignment, size_t nbytes)
-{
-	size_t size;
-
-	return add_size(nbytes, OBJECT_OVERHEAD + alignment, &size) && size <= PTRDIFF_MAX ? size : 0;
-}
-
 static void raise_failed(T a, size_t alignment, size_t nbytes, const Site *site) CORE_NORETURN;
 static void raise_failed(T a, size_t alignment, size_t nbytes, const Site *site)
 {
 	const char *name = a->name ? a->name : "arena";
-	size_t size = chunk_for(alignment, nbytes), held, limit;
+	size_t size = arena__chunk_for(alignment, nbytes), held, limit;
 	int over;
 
 	arena__lock(a);
@@ -86,178 +72,18 @@ static void raise_failed(T a, size_t alignment, size_t nbytes, const Site *site)
 	over = !arena__may_hold(a, size);
 	arena__unlock(a);
 	if (size == 0)
-		RAISE_AT(site, Arena_Failed, "%s: %zu bytes, aligned to %zu, are more than an object can have",
-			name, nbytes, alignment);
+		RAISE_AT(site, Arena_Failed, "%s: %zu bytes, aligned to %zu, are more than an object can "
+			"have", name, nbytes, alignment);
 	if (LOAD(a->slow) & FIXED)
-		RAISE_AT(site, Arena_Failed, "%s: no room for %zu bytes in its fixed buffer", name, nbytes);
+		RAISE_AT(site, Arena_Failed, "%s: no room for %zu bytes in its fixed buffer", name,
+			nbytes);
 	if (over)
-		RAISE_AT(site, Arena_Failed, "%s: %zu bytes more than the %zu held would pass its limit of %zu",
-			name, size, held, limit);
+		RAISE_AT(site, Arena_Failed, "%s: %zu bytes more than the %zu held would pass its limit "
+			"of %zu", name, size, held, limit);
 	RAISE_AT(site, Arena_Failed, "%s: out of memory for %zu bytes", name, nbytes);
 }
 
-/* ---- growth; the lock is held in all of this part ---- */
-
-static size_t next_chunk(const struct Arena *a)
-{
-	size_t most = a->home->size > CHUNK_LARGEST ? a->home->size : CHUNK_LARGEST;
-	size_t size = a->held ? a->held : CHUNK_FIRST;
-	size_t room = !a->most ? SIZE_MAX : a->most > a->held ? a->most - a->held : 0;
-
-	if (size / 8 >= HUGE_PAGE && size / 8 > most)
-		size = size / 8 < CHUNK_HUGEST ? size / 8 / HUGE_PAGE * HUGE_PAGE : CHUNK_HUGEST;
-	else if (size > most)
-		size = most;
-	return size < room ? size : room;
-}
-
-static void link_chunk(T a, Chunk *c)
-{
-	poison_chunk(c);
-	c->older = a->newest;
-	a->newest = c;
-	STORE(a->slow, a->slow | GREW);
-}
-
-static void note_alignment(T a, size_t alignment)
-{
-	if (alignment > a->align_most)
-		a->align_most = alignment;
-}
-
-static void *bump_locked(T a, size_t alignment, size_t nbytes)
-{
-	void *p;
-
-	if (!arena__is_mine(a))
-		return bump_lane(&a->common.lane, alignment, nbytes, 0); /* an open arena has no red zones */
-	p = bump_lane(&a->lane, alignment, nbytes, red_zone());
-	if (p) {
-		show(a, p, nbytes);
-		note_alignment(a, alignment);
-	}
-	return p;
-}
-
-static void move_lane(T a, char *start, char *limit)
-{
-	a->used += above_floor(&a->lane);
-	set_lane(&a->lane, start, limit);
-}
-
-static void move_common_lane(T a, char *start, char *limit)
-{
-	arena__settle_common(a);
-	set_lane(&a->common.lane, start, limit);
-}
-
-/* Gives the owner the end of the common lane. Returns 0 if there is no room for size bytes. */
-static int cut_slice(T a, size_t size)
-{
-	Lane *l = &a->common.lane;
-	size_t rest = (size_t)(l->limit - l->avail), n = rest / 16;
-	char *start;
-
-	if (size + LINE > rest)
-		return 0;
-	if (n < SLICE_LEAST)
-		n = SLICE_LEAST;
-	if (n < size + LINE)
-		n = size + LINE;
-	if (n > rest)
-		n = rest;
-	start = l->limit - n;
-	start += padding(start, LINE);
-	move_lane(a, start, l->limit);
-	l->limit = start;
-	return 1;
-}
-
-static void enter_chunk(T a, Chunk *c)
-{
-	link_chunk(a, c);
-	if (arena__is_mine(a))
-		move_lane(a, chunk_start(c), lane_end(c));
-	else
-		move_common_lane(a, chunk_start(c), lane_end(c));
-}
-
-/* Returns 0 if the spare is too small. */
-static int enter_spare(T a, size_t size)
-{
-	Chunk *c = a->spare;
-
-	if (!c || size > c->size)
-		return 0;
-	a->spare = NULL;
-	if (!arena__is_mine(a) || !a->common.wanted || size > c->size / 2) {
-		enter_chunk(a, c);
-		return 1;
-	}
-	link_chunk(a, c);
-	move_common_lane(a, chunk_start(c), lane_end(c));
-	return cut_slice(a, size);
-}
-
-/* Returns NULL with no chunk taken if the request is large, or memory is short. */
-static void *allocate_in_new_chunk_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
-{
-	size_t next = next_chunk(a);
-	Chunk *c = size <= next / 8 ? arena__take_chunk_unlocks(a, next) : NULL;
-	void *p;
-
-	if (!c)
-		return NULL;
-	/* another thread may have grown the arena meanwhile; what it left is not to be lost */
-	p = a->spare && !a->backing.free ? NULL : bump_locked(a, alignment, nbytes);
-	if (p)
-		arena__keep_spare_unlocks(a, c);
-	else {
-		enter_chunk(a, c);
-		p = bump_locked(a, alignment, nbytes);
-	}
-	return p;
-}
-
-/* A chunk of its own; the lanes stay where they are. A spare that is of no use here makes way. */
-static void *allocate_large_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
-{
-	Chunk *c = arena__take_chunk_unlocks(a, size);
-	char *p;
-
-	if (!c && a->spare) {
-		arena__give_back_unlocks(a, arena__drop_spare(a));
-		c = arena__take_chunk_unlocks(a, size);
-	}
-	if (!c)
-		return NULL;
-	link_chunk(a, c);
-	p = chunk_start(c);
-	p += padding(p, alignment);
-	c->own = padded(nbytes) + red_zone() + alignment - ALIGN;
-	a->used += c->own;
-	if (arena__is_mine(a))
-		note_alignment(a, alignment);
-	show(a, p, nbytes);
-	return p;
-}
-
-void *arena__allocate_unlocks(T a, size_t alignment, size_t nbytes)
-{
-	int mine = arena__claim(a);
-	void *p = bump_locked(a, alignment, nbytes);
-	size_t size;
-
-	if (LIKELY(p))
-		return p;
-	size = chunk_for(alignment, nbytes);
-	if (size == 0)
-		return NULL;
-	if ((mine && cut_slice(a, size)) || enter_spare(a, size))
-		return bump_locked(a, alignment, nbytes);
-	p = allocate_in_new_chunk_unlocks(a, alignment, nbytes, size);
-	return p ? p : allocate_large_unlocks(a, alignment, nbytes, size);
-}
+/* ---- under the lock ---- */
 
 static void *try_allocate(T a, size_t alignment, size_t nbytes, const Site *site)
 {
@@ -314,13 +140,6 @@ static void start(T a, Chunk *c, const Arena_Options *o, const Backing *backing,
 	set_lane(&a->lane, home_start(a), lane_end(c));
 }
 
-static T struct_in(Chunk *c)
-{
-	char *p = (char *)c + CHUNK_HEADER;
-
-	return (T)(void *)(p + padding(p, LINE));
-}
-
 /* NULL if an arena does not fit there. */
 static Chunk *buffer_chunk(void *buffer, size_t nbytes)
 {
@@ -345,10 +164,12 @@ static Chunk *heap_chunk(const Arena_Options *o, const Backing *backing)
 	} else if (o->limit && size > o->limit && o->limit >= HOME_OVERHEAD)
 		size = o->limit;
 	if (o->limit && size > o->limit)
-		EXCEPT_RAISE_MSG(Arena_Failed, "a first chunk of %zu bytes would pass the limit of %zu", size, o->limit);
+		EXCEPT_RAISE_MSG(Arena_Failed,
+			"a first chunk of %zu bytes would pass the limit of %zu", size, o->limit);
 	p = arena__call_backing(backing, size);
 	if (!p)
-		EXCEPT_RAISE_MSG(Arena_Failed, "out of memory for an arena's first chunk of %zu bytes", size);
+		EXCEPT_RAISE_MSG(Arena_Failed, "out of memory for an arena's first chunk of %zu bytes",
+			size);
 	return arena__make_chunk(p, size);
 }
 
@@ -359,8 +180,9 @@ static Chunk *first_chunk(const Arena_Options *o, const Backing *backing)
 	if (c)
 		return c;
 	if (o->fixed)
-		EXCEPT_RAISE_MSG(Arena_Failed, "a fixed buffer of %zu bytes: an arena needs %zu for itself",
-			o->buffer_size, (size_t)HOME_OVERHEAD + ALIGN);
+		EXCEPT_RAISE_MSG(Arena_Failed,
+			"a fixed buffer of %zu bytes: an arena needs %zu for itself", o->buffer_size,
+			(size_t)HOME_OVERHEAD + ALIGN);
 	return heap_chunk(o, backing);
 }
 
@@ -369,9 +191,10 @@ static void check_options(const Arena_Options *o)
 	CHECK(o, "Arena_new_with: the options are NULL");
 	CHECK(!o->fixed || o->buffer, "Arena_new_with: a fixed arena needs a buffer");
 	CHECK(o->alloc || !o->free, "Arena_new_with: free is given and alloc is not");
-	CHECK(o->buffer || o->buffer_size == 0, "Arena_new_with: a buffer of %zu bytes is NULL", o->buffer_size);
-	CHECK(!o->parent || LOAD(o->parent->magic) == MAGIC, "Arena_new_with: the parent %p is not a live arena",
-		(void *)o->parent);
+	CHECK(o->buffer || o->buffer_size == 0, "Arena_new_with: a buffer of %zu bytes is NULL",
+		o->buffer_size);
+	CHECK(!o->parent || LOAD(o->parent->magic) == MAGIC,
+		"Arena_new_with: the parent %p is not a live arena", (void *)o->parent);
 }
 
 static T make_arena(const Arena_Options *o, const Backing *backing, Thread *t)
@@ -386,6 +209,7 @@ static T make_arena(const Arena_Options *o, const Backing *backing, Thread *t)
 	}
 	hide((char *)(a + 1), (size_t)(c->limit - (char *)(a + 1)));
 	arena__add_live(a, t);
+	STORE_RELEASE(a->owner, t);
 	return a;
 }
 
@@ -397,8 +221,9 @@ static T take_from_shell(const Arena_Options *o, Thread *t)
 	if (!a)
 		return NULL;
 	start(a, a->home, o, &arena__default_backing, t);
-	arena__count_made(t);
+	STORE(t->made, t->made + 1);
 	arena__end_turnover(t);
+	STORE_RELEASE(a->owner, t);
 	return a;
 }
 
@@ -416,7 +241,6 @@ T Arena_new_with(const Arena_Options *o)
 		a = take_from_shell(o, t);
 	if (!a)
 		a = make_arena(o, backing, t);
-	STORE_RELEASE(a->owner, t);
 	if (o->parent)
 		arena__link_child(o->parent, a);
 	return a;
@@ -425,8 +249,9 @@ T Arena_new_with(const Arena_Options *o)
 T Arena_new(void)
 {
 	static const Arena_Options none;
+	T a = take_from_shell(&none, record_now());
 
-	return Arena_new_with(&none);
+	return a ? a : Arena_new_with(&none);
 }
 
 T Arena_new_with_size(size_t chunk)
@@ -455,13 +280,13 @@ T Arena__made_at(T a, const char *file, int line)
 
 /* ---- allocation ---- */
 
-/* Returns NULL unless the common lane has room and is for this thread: nearly always, while
- * threads share an arena. */
+/* Returns NULL unless the arena is live and its common lane has room and is for this thread: as it
+ * is nearly always while threads share an arena. */
 static inline void *bump_common(T a, size_t nbytes)
 {
 	void *p = NULL;
 
-	if (!LOAD(a->common.lane.avail))
+	if (!a || LOAD(a->magic) != MAGIC || !LOAD(a->common.lane.avail))
 		return NULL;
 	arena__lock(a);
 	if (LIKELY(a->owner && a->owner != self_now()))
@@ -470,26 +295,48 @@ static inline void *bump_common(T a, size_t nbytes)
 	return p;
 }
 
-#define THERE(macro) (&(Site){ file, function, line, macro, __builtin_return_address(0) })
-
-/* Few arguments, in registers: the way there must cost the callers nothing. */
 __attribute__((noinline)) void *arena__alloc_slowly(T a, size_t nbytes, const Site *site)
 {
-	void *p;
+	void *p = bump_common(a, nbytes);
 
+	if (LIKELY(p))
+		return p;
 	check_at(a, site);
-	p = bump_common(a, nbytes);
-	return LIKELY(p) ? p : allocate_at(a, ALIGN, nbytes, site);
+	return allocate_at(a, ALIGN, nbytes, site);
+}
+
+/* Functions of their own, with their Site in the rare branch, or it would cost the quick ways a
+ * stack frame. */
+static __attribute__((noinline)) void *alloc_here(T a, size_t nbytes, void *caller)
+{
+	void *p = bump_common(a, nbytes);
+
+	return LIKELY(p) ? p : arena__alloc_slowly(a, nbytes,
+		&(Site){ __FILE__, "Arena_alloc", __LINE__, NULL, caller });
+}
+
+static __attribute__((noinline)) void *alloc_there(T a, size_t nbytes,
+	const char *file, const char *function, int line, void *caller)
+{
+	void *p = bump_common(a, nbytes);
+
+	return LIKELY(p) ? p : arena__alloc_slowly(a, nbytes,
+		&(Site){ file, function, line, "ALLOC", caller });
 }
 
 void *Arena_alloc(T a, size_t nbytes)
 {
-	return arena__alloc_at(a, nbytes, HERE);
+	void *p = Arena__bump(a, nbytes);
+
+	return LIKELY(p) ? p : alloc_here(a, nbytes, __builtin_return_address(0));
 }
 
 void *Arena__alloc(T a, size_t nbytes, const char *file, const char *function, int line)
 {
-	return arena__alloc_at(a, nbytes, THERE("ALLOC"));
+	void *p = Arena__bump(a, nbytes);
+
+	return LIKELY(p) ? p
+		: alloc_there(a, nbytes, file, function, line, __builtin_return_address(0));
 }
 
 static void *callocate_at(T a, size_t count, size_t nbytes, const Site *site)
@@ -508,9 +355,11 @@ void *Arena_calloc(T a, size_t count, size_t nbytes)
 	return callocate_at(a, count, nbytes, HERE);
 }
 
-void *Arena__calloc(T a, size_t count, size_t nbytes, const char *file, const char *function, int line)
+void *Arena__calloc(T a, size_t count, size_t nbytes,
+	const char *file, const char *function, int line)
 {
-	return callocate_at(a, count, nbytes, THERE("CALLOC"));
+	return callocate_at(a, count, nbytes,
+		&(Site){ file, function, line, "CALLOC", __builtin_return_address(0) });
 }
 
 /* Returns NULL if the lane has no room or is another thread's: under the lock, then. */
@@ -563,11 +412,6 @@ static int grow_quickly(T a, char *p, size_t old_nbytes, size_t new_nbytes)
 	return done;
 }
 
-static Lane *my_lane(T a)
-{
-	return arena__is_mine(a) ? &a->lane : &a->common.lane;
-}
-
 static int resize_locked(T a, char *p, size_t old_nbytes, size_t new_nbytes)
 {
 	size_t old_step = padded(old_nbytes) + red_zone(), new_step = padded(new_nbytes) + red_zone();
@@ -604,7 +448,8 @@ void *Arena_realloc(T a, void *p, size_t old_nbytes, size_t new_nbytes)
 	CHECK(p || old_nbytes == 0, "Arena_realloc: NULL with %zu old bytes", old_nbytes);
 	CHECK(old_nbytes <= PTRDIFF_MAX, "Arena_realloc: no object has %zu bytes", old_nbytes);
 	if (p && new_nbytes <= PTRDIFF_MAX
-		&& (grow_quickly(a, p, old_nbytes, new_nbytes) || resize_newest(a, p, old_nbytes, new_nbytes)))
+		&& (grow_quickly(a, p, old_nbytes, new_nbytes)
+			|| resize_newest(a, p, old_nbytes, new_nbytes)))
 		return p;
 	if (p && new_nbytes <= old_nbytes) {
 		hide((char *)p + new_nbytes, old_nbytes - new_nbytes);

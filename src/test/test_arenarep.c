@@ -263,14 +263,13 @@ TEST(the_store_is_bounded_in_number_and_bytes)
 		Arena_dispose(&arenas[i]);
 	if (!t)
 		return;
-	ck_assert_int_gt(t->nshells, 0);
-	ck_assert_int_le(t->nshells, SHELLS);
-	ck_assert_int_gt(t->nchunks, 0);
-	for (i = 0; i < t->nchunks; i++) {
-		ck_assert_uint_le(t->chunks[i]->size, MB);
-		bytes += t->chunks[i]->size;
+	ck_assert_int_gt(t->shells.n, 0);
+	ck_assert_int_le(t->shells.n, SHELLS);
+	ck_assert_int_gt(t->spares.n, 0);
+	for (i = 0; i < t->spares.n; i++) {
+		ck_assert_uint_le(t->spares.chunks[i]->size, MB);
+		bytes += t->spares.chunks[i]->size;
 	}
-	ck_assert_uint_eq(bytes, t->chunk_bytes);
 	ck_assert_uint_le(bytes, 2 * MB);
 }
 
@@ -282,16 +281,16 @@ TEST(one_large_request_takes_nothing_of_another_size_from_the_store)
 
 	use_bytes(arena, 100 * KB);
 	Arena_dispose(&arena);
-	chunks = t ? t->nchunks : 0;
+	chunks = t ? t->spares.n : 0;
 	ck_assert(!t || chunks >= 2);
 	for (i = 0; i < 20; i++) {
 		arena = Arena_new();
 		Arena_alloc(arena, 700 * KB);
 		ck_assert_uint_ge(Arena_capacity(arena), 700 * KB);
-		ck_assert(!t || t->nchunks >= chunks);
+		ck_assert(!t || t->spares.n >= chunks);
 		Arena_dispose(&arena);
 	}
-	ck_assert(!t || t->nchunks == chunks + 1);
+	ck_assert(!t || t->spares.n == chunks + 1);
 }
 
 TEST(what_is_in_store_counts_in_no_limit_and_is_taken_to_the_byte)
@@ -337,7 +336,7 @@ TEST(the_store_decays_when_the_load_falls)
 	}
 	for (i = 0; i < SHELLS; i++)
 		Arena_dispose(&arenas[i]);
-	ck_assert(!t || t->nshells + t->nchunks > 20);
+	ck_assert(!t || t->shells.n + t->spares.n > 20);
 	for (turn = 0; turn < 1000; turn++) {
 		Arena_T arena = Arena_new();
 
@@ -345,9 +344,8 @@ TEST(the_store_decays_when_the_load_falls)
 		Arena_dispose(&arena);
 	}
 	if (t) {
-		ck_assert_int_eq(t->nshells, 1);
-		ck_assert_int_eq(t->nchunks, 0);
-		ck_assert_uint_eq(t->chunk_bytes, 0);
+		ck_assert_int_eq(t->shells.n, 1);
+		ck_assert_int_eq(t->spares.n, 0);
 	}
 }
 
@@ -360,7 +358,7 @@ static void *fill_store(void *cl)
 	Arena_dispose(&other);
 	*(Thread **)cl = arena__thread();
 	if (*(Thread **)cl)
-		ck_assert_int_gt((*(Thread **)cl)->nshells, 1);
+		ck_assert_int_gt((*(Thread **)cl)->shells.n, 1);
 	return NULL;
 }
 
@@ -372,9 +370,8 @@ TEST(a_thread_that_ends_gives_its_store_back_and_its_record_to_the_next)
 	ck_assert_int_eq(pthread_create(&thread, NULL, fill_store, &first), 0);
 	pthread_join(thread, NULL);
 	if (first) {
-		ck_assert_int_eq(first->nshells, 0);
-		ck_assert_int_eq(first->nchunks, 0);
-		ck_assert_uint_eq(first->chunk_bytes, 0);
+		ck_assert_int_eq(first->shells.n, 0);
+		ck_assert_int_eq(first->spares.n, 0);
 	}
 	ck_assert_int_eq(pthread_create(&thread, NULL, fill_store, &second), 0);
 	pthread_join(thread, NULL);

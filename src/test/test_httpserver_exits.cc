@@ -24,8 +24,9 @@
 
 struct Thrown {};
 
-enum Callback { HANDLER, BODY, MORE, LOG, DEFERRED, CALLBACKS };
-static const char *const names[] = { "a handler", "a body", "a stream's more", "the log", "a deferred call" };
+enum Callback { HANDLER, BODY, MORE, LOG, DEFERRED, BEFORE, ON_ERROR, TAKE, CALLBACKS };
+static const char *const names[] = { "a handler", "a body", "a stream's more", "the log", "a deferred call",
+	"before", "on_error", "an upgrade's take" };
 enum Way { THROWS, IS_CANCELLED, EXITS, WAYS };
 static const char *const way_names[] = { "throws", "is cancelled", "exits" };
 static int leaving, leaving_now, way;
@@ -59,10 +60,25 @@ static int more(HTTPResponse_T response, void *)
 	return 0;
 }
 
+static void before(HTTPRequest_T, HTTPResponse_T, void *) { leave(BEFORE); }
+static void on_error(HTTPRequest_T, HTTPResponse_T, int, const char *, void *) { leave(ON_ERROR); }
+
+static void take(Socket_T s, void *)
+{
+	Socket_close(&s);
+	leave(TAKE);
+}
+
 static void handler(HTTPRequest_T request, HTTPResponse_T response, void *)
 {
 	leave(HANDLER);
 	Arena_defer(HTTPRequest_arena(request), deferred, nullptr);
+	if (leaving == ON_ERROR)
+		RAISE(HTTP_Not_Found);
+	if (leaving == TAKE) {
+		HTTPResponse_upgrade(response, "chat", take, nullptr);
+		return;
+	}
 	HTTPResponse_stream(response, more, nullptr);
 }
 
@@ -86,7 +102,7 @@ static int port;
 // Sends one request and reads until the connection ends, or until the whole answer was read.
 static void *ask(void *)
 {
-	static const char request[] = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+	static const char request[] = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close, upgrade\r\nUpgrade: chat\r\n\r\nx";
 	sockaddr_in to = {};
 	char buffer[1024];
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -136,6 +152,8 @@ static bool serve(int callback)
 	options.service = "0";
 	options.threads = 1;
 	options.log = log_entry;
+	options.before = before;
+	options.on_error = on_error;
 	server = HTTPServer_new(arena, &options);
 	port = HTTPServer_port(server);
 	route.method = "POST";

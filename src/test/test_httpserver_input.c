@@ -322,6 +322,52 @@ TEST(a_PROXY_header_may_come_in_pieces)
 	end_server();
 }
 
+/* Fails unless the server believes what a proxy at this address says of its client. */
+static void ck_believed(const char *address, const char *host, const char *service)
+{
+	const char *proxies[] = { address, NULL };
+	static const char request[] = "PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n" GET("/who");
+	Socket_T proxy;
+
+	make_server((HTTPServer_Options){ .proxies = proxies, .host = host, .service = service });
+	HTTPServer_route(server, "GET", "/who", who, NULL);
+	launch();
+	proxy = Socket_connect(host, Arena_sprintf(arena, "%d", HTTPServer_port(server)), 5000);
+	Socket_sendall(proxy, request, sizeof request - 1);
+	ck_assert_int_eq(hear(Socket_fd(proxy)), 200);
+	ck_assert_str_eq(body(), "192.0.2.1:4711");
+	Socket_close(&proxy);
+	end_server();
+}
+
+static int has_no_ipv6(void)
+{
+	volatile int has_none = 0;
+	Socket_T s;
+
+	TRY {
+		s = Socket_listen("::1", "0", 0);
+		Socket_close(&s);
+	} EXCEPT(Socket_Failed) {
+		has_none = 1;
+	} END_TRY;
+	return has_none;
+}
+
+TEST(a_proxy_may_connect_over_IPv6, .unless = has_no_ipv6())
+{
+	ck_believed("::1", "::1", "0");
+	ck_believed("::/64", "::1", "0");
+}
+
+TEST(a_proxy_may_connect_to_a_Unix_domain_socket)
+{
+	char name[64];
+
+	snprintf(name, sizeof name, "unix:@libcore-test-proxy-%ld", (long)getpid());
+	ck_believed("unix", name, "0");
+}
+
 TEST(who_is_no_proxy_cannot_say_that_it_is_somebody_else)
 {
 	static const char *const proxies[] = { "10.0.0.0/8", "::1", "127.0.0.2", "127.0.0.2/31", "unix", NULL };

@@ -4,6 +4,8 @@
  * wrapped. */
 #include "config.h"
 
+#include <fcntl.h>
+
 #include "httpclient.h"
 
 void *__real_malloc(size_t n);
@@ -66,6 +68,47 @@ static void large(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, 200000), 200000);
 }
 
+static void send_self(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)cl;
+	HTTPResponse_file(response, open("/proc/self/exe", O_RDONLY | O_CLOEXEC), 0, 100000);
+}
+
+static void hang_up(Socket_T s, void *cl)
+{
+	(void)cl;
+	Socket_close(&s);
+}
+
+static void upgrade(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)cl;
+	HTTPResponse_upgrade(response, "chat", hang_up, NULL);
+}
+
+static void before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPRequest_set_data(request, Arena_alloc(HTTPRequest_arena(request), 20000));
+	HTTPResponse_set(response, "X-Before", "yes");
+}
+
+static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
+{
+	(void)request;
+	(void)cl;
+	HTTPResponse_printf(response, "%d %s", status, message ? message : "");
+}
+
+static void take_log(const HTTPServer_Entry *e, void *cl)
+{
+	(void)cl;
+	if (e->status < 100) /* Check would allocate */
+		abort();
+}
+
 static void *run_failing(void *cl)
 {
 	is_server = 1;
@@ -82,7 +125,9 @@ static void disturb(void)
 	if (fd < 0)
 		return;
 	memset(request + n, 'x', 7000);
-	sprintf(request + n + 7000, "\r\nContent-Length: 5\r\n\r\nhello" GET("/large"));
+	sprintf(request + n + 7000, "\r\nContent-Length: 5\r\n\r\nhello" GET("/large") GET("/file") GET("/none")
+		"GET /file HTTP/1.1\r\n" HOST "Range: bytes=5-6\r\n\r\n"
+		"GET /upgrade HTTP/1.1\r\n" HOST "Connection: upgrade\r\nUpgrade: chat\r\n\r\nahead");
 	send(fd, request, 3000, MSG_NOSIGNAL);
 	nap(1);
 	send(fd, request + 3000, strlen(request + 3000), MSG_NOSIGNAL);
@@ -105,11 +150,20 @@ static int serves(void)
 	return nheard > 200000;
 }
 
-static int serve_failing(int n)
+static int serve_failing(int n, int with_hooks)
 {
+	HTTPServer_Options options = { .limits = { .header_bytes = 8000 } };
 	int failed_once;
 
-	make_server((HTTPServer_Options){ .limits = { .header_bytes = 8000 } });
+	if (with_hooks) {
+		options.before = before;
+		options.on_error = on_error;
+		options.log = take_log;
+		options.request_bytes = options.memory_bytes = 4 << 20;
+	}
+	make_server(options);
+	HTTPServer_route(server, "GET", "/file", send_self, NULL);
+	HTTPServer_route(server, "GET", "/upgrade", upgrade, NULL);
 	HTTPServer_route(server, "POST", "/echo", echo, NULL);
 	HTTPServer_route(server, "GET", "/large", large, NULL);
 	run_failed = 0;
@@ -129,12 +183,12 @@ static int serve_failing(int n)
 SUITE("httpserver without memory");
 CASE("allocations");
 
-TEST(each_allocation_may_fail_or_all_after_it, .to = 2)
+TEST(each_allocation_may_fail_or_all_after_it, .to = 4)
 {
 	int n = 0;
 
-	lasting = _i;
-	while (serve_failing(n))
+	lasting = _i % 2;
+	while (serve_failing(n, _i / 2))
 		n++;
 	ck_assert_int_gt(n, 5);
 }

@@ -148,6 +148,7 @@ struct Waiting {
 	const Server *server;
 	pthread_t thread;
 	int number, ms;
+	int error; /* of a checkout that failed */
 };
 
 static int order[64], norder; /* atomic */
@@ -156,6 +157,7 @@ static inline void *wait_for_one(void *cl)
 {
 	struct Waiting *w = cl;
 
+	w->error = 0;
 	TRY {
 		Connection_T c = SocketPool_checkout(pool, "127.0.0.1", w->server->port, w->ms);
 
@@ -165,6 +167,7 @@ static inline void *wait_for_one(void *cl)
 		else
 			SocketPool_discard(pool, c);
 	} EXCEPT(SocketPool_Failed) {
+		w->error = Except_errno();
 	} END_TRY;
 	return NULL;
 }

@@ -81,6 +81,26 @@ TEST(an_idle_connection_makes_way_when_another_hosts_hold_down_ends)
 	stop(&other);
 }
 
+/* The waiter hopes for the connection that is out. When it has gone, the hold-down is the reason. */
+TEST(a_checkout_whose_last_hope_has_left_says_that_its_host_is_held_down)
+{
+	SocketPool_Limits limits = { .hold_ms = 4000 };
+	struct Waiting waiting;
+	Server server;
+	Connection_T out;
+
+	SocketPool_set_limits(pool, &limits);
+	start(&server, ECHO);
+	out = checkout(&server);
+	stop(&server);
+	ck_raises(Socket_Refused, checkout(&server));
+	start_waiting(&waiting, 1, &server, 1000);
+	SocketPool_discard(pool, out);
+	pthread_join(waiting.thread, NULL);
+	ck_assert_int_eq(waiting.error, ECONNREFUSED);
+	ck_assert_uint_eq(stats().waiting, 0);
+}
+
 static int try_checkout(SocketPool_T p, const Server *server)
 {
 	volatile int works = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: chunks from the backing allocator and back, and what a thread keeps in
- * store. The lock is let go of while the backing allocator runs; what it is asked for is booked
+/* Arena, continued: chunks from the backing allocator and back, what a thread keeps in store, and
+ * growth. The lock is let go of while the backing allocator runs; what it is asked for is booked
  * before, so that two threads cannot pass the limit together.
  *
  * The default backing allocator is malloc, and for 2 MiB and more a mapping on huge pages: the
@@ -11,8 +11,7 @@
  * made; the others are plain chunks, found by size. Only what the default backing allocator gave
  * is kept, and none of it counts as held by any arena.
  *
- * Invariant: shells[0..nshells) are DEAD and no arena's; chunk_bytes is the sum of
- * chunks[0..nchunks).
+ * Invariant: the structs in shells are DEAD and no arena's.
  *
  * The store is touched by its thread alone, without a lock, amid a "turnover": whoever walks the
  * registry (report, fork) closes the gate, passes the barrier and waits for the turnovers that
@@ -32,8 +31,12 @@
 #define T Arena_T
 
 enum {
+	CHUNK_LARGEST = 1024 * 1024, /* where doubling stops */
+	CHUNK_HUGEST = 64 * 1024 * 1024,
+	OBJECT_OVERHEAD = CHUNK_HEADER + 6 * ALIGN,
+	SLICE_LEAST = 1024,
 	HUGE_PAGE = 2 * 1024 * 1024,
-	PAGE = 64 * 1024, /* the largest of any Linux: arm64 has pages of 4, 16 or 64 KiB, and what is no page is not unmapped */
+	PAGE = 64 * 1024, /* the largest of any Linux, on arm64: munmap takes whole pages only */
 	TICKS = 64,
 	BYTES_KEPT = 2 * 1024 * 1024, /* and SHELLS * CHUNK_FIRST */
 	CHUNK_KEPT = BYTES_KEPT / 2
@@ -45,7 +48,8 @@ enum {
  * mappings. */
 static int is_mapped(size_t nbytes)
 {
-	return nbytes >= HUGE_PAGE && nbytes <= PTRDIFF_MAX - HUGE_PAGE && !red_zone() && !under_tsan();
+	return nbytes >= HUGE_PAGE && nbytes <= PTRDIFF_MAX - HUGE_PAGE
+		&& !red_zone() && !under_tsan();
 }
 
 static size_t whole_pages(size_t nbytes)
@@ -56,7 +60,8 @@ static size_t whole_pages(size_t nbytes)
 static void *map(size_t nbytes)
 {
 	size_t size = whole_pages(nbytes), before;
-	char *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
 		return NULL;
@@ -95,50 +100,39 @@ int arena__begin_turnover(Thread *t)
 {
 	STORE(t->turnover, 1);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (!arena__registry_is_walked())
+	if (!LOAD_ACQUIRE(arena__registry_walked))
 		return 1;
 	arena__end_turnover(t);
 	return 0;
 }
 
-static void free_shell(T a)
-{
-	Chunk *c = a->home;
+/* The turnover has begun in these. */
 
-	arena__remove_live(a);
-	pthread_mutex_destroy(&a->lock);
-	arena__default_backing.free(c, c->size, NULL);
+static Chunk *remove_stored(Store *s, int i)
+{
+	Chunk *c = s->chunks[i];
+
+	for (s->n--; i < s->n; i++)
+		s->chunks[i] = s->chunks[i + 1];
+	if (s->n < s->low)
+		s->low = s->n;
+	return c;
 }
 
-T arena__take_shell(Thread *t)
+int arena__store(Thread *t, Store *s, int most, Chunk *c)
 {
-	if (t->nshells == 0 || !arena__begin_turnover(t))
-		return NULL;
-	if (--t->nshells < t->shells_low)
-		t->shells_low = t->nshells;
-	return t->shells[t->nshells];
-}
-
-/* The turnover has begun: it ends here if the shell is kept. */
-int arena__keep_shell(Thread *t, T a)
-{
-	if (t->nshells == SHELLS)
+	if (s->n == most)
 		return 0;
-	t->shells[t->nshells++] = a;
+	s->chunks[s->n++] = c;
 	t->ticks++;
 	return 1;
 }
 
-static Chunk *remove_stored(Thread *t, int i)
+T arena__take_shell(Thread *t)
 {
-	Chunk *c = t->chunks[i];
-
-	t->chunk_bytes -= c->size;
-	t->nchunks--;
-	memmove(&t->chunks[i], &t->chunks[i + 1], (size_t)(t->nchunks - i) * sizeof t->chunks[0]);
-	if (t->nchunks < t->chunks_low)
-		t->chunks_low = t->nchunks;
-	return c;
+	if (t->shells.n == 0 || !arena__begin_turnover(t))
+		return NULL;
+	return struct_in(remove_stored(&t->shells, t->shells.n - 1));
 }
 
 static Chunk *take_stored(size_t least, size_t most)
@@ -147,11 +141,11 @@ static Chunk *take_stored(size_t least, size_t most)
 	Chunk *c = NULL;
 	int i;
 
-	if (!t || t->nchunks == 0 || !arena__begin_turnover(t))
+	if (!t || t->spares.n == 0 || !arena__begin_turnover(t))
 		return NULL;
-	for (i = t->nchunks - 1; i >= 0 && !c; i--)
-		if (t->chunks[i]->size >= least && t->chunks[i]->size <= most)
-			c = remove_stored(t, i);
+	for (i = t->spares.n - 1; i >= 0 && !c; i--)
+		if (t->spares.chunks[i]->size >= least && t->spares.chunks[i]->size <= most)
+			c = remove_stored(&t->spares, i);
 	arena__end_turnover(t);
 	if (c)
 		c->own = 0;
@@ -161,51 +155,43 @@ static Chunk *take_stored(size_t least, size_t most)
 static int keep_chunk(Chunk *c)
 {
 	Thread *t = record_now();
-	int kept;
+	size_t bytes = c->size;
+	int i, kept;
 
 	if (!t || c->size == 0 || c->size > CHUNK_KEPT || !arena__begin_turnover(t))
 		return 0;
-	kept = t->nchunks < CHUNKS_CACHED && t->chunk_bytes + c->size <= BYTES_KEPT;
-	if (kept) {
-		c->older = NULL;
-		t->chunks[t->nchunks++] = c;
-		t->chunk_bytes += c->size;
-		t->ticks++;
-	}
+	for (i = 0; i < t->spares.n; i++)
+		bytes += t->spares.chunks[i]->size;
+	kept = bytes <= BYTES_KEPT && arena__store(t, &t->spares, STORED, c);
 	arena__end_turnover(t);
 	return kept;
 }
 
-static int drop_shells(Thread *t, int n)
+static void free_chunk(Chunk *c)
 {
-	T dropped[SHELLS];
-	int i;
-
-	if (n == 0 || !arena__begin_turnover(t))
-		return 0;
-	memcpy(dropped, t->shells, (size_t)n * sizeof dropped[0]); /* the oldest */
-	t->nshells -= n;
-	memmove(t->shells, t->shells + n, (size_t)t->nshells * sizeof dropped[0]);
-	t->shells_low = t->nshells;
-	arena__end_turnover(t);
-	for (i = 0; i < n; i++)
-		free_shell(dropped[i]);
-	return n;
+	arena__default_backing.free(c, c->size, NULL);
 }
 
-static void drop_chunks(Thread *t, int n)
+static void free_shell(Chunk *c)
 {
-	Chunk *dropped[CHUNKS_CACHED];
+	arena__remove_live(struct_in(c));
+	pthread_mutex_destroy(&struct_in(c)->lock);
+	free_chunk(c);
+}
+
+static void drop_oldest(Thread *t, Store *s, int n, void (*drop)(Chunk *))
+{
+	Chunk *dropped[STORED];
 	int i;
 
-	if (n == 0 || !arena__begin_turnover(t))
+	if (!arena__begin_turnover(t))
 		return;
 	for (i = 0; i < n; i++)
-		dropped[i] = remove_stored(t, 0);
-	t->chunks_low = t->nchunks;
+		dropped[i] = remove_stored(s, 0);
+	s->low = s->n;
 	arena__end_turnover(t);
 	for (i = 0; i < n; i++)
-		arena__default_backing.free(dropped[i], dropped[i]->size, NULL);
+		drop(dropped[i]);
 }
 
 /* Half of what was never needed since the last time. */
@@ -214,17 +200,14 @@ void arena__decay(Thread *t)
 	if (t->ticks < TICKS)
 		return;
 	t->ticks = 0;
-	drop_shells(t, (t->shells_low + 1) / 2);
-	drop_chunks(t, (t->chunks_low + 1) / 2);
-	t->shells_low = t->nshells;
-	t->chunks_low = t->nchunks;
+	drop_oldest(t, &t->shells, (t->shells.low + 1) / 2, free_shell);
+	drop_oldest(t, &t->spares, (t->spares.low + 1) / 2, free_chunk);
 }
 
 void arena__empty_store(Thread *t)
 {
-	while (t->nshells && drop_shells(t, t->nshells))
-		;
-	drop_chunks(t, t->nchunks);
+	drop_oldest(t, &t->shells, t->shells.n, free_shell);
+	drop_oldest(t, &t->spares, t->spares.n, free_chunk);
 }
 
 /* ---- taking ---- */
@@ -318,7 +301,7 @@ Chunk *arena__take_chunk_unlocks(T a, size_t size)
 	arena__unlock(a);
 	p = call_booked(a, size);
 	arena__relock(a);
-	if (p && a->slow & GONE) { /* meanwhile: debug builds raise when this thread comes for the lock again */
+	if (p && a->slow & GONE) { /* debug builds raise when this thread comes for the lock again */
 		arena__give_back_unlocks(a, arena__make_chunk(p, size));
 		p = NULL;
 	}
@@ -348,34 +331,30 @@ typedef struct List {
 	Chunk *first;
 } List;
 
-static void give_back_rest(List **);
-
 /* If a cancellation leaves the caller's free, the compiler's clean-up goes on with the next
  * chunk. */
-static void give_back_each(List *l)
+static void give_back_each(List *const *list)
 {
-	List *rest __attribute__((cleanup(give_back_rest))) = l;
+	List *l = *list;
 
-	while (l->first) {
-		Chunk *c = l->first;
+	if (l->first) {
+		List *rest __attribute__((cleanup(give_back_each), unused)) = l;
 
-		l->first = c->older;
-		give_back_one(rest->backing, c);
+		while (l->first) {
+			Chunk *c = l->first;
+
+			l->first = c->older;
+			give_back_one(l->backing, c);
+		}
 	}
-}
-
-static void give_back_rest(List **l)
-{
-	if ((*l)->first)
-		give_back_each(*l);
 }
 
 void arena__give_back_list(const Backing *b, Chunk *c)
 {
-	List l = { b, c };
+	List l = { b, c }, *list = &l;
 	int error = errno;
 
-	give_back_each(&l);
+	give_back_each(&list);
 	errno = error;
 }
 
@@ -410,4 +389,162 @@ void arena__keep_spare_unlocks(T a, Chunk *c)
 		a->spare = c;
 		STORE(a->slow, a->slow | GREW);
 	}
+}
+
+/* ---- growth; the lock is held in all of this part ---- */
+
+/* Returns the bytes of a chunk that surely holds such an object; 0 if none is so large. */
+size_t arena__chunk_for(size_t alignment, size_t nbytes)
+{
+	size_t size;
+
+	return add_size(nbytes, OBJECT_OVERHEAD + alignment, &size) && size <= PTRDIFF_MAX ? size : 0;
+}
+
+static size_t next_chunk(const struct Arena *a)
+{
+	size_t most = a->home->size > CHUNK_LARGEST ? a->home->size : CHUNK_LARGEST;
+	size_t size = a->held ? a->held : CHUNK_FIRST;
+	size_t room = !a->most ? SIZE_MAX : a->most > a->held ? a->most - a->held : 0;
+
+	if (size / 8 >= HUGE_PAGE && size / 8 > most)
+		size = size / 8 < CHUNK_HUGEST ? size / 8 / HUGE_PAGE * HUGE_PAGE : CHUNK_HUGEST;
+	else if (size > most)
+		size = most;
+	return size < room ? size : room;
+}
+
+static void link_chunk(T a, Chunk *c)
+{
+	poison_chunk(c);
+	c->older = a->newest;
+	a->newest = c;
+	STORE(a->slow, a->slow | GREW);
+}
+
+static void *bump_locked(T a, size_t alignment, size_t nbytes)
+{
+	void *p;
+
+	if (!arena__is_mine(a)) /* then the arena is open, and has no red zones */
+		return bump_lane(&a->common.lane, alignment, nbytes, 0);
+	p = bump_lane(&a->lane, alignment, nbytes, red_zone());
+	if (p) {
+		show(a, p, nbytes);
+		note_alignment(a, alignment);
+	}
+	return p;
+}
+
+static void move_lane(T a, Lane *l, char *start, char *limit)
+{
+	if (l == &a->common.lane)
+		arena__settle_common(a);
+	else
+		a->used += above_floor(l);
+	set_lane(l, start, limit);
+}
+
+/* Gives the owner the end of the common lane. Returns 0 if there is no room for size bytes. */
+static int cut_slice(T a, size_t size)
+{
+	Lane *l = &a->common.lane;
+	size_t rest = (size_t)(l->limit - l->avail), n = rest / 16;
+	char *start;
+
+	if (size + LINE > rest)
+		return 0;
+	if (n < SLICE_LEAST)
+		n = SLICE_LEAST;
+	if (n < size + LINE)
+		n = size + LINE;
+	if (n > rest)
+		n = rest;
+	start = l->limit - n;
+	start += padding(start, LINE);
+	move_lane(a, &a->lane, start, l->limit);
+	l->limit = start;
+	return 1;
+}
+
+static void enter_chunk(T a, Lane *l, Chunk *c)
+{
+	link_chunk(a, c);
+	move_lane(a, l, chunk_start(c), lane_end(c));
+}
+
+/* Returns 0 if the spare is too small. */
+static int enter_spare(T a, size_t size)
+{
+	Chunk *c = a->spare;
+
+	if (!c || size > c->size)
+		return 0;
+	a->spare = NULL;
+	if (arena__is_mine(a) && a->common.wanted && size <= c->size / 2) {
+		enter_chunk(a, &a->common.lane, c);
+		return cut_slice(a, size);
+	}
+	enter_chunk(a, my_lane(a), c);
+	return 1;
+}
+
+/* Returns NULL with no chunk taken if the request is large, or memory is short. */
+static void *allocate_in_new_chunk_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
+{
+	size_t next = next_chunk(a);
+	Chunk *c = size <= next / 8 ? arena__take_chunk_unlocks(a, next) : NULL;
+	void *p;
+
+	if (!c)
+		return NULL;
+	/* another thread may have grown the arena meanwhile; what it left is not to be lost */
+	p = a->spare && !a->backing.free ? NULL : bump_locked(a, alignment, nbytes);
+	if (p)
+		arena__keep_spare_unlocks(a, c);
+	else {
+		enter_chunk(a, my_lane(a), c);
+		p = bump_locked(a, alignment, nbytes);
+	}
+	return p;
+}
+
+/* A chunk of its own; the lanes stay where they are. A spare that is of no use here makes way. */
+static void *allocate_large_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
+{
+	Chunk *c = arena__take_chunk_unlocks(a, size);
+	char *p;
+
+	if (!c && a->spare) {
+		arena__give_back_unlocks(a, arena__drop_spare(a));
+		c = arena__take_chunk_unlocks(a, size);
+	}
+	if (!c)
+		return NULL;
+	link_chunk(a, c);
+	p = chunk_start(c);
+	p += padding(p, alignment);
+	c->own = padded(nbytes) + red_zone() + alignment - ALIGN;
+	a->used += c->own;
+	if (arena__is_mine(a))
+		note_alignment(a, alignment);
+	show(a, p, nbytes);
+	return p;
+}
+
+void *arena__allocate_unlocks(T a, size_t alignment, size_t nbytes)
+{
+	int mine = arena__claim(a);
+	void *p = bump_locked(a, alignment, nbytes);
+	size_t size;
+
+	if (LIKELY(p))
+		return p;
+	size = arena__chunk_for(alignment, nbytes);
+	if (size == 0)
+		return NULL;
+	if ((mine && cut_slice(a, size)) || enter_spare(a, size))
+		return bump_locked(a, alignment, nbytes);
+	p = allocate_in_new_chunk_unlocks(a, alignment, nbytes, size);
+	return p ? p : allocate_large_unlocks(a, alignment, nbytes, size);
 }

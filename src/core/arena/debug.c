@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: the guard mode, chosen by CORE_ARENA_DEBUG when the program begins.
+/* Arena, continued: the guard modes, chosen by CORE_ARENA_DEBUG when the program begins, and
+ * the report.
  *
  *   leaks   the arenas that live at exit are reported, with where they were made
- *   fill    as well, and: free bytes have a pattern, which is looked at when they are allocated; fresh ones have
- *           another; a fence around each allocation is looked at when it is released
- *   guard   as well, and: each allocation has a mapping of its own, with no page after it, and none in its
- *           place for long after it was released
+ *   fill    also fills free bytes with a pattern, which is checked when they are allocated, and
+ *           fresh bytes with another; checks a fence around each allocation when it is released
+ *   guard   also gives each allocation a mapping of its own, with no page after it; its addresses
+ *           stay unmapped for long after it was released
+ *   profile see arena/profile.c
  *
- * An allocation is made as always, with room for its fence: so limits, accounts and the lack of memory stay what
- * they are without the mode. Its object is in that block or, with guard, in a mapping:
+ * An allocation is made as always, with room for its fence: so limits, accounts and the lack of
+ * memory stay what they are without the mode. Its object is in that block or, with guard, in a
+ * mapping:
  *
- *   block:    Fence ... back canary object tail           mapping:   ... back canary object slack | no page
+ *   block:     Fence ... back canary object tail
+ *   mapping:   ... back canary object slack | no page
  *
  * `back` leads from an object to its fence. All fences of an arena are in a list, newest first. */
 #include "config.h"
@@ -29,8 +33,16 @@
 
 #define T Arena_T
 
-enum { FREE_BYTE = 0xDD, FRESH_BYTE = 0xCD, FENCE_BYTE = 0xFB, TAIL = 16, FRONT = 2 * sizeof(uintptr_t),
-	MAPPED = 16 * 1024, RETIRED = 4 * 1024 /* mappings, of two areas each; Linux lets a process have 65,530 areas */ };
+/* MAPPED and RETIRED are mappings, of two areas each: Linux lets a process have 65,530 areas. */
+enum {
+	FREE_BYTE = 0xDD,
+	FRESH_BYTE = 0xCD,
+	FENCE_BYTE = 0xFB,
+	TAIL = 16,
+	FRONT = 2 * sizeof(uintptr_t),
+	MAPPED = 16 * 1024,
+	RETIRED = 4 * 1024
+};
 static const uintptr_t CANARY = (uintptr_t)0xFBFBFBFBFBFBFBFBu;
 
 struct Fence {
@@ -38,7 +50,7 @@ struct Fence {
 	unsigned char *p;   /* the object */
 	size_t nbytes;
 	const char *file;   /* where it was allocated; NULL: not known */
-	char *base;         /* its mapping, without the page that is none; NULL: the object is in the block */
+	char *base;         /* its mapping, without the last page; NULL: the object is in the block */
 	size_t size;
 	int line;
 };
@@ -47,26 +59,41 @@ int arena__guards;
 
 /* ---- what was asked for ---- */
 
+static const struct {
+	const char *word;
+	int guards;
+} modes[] = {
+	{ "leaks", GUARD_LEAKS },
+	{ "fill", GUARD_LEAKS | GUARD_FENCES },
+	{ "guard", GUARD_LEAKS | GUARD_FENCES | GUARD_PAGES },
+	{ "profile", GUARD_PROFILE },
+	{ "profile:folded", GUARD_PROFILE | GUARD_STACKS }
+};
+enum { MODES = sizeof modes / sizeof modes[0] };
+
+static void read_mode(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < MODES && !text__is_word(s, n, modes[i].word))
+		i++;
+	if (i < MODES)
+		arena__guards |= modes[i].guards;
+	else
+		fprintf(stderr, "libcore: CORE_ARENA_DEBUG takes leaks, fill, guard, profile and "
+			"profile:folded, not \"%.*s\"\n", (int)n, s);
+}
+
+/* Not for a program that runs with more rights than whoever started it. */
 void arena__read_guards(void)
 {
-	const char *s = getuid() == geteuid() && getgid() == getegid() ? getenv("CORE_ARENA_DEBUG") : NULL;
+	int trusted = getuid() == geteuid() && getgid() == getegid();
+	const char *s = trusted ? getenv("CORE_ARENA_DEBUG") : NULL;
 
 	for (; s && *s; s += *s == ',') {
 		size_t n = strcspn(s, ",");
 
-		if (text__is_word(s, n, "leaks"))
-			arena__guards |= GUARD_LEAKS;
-		else if (text__is_word(s, n, "fill"))
-			arena__guards |= GUARD_LEAKS | GUARD_FENCES;
-		else if (text__is_word(s, n, "guard"))
-			arena__guards |= GUARD_LEAKS | GUARD_FENCES | GUARD_PAGES;
-		else if (text__is_word(s, n, "profile"))
-			arena__guards |= GUARD_PROFILE;
-		else if (text__is_word(s, n, "profile:folded"))
-			arena__guards |= GUARD_PROFILE | GUARD_STACKS;
-		else
-			fprintf(stderr, "libcore: CORE_ARENA_DEBUG takes leaks, fill, guard, profile and profile:folded, "
-				"not \"%.*s\"\n", (int)n, s);
+		read_mode(s, n);
 		s += n;
 	}
 	if (arena__guards & GUARD_FENCES && !red_zone()) /* ASan and Valgrind do that better */
@@ -77,17 +104,12 @@ void arena__read_guards(void)
 
 /* ---- the report of what was found ---- */
 
-static void say_arena(const struct Arena *a)
+CORE_NORETURN
+static void die(const struct Arena *a, const struct Fence *f, const char *what, const void *at)
 {
 	fprintf(stderr, "libcore: %s %p", a->name ? a->name : "arena", (const void *)a);
 	if (a->file)
 		fprintf(stderr, " made at %s:%d", a->file, a->line);
-}
-
-static void die(const struct Arena *a, const struct Fence *f, const char *what, const void *at) CORE_NORETURN;
-static void die(const struct Arena *a, const struct Fence *f, const char *what, const void *at)
-{
-	say_arena(a);
 	if (f) {
 		fprintf(stderr, ": %zu bytes at %p", f->nbytes, (const void *)f->p);
 		if (f->file)
@@ -134,7 +156,8 @@ static void check_free(const struct Arena *a, const void *p, size_t nbytes)
 	const unsigned char *strange = other_than(p, nbytes, FREE_BYTE);
 
 	if (strange)
-		die(a, NULL, "memory was written after it was released by clear or rewind, or before it was allocated", strange);
+		die(a, NULL, "memory was written after it was released by clear or rewind, or before "
+			"it was allocated", strange);
 }
 
 void arena__fill_fresh(T a, void *p, size_t nbytes)
@@ -185,14 +208,15 @@ static void retire_mapping(char *base, size_t size)
 	size_t old_size;
 
 	atomic_fetch_sub(&mapped, 1);
-	if (mmap(base, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+	if (mmap(base, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0)
+		== MAP_FAILED)
 		return;
-	arena__lock_records(); /* which a fork takes, too */
+	pthread_mutex_lock(&arena__records_lock); /* which a fork takes, too */
 	old = retired[next % RETIRED].base;
 	old_size = retired[next % RETIRED].size;
 	retired[next % RETIRED].base = base;
 	retired[next++ % RETIRED].size = size;
-	arena__unlock_records();
+	pthread_mutex_unlock(&arena__records_lock);
 	if (old)
 		munmap(old, old_size);
 }
@@ -240,7 +264,8 @@ void *arena__allocate_guarded_unlocks(T a, size_t alignment, size_t nbytes, cons
 	f = arena__allocate_unlocks(a, alignment, total);
 	if (!f)
 		return NULL;
-	*f = (struct Fence){ a->fences, (unsigned char *)f + front, nbytes, site->macro ? site->file : NULL, NULL, 0, site->line };
+	*f = (struct Fence){ .older = a->fences, .p = (unsigned char *)f + front, .nbytes = nbytes,
+		.file = site->macro ? site->file : NULL, .line = site->line };
 	if (arena__guards & GUARD_PAGES && map_object(f, alignment))
 		memset(f->p, FRESH_BYTE, nbytes);
 	write_fence(f);
@@ -254,7 +279,8 @@ static struct Fence *fence_of(const struct Arena *a, void *p)
 	struct Fence *f = (struct Fence *)(front[-2] ^ CANARY);
 
 	if (front[-1] != CANARY)
-		die(a, NULL, "Arena_realloc of what is not an allocation, or was written before its start", p);
+		die(a, NULL, "Arena_realloc of what is not an allocation, or was written before its start",
+			p);
 	check_fence(a, f);
 	return f;
 }
@@ -361,24 +387,18 @@ static size_t fill_map(Map *m)
 
 static int compare_addresses(const void *one, const void *other)
 {
-	uintptr_t a = (uintptr_t)(*(Line *const *)one)->info.arena, b = (uintptr_t)(*(Line *const *)other)->info.arena;
+	uintptr_t a = (uintptr_t)(*(Line *const *)one)->info.arena;
+	uintptr_t b = (uintptr_t)(*(Line *const *)other)->info.arena;
 
 	return (a > b) - (a < b);
 }
 
-static Line *find_line(const Map *m, const struct Arena *a)
+static Line *find_line(const Map *m, struct Arena *a)
 {
-	size_t low = 0, high = m->n;
+	Line sought = { .info.arena = a }, *key = &sought;
+	Line **found = bsearch(&key, m->order, m->n, sizeof m->order[0], compare_addresses);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if ((uintptr_t)m->order[middle]->info.arena < (uintptr_t)a)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < m->n && m->order[low]->info.arena == a ? m->order[low] : NULL;
+	return found ? *found : NULL;
 }
 
 /* Links parents and children; returns the first line without a parent. No recursion: a chain may

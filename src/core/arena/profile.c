@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Arena, continued: the heap profile, chosen by CORE_ARENA_DEBUG when the program begins.
  *
- *   profile          a row for each lifetime (the name of an arena) and site (where the program allocates)
- *   profile:folded   as well, a row for each lifetime and stack of calls, which flame graphs are made of
+ *   profile          a row for each lifetime (an arena's name) and site (a place in the code)
+ *   profile:folded   also a row for each lifetime and stack of calls, for flame graphs
  *
- * Arenas are closed then, so that each allocation comes here. A row has three counters, changed without a lock: bytes
- * now, bytes ever, calls. Rows are never freed; a new one is pushed under the lock of the records, which a fork takes,
- * too. The names of functions and modules are looked up when a row is made: later the module may be gone.
+ * Arenas are closed then, so that each allocation comes here. A row has three counters, changed
+ * without a lock: bytes now, bytes ever, calls. Rows are never freed; a new one is pushed under
+ * the lock of the records, which a fork takes, too. The names of functions and modules are
+ * looked up when a row is made: later the module may be gone.
  *
- * Each arena has a log of its live allocations, oldest first, under its lock. A mark is an entry without a row, with
- * the bytes used then, which never fall below that but by a rewind: so a rewind drops what is above the newest such
- * entry that is not above the mark. Nothing is raised for want of memory: the profile says how much it lacks. */
+ * Each arena has a log of its live allocations, oldest first, under its lock. A mark is an
+ * entry without a row, with the bytes used then, which never fall below that but by a rewind:
+ * so a rewind drops what is above the newest such entry that is not above the mark. Nothing is
+ * raised for want of memory: the profile says how much it lacks. */
 #include "config.h"
 
 #include <errno.h>
@@ -24,7 +26,8 @@
 #include "base/place.h"
 #include "base/text.h"
 
-enum { BUCKETS = 1024, LIFETIME_SHOWN = 64, SITE_SHOWN = 160, STACK_SHOWN = 4096, FIRST_ENTRIES = 16 };
+enum { BUCKETS = 1024, FIRST_ENTRIES = 16 };
+enum { LIFETIME_SHOWN = 64, SITE_SHOWN = 160, STACK_SHOWN = 4096 };
 
 /* What tells rows apart; compared as bytes. */
 typedef struct Key {
@@ -54,7 +57,8 @@ struct Log {
 };
 
 static struct Usage *buckets[BUCKETS]; /* pushed to under the lock, read without */
-static struct Usage unknown = { .key.lifetime = "(no memory)", .where = "(unknown)" }; /* for allocations whose row could not be made */
+/* For allocations whose row could not be made. */
+static struct Usage unknown = { .key.lifetime = "(no memory)", .where = "(unknown)" };
 static atomic_size_t not_logged; /* bytes that `now` lacks */
 
 /* ---- rows ---- */
@@ -123,13 +127,13 @@ static struct Usage *make_row(struct Usage **bucket, const Key *key, struct Usag
 	row->key = *key;
 	row->site = site;
 	row->where = memcpy(row + 1, where, size);
-	arena__lock_records();
+	pthread_mutex_lock(&arena__records_lock);
 	found = find_row(bucket, key); /* another thread's, meanwhile */
 	if (!found) {
 		row->next = *bucket;
 		STORE_RELEASE(*bucket, row);
 	}
-	arena__unlock_records();
+	pthread_mutex_unlock(&arena__records_lock);
 	if (found)
 		free(row);
 	return found ? found : row;
@@ -302,7 +306,8 @@ typedef struct Shown {
 
 static Shown copy_counters(struct Usage *row)
 {
-	return (Shown){ row, atomic_load(&row->now), atomic_load(&row->ever), atomic_load(&row->calls) };
+	return (Shown){ row, atomic_load(&row->now), atomic_load(&row->ever),
+		atomic_load(&row->calls) };
 }
 
 static int compare_shown(const void *one, const void *other)
@@ -321,7 +326,8 @@ static void print_row(FILE *out, const Shown *s, int stacks)
 	if (stacks && key->is_stack)
 		fprintf(out, "%s;%s %zu\n", key->lifetime, s->row->where, s->ever);
 	else if (!stacks && !key->is_stack)
-		fprintf(out, "%12zu %14zu %10zu  %-20s  %s\n", s->now, s->ever, s->calls, key->lifetime, s->row->where);
+		fprintf(out, "%12zu %14zu %10zu  %-20s  %s\n", s->now, s->ever, s->calls,
+			key->lifetime, s->row->where);
 }
 
 /* Sorted, unless there is no memory for that. */
@@ -357,15 +363,18 @@ void Arena_debug_profile(FILE *out)
 
 	CHECK(out, "Arena_debug_profile: the file is NULL");
 	if (!(arena__guards & GUARD_PROFILE)) {
-		fputs("libcore: no heap profile: CORE_ARENA_DEBUG=profile was not set when the program began\n", out);
+		fputs("libcore: no heap profile: CORE_ARENA_DEBUG=profile was not set when the program "
+			"began\n", out);
 		return;
 	}
-	fprintf(out, "libcore: heap profile\n%12s %14s %10s  %-20s  %s\n", "bytes now", "bytes ever", "calls", "arena", "site");
+	fprintf(out, "libcore: heap profile\n%12s %14s %10s  %-20s  %s\n", "bytes now", "bytes ever",
+		"calls", "arena", "site");
 	print_rows(out, 0);
 	if (s.calls)
 		print_row(out, &s, 0);
 	if (atomic_load(&not_logged))
-		fprintf(out, "libcore: there was no memory to follow %zu bytes, which bytes now lacks\n", atomic_load(&not_logged));
+		fprintf(out, "libcore: there was no memory to follow %zu bytes, which bytes now lacks\n",
+			atomic_load(&not_logged));
 	if (arena__guards & GUARD_STACKS)
 		print_rows(out, 1);
 	errno = error;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to Arena.c and the files of arena/: what an arena is made of, and what those files ask of
- * each other.
+/* Private to Arena.c and the files of arena/: what an arena is made of, and what those files
+ * ask of each other.
  *
  * Three kinds of fields, by who may touch them:
- *   the owner's      by the owner amid a bump (arena/threads.c), or by whoever has the lock when no
- *                    other thread is the owner;
+ *   the owner's      by the owner amid a bump (arena/threads.c), or by whoever has the lock when
+ *                    no other thread is the owner;
  *   under the lock   whoever the owner is;
  *   set once         at creation.
- * An arena without an owner is "closed": all is then under the lock. Arenas always are closed in
- * --enable-debug builds, under ASan, TSan, Valgrind and CORE_ARENA_DEBUG, and where the kernel has
- * no membarrier. */
+ * An arena without an owner is "closed": all is then under the lock. Arenas always are closed
+ * in --enable-debug builds, under ASan, TSan, Valgrind and CORE_ARENA_DEBUG, and where the
+ * kernel has no membarrier. */
 #ifndef ARENAREP_INCLUDED
 #define ARENAREP_INCLUDED
 #include <pthread.h>
@@ -65,7 +65,7 @@ typedef struct Lane {
 /* The lane of all threads but the owner: under the lock. */
 typedef struct Common {
 	Lane lane;     /* empty after a clear, a mark and a rewind */
-	size_t used;   /* bytes that the lane gave since the last clear, without those above its floor */
+	size_t used;   /* bytes that it gave since the last clear, without those above its floor */
 	size_t wanted; /* the part of Arena.wanted that the lane needs */
 } Common;
 
@@ -127,7 +127,7 @@ struct Arena {
 	struct Log *log;      /* of the profile */
 	struct Arena *parent, *children, *next_sibling, **sibling_link;
 	Backing backing;
-	struct { size_t used, turn; } rewinds[REWINDS]; /* both rising, up to a turn of 0; the owner's */
+	struct { size_t used, turn; } rewinds[REWINDS]; /* the owner's; rising, up to a turn of 0 */
 	/* for as long as the struct is in the registry, disposed of or not */
 	pthread_mutex_t lock;
 	struct Arena *next_live, **live_link;
@@ -205,16 +205,22 @@ static inline void arena__unlock_held(struct Arena *const *a)
 
 /* A declaration: the arena is locked from here to the end of the block, which must not raise. */
 #define HOLD(a) \
-	struct Arena *const held_ __attribute__((cleanup(arena__unlock_held), unused)) = (arena__lock(a), (a))
+	struct Arena *const held_ __attribute__((cleanup(arena__unlock_held), unused)) = \
+		(arena__lock(a), (a))
 
 struct Fence;
 void arena__read_guards(void);
 void arena__fill_free(const void *p, size_t nbytes);
-void arena__fill_fresh(struct Arena *, void *p, size_t nbytes); /* after looking whether they were free; aborts */
+/* Aborts if the bytes do not have the pattern of free ones. */
+void arena__fill_fresh(struct Arena *, void *p, size_t nbytes);
+
 /* The lock is held in these. */
-void *arena__allocate_guarded_unlocks(struct Arena *, size_t alignment, size_t nbytes, const Site *);
-int arena__shrink_guarded(struct Arena *, void *p, size_t old_nbytes, size_t new_nbytes); /* 0: it must move */
-void arena__check_fences(struct Arena *, const struct Fence *last); /* of what is newer, and the free bytes; aborts */
+void *arena__allocate_guarded_unlocks(struct Arena *, size_t alignment, size_t nbytes,
+	const Site *);
+/* Returns 0 if the object must move. */
+int arena__shrink_guarded(struct Arena *, void *p, size_t old_nbytes, size_t new_nbytes);
+/* Checks the fences newer than last, drops them, and checks the free bytes. Aborts. */
+void arena__check_fences(struct Arena *, const struct Fence *last);
 
 /* ---- arena/profile.c: CORE_ARENA_DEBUG=profile ---- */
 
@@ -250,6 +256,14 @@ static inline size_t padding(const void *p, size_t alignment)
 	return -(size_t)(uintptr_t)p & (alignment - 1);
 }
 
+/* The arena whose home the chunk is. */
+static inline struct Arena *struct_in(Chunk *c)
+{
+	char *p = (char *)c + CHUNK_HEADER;
+
+	return (struct Arena *)(void *)(p + padding(p, LINE));
+}
+
 /* Where the free bytes of a chunk begin. A backing allocator aligns as malloc does, which is to 8
  * bytes on 32-bit ARM and MIPS. */
 static inline char *chunk_start(Chunk *c)
@@ -280,6 +294,14 @@ static inline void set_lane(Lane *l, char *avail, char *limit)
 static inline size_t above_floor(const Lane *l)
 {
 	return (size_t)(LOAD(l->avail) - l->floor);
+}
+
+static inline void push_chunk(Chunk **list, Chunk *c)
+{
+	if (c) {
+		c->older = *list;
+		*list = c;
+	}
 }
 
 static inline void poison_chunk(Chunk *c)
@@ -315,7 +337,13 @@ static inline void *bump_lane(Lane *l, size_t alignment, size_t nbytes, size_t z
 
 /* ---- arena/threads.c: records of threads, the owner, the registry and fork ---- */
 
-enum { SHELLS = 16, CHUNKS_CACHED = 24 };
+enum { SHELLS = 16, STORED = 24 };
+
+/* Chunks that a thread keeps, the oldest first. */
+typedef struct Store {
+	int n, low; /* the least n since the last decay */
+	Chunk *chunks[STORED];
+} Store;
 
 /* The record of a thread. It is never freed, but goes to another thread when this one has ended:
  * so it may be looked at without knowing whether its thread lives. */
@@ -327,10 +355,8 @@ typedef struct Thread {
 	struct Thread *next_idle;
 	uint64_t number, ids;
 	size_t made, gone;   /* arenas, by this thread */
-	int nshells, nchunks, shells_low, chunks_low;
-	size_t chunk_bytes;
-	struct Arena *shells[SHELLS];
-	Chunk *chunks[CHUNKS_CACHED];
+	Store shells; /* first chunks, with the struct of an arena that was disposed of */
+	Store spares; /* other chunks */
 } Thread;
 
 extern Thread arena__nobody __attribute__((aligned(LINE)));
@@ -350,6 +376,14 @@ static inline Thread *record_now(void)
 	return arena__lanes_allowed && self_now() != NOBODY ? self_now() : NULL;
 }
 
+extern uint64_t arena__ids; /* given in threads without a record */
+
+/* Returns a number that no arena had before. */
+static inline uint64_t arena__unique(Thread *t)
+{
+	return t ? (t->number << 40) + ++t->ids : __atomic_add_fetch(&arena__ids, 1, __ATOMIC_RELAXED);
+}
+
 static inline void arena__leave(Thread *t)
 {
 	STORE_RELEASE(t->face.busy, NULL);          /* [own-5] */
@@ -367,14 +401,14 @@ static inline int arena__enter(struct Arena *a, Thread *t)
 	return 0;
 }
 
-Thread *arena__thread(void);           /* this thread's record; NULL: arenas are to be closed, or no memory */
-uint64_t arena__unique(Thread *);      /* an id never given before; the record may be NULL */
-void arena__lock_records(void);        /* which a fork takes, too */
-void arena__unlock_records(void);
+/* Returns this thread's record; NULL if arenas are to be closed, or there is no memory. */
+Thread *arena__thread(void);
+extern pthread_mutex_t arena__records_lock; /* which a fork takes, too */
 Thread *arena__first_thread(void);     /* of the list of all */
 
 /* The lock is held in all of these. */
-int arena__claim(struct Arena *);      /* makes this thread the owner, or the arena closed; returns 0 if another stays it */
+/* Makes this thread the owner, or the arena closed. Returns 0 if another thread stays owner. */
+int arena__claim(struct Arena *);
 int arena__is_mine(const struct Arena *);
 size_t arena__used_now(const struct Arena *);
 size_t arena__most_now(const struct Arena *); /* since the last clear */
@@ -382,18 +416,26 @@ size_t arena__peak_now(const struct Arena *); /* ever */
 void arena__settle_common(struct Arena *); /* empties the common lane */
 void arena__note_most(struct Arena *); /* before used falls */
 
+static inline Lane *my_lane(struct Arena *a)
+{
+	return arena__is_mine(a) ? &a->lane : &a->common.lane;
+}
+
+static inline void note_alignment(struct Arena *a, size_t alignment)
+{
+	if (alignment > a->align_most)
+		a->align_most = alignment;
+}
+
 void arena__lock_alone(struct Arena *); /* and makes this thread the owner */
 
 void arena__add_live(struct Arena *, Thread *);
 void arena__remove_live(struct Arena *);
-void arena__count_made(Thread *);
-void arena__count_gone(Thread *);
 void arena__lock_registry(void);       /* and stops every turnover, for arena__next_live */
 void arena__unlock_registry(void);
 struct Arena *arena__next_live(struct Arena *); /* live ones and shells; the first after NULL */
-int arena__registry_is_walked(void);
-void arena__lock_tree(void);
-void arena__unlock_tree(void);
+extern int arena__registry_walked;     /* read atomically */
+extern pthread_mutex_t arena__tree_lock; /* one adoption at a time, or two could make a cycle */
 
 /* ---- arena/chunks.c: the backing allocator, and what a thread keeps in store ---- */
 
@@ -406,16 +448,23 @@ void arena__give_back_list(const Backing *, Chunk *list); /* without the arena *
 /* The lock is held in these; where the name says so, they let go of it while the backing
  * allocator runs. */
 int arena__may_hold(const struct Arena *, size_t size);
-Chunk *arena__take_chunk_unlocks(struct Arena *, size_t size); /* booked, not linked; NULL: no memory, or over the limit */
-void arena__give_back_unlocks(struct Arena *, Chunk *list);    /* booked off already */
-Chunk *arena__drop_spare(struct Arena *);                      /* booked off, for give_back; NULL if none */
-void arena__keep_spare_unlocks(struct Arena *, Chunk *);       /* gives it back if another thread has left one meanwhile */
+/* Returns a chunk that is booked and not linked; NULL without memory, or over the limit. */
+Chunk *arena__take_chunk_unlocks(struct Arena *, size_t size);
+void arena__give_back_unlocks(struct Arena *, Chunk *list); /* booked off already */
+Chunk *arena__drop_spare(struct Arena *);                   /* booked off; NULL if none */
+/* Gives the chunk back if another thread has left a spare meanwhile. */
+void arena__keep_spare_unlocks(struct Arena *, Chunk *);
+/* Returns NULL without memory. */
+void *arena__allocate_unlocks(struct Arena *, size_t alignment, size_t nbytes);
 
-struct Arena *arena__take_shell(Thread *);                /* NULL: none; else end_turnover is to follow */
-int arena__keep_shell(Thread *, struct Arena *);          /* 1: kept */
+/* Returns the bytes of a chunk that surely holds such an object; 0 if none is so large. */
+size_t arena__chunk_for(size_t alignment, size_t nbytes);
+
+struct Arena *arena__take_shell(Thread *);                /* NULL: none; else end the turnover */
+int arena__store(Thread *, Store *, int most, Chunk *);   /* amid a turnover; 0: it has so many */
 void arena__empty_store(Thread *);
 void arena__decay(Thread *);                              /* no lock held */
-int arena__begin_turnover(Thread *);                      /* 0: the registry is being walked, do without */
+int arena__begin_turnover(Thread *);                      /* 0: the registry is being walked */
 static inline void arena__end_turnover(Thread *t)
 {
 	STORE_RELEASE(t->turnover, 0);
@@ -423,7 +472,6 @@ static inline void arena__end_turnover(Thread *t)
 
 /* ---- Arena.c ---- */
 
-void *arena__allocate_unlocks(struct Arena *, size_t alignment, size_t nbytes); /* lock held; NULL: no memory */
 void *arena__alloc_slowly(struct Arena *, size_t nbytes, const Site *);
 
 static inline void *arena__alloc_at(struct Arena *a, size_t nbytes, const Site *site)
@@ -455,8 +503,6 @@ void arena__run_deferred(struct Arena *, const Deferred *last); /* those made af
 void arena__run_each(struct Arena *, const Deferred *last);     /* until one raises */
 int arena__has_deferred(struct Arena *, const Deferred *last);
 void arena__add_running(struct Arena *, int n);
-void arena__release_all(struct Arena *);                        /* the arena and all its memory */
-int arena__dispose_quickly(struct Arena *);                     /* 0: it has more than home, or the lock is needed */
 int arena__clear_quickly(struct Arena *, size_t keep, uint32_t unless);
 void arena__clear_all(struct Arena *, size_t keep);
 size_t arena__beside_home(const struct Arena *, size_t keep);

@@ -136,127 +136,6 @@ int arena__has_deferred(T a, const Deferred *last)
 	return a->deferred && a->deferred != last;
 }
 
-/* ---- release of a whole arena ---- */
-
-/* Keeps home, with the struct, for this thread's next arena. */
-static int keep_home(T a)
-{
-	Thread *t = record_now();
-	int kept;
-
-	if (!t || a->home->size != CHUNK_FIRST || a->backing.alloc != arena__default_backing.alloc
-		|| !arena__begin_turnover(t))
-		return 0;
-	kept = arena__keep_shell(t, a);
-	if (kept) {
-		STORE(a->owner, NULL);
-		STORE(a->magic, DEAD);
-		arena__count_gone(t);
-	}
-	arena__end_turnover(t);
-	return kept;
-}
-
-#if CORE_DEBUG
-enum { GRAVES = 64 };
-
-void arena__lock(T a)
-{
-	int gone;
-
-	arena__relock(a);
-	gone = (a->slow & GONE) != 0;
-	if (gone)
-		arena__unlock(a);
-	CHECK(!gone, "Arena: a thread uses %p while another disposes of it", (void *)a);
-}
-
-/* Keeps what is disposed of for a while, so that a thread that still uses it is told. ASan and
- * Valgrind tell, too. */
-static int bury(T a)
-{
-	static T graves[GRAVES];
-	static unsigned next;
-	T oldest;
-
-	if (a->backing.alloc != arena__default_backing.alloc || a->home->size != CHUNK_FIRST || red_zone())
-		return 0;
-	arena__lock_tree();
-	oldest = graves[next];
-	graves[next] = a;
-	next = (next + 1) % GRAVES;
-	arena__unlock_tree();
-	if (oldest) {
-		pthread_mutex_destroy(&oldest->lock);
-		arena__give_back_list(&arena__default_backing, oldest->home);
-	}
-	return 1;
-}
-#else
-static int bury(const struct Arena *a)
-{
-	(void)a;
-	return 0;
-}
-#endif
-
-static void push_chunk(Chunk **list, Chunk *c)
-{
-	if (c) {
-		c->older = *list;
-		*list = c;
-	}
-}
-
-void arena__release_all(T a)
-{
-	Backing backing = a->backing;
-	Chunk *list = NULL, *home = a->home;
-
-	arena__unlink_child(a);
-	arena__lock_alone(a);
-	STORE(a->slow, a->slow | GONE);
-	STORE(a->owner, NULL);
-	arena__check_fences(a, NULL);
-	if (a->log)
-		arena__log_rewind(a, 0);
-	while (a->newest != home) {
-		Chunk *c = a->newest;
-
-		a->newest = c->older;
-		push_chunk(&list, c);
-	}
-	push_chunk(&list, a->spare);
-	a->spare = NULL;
-	arena__unlock(a);
-	if (!keep_home(a)) {
-		arena__remove_live(a);
-		STORE(a->magic, DEAD);
-		if (!bury(a)) {
-			pthread_mutex_destroy(&a->lock);
-			push_chunk(&list, home);
-		}
-	}
-	arena__give_back_list(&backing, list);
-	if (record_now())
-		arena__decay(record_now());
-}
-
-/* An arena of this thread alone with nothing but home: that is kept, without a lock. */
-int arena__dispose_quickly(T a)
-{
-	Thread *t = self_now();
-	int done;
-
-	if (!arena__enter(a, t))
-		return 0;
-	done = LOAD(a->slow) == 0 && keep_home(a);
-	arena__leave(t);
-	if (done)
-		arena__decay(t);
-	return done;
-}
-
 /* ---- chunks that are kept; the thread is alone with the arena in all of this part ---- */
 
 /* Unlinks the chunks newer than last and returns them. */
@@ -323,7 +202,8 @@ static size_t spare_for(size_t used)
 {
 	size_t size;
 
-	return add_size(used, used / 8 + CHUNK_HEADER + 64 * ALIGN, &size) && size <= PTRDIFF_MAX ? size : 0;
+	return add_size(used, used / 8 + CHUNK_HEADER + 64 * ALIGN, &size) && size <= PTRDIFF_MAX
+		? size : 0;
 }
 
 /* What the spare should have: a cycle like those before, but for what fits into home. The common
@@ -331,16 +211,17 @@ static size_t spare_for(size_t used)
 static size_t wanted_spare(const struct Arena *a)
 {
 	size_t home = (size_t)(a->home->limit - home_start(a));
-	size_t common = a->common.wanted < a->wanted ? a->common.wanted : a->wanted, own = a->wanted - common;
+	size_t common = a->common.wanted < a->wanted ? a->common.wanted : a->wanted;
+	size_t own = a->wanted - common;
 
 	return own > home ? spare_for(own + common) : common ? spare_for(common) : 0;
 }
 
 /* The most that the spare may have. If threads share the arena, it holds twice its use together
- * with home at most, or they could drive each other up: threads that grow it at the same time take
- * a chunk each. While lanes are closed, nothing tells whether threads share it, so that holds for
- * each cycle that grew. Otherwise the spare goes when it is four times too large, so that one large
- * request is not held for long. */
+ * with home at most, or they could drive each other up: threads that grow it at the same time
+ * take a chunk each. While lanes are closed, nothing tells whether threads share it, so that
+ * holds for each cycle that grew. Otherwise the spare goes when it is four times too large, so
+ * that one large request is not held for long. */
 static size_t most_spare(const struct Arena *a, size_t want, int grew)
 {
 	size_t home = a->home->size, twice = a->wanted < SIZE_MAX / 2 ? a->wanted / 16 * 31 : SIZE_MAX;
@@ -353,7 +234,8 @@ static size_t most_spare(const struct Arena *a, size_t want, int grew)
 /* After a clear: one spare, of at most keep bytes. grew: the last cycle needed more. */
 static void consolidate_unlocks(T a, size_t keep, int grew)
 {
-	size_t want = wanted_spare(a), most = most_spare(a, want, grew), have = a->spare ? a->spare->size : 0;
+	size_t want = wanted_spare(a), most = most_spare(a, want, grew);
+	size_t have = a->spare ? a->spare->size : 0;
 	size_t more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 
 	if (!a->backing.free && keep == SIZE_MAX && !grew)
@@ -436,7 +318,7 @@ static void clear(T a, size_t keep)
 	a->deferred = NULL;
 	hide(a->lane.avail, (size_t)(a->home->limit - a->lane.avail));
 	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare ? GREW : 0)
-		| (a->running ? DEFERRED : 0)); /* lest a call that clears first can dispose of it then */
+		| (a->running ? DEFERRED : 0)); /* a call that clears must not be able to dispose of it then */
 	arena__check(a);
 	arena__give_back_unlocks(a, rest);
 	consolidate_unlocks(a, keep, rest != NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: copies, strings, and a FILE * whose text grows in an arena. All of it could be written by a user
- * of the interface, and of fopencookie or funopen.
+/* Arena, continued: copies, strings, and a FILE * whose text grows in an arena. All of it could
+ * be written by a user of the interface, and of fopencookie or funopen.
  *
- * Invariant of a stream: text has room bytes, of which the first length are written and the next
- * is NUL. Each growth defers a call, so that a rewind past it is noticed (lost) and not
+ * Invariant of a stream: text has room bytes, of which the first length are written and the
+ * next is NUL. Each growth defers a call, so that a rewind past it is noticed (lost) and not
  * suffered. Nothing is raised through stdio: it holds the FILE's lock. */
 #include "config.h"
 
@@ -59,7 +59,8 @@ static char *print(T a, const Site *site, const char *fmt, va_list ap)
 	n = vsnprintf(NULL, 0, fmt, again);
 	va_end(again);
 	if (n < 0)
-		EXCEPT_RAISE_MSG(Arena_Failed, "%s: the format \"%s\" cannot be printed", site->function, fmt);
+		EXCEPT_RAISE_MSG(Arena_Failed, "%s: the format \"%s\" cannot be printed",
+			site->function, fmt);
 	s = arena__alloc_at(a, (size_t)n + 1, site);
 	vsnprintf(s, (size_t)n + 1, fmt, ap);
 	return s;
@@ -79,7 +80,7 @@ char *Arena_sprintf(T a, const char *fmt, ...)
 	CHECK_ARENA(a);
 	va_start(ap, fmt);
 	s = print(a, HERE, fmt, ap);
-	va_end(ap); /* skipped by a raise: where va_start has nothing to undo, as under every GNU ABI */
+	va_end(ap); /* skipped by a raise: under every GNU ABI va_start has nothing to undo */
 	return s;
 }
 
@@ -119,7 +120,7 @@ static void make_room(Stream *s, size_t nbytes)
 	if (room < FIRST_ROOM)
 		room = FIRST_ROOM;
 	text = ALLOC(s->arena, room);
-	Arena_defer(s->arena, lose, s); /* last: a growth that fails moves nothing that a rewind could release */
+	Arena_defer(s->arena, lose, s); /* last: a growth that fails must move nothing */
 	if (s->length)
 		memcpy(text, s->text, s->length);
 	s->text = text;

@@ -1,36 +1,41 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: the owner of an arena, the records of threads, the registry of arenas, and fork.
+/* Arena, continued: the owner of an arena, the records of threads, the registry of arenas, and
+ * fork.
  *
- * The thread that made an arena, or last cleared it, is its owner and moves lane.avail without a lock or an atomic
- * instruction. The first other thread that comes after that takes the ownership away; from then until the next clear
- * the arena is shared: all threads but the owner bump the common lane under the lock.
+ * The thread that made an arena, or last cleared it, is its owner and moves lane.avail without
+ * a lock or an atomic instruction. The first other thread that comes after that takes the
+ * ownership away; from then until the next clear the arena is shared: all threads but the owner
+ * bump the common lane under the lock.
  *
- * Invariant: at most one thread is between [own-3] and [own-5] of an arena; whoever has revoked the owner under the lock
- * is alone with what it writes, until it sets the owner anew. Only a thread itself, in the library and under the lock,
- * makes itself the owner. Records are never freed.
+ * Invariant: at most one thread is between [own-3] and [own-5] of an arena; whoever has revoked
+ * the owner under the lock is alone with what it writes, until it sets the owner anew. Only a
+ * thread itself, in the library and under the lock, makes itself the owner. Records are never
+ * freed.
  *
  *   the thread                                       the revoker, under the lock
  *   [own-1] busy = arena                             [rev-1] owner = NULL
  *   [own-2] compiler barrier                         [rev-2] membarrier
  *   [own-3] owner == self? (acquire)                 [rev-3] wait until busy of the thread that
- *   [own-4] read and write the lane                          was the owner is not this arena (acquire)
+ *   [own-4] read and write the lane                          was the owner is not this arena
+ *                                                            (acquire)
  *   [own-5] busy = NULL (release)
  *
- * membarrier makes every running thread pass a full barrier: so either [own-1] is seen in [rev-3], or [rev-1] is seen
- * in [own-3]. `busy` is in the record of the thread, not in the arena: so it may be set before anything is known, and
- * a thread that was stopped after it can clear no other's. src/test/models/arena.pml is a model of this file.
+ * membarrier makes every running thread pass a full barrier: so either [own-1] is seen in
+ * [rev-3], or [rev-1] is seen in [own-3]. `busy` is in the record of the thread, not in the
+ * arena: so it may be set before anything is known, and a thread that was stopped after it can
+ * clear no other's. src/test/models/arena.pml is a model of this file.
  *
- * The registry is SHARDS lists, each with a lock, so that threads that create and dispose of arenas
- * seldom meet. An arena is in the list of its address from when its home comes from the backing allocator until it
- * goes back; between, it may be a shell in a thread's store, which its magic tells. The walkers close the gate
- * (arena/chunks.c) as well as locking all shards: the lists are then exactly the arenas and shells, and none is
- * changing from one into the other. */
+ * The registry is SHARDS lists, each with a lock, so that threads that create and dispose of
+ * arenas seldom meet. An arena is in the list of its address from when its home comes from the
+ * backing allocator until it goes back; between, it may be a shell in a thread's store, which
+ * its magic tells. The walkers close the gate (arena/chunks.c) as well as locking all shards:
+ * the lists are then exactly the arenas and shells, and none is changing from one into the
+ * other. */
 #include "config.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -47,7 +52,8 @@
 #define T Arena_T
 
 _Static_assert(offsetof(Arena__Head, owner) == 0 && offsetof(struct Arena, owner) == 0, "frozen");
-_Static_assert(offsetof(Arena__Head, avail) == 64 && offsetof(struct Arena, lane.avail) == 64, "frozen");
+_Static_assert(offsetof(Arena__Head, avail) == 64, "frozen");
+_Static_assert(offsetof(struct Arena, lane.avail) == 64, "frozen");
 _Static_assert(offsetof(Arena__Head, limit) == offsetof(struct Arena, lane.limit), "frozen");
 _Static_assert(sizeof(char *) != 8 || offsetof(Arena__Head, limit) == 72, "frozen");
 _Static_assert(offsetof(Thread, face.busy) == 0, "frozen");
@@ -84,11 +90,12 @@ static void pass_barrier(void)
 
 int arena__lanes_allowed, arena__on_valgrind;
 static pthread_key_t exit_key;
-static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
-static Thread *all, *idle; /* all: pushed to under the lock, read without */
+pthread_mutex_t arena__records_lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t arena__tree_lock = PTHREAD_MUTEX_INITIALIZER;
+static Thread *all = NOBODY, *idle; /* all: pushed to under the lock, read without */
 static uint64_t records;
 static int enrolled; /* of all, those that are not idle */
-static atomic_uint_least64_t ids_without_record;
+uint64_t arena__ids;
 
 static void retire(void *record)
 {
@@ -96,20 +103,20 @@ static void retire(void *record)
 
 	arena__leave(t); /* a signal handler may have ended the thread amid a bump */
 	arena__empty_store(t);
-	Arena__self = (Arena__Thread *)(void *)NOBODY; /* a later destructor may come back for another record */
-	pthread_mutex_lock(&records_lock);
+	Arena__self = &NOBODY->face; /* a later destructor may come back for another record */
+	pthread_mutex_lock(&arena__records_lock);
 	t->next_idle = idle;
 	idle = t;
 	enrolled--;
-	pthread_mutex_unlock(&records_lock);
+	pthread_mutex_unlock(&arena__records_lock);
 }
 
 static void allow_lanes(void)
 {
 	arena__on_valgrind = ask_valgrind();
 	arena__read_guards();
-	arena__lanes_allowed = !DEBUG_BUILD && !(arena__guards & (GUARD_CLOSED)) && !red_zone() && !under_tsan() && register_for_barriers()
-		&& pthread_key_create(&exit_key, retire) == 0;
+	arena__lanes_allowed = !are_handlers_watched() && !red_zone() && !under_tsan()
+		&& register_for_barriers() && pthread_key_create(&exit_key, retire) == 0;
 }
 
 /* Before main, or before that at the first arena: in a program that is linked statically, its
@@ -140,14 +147,14 @@ static Thread *get_record(void)
 {
 	Thread *t;
 
-	pthread_mutex_lock(&records_lock);
+	pthread_mutex_lock(&arena__records_lock);
 	t = idle;
 	if (t)
 		idle = t->next_idle;
 	else
 		t = new_record();
 	enrolled += t != NULL;
-	pthread_mutex_unlock(&records_lock);
+	pthread_mutex_unlock(&arena__records_lock);
 	return t;
 }
 
@@ -159,7 +166,7 @@ static Thread *enrol(void)
 	begin();
 	t = arena__lanes_allowed ? get_record() : NULL;
 	if (!arena__lanes_allowed)
-		Arena__self = &alone; /* lest all threads write to nobody's */
+		Arena__self = &alone; /* or all threads would write to one */
 	if (t && pthread_setspecific(exit_key, t) != 0) {
 		retire(t);
 		t = NULL;
@@ -179,30 +186,15 @@ Thread *arena__first_thread(void)
 	return LOAD_ACQUIRE(all);
 }
 
-uint64_t arena__unique(Thread *t)
-{
-	return t ? (t->number << 40) + ++t->ids : atomic_fetch_add(&ids_without_record, 1) + 1;
-}
-
 /* Returns 1 if no other thread has a record; one that gets it later sees all from before. */
 static int is_alone(void)
 {
 	int others;
 
-	pthread_mutex_lock(&records_lock);
+	pthread_mutex_lock(&arena__records_lock);
 	others = enrolled - (record_now() != NULL);
-	pthread_mutex_unlock(&records_lock);
+	pthread_mutex_unlock(&arena__records_lock);
 	return others == 0;
-}
-
-void arena__lock_records(void)
-{
-	pthread_mutex_lock(&records_lock);
-}
-
-void arena__unlock_records(void)
-{
-	pthread_mutex_unlock(&records_lock);
 }
 
 /* The other threads are gone, some perhaps amid a bump: of that nothing is left but the mark. */
@@ -217,7 +209,7 @@ static void reset_threads(void)
 	enrolled = record_now() != NULL;
 	for (t = all; t; t = t->next) {
 		t->face.busy = NULL;
-		if (t != self) {
+		if (t != self && t != NOBODY) {
 			t->next_idle = idle;
 			idle = t;
 		}
@@ -330,8 +322,7 @@ static struct {
 	pthread_mutex_t lock;
 	struct Arena *first;
 } live[SHARDS] = { SHARDS_4, SHARDS_4, SHARDS_4, SHARDS_4 };
-static atomic_size_t made_by_others, gone_by_others; /* threads without a record */
-static int walked;
+int arena__registry_walked;
 
 static unsigned shard_of(const struct Arena *a)
 {
@@ -343,12 +334,13 @@ void arena__lock_registry(void)
 	Thread *t;
 	int i;
 
+	pthread_mutex_lock(&arena__tree_lock); /* an adoption could make a cycle of what is read */
 	for (i = 0; i < SHARDS; i++)
 		pthread_mutex_lock(&live[i].lock);
-	STORE(walked, 1);
+	STORE(arena__registry_walked, 1);
 	if (!is_alone())
 		pass_barrier();
-	for (t = arena__first_thread(); t; t = t->next) /* after the gate was closed: lest one be missed that passed it */
+	for (t = arena__first_thread(); t; t = t->next) /* read after the gate was closed */
 		while (LOAD_ACQUIRE(t->turnover))
 			sched_yield();
 }
@@ -357,9 +349,10 @@ void arena__unlock_registry(void)
 {
 	int i;
 
-	STORE_RELEASE(walked, 0);
+	STORE_RELEASE(arena__registry_walked, 0);
 	for (i = 0; i < SHARDS; i++)
 		pthread_mutex_unlock(&live[i].lock);
+	pthread_mutex_unlock(&arena__tree_lock);
 }
 
 T arena__next_live(T a)
@@ -370,11 +363,6 @@ T arena__next_live(T a)
 	while (!a && ++s < SHARDS)
 		a = live[s].first;
 	return a;
-}
-
-int arena__registry_is_walked(void)
-{
-	return LOAD_ACQUIRE(walked);
 }
 
 /* ---- fork: no lock may be held by a thread that the child does not have ----
@@ -398,12 +386,12 @@ static void lock_all(void)
 {
 	arena__lock_registry();
 	for_each_lock(pthread_mutex_lock);
-	arena__lock_records();
+	pthread_mutex_lock(&arena__records_lock);
 }
 
 static void unlock_all(void)
 {
-	arena__unlock_records();
+	pthread_mutex_unlock(&arena__records_lock);
 	for_each_lock(pthread_mutex_unlock);
 	arena__unlock_registry();
 }
@@ -419,32 +407,15 @@ static void __attribute__((constructor)) prepare_for_fork(void)
 	pthread_atfork(lock_all, unlock_all, unlock_in_child);
 }
 
-/* One adoption at a time, lest two make a cycle. The first shard's lock serves, as fork takes it
- * anyway. */
-void arena__lock_tree(void)
+/* Threads without a record share the counters of arena__nobody. */
+static void count_arena(Thread *t, int made)
 {
-	pthread_mutex_lock(&live[0].lock);
-}
+	size_t *count = made ? &(t ? t : NOBODY)->made : &(t ? t : NOBODY)->gone;
 
-void arena__unlock_tree(void)
-{
-	pthread_mutex_unlock(&live[0].lock);
-}
-
-void arena__count_made(Thread *t)
-{
 	if (t)
-		STORE(t->made, t->made + 1);
+		STORE(*count, *count + 1);
 	else
-		atomic_fetch_add_explicit(&made_by_others, 1, memory_order_relaxed);
-}
-
-void arena__count_gone(Thread *t)
-{
-	if (t)
-		STORE(t->gone, t->gone + 1);
-	else
-		atomic_fetch_add_explicit(&gone_by_others, 1, memory_order_relaxed);
+		__atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST);
 }
 
 void arena__add_live(T a, Thread *t)
@@ -457,7 +428,7 @@ void arena__add_live(T a, Thread *t)
 	if (a->next_live)
 		a->next_live->live_link = &a->next_live;
 	live[s].first = a;
-	arena__count_made(t);
+	count_arena(t, 1);
 	pthread_mutex_unlock(&live[s].lock);
 }
 
@@ -470,21 +441,20 @@ void arena__remove_live(T a)
 	if (a->next_live)
 		a->next_live->live_link = a->live_link;
 	if (LOAD(a->magic) == MAGIC)
-		arena__count_gone(record_now());
+		count_arena(record_now(), 0);
 	pthread_mutex_unlock(&live[s].lock);
 }
 
-/* What is gone is read first, as it was made before: the count is never too low by an arena that
- * goes meanwhile. */
+/* Reads `gone` before `made`, so that a concurrent dispose can only make the count too high. */
 size_t Arena_debug_live_count(void)
 {
-	size_t made = 0, gone = atomic_load(&gone_by_others);
+	size_t made = 0, gone = 0;
 	Thread *t;
 
 	for (t = arena__first_thread(); t; t = t->next)
 		gone += LOAD_ACQUIRE(t->gone);
 	for (t = arena__first_thread(); t; t = t->next)
 		made += LOAD_ACQUIRE(t->made);
-	return made + atomic_load(&made_by_others) - gone;
+	return made - gone;
 }
 

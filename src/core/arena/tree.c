@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: parents and children, what goes through a whole tree, and arenas that the
- * library lends. A parent has a list of its children, newest first, under its lock; each child
- * knows its parent and where the list points to it. An arena's ancestors never include itself. */
+/* Arena, continued: parents and children, the release of an arena and of a whole tree, and
+ * arenas that the library lends. A parent has a list of its children, newest first, under its
+ * lock; each child knows its parent and where the list points to it. An arena's ancestors never
+ * include itself. */
 #include "config.h"
 
 #include <pthread.h>
@@ -72,7 +73,7 @@ void Arena_adopt(T child, T new_parent)
 	if (new_parent)
 		CHECK_ARENA(new_parent);
 	arena__check_lent(child, "Arena_adopt");
-	arena__lock_tree();
+	pthread_mutex_lock(&arena__tree_lock);
 	cycle = is_above(child, new_parent);
 	running = is_running(child);
 	if (!cycle && !running) {
@@ -82,9 +83,123 @@ void Arena_adopt(T child, T new_parent)
 			arena__link_child(new_parent, child);
 		}
 	}
-	arena__unlock_tree();
+	pthread_mutex_unlock(&arena__tree_lock);
 	CHECK(!cycle, "Arena_adopt: %p is %p itself or below it", (void *)new_parent, (void *)child);
 	CHECK(!running, "Arena_adopt: a deferred call of %p is running", (void *)child);
+}
+
+/* ---- release of one arena ---- */
+
+/* Keeps home, with the struct, for this thread's next arena. */
+static int keep_home(T a)
+{
+	Thread *t = record_now();
+	int kept;
+
+	if (!t || a->home->size != CHUNK_FIRST || a->backing.alloc != arena__default_backing.alloc
+		|| !arena__begin_turnover(t))
+		return 0;
+	kept = arena__store(t, &t->shells, SHELLS, a->home);
+	if (kept) {
+		STORE(a->owner, NULL);
+		STORE(a->magic, DEAD);
+		STORE(t->gone, t->gone + 1);
+	}
+	arena__end_turnover(t);
+	return kept;
+}
+
+#if CORE_DEBUG
+enum { GRAVES = 64 };
+
+void arena__lock(T a)
+{
+	int gone;
+
+	arena__relock(a);
+	gone = (a->slow & GONE) != 0;
+	if (gone)
+		arena__unlock(a);
+	CHECK(!gone, "Arena: a thread uses %p while another disposes of it", (void *)a);
+}
+
+/* Keeps what is disposed of for a while, so that a thread that still uses it is told. ASan and
+ * Valgrind tell, too. */
+static int bury(T a)
+{
+	static T graves[GRAVES];
+	static unsigned next;
+	T oldest;
+
+	if (a->backing.alloc != arena__default_backing.alloc || a->home->size != CHUNK_FIRST
+		|| red_zone())
+		return 0;
+	pthread_mutex_lock(&arena__tree_lock);
+	oldest = graves[next];
+	graves[next] = a;
+	next = (next + 1) % GRAVES;
+	pthread_mutex_unlock(&arena__tree_lock);
+	if (oldest) {
+		pthread_mutex_destroy(&oldest->lock);
+		arena__give_back_list(&arena__default_backing, oldest->home);
+	}
+	return 1;
+}
+#else
+static int bury(const struct Arena *a)
+{
+	(void)a;
+	return 0;
+}
+#endif
+
+static void release_all(T a)
+{
+	Backing backing = a->backing;
+	Chunk *list = NULL, *home = a->home;
+
+	arena__unlink_child(a);
+	arena__lock_alone(a);
+	STORE(a->slow, a->slow | GONE);
+	STORE(a->owner, NULL);
+	arena__check_fences(a, NULL);
+	if (a->log)
+		arena__log_rewind(a, 0);
+	while (a->newest != home) {
+		Chunk *c = a->newest;
+
+		a->newest = c->older;
+		push_chunk(&list, c);
+	}
+	push_chunk(&list, a->spare);
+	a->spare = NULL;
+	arena__unlock(a);
+	if (!keep_home(a)) {
+		arena__remove_live(a);
+		STORE(a->magic, DEAD);
+		if (!bury(a)) {
+			pthread_mutex_destroy(&a->lock);
+			push_chunk(&list, home);
+		}
+	}
+	arena__give_back_list(&backing, list);
+	if (record_now())
+		arena__decay(record_now());
+}
+
+/* An arena of this thread alone with nothing but home: that is kept, without a lock. */
+static int dispose_quickly(T a)
+{
+	Thread *t = self_now();
+	int done;
+
+	if (!arena__enter(a, t))
+		return 0;
+	done = LOAD(a->slow) == 0 && keep_home(a);
+	arena__leave(t);
+	if (done)
+		arena__decay(t);
+	return done;
 }
 
 /* ---- dispose ---- */
@@ -129,7 +244,7 @@ static void dispose_tree(Work *work)
 			arena__run_each(at, NULL);
 		else {
 			work->arena = at == work->root ? NULL : at->parent;
-			arena__release_all(at);
+			release_all(at);
 		}
 	}
 }
@@ -141,7 +256,8 @@ static void dispose_slowly(T *arena)
 	T a = *arena;
 
 	arena__check_lent(a, "Arena_dispose");
-	CHECK(!is_any_running(a), "Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
+	CHECK(!is_any_running(a),
+		"Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
 	*arena = NULL;
 	arena__add_running(a, 1);
 	arena__unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
@@ -161,16 +277,17 @@ void Arena_dispose(T *arena)
 		return;
 	}
 	*arena = NULL;
-	if (!arena__dispose_quickly(a))
-		arena__release_all(a);
+	if (!dispose_quickly(a))
+		release_all(a);
 }
 
 /* ---- lending ---- */
 
 void arena__check_lent(const struct Arena *a, const char *call)
 {
-	CHECK(!(LOAD(a->slow) & LENT), "%s: %p (%s) is lent: the part of libcore that made it does that",
-		call, (const void *)a, a->name ? a->name : "arena");
+	CHECK(!(LOAD(a->slow) & LENT),
+		"%s: %p (%s) is lent: the part of libcore that made it does that", call,
+		(const void *)a, a->name ? a->name : "arena");
 }
 
 void arena__lend(T a, int on)
@@ -218,7 +335,8 @@ void arena__take_back(T a, size_t keep, size_t limit)
 
 	CHECK_ARENA(a);
 	r.keep = arena__beside_home(a, keep);
-	if (LOAD(a->most) == limit && !(LOAD(a->slow) & CHILDREN) && arena__clear_quickly(a, r.keep, SLOW_CLEAR))
+	if (LOAD(a->most) == limit && !(LOAD(a->slow) & CHILDREN)
+		&& arena__clear_quickly(a, r.keep, SLOW_CLEAR))
 		return;
 	DEFER(finish_return, &r);
 	arena__run_to_end(&children);

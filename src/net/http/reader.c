@@ -21,7 +21,7 @@
 
 enum {
 	HEAD_FIRST = 2048,      /* bytes of the first read: most heads */
-	HEAD_LEAST = 1024,      /* allocated for a head in pieces */
+	HEAD_LEAST = 512,       /* allocated for a head in pieces */
 	PIECE = 2048,           /* of a head at a time: the body behind it is not for the head's buffer */
 	BODY_FIRST = 64 * 1024, /* at most, before the bytes come that a Content-Length promises */
 	BODY_GROWTH = 8,

@@ -30,7 +30,7 @@ typedef struct HTTPPairs {
  * mark says which turn is live, so that any thread can check a handle while the loop changes what lies there. The handles
  * of a server have the low bits HTTP__SERVED, and those of HTTPResponse_new are 0 there. */
 enum {
-	HTTP__TURNS = 32,           /* of requests */
+	HTTP__TURNS = 11,           /* of requests: as many as leave an Exchange within its size */
 	HTTP__RESPONSE_TURNS = 16,
 	HTTP__STEP = 16,            /* bytes, of responses */
 	HTTP__SERVED = 8,

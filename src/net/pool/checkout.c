@@ -119,21 +119,33 @@ static Departed drop_unfit_locked(T pool, Slot *slot)
 	return client__detach_locked(slot);
 }
 
-/* Replaces a slot whose connection no longer works by the next idle one, or by its place.
- * pool.pml: replace */
+/* Replaces a slot whose connection no longer works by the next idle one, or by its place. If the host
+ * is held down now, leaves nothing in the claim. pool.pml: replace */
 static void replace_unfit(T pool, Claim *c)
 {
 	Departed d;
 
 	lock(pool);
 	d = drop_unfit_locked(pool, c->slot);
-	if (c->host->newest)
+	c->verdict = WAITING;
+	if (c->host->newest) {
 		c->slot = client__pop_idle_locked(c->host);
-	else
+		c->verdict = GIVEN;
+	} else if (host__may_open_locked(pool, c->host))
 		client__reserve_locked(c);
 	client__serve_locked(pool);
 	unlock(pool);
 	slots__close(d);
+}
+
+/* Leaves a slot that is fit, or a place, in the claim. */
+static void claim_something_fit(T pool, Checkout *to)
+{
+	do {
+		claim_something(pool, to);
+		while (to->claim.verdict == GIVEN && !is_fit(to->claim.slot))
+			replace_unfit(pool, &to->claim);
+	} while (to->claim.verdict == WAITING);
 }
 
 /* ---- a new connection ---- */
@@ -306,9 +318,7 @@ Connection_T checkout__run(T pool, const char *host, const char *service, int ti
 	to.deadline = socket__deadline_in(timeout_ms);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &to.cancel_state);
 	DEFER(end_checkout, &to);
-	claim_something(pool, &to);
-	while (to.claim.verdict == GIVEN && !is_fit(to.claim.slot))
-		replace_unfit(pool, &to.claim);
+	claim_something_fit(pool, &to);
 	if (to.claim.verdict == MAY_OPEN)
 		return open_connection(pool, &to);
 	to.claim.verdict = WAITING; /* the caller has it */

@@ -12,7 +12,7 @@
 
 enum {
 	SPARES = 64,      /* arenas of a loop without a request */
-	CROWDED = 2048,   /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
+	CROWDED = 1024,   /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
 	KEPT = 64 * 1024  /* bytes that an arena keeps for the next request */
 };
 

@@ -139,12 +139,14 @@ typedef struct Exchange { /* one request and its response */
 	size_t npart;
 	int64_t since, began;        /* ms, of the clock; us, of the request if there is a log */
 	uint64_t streamed;           /* bytes of a stream's body */
+	HTTPFraming framing;         /* of the response */
 	int nrest;
 	size_t sent;
 	struct iovec rest[PARTS];    /* nrest of them, of the arena: output that waits for the client */
-	HTTPFraming framing;         /* of a stream */
 } Exchange;
 _Static_assert(offsetof(Exchange, response_place) == 0, "a handle leads to it");
+_Static_assert(sizeof(Exchange) <= 3 * HTTP__PLACE, "a head in progress costs 3 x its bytes and 2 KiB");
+
 
 struct Conn { /* what an idle connection costs us: keep it small */
 	Socket_T socket;             /* NULL: it was reaped */

@@ -181,7 +181,7 @@ inline revoke_owner()
 	d_step { assert(in_lane == NOBODY); alone = me }                    /* claim (1) */
 }
 
-/* arena__claim, arena/threads.c, and then bump_locked, Arena.c */
+/* arena__claim, arena/threads.c, and then bump_locked, arena/chunks.c */
 inline allocate_slowly()
 {
 	lock();

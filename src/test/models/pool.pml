@@ -309,17 +309,23 @@ inline sleep_or_leave()
 
 inline checkout()
 {
-	atomic { claim(); sleep_or_leave() }
 	do
-	:: goes_on -> break
-	:: else -> atomic { wake(); sleep_or_leave() }
-	od;
-	atomic { goes_on = false; was_held = false; leaves = false; woke = false; stopped = false }
-	do
-	:: verdict[me] == GIVEN -> break
-	:: verdict[me] == GIVEN -> atomic { replace(); check() }        /* it is not fit any more */
-	:: verdict[me] == MAY_OPEN -> atomic { open_connection(); check() }
-	:: verdict[me] == WAITING -> break
+	:: atomic { claim(); sleep_or_leave() }
+		do
+		:: goes_on -> break
+		:: else -> atomic { wake(); sleep_or_leave() }
+		od;
+		atomic { goes_on = false; was_held = false; leaves = false; woke = false; stopped = false }
+		do
+		:: verdict[me] == GIVEN -> break
+		:: verdict[me] == GIVEN -> atomic { replace(); check() }        /* it is not fit any more */
+		:: verdict[me] == MAY_OPEN -> atomic { open_connection(); check() }
+		:: verdict[me] == WAITING -> break
+		od;
+		if
+		:: again -> again = false       /* its host is held down */
+		:: else -> break
+		fi
 	od
 }
 
@@ -330,7 +336,8 @@ inline replace()        /* replace_unfit */
 	find_idle(h, s);
 	if
 	:: s != NONE -> pop_idle(s, me); given[me] = s
-	:: else -> reserve(h); verdict[me] = MAY_OPEN; given[me] = NONE
+	:: s == NONE && host_may_open(h) -> reserve(h); verdict[me] = MAY_OPEN; given[me] = NONE
+	:: else -> verdict[me] = WAITING; given[me] = NONE; again = true
 	fi;
 	serve()
 }
@@ -389,7 +396,7 @@ inline checkin()
 proctype client(byte me)
 {
 	byte i, j, k, w, s = NONE, h, turns;
-	bool goes_on, was_held, leaves, woke, stopped, wanted;
+	bool goes_on, was_held, leaves, woke, stopped, wanted, again;
 
 	do
 	:: turns < TURNS ->

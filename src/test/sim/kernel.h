@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to kernel.c and kernel_calls.c. */
+#ifndef KERNEL_INCLUDED
+#define KERNEL_INCLUDED
+#include "sim.h"
+
+enum { KERNEL_FIRST = 100, KERNEL_FILES = 164, WATCHES = 64 };
+
+typedef enum FileKind { FILE_PLAIN, FILE_LISTENER, FILE_STREAM, FILE_EPOLL, FILE_EVENT } FileKind;
+
+typedef struct Watch {
+	int fd;
+	unsigned events;
+	uint64_t data;
+} Watch;
+
+typedef struct File {
+	FileKind kind;
+	int nonblocking, port;
+	Stream *backlog;         /* of a listener */
+	int64_t since;           /* when somebody came to the empty backlog */
+	Stream *stream;
+	uint64_t count;          /* of an eventfd */
+	Watch watches[WATCHES];  /* of an epoll */
+	int nwatches;
+} File;
+
+extern File *kernel_files[KERNEL_FILES];
+int kernel_open(FileKind kind);                /* the lowest that is free; -1 and errno */
+File *kernel_file(int fd);                     /* NULL and errno */
+Stream *kernel_stream(void);
+void kernel_close_stream(Stream *s);
+unsigned kernel_ready(const File *f);          /* as epoll reports it */
+void kernel_set_wake(int64_t at);
+/* 1: ready, or ms is 0. */
+int kernel_wait(int (*ready)(void *cl), void *cl, int ms);
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t count, size_t n);
+void *__real_realloc(void *p, size_t n);
+
+#endif

@@ -1,0 +1,730 @@
+/* SPDX-License-Identifier: MIT */
+/* The calls of the simulated kernel, which --wrap puts in place of the system's (SIM_WRAPS in
+ * Makefile.am). Descriptors below KERNEL_FIRST are the process's own. */
+#define _GNU_SOURCE
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernel.h"
+
+#define CALL(type, name, ...)           \
+	type __wrap_##name(__VA_ARGS__); \
+	type __wrap_##name(__VA_ARGS__)
+
+/* ---- faults ---- */
+
+/* Returns 1 if this call is to fail, and tells the world. */
+static int fails(int chance, Stream *s, const char *call)
+{
+	if (!chance || kernel_quiet || !task_name() || sim_below(10000) >= chance)
+		return 0;
+	sim_trace("%s fails", call);
+	if (world.failed)
+		world.failed(s, call);
+	return 1;
+}
+
+static int is_interrupted(void)
+{
+	if (kernel_quiet || !faults.interrupt || sim_below(10000) >= faults.interrupt)
+		return 0;
+	errno = EINTR;
+	return 1;
+}
+
+static size_t part_of(size_t n)
+{
+	return n > 1 && sim_chance(20) ? 1 + (size_t)sim_below((int)n) : n;
+}
+
+CALL(void *, malloc, size_t n)
+{
+	return fails(faults.alloc, NULL, "malloc") ? NULL : __real_malloc(n);
+}
+
+CALL(void *, calloc, size_t count, size_t n)
+{
+	return fails(faults.alloc, NULL, "calloc") ? NULL : __real_calloc(count, n);
+}
+
+CALL(void *, realloc, void *p, size_t n)
+{
+	return fails(faults.alloc, NULL, "realloc") ? NULL : __real_realloc(p, n);
+}
+
+/* ---- clocks ---- */
+
+static const int64_t base = 0; /* the first millisecond of the machine: nothing may take 0 for "not yet" */
+
+CALL(int, clock_gettime, clockid_t clock, struct timespec *t)
+{
+	int64_t now = base + sim_now;
+
+	if (clock == CLOCK_MONOTONIC_COARSE)
+		now -= now % 4000;
+	t->tv_sec = (time_t)(now / 1000000);
+	t->tv_nsec = (long)(now % 1000000) * 1000;
+	return 0;
+}
+
+CALL(time_t, time, time_t *t)
+{
+	time_t now = (time_t)((base + sim_now) / 1000000);
+
+	if (t)
+		*t = now;
+	return now;
+}
+
+/* ---- names ---- */
+
+CALL(int, getaddrinfo, const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+{
+	struct Address {
+		struct addrinfo info;
+		struct sockaddr_in address;
+	} *a = __real_calloc(1, sizeof *a);
+
+	(void)host;
+	(void)hints;
+	a->address.sin_family = AF_INET;
+	a->address.sin_port = htons((uint16_t)strtoul(service, NULL, 10));
+	a->address.sin_addr.s_addr = htonl(0x0A000001);
+	a->info.ai_family = AF_INET;
+	a->info.ai_socktype = SOCK_STREAM;
+	a->info.ai_addr = (struct sockaddr *)&a->address;
+	a->info.ai_addrlen = sizeof a->address;
+	*list = &a->info;
+	return 0;
+}
+
+CALL(void, freeaddrinfo, struct addrinfo *list)
+{
+	free(list);
+}
+
+static int give_address(struct sockaddr *a, socklen_t *n, uint32_t host, int port)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+
+	in.sin_addr.s_addr = htonl(host);
+	memcpy(a, &in, *n < sizeof in ? *n : sizeof in);
+	*n = sizeof in;
+	return 0;
+}
+
+Stream *kernel_stream_at(int fd)
+{
+	File *f = kernel_file(fd);
+
+	return f && f->kind == FILE_STREAM ? f->stream : NULL;
+}
+
+CALL(int, getsockname, int fd, struct sockaddr *a, socklen_t *n)
+{
+	const Stream *s = kernel_stream_at(fd);
+	const File *f = kernel_file(fd);
+
+	return f ? give_address(a, n, 0x0A000001, s ? s->port : f->port) : -1;
+}
+
+CALL(int, getpeername, int fd, struct sockaddr *a, socklen_t *n)
+{
+	const Stream *s = kernel_stream_at(fd);
+
+	if (!s || !s->connected) {
+		errno = ENOTCONN;
+		return -1;
+	}
+	return give_address(a, n, 0x0A010000 + (uint32_t)s->id, 80);
+}
+
+/* ---- descriptors ---- */
+
+CALL(int, socket, int family, int type, int protocol)
+{
+	int fd = fails(faults.descriptors, NULL, "socket") ? (errno = EMFILE, -1) : kernel_open(FILE_STREAM);
+
+	(void)family;
+	(void)type;
+	(void)protocol;
+	return fd;
+}
+
+CALL(int, bind, int fd, const struct sockaddr *a, socklen_t n)
+{
+	(void)a;
+	(void)n;
+	return kernel_file(fd) ? 0 : -1;
+}
+
+CALL(int, listen, int fd, int backlog)
+{
+	File *f = kernel_file(fd);
+
+	(void)backlog;
+	if (!f)
+		return -1;
+	f->kind = FILE_LISTENER;
+	f->port = 8080;
+	return 0;
+}
+
+CALL(int, open, const char *path, int flags, ...)
+{
+	(void)path;
+	(void)flags;
+	return kernel_open(FILE_PLAIN);
+}
+
+CALL(int, eventfd, unsigned count, int flags)
+{
+	(void)count;
+	(void)flags;
+	return kernel_open(FILE_EVENT);
+}
+
+CALL(int, epoll_create1, int flags)
+{
+	(void)flags;
+	return kernel_open(FILE_EPOLL);
+}
+
+static void unwatch(File *epoll, int fd)
+{
+	int i;
+
+	for (i = 0; i < epoll->nwatches; i++)
+		if (epoll->watches[i].fd == fd)
+			epoll->watches[i--] = epoll->watches[--epoll->nwatches];
+}
+
+int __real_close(int fd);
+CALL(int, close, int fd)
+{
+	File *f;
+	int e;
+
+	if (fd < KERNEL_FIRST)
+		return __real_close(fd);
+	f = kernel_file(fd);
+	SIM_CHECK(f, "close of descriptor %d, which is not open", fd);
+	for (e = 0; e < KERNEL_FILES; e++)
+		if (kernel_files[e] && kernel_files[e]->kind == FILE_EPOLL)
+			unwatch(kernel_files[e], fd);
+	for (; f->backlog; f->backlog = f->backlog->next)
+		stream_reset(f->backlog);
+	if (f->stream) {
+		sim_trace("close stream %d", f->stream->id);
+		kernel_close_stream(f->stream);
+	}
+	free(f);
+	kernel_files[fd] = NULL;
+	return 0;
+}
+
+CALL(int, fcntl, int fd, int what, ...)
+{
+	File *f = kernel_file(fd);
+	va_list list;
+
+	if (!f)
+		return -1;
+	if (what == F_SETFL) {
+		va_start(list, what);
+		f->nonblocking = (va_arg(list, int) & O_NONBLOCK) != 0;
+		va_end(list);
+	}
+	return what == F_GETFL && f->nonblocking ? O_NONBLOCK | O_RDWR : 0;
+}
+
+CALL(int, setsockopt, int fd, int level, int option, const void *p, socklen_t n)
+{
+	(void)level;
+	(void)option;
+	(void)p;
+	(void)n;
+	return kernel_file(fd) ? 0 : -1;
+}
+
+CALL(int, getsockopt, int fd, int level, int option, void *p, socklen_t *n)
+{
+	Stream *s = kernel_stream_at(fd);
+	int value = option == SO_TYPE ? SOCK_STREAM : s ? s->error : 0;
+
+	(void)level;
+	if (!kernel_file(fd))
+		return -1;
+	if (s && option == SO_ERROR)
+		s->error = 0;
+	memcpy(p, &value, sizeof value);
+	*n = sizeof value;
+	return 0;
+}
+
+/* ---- streams ---- */
+
+static const int accept_errors[] = { ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM };
+
+CALL(int, accept4, int fd, struct sockaddr *a, socklen_t *n, int flags)
+{
+	File *f = kernel_file(fd);
+	Stream *s;
+	int accepted;
+
+	(void)flags;
+	if (!f)
+		return -1;
+	if (!f->backlog) {
+		errno = EAGAIN;
+		return -1;
+	}
+	if (is_interrupted())
+		return -1;
+	if (fails(faults.accept, NULL, "accept")) {
+		errno = accept_errors[sim_below(5)];
+		return -1;
+	}
+	accepted = kernel_open(FILE_STREAM);
+	if (accepted < 0) {
+		world.failed(NULL, "accept");
+		errno = EMFILE;
+		return -1;
+	}
+	s = f->backlog;
+	f->backlog = s->next;
+	f->since = sim_now;
+	s->next = NULL;
+	kernel_files[accepted]->stream = s;
+	sim_trace("accept stream %d as %d", s->id, accepted);
+	if (a)
+		give_address(a, n, 0x0A010000 + (uint32_t)s->id, 20000 + s->id);
+	if (world.accepted)
+		world.accepted(s);
+	return accepted;
+}
+
+CALL(int, connect, int fd, const struct sockaddr *a, socklen_t n)
+{
+	File *f = kernel_file(fd);
+	struct sockaddr_in to;
+	Stream *s;
+
+	(void)n;
+	if (!f)
+		return -1;
+	memcpy(&to, a, sizeof to);
+	s = f->stream = kernel_stream();
+	world.connecting(s, ntohs(to.sin_port));
+	if (s->connected)
+		return 0;
+	errno = s->error ? s->error : EINPROGRESS;
+	s->error = 0;
+	return -1;
+}
+
+static int is_ready_for(void *cl, unsigned events)
+{
+	const File *f = cl;
+
+	return (kernel_ready(f) & (events | EPOLLERR | EPOLLHUP)) != 0;
+}
+
+static int is_readable(void *cl)
+{
+	return is_ready_for(cl, EPOLLIN);
+}
+
+static int is_writable(void *cl)
+{
+	return is_ready_for(cl, EPOLLOUT);
+}
+
+/* Returns -1 and errno if the call must not wait. */
+static int wait_or_refuse(File *f, int flags, int (*ready)(void *cl))
+{
+	if (f->nonblocking || (flags & MSG_DONTWAIT)) {
+		errno = EAGAIN;
+		return -1;
+	}
+	kernel_wait(ready, f, -1);
+	return 0;
+}
+
+static ssize_t broken(Stream *s)
+{
+	errno = s->error ? s->error : EPIPE;
+	s->error = 0;
+	return -1;
+}
+
+CALL(ssize_t, recv, int fd, void *p, size_t n, int flags)
+{
+	File *f = kernel_file(fd);
+	Stream *s = f ? f->stream : NULL;
+
+	if (!s)
+		return -1;
+	if (is_interrupted())
+		return -1;
+	if (fails(faults.recv, s, "recv")) {
+		s->broken = 1;
+		s->error = EHOSTUNREACH;
+	}
+	while (bytes_length(&s->in) == 0) {
+		if (s->broken)
+			return s->error ? broken(s) : 0;
+		if (s->in_ended) {
+			if (world.received && !(flags & MSG_PEEK))
+				world.received(s, 0);
+			return 0;
+		}
+		if (wait_or_refuse(f, flags, is_readable) < 0)
+			return -1;
+	}
+	n = part_of(n < bytes_length(&s->in) ? n : bytes_length(&s->in));
+	if (flags & MSG_PEEK) {
+		memcpy(p, s->in.at + s->in.start, n);
+		return (ssize_t)n;
+	}
+	bytes_take(&s->in, p, n);
+	sim_trace("recv stream %d: %zu", s->id, n);
+	if (world.received)
+		world.received(s, n);
+	return (ssize_t)n;
+}
+
+/* Stores the first n bytes. */
+static void put_parts(Stream *s, const struct iovec *parts, size_t n)
+{
+	for (; n > 0; parts++) {
+		size_t k = parts->iov_len < n ? parts->iov_len : n;
+
+		bytes_put(&s->out, parts->iov_base, k);
+		n -= k;
+	}
+}
+
+static ssize_t send_parts(int fd, const struct iovec *parts, int nparts, int flags)
+{
+	File *f = kernel_file(fd);
+	Stream *s = f ? f->stream : NULL;
+	size_t wanted = 0, n, room;
+	int i;
+
+	if (!s)
+		return -1;
+	SIM_CHECK(flags & MSG_NOSIGNAL, "a send without MSG_NOSIGNAL");
+	if (is_interrupted())
+		return -1;
+	for (i = 0; i < nparts; i++)
+		wanted += parts[i].iov_len;
+	if (fails(faults.send, s, "send")) {
+		s->broken = 1;
+		s->error = EHOSTUNREACH;
+	}
+	for (;;) {
+		if (s->broken || s->out_ended)
+			return broken(s);
+		room = s->out_room > bytes_length(&s->out) ? s->out_room - bytes_length(&s->out) : 0;
+		if (room > 0)
+			break;
+		if (world.sent)
+			world.sent(s, NULL, 0, wanted);
+		if (wait_or_refuse(f, flags, is_writable) < 0)
+			return -1;
+	}
+	n = part_of(wanted < room ? wanted : room);
+	put_parts(s, parts, n);
+	sim_trace("send stream %d: %zu of %zu", s->id, n, wanted);
+	if (world.sent)
+		world.sent(s, s->out.at + s->out.end - n, n, wanted);
+	return (ssize_t)n;
+}
+
+CALL(ssize_t, send, int fd, const void *p, size_t n, int flags)
+{
+	struct iovec part = { (void *)(uintptr_t)p, n };
+
+	return send_parts(fd, &part, 1, flags);
+}
+
+CALL(ssize_t, sendmsg, int fd, const struct msghdr *m, int flags)
+{
+	return send_parts(fd, m->msg_iov, (int)m->msg_iovlen, flags);
+}
+
+CALL(int, shutdown, int fd, int how)
+{
+	Stream *s = kernel_stream_at(fd);
+
+	if (!s)
+		return -1;
+	sim_trace("shutdown stream %d", s->id);
+	s->out_ended = 1;
+	if (how == SHUT_RDWR)
+		s->in_ended = 1;
+	if (world.ended)
+		world.ended(s);
+	return 0;
+}
+
+/* ---- waiting ---- */
+
+typedef struct PollWait {
+	struct pollfd *fds;
+	nfds_t n;
+} PollWait;
+
+static int any_is_ready(void *cl)
+{
+	const PollWait *w = cl;
+	nfds_t i;
+	int ready = 0;
+
+	for (i = 0; i < w->n; i++) {
+		const File *f = kernel_file(w->fds[i].fd);
+		unsigned events = f ? kernel_ready(f) : EPOLLERR;
+
+		w->fds[i].revents = (short)(events & ((unsigned)w->fds[i].events | EPOLLERR | EPOLLHUP));
+		ready += w->fds[i].revents != 0;
+	}
+	return ready;
+}
+
+CALL(int, poll, struct pollfd *fds, nfds_t n, int ms)
+{
+	PollWait w = { fds, n };
+
+	if (ms != 0 && is_interrupted()) {
+		kernel_wait(any_is_ready, &w, sim_below(ms < 0 || ms > 50 ? 50 : ms));
+		errno = EINTR;
+		return -1;
+	}
+	kernel_wait(any_is_ready, &w, ms);
+	return any_is_ready(&w);
+}
+
+CALL(int, epoll_ctl, int e, int what, int fd, struct epoll_event *event)
+{
+	File *f = kernel_file(e);
+	Watch *w;
+
+	if (!f || !kernel_file(fd))
+		return -1;
+	for (w = f->watches; w < f->watches + f->nwatches && w->fd != fd; w++)
+		;
+	if ((w < f->watches + f->nwatches) != (what != EPOLL_CTL_ADD)) {
+		errno = what == EPOLL_CTL_ADD ? EEXIST : ENOENT;
+		return -1;
+	}
+	if (what == EPOLL_CTL_DEL) {
+		unwatch(f, fd);
+		return 0;
+	}
+	if (what == EPOLL_CTL_ADD && fails(faults.epoll, kernel_stream_at(fd), "epoll_ctl")) {
+		errno = sim_chance(50) ? ENOMEM : ENOSPC;
+		return -1;
+	}
+	if (what == EPOLL_CTL_ADD)
+		f->nwatches++;
+	*w = (Watch){ fd, event->events, event->data.u64 };
+	return 0;
+}
+
+static int epoll_is_ready(void *cl)
+{
+	const File *f = cl;
+	int i;
+
+	for (i = 0; i < f->nwatches; i++)
+		if (is_ready_for(kernel_files[f->watches[i].fd], f->watches[i].events))
+			return 1;
+	return 0;
+}
+
+static int wait_for_events(File *f, int ms)
+{
+	int is_ready = epoll_is_ready(f), interrupted = ms != 0 && is_interrupted();
+
+	kernel_set_wake(ms < 0 ? -1 : sim_now + (int64_t)ms * 1000);
+	if (world.waits && !kernel_quiet)
+		world.waits(ms != 0 && !is_ready);
+	if (interrupted)
+		ms = sim_below(ms < 0 || ms > 50 ? 50 : ms);
+	kernel_wait(epoll_is_ready, f, ms);
+	kernel_tick_began = sim_now;
+	if (interrupted)
+		errno = EINTR;
+	return interrupted ? -1 : 0;
+}
+
+static int give_events(const File *f, struct epoll_event *events, int n)
+{
+	int i, first = f->nwatches ? sim_below(f->nwatches) : 0, count = 0;
+
+	for (i = 0; i < f->nwatches && count < n; i++) {
+		const Watch *w = &f->watches[(first + i) % f->nwatches];
+		unsigned ready = kernel_ready(kernel_files[w->fd]) & (w->events | EPOLLERR | EPOLLHUP);
+
+		if (ready) {
+			events[count].events = ready;
+			events[count++].data.u64 = w->data;
+		}
+	}
+	return count;
+}
+
+CALL(int, epoll_wait, int e, struct epoll_event *events, int n, int ms)
+{
+	File *f = kernel_file(e);
+
+	if (wait_for_events(f, ms) < 0)
+		return -1;
+	return give_events(f, events, n > 1 && sim_chance(20) ? 1 + sim_below(n) : n);
+}
+
+ssize_t __real_read(int fd, void *p, size_t n);
+CALL(ssize_t, read, int fd, void *p, size_t n)
+{
+	File *f;
+
+	if (fd < KERNEL_FIRST)
+		return __real_read(fd, p, n);
+	f = kernel_file(fd);
+	if (!f || f->kind != FILE_EVENT || f->count == 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	memcpy(p, &f->count, sizeof f->count);
+	f->count = 0;
+	return sizeof f->count;
+}
+
+ssize_t __real_write(int fd, const void *p, size_t n);
+CALL(ssize_t, write, int fd, const void *p, size_t n)
+{
+	File *f;
+	uint64_t count;
+
+	if (fd < KERNEL_FIRST)
+		return __real_write(fd, p, n);
+	f = kernel_file(fd);
+	if (!f || f->kind != FILE_EVENT) {
+		errno = EBADF;
+		return -1;
+	}
+	memcpy(&count, p, sizeof count);
+	f->count += count;
+	return sizeof count;
+}
+
+CALL(int, nanosleep, const struct timespec *t, struct timespec *left)
+{
+	(void)left;
+	task_block(NULL, NULL, sim_now + (int64_t)t->tv_sec * 1000000 + t->tv_nsec / 1000);
+	return 0;
+}
+
+/* ---- conditions: the mutexes are real, and no task waits with one locked ---- */
+
+typedef struct Sleeper {
+	const pthread_cond_t *condition;
+	int woken;
+	struct Sleeper *next;
+} Sleeper;
+
+static Sleeper *sleepers;
+
+static int is_woken(void *cl)
+{
+	return ((const Sleeper *)cl)->woken;
+}
+
+/* Now and then it wakes up for no reason, as it may. */
+static int sleep_on(const pthread_cond_t *c, pthread_mutex_t *m, int64_t until)
+{
+	Sleeper me = { c, 0, sleepers }, **link;
+	int64_t early = sim_chance(20) ? sim_now + sim_below(20000) : -1;
+
+	sleepers = &me;
+	if (world.sleeps)
+		world.sleeps(&me.woken);
+	pthread_mutex_unlock(m);
+	task_block(is_woken, &me, early >= 0 && (until < 0 || early < until) ? early : until);
+	pthread_mutex_lock(m);
+	for (link = &sleepers; *link != &me; link = &(*link)->next)
+		;
+	*link = me.next;
+	if (world.sleeps)
+		world.sleeps(NULL);
+	return me.woken || until < 0 || sim_now < until ? 0 : ETIMEDOUT;
+}
+
+CALL(int, pthread_cond_wait, pthread_cond_t *c, pthread_mutex_t *m)
+{
+	return sleep_on(c, m, -1);
+}
+
+CALL(int, pthread_cond_timedwait, pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *t)
+{
+	int64_t until = (int64_t)t->tv_sec * 1000000 + t->tv_nsec / 1000 - base;
+
+	return sleep_on(c, m, until < sim_now ? sim_now : until);
+}
+
+CALL(int, pthread_cond_broadcast, pthread_cond_t *c)
+{
+	Sleeper *s;
+
+	for (s = sleepers; s; s = s->next)
+		if (s->condition == c)
+			s->woken = 1;
+	return 0;
+}
+
+CALL(int, pthread_cond_signal, pthread_cond_t *c)
+{
+	Sleeper *s, *chosen = NULL;
+	int n = 0;
+
+	for (s = sleepers; s; s = s->next)
+		if (s->condition == c && !s->woken && sim_below(++n) == 0)
+			chosen = s;
+	if (chosen)
+		chosen->woken = 1;
+	return 0;
+}
+
+/* With _FORTIFY_SOURCE they have these names. */
+CALL(int, __poll_chk, struct pollfd *p, nfds_t n, int ms, size_t size)
+{
+	(void)size;
+	return __wrap_poll(p, n, ms);
+}
+
+CALL(ssize_t, __recv_chk, int fd, void *p, size_t n, size_t size, int flags)
+{
+	(void)size;
+	return __wrap_recv(fd, p, n, flags);
+}
+
+CALL(ssize_t, __read_chk, int fd, void *p, size_t n, size_t size)
+{
+	(void)size;
+	return __wrap_read(fd, p, n);
+}

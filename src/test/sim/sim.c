@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* sim [-s | -u] [FIRST [COUNT]]: COUNT seeds from FIRST on, of the worlds of server.c and upstream.c, or
+ * of one of them. Without arguments, those of `make check`.
+ * sim -v [-s | -u] SEED: one of them, and prints what happens. */
+#include "config.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <core/Arena.h>
+#include "sim.h"
+
+#if defined __has_feature
+#define SANITIZED_THREADS __has_feature(thread_sanitizer)
+#elif defined __SANITIZE_THREAD__
+#define SANITIZED_THREADS 1
+#endif
+
+enum { CHECKED_SEEDS = 2000, REPEATED = 5, SKIPPED = 77 };
+
+uint64_t sim_seed;
+int sim_verbose;
+static char sim_letter;
+static uint64_t state, trace_hash;
+
+/* Vigna's splitmix64. */
+uint64_t sim_random(void)
+{
+	uint64_t z = state += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+int sim_below(int n)
+{
+	return n > 1 ? (int)(sim_random() % (unsigned)n) : 0;
+}
+
+int sim_between(int least, int most)
+{
+	return least + sim_below(most - least + 1);
+}
+
+int sim_chance(int percent)
+{
+	return sim_below(100) < percent;
+}
+
+static void print_line(FILE *out, const char *fmt, va_list list)
+{
+	fprintf(out, "%10lld.%03d ", (long long)sim_ms(), (int)(sim_now % 1000));
+	if (task_name())
+		fprintf(out, "%s: ", task_name());
+	vfprintf(out, fmt, list);
+	putc('\n', out);
+}
+
+void sim_trace(const char *fmt, ...)
+{
+	va_list list;
+
+	trace_hash = (trace_hash ^ (uint64_t)sim_now ^ (uint64_t)(unsigned char)*fmt << 56) * 0x100000001b3u;
+	if (!sim_verbose)
+		return;
+	va_start(list, fmt);
+	print_line(stdout, fmt, list);
+	va_end(list);
+}
+
+noreturn void sim_fail(const char *fmt, ...)
+{
+	va_list list;
+
+	fflush(stdout);
+	fprintf(stderr, "sim: seed %llu failed:\n", (unsigned long long)sim_seed);
+	va_start(list, fmt);
+	print_line(stderr, fmt, list);
+	va_end(list);
+	fprintf(stderr, "sim -v -%c %llu prints how it came to that\n", sim_letter, (unsigned long long)sim_seed);
+	_exit(1);
+}
+
+static void run_seed(uint64_t seed, void (*simulate)(void))
+{
+	sim_seed = seed;
+	sim_letter = simulate == simulate_server ? 's' : 'u';
+	state = seed * 0x9e3779b97f4a7c15u;
+	trace_hash = 0xcbf29ce484222325u;
+	task_reset();
+	simulate();
+	SIM_CHECK(Arena_debug_live_count() == 0, "%zu arenas are left", Arena_debug_live_count());
+}
+
+/* Each seed has a process of its own: what a run leaves in caches would change the next one. Returns
+ * the hash of what happened. */
+static uint64_t run_apart(uint64_t seed, void (*simulate)(void), uint64_t *hash)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		run_seed(seed, simulate);
+		*hash = trace_hash;
+		_exit(0);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		sim_fail("no process for a seed");
+	if (WIFSIGNALED(status))
+		fprintf(stderr, "sim: seed %llu ended by signal %d\n", (unsigned long long)seed, WTERMSIG(status));
+	if (status != 0)
+		exit(1);
+	return *hash;
+}
+
+static void run_seeds(uint64_t first, uint64_t count, void (*simulate)(void))
+{
+	uint64_t *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), seed;
+
+	for (seed = first; seed < first + count; seed++) {
+		uint64_t hash = run_apart(seed, simulate, shared);
+
+		sim_seed = seed;
+		if (seed - first < REPEATED)
+			SIM_CHECK(run_apart(seed, simulate, shared) == hash, "a second run went another way");
+	}
+	munmap(shared, sizeof *shared);
+}
+
+int main(int argc, char *argv[])
+{
+	uint64_t first = 1, count = CHECKED_SEEDS;
+	int which = 0, option;
+
+	while ((option = getopt(argc, argv, "vsu")) != -1) {
+		if (option == '?')
+			return 2;
+		sim_verbose |= option == 'v';
+		which = option == 'v' ? which : option;
+	}
+	if (optind < argc) {
+		first = strtoull(argv[optind], NULL, 10);
+		count = optind + 1 < argc ? strtoull(argv[optind + 1], NULL, 10) : 1;
+	}
+#if SANITIZED_THREADS
+	return SKIPPED; /* ThreadSanitizer takes the turns of stacks for longjmp gone wrong */
+#endif
+	if (sim_verbose)
+		run_seed(first, which == 'u' ? simulate_upstream : simulate_server);
+	else {
+		if (which != 'u')
+			run_seeds(first, count, simulate_server);
+		if (which != 's')
+			run_seeds(first, count, simulate_upstream);
+	}
+	return 0;
+}
