@@ -267,9 +267,13 @@ void httpserver__fail_call(Exchange *x)
 		x->cut = 1;
 		return;
 	}
-	x->made = 1;
+	x->ends = 1;
+	if (x->status == 0) {
+		x->failed = &HTTP_Failed; /* another worker answers, as on_error may block */
+		return;
+	}
+	x->made = 1; /* it was on_error: without a body */
 	x->response = NULL;
-	x->status = 500;
 }
 
 /* ---- children ---- */
