@@ -52,7 +52,7 @@ typedef struct Except_Scoped {
  * one comparison finds the two in which clauses are tried. */
 enum { Except__TRYING, Except__FINISHING, Except__HANDLING, Except__CLOSING, Except__RAISED = 16, Except__RAISED_KEPT };
 
-/* What every byte of an AUTO variable has until its initializer has ended. */
+/* The value of every byte of an AUTO variable until its initializer has ended. */
 enum { Except__UNSET = 0xA5 };
 
 /* Outside every TRY. Inside, pointers to the frame of the function's outermost TRY and to the function's

@@ -26,7 +26,7 @@ CORE_API void HTTPResponse_write(HTTPResponse_T, const void *bytes, size_t nbyte
 CORE_API void HTTPResponse_printf(HTTPResponse_T, const char *fmt, ...) CORE_PRINTF(2, 3);
 /* A body that is made as it is sent: chunked, or until the end of the connection for HTTP/1.0.
  * When all that was written is out, `more` is called, writes the next part, and returns 0 if that
- * was the last. What it raises breaks the body off. Checked: it returns something else and wrote
+ * was the last. If it raises, the body is broken off. Checked: it returns something else and wrote
  * nothing. */
 CORE_API void HTTPResponse_stream(HTTPResponse_T, int (*more)(HTTPResponse_T, void *cl), void *cl);
 /* The length of such a body: it is sent with Content-Length. If `more` writes more, or ends before,
@@ -51,7 +51,7 @@ CORE_API void HTTPResponse_reset(HTTPResponse_T); /* as new. Checked: its sendin
  * the server go on when that function has returned: no code of the program runs in the caller. After a
  * handler's or a body's suspend, request, response and arena are the program's until then; after
  * `more`'s, only the handle is, and what `more` wrote goes out.
- * If nobody resumes in timeout_ms, the client gets 504; 0: the server's suspend_ms; negative: no limit.
+ * If no thread resumes in timeout_ms, the client gets 504; 0: the server's suspend_ms; negative: no limit.
  * Checked: any other place, a second time, a response of HTTPResponse_new; `more` then returns 0. */
 CORE_API void HTTPResponse_suspend(HTTPResponse_T, int timeout_ms);
 CORE_API void HTTPResponse_resume(HTTPResponse_T); /* Checked: it is not suspended, or has ended */

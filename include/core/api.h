@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What every libcore header needs: symbol visibility, C++ linkage, storage of threads, and the two
+/* The base of every libcore header: symbol visibility, C++ linkage, storage of threads, and the two
  * attributes that let the compiler check callers. Nothing here is for programs to call. */
 #ifndef CORE_API_INCLUDED
 #define CORE_API_INCLUDED

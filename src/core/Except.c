@@ -175,7 +175,7 @@ static void hold(Except_Frame *f, const Except_T *e, const char *file, int line,
 	Except__push(&f->link, &except__thread.public);
 }
 
-/* What the program printed so far is lost in abort() if stdout is a pipe or a file. A stream that
+/* Output that the program printed so far is lost in abort() if stdout is a pipe or a file. A stream that
  * another thread is amid, or a pipe that has no reader, must not keep us from the report. */
 static void flush_stdout(void)
 {

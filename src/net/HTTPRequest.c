@@ -360,8 +360,8 @@ static void refuse_request(Source *s)
 	EXCEPT_RAISE_MSG(*http__exception(s->reader.parser.status), "%s", explanation);
 }
 
-/* The table is made now: once parse has returned, asking for a field takes no memory. A body is asked for only when
- * none of it came unasked (RFC 9110, 10.1.1). */
+/* The table is made now: once parse has returned, asking for a field takes no memory. A body is asked for only if
+ * no byte of it came unasked (RFC 9110, 10.1.1). */
 static void begin_body(Source *s, size_t nbytes)
 {
 	T r = s->reader.request;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a program asks and is told of an exception: the inquiries of a handler, the report, the
+/* Questions of a program about an exception: the inquiries of a handler, the report, the
  * hook for an uncaught one, backtraces. Nothing here unwinds; a thread's state is read through
  * except__current. */
 #include "config.h"

@@ -22,7 +22,7 @@ typedef enum HTTPRange {
 	HTTPRange_PART,   /* bytes first to last */
 	HTTPRange_NONE    /* of what there is */
 } HTTPRange;
-/* What the value of a Range field asks for, of a body of that length (RFC 9110, 14.1.2). */
+/* The ranges that the value of a Range field asks for, in a body of that length (RFC 9110, 14.1.2). */
 HTTPRange http__range(const char *value, int64_t length, int64_t *first, int64_t *last);
 /* 1 if the value of an If-Range field names the response's state: its strong ETag, or its Last-Modified. */
 int http__if_range(HTTPResponse_T r, const char *value);

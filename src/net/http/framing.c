@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parser's tokens mean for the message itself: the form of the target, the fields that frame
+/* The meaning of the parser's tokens for the message itself: the form of the target, the fields that frame
  * the body or name the host, and whether they go together. Nothing here moves the parser but into
  * FAILED. Each rule has one outcome; where RFC 9112 offers to repair, we refuse. */
 #include "config.h"

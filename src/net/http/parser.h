@@ -55,7 +55,7 @@ typedef struct HTTPParser {
 	unsigned short flags, status;
 	unsigned short answer;     /* the status of a response */
 	unsigned digits, empty;    /* of the chunk size; lines before the request line */
-	size_t at, mark, cap;      /* next byte to look at; start of the token at hand; where a limit is passed */
+	size_t at, mark, cap;      /* next byte to look at; start of the current token; where a limit is passed */
 	size_t fields, body, extension; /* so far: fields, decoded bytes, bytes of chunk extensions */
 	uint64_t left;             /* bytes of the body or chunk to come */
 	HTTPSlice method, target, authority, path, query; /* authority: of an absolute-form target */

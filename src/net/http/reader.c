@@ -93,7 +93,7 @@ static HTTPReader_Event fail_reading(HTTPReader *r, const char *bytes)
 	return HTTPReader_ERROR;
 }
 
-/* All bytes were seen. Those of empty lines, which are not of the request, are forgotten. */
+/* All bytes were seen. Bytes of empty lines, which are not of the request, are forgotten. */
 static void keep_piece(HTTPReader *r, const char *bytes, size_t n)
 {
 	if (!httpparser__begun(&r->parser)) {

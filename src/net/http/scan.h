@@ -81,7 +81,7 @@ static inline Lanes target_stops(Lanes x)
 	return (Lanes)(((SignedLanes)x <= ' ') | (x == 0x7f) | ((x & 0xfe) == 0x22) | ((x & 0xfd) == 0x3c));
 }
 
-/* Of the token's bytes only letters and the hyphen are gone over: others are rare in names. */
+/* Only letters and the hyphen are skipped at once: other bytes are rare in names. */
 static inline Lanes name_stops(Lanes x)
 {
 	return (Lanes)((((x | 0x20) - 'a') > 'z' - 'a') & (x != '-'));

@@ -8,7 +8,7 @@
 #include "http/parser.h"
 #include "http/scan.h"
 
-/* What a state's function returns: an event for the caller, or GO_ON to the next state. */
+/* A state's function returns an event for the caller, or GO_ON to the next state. */
 enum { GO_ON = HTTPParser_ERROR + 1 };
 
 enum State {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What comes in. One call of recv fills the loop's own buffer, and the requests that are whole there are answered from
- * it. What the turn does not get to is held in the connection's buffer, at most pipeline_bytes. */
+/* Input. One call of recv fills the loop's own buffer, and the requests that are whole there are answered from
+ * it. Input that the turn does not reach is held in the connection's buffer, at most pipeline_bytes. */
 #include "config.h"
 
 #include <errno.h>

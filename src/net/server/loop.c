@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* A loop: one thread, its listener, its poll, its connections. Nothing is shared with the other loops but the server's
- * routes and options, which nobody changes any more, and its `stopping`.
+ * routes and options, which do not change any more, and its `stopping`.
  *
  * A tick is: what the kernel has for the connections, what other threads have finished, a turn for each connection that
  * had more requests than one turn answers, and then whoever waits at the listener. A loop that drains does the same,
- * but closes the listener when nobody waits there, and its connections as they become idle. It ends with the last of them,
+ * but closes the listener when no client waits there, and its connections as they become idle. It ends with the last of them,
  * or when the drain's time is over: from then on no handler begins.
  *
  * A callback may end the thread amid a tick: what is still to do is in lists of the loop, so that nothing is lost. */
@@ -78,7 +78,7 @@ static void welcome(Loop *l, Connection_T connection)
 	} END_TRY;
 }
 
-/* 0: nobody waits any more, or none can be taken now. One that was turned away is one, and others may be behind it. */
+/* Returns 0 if no client waits any more, or none can be taken now. One that was turned away is one, and others may be behind it. */
 static int accept_one(Loop *l, int *pause)
 {
 	uint64_t turned_away = l->stats.turned_away;
@@ -93,7 +93,7 @@ static int accept_one(Loop *l, int *pause)
 	return connection || (!*pause && l->stats.turned_away > turned_away);
 }
 
-/* Returns 0 if nobody waits any more. Out of memory: those who wait may wait until somebody has left. */
+/* Returns 0 if no client waits any more. Without memory, waiting clients may wait until another has left. */
 static int accept_some(Loop *l, int most)
 {
 	volatile int n = 0;
@@ -188,7 +188,7 @@ static void take_gone(Loop *l, Exchange *x)
 	} END_TRY;
 }
 
-/* In the order in which they were finished. Those that are meanwhile have woken the poll: their turn is in the next tick. */
+/* In the order in which they were finished. Later ones have woken the poll: their turn is in the next tick. */
 static void take_finished(Loop *l)
 {
 	Exchange *x;
@@ -204,7 +204,7 @@ static void take_finished(Loop *l)
 		}
 }
 
-/* Those that are listed meanwhile have their turn in the next tick. */
+/* Connections that are listed meanwhile have their turn in the next tick. */
 static void take_ready(Loop *l)
 {
 	Conn *last = l->ready.last, *c = NULL;

@@ -3,8 +3,8 @@
  * up. A container has a quota far more often than an affinity; without it a server on a machine of 64 processors would
  * make 64 loops that share two and are throttled together.
  *
- * The quota of a cgroup holds for those below it, so each from our own up to the mounted root is read. What cannot be
- * read sets no limit. */
+ * The quota of a cgroup holds for those below it, so each from our own up to the mounted root is read. A quota that
+ * cannot be read sets no limit. */
 #include "config.h"
 
 #include <limits.h>
@@ -103,7 +103,7 @@ static int find_own_group(const Mount *mount, char *path)
 	return 1;
 }
 
-/* Returns the number in the file of a cgroup, or -1. Of "150000 100000" the second goes to *second, if that is not NULL. */
+/* Returns the number in the file of a cgroup, or -1. In "150000 100000" the second number goes to *second, if that is not NULL. */
 static long long read_number(const Mount *mount, const char *group, const char *name, long long *second)
 {
 	char path[2 * LINE_SIZE + 32];

@@ -67,7 +67,7 @@ static int is_dots(const char *segment, size_t n)
 	return n > 0 && n <= 2 && strspn(segment, ".") >= n;
 }
 
-/* The path of a request was decoded: a pattern that has what decoding removes would wait for ever. */
+/* The path of a request was decoded: a pattern with text that decoding removes would never match. */
 static void check_bytes(const char *pattern)
 {
 	const char *s = pattern + strcspn(pattern, "?#\\");
@@ -248,7 +248,7 @@ static void note_value(Search *search, int n, size_t at, size_t length)
 	search->values[n].length = length;
 }
 
-/* What is under node for the path from `at` on, which is behind a slash; values before nvalues are taken. */
+/* Finds the route under node for the path from `at` on, which is behind a slash; values before nvalues are taken. */
 static const Route *find(const Node *node, Search *search, size_t at, int nvalues)
 {
 	const char *s = search->path + at, *end = strchr(s, '/');

@@ -4,7 +4,7 @@
  *
  *   the call       SUSPENDED                  later PARKED, when it has returned (httpserver__park)
  *   who resumes    SUSPENDED taken away,      then RESUMED, and if it is PARKED it is handed back
- *   the loop       PARKED and GONE at once, unless it is RESUMED: nobody waits for it any more (httpserver__leave)
+ *   the loop       PARKED and GONE at once, unless it is RESUMED: its client has left (httpserver__leave)
  *
  * So exactly one resumes, it is handed back at most once, and the loop decides what came first. */
 #include "config.h"
