@@ -36,7 +36,7 @@ CORE_API const char *Except_file(void);
 CORE_API const char *Except_function(void);
 CORE_API int Except_line(void);
 CORE_API int Except_errno(void); /* errno at the raise */
-CORE_API const Except_T *Except_cause(int depth); /* 1: the one that it replaced; NULL past the end */
+CORE_API const Except_T *Except_cause(int depth); /* 1: the one that it replaced; then NULL */
 CORE_API const char *Except_cause_message(int depth); /* these three: NULL or 0 past the end */
 CORE_API const char *Except_cause_file(int depth);
 CORE_API int Except_cause_line(int depth);
@@ -51,8 +51,7 @@ typedef struct Except_Capture {
 	unsigned flags; /* private */
 } Except_Capture;
 
-/* Captures the exception being handled. Checked: none is. */
-CORE_API void Except_capture(Except_Capture *);
+CORE_API void Except_capture(Except_Capture *); /* the one being handled. Checked: none is. */
 
 /* Raises what was captured, in any thread, with its place, message and errno; causes have their
  * reason only. Checked: there is no exception in it. */
@@ -70,25 +69,26 @@ CORE_API void Except_set_uncaught(Except_Hook *hook, void *cl);
 /* So many return addresses each raise captures for reports; 0 at start. Checked: not 0 to 32. */
 CORE_API void Except_set_backtrace(int frames);
 
-/* On: a raise also runs C++ destructors, __attribute__((cleanup)) and defer on its way to its TRY, in
- * code compiled with -fexceptions. Returns on; 0 where that is impossible. Except(3) has the rules. */
+/* On: a raise also runs C++ destructors, __attribute__((cleanup)) and defer on its way, in code
+ * compiled with -fexceptions: see Except(3) for the rules. Returns on; 0 where it is impossible. */
 CORE_API int Except_set_unwinding(int on);
 
 /* For coroutines: before a switch to another stack of calls, Except_save moves the thread's
- * handlers to *stack, and the other starts with none; after the switch back Except_restore returns
- * them. Checked: not saved, restored twice, in another thread, over handlers that were not saved. */
+ * handlers to *stack, and the other starts with none; Except_restore, after it, returns them.
+ * Checked: not saved, restored twice, by another thread, over handlers that were not saved. */
 typedef struct Except_Stack {
 	void *top, *next, *records, *thread; /* private */
 } Except_Stack;
 CORE_API void Except_save(Except_Stack *stack);
 CORE_API void Except_restore(Except_Stack *stack);
 
-#define EXCEPT__NORETURN __attribute__((noreturn)) /* not cold, which would optimize for size */
-
 /* Raises *e. Checked: e is NULL. */
-CORE_API void Except_raise(const Except_T *e, const char *file, int line) EXCEPT__NORETURN;
+CORE_API void Except_raise(const Except_T *, const char *file, int line) __attribute__((noreturn));
 
-#include <core/ExceptMacros.h>
+#include <core/ExceptFrame.h>
+#include <core/ExceptTry.h>
+#include <core/ExceptReturn.h>
+#include <core/ExceptAuto.h>
 
 CORE_END_DECLS
 
@@ -104,7 +104,7 @@ CORE_END_DECLS
 #define RERAISE    EXCEPT_RERAISE    /* the exception being handled, as it came */
 #define RETURN     EXCEPT_RETURN     /* (value) or (): runs every FINALLY of the function */
 #define PROTECT    EXCEPT_PROTECT    /* (variable): its value is right after a raise */
-#define AUTO       EXCEPT_AUTO       /* (Type, v, dispose) = init; dispose(&v) at every end of the scope */
-#define DEFER      EXCEPT_DEFER      /* (fn, pointer): fn(pointer) at every end of the scope */
+#define AUTO       EXCEPT_AUTO       /* (Type, v, dispose) = init; dispose(&v) as the scope ends */
+#define DEFER      EXCEPT_DEFER      /* (fn, pointer); fn(pointer) when the scope ends */
 #endif
 #endif
