@@ -3,7 +3,7 @@
  * its token ends and then moves to the next state, or runs out of bytes and answers MORE.
  *
  * Invariant: bytes before `at` were seen and are never looked at again but as finished slices; `mark`
- * is where the token at hand began. No state looks beyond the byte at `at`, so that the events do not
+ * is where the current token began. No state looks beyond the byte at `at`, so that the events do not
  * depend on how the input was cut; a line that is there whole is taken at once if the states would take it,
  * too. `cap` is the first position at which a byte of the line (or of the field lines) at hand is one too
  * many; at <= cap whenever the parser returns without an error.
@@ -33,7 +33,7 @@ static int enter_state(HTTPParser *p, enum State state)
 	return GO_ON;
 }
 
-/* The byte at hand ends the token at hand, and the next one begins after it. */
+/* The current byte ends the current token, and the next token begins after it. */
 static int enter_past(HTTPParser *p, enum State state)
 {
 	p->mark = ++p->at;

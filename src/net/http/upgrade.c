@@ -8,7 +8,7 @@
 #include "base/checked.h"
 #include "http/rep.h"
 
-/* Of a field's list, in any case; RFC 9110, 7.6.1 and 7.8. */
+/* A member of a field's list, in any case; RFC 9110, 7.6.1 and 7.8. */
 static int list_has(HTTPRequest_T request, const char *field, const char *word)
 {
 	const char *value = HTTPRequest_header(request, field);
