@@ -80,7 +80,7 @@ static size_t reg_name(const char *s, size_t n)
 }
 
 /* The length of the address in brackets in front; 0 if it is none */
-static size_t bracketed(const char *s, size_t n)
+static size_t bracketed_length(const char *s, size_t n)
 {
 	const char *end = memchr(s, ']', n);
 
@@ -101,7 +101,7 @@ static int is_port(const char *s, size_t n)
  * is refused as 4.2.4 advises: its @ is no byte of a host. */
 int httpparser__is_authority(const char *s, size_t n)
 {
-	size_t host = n > 0 && *s == '[' ? bracketed(s, n) : reg_name(s, n);
+	size_t host = n > 0 && *s == '[' ? bracketed_length(s, n) : reg_name(s, n);
 
 	if (host == 0 || host > n)
 		return 0;
@@ -131,7 +131,7 @@ static size_t end_segment(char *out, size_t from, size_t to)
 }
 
 /* The byte of the escape at path[*i], and *i past it; -1 if it is malformed. */
-static int decode(const char *path, size_t n, size_t *i)
+static int decode_path_byte(const char *path, size_t n, size_t *i)
 {
 	const char *at = path + *i;
 
@@ -169,7 +169,7 @@ const char *httpparser__path(const char *path, size_t n, char *out, size_t *mark
 			return "a backslash in the path: %1";
 		else if (path[i] != '%')
 			out[to++] = path[i++];
-		else if ((c = decode(path, n, &i)) < 0)
+		else if ((c = decode_path_byte(path, n, &i)) < 0)
 			return "a malformed escape in the path: %1";
 		else if (c == '\0')
 			return "a NUL in the path: %1";
@@ -205,7 +205,7 @@ size_t httpparser__show_path(char *path, size_t length)
 enum { SHOWN = 80 }; /* bytes of a value */
 
 /* c as it is, or as \xNN; returns the length, at most 4 */
-static size_t escape(char *out, unsigned char c)
+static size_t escape_byte(char *out, unsigned char c)
 {
 	static const char digits[] = "0123456789abcdef";
 
@@ -230,7 +230,7 @@ size_t httpparser__quote(char *out, size_t size, const char *s, size_t n)
 
 	out[length++] = '"';
 	for (i = 0; i < n && i < SHOWN && size - length > 4 + sizeof "...\""; i++)
-		length += escape(out + length, (unsigned char)s[i]);
+		length += escape_byte(out + length, (unsigned char)s[i]);
 	if (i < n) {
 		memcpy(out + length, "...", 3);
 		length += 3;
