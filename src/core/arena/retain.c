@@ -318,7 +318,7 @@ static void clear(T a, size_t keep)
 	a->deferred = NULL;
 	hide(a->lane.avail, (size_t)(a->home->limit - a->lane.avail));
 	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare ? GREW : 0)
-		| (a->running ? DEFERRED : 0)); /* a call that clears must not be able to dispose of it then */
+		| (a->running ? DEFERRED : 0)); /* or a call that clears could dispose of it */
 	arena__check(a);
 	arena__give_back_unlocks(a, rest);
 	consolidate_unlocks(a, keep, rest != NULL);

@@ -54,7 +54,8 @@ static void resume(void *mark, jmp_buf site, const Return *r)
 }
 
 /* To the clean-up of f. Its env, not needed again, keeps the way back. */
-static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site, Return *r) EXCEPT__NORETURN;
+static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site,
+	Return *r) EXCEPT__NORETURN;
 static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site, Return *r)
 {
 	jmp_buf env;
