@@ -181,8 +181,9 @@ static void hold_exception(Except_Frame *f, const Except_T *e, const char *file,
 	Except__push(&f->link, &except__thread.public);
 }
 
-/* Output that the program printed so far is lost in abort() if stdout is a pipe or a file. A stream that
- * another thread is amid, or a pipe that has no reader, must not keep us from the report. */
+/* Output that the program printed so far is lost in abort() if stdout is a pipe or a file. A
+ * stream that another thread is amid, or a pipe that has no reader, must not keep us from the
+ * report. */
 static void flush_stdout(void)
 {
 	sigset_t pipe;

@@ -206,8 +206,8 @@ static size_t spare_for(size_t used)
 		? size : 0;
 }
 
-/* Returns the size that the spare should have: a cycle like those before, but for what fits into home. The common
- * lane never is there. */
+/* Returns the size that the spare should have: a cycle like those before, but for what fits into
+ * home. The common lane never is there. */
 static size_t wanted_spare(const struct Arena *a)
 {
 	size_t home = (size_t)(a->home->limit - home_start(a));

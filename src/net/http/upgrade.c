@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPResponse_upgrade: the connection goes on in another protocol (RFC 9110, 7.8), for which the request has asked. */
+/* HTTPResponse_upgrade: the connection goes on in another protocol (RFC 9110, 7.8), for which the
+ * request has asked. */
 #include "config.h"
 
 #include <string.h>

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* A connection that leaves the server, for another protocol: once all of its 101 is out, it loses its place, and a function
- * of the program gets the socket, in the handler's kind of thread. The exchange lives until that returns.
+/* A connection that leaves the server, for another protocol: once all of its 101 is out, it loses
+ * its place, and a function of the program gets the socket, in the handler's kind of thread. The
+ * exchange lives until that returns.
  *
- * The exchange has the socket in between. Whatever ends it before the function is called closes the socket. */
+ * The exchange has the socket in between. Whatever ends it before the function is called closes
+ * the socket. */
 #include "config.h"
 
 #include "server/rep.h"
 
-/* Bytes that were read ahead are for the next reader of the socket: what came first lies in the turn. */
+/* Bytes that were read ahead are for the next reader of the socket: what came first lies in the
+ * turn. */
 static void put_back_input(Turn *t)
 {
 	Conn *c = t->c;
