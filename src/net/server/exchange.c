@@ -100,7 +100,7 @@ Exchange *httpserver__begin(Turn *t)
 	return t->c->exchange = x;
 }
 
-/* What an arena keeps is of no use to its children, and counts for the next request: it is a small part of a limit. */
+/* Memory that an arena keeps is of no use to its children, and counts for the next request: it is a small part of a limit. */
 static size_t kept_bytes(const Loop *l)
 {
 	size_t most = l->server->options.request_bytes;
@@ -297,7 +297,7 @@ void httpserver__watch_forks(void)
 	pthread_once(&once, watch);
 }
 
-/* What the program's atexit functions do is the parent's business, too. */
+/* The program's atexit functions are the parent's business, too. */
 void httpserver__end_child(void)
 {
 	static const char text[] = "HTTPServer: a child that a callback forked has returned from it; the child ends here\n";

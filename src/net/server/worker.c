@@ -22,7 +22,7 @@ void __tsan_release(void *) __attribute__((weak));
 
 /* ---- to workers ---- */
 
-/* The lock is held. What an idle worker is about to take does not wait. */
+/* The lock is held. An exchange that an idle worker is about to take does not wait. */
 static int is_full(const Workers *w, size_t most)
 {
 	return most && w->queued >= most + (size_t)w->idle;
