@@ -104,7 +104,7 @@ void httpserver__abandon(Exchange *x)
 	}
 }
 
-/* What deferred calls of the request's arena raise comes too late for the response. */
+/* Exceptions of the arena's deferred calls come too late for the response. */
 static void abandon_last(Turn *t)
 {
 	Exchange *x = t->c->exchange;
@@ -250,7 +250,7 @@ static void set_events(Turn *t)
 	c->events = events & 3;
 }
 
-/* While it was sent to, or another thread had its exchange, nobody read. To close with unread input resets the connection,
+/* While it was sent to, or another thread had its exchange, the socket was not read. To close with unread input resets the connection,
  * and the reset may overtake the response (RFC 9112, 9.6). The end of the stream counts as input. */
 static int has_unread(Turn *t)
 {
@@ -398,7 +398,7 @@ static int may_refuse(const Conn *c)
 		&& (c->input == INPUT_HEAD || c->input == INPUT_BODY);
 }
 
-/* What the client has not taken yet of earlier responses. */
+/* The bytes of earlier responses that the client has not taken yet. */
 static void move_rest(Exchange *from, Exchange *to)
 {
 	while (to->nrest < from->nrest) {
@@ -487,7 +487,7 @@ static int give_work(Turn *t, Call call)
 	return 1;
 }
 
-/* What comes behind the head that `before` has let in. */
+/* The input behind the head that `before` has let in. */
 static void admit(Turn *t)
 {
 	Conn *c = t->c;
@@ -555,7 +555,7 @@ static int park(Turn *t)
 	return !httpserver__park(x) && resume(t);
 }
 
-/* `more` has returned. What it wrote goes out, and then its exchange is the program's if it has suspended the response. */
+/* `more` has returned. Its output goes out, and then its exchange is the program's if it has suspended the response. */
 static void finish_part(Turn *t)
 {
 	t->c->output = OUTPUT_STREAMING;
