@@ -41,12 +41,12 @@ static int take_out(Connection_T c, Departed *d)
 	T pool = slot_of(c)->pool;
 	int in;
 
-	lock(pool);
+	lock_pool(pool);
 	in = is_inside(c);
 	if (in)
 		*d = detach_locked(slot_of(c));
 	client__serve_locked(pool);
-	unlock(pool);
+	unlock_pool(pool);
 	return in;
 }
 
@@ -72,11 +72,11 @@ static void close_all(T pool)
 		Slot *slot;
 
 		d.socket = NULL;
-		lock(pool);
+		lock_pool(pool);
 		slot = slots__next_locked(pool, &at);
 		if (slot)
 			d = detach_locked(slot);
-		unlock(pool);
+		unlock_pool(pool);
 		slots__close(d);
 	} while (d.socket);
 }
@@ -125,7 +125,7 @@ static void forget_arenas(void *cl)
 	Lease *lease;
 	Slot *slot;
 
-	lock(pool);
+	lock_pool(pool);
 	pool->arenas = NULL;
 	while ((slot = slots__next_locked(pool, &at)) != NULL)
 		if (slot->lease) {
@@ -134,7 +134,7 @@ static void forget_arenas(void *cl)
 		}
 	for (lease = pool->leases; lease; lease = lease->next)
 		lease->arena = NULL;
-	unlock(pool);
+	unlock_pool(pool);
 }
 
 /* Reserves memory for the deferred call, so that only the first line can raise. */
@@ -199,19 +199,19 @@ static int evict_one(T pool, Order *order_locked, int64_t cut)
 	int64_t at;
 	Slot *slot;
 
-	lock(pool);
+	lock_pool(pool);
 	slot = order_locked(pool, &at);
 	if (slot && at <= cut) {
 		d = detach_locked(slot);
 		pool->stats.evicted++;
 		client__serve_locked(pool);
 	}
-	unlock(pool);
+	unlock_pool(pool);
 	slots__close(d);
 	return d.socket != NULL;
 }
 
-static size_t evict(T pool, Order *order_locked, int64_t cut)
+static size_t evict_older(T pool, Order *order_locked, int64_t cut)
 {
 	size_t n = 0;
 
@@ -231,7 +231,7 @@ static void evict_over_limit(T pool)
 size_t SocketPool_evict_idle(T pool, int idle_ms)
 {
 	CHECK_POOL(pool);
-	return idle_ms < 0 ? 0 : evict(pool, longest_unused_locked, slots__unused_since(idle_ms));
+	return idle_ms < 0 ? 0 : evict_older(pool, longest_unused_locked, slots__unused_since(idle_ms));
 }
 
 /* ---- in and out ---- */
@@ -255,11 +255,11 @@ Connection_T SocketPool_add(T pool, Socket_T s)
 	if (!in) {
 		evict_over_limit(pool);
 		table__provide_peer(pool);
-		lock(pool);
+		lock_pool(pool);
 		in = socket__owner(s) != NULL;
 		if (!in)
 			c = table__add_locked(pool, s);
-		unlock(pool);
+		unlock_pool(pool);
 	}
 	CHECK(!in, "SocketPool_add: socket %d is in %s pool already", Socket_fd(s),
 		connection_of(pool, s) ? "this" : "another");
@@ -304,9 +304,9 @@ static size_t read_size(T pool, const size_t *field)
 {
 	size_t n;
 
-	lock(pool);
+	lock_pool(pool);
 	n = *field;
-	unlock(pool);
+	unlock_pool(pool);
 	return n;
 }
 
@@ -329,10 +329,10 @@ static Connection_T next_connection(T pool, Cursor *at)
 	Slot *slot;
 	Connection_T c;
 
-	lock(pool);
+	lock_pool(pool);
 	slot = slots__next_locked(pool, at);
 	c = slot ? handle_of(slot) : NULL;
-	unlock(pool);
+	unlock_pool(pool);
 	return c;
 }
 
@@ -357,7 +357,7 @@ static int expire_one(T pool, int64_t *next)
 	Departed d = { 0 };
 	Slot *slot;
 
-	lock(pool);
+	lock_pool(pool);
 	*next = SOCKET__NEVER;
 	for (slot = pool->client.earliest; slot && !is_expired(slot); slot = slot->of.upstream->later)
 		if (slot->of.upstream->expires < *next)
@@ -366,7 +366,7 @@ static int expire_one(T pool, int64_t *next)
 		d = client__expire_locked(slot);
 		client__serve_locked(pool);
 	}
-	unlock(pool);
+	unlock_pool(pool);
 	slots__close(d);
 	return d.socket != NULL;
 }
@@ -382,10 +382,10 @@ int SocketPool_sweep(T pool)
 	while (expire_one(pool, &next))
 		;
 	if (idle_ms >= 0) {
-		lock(pool);
+		lock_pool(pool);
 		if (longest_unused_locked(pool, &at) && at + idle_ms < next)
 			next = at + idle_ms;
-		unlock(pool);
+		unlock_pool(pool);
 	}
 	return next == SOCKET__NEVER ? -1 : socket__poll_ms(next + 1);
 }
@@ -406,7 +406,7 @@ static void evict_rest(Eviction *e)
 	DEFER(evict_rest, e);
 	while (!e->done)
 		TRY {
-			evict(e->pool, longest_unused_locked, INT64_MAX - 1);
+			evict_older(e->pool, longest_unused_locked, INT64_MAX - 1);
 			e->done = 1;
 		} ELSE {
 		} END_TRY;
@@ -419,19 +419,14 @@ static void evict_all(T pool, Order *order_locked)
 	Eviction e = { pool, 0 };
 
 	DEFER(evict_rest, &e);
-	evict(pool, order_locked, INT64_MAX - 1);
+	evict_older(pool, order_locked, INT64_MAX - 1);
 	e.done = 1;
-}
-
-static void unlock_pool(T pool)
-{
-	unlock(pool);
 }
 
 /* Waits until all have left. */
 static void await_leave(T pool, int64_t deadline)
 {
-	lock(pool);
+	lock_pool(pool);
 	DEFER(unlock_pool, pool);
 	while (pool->count > 0 && slots__wait_unlocks(pool, &pool->emptied, deadline))
 		;
@@ -443,10 +438,10 @@ void SocketPool_drain(T pool, int timeout_ms)
 	int64_t deadline = socket__deadline_in(timeout_ms);
 
 	CHECK_POOL(pool);
-	lock(pool);
+	lock_pool(pool);
 	pool->draining = 1;
 	client__dismiss_locked(pool);
-	unlock(pool);
+	unlock_pool(pool);
 	evict_all(pool, client__longest_idle_locked);
 	await_leave(pool, deadline);
 	evict_all(pool, longest_unused_locked);
@@ -460,7 +455,7 @@ void SocketPool_set_limits(T pool, const SocketPool_Limits *limits)
 	CHECK(limits, "SocketPool_set_limits: the limits are NULL");
 	if (limits->per_address > 0)
 		table__provide_peers(pool);
-	lock(pool);
+	lock_pool(pool);
 	pool->limits = *limits;
 	STORE(&pool->idle_ms, limits->idle_ms > 0 ? limits->idle_ms : -1);
 	STORE(&pool->table.counting, limits->per_address > 0);
@@ -468,18 +463,18 @@ void SocketPool_set_limits(T pool, const SocketPool_Limits *limits)
 	pool->table.tokens = limits->rate * (int64_t)1000;
 	pool->table.refilled = socket__now_ms();
 	client__serve_locked(pool);
-	unlock(pool);
+	unlock_pool(pool);
 }
 
 void SocketPool_stats(T pool, SocketPool_Stats *stats)
 {
 	CHECK_POOL(pool);
 	CHECK(stats, "SocketPool_stats: the statistics are NULL");
-	lock(pool);
+	lock_pool(pool);
 	*stats = pool->stats;
 	stats->count = pool->count;
 	stats->capacity = pool->max;
-	unlock(pool);
+	unlock_pool(pool);
 }
 
 static int describe_locked(Slot *slot, char *line, size_t size)
@@ -507,11 +502,11 @@ void SocketPool_report(T pool, FILE *out)
 	CHECK(out, "SocketPool_report: the file is NULL");
 	at = (Cursor){ pool->segments, 0 };
 	do {
-		lock(pool);
+		lock_pool(pool);
 		while ((slot = slots__next_locked(pool, &at)) != NULL
 				&& !describe_locked(slot, line, sizeof line))
 			;
-		unlock(pool);
+		unlock_pool(pool);
 		if (slot)
 			fprintf(out, "%s\n", line);
 	} while (slot);

@@ -484,7 +484,6 @@ static inline void *arena__alloc_at(struct Arena *a, size_t nbytes, const Site *
 /* ---- arena/tree.c ---- */
 
 void arena__link_child(struct Arena *parent, struct Arena *);
-void arena__unlink_child(struct Arena *);
 void arena__check_lent(const struct Arena *, const char *call); /* Raises: Assert_Failed */
 
 /* ---- arena/retain.c ---- */

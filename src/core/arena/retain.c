@@ -206,8 +206,8 @@ static size_t spare_for(size_t used)
 		? size : 0;
 }
 
-/* What the spare should have: a cycle like those before, but for what fits into home. The common
- * lane never is there. */
+/* Returns the size that the spare should have: a cycle like those before, but for what fits into
+ * home. The common lane never is there. */
 static size_t wanted_spare(const struct Arena *a)
 {
 	size_t home = (size_t)(a->home->limit - home_start(a));
@@ -239,7 +239,7 @@ static void consolidate_unlocks(T a, size_t keep, int grew)
 	size_t more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 
 	if (!a->backing.free && keep == SIZE_MAX && !grew)
-		return; /* to let go of memory that nobody takes is to lose it */
+		return; /* memory that no arena takes would be lost */
 	if (want == 0 || have > keep)
 		replace_spare_unlocks(a, want <= keep ? want : 0);
 	else if (want > keep)
@@ -318,7 +318,7 @@ static void clear(T a, size_t keep)
 	a->deferred = NULL;
 	hide(a->lane.avail, (size_t)(a->home->limit - a->lane.avail));
 	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare ? GREW : 0)
-		| (a->running ? DEFERRED : 0)); /* a call that clears must not be able to dispose of it then */
+		| (a->running ? DEFERRED : 0)); /* or a call that clears could dispose of it */
 	arena__check(a);
 	arena__give_back_unlocks(a, rest);
 	consolidate_unlocks(a, keep, rest != NULL);

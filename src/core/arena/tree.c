@@ -32,7 +32,7 @@ static void set_parent(T a, T parent)
 	STORE(a->slow, a->slow | SPECIAL);
 }
 
-void arena__unlink_child(T a)
+static void unlink_child(T a)
 {
 	T parent = a->parent;
 
@@ -77,7 +77,7 @@ void Arena_adopt(T child, T new_parent)
 	cycle = is_above(child, new_parent);
 	running = is_running(child);
 	if (!cycle && !running) {
-		arena__unlink_child(child);
+		unlink_child(child);
 		if (new_parent) {
 			set_parent(child, new_parent);
 			arena__link_child(new_parent, child);
@@ -123,7 +123,7 @@ void arena__lock(T a)
 	CHECK(!gone, "Arena: a thread uses %p while another disposes of it", (void *)a);
 }
 
-/* Keeps what is disposed of for a while, so that a thread that still uses it is told. ASan and
+/* Keeps disposed arenas for a while, so that their use by another thread is found. ASan and
  * Valgrind tell, too. */
 static int bury(T a)
 {
@@ -158,7 +158,7 @@ static void release_all(T a)
 	Backing backing = a->backing;
 	Chunk *list = NULL, *home = a->home;
 
-	arena__unlink_child(a);
+	unlink_child(a);
 	arena__lock_alone(a);
 	STORE(a->slow, a->slow | GONE);
 	STORE(a->owner, NULL);
@@ -260,7 +260,7 @@ static void dispose_slowly(T *arena)
 		"Arena_dispose: a deferred call of %p or of a child of it is running", (void *)a);
 	*arena = NULL;
 	arena__add_running(a, 1);
-	arena__unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
+	unlink_child(a); /* it is the root now, and a deferred call may dispose of the parent */
 	arena__run_to_end(&work);
 }
 

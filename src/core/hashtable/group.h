@@ -68,7 +68,7 @@ static const uint32_t group_tags[256] = {
 #undef TAGS_16
 #undef TAGS_64
 
-ALWAYS_INLINE __m128i everywhere(uint8_t tag)
+ALWAYS_INLINE __m128i spread_tag(uint8_t tag)
 {
 	return _mm_shuffle_epi32(_mm_cvtsi32_si128((int)(tag * 0x01010101u)), 0);
 }
@@ -77,7 +77,7 @@ ALWAYS_INLINE Mask group_match(const Group *g, uint8_t tag)
 {
 	__m128i bytes = _mm_load_si128((const __m128i *)(const void *)g);
 
-	return (Mask)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, everywhere(tag))) & 0x7fff;
+	return (Mask)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, spread_tag(tag))) & 0x7fff;
 }
 
 /* Returns the slots with the tag of that hash. */
@@ -95,7 +95,7 @@ ALWAYS_INLINE void group_set(Group *g, unsigned s, uint8_t tag)
 	__m128i here = _mm_loadu_si128((const __m128i *)(const void *)(group_lane + sizeof *g - s));
 
 	_mm_store_si128(bytes, _mm_or_si128(_mm_andnot_si128(here, _mm_load_si128(bytes)),
-		_mm_and_si128(here, everywhere(tag))));
+		_mm_and_si128(here, spread_tag(tag))));
 }
 
 ALWAYS_INLINE Mask group_taken(const Group *g)

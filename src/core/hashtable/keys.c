@@ -150,7 +150,7 @@ static size_t bytes_of_key(T t, size_t n)
 	return n + (kind_of(t) != HashTable_BYTES);
 }
 
-static char *cut(Keys *k, size_t size)
+static char *cut_key(Keys *k, size_t size)
 {
 	char *p = k->avail;
 
@@ -192,7 +192,7 @@ static __attribute__((noinline)) char *keep_key_anywhere(T t, const void *key, s
 	char *copy = take_returned(k, class);
 
 	if (!copy)
-		copy = size <= k->left ? cut(k, size) : cut_from_block(t, size);
+		copy = size <= k->left ? cut_key(k, size) : cut_from_block(t, size);
 	unpoison(copy, nbytes);
 	memcpy(copy, key, n);
 	if (nbytes > n)
@@ -214,7 +214,7 @@ char *hashtable__keep_key(T t, const void *key, size_t n)
 		room = k->left;
 		if (UNLIKELY(size > room))
 			return keep_key_anywhere(t, key, n);
-		copy = cut(k, size);
+		copy = cut_key(k, size);
 	}
 	unpoison(copy, nbytes);
 	copy_key(t, copy, room, key, n);

@@ -400,7 +400,7 @@ static void end_callback(T t)
 	t->magic &= ~(uint32_t)BUSY;
 }
 
-static void run(T t, Callback callback)
+static void run_callback(T t, Callback callback)
 {
 	if (!callback.fn)
 		return;
@@ -413,11 +413,11 @@ static void resize_storage(T t, size_t groups)
 {
 	size_t old_groups = groups_now(t);
 
-	run(t, t->pre);
+	run_callback(t, t->pre);
 	if (groups > old_groups)
 		grow_storage(t, groups);
 	spread_entries(t, old_groups);
-	run(t, t->post);
+	run_callback(t, t->post);
 }
 
 /* Grows, unless a quarter of the room was lost to removals. Then it rehashes, whose cost is
@@ -500,9 +500,9 @@ void HashTable_shrink(T t)
 	groups = t->length ? hashtable__groups_for(slot_size_of(t), t->length) : 0;
 	if (groups >= groups_now(t) || t->embedded)
 		return;
-	run(t, t->pre);
+	run_callback(t, t->pre);
 	move_to_smaller(t, groups);
-	run(t, t->post);
+	run_callback(t, t->post);
 }
 
 void HashTable_set_pre_resize_callback(T t, void (*fn)(T, void *), void *userdata)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The pairs of application/x-www-form-urlencoded: of a query, and of the body of a form that was posted. All are
- * decoded at once, in the order in which they were sent, when the first of them is asked for. An array of pairs, and one
- * buffer for their strings: no pair takes more bytes decoded than it took before, but a NUL more if it has no '='.
+/* The pairs of application/x-www-form-urlencoded: of a query, and of the body of a form that was
+ * posted. All are decoded at once, in the order in which they were sent, when the first of them
+ * is asked for. An array of pairs, and one buffer for their strings: no pair takes more bytes
+ * decoded than it took before, but a NUL more if it has no '='.
  *
- * As in the URL standard of WHATWG, 5.1, with three differences, each on the strict side: a malformed escape is
- * refused instead of being left as it is, and so is a NUL, escaped or not, which would end a string of C; and bytes that
- * are no UTF-8 stay as they are instead of becoming U+FFFD. */
+ * As in the URL standard of WHATWG, 5.1, with three differences, each on the strict side: a
+ * malformed escape is refused instead of being left as it is, and so is a NUL, escaped or not,
+ * which would end a string of C; and bytes that are no UTF-8 stay as they are instead of becoming
+ * U+FFFD. */
 #include "config.h"
 
 #include <string.h>
@@ -22,8 +24,8 @@ typedef struct Decoder {
 	const char *what; /* the part of the request, for messages */
 } Decoder;
 
-static void refuse(const Decoder *d, const char *wrong, const char *at) CORE_NORETURN;
-static void refuse(const Decoder *d, const char *wrong, const char *at)
+static void refuse_escape(const Decoder *d, const char *wrong, const char *at) CORE_NORETURN;
+static void refuse_escape(const Decoder *d, const char *wrong, const char *at)
 {
 	char shown[128];
 	size_t n = (size_t)(d->end - at);
@@ -32,7 +34,7 @@ static void refuse(const Decoder *d, const char *wrong, const char *at)
 	EXCEPT_RAISE_MSG(HTTP_Bad_Request, "%s in the %s: %s", wrong, d->what, shown);
 }
 
-static char decode_byte(Decoder *d)
+static char decode_form_byte(Decoder *d)
 {
 	const char *at = d->in++;
 	int c = (unsigned char)*at;
@@ -41,12 +43,12 @@ static char decode_byte(Decoder *d)
 		return ' ';
 	if (c == '%') {
 		if (d->end - at < 3 || hex(at[1]) < 0 || hex(at[2]) < 0)
-			refuse(d, "a malformed escape", at);
+			refuse_escape(d, "a malformed escape", at);
 		c = hex(at[1]) << 4 | hex(at[2]);
 		d->in += 2;
 	}
 	if (c == '\0')
-		refuse(d, "a NUL", at);
+		refuse_escape(d, "a NUL", at);
 	return (char)c;
 }
 
@@ -56,12 +58,12 @@ static const char *decode_string(Decoder *d, char stop, char other)
 	const char *string = d->out;
 
 	while (d->in < d->end && *d->in != stop && *d->in != other)
-		*d->out++ = decode_byte(d);
+		*d->out++ = decode_form_byte(d);
 	*d->out++ = '\0';
 	return string;
 }
 
-static int passes(Decoder *d, char c)
+static int skip_byte(Decoder *d, char c)
 {
 	return d->in < d->end && *d->in == c && d->in++;
 }
@@ -71,7 +73,7 @@ static HTTP_Param decode_pair(Decoder *d)
 	HTTP_Param pair;
 
 	pair.name = decode_string(d, '=', '&');
-	pair.value = passes(d, '=') ? decode_string(d, '&', '&') : d->out - 1; /* the name's NUL */
+	pair.value = skip_byte(d, '=') ? decode_string(d, '&', '&') : d->out - 1; /* the name's NUL */
 	return pair;
 }
 
@@ -85,7 +87,7 @@ static size_t count_pairs(const char *s, size_t n)
 	return count;
 }
 
-static void decode(HTTPPairs *pairs, Arena_T arena, const char *s, size_t n, const char *what)
+static void decode_pairs(HTTPPairs *pairs, Arena_T arena, const char *s, size_t n, const char *what)
 {
 	size_t count = count_pairs(s, n);
 	HTTP_Param *pair = Arena_calloc(arena, count + 1, sizeof *pair);
@@ -93,7 +95,7 @@ static void decode(HTTPPairs *pairs, Arena_T arena, const char *s, size_t n, con
 	const HTTP_Param *array = pair;
 
 	while (d.in < d.end)
-		if (!passes(&d, '&'))
+		if (!skip_byte(&d, '&'))
 			*pair++ = decode_pair(&d);
 	pairs->pairs = array;
 	pairs->count = count;
@@ -116,7 +118,7 @@ static const HTTPPairs *query_pairs(HTTPRequest_T r)
 	const char *query = r->query ? r->query : "";
 
 	if (!pairs->pairs)
-		decode(pairs, HTTPRequest_arena(r), query, strlen(query), "query");
+		decode_pairs(pairs, HTTPRequest_arena(r), query, strlen(query), "query");
 	return pairs;
 }
 
@@ -127,11 +129,11 @@ static const HTTPPairs *form_pairs(HTTPRequest_T r)
 	const char *body = HTTPRequest_body(r, &n);
 
 	if (!pairs->pairs)
-		decode(pairs, HTTPRequest_arena(r), body, is_form(r) ? n : 0, "form");
+		decode_pairs(pairs, HTTPRequest_arena(r), body, is_form(r) ? n : 0, "form");
 	return pairs;
 }
 
-static const char *find(const HTTPPairs *pairs, const char *name)
+static const char *find_pair(const HTTPPairs *pairs, const char *name)
 {
 	size_t i;
 
@@ -141,7 +143,7 @@ static const char *find(const HTTPPairs *pairs, const char *name)
 	return NULL;
 }
 
-static const HTTP_Param *all(const HTTPPairs *pairs, size_t *count)
+static const HTTP_Param *list_pairs(const HTTPPairs *pairs, size_t *count)
 {
 	*count = pairs->count;
 	return pairs->pairs;
@@ -151,26 +153,26 @@ const char *HTTPRequest_query_param(HTTPRequest_T r, const char *name)
 {
 	CHECK_HANDLE(r, "request");
 	CHECK(name, "HTTPRequest_query_param: the name is NULL");
-	return find(query_pairs(r), name);
+	return find_pair(query_pairs(r), name);
 }
 
 const char *HTTPRequest_form_param(HTTPRequest_T r, const char *name)
 {
 	CHECK_HANDLE(r, "request");
 	CHECK(name, "HTTPRequest_form_param: the name is NULL");
-	return find(form_pairs(r), name);
+	return find_pair(form_pairs(r), name);
 }
 
 const HTTP_Param *HTTPRequest_query_params(HTTPRequest_T r, size_t *count)
 {
 	CHECK_HANDLE(r, "request");
 	CHECK(count, "HTTPRequest_query_params: the place of the count is NULL");
-	return all(query_pairs(r), count);
+	return list_pairs(query_pairs(r), count);
 }
 
 const HTTP_Param *HTTPRequest_form_params(HTTPRequest_T r, size_t *count)
 {
 	CHECK_HANDLE(r, "request");
 	CHECK(count, "HTTPRequest_form_params: the place of the count is NULL");
-	return all(form_pairs(r), count);
+	return list_pairs(form_pairs(r), count);
 }

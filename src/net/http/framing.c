@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parser's tokens mean for the message itself: the form of the target, the fields that frame
- * the body or name the host, and whether they go together. Nothing here moves the parser but into
- * FAILED. Each rule has one outcome; where RFC 9112 offers to repair, we refuse. */
+/* The meaning of the parser's tokens for the message itself: the form of the target, the fields
+ * that frame the body or name the host, and whether they go together. Nothing here moves the
+ * parser but into FAILED. Each rule has one outcome; where RFC 9112 offers to repair, we refuse. */
 #include "config.h"
 
 #include <string.h>
@@ -30,9 +30,10 @@ static inline uint32_t differ4(const char *s, const char *word)
 	return (x | 0x20202020u) ^ w;
 }
 
-/* Equal but for the case of letters. The slice is text, the word one of small letters, digits and hyphens, at least
- * four: what else 0x20 would take for them are control characters. Some bytes are looked at twice. */
-static inline int equals(const char *s, const char *word, size_t n)
+/* Equal but for the case of letters. The slice is text, the word one of small letters, digits and
+ * hyphens, at least four: what else 0x20 would take for them are control characters. Some bytes
+ * are looked at twice. */
+static inline int equals_word(const char *s, const char *word, size_t n)
 {
 	if (n < 8)
 		/* cppcheck-suppress pointerOutOfBoundsCond ; n is the word's own length */
@@ -43,9 +44,10 @@ static inline int equals(const char *s, const char *word, size_t n)
 	return (differ8(s, word) | differ8(s + n - 8, word + n - 8)) == 0;
 }
 
-#define slice_is(b, s, word) ((s).length == sizeof(word) - 1 && equals((b) + (s).at, (word), sizeof(word) - 1))
+#define slice_is(b, s, word) \
+	((s).length == sizeof(word) - 1 && equals_word((b) + (s).at, (word), sizeof(word) - 1))
 
-static int same(const char *b, HTTPSlice x, HTTPSlice y)
+static int same_slices(const char *b, HTTPSlice x, HTTPSlice y)
 {
 	return x.length == y.length && memcmp(b + x.at, b + y.at, x.length) == 0;
 }
@@ -108,10 +110,10 @@ int httpparser__target(HTTPParser *p, const char *b)
 	return absolute_form(p, b);
 }
 
-/* ---- fields that say something about the message itself. Out of line, or the fields that say nothing would save and
- * restore registers for them ---- */
+/* ---- fields that say something about the message itself. Out of line, or the fields that say
+ * nothing would save and restore registers for them ---- */
 
-NOINLINE static int host(HTTPParser *p, const char *b)
+NOINLINE static int take_host(HTTPParser *p, const char *b)
 {
 	if (p->flags & HTTPParser_ANSWER)
 		return HTTPParser_FIELD;
@@ -141,13 +143,13 @@ static int is_number(const char *s, size_t n)
 	return n > 0 && i == n;
 }
 
-NOINLINE static int content_length(HTTPParser *p, const char *b)
+NOINLINE static int take_content_length(HTTPParser *p, const char *b)
 {
 	const char *s = b + p->value.at;
 	size_t i;
 
 	if (p->flags & HTTPParser_HAS_LENGTH) {
-		if (same(b, p->content_length, p->value))
+		if (same_slices(b, p->content_length, p->value))
 			return GO_ON;
 		p->two = p->value;
 		return fail_slice(p, p->content_length, "Content-Length given twice: %1, %2");
@@ -168,8 +170,9 @@ static int bad_coding(HTTPParser *p)
 	return fail_slice(p, p->coding, "Transfer-Encoding is not just \"chunked\": %1");
 }
 
-/* The codings of all lines are one list (RFC 9110, 5.3), in which "chunked" stands once, at the end. */
-NOINLINE static int transfer_encoding(HTTPParser *p, const char *b)
+/* The codings of all lines are one list (RFC 9110, 5.3), in which "chunked" stands once, at the
+ * end. */
+NOINLINE static int take_transfer_encoding(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member = { 0, 0 };
 
@@ -191,7 +194,7 @@ NOINLINE static int transfer_encoding(HTTPParser *p, const char *b)
 	return HTTPParser_FIELD;
 }
 
-NOINLINE static int connection(HTTPParser *p, const char *b)
+NOINLINE static int take_connection(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member;
 
@@ -204,7 +207,7 @@ NOINLINE static int connection(HTTPParser *p, const char *b)
 }
 
 /* Other expectations are ignored, as RFC 9110, 10.1.1 allows. */
-NOINLINE static int expect(HTTPParser *p, const char *b)
+NOINLINE static int take_expect(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member;
 
@@ -218,15 +221,16 @@ int httpparser__known_field(HTTPParser *p, const char *b)
 {
 	switch (p->name.length) {
 	case 4:
-		return slice_is(b, p->name, "host") ? host(p, b) : HTTPParser_FIELD;
+		return slice_is(b, p->name, "host") ? take_host(p, b) : HTTPParser_FIELD;
 	case 6:
-		return slice_is(b, p->name, "expect") ? expect(p, b) : HTTPParser_FIELD;
+		return slice_is(b, p->name, "expect") ? take_expect(p, b) : HTTPParser_FIELD;
 	case 10:
-		return slice_is(b, p->name, "connection") ? connection(p, b) : HTTPParser_FIELD;
+		return slice_is(b, p->name, "connection") ? take_connection(p, b) : HTTPParser_FIELD;
 	case 14:
-		return slice_is(b, p->name, "content-length") ? content_length(p, b) : HTTPParser_FIELD;
+		return slice_is(b, p->name, "content-length") ? take_content_length(p, b) : HTTPParser_FIELD;
 	case 17:
-		return slice_is(b, p->name, "transfer-encoding") ? transfer_encoding(p, b) : HTTPParser_FIELD;
+		return slice_is(b, p->name, "transfer-encoding") ? take_transfer_encoding(p, b)
+								 : HTTPParser_FIELD;
 	default:
 		return HTTPParser_FIELD;
 	}
@@ -240,7 +244,7 @@ int httpparser__limit_body(HTTPParser *p)
 }
 
 /* RFC 9112, 6.1 and 6.3: codings before "chunked" are valid, but we have none. */
-static int codings(HTTPParser *p)
+static int frame_codings(HTTPParser *p)
 {
 	unsigned f = p->flags;
 
@@ -267,7 +271,7 @@ static int frame_answer(HTTPParser *p)
 		return HTTPParser_HEAD;
 	}
 	if (f & (HTTPParser_CHUNKED | HTTPParser_CODED))
-		return codings(p);
+		return frame_codings(p);
 	if (f & HTTPParser_HAS_LENGTH)
 		return httpparser__limit_body(p);
 	p->flags |= HTTPParser_UNTIL_CLOSE;
@@ -285,6 +289,6 @@ int httpparser__framing(HTTPParser *p)
 	if (!(f & (HTTPParser_HAS_HOST | HTTPParser_OLD)))
 		return fail(p, 400, "HTTP/1.1 without Host");
 	if (f & (HTTPParser_CHUNKED | HTTPParser_CODED))
-		return codings(p);
+		return frame_codings(p);
 	return httpparser__limit_body(p);
 }

@@ -27,8 +27,7 @@ HTTPMessage_Field *httpmessage__find(const HTTPMessage *m, const char *name, siz
 	return NULL;
 }
 
-/* What is wrong with a field often came from a peer: an exception of the program's, not of its
- * author's. */
+/* A malformed field often came from a peer, so it is an exception and not a checked error. */
 static void check_field(const char *call, const char *name, size_t name_length, const char *value,
 	size_t value_length)
 {
@@ -49,7 +48,7 @@ static void check_field(const char *call, const char *name, size_t name_length, 
 }
 
 /* Arena_memdup, without a call where there is room. */
-static const char *copy(Arena_T arena, const char *s, size_t n)
+static const char *copy_bytes(Arena_T arena, const char *s, size_t n)
 {
 	return memcpy(Arena_alloc(arena, n), s, n);
 }
@@ -67,14 +66,14 @@ static HTTPMessage_Field *make_field(Arena_T arena, const char *call, const char
 	check_field(call, name, name_length, value, value_length);
 	NEW(arena, f);
 	f->next = NULL;
-	f->name = copy(arena, name, name_length + 1);
-	f->value = copy(arena, value, value_length + 1);
+	f->name = copy_bytes(arena, name, name_length + 1);
+	f->value = copy_bytes(arena, value, value_length + 1);
 	f->name_length = name_length;
 	f->value_length = value_length;
 	return f;
 }
 
-static void append(HTTPMessage *m, HTTPMessage_Field *f)
+static void append_field(HTTPMessage *m, HTTPMessage_Field *f)
 {
 	*m->last = f;
 	m->last = &f->next;
@@ -102,7 +101,7 @@ void httpmessage__put_field(HTTPMessage *m, const char *call, int replaces, cons
 		old->value_length = f->value_length;
 		drop_named(m, &old->next, f);
 	} else
-		append(m, f);
+		append_field(m, f);
 }
 
 static int lists_close(const HTTPMessage_Field *connection)
@@ -157,7 +156,7 @@ void httpmessage__make_room(HTTPMessage *m, size_t more)
 
 /* The length of what was to be printed at the end of the body, all of it there if there was
  * room. */
-static size_t print(HTTPMessage *m, const char *call, const char *fmt, va_list ap)
+static size_t print_body(HTTPMessage *m, const char *call, const char *fmt, va_list ap)
 {
 	size_t room = m->room - m->nbytes;
 	int n = vsnprintf(room ? m->body + m->nbytes : NULL, room, fmt, ap);
@@ -174,10 +173,10 @@ void httpmessage__vprintf(HTTPMessage *m, const char *call, const char *fmt, va_
 	size_t n;
 
 	va_copy(again, ap);
-	n = print(m, call, fmt, ap);
+	n = print_body(m, call, fmt, ap);
 	if (n >= m->room - m->nbytes) {
 		httpmessage__make_room(m, n + 1);
-		print(m, call, fmt, again);
+		print_body(m, call, fmt, again);
 	}
 	va_end(again);
 	m->nbytes += n;

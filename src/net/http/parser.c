@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* The HTTP/1.1 request parser: one function per state, each of which looks at bytes from `at` on until
- * its token ends and then moves to the next state, or runs out of bytes and answers MORE.
+/* The HTTP/1.1 request parser: one function per state, each of which looks at bytes from `at` on
+ * until its token ends and then moves to the next state, or runs out of bytes and answers MORE.
  *
- * Invariant: bytes before `at` were seen and are never looked at again but as finished slices; `mark`
- * is where the token at hand began. No state looks beyond the byte at `at`, so that the events do not
- * depend on how the input was cut; a line that is there whole is taken at once if the states would take it,
- * too. `cap` is the first position at which a byte of the line (or of the field lines) at hand is one too
- * many; at <= cap whenever the parser returns without an error.
+ * Invariant: bytes before `at` were seen and are never looked at again but as finished slices;
+ * `mark` is where the current token began. No state looks beyond the byte at `at`, so that the
+ * events do not depend on how the input was cut; a line that is there whole is taken at once if
+ * the states would take it, too. `cap` is the first position at which a byte of the line (or of
+ * the field lines) at hand is one too many; at <= cap whenever the parser returns without an
+ * error.
  *
- * Strictness is the point (RFC 9112, 11.2): where the RFC lets a recipient repair what it reads, two
- * recipients on one path may repair it differently, and the difference is a smuggled request. So a line
- * ends in CR LF and nothing else, folded lines are not unfolded, and each framing field has one form. */
+ * Strictness is the point (RFC 9112, 11.2): where the RFC lets a recipient repair what it reads,
+ * two recipients on one path may repair it differently, and the difference is a smuggled request.
+ * So a line ends in CR LF and nothing else, folded lines are not unfolded, and each framing field
+ * has one form. */
 #include "config.h"
 
 #include <stdio.h>
@@ -22,22 +24,23 @@
 #include "http/syntax.h"
 
 enum {
-	EMPTY_LINES = 8,       /* before the request line; RFC 9112, 2.2 asks for one */
-	SIZE_DIGITS = 16,      /* of a chunk size: more are an overflow or padding */
-	EXTENSION_BYTES = 4096 /* of chunk extensions beyond one for each byte of body (as for CVE-2023-39326) */
+	EMPTY_LINES = 8,  /* before the request line; RFC 9112, 2.2 asks for one */
+	SIZE_DIGITS = 16, /* of a chunk size: more are an overflow or padding */
+	/* of chunk extensions, beyond one for each byte of body (CVE-2023-39326) */
+	EXTENSION_BYTES = 4096
 };
 
-static int go(HTTPParser *p, enum State state)
+static int enter_state(HTTPParser *p, enum State state)
 {
 	p->state = (unsigned char)state;
 	return GO_ON;
 }
 
-/* The byte at hand ends the token at hand, and the next one begins after it. */
-static int go_past(HTTPParser *p, enum State state)
+/* The current byte ends the current token, and the next token begins after it. */
+static int enter_past(HTTPParser *p, enum State state)
 {
 	p->mark = ++p->at;
-	return go(p, state);
+	return enter_state(p, state);
 }
 
 static size_t capped_at(size_t at, size_t limit)
@@ -65,7 +68,7 @@ static int line_byte(HTTPParser *p, const char *b, size_t n)
 	return p->at < n ? GO_ON : HTTPParser_MORE;
 }
 
-static int start_lf(HTTPParser *p, const char *b, size_t n)
+static int read_start_lf(HTTPParser *p, const char *b, size_t n)
 {
 	if (p->at == n)
 		return HTTPParser_MORE;
@@ -73,11 +76,11 @@ static int start_lf(HTTPParser *p, const char *b, size_t n)
 		return fail(p, 400, "a CR without LF before the request line");
 	if (++p->empty > EMPTY_LINES)
 		return fail_number(p, 400, EMPTY_LINES, "more than %n empty lines before the request line");
-	return go_past(p, START);
+	return enter_past(p, START);
 }
 
-/* The whole line at once if it lies there whole, plainly right and within its limit. Otherwise nothing was done:
- * the states look at it byte by byte, and know what is wrong with it. */
+/* The whole line at once if it lies there whole, plainly right and within its limit. Otherwise
+ * nothing was done: the states look at it byte by byte, and know what is wrong with it. */
 static int whole_line(HTTPParser *p, const char *b, size_t n)
 {
 	static const char rest[] = " HTTP/1.1\r\n";
@@ -86,7 +89,8 @@ static int whole_line(HTTPParser *p, const char *b, size_t n)
 	if (method_end == p->at || method_end == n || b[method_end] != ' ')
 		return 0;
 	to = skip_target(b, from, n);
-	if (to == from || n - to < sizeof rest - 1 || memcmp(b + to, rest, sizeof rest - 1) != 0 || to + 9 > p->cap)
+	if (to == from || n - to < sizeof rest - 1 || memcmp(b + to, rest, sizeof rest - 1) != 0
+		|| to + 9 > p->cap)
 		return 0;
 	p->method = between(p->at, method_end);
 	p->target = between(from, to);
@@ -98,24 +102,24 @@ static int end_line(HTTPParser *p, const char *b)
 {
 	p->mark = p->at;
 	p->cap = capped_at(p->at, p->limits->header_bytes);
-	go(p, FIELD);
+	enter_state(p, FIELD);
 	return httpparser__target(p, b);
 }
 
-static int start(HTTPParser *p, const char *b, size_t n)
+static int read_start(HTTPParser *p, const char *b, size_t n)
 {
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] == '\r')
-		return go_past(p, START_LF);
+		return enter_past(p, START_LF);
 	p->cap = capped_at(p->at, p->limits->request_line);
 	if (whole_line(p, b, n))
 		return end_line(p, b);
 	p->mark = p->at;
-	return go(p, METHOD);
+	return enter_state(p, METHOD);
 }
 
-static int method(HTTPParser *p, const char *b, size_t n)
+static int read_method(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
@@ -127,10 +131,10 @@ static int method(HTTPParser *p, const char *b, size_t n)
 	if (p->at == p->mark)
 		return fail(p, 400, "the request line starts with a space");
 	p->method = between(p->mark, p->at);
-	return go_past(p, TARGET);
+	return enter_past(p, TARGET);
 }
 
-static int target(HTTPParser *p, const char *b, size_t n)
+static int read_target(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
@@ -144,10 +148,10 @@ static int target(HTTPParser *p, const char *b, size_t n)
 	if (p->at == p->mark)
 		return fail(p, 400, "the method is followed by two spaces");
 	p->target = between(p->mark, p->at);
-	return go_past(p, VERSION);
+	return enter_past(p, VERSION);
 }
 
-static int version(HTTPParser *p, const char *b, size_t n)
+static int read_version(HTTPParser *p, const char *b, size_t n)
 {
 	static const char shape[] = "HTTP/0.0";
 
@@ -160,10 +164,10 @@ static int version(HTTPParser *p, const char *b, size_t n)
 		if (want == '0' ? !is_digit(b[p->at]) : b[p->at] != want)
 			return fail_slice(p, between(p->mark, p->at + 1), "the version is malformed: %1");
 	}
-	return go(p, LINE_CR);
+	return enter_state(p, LINE_CR);
 }
 
-static int line_cr(HTTPParser *p, const char *b, size_t n)
+static int read_line_cr(HTTPParser *p, const char *b, size_t n)
 {
 	const char *v = b + p->mark;
 	int e = line_byte(p, b, n);
@@ -179,10 +183,10 @@ static int line_cr(HTTPParser *p, const char *b, size_t n)
 	}
 	if (v[7] == '0') /* a later minor version is read as 1.1, the highest of ours: RFC 9110, 2.5 */
 		p->flags |= HTTPParser_OLD;
-	return go_past(p, LINE_LF);
+	return enter_past(p, LINE_LF);
 }
 
-static int line_lf(HTTPParser *p, const char *b, size_t n)
+static int read_line_lf(HTTPParser *p, const char *b, size_t n)
 {
 	if (p->at == n)
 		return HTTPParser_MORE;
@@ -199,15 +203,16 @@ static int take_status(HTTPParser *p, const char *b)
 	const char *v = b + p->mark;
 
 	if (v[5] != '1' || v[9] < '1' || v[9] > '5')
-		return fail_slice(p, between(p->mark, p->at), "the status line is of no version or class that we know: %1");
+		return fail_slice(p, between(p->mark, p->at),
+			"the status line is of no version or class that we know: %1");
 	if (v[7] == '0')
 		p->flags |= HTTPParser_OLD;
 	p->answer = (unsigned short)((v[9] - '0') * 100 + (v[10] - '0') * 10 + (v[11] - '0'));
-	return go(p, REASON);
+	return enter_state(p, REASON);
 }
 
 /* The space before the reason may be missing together with the reason, as many servers have it. */
-static int status(HTTPParser *p, const char *b, size_t n)
+static int read_status(HTTPParser *p, const char *b, size_t n)
 {
 	static const char shape[] = "HTTP/0.0 000";
 	int e;
@@ -231,7 +236,7 @@ static int status(HTTPParser *p, const char *b, size_t n)
 	return GO_ON;
 }
 
-static int reason(HTTPParser *p, const char *b, size_t n)
+static int read_reason(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
@@ -241,7 +246,7 @@ static int reason(HTTPParser *p, const char *b, size_t n)
 	if (b[p->at] != '\r')
 		return fail_byte(p, b[p->at], "the reason has the byte %c");
 	p->target = between(p->mark, p->at);
-	return go_past(p, LINE_LF);
+	return enter_past(p, LINE_LF);
 }
 
 /* ---- field lines, of the head and of the trailer ---- */
@@ -254,9 +259,9 @@ static int field_byte(HTTPParser *p, size_t n)
 	return p->at < n ? GO_ON : HTTPParser_MORE;
 }
 
-/* As whole_line. The end of the line is looked for from the start of the name, whose bytes are text, too: so the
- * processor need not wait for the end of the name before it goes on to the next line. In a trailer the slices are
- * not wanted. */
+/* As whole_line. The end of the line is looked for from the start of the name, whose bytes are
+ * text, too: so the processor need not wait for the end of the name before it goes on to the next
+ * line. In a trailer the slices are not wanted. */
 static int whole_field(HTTPParser *p, const char *b, size_t n)
 {
 	size_t end = n < p->cap ? n : p->cap, to, colon;
@@ -276,12 +281,12 @@ static int whole_field(HTTPParser *p, const char *b, size_t n)
 	return 1;
 }
 
-static int field(HTTPParser *p, const char *b, size_t n)
+static int read_field(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
 	if (p->at < n && b[p->at] == '\r')
-		return go_past(p, HEAD_LF);
+		return enter_past(p, HEAD_LF);
 	if (whole_field(p, b, n))
 		return httpparser__known_field(p, b);
 	if ((e = field_byte(p, n)) != GO_ON)
@@ -293,11 +298,12 @@ static int field(HTTPParser *p, const char *b, size_t n)
 	if (p->fields == p->limits->header_count)
 		return fail_number(p, 431, p->limits->header_count, "more than %n fields");
 	p->mark = p->at;
-	return go(p, NAME);
+	return enter_state(p, NAME);
 }
 
-/* In a trailer the buffer may have been replaced inside a line: slices are good for nothing there. */
-static int name(HTTPParser *p, const char *b, size_t n)
+/* In a trailer the buffer may have been replaced inside a line: slices are good for nothing
+ * there. */
+static int read_name(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
@@ -307,7 +313,7 @@ static int name(HTTPParser *p, const char *b, size_t n)
 	p->name = p->flags & HTTPParser_TRAILER ? between(0, 0) : between(p->mark, p->at);
 	switch (b[p->at]) {
 	case ':':
-		return go_past(p, VALUE_START);
+		return enter_past(p, VALUE_START);
 	case ' ': case '\t':
 		return fail(p, 400, "white space before the colon of %f");
 	case '\r': case '\n':
@@ -317,7 +323,7 @@ static int name(HTTPParser *p, const char *b, size_t n)
 	}
 }
 
-static int value_start(HTTPParser *p, const char *b, size_t n)
+static int read_value_start(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
@@ -326,10 +332,10 @@ static int value_start(HTTPParser *p, const char *b, size_t n)
 	if ((e = field_byte(p, n)) != GO_ON)
 		return e;
 	p->mark = p->at;
-	return go(p, VALUE);
+	return enter_state(p, VALUE);
 }
 
-static int value(HTTPParser *p, const char *b, size_t n)
+static int read_value(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
@@ -342,10 +348,10 @@ static int value(HTTPParser *p, const char *b, size_t n)
 		return fail_byte(p, b[p->at], "the value of %f has the byte %c");
 	if (!(p->flags & HTTPParser_TRAILER))
 		p->value = trim(b, p->mark, p->at);
-	return go_past(p, VALUE_LF);
+	return enter_past(p, VALUE_LF);
 }
 
-static int value_lf(HTTPParser *p, const char *b, size_t n)
+static int read_value_lf(HTTPParser *p, const char *b, size_t n)
 {
 	int e = field_byte(p, n);
 
@@ -354,22 +360,22 @@ static int value_lf(HTTPParser *p, const char *b, size_t n)
 	if (b[p->at] != '\n')
 		return fail(p, 400, "the value of %f has a CR without LF");
 	p->fields++;
-	go_past(p, FIELD);
+	enter_past(p, FIELD);
 	return p->flags & HTTPParser_TRAILER ? GO_ON : httpparser__known_field(p, b);
 }
 
-static int head_lf(HTTPParser *p, const char *b, size_t n)
+static int read_head_lf(HTTPParser *p, const char *b, size_t n)
 {
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
 		return fail(p, 400, "the empty line after the fields has a CR without LF");
 	if (p->flags & HTTPParser_TRAILER)
-		return go_past(p, DONE);
+		return enter_past(p, DONE);
 	p->mark = ++p->at;
 	if (httpparser__framing(p) == HTTPParser_ERROR)
 		return HTTPParser_ERROR;
-	go(p, p->flags & HTTPParser_CHUNKED ? SIZE : BODY);
+	enter_state(p, p->flags & HTTPParser_CHUNKED ? SIZE : BODY);
 	return HTTPParser_HEAD;
 }
 
@@ -392,20 +398,29 @@ static int bytes_of_body(HTTPParser *p, size_t n)
 	return HTTPParser_BODY;
 }
 
-static int body(HTTPParser *p, const char *b, size_t n)
+static int read_body(HTTPParser *p, const char *b, size_t n)
 {
 	(void)b;
-	return p->left == 0 ? go(p, DONE) : bytes_of_body(p, n);
+	return p->left == 0 ? enter_state(p, DONE) : bytes_of_body(p, n);
 }
 
-/* Where the byte at `at` stands in chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ),
- * RFC 9112, 7.1.1 */
+/* Where the byte at `at` stands in chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token /
+ * quoted-string ) ] ), RFC 9112, 7.1.1 */
 enum Place {
-	BEFORE_SEMICOLON, BEFORE_NAME, IN_NAME, AFTER_NAME, BEFORE_VALUE, IN_VALUE, IN_QUOTES, ESCAPED, AFTER_QUOTES,
-	LINE_END, WRONG
+	BEFORE_SEMICOLON,
+	BEFORE_NAME,
+	IN_NAME,
+	AFTER_NAME,
+	BEFORE_VALUE,
+	IN_VALUE,
+	IN_QUOTES,
+	ESCAPED,
+	AFTER_QUOTES,
+	LINE_END,
+	WRONG
 };
 
-static int size(HTTPParser *p, const char *b, size_t n)
+static int read_size(HTTPParser *p, const char *b, size_t n)
 {
 	int digit;
 
@@ -418,11 +433,11 @@ static int size(HTTPParser *p, const char *b, size_t n)
 		return HTTPParser_MORE;
 	if (p->digits > 0 && (b[p->at] == ';' || is_space(b[p->at]))) {
 		p->place = BEFORE_SEMICOLON;
-		return go(p, EXTENSION);
+		return enter_state(p, EXTENSION);
 	}
 	if (p->digits == 0 || b[p->at] != '\r')
 		return fail_byte(p, b[p->at], "a chunk size has the byte %c");
-	return go_past(p, SIZE_LF);
+	return enter_past(p, SIZE_LF);
 }
 
 static enum Place between_parts(char c, enum Place here, int name_is_open)
@@ -466,8 +481,9 @@ static enum Place next_place(enum Place place, char c)
 	}
 }
 
-/* None is known to us, but a recipient that heeds their quotes must see the same line end as we do. */
-static int extension(HTTPParser *p, const char *b, size_t n)
+/* None is known to us, but a recipient that heeds their quotes must see the same line end as we
+ * do. */
+static int read_extension(HTTPParser *p, const char *b, size_t n)
 {
 	size_t from = p->at;
 	enum Place place = (enum Place)p->place;
@@ -483,7 +499,7 @@ static int extension(HTTPParser *p, const char *b, size_t n)
 	if (place != LINE_END)
 		return HTTPParser_MORE;
 	p->mark = p->at;
-	return go(p, SIZE_LF);
+	return enter_state(p, SIZE_LF);
 }
 
 static int start_trailer(HTTPParser *p)
@@ -491,53 +507,54 @@ static int start_trailer(HTTPParser *p)
 	p->flags |= HTTPParser_TRAILER;
 	p->fields = 0;
 	p->cap = capped_at(p->at, p->limits->header_bytes);
-	return go(p, FIELD);
+	return enter_state(p, FIELD);
 }
 
-static int size_lf(HTTPParser *p, const char *b, size_t n)
+static int read_size_lf(HTTPParser *p, const char *b, size_t n)
 {
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
 		return fail(p, 400, "the line of a chunk size has a CR without LF");
 	if (p->left > p->limits->body_bytes - p->body)
-		return fail_number(p, 413, p->limits->body_bytes, "the chunks of the body are more than %n bytes");
-	go_past(p, DATA);
+		return fail_number(p, 413, p->limits->body_bytes,
+			"the chunks of the body are more than %n bytes");
+	enter_past(p, DATA);
 	return p->left == 0 ? start_trailer(p) : GO_ON;
 }
 
-static int data(HTTPParser *p, const char *b, size_t n)
+static int read_data(HTTPParser *p, const char *b, size_t n)
 {
 	(void)b;
-	return p->left == 0 ? go(p, DATA_CR) : bytes_of_body(p, n);
+	return p->left == 0 ? enter_state(p, DATA_CR) : bytes_of_body(p, n);
 }
 
-static int data_cr(HTTPParser *p, const char *b, size_t n)
+static int read_data_cr(HTTPParser *p, const char *b, size_t n)
 {
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\r')
 		return fail_byte(p, b[p->at], "a chunk is followed by the byte %c");
-	return go_past(p, DATA_LF);
+	return enter_past(p, DATA_LF);
 }
 
-static int data_lf(HTTPParser *p, const char *b, size_t n)
+static int read_data_lf(HTTPParser *p, const char *b, size_t n)
 {
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
 		return fail(p, 400, "the end of a chunk has a CR without LF");
 	p->digits = 0;
-	return go_past(p, SIZE);
+	return enter_past(p, SIZE);
 }
 
-static int done(HTTPParser *p, const char *b, size_t n)
+static int stay_done(HTTPParser *p, const char *b, size_t n)
 {
 	(void)p, (void)b, (void)n;
 	return HTTPParser_END;
 }
 
-static int failed(HTTPParser *p, const char *b, size_t n)
+static int stay_failed(HTTPParser *p, const char *b, size_t n)
 {
 	(void)p, (void)b, (void)n;
 	return HTTPParser_ERROR;
@@ -546,11 +563,30 @@ static int failed(HTTPParser *p, const char *b, size_t n)
 /* ---- the machine ---- */
 
 static int (*const steps[])(HTTPParser *, const char *, size_t) = {
-	[START] = start, [START_LF] = start_lf, [METHOD] = method, [TARGET] = target, [VERSION] = version,
-	[LINE_CR] = line_cr, [LINE_LF] = line_lf, [FIELD] = field, [NAME] = name, [VALUE_START] = value_start,
-	[VALUE] = value, [VALUE_LF] = value_lf, [HEAD_LF] = head_lf, [BODY] = body, [SIZE] = size,
-	[EXTENSION] = extension, [SIZE_LF] = size_lf, [DATA] = data, [DATA_CR] = data_cr, [DATA_LF] = data_lf,
-	[STATUS] = status, [REASON] = reason, [DONE] = done, [FAILED] = failed
+	[START] = read_start,
+	[START_LF] = read_start_lf,
+	[METHOD] = read_method,
+	[TARGET] = read_target,
+	[VERSION] = read_version,
+	[LINE_CR] = read_line_cr,
+	[LINE_LF] = read_line_lf,
+	[FIELD] = read_field,
+	[NAME] = read_name,
+	[VALUE_START] = read_value_start,
+	[VALUE] = read_value,
+	[VALUE_LF] = read_value_lf,
+	[HEAD_LF] = read_head_lf,
+	[BODY] = read_body,
+	[SIZE] = read_size,
+	[EXTENSION] = read_extension,
+	[SIZE_LF] = read_size_lf,
+	[DATA] = read_data,
+	[DATA_CR] = read_data_cr,
+	[DATA_LF] = read_data_lf,
+	[STATUS] = read_status,
+	[REASON] = read_reason,
+	[DONE] = stay_done,
+	[FAILED] = stay_failed
 };
 
 void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
@@ -566,14 +602,14 @@ void httpparser__init_answer(HTTPParser *p, const HTTP_Limits *limits, int to_he
 	httpparser__init(p, limits);
 	p->flags = HTTPParser_ANSWER | (to_head ? HTTPParser_TO_HEAD : 0);
 	p->cap = capped_at(0, limits->request_line);
-	go(p, STATUS);
+	enter_state(p, STATUS);
 }
 
 int httpparser__close(HTTPParser *p)
 {
 	if (p->state != BODY || !(p->flags & HTTPParser_UNTIL_CLOSE))
 		return 0;
-	go(p, DONE);
+	enter_state(p, DONE);
 	return 1;
 }
 
@@ -585,7 +621,7 @@ void httpparser__walk(HTTPParser *p, size_t at)
 	p->at = p->mark = at;
 	p->cap = SIZE_MAX;
 	p->flags = HTTPParser_ANSWER; /* Host is a field like others: it was looked at before */
-	go(p, FIELD);
+	enter_state(p, FIELD);
 }
 
 HTTPParser_Event httpparser__next(HTTPParser *p, const char *bytes, size_t n)
@@ -625,7 +661,7 @@ typedef struct Text { /* what is left of the caller's buffer */
 	size_t size;
 } Text;
 
-static void advance(Text *t, size_t n)
+static void advance_text(Text *t, size_t n)
 {
 	t->out += n;
 	t->size -= n;
@@ -633,7 +669,7 @@ static void advance(Text *t, size_t n)
 
 static void add_slice(Text *t, const char *bytes, HTTPSlice s)
 {
-	advance(t, httpparser__quote(t->out, t->size, bytes + s.at, s.length));
+	advance_text(t, httpparser__quote(t->out, t->size, bytes + s.at, s.length));
 }
 
 static void add_directive(Text *t, const HTTPParser *p, const char *bytes, char directive)
@@ -648,16 +684,16 @@ static void add_directive(Text *t, const HTTPParser *p, const char *bytes, char 
 		add_slice(t, bytes, p->two);
 		break;
 	case 'c':
-		advance(t, httpparser__quote(t->out, t->size, &c, 1));
+		advance_text(t, httpparser__quote(t->out, t->size, &c, 1));
 		break;
 	case 'f':
 		if (p->name.length > 0)
 			add_slice(t, bytes, p->name);
 		else
-			advance(t, (size_t)snprintf(t->out, t->size, "a field of the trailer"));
+			advance_text(t, (size_t)snprintf(t->out, t->size, "a field of the trailer"));
 		break;
 	default:
-		advance(t, (size_t)snprintf(t->out, t->size, "%zu", p->number));
+		advance_text(t, (size_t)snprintf(t->out, t->size, "%zu", p->number));
 	}
 }
 
@@ -671,7 +707,7 @@ void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size
 			add_directive(&t, p, bytes, *++s);
 		else {
 			*t.out = *s;
-			advance(&t, 1);
+			advance_text(&t, 1);
 		}
 	*t.out = '\0';
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Range and If-Range (RFC 9110, 13.1.5 and 14). A server may ignore a Range, and ignores here all but one range of bytes:
- * several would need a body of several parts, and are a way to ask for more work than an answer is worth. */
+/* Range and If-Range (RFC 9110, 13.1.5 and 14). A server may ignore a Range, and ignores here all
+ * but one range of bytes: several would need a body of several parts, and are a way to ask for
+ * more work than an answer is worth. */
 #include "config.h"
 
 #include <string.h>
 
 #include "http/file.h"
 
-/* Digits; what does not fit is as good as the largest number. Returns where they end, NULL if there is none. */
-static const char *number(const char *s, int64_t *n)
+/* Digits; what does not fit is as good as the largest number. Returns where they end, NULL if
+ * there is none. */
+static const char *read_number(const char *s, int64_t *n)
 {
 	const char *from = s;
 
@@ -26,7 +28,7 @@ static const char *past_blanks(const char *s)
 static HTTPRange take_suffix(const char *s, int64_t length, int64_t *first, int64_t *last)
 {
 	int64_t n;
-	const char *end = number(s + 1, &n);
+	const char *end = read_number(s + 1, &n);
 
 	if (!end || *past_blanks(end))
 		return HTTPRange_WHOLE;
@@ -46,12 +48,12 @@ HTTPRange http__range(const char *value, int64_t length, int64_t *first, int64_t
 	s = past_blanks(value + 6);
 	if (*s == '-')
 		return take_suffix(s, length, first, last);
-	s = number(s, first);
+	s = read_number(s, first);
 	if (!s || *s++ != '-')
 		return HTTPRange_WHOLE;
 	*last = INT64_MAX;
 	if (*past_blanks(s)) {
-		s = number(s, last);
+		s = read_number(s, last);
 		if (!s || *past_blanks(s) || *last < *first)
 			return HTTPRange_WHOLE;
 	}
@@ -62,7 +64,7 @@ HTTPRange http__range(const char *value, int64_t length, int64_t *first, int64_t
 	return HTTPRange_PART;
 }
 
-static int equals(const HTTPMessage_Field *f, const char *name, const char *value)
+static int field_equals(const HTTPMessage_Field *f, const char *name, const char *value)
 {
 	return httpmessage__is_named(f, name, strlen(name)) && strcmp(f->value, value) == 0;
 }
@@ -73,7 +75,7 @@ int http__if_range(HTTPResponse_T r, const char *value)
 	const HTTPMessage_Field *f;
 
 	for (f = r->message.fields; f; f = f->next)
-		if (equals(f, *value == '"' ? "etag" : "last-modified", value))
+		if (field_equals(f, *value == '"' ? "etag" : "last-modified", value))
 			return 1;
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The small grammars of HTTP: tokens, field values, lists, hosts, paths; and bytes from a peer as they
- * may be shown to people. Pure functions of their arguments. */
+/* The small grammars of HTTP: tokens, field values, lists, hosts, paths; and bytes from a peer as
+ * they may be shown to people. Pure functions of their arguments. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -80,7 +80,7 @@ static size_t reg_name(const char *s, size_t n)
 }
 
 /* The length of the address in brackets in front; 0 if it is none */
-static size_t bracketed(const char *s, size_t n)
+static size_t bracketed_length(const char *s, size_t n)
 {
 	const char *end = memchr(s, ']', n);
 
@@ -97,11 +97,11 @@ static int is_port(const char *s, size_t n)
 	return i == n && port <= 65535;
 }
 
-/* uri-host [ ":" port ], RFC 9110, 7.2. Not empty: 4.2.1 refuses an http URI without a host. Userinfo
- * is refused as 4.2.4 advises: its @ is no byte of a host. */
+/* uri-host [ ":" port ], RFC 9110, 7.2. Not empty: 4.2.1 refuses an http URI without a host.
+ * Userinfo is refused as 4.2.4 advises: its @ is no byte of a host. */
 int httpparser__is_authority(const char *s, size_t n)
 {
-	size_t host = n > 0 && *s == '[' ? bracketed(s, n) : reg_name(s, n);
+	size_t host = n > 0 && *s == '[' ? bracketed_length(s, n) : reg_name(s, n);
 
 	if (host == 0 || host > n)
 		return 0;
@@ -131,7 +131,7 @@ static size_t end_segment(char *out, size_t from, size_t to)
 }
 
 /* The byte of the escape at path[*i], and *i past it; -1 if it is malformed. */
-static int decode(const char *path, size_t n, size_t *i)
+static int decode_path_byte(const char *path, size_t n, size_t *i)
 {
 	const char *at = path + *i;
 
@@ -149,11 +149,12 @@ static size_t keep_escape(char *out, int c)
 	return 3;
 }
 
-/* Dots are resolved after the escapes are decoded, or %2e%2e would climb behind our back. An encoded slash stays in
- * its segment: a proxy whose rules are about "/admin" took "/x%2F..%2Fadmin" for something else, and so do we. It separates
- * nothing, and dots beside it are no dots. Repeated slashes are one, as in nginx and Apache: one file has one name,
- * and a path never starts with //, which a Location field would make a host. Each finished segment in out ends
- * with a slash; from is where the current one starts. */
+/* Dots are resolved after the escapes are decoded, or %2e%2e would climb behind our back. An
+ * encoded slash stays in its segment: a proxy whose rules are about "/admin" took
+ * "/x%2F..%2Fadmin" for something else, and so do we. It separates nothing, and dots beside it
+ * are no dots. Repeated slashes are one, as in nginx and Apache: one file has one name, and a
+ * path never starts with //, which a Location field would make a host. Each finished segment in
+ * out ends with a slash; from is where the current one starts. */
 const char *httpparser__path(const char *path, size_t n, char *out, size_t *marked)
 {
 	size_t i = 0, from = 1, to = 1;
@@ -169,7 +170,7 @@ const char *httpparser__path(const char *path, size_t n, char *out, size_t *mark
 			return "a backslash in the path: %1";
 		else if (path[i] != '%')
 			out[to++] = path[i++];
-		else if ((c = decode(path, n, &i)) < 0)
+		else if ((c = decode_path_byte(path, n, &i)) < 0)
 			return "a malformed escape in the path: %1";
 		else if (c == '\0')
 			return "a NUL in the path: %1";
@@ -205,7 +206,7 @@ size_t httpparser__show_path(char *path, size_t length)
 enum { SHOWN = 80 }; /* bytes of a value */
 
 /* c as it is, or as \xNN; returns the length, at most 4 */
-static size_t escape(char *out, unsigned char c)
+static size_t escape_byte(char *out, unsigned char c)
 {
 	static const char digits[] = "0123456789abcdef";
 
@@ -230,7 +231,7 @@ size_t httpparser__quote(char *out, size_t size, const char *s, size_t n)
 
 	out[length++] = '"';
 	for (i = 0; i < n && i < SHOWN && size - length > 4 + sizeof "...\""; i++)
-		length += escape(out + length, (unsigned char)s[i]);
+		length += escape_byte(out + length, (unsigned char)s[i]);
 	if (i < n) {
 		memcpy(out + length, "...", 3);
 		length += 3;

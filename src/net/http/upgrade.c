@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPResponse_upgrade: the connection goes on in another protocol (RFC 9110, 7.8), for which the request has asked. */
+/* HTTPResponse_upgrade: the connection goes on in another protocol (RFC 9110, 7.8), for which the
+ * request has asked. */
 #include "config.h"
 
 #include <string.h>
@@ -8,8 +9,8 @@
 #include "base/checked.h"
 #include "http/rep.h"
 
-/* Of a field's list, in any case; RFC 9110, 7.6.1 and 7.8. */
-static int lists(HTTPRequest_T request, const char *field, const char *word)
+/* A member of a field's list, in any case; RFC 9110, 7.6.1 and 7.8. */
+static int list_has(HTTPRequest_T request, const char *field, const char *word)
 {
 	const char *value = HTTPRequest_header(request, field);
 	HTTPSlice rest = { 0, value ? strlen(value) : 0 }, member;
@@ -34,11 +35,12 @@ static void check_asked(HTTPRequest_T request, const char *protocol)
 {
 	if (strcmp(HTTPRequest_version(request), "HTTP/1.0") == 0)
 		EXCEPT_RAISE_MSG(HTTP_Bad_Request, "HTTP/1.0 has no upgrade to %s", protocol);
-	if (!lists(request, "Upgrade", protocol) || !lists(request, "Connection", "upgrade"))
+	if (!list_has(request, "Upgrade", protocol) || !list_has(request, "Connection", "upgrade"))
 		EXCEPT_RAISE_MSG(HTTP_Bad_Request, "the request asks for no upgrade to %s", protocol);
 }
 
-void HTTPResponse_upgrade(HTTPResponse_T r, const char *protocol, void (*take)(Socket_T, void *cl), void *cl)
+void HTTPResponse_upgrade(
+	HTTPResponse_T r, const char *protocol, void (*take)(Socket_T, void *cl), void *cl)
 {
 	struct HTTPUpgrade *upgrade;
 

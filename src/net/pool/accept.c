@@ -16,9 +16,9 @@ static int64_t time_until_room(T pool)
 {
 	int64_t ms;
 
-	lock(pool);
+	lock_pool(pool);
 	ms = pool->draining ? -1 : !has_place(pool) ? PAUSE : table__until_token_locked(pool);
-	unlock(pool);
+	unlock_pool(pool);
 	return ms;
 }
 
@@ -59,7 +59,7 @@ static int give_up_spare(T pool)
 /* Accepts one client and closes the connection, so that the client does not wait in the backlog
  * for a long time. The connection is closed before the spare descriptor is made again, because
  * there is no other. */
-static void shed(T pool, Socket_T listener)
+static void shed_connection(T pool, Socket_T listener)
 {
 	if (!give_up_spare(pool))
 		return;
@@ -70,9 +70,9 @@ static void shed(T pool, Socket_T listener)
 	} EXCEPT(Socket_Failed) {
 	} END_TRY;
 	if (s) {
-		lock(pool);
+		lock_pool(pool);
 		pool->stats.shed++;
-		unlock(pool);
+		unlock_pool(pool);
 	}
 }
 
@@ -89,7 +89,7 @@ static Socket_T accept_or_shed(T pool, Socket_T listener, int *pause_ms)
 		*pause_ms = PAUSE;
 	} END_TRY;
 	if (*pause_ms)
-		shed(pool, listener);
+		shed_connection(pool, listener);
 	return s;
 }
 

@@ -23,7 +23,7 @@ static void check_found_unlocks(const Slot *slot, T pool, Connection_T c, const 
 {
 	if (slot)
 		return;
-	unlock(pool);
+	unlock_pool(pool);
 	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function,
 		(void *)c);
 }
@@ -86,10 +86,10 @@ static void take_back_cleared(void *cl)
 	T pool = slot_of(c)->pool;
 	Departed d = { 0 };
 
-	lock(pool);
+	lock_pool(pool);
 	if (is_inside(c))
 		d = take_back_locked(pool, slot_of(c));
-	unlock(pool);
+	unlock_pool(pool);
 	slots__close(d);
 }
 
@@ -109,7 +109,7 @@ void SocketPool_checkin(T pool, Connection_T c)
 
 	CHECK_POOL(pool);
 	CHECK(c, "SocketPool_checkin: the connection is NULL");
-	lock(pool);
+	lock_pool(pool);
 	slot = checked_out_locked(pool, c);
 	check_found_unlocks(slot, pool, c, "SocketPool_checkin");
 	slots__renew_locked(slot); /* the caller's handle becomes stale */
@@ -117,7 +117,7 @@ void SocketPool_checkin(T pool, Connection_T c)
 	lease = slots__strip_locked(slot);
 	if (!lease)
 		d = take_back_locked(pool, slot);
-	unlock(pool);
+	unlock_pool(pool);
 	if (lease)
 		clear_and_take_back(c, lease);
 	slots__close(d);
@@ -130,11 +130,11 @@ void SocketPool_discard(T pool, Connection_T c)
 
 	CHECK_POOL(pool);
 	CHECK(c, "SocketPool_discard: the connection is NULL");
-	lock(pool);
+	lock_pool(pool);
 	slot = checked_out_locked(pool, c);
 	check_found_unlocks(slot, pool, c, "SocketPool_discard");
 	d = client__detach_locked(slot);
 	client__serve_locked(pool);
-	unlock(pool);
+	unlock_pool(pool);
 	slots__close(d);
 }

@@ -46,7 +46,7 @@ static void raise_timed_out_unlocks(T pool, const Host *h, const Checkout *to)
 	int64_t since = slot ? socket__now_coarse() - slot->of.upstream->since : 0;
 
 	pool->stats.timed_out++;
-	unlock(pool);
+	unlock_pool(pool);
 	RAISE_FOR_ERRNO(SocketPool_Failed, ETIMEDOUT,
 		"checkout %s:%s: none became free in %d ms; open: %zu there, %zu of %zu in all;"
 		" out longest: for %lld ms, by %s:%d",
@@ -62,7 +62,7 @@ static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to)
 	ASSERT_LOCKED(pool);
 	if (!is_draining && !(held > 0 && h->open == 0))
 		raise_timed_out_unlocks(pool, h, to);
-	unlock(pool);
+	unlock_pool(pool);
 	errno = is_draining ? ESHUTDOWN : error;
 	if (is_draining)
 		RAISE_FOR_ERRNO(SocketPool_Failed, ESHUTDOWN, "checkout %s:%s: the pool is drained",
@@ -83,7 +83,7 @@ static void claim_something(T pool, Checkout *to)
 	int64_t at;
 	Host *h;
 
-	lock(pool);
+	lock_pool(pool);
 	h = host__find_unlocks(pool, to->host, to->service);
 	if (pool->draining || (!h->newest && h->held_until > socket__now_ms() && h->open == 0))
 		raise_refused_unlocks(pool, h, to);
@@ -101,7 +101,7 @@ static void claim_something(T pool, Checkout *to)
 		if (c->verdict == WAITING)
 			raise_refused_unlocks(pool, h, to);
 	}
-	unlock(pool);
+	unlock_pool(pool);
 	slots__close(victim);
 }
 
@@ -119,13 +119,13 @@ static Departed drop_unfit_locked(T pool, Slot *slot)
 	return client__detach_locked(slot);
 }
 
-/* Replaces a slot whose connection no longer works by the next idle one, or by its place. If the host
- * is held down now, leaves nothing in the claim. pool.pml: replace */
+/* Replaces a slot whose connection no longer works by the next idle one, or by its place. If the
+ * host is held down now, leaves nothing in the claim. pool.pml: replace */
 static void replace_unfit(T pool, Claim *c)
 {
 	Departed d;
 
-	lock(pool);
+	lock_pool(pool);
 	d = drop_unfit_locked(pool, c->slot);
 	c->verdict = WAITING;
 	if (c->host->newest) {
@@ -134,7 +134,7 @@ static void replace_unfit(T pool, Claim *c)
 	} else if (host__may_open_locked(pool, c->host))
 		client__reserve_locked(c);
 	client__serve_locked(pool);
-	unlock(pool);
+	unlock_pool(pool);
 	slots__close(d);
 }
 
@@ -154,11 +154,11 @@ static Upstream *take_upstream(T pool)
 {
 	Upstream *u;
 
-	lock(pool);
+	lock_pool(pool);
 	u = pool->client.spare_upstreams;
 	if (u)
 		pool->client.spare_upstreams = u->next_free;
-	unlock(pool);
+	unlock_pool(pool);
 	if (!u)
 		NEW0(pool->arena, u);
 	return u;
@@ -192,13 +192,13 @@ static int64_t expiry_locked(T pool, const Upstream *u)
 }
 
 /* pool.pml: open_connection, its first branch */
-static Connection_T install(T pool, Checkout *to)
+static Connection_T install_connection(T pool, Checkout *to)
 {
 	Host *h = to->claim.host;
 	Upstream *u = to->upstream;
 	Slot *slot;
 
-	lock(pool);
+	lock_pool(pool);
 	if (pool->draining)
 		raise_refused_unlocks(pool, h, to);
 	pool->opening--; /* it still counts as open at the host */
@@ -213,7 +213,7 @@ static Connection_T install(T pool, Checkout *to)
 	to->claim.verdict = WAITING;
 	to->upstream = NULL;
 	to->socket = NULL;
-	unlock(pool);
+	unlock_pool(pool);
 	return handle_of(slot);
 }
 
@@ -225,10 +225,10 @@ static void run_on_open(T pool, Checkout *to, Connection_T c)
 	void *cl;
 	int ours;
 
-	lock(pool);
+	lock_pool(pool);
 	on_open = pool->limits.on_open;
 	cl = pool->limits.cl;
-	unlock(pool);
+	unlock_pool(pool);
 	if (!on_open)
 		return;
 	to->opened = c;
@@ -248,7 +248,7 @@ static Connection_T open_connection(T pool, Checkout *to)
 
 	to->upstream = take_upstream(pool);
 	connect_to_host(to);
-	c = install(pool, to);
+	c = install_connection(pool, to);
 	run_on_open(pool, to, c);
 	return c;
 }
@@ -268,13 +268,13 @@ static void close_unopened(T pool, Connection_T c)
 {
 	Departed d = { 0 };
 
-	lock(pool);
+	lock_pool(pool);
 	pool->stats.opened--;
 	pool->stats.failed++;
 	if (is_inside(c))
 		d = client__detach_locked(slot_of(c));
 	client__serve_locked(pool);
-	unlock(pool);
+	unlock_pool(pool);
 	TRY {
 		slots__close(d);
 	} ELSE { /* another exception, or a cancellation, is on its way */
@@ -291,7 +291,7 @@ static void end_checkout(Checkout *to)
 		close_unopened(pool, to->opened);
 	if (to->claim.verdict != WAITING) {
 		Socket_close(&to->socket);
-		lock(pool);
+		lock_pool(pool);
 		if (to->upstream) {
 			to->upstream->next_free = pool->client.spare_upstreams;
 			pool->client.spare_upstreams = to->upstream;
@@ -303,7 +303,7 @@ static void end_checkout(Checkout *to)
 		}
 		client__give_back_locked(&to->claim);
 		client__dismiss_locked(pool); /* waiters that can no longer be served */
-		unlock(pool);
+		unlock_pool(pool);
 	}
 	pthread_setcancelstate(to->cancel_state, NULL);
 }
@@ -342,19 +342,19 @@ Connection_T checkout__try(T pool, const char *host, const char *service)
 		Departed d;
 		Host *h;
 
-		lock(pool);
+		lock_pool(pool);
 		h = pool->draining ? NULL : host__lookup_locked(pool, host, service);
 		if (h && h->newest)
 			slot = client__pop_idle_locked(h);
-		unlock(pool);
+		unlock_pool(pool);
 		if (!slot)
 			return NULL;
 		if (is_fit(slot))
 			return handle_of(slot);
-		lock(pool);
+		lock_pool(pool);
 		d = drop_unfit_locked(pool, slot);
 		client__serve_locked(pool);
-		unlock(pool);
+		unlock_pool(pool);
 		slots__close(d);
 	}
 }

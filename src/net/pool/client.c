@@ -258,7 +258,7 @@ void client__give_back_locked(Claim *c)
 
 static void lock_again(T pool)
 {
-	lock(pool);
+	lock_pool(pool);
 }
 
 /* Closes an idle connection whose place a waiter needs. Check-in does this, too, but a connection
@@ -274,7 +274,7 @@ static void make_room_unlocks(T pool)
 		return;
 	d = client__detach_locked(victim);
 	client__serve_locked(pool);
-	unlock(pool);
+	unlock_pool(pool);
 	DEFER(lock_again, pool);
 	slots__close(d);
 }
@@ -291,7 +291,7 @@ static void abandon_wait_unlocks(Waiter *w)
 		make_room_unlocks(pool);
 	} ELSE { /* another exception, or a cancellation, is on its way */
 	} END_TRY;
-	unlock(pool);
+	unlock_pool(pool);
 	w->claim->host = NULL;
 }
 
@@ -336,7 +336,7 @@ void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state)
 	int e = slots__make_condition(&w.woken), ours;
 
 	if (e != 0) {
-		unlock(pool);
+		unlock_pool(pool);
 		errno = e;
 		EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: cannot wait", c->host->name,
 			c->host->service);

@@ -71,11 +71,11 @@ static Lease *take_lease(T pool)
 	Lease *lease;
 
 	CHECK(pool->arenas, "Connection_arena: the arena of the pool is being disposed of");
-	lock(pool);
+	lock_pool(pool);
 	lease = pool->leases;
 	if (lease)
 		pool->leases = lease->next;
-	unlock(pool);
+	unlock_pool(pool);
 	if (!lease) {
 		NEW0(pool->arena, lease);
 		lease->pool = pool;
@@ -93,7 +93,7 @@ static Arena_T install_lease(Slot *slot, Connection_T c, Lease *lease)
 	Arena_T arena = NULL;
 	int mine;
 
-	lock(pool);
+	lock_pool(pool);
 	mine = is_inside(c) && !slot->lease;
 	if (mine)
 		STORE(&slot->lease, lease);
@@ -101,7 +101,7 @@ static Arena_T install_lease(Slot *slot, Connection_T c, Lease *lease)
 		slots__return_lease_locked(lease);
 	if (is_inside(c))
 		arena = slot->lease->arena;
-	unlock(pool);
+	unlock_pool(pool);
 	return arena;
 }
 
@@ -126,11 +126,11 @@ static Buffer *take_buffer(T pool)
 {
 	Buffer *b;
 
-	lock(pool);
+	lock_pool(pool);
 	b = pool->buffers;
 	if (b)
 		pool->buffers = b->next;
-	unlock(pool);
+	unlock_pool(pool);
 	if (!b)
 		b = ALLOC(pool->arena, buffer_bytes(pool));
 	return memset(b, 0, buffer_bytes(pool));
@@ -141,14 +141,14 @@ static Buffer *install_buffer(Slot *slot, Connection_T c, Buffer *b)
 	T pool = slot->pool;
 	Buffer *installed = NULL;
 
-	lock(pool);
+	lock_pool(pool);
 	if (is_inside(c) && !slot->buffer)
 		STORE(&slot->buffer, b);
 	else
 		slots__return_buffer_locked(pool, b);
 	if (is_inside(c))
 		installed = slot->buffer;
-	unlock(pool);
+	unlock_pool(pool);
 	return installed;
 }
 
@@ -178,10 +178,10 @@ int64_t Connection_idle_ms(Connection_T c)
 	T pool = slot->pool;
 	int64_t idle = -1;
 
-	lock(pool); /* keeps the socket open while it is asked */
+	lock_pool(pool); /* keeps the socket open while it is asked */
 	if (is_inside(c))
 		idle = unused_ms(slots__last_used_locked(slot));
-	unlock(pool);
+	unlock_pool(pool);
 	return idle > 0 ? idle : 0; /* another thread may have touched it meanwhile */
 }
 
@@ -198,11 +198,11 @@ void Connection_rest(Connection_T c)
 	T pool = slot->pool;
 	Lease *lease = NULL;
 
-	lock(pool);
+	lock_pool(pool);
 	if (is_inside(c)) {
 		lease = slots__strip_locked(slot);
 		STORE(&slot->touched, socket__now_coarse());
 	}
-	unlock(pool);
+	unlock_pool(pool);
 	slots__release(lease);
 }

@@ -72,11 +72,11 @@ Host *host__find_unlocks(T pool, const char *host, const char *service)
 		room = NAME_LEAST;
 	while (!(h = lookup_in(bucket, host, service))
 			&& !(h = reuse_record(bucket, host, service))) {
-		unlock(pool);
+		unlock_pool(pool);
 		h = CALLOC(pool->arena, 1, sizeof *h + room);
 		h->room = room;
 		h->service = h->name;
-		lock(pool);
+		lock_pool(pool);
 		h->next = *bucket;
 		*bucket = h;
 	}

@@ -54,9 +54,9 @@ static void check_limit(Connection_T c, size_t pending, size_t n)
 	T pool = slot_of(c)->pool;
 	size_t most;
 
-	lock(pool);
+	lock_pool(pool);
 	most = pool->limits.output_bytes;
-	unlock(pool);
+	unlock_pool(pool);
 	if (most == 0 || (pending <= most && n <= most - pending))
 		return;
 	RAISE_FOR_ERRNO(SocketPool_Failed, ENOBUFS,

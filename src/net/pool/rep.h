@@ -175,12 +175,12 @@ struct SocketPool {
 #define LOAD(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
-static inline void lock(SocketPool_T pool)
+static inline void lock_pool(SocketPool_T pool)
 {
 	pthread_mutex_lock(&pool->lock);
 }
 
-static inline void unlock(SocketPool_T pool)
+static inline void unlock_pool(SocketPool_T pool)
 {
 	pthread_mutex_unlock(&pool->lock);
 }

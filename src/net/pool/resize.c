@@ -31,14 +31,14 @@ static void end_call(Calling *here)
 
 /* Does not call back from inside one of the pool's own callbacks: a callback that resizes would
  * call itself without end. */
-static void call(T pool, const Callback *which)
+static void run_callback(T pool, const Callback *which)
 {
 	Calling here = { pool, calling };
 	Callback callback;
 
-	lock(pool);
+	lock_pool(pool);
 	callback = *which;
-	unlock(pool);
+	unlock_pool(pool);
 	if (!callback.fn || is_calling(pool))
 		return;
 	calling = &here;
@@ -52,7 +52,7 @@ static size_t set_max(T pool, size_t max, size_t *inside, size_t *reserved)
 {
 	size_t missing = 0;
 
-	lock(pool);
+	lock_pool(pool);
 	*inside = pool->count + pool->opening;
 	*reserved = pool->reserved;
 	if (max > pool->reserved)
@@ -61,7 +61,7 @@ static size_t set_max(T pool, size_t max, size_t *inside, size_t *reserved)
 		pool->max = max;
 		client__serve_locked(pool);
 	}
-	unlock(pool);
+	unlock_pool(pool);
 	return missing;
 }
 
@@ -70,14 +70,14 @@ static void link_when_there_is_room(T pool, Segment *g)
 {
 	size_t needed;
 
-	lock(pool);
+	lock_pool(pool);
 	while (needed = pool->reserved + g->size, pool->table.heap.room < needed) {
-		unlock(pool);
+		unlock_pool(pool);
 		table__provide_heap(pool, needed);
-		lock(pool);
+		lock_pool(pool);
 	}
 	slots__link_segment_locked(pool, g);
-	unlock(pool);
+	unlock_pool(pool);
 }
 
 void SocketPool_resize(T pool, size_t new_max)
@@ -86,7 +86,7 @@ void SocketPool_resize(T pool, size_t new_max)
 
 	CHECK_POOL(pool);
 	CHECK(new_max > 0, "SocketPool_resize: a pool of 0 connections");
-	call(pool, &pool->pre);
+	run_callback(pool, &pool->pre);
 	while ((missing = set_max(pool, new_max, &inside, &reserved)) > 0) {
 		size_t size = slots__segment_size(reserved, missing);
 		Segment *g;
@@ -99,15 +99,15 @@ void SocketPool_resize(T pool, size_t new_max)
 		EXCEPT_RAISE_MSG(SocketPool_Failed,
 			"SocketPool_resize: %zu connections are inside and would not fit into %zu", inside,
 			new_max);
-	call(pool, &pool->post);
+	run_callback(pool, &pool->post);
 }
 
 static void set_callback(T pool, Callback *which, void (*fn)(T, void *), void *userdata)
 {
-	lock(pool);
+	lock_pool(pool);
 	which->fn = fn;
 	which->userdata = userdata;
-	unlock(pool);
+	unlock_pool(pool);
 }
 
 void SocketPool_set_pre_resize_callback(T pool, void (*fn)(T, void *), void *userdata)

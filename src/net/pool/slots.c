@@ -274,9 +274,9 @@ static void return_lease(Lease *lease)
 {
 	T pool = lease->pool;
 
-	lock(pool);
+	lock_pool(pool);
 	slots__return_lease_locked(lease);
-	unlock(pool);
+	unlock_pool(pool);
 }
 
 void slots__release(Lease *lease)

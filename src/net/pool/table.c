@@ -35,16 +35,16 @@ void table__provide_heap(T pool, size_t n)
 	LazyEntry *entries;
 	size_t room;
 
-	lock(pool);
+	lock_pool(pool);
 	room = heap->room;
-	unlock(pool);
+	unlock_pool(pool);
 	if (n <= room)
 		return;
 	room = n < SIZE_MAX / 2 && n < 2 * room ? 2 * room : n;
 	entries = lazyheap__room(pool->arena, room);
-	lock(pool);
+	lock_pool(pool);
 	lazyheap__move(heap, entries, room);
-	unlock(pool);
+	unlock_pool(pool);
 }
 
 static void fill_heap_locked(T pool)
@@ -80,18 +80,18 @@ void table__provide_peer(T pool)
 
 	if (!LOAD(&pool->table.counting))
 		return;
-	lock(pool);
+	lock_pool(pool);
 	enough = pool->table.spare_peers != NULL;
-	unlock(pool);
+	unlock_pool(pool);
 	if (enough)
 		return;
 	peers = ALLOC(pool->arena, PEERS_AT_ONCE * sizeof *peers);
-	lock(pool);
+	lock_pool(pool);
 	for (i = 0; i < PEERS_AT_ONCE; i++) {
 		peers[i].next = pool->table.spare_peers;
 		pool->table.spare_peers = &peers[i];
 	}
-	unlock(pool);
+	unlock_pool(pool);
 }
 
 void table__provide_peers(T pool)
@@ -99,16 +99,16 @@ void table__provide_peers(T pool)
 	Peer **peers;
 	int has;
 
-	lock(pool);
+	lock_pool(pool);
 	has = pool->table.peers != NULL;
-	unlock(pool);
+	unlock_pool(pool);
 	if (has)
 		return;
 	peers = CALLOC(pool->arena, PEER_BUCKETS, sizeof *peers);
-	lock(pool);
+	lock_pool(pool);
 	if (!pool->table.peers)
 		pool->table.peers = peers;
-	unlock(pool);
+	unlock_pool(pool);
 }
 
 static Peer **find_peer_locked(T pool, uint64_t key)

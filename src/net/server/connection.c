@@ -73,7 +73,7 @@ void httpserver__open(Loop *l, Connection_T connection)
 
 /* ---- the end ---- */
 
-/* What deferred calls of the request's arena raise comes too late for the response. */
+/* Exceptions of the arena's deferred calls come too late for the response. */
 static void abandon_last(Turn *t)
 {
 	Exchange *x = t->c->exchange;
@@ -139,7 +139,7 @@ static void set_events(Turn *t)
 	c->events = events & 3;
 }
 
-/* While it was sent to, or another thread had its exchange, nobody read. To close with unread input resets the connection,
+/* While it was sent to, or another thread had its exchange, the socket was not read. To close with unread input resets the connection,
  * and the reset may overtake the response (RFC 9112, 9.6). The end of the stream counts as input. */
 static int has_unread(Turn *t)
 {

@@ -55,7 +55,7 @@ void httpserver__refuse(Turn *t, int status, const char *text)
 
 /* ---- giving up ---- */
 
-/* What the client has not taken yet of earlier responses. */
+/* The bytes of earlier responses that the client has not taken yet. */
 static void move_rest(Exchange *from, Exchange *to)
 {
 	while (to->nrest < from->nrest) {
@@ -138,7 +138,7 @@ static int awaits_invitation(const Turn *t)
 	return t->used == t->n && t->c->held == 0 && httpreader__awaits(&t->c->exchange->reader);
 }
 
-/* What comes behind the head that `before` has let in. */
+/* The input behind the head that `before` has let in. */
 void httpserver__admit(Turn *t)
 {
 	Conn *c = t->c;
@@ -206,7 +206,7 @@ int httpserver__suspend(Turn *t)
 	return !httpserver__park(x) && httpserver__go_on(t);
 }
 
-/* `more` has returned. What it wrote goes out, and then its exchange is the program's if it has suspended the response. */
+/* `more` has returned. Its output goes out, and then its exchange is the program's if it has suspended the response. */
 static void finish_part(Turn *t)
 {
 	t->c->output = OUTPUT_STREAMING;

@@ -82,7 +82,7 @@ typedef enum End {
 typedef enum Holder { /* who has an exchange */
 	HOLDER_LOOP,
 	HOLDER_WORKER,   /* until it calls httpserver__hand_back */
-	HOLDER_PROGRAM   /* suspended: until it is resumed, or nobody waits for it any more */
+	HOLDER_PROGRAM   /* suspended: until it is resumed, or its client has left */
 } Holder;
 
 typedef enum Call { /* of a function of the route */
@@ -456,7 +456,7 @@ static inline int httpserver__is_parked(const Conn *c)
 
 void httpserver__prepare(Loop *l);                 /* Raises: Arena_Failed, SocketPoll_Failed, SocketPool_Failed */
 void httpserver__serve(Loop *l);                   /* until it is drained. Raises: SocketPoll_Failed */
-/* When all threads have ended: closes the connections that there are. What is suspended goes when it is resumed. */
+/* When all threads have ended: closes the connections that there are. A suspended one goes when it is resumed. */
 void httpserver__end_loop(Loop *l);
 
 /* ---- server/thread.c ---- */
@@ -475,7 +475,7 @@ void httpserver__stop_workers(HTTPServer_T server);
 int httpserver__give_work(Exchange *x, Call call, int may_refuse);
 /* Any thread, once: the exchange is the loop's again, or goes if that has ended. */
 void httpserver__hand_back(Exchange *x);
-/* Those that were handed back, in order; NULL: none. For the loop; left: NULL, or at its end HTTPSERVER__CLOSED. */
+/* Returns the exchanges that were handed back, in order; NULL: none. For the loop; left: NULL, or at its end HTTPSERVER__CLOSED. */
 #define HTTPSERVER__CLOSED ((Exchange *)1)
 Exchange *httpserver__take_back(Loop *l, Exchange *left);
 

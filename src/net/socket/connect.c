@@ -284,27 +284,6 @@ static int connect_host(const char *host, const char *service, int64_t deadline,
 	return connect_any(list, deadline, peer);
 }
 
-T Socket_connect(const char *host, const char *service, int timeout_ms)
-{
-	const char *file = socket__unix_path(host);
-	int64_t deadline = socket__deadline_in(timeout_ms);
-	char name[NAME_SIZE];
-	Peer peer = { 0 };
-	int fd, error = errno;
-	T s;
-
-	CHECK(host, "Socket_connect: the host is NULL");
-	CHECK(service || file, "Socket_connect: the service is NULL");
-	socket__name_target(host, service, name);
-	fd = file ? connect_unix(file, deadline) : connect_host(host, service, deadline, &peer);
-	if (fd < 0)
-		connect_failed(name, file != NULL, errno, timeout_ms);
-	s = socket__make(fd, NULL, "connect", name);
-	s->peer = peer;
-	errno = error;
-	return s;
-}
-
 /* ---- without waiting ---- */
 
 /* Starts one attempt, which continues by itself. Returns its descriptor, or -1 and errno. */
@@ -339,25 +318,42 @@ static int start_at_host(const char *host, const char *service, Peer *peer)
 	return start_connecting(list->ai_addr, list->ai_addrlen);
 }
 
-T Socket_connect_start(const char *address, const char *service)
+/* Connects within timeout_ms. If `start` is true, it only starts to, and does not block. */
+static T connect_to(const char *host, const char *service, int timeout_ms, int start)
 {
-	const char *file = socket__unix_path(address);
+	const char *file = socket__unix_path(host);
+	int64_t deadline = socket__deadline_in(timeout_ms);
 	char name[NAME_SIZE];
 	Peer peer = { 0 };
 	int fd, error = errno;
 	T s;
 
-	CHECK(address, "Socket_connect_start: the address is NULL");
-	CHECK(service || file, "Socket_connect_start: the service is NULL");
-	socket__name_target(address, service, name);
-	fd = file ? start_at_file(file) : start_at_host(address, service, &peer);
+	socket__name_target(host, service, name);
+	if (start)
+		fd = file ? start_at_file(file) : start_at_host(host, service, &peer);
+	else
+		fd = file ? connect_unix(file, deadline) : connect_host(host, service, deadline, &peer);
 	if (fd < 0)
-		connect_failed(name, file != NULL, errno, -1);
+		connect_failed(name, file != NULL, errno, timeout_ms);
 	s = socket__make(fd, NULL, "connect", name);
 	s->peer = peer;
-	s->nonblocking = 1;
+	s->nonblocking = start;
 	errno = error;
 	return s;
+}
+
+T Socket_connect(const char *host, const char *service, int timeout_ms)
+{
+	CHECK(host, "Socket_connect: the host is NULL");
+	CHECK(service || socket__unix_path(host), "Socket_connect: the service is NULL");
+	return connect_to(host, service, timeout_ms, 0);
+}
+
+T Socket_connect_start(const char *address, const char *service)
+{
+	CHECK(address, "Socket_connect_start: the address is NULL");
+	CHECK(service || socket__unix_path(address), "Socket_connect_start: the service is NULL");
+	return connect_to(address, service, -1, 1);
 }
 
 /* Returns 0, or the error number of an attempt that has ended. */

@@ -15,13 +15,7 @@
 #include <core/Arena.h>
 #include "sim.h"
 
-#if defined __has_feature
-#define SANITIZED_THREADS __has_feature(thread_sanitizer)
-#elif defined __SANITIZE_THREAD__
-#define SANITIZED_THREADS 1
-#endif
-
-enum { CHECKED_SEEDS = 2000, REPEATED = 5, SKIPPED = 77 };
+enum { CHECKED_SEEDS = SIM_ADDRESS_SANITIZER ? 200 : 2000, REPEATED = 5, SKIPPED = 77 };
 
 uint64_t sim_seed;
 int sim_verbose;
@@ -148,7 +142,7 @@ int main(int argc, char *argv[])
 		first = strtoull(argv[optind], NULL, 10);
 		count = optind + 1 < argc ? strtoull(argv[optind + 1], NULL, 10) : 1;
 	}
-#if SANITIZED_THREADS
+#if SIM_THREAD_SANITIZER
 	return SKIPPED; /* ThreadSanitizer takes the turns of stacks for longjmp gone wrong */
 #endif
 	if (sim_verbose)

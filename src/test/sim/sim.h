@@ -19,6 +19,22 @@
 #include <stdnoreturn.h>
 #include <sys/types.h>
 
+#if defined __has_feature
+#define SIM_HAS(feature) __has_feature(feature)
+#else
+#define SIM_HAS(feature) 0
+#endif
+#if defined __SANITIZE_ADDRESS__ || SIM_HAS(address_sanitizer)
+#define SIM_ADDRESS_SANITIZER 1
+#else
+#define SIM_ADDRESS_SANITIZER 0
+#endif
+#if defined __SANITIZE_THREAD__ || SIM_HAS(thread_sanitizer)
+#define SIM_THREAD_SANITIZER 1
+#else
+#define SIM_THREAD_SANITIZER 0
+#endif
+
 /* ---- sim.c ---- */
 
 extern uint64_t sim_seed;

@@ -10,12 +10,7 @@
 #include <core/Except.h>
 #include "sim.h"
 
-#if defined __has_feature
-#define SANITIZED __has_feature(address_sanitizer)
-#elif defined __SANITIZE_ADDRESS__
-#define SANITIZED 1
-#endif
-#if SANITIZED
+#if SIM_ADDRESS_SANITIZER
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -44,7 +39,7 @@ static Task tasks[TASKS], *current;
 static Event events[EVENTS];
 static int steps, nevents, grain = 1; /* us */
 static ucontext_t scheduler;
-#if SANITIZED
+#if SIM_ADDRESS_SANITIZER
 static const void *scheduler_bottom;
 static size_t scheduler_size;
 #endif
@@ -62,7 +57,7 @@ void *task_cl(void)
 /* Leaves a context for another, whose stack is given; NULL: the scheduler's. ASan is told. */
 static void switch_context(ucontext_t *from, ucontext_t *to, const char *stack)
 {
-#if SANITIZED
+#if SIM_ADDRESS_SANITIZER
 	void *fake;
 
 	__sanitizer_start_switch_fiber(&fake, stack ? stack : scheduler_bottom, stack ? STACK : scheduler_size);
@@ -78,7 +73,7 @@ static void enter(unsigned high, unsigned low)
 {
 	Task *t = (Task *)(((uintptr_t)high << 16 << 16) | low);
 
-#if SANITIZED
+#if SIM_ADDRESS_SANITIZER
 	__sanitizer_finish_switch_fiber(NULL, &scheduler_bottom, &scheduler_size);
 #endif
 	t->run(t->cl);
