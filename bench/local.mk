@@ -3,7 +3,7 @@
 
 EXTRA_PROGRAMS = bench/bench_arena bench/bench_hashtable bench/bench_httpparser
 if HAVE_EPOLL
-EXTRA_PROGRAMS += bench/bench_http bench/bench_httplater bench/bench_socketpool
+EXTRA_PROGRAMS += bench/bench_http bench/bench_httpcall bench/bench_httplater bench/bench_socketpool
 endif
 if HAVE_CXX
 EXTRA_PROGRAMS += bench/bench_except bench/bench_except_static
@@ -25,6 +25,9 @@ bench_bench_httpparser_CPPFLAGS = $(BENCH_CPPFLAGS) $(LLHTTP_CPPFLAGS)
 bench_bench_httpparser_LDADD = $(INTERNAL)
 bench_bench_http_SOURCES = $(BENCH_SOURCES) bench/bench_http.c bench/http_servers.c bench/http_servers.h
 bench_bench_http_CPPFLAGS = $(BENCH_CPPFLAGS)
+bench_bench_httpcall_SOURCES = $(BENCH_SOURCES) bench/bench_httpcall.c bench/http_servers.c bench/http_servers.h
+bench_bench_httpcall_CPPFLAGS = $(BENCH_CPPFLAGS)
+bench_bench_httpcall_LDADD = $(INTERNAL)
 bench_bench_httplater_SOURCES = $(BENCH_SOURCES) bench/bench_httplater.c
 bench_bench_httplater_CPPFLAGS = $(BENCH_CPPFLAGS)
 bench_bench_socketpool_SOURCES = $(BENCH_SOURCES) bench/bench_socketpool.c
@@ -55,8 +58,8 @@ bench-report:
 ## bench-performance    the tables of docs/performance.md
 bench-performance:
 	python3 $(srcdir)/bench/report --update $(srcdir)/docs/performance.md bench-results
-## bench-arena, bench-except, bench-except_static, bench-hashtable, bench-http, bench-httplater, bench-httpparser, bench-socketpool   one
-BENCHMARKS = bench-arena bench-except bench-except_static bench-hashtable bench-http bench-httplater bench-httpparser bench-socketpool
+## bench-arena, bench-except, bench-except_static, bench-hashtable, bench-http, bench-httpcall, bench-httplater, bench-httpparser, bench-socketpool   one
+BENCHMARKS = bench-arena bench-except bench-except_static bench-hashtable bench-http bench-httpcall bench-httplater bench-httpparser bench-socketpool
 bench-except: bench-except_static
 $(BENCHMARKS):
 	@$(MAKE) $(AM_MAKEFLAGS) $(@:bench-%=bench/bench_%) && $(@:bench-%=bench/bench_%) $(BENCH_ARGS)

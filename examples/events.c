@@ -96,7 +96,7 @@ static void subscribe(HTTPRequest_T request, HTTPResponse_T response, void *unus
 	HTTPResponse_stream(response, more, s);
 }
 
-/* Resumes all that wait. Those whose client has left are freed by that, so s is read before. */
+/* Resumes all that wait. A waiter whose client has left is freed by that, so s is read before. */
 static void publish(void)
 {
 	Subscriber *s, *all;

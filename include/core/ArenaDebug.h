@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a program can ask about its arenas: how many there are, a report, a snapshot, and a heap
+/* Questions of a program about its arenas: how many there are, a report, a snapshot, and a heap
  * profile. Included by Arena.h. Each function here may be called by any thread at any time, and
  * holds no lock while it writes to a file or calls back. */
 #ifndef ARENADEBUG_INCLUDED

@@ -9,7 +9,7 @@ typedef struct Except_Scoped {
 	size_t size; /* of an AUTO variable */
 } Except_Scoped;
 
-/* What every byte of an AUTO variable has until its initializer has ended. */
+/* The value of every byte of an AUTO variable until its initializer has ended. */
 enum { Except__UNSET = 0xA5 };
 
 CORE_API int  Except__is_unset(const Except_Scoped *);

@@ -12,7 +12,6 @@
 #include <core/Arena.h>
 
 CORE_BEGIN_DECLS
-
 typedef struct HashTable *HashTable_T;
 extern CORE_API const Except_T HashTable_Failed; /* too large, or no random seed */
 

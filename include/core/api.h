@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What every libcore header needs: symbol visibility, C++ linkage, storage of threads, and the two
+/* The base of every libcore header: symbol visibility, C++ linkage, storage of threads, and the two
  * attributes that let the compiler check callers. Nothing here is for programs to call. */
 #ifndef CORE_API_INCLUDED
 #define CORE_API_INCLUDED
@@ -14,8 +14,9 @@
 #define CORE_NORETURN     __attribute__((noreturn, cold))
 #define CORE_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
-/* Storage of a thread that one instruction reaches. That needs room in the block that the C library made at its
- * start, and only glibc keeps some free: elsewhere dlopen would refuse the library, so there the compiler chooses. */
+/* Storage of a thread that one instruction reaches. That needs room in the block that the C
+ * library made at its start, and only glibc keeps some free: elsewhere dlopen would refuse the
+ * library, so there the compiler chooses. */
 #if defined __GLIBC__
 #define CORE_PER_THREAD __thread __attribute__((tls_model("initial-exec")))
 #else

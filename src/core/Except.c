@@ -9,14 +9,16 @@
  * States of a frame, and what a raise inside it does:
  *   TRYING     the body runs              -> RAISED, back to setjmp
  *   RAISED     clauses are being tried    -> PENDING (a clause's own expression raised)
- *   RAISED_KEPT  the same; the record has been through a clean-up, and needs no copy before the next
+ *   RAISED_KEPT  the same; the record has been copied for a clean-up already
  *   HANDLING   a handler runs             -> PENDING, back to setjmp; what it handled is the cause
  *   PENDING    no clause may take it any more; FINALLY is next
  *   FINISHING  FINALLY runs, nothing pending  -> goes further out
  *   CLOSING    FINALLY runs, then it goes on  -> goes further out; the pending one is the cause
- *   UNWINDING  the way here leads through other people's clean-ups -> the state that it will have; what passed is the cause
+ *   UNWINDING  other people's clean-ups run on the way here -> the state that it was to have;
+ *              what passed is the cause
  *   RETURNING / CLOSING_RETURN  the same two for a RETURN on its way
- *   PROBING, PROBED  --enable-debug and CORE_EXCEPT_DEBUG=skipped only: a first, empty pass that finds out whether there is a FINALLY
+ *   PROBING, PROBED  --enable-debug and CORE_EXCEPT_DEBUG=skipped only: a first, empty pass that
+ *              finds out whether there is a FINALLY
  *
  * What a raise records (place, message, causes) lives in a per-thread stack of records
  * (except/stack.c). A frame remembers how high the stack was when it was entered and cuts it back
@@ -58,9 +60,10 @@ EXCEPT__PER_THREAD Thread except__thread = { { NULL, NULL }, NULL, NULL, NULL, N
 /* ---- the stack of records ---- */
 
 /* Returns the message with end behind it, cut to what there is room for; NULL without any. */
-static const char *format(const char *fmt, va_list ap, const char *end)
+static const char *format_message(const char *fmt, va_list ap, const char *end)
 {
-	size_t room = (size_t)(except__thread.end - except__thread.public.next), length = strlen(end), n;
+	size_t room = (size_t)(except__thread.end - except__thread.public.next);
+	size_t length = strlen(end), n;
 	char *message = except__thread.public.next;
 
 	if (room > MESSAGE_MAX)
@@ -72,7 +75,8 @@ static const char *format(const char *fmt, va_list ap, const char *end)
 	return except__take(n + length + 1);
 }
 
-static INLINE Record *fill(Record *r, const Except_T *e, const char *file, const char *function, int line)
+static INLINE Record *fill_record(Record *r, const Except_T *e, const char *file,
+	const char *function, int line)
 {
 	r->cause = NULL;
 	r->exception = e;
@@ -85,14 +89,15 @@ static INLINE Record *fill(Record *r, const Except_T *e, const char *file, const
 	return r;
 }
 
-static Record *record(const Except_T *e, const char *file, const char *function, int line, void *raiser)
+static Record *record(const Except_T *e, const char *file, const char *function, int line,
+	void *raiser)
 {
 	int error = errno, nframes = __atomic_load_n(&except__nframes, __ATOMIC_RELAXED);
 	Record *r = except__take(sizeof *r + (size_t)nframes * sizeof r->frames[0]);
 
 	if (!r)
 		return NULL;
-	fill(r, e, file, function, line);
+	fill_record(r, e, file, function, line);
 	r->error = error; /* from before the mapping was made */
 	if (nframes > 0)
 		r->nframes = (unsigned short)place__capture(r->frames, nframes, raiser);
@@ -163,7 +168,8 @@ int Except__is_unset(const Except_Scoped *s)
 
 /* An exception for which code runs that is in no handler of it: current to that code, and the
  * cause of whatever that code raises. */
-static void hold(Except_Frame *f, const Except_T *e, const char *file, int line, Record *record)
+static void hold_exception(Except_Frame *f, const Except_T *e, const char *file, int line,
+	Record *record)
 {
 	f->link.run = NULL;
 	f->exception = e;
@@ -175,8 +181,9 @@ static void hold(Except_Frame *f, const Except_T *e, const char *file, int line,
 	Except__push(&f->link, &except__thread.public);
 }
 
-/* What the program printed so far is lost in abort() if stdout is a pipe or a file. A stream that
- * another thread is amid, or a pipe that has no reader, must not keep us from the report. */
+/* Output that the program printed so far is lost in abort() if stdout is a pipe or a file. A
+ * stream that another thread is amid, or a pipe that has no reader, must not keep us from the
+ * report. */
 static void flush_stdout(void)
 {
 	sigset_t pipe;
@@ -206,12 +213,13 @@ static void run_hook(const Except_T *e)
 	}
 }
 
-static void uncaught(const Except_T *e, const char *file, int line, Record *record) CORE_NORETURN;
-static void uncaught(const Except_T *e, const char *file, int line, Record *record)
+static void die_uncaught(const Except_T *e, const char *file, int line,
+	Record *record) CORE_NORETURN;
+static void die_uncaught(const Except_T *e, const char *file, int line, Record *record)
 {
 	Except_Frame f __attribute__((cleanup(Except__leave)));
 
-	hold(&f, e, file, line, record);
+	hold_exception(&f, e, file, line, record);
 	run_hook(e);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* to print is a point of cancellation */
 	flush_stdout();
@@ -221,19 +229,20 @@ static void uncaught(const Except_T *e, const char *file, int line, Record *reco
 	abort();
 }
 
-static void __attribute__((noinline)) call_holding(Except_Link *link, const Except_T *e, const char *file,
-	int line, Record *record)
+static void __attribute__((noinline)) call_holding(Except_Link *link, const Except_T *e,
+	const char *file, int line, Record *record)
 {
 	Except_Frame f __attribute__((cleanup(Except__leave)));
 
-	hold(&f, e, file, line, record);
-	except__run(link); /* NOLINT(clang-analyzer-core.StackAddressEscape): cleanup unlinks f, which the analyzer does not follow */
+	hold_exception(&f, e, file, line, record);
+	/* cleanup unlinks f, which the analyzer does not follow */
+	except__run(link); /* NOLINT(clang-analyzer-core.StackAddressEscape) */
 }
 
-static INLINE void arrive(Jump jump, Except_Frame *f, int state, const Except_T *e, const char *file, int line,
-	Record *record) EXCEPT__NORETURN;
-static INLINE void arrive(Jump jump, Except_Frame *f, int state, const Except_T *e, const char *file, int line,
-	Record *record)
+static INLINE void arrive(Jump jump, Except_Frame *f, int state, const Except_T *e,
+	const char *file, int line, Record *record) EXCEPT__NORETURN;
+static INLINE void arrive(Jump jump, Except_Frame *f, int state, const Except_T *e,
+	const char *file, int line, Record *record)
 {
 	f->state = state;
 	f->exception = e;
@@ -265,7 +274,7 @@ void except__deliver(const Except_T *e, const char *file, int line, Record *reco
 		if (except__is_in(link, HOLDING))
 			add_cause(record, except__frame_of(link)->record);
 	if (!link)
-		uncaught(e, file, line, record);
+		die_uncaught(e, file, line, record);
 	if (except__frame_of(link)->state != TRYING)
 		add_cause(record, except__frame_of(link)->record);
 	if (jump != longjmp)
@@ -279,7 +288,8 @@ void except__deliver(const Except_T *e, const char *file, int line, Record *reco
 	}
 	if (record)
 		file = record->file;
-	arrive(jump, except__frame_of(link), state_after_raise(except__frame_of(link)), e, file, line, record);
+	arrive(jump, except__frame_of(link), state_after_raise(except__frame_of(link)), e, file, line,
+		record);
 }
 
 /* Most raises have nothing between them and the body of a TRY, and are not to pay for the
@@ -295,7 +305,8 @@ static INLINE void propagate(Except_Frame *f, int state)
 {
 	Except__unlink(&f->link);
 	if (is_trying(f->link.up))
-		arrive(jump_now(), except__frame_of(f->link.up), state, f->exception, f->file, f->line, f->record);
+		arrive(jump_now(), except__frame_of(f->link.up), state, f->exception, f->file, f->line,
+			f->record);
 	except__deliver(f->exception, f->file, f->line, f->record);
 }
 
@@ -306,7 +317,8 @@ Except_Thread *Except__thread(void)
 	return &except__thread.public;
 }
 
-static void check(const Except_T *e, const char *file, const char *function, int line, const char *what)
+static void require_exception(const Except_T *e, const char *file, const char *function, int line,
+	const char *what)
 {
 	if (!e)
 		Except__raise_msg(&Assert_Failed, file, function, line, "%s: the exception is NULL", what);
@@ -314,7 +326,7 @@ static void check(const Except_T *e, const char *file, const char *function, int
 
 int Except__match(Except_Frame *f, const Except_T *e)
 {
-	check(e, f->file, NULL, f->line, "EXCEPT");
+	require_exception(e, f->file, NULL, f->line, "EXCEPT");
 	if (!is_kind_of(kept_exception(f), e))
 		return 0;
 	f->state = HANDLING;
@@ -377,7 +389,8 @@ void Except__abandon(Except_Frame *f)
 	if (f->state == UNWINDING)
 		except__arrive(f);
 	if (Except__first == PROBING && (f->state == TRYING || f->state == HANDLING) && f->finally)
-		fprintf(stderr, "libcore: %s: this FINALLY was skipped by return, break, continue, goto, a C++ "
+		fprintf(stderr,
+			"libcore: %s: this FINALLY was skipped by return, break, continue, goto, a C++ "
 			"exception or the end of the thread; RETURN runs it\n", f->finally);
 	except__cut_back(f->mark);
 	Except__unlink(&f->link);
@@ -385,19 +398,19 @@ void Except__abandon(Except_Frame *f)
 
 /* ---- raising ---- */
 
-static void __attribute__((noinline)) raise_slowly(const Except_T *e, const char *file, const char *function,
-	int line, void *raiser, const char *call) EXCEPT__NORETURN;
-static void __attribute__((noinline)) raise_slowly(const Except_T *e, const char *file, const char *function,
-	int line, void *raiser, const char *call)
+static void __attribute__((noinline)) raise_slowly(const Except_T *e, const char *file,
+	const char *function, int line, void *raiser, const char *call) EXCEPT__NORETURN;
+static void __attribute__((noinline)) raise_slowly(const Except_T *e, const char *file,
+	const char *function, int line, void *raiser, const char *call)
 {
-	check(e, file, function, line, call);
+	require_exception(e, file, function, line, call);
 	except__deliver(e, file, line, record(e, file, function, line, raiser));
 }
 
-static INLINE void raise_from(const Except_T *e, const char *file, const char *function, int line, void *raiser,
-	const char *call) EXCEPT__NORETURN;
-static INLINE void raise_from(const Except_T *e, const char *file, const char *function, int line, void *raiser,
-	const char *call)
+static INLINE void raise_from(const Except_T *e, const char *file, const char *function, int line,
+	void *raiser, const char *call) EXCEPT__NORETURN;
+static INLINE void raise_from(const Except_T *e, const char *file, const char *function, int line,
+	void *raiser, const char *call)
 {
 	Except_Link *link = except__thread.public.top;
 	Record *r = (Record *)(void *)except__thread.public.next;
@@ -406,7 +419,8 @@ static INLINE void raise_from(const Except_T *e, const char *file, const char *f
 	if (e && is_trying(link) && except__thread.end - except__thread.public.next >= SIZE
 		&& __atomic_load_n(&except__nframes, __ATOMIC_RELAXED) == 0) {
 		except__thread.public.next += SIZE;
-		arrive(jump_now(), except__frame_of(link), RAISED, e, file, line, fill(r, e, file, function, line));
+		arrive(jump_now(), except__frame_of(link), RAISED, e, file, line,
+			fill_record(r, e, file, function, line));
 	}
 	raise_slowly(e, file, function, line, raiser, call);
 }
@@ -421,57 +435,60 @@ void Except__raise(const Except_T *e, const char *file, const char *function, in
 	raise_from(e, file, function, line, __builtin_return_address(0), "RAISE");
 }
 
-void Except__raise_msg(const Except_T *e, const char *file, const char *function, int line, const char *fmt, ...)
+void Except__raise_msg(const Except_T *e, const char *file, const char *function, int line,
+	const char *fmt, ...)
 {
 	Record *r;
 
-	check(e, file, function, line, "RAISE_MSG");
+	require_exception(e, file, function, line, "RAISE_MSG");
 	r = record(e, file, function, line, __builtin_return_address(0));
 	if (r) {
 		va_list ap;
 
 		va_start(ap, fmt);
-		r->message = format(fmt, ap, "");
+		r->message = format_message(fmt, ap, "");
 		va_end(ap);
 	}
 	except__deliver(e, file, line, r);
 }
 
 /* Makes the record of a raise that its errno explains; end goes behind the message. */
-static Record *record_errno(Record *r, int error, const char *end, const char *fmt, va_list ap)
+static Record *record_for_errno(Record *r, int error, const char *end, const char *fmt, va_list ap)
 {
 	if (r) {
 		r->error = error;
 		r->flags |= RECORD_MEANS_ERRNO;
-		r->message = format(fmt, ap, end);
+		r->message = format_message(fmt, ap, end);
 	}
 	errno = error;
 	return r;
 }
 
-void Except__raise_errno(const Except_T *e, const char *file, const char *function, int line, int error,
-	const char *fmt, ...)
+void Except__raise_errno(const Except_T *e, const char *file, const char *function, int line,
+	int error, const char *fmt, ...)
 {
 	char text[128], end[160];
 	Record *r;
 	va_list ap;
 
-	check(e, file, function, line, "RAISE_ERRNO");
+	require_exception(e, file, function, line, "RAISE_ERRNO");
 	text__format(end, sizeof end, ": %s", text__error(error, text, sizeof text));
 	va_start(ap, fmt);
-	r = record_errno(record(e, file, function, line, __builtin_return_address(0)), error, end, fmt, ap);
+	r = record_for_errno(record(e, file, function, line, __builtin_return_address(0)), error, end,
+		fmt, ap);
 	va_end(ap);
 	except__deliver(e, file, line, r);
 }
 
-void except__raise_for_errno(const Except_T *e, const char *file, const char *function, int line, int error,
-	const char *fmt, ...)
+void except__raise_for_errno(const Except_T *e, const char *file, const char *function, int line,
+	int error, const char *fmt, ...)
 {
 	Record *r;
 	va_list ap;
 
 	va_start(ap, fmt);
-	r = record_errno(record(e, file, function, line, __builtin_return_address(0)), error, "", fmt, ap);
+	r = record_for_errno(record(e, file, function, line, __builtin_return_address(0)), error, "",
+		fmt, ap);
 	va_end(ap);
 	except__deliver(e, file, line, r);
 }
@@ -481,7 +498,8 @@ void Except__reraise(const char *file, const char *function, int line)
 	const Except_Frame *f = except__current();
 
 	if (!f)
-		Except__raise_msg(&Assert_Failed, file, function, line, "RERAISE: no exception is being handled");
+		Except__raise_msg(&Assert_Failed, file, function, line,
+			"RERAISE: no exception is being handled");
 	except__deliver(f->exception, f->file, f->line, f->record);
 }
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPRequest: gives the reader (http/reader.c) what the socket has, and answers what the request says.
+/* HTTPRequest: gives the reader (http/reader.c) what the socket has, and answers what the request
+ * says.
  *
- * Once a byte of a request was read, the socket's protocol byte says "ended, unread" until all of the request was:
- * whatever is raised in between, the next parse raises HTTP_Closed instead of taking the middle of a request for the
- * start of one. An empty line is no such byte (RFC 9112, 2.2).
+ * Once a byte of a request was read, the socket's protocol byte says "ended, unread" until all of
+ * the request was: whatever is raised in between, the next parse raises HTTP_Closed instead of
+ * taking the middle of a request for the start of one. An empty line is no such byte (RFC 9112,
+ * 2.2).
  *
- * The table of the fields is made from the lines of the head as they were read: in a server when somebody asks for a
- * field, as most handlers do not. */
+ * The table of the fields is made from the lines of the head as they were read: in a server when
+ * somebody asks for a field, as most handlers do not. */
 #include "config.h"
 
 #include <stdint.h>
@@ -24,7 +26,8 @@
 enum {
 	JOINED = 1, /* before a joined value; before a plain one there is a NUL, a space or a tab */
 	EXPLANATION = 512,
-	FIELDS = 64, /* that parse notes as they come; if there are more, the head is gone through again */
+	/* that parse notes as they come; if there are more, the head is gone through again */
+	FIELDS = 64,
 	HEAD_MOST = 1 << 30 /* bytes of the request line, and of the field lines */
 };
 
@@ -64,8 +67,8 @@ static size_t power_of_two(size_t n)
 	return power;
 }
 
-/* RFC 9110, 5.3; in place where there is room, or a head full of one field's lines would take an arena
- * as large as its square. Room is the power of two that holds the text, as it only grows. */
+/* RFC 9110, 5.3; in place where there is room, or a head full of one field's lines would take an
+ * arena as large as its square. Room is the power of two that holds the text, as it only grows. */
 static const char *join(Arena_T arena, const char *old, const char *more, size_t n, const char *separator)
 {
 	size_t length = strlen(old), room = power_of_two(length + 1), need = length + 2 + n + 1;
@@ -94,7 +97,8 @@ static HashTable_T make_headers(Arena_T arena)
 	return HashTable_new_with(arena, &options);
 }
 
-/* Two bytes. Cookies are no list (RFC 9113, 8.2.3), nor is Set-Cookie (RFC 9110, 5.3), whose values have commas. */
+/* Two bytes. Cookies are no list (RFC 9113, 8.2.3), nor is Set-Cookie (RFC 9110, 5.3), whose
+ * values have commas. */
 static const char *separator(const char *name, size_t length)
 {
 	if (httpparser__is(name, length, "cookie"))
@@ -122,7 +126,8 @@ static void put_authority(T r, HashTable_T headers)
 		HashTable_put(headers, "Host", (void *)r->authority);
 }
 
-/* Before the first NUL is written over a line's end, so that an allocation that fails leaves the lines as they were. */
+/* Before the first NUL is written over a line's end, so that an allocation that fails leaves the
+ * lines as they were. */
 static void find_fields(T r)
 {
 	HTTPParser p;
@@ -284,7 +289,8 @@ static size_t received(const Source *s)
 	return s->reader.in_body ? s->reader.taken : s->received;
 }
 
-/* A CR whose LF has not come yet is put back if that takes too long, as the next call begins anew. */
+/* A CR whose LF has not come yet is put back if that takes too long, as the next call begins
+ * anew. */
 static size_t receive_lf(Source *s, char *into, size_t n)
 {
 	volatile size_t got = 0;
@@ -298,7 +304,8 @@ static size_t receive_lf(Source *s, char *into, size_t n)
 	return got;
 }
 
-/* Until the first byte of the request the wait is the caller's idle time: its timeout, its exception. */
+/* Until the first byte of the request the wait is the caller's idle time: its timeout, its
+ * exception. */
 static size_t await_request(Source *s, char *into, size_t n)
 {
 	return httpreader__has_cr(&s->reader) ? receive_lf(s, into, n) : Socket_recv(s->client, into, n);
@@ -360,8 +367,8 @@ static void refuse_request(Source *s)
 	EXCEPT_RAISE_MSG(*http__exception(s->reader.parser.status), "%s", explanation);
 }
 
-/* The table is made now: once parse has returned, asking for a field takes no memory. A body is asked for only when
- * none of it came unasked (RFC 9110, 10.1.1). */
+/* The table is made now: once parse has returned, asking for a field takes no memory. A body is
+ * asked for only if no byte of it came unasked (RFC 9110, 10.1.1). */
 static void begin_body(Source *s, size_t nbytes)
 {
 	T r = s->reader.request;

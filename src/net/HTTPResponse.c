@@ -2,7 +2,7 @@
 /* HTTPResponse: a status and a message (http/message.h); send makes the head and gives head and body to
  * the kernel in one call, so that no half of a small response waits for an acknowledgement.
  *
- * What the request asks of the response is in the socket's protocol byte. Send replaces it by "ended"
+ * The socket's protocol byte says what the request asks of the response. Send replaces it by "ended"
  * before the first byte goes out and clears it after the last: a response that was cut off by a raise
  * ends the connection. */
 #include "config.h"
@@ -57,12 +57,6 @@ T HTTPResponse_new(Arena_T arena)
 	CHECK(arena, "HTTPResponse_new: the arena is NULL");
 	NEW(arena, r);
 	return begin(r, arena);
-}
-
-void httpresponse__end(HTTPResponsePlace *place)
-{
-	httpresponse__at(place)->self = NULL;
-	__atomic_store_n(&place->mark, (httpresponse__mark(place) + 1) & HTTP__TURN, __ATOMIC_RELAXED);
 }
 
 T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)

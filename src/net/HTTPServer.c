@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* HTTPServer: options, listeners, threads. The parts are in server/rep.h.
  *
- * Each loop has a listener of its own (SO_REUSEPORT), made when the server is, so that an address that is in use is the
- * maker's exception. Such listeners do not notice another process that shares the port on purpose or by accident:
- * unless the program wants that, an exclusive listener is tried first. Where there is one descriptor (Unix sockets,
- * socket activation), each loop has a duplicate.
+ * Each loop has a listener of its own (SO_REUSEPORT), made when the server is, so that an address
+ * that is in use is the maker's exception. Such listeners do not notice another process that
+ * shares the port on purpose or by accident: unless the program wants that, an exclusive listener
+ * is tried first. Where there is one descriptor (Unix sockets, socket activation), each loop has
+ * a duplicate.
  *
- * A loop is prepared by the thread that runs the server; its memory and its poll stay until the arena goes, so that
- * a stop that comes late, from a signal handler, still has something to wake. */
+ * A loop is prepared by the thread that runs the server; its memory and its poll stay until the
+ * arena goes, so that a stop that comes late, from a signal handler, still has something to wake. */
 #include "config.h"
 
 #include <errno.h>
@@ -112,8 +113,8 @@ static Socket_T duplicate(Socket_T s)
 	return twin;
 }
 
-/* The socket that the service manager passed, or NULL. It is the first server's who asks: it will close it, and the number
- * may be anything's then. */
+/* The socket that the service manager passed, or NULL. It is the first server's who asks: it will
+ * close it, and the number may be anything's then. */
 static Socket_T activated(void)
 {
 	static int taken;
@@ -217,8 +218,8 @@ static size_t share_of(size_t bytes, size_t n)
 	return bytes / n + (bytes % n != 0);
 }
 
-/* The loops share the places out. One without a place would keep who comes to it waiting, so there are no more loops than
- * places. */
+/* The loops share the places out. One without a place would keep who comes to it waiting, so
+ * there are no more loops than places. */
 static void make_loops(T server)
 {
 	size_t places = server->options.connections, n = (size_t)server->options.threads, i;
@@ -354,7 +355,8 @@ static void end_drain_now(T server)
 	__atomic_store_n(&server->stopping, 1, __ATOMIC_SEQ_CST);
 }
 
-/* The other threads end before run does, also if a cancellation or pthread_exit(3) in a handler leaves it. */
+/* The other threads end before run does, also if a cancellation or pthread_exit(3) in a handler
+ * leaves it. */
 static void end_threads(void *cl)
 {
 	const Run *run = cl;

@@ -130,6 +130,7 @@ static void profile(Arena_T arena)
 	(void)Arena_realloc(rest, q, 500, 450);
 	(void)Arena_strdup(rest, "1234");
 	Arena_debug_profile(stdout);
+	fflush(stdout); /* before the fork */
 	Arena_clear(arena);
 	(void)ALLOC(arena, 11); /* after the clear */
 	for (i = 0; i < 2; i++)

@@ -50,6 +50,8 @@ static void handler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 		} EXCEPT(Odd) {
 			RAISE_MSG(HTTP_Conflict, "outer");
 		} END_TRY;
+	if (HTTPRequest_query_param(request, "exit"))
+		pthread_exit(NULL);
 	if (HTTPRequest_query_param(request, "closed"))
 		RAISE_MSG(HTTP_Closed, "it ended elsewhere");
 	HTTPResponse_printf(response, "hello %s", (char *)HTTPRequest_data(request));
@@ -65,7 +67,7 @@ static void body_part(HTTPRequest_T request, const void *bytes, size_t n, void *
 }
 
 static char error_head[200], error_message[200];
-static int error_status, error_raises;
+static int error_status, error_raises, error_exits;
 
 static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
 {
@@ -81,6 +83,8 @@ static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status,
 	HTTPResponse_printf(response, "{\"status\":%d}", status);
 	if (error_raises)
 		RAISE_MSG(Odd, "the hook fails");
+	if (error_exits)
+		pthread_exit(NULL);
 }
 
 static char entry_route[100], entry_error[100], entry_kind[100], entry_cause[100], entry_place[100], entry_head[100];
@@ -245,6 +249,7 @@ static const struct {
 	{ GET("/?refuse"), "GET /?refuse /", "not for you", 403 },
 	{ GET("/?break"), "GET /?break /", "secret", 500 },
 	{ GET("/blocks?raise"), "GET /blocks?raise /blocks", "outer", 409 },
+	{ GET("/blocks?exit"), "GET /blocks?exit /blocks", "the handler ended its thread", 500 },
 	{ "HEAD /none HTTP/1.1\r\n" HOST "\r\n", "HEAD /none -", "-", 404 },
 	{ "GET /none HTTP/1.0\r\n\r\n", "GET /none -", "-", 404 },
 	{ "GET / HTTP/1.1\r\nHost a\r\n\r\n", "- - -", NULL, 400 },
@@ -283,6 +288,18 @@ TEST(an_error_whose_hook_raises_is_answered_by_the_server, .to = 5)
 	ck_assert_int_eq(has("Allow: "), errors[_i].status == 405);
 	error_raises = 0;
 	ck_assert_int_eq(ask(GET("/none")), 404);
+	ck_assert(has("json"));
+	end_server();
+}
+
+TEST(an_error_whose_hook_ends_its_thread_has_the_status_and_no_body, .to = 2)
+{
+	start_with((HTTPServer_Options){ .on_error = on_error, .workers = 1 });
+	error_exits = 1;
+	ck_assert_int_eq(ask(_i ? GET("/blocks?exit") : GET("/blocks?raise")), _i ? 500 : 409);
+	ck_assert_str_eq(body(), "");
+	error_exits = 0;
+	ck_assert_int_eq(ask(GET("/blocks?raise")), 409);
 	ck_assert(has("json"));
 	end_server();
 }

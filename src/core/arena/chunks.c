@@ -17,7 +17,7 @@
  * registry (report, fork) closes the gate, passes the barrier and waits for the turnovers that
  * had begun, as revokers do (arena/threads.c). So a child is forked with every store in order.
  *
- * It decays: of what was not needed in the last TICKS disposals, half goes. */
+ * It decays: half of the chunks not needed in the last TICKS disposals go. */
 #include "config.h"
 
 #include <errno.h>
@@ -314,7 +314,8 @@ Chunk *arena__take_chunk_unlocks(T a, size_t size)
 
 /* ---- giving back ---- */
 
-/* What the caller's buffer or a custom allocator gets back must be as touchable as it came. */
+/* Memory that goes back to the caller's buffer or a custom allocator must be as touchable as it
+ * came. */
 static void give_back_one(const Backing *b, Chunk *c)
 {
 	size_t size = c->size;

@@ -29,7 +29,7 @@
 enum { BUCKETS = 1024, FIRST_ENTRIES = 16 };
 enum { LIFETIME_SHOWN = 64, SITE_SHOWN = 160, STACK_SHOWN = 4096 };
 
-/* What tells rows apart; compared as bytes. */
+/* The key of a row; compared as bytes. */
 typedef struct Key {
 	char lifetime[LIFETIME_SHOWN];
 	char file[SITE_SHOWN];

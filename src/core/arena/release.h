@@ -21,7 +21,7 @@ void arena__lend(Arena_T arena, int on);
 
 /* Makes an arena ready for its next borrower: disposes of the children, runs the deferred calls,
  * forgets every allocation as Arena_reset(arena, keep) does, and sets the limit. It stays lent.
- * What a deferred call raises goes on when all of that is done; a C++ exception or a
+ * If a deferred call raises, that goes on when all of this is done; a C++ exception or a
  * cancellation does so, too. Takes no lock if the borrower left nothing of all that. */
 void arena__take_back(Arena_T arena, size_t keep, size_t limit);
 

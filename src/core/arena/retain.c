@@ -206,8 +206,8 @@ static size_t spare_for(size_t used)
 		? size : 0;
 }
 
-/* What the spare should have: a cycle like those before, but for what fits into home. The common
- * lane never is there. */
+/* Returns the size that the spare should have: a cycle like those before, but for what fits into
+ * home. The common lane never is there. */
 static size_t wanted_spare(const struct Arena *a)
 {
 	size_t home = (size_t)(a->home->limit - home_start(a));
@@ -239,7 +239,7 @@ static void consolidate_unlocks(T a, size_t keep, int grew)
 	size_t more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 
 	if (!a->backing.free && keep == SIZE_MAX && !grew)
-		return; /* to let go of memory that nobody takes is to lose it */
+		return; /* memory that no arena takes would be lost */
 	if (want == 0 || have > keep)
 		replace_spare_unlocks(a, want <= keep ? want : 0);
 	else if (want > keep)

@@ -120,8 +120,8 @@ static void allow_lanes(void)
 }
 
 /* Before main, or before that at the first arena: in a program that is linked statically, its
- * own constructors and C++'s global objects come first. What is decided here must not change
- * while an arena lives. */
+ * own constructors and C++'s global objects come first. These decisions must not change while an
+ * arena lives. */
 static void __attribute__((constructor)) begin(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -123,7 +123,7 @@ void arena__lock(T a)
 	CHECK(!gone, "Arena: a thread uses %p while another disposes of it", (void *)a);
 }
 
-/* Keeps what is disposed of for a while, so that a thread that still uses it is told. ASan and
+/* Keeps disposed arenas for a while, so that their use by another thread is found. ASan and
  * Valgrind tell, too. */
 static int bury(T a)
 {

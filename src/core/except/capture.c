@@ -15,7 +15,7 @@ enum { MEANS_ERRNO = 1, HAS_MESSAGE = 2 };
 
 enum { CAUSES = sizeof ((Except_Capture *)NULL)->causes / sizeof(Except_T *) };
 
-/* Of a path that is too long the end is kept: it has the file's name. */
+/* Keeps the end of a path that is too long, which has the file's name. */
 static void copy_path(char *to, size_t size, const char *path)
 {
 	size_t n = strlen(path);

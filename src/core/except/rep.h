@@ -46,7 +46,8 @@ enum { TRYING = Except__TRYING, FINISHING = Except__FINISHING, HANDLING = Except
 /* Sets of states: a switch would be an indirect jump. */
 enum {
 	CATCHING = 1 << TRYING | 1 << RAISED | 1 << RAISED_KEPT | 1 << HANDLING | 1 << UNWINDING,
-	HOLDING = 1 << RAISED | 1 << RAISED_KEPT | 1 << HANDLING | 1 << PENDING | 1 << CLOSING | 1 << UNWINDING
+	HOLDING = 1 << RAISED | 1 << RAISED_KEPT | 1 << HANDLING | 1 << PENDING | 1 << CLOSING
+		| 1 << UNWINDING
 };
 
 /* except/stack.c: makes the thread's stack of records; 0: no memory */
@@ -102,8 +103,9 @@ void except__return_on(Except_Frame *f) EXCEPT__NORETURN;
  * written atomically. */
 typedef void (*Jump)(jmp_buf, int) EXCEPT__NORETURN;
 extern Jump except__jump __attribute__((visibility("hidden")));
-int except__end_walk(const Except_Frame *f); /* returns the state that f, which is UNWINDING, is to have */
-void except__arrive(Except_Frame *f) EXCEPT__NORETURN; /* the clean-ups on the way to f, which is UNWINDING, have run */
+/* f is UNWINDING: the first returns the state that it is to have, the second goes to its handler */
+int except__end_walk(const Except_Frame *f);
+void except__arrive(Except_Frame *f) EXCEPT__NORETURN;
 
 /* Except.c: raises e with this record, which may be NULL */
 void except__deliver(const Except_T *e, const char *file, int line, Record *) EXCEPT__NORETURN;
@@ -112,7 +114,8 @@ void except__deliver(const Except_T *e, const char *file, int line, Record *) EX
 Except_Frame *except__current(void);
 
 /* except/report.c */
-extern int except__nframes __attribute__((visibility("hidden"))); /* return addresses to capture at a raise; read and written atomically */
+/* return addresses to capture at a raise; read and written atomically */
+extern int except__nframes __attribute__((visibility("hidden")));
 void except__read_debug(void); /* before main, what CORE_EXCEPT_DEBUG asks for */
 void except__call_hook(const Except_T *e);
 void except__report(FILE *out, const Except_Frame *f);

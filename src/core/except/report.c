@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a program asks and is told of an exception: the inquiries of a handler, the report, the
+/* Questions of a program about an exception: the inquiries of a handler, the report, the
  * hook for an uncaught one, backtraces. Nothing here unwinds; a thread's state is read through
  * except__current. */
 #include "config.h"
@@ -182,7 +182,7 @@ void Except_report(FILE *out)
 {
 	const Except_Frame *f = except__current();
 
-	int before = errno; /* stdio asks what kind of file it is, and may be told that it is no terminal */
+	int before = errno; /* stdio asks what kind of file it is: not always a terminal */
 
 	CHECK(out, "Except_report: the file is NULL");
 	if (f)
@@ -227,8 +227,8 @@ void Except_set_uncaught(Except_Hook *hook, void *cl)
 
 void Except_set_backtrace(int frames)
 {
-	CHECK(frames >= 0 && frames <= BACKTRACE_MAX, "Except_set_backtrace: %d frames, not 0 to %d", frames,
-		BACKTRACE_MAX);
+	CHECK(frames >= 0 && frames <= BACKTRACE_MAX, "Except_set_backtrace: %d frames, not 0 to %d",
+		frames, BACKTRACE_MAX);
 	if (frames > 0)
 		place__prepare(); /* not at a raise */
 	__atomic_store_n(&except__nframes, frames, __ATOMIC_RELAXED);
@@ -239,7 +239,8 @@ void Except_set_backtrace(int frames)
 /* Not for a program that runs with more rights than whoever started it. */
 void except__read_debug(void)
 {
-	const char *s = getuid() == geteuid() && getgid() == getegid() ? getenv("CORE_EXCEPT_DEBUG") : NULL;
+	int has_own_rights = getuid() == geteuid() && getgid() == getegid();
+	const char *s = has_own_rights ? getenv("CORE_EXCEPT_DEBUG") : NULL;
 
 	for (; s && *s; s += *s == ',') {
 		size_t n = strcspn(s, ",");
@@ -249,7 +250,9 @@ void except__read_debug(void)
 		else if (text__is_word(s, n, "backtrace"))
 			Except_set_backtrace(BACKTRACE_MAX);
 		else
-			fprintf(stderr, "libcore: CORE_EXCEPT_DEBUG takes skipped and backtrace, not \"%.*s\"\n", (int)n, s);
+			fprintf(stderr,
+				"libcore: CORE_EXCEPT_DEBUG takes skipped and backtrace, not \"%.*s\"\n",
+				(int)n, s);
 		s += n;
 	}
 }

@@ -54,7 +54,8 @@ static void resume(void *mark, jmp_buf site, const Return *r)
 }
 
 /* To the clean-up of f. Its env, not needed again, keeps the way back. */
-static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site, Return *r) EXCEPT__NORETURN;
+static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site,
+	Return *r) EXCEPT__NORETURN;
 static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site, Return *r)
 {
 	jmp_buf env;
@@ -67,7 +68,7 @@ static void go_to_finally(Except_Frame *f, Except_Frame *outermost, jmp_buf site
 	longjmp(env, 1);
 }
 
-/* Leaves the links one by one, outwards to the outermost TRY of the function. What is closed is a
+/* Leaves the links one by one, outwards to the outermost TRY of the function. A closed link is a
  * TRY in whose FINALLY the RETURN stands. */
 static void return_through(Except_Frame *outermost, jmp_buf site, Return *r) EXCEPT__NORETURN;
 static void return_through(Except_Frame *outermost, jmp_buf site, Return *r)

@@ -115,7 +115,8 @@ void Except_restore(Except_Stack *stack)
 
 	CHECK(stack, "Except_restore: the stack is NULL");
 	CHECK(stack->thread, "Except_restore: the stack was not saved, or has been restored already");
-	CHECK(stack->thread == &except__thread.public, "Except_restore: the stack was saved by another thread");
+	CHECK(stack->thread == &except__thread.public,
+		"Except_restore: the stack was saved by another thread");
 	unmap_records();
 	use_mapping(stack->records ? (Mapping *)stack->records - 1 : NULL);
 	except__thread.public.next = stack->next;
@@ -123,5 +124,6 @@ void Except_restore(Except_Stack *stack)
 	stack->thread = NULL;
 	/* raised to the handlers that have just come back: the others are on a stack that is not
 	 * running */
-	CHECK(!left, "Except_restore: the coroutine that ran before had handlers and did not save them");
+	CHECK(!left,
+		"Except_restore: the coroutine that ran before had handlers and did not save them");
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The pairs of application/x-www-form-urlencoded: of a query, and of the body of a form that was posted. All are
- * decoded at once, in the order in which they were sent, when the first of them is asked for. An array of pairs, and one
- * buffer for their strings: no pair takes more bytes decoded than it took before, but a NUL more if it has no '='.
+/* The pairs of application/x-www-form-urlencoded: of a query, and of the body of a form that was
+ * posted. All are decoded at once, in the order in which they were sent, when the first of them
+ * is asked for. An array of pairs, and one buffer for their strings: no pair takes more bytes
+ * decoded than it took before, but a NUL more if it has no '='.
  *
- * As in the URL standard of WHATWG, 5.1, with three differences, each on the strict side: a malformed escape is
- * refused instead of being left as it is, and so is a NUL, escaped or not, which would end a string of C; and bytes that
- * are no UTF-8 stay as they are instead of becoming U+FFFD. */
+ * As in the URL standard of WHATWG, 5.1, with three differences, each on the strict side: a
+ * malformed escape is refused instead of being left as it is, and so is a NUL, escaped or not,
+ * which would end a string of C; and bytes that are no UTF-8 stay as they are instead of becoming
+ * U+FFFD. */
 #include "config.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parser's tokens mean for the message itself: the form of the target, the fields that frame
- * the body or name the host, and whether they go together. Nothing here moves the parser but into
- * FAILED. Each rule has one outcome; where RFC 9112 offers to repair, we refuse. */
+/* The meaning of the parser's tokens for the message itself: the form of the target, the fields
+ * that frame the body or name the host, and whether they go together. Nothing here moves the
+ * parser but into FAILED. Each rule has one outcome; where RFC 9112 offers to repair, we refuse. */
 #include "config.h"
 
 #include <string.h>
@@ -30,8 +30,9 @@ static inline uint32_t differ4(const char *s, const char *word)
 	return (x | 0x20202020u) ^ w;
 }
 
-/* Equal but for the case of letters. The slice is text, the word one of small letters, digits and hyphens, at least
- * four: what else 0x20 would take for them are control characters. Some bytes are looked at twice. */
+/* Equal but for the case of letters. The slice is text, the word one of small letters, digits and
+ * hyphens, at least four: what else 0x20 would take for them are control characters. Some bytes
+ * are looked at twice. */
 static inline int equals_word(const char *s, const char *word, size_t n)
 {
 	if (n < 8)
@@ -109,8 +110,8 @@ int httpparser__target(HTTPParser *p, const char *b)
 	return absolute_form(p, b);
 }
 
-/* ---- fields that say something about the message itself. Out of line, or the fields that say nothing would save and
- * restore registers for them ---- */
+/* ---- fields that say something about the message itself. Out of line, or the fields that say
+ * nothing would save and restore registers for them ---- */
 
 NOINLINE static int take_host(HTTPParser *p, const char *b)
 {
@@ -169,7 +170,8 @@ static int bad_coding(HTTPParser *p)
 	return fail_slice(p, p->coding, "Transfer-Encoding is not just \"chunked\": %1");
 }
 
-/* The codings of all lines are one list (RFC 9110, 5.3), in which "chunked" stands once, at the end. */
+/* The codings of all lines are one list (RFC 9110, 5.3), in which "chunked" stands once, at the
+ * end. */
 NOINLINE static int take_transfer_encoding(HTTPParser *p, const char *b)
 {
 	HTTPSlice rest = p->value, member = { 0, 0 };

@@ -27,8 +27,7 @@ HTTPMessage_Field *httpmessage__find(const HTTPMessage *m, const char *name, siz
 	return NULL;
 }
 
-/* What is wrong with a field often came from a peer: an exception of the program's, not of its
- * author's. */
+/* A malformed field often came from a peer, so it is an exception and not a checked error. */
 static void check_field(const char *call, const char *name, size_t name_length, const char *value,
 	size_t value_length)
 {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* The HTTP/1.1 request parser: one function per state, each of which looks at bytes from `at` on until
- * its token ends and then moves to the next state, or runs out of bytes and answers MORE.
+/* The HTTP/1.1 request parser: one function per state, each of which looks at bytes from `at` on
+ * until its token ends and then moves to the next state, or runs out of bytes and answers MORE.
  *
- * Invariant: bytes before `at` were seen and are never looked at again but as finished slices; `mark`
- * is where the token at hand began. No state looks beyond the byte at `at`, so that the events do not
- * depend on how the input was cut; a line that is there whole is taken at once if the states would take it,
- * too. `cap` is the first position at which a byte of the line (or of the field lines) at hand is one too
- * many; at <= cap whenever the parser returns without an error.
+ * Invariant: bytes before `at` were seen and are never looked at again but as finished slices;
+ * `mark` is where the current token began. No state looks beyond the byte at `at`, so that the
+ * events do not depend on how the input was cut; a line that is there whole is taken at once if
+ * the states would take it, too. `cap` is the first position at which a byte of the line (or of
+ * the field lines) at hand is one too many; at <= cap whenever the parser returns without an
+ * error.
  *
- * Strictness is the point (RFC 9112, 11.2): where the RFC lets a recipient repair what it reads, two
- * recipients on one path may repair it differently, and the difference is a smuggled request. So a line
- * ends in CR LF and nothing else, folded lines are not unfolded, and each framing field has one form. */
+ * Strictness is the point (RFC 9112, 11.2): where the RFC lets a recipient repair what it reads,
+ * two recipients on one path may repair it differently, and the difference is a smuggled request.
+ * So a line ends in CR LF and nothing else, folded lines are not unfolded, and each framing field
+ * has one form. */
 #include "config.h"
 
 #include <stdio.h>
@@ -24,7 +26,8 @@
 enum {
 	EMPTY_LINES = 8,  /* before the request line; RFC 9112, 2.2 asks for one */
 	SIZE_DIGITS = 16, /* of a chunk size: more are an overflow or padding */
-	EXTENSION_BYTES = 4096 /* of chunk extensions, beyond one for each byte of body (CVE-2023-39326) */
+	/* of chunk extensions, beyond one for each byte of body (CVE-2023-39326) */
+	EXTENSION_BYTES = 4096
 };
 
 static int enter_state(HTTPParser *p, enum State state)
@@ -33,7 +36,7 @@ static int enter_state(HTTPParser *p, enum State state)
 	return GO_ON;
 }
 
-/* The byte at hand ends the token at hand, and the next one begins after it. */
+/* The current byte ends the current token, and the next token begins after it. */
 static int enter_past(HTTPParser *p, enum State state)
 {
 	p->mark = ++p->at;
@@ -76,8 +79,8 @@ static int read_start_lf(HTTPParser *p, const char *b, size_t n)
 	return enter_past(p, START);
 }
 
-/* The whole line at once if it lies there whole, plainly right and within its limit. Otherwise nothing was done:
- * the states look at it byte by byte, and know what is wrong with it. */
+/* The whole line at once if it lies there whole, plainly right and within its limit. Otherwise
+ * nothing was done: the states look at it byte by byte, and know what is wrong with it. */
 static int whole_line(HTTPParser *p, const char *b, size_t n)
 {
 	static const char rest[] = " HTTP/1.1\r\n";
@@ -256,9 +259,9 @@ static int field_byte(HTTPParser *p, size_t n)
 	return p->at < n ? GO_ON : HTTPParser_MORE;
 }
 
-/* As whole_line. The end of the line is looked for from the start of the name, whose bytes are text, too: so the
- * processor need not wait for the end of the name before it goes on to the next line. In a trailer the slices are
- * not wanted. */
+/* As whole_line. The end of the line is looked for from the start of the name, whose bytes are
+ * text, too: so the processor need not wait for the end of the name before it goes on to the next
+ * line. In a trailer the slices are not wanted. */
 static int whole_field(HTTPParser *p, const char *b, size_t n)
 {
 	size_t end = n < p->cap ? n : p->cap, to, colon;
@@ -298,7 +301,8 @@ static int read_field(HTTPParser *p, const char *b, size_t n)
 	return enter_state(p, NAME);
 }
 
-/* In a trailer the buffer may have been replaced inside a line: slices are good for nothing there. */
+/* In a trailer the buffer may have been replaced inside a line: slices are good for nothing
+ * there. */
 static int read_name(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
@@ -400,8 +404,8 @@ static int read_body(HTTPParser *p, const char *b, size_t n)
 	return p->left == 0 ? enter_state(p, DONE) : bytes_of_body(p, n);
 }
 
-/* Where the byte at `at` stands in chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ),
- * RFC 9112, 7.1.1 */
+/* Where the byte at `at` stands in chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token /
+ * quoted-string ) ] ), RFC 9112, 7.1.1 */
 enum Place {
 	BEFORE_SEMICOLON,
 	BEFORE_NAME,
@@ -477,7 +481,8 @@ static enum Place next_place(enum Place place, char c)
 	}
 }
 
-/* None is known to us, but a recipient that heeds their quotes must see the same line end as we do. */
+/* None is known to us, but a recipient that heeds their quotes must see the same line end as we
+ * do. */
 static int read_extension(HTTPParser *p, const char *b, size_t n)
 {
 	size_t from = p->at;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Private to HTTP: the parser, and what request, response and a server share.
  *
- * The parser is pure: it reads a buffer of its caller's and answers with events. It allocates nothing,
- * reads no socket, keeps no pointer into the buffer, and may be stopped and resumed at any byte: what
- * it answers does not depend on where the input was cut.
+ * The parser is pure: it reads a buffer of its caller's and answers with events. It allocates
+ * nothing, reads no socket, keeps no pointer into the buffer, and may be stopped and resumed at
+ * any byte: what it answers does not depend on where the input was cut.
  *
  *   httpparser__init(&p, &limits);
  *   while ((event = httpparser__next(&p, bytes, n)) != HTTPParser_END) ...
  *
- * bytes[0..n) starts where the request does until HTTPParser_HEAD has been answered: on MORE the caller
- * appends (the buffer may move) and calls again. After HEAD the buffer may be replaced whenever MORE was
- * answered: all of it has been seen then, and httpparser__rewind says that bytes starts anew. */
+ * bytes[0..n) starts where the request does until HTTPParser_HEAD has been answered: on MORE the
+ * caller appends (the buffer may move) and calls again. After HEAD the buffer may be replaced
+ * whenever MORE was answered: all of it has been seen then, and httpparser__rewind says that
+ * bytes starts anew. */
 #ifndef NET_HTTPPARSER_INCLUDED
 #define NET_HTTPPARSER_INCLUDED
 #include <stddef.h>
@@ -23,7 +24,9 @@ typedef struct HTTPSlice { /* of the caller's buffer */
 
 typedef enum HTTPParser_Event {
 	HTTPParser_MORE,  /* every byte was seen, the request goes on */
-	HTTPParser_LINE,  /* method, target, authority, path, query, FLAG_OLD; of a response answer, target: its reason */
+	/* method, target, authority, path, query, FLAG_OLD; of a response answer, target: its reason
+	 * */
+	HTTPParser_LINE,
 	HTTPParser_FIELD, /* name, value; an identical second Content-Length is left out */
 	HTTPParser_HEAD,  /* the flags; left: the Content-Length, 0 if none */
 	HTTPParser_BODY,  /* value: the next bytes of the body, decoded */
@@ -55,7 +58,8 @@ typedef struct HTTPParser {
 	unsigned short flags, status;
 	unsigned short answer;     /* the status of a response */
 	unsigned digits, empty;    /* of the chunk size; lines before the request line */
-	size_t at, mark, cap;      /* next byte to look at; start of the token at hand; where a limit is passed */
+	/* next byte to look at; start of the current token; where a limit is passed */
+	size_t at, mark, cap;
 	size_t fields, body, extension; /* so far: fields, decoded bytes, bytes of chunk extensions */
 	uint64_t left;             /* bytes of the body or chunk to come */
 	HTTPSlice method, target, authority, path, query; /* authority: of an absolute-form target */
@@ -70,11 +74,14 @@ void httpparser__init(HTTPParser *p, const HTTP_Limits *limits);
 void httpparser__init_answer(HTTPParser *p, const HTTP_Limits *limits, int to_head);
 /* The stream has ended. Returns 1 if the message is whole by that: the next event is END. */
 int httpparser__close(HTTPParser *p);
-/* Prepares to answer each field of a head once more that was accepted before: its lines begin at bytes[at]. */
+/* Prepares to answer each field of a head once more that was accepted before: its lines begin at
+ * bytes[at]. */
 void httpparser__walk(HTTPParser *p, size_t at);
 HTTPParser_Event httpparser__next(HTTPParser *p, const char *bytes, size_t n);
-void httpparser__rewind(HTTPParser *p);          /* after HEAD: the next call's bytes start with the byte at `at` */
-int httpparser__limit_body(HTTPParser *p);       /* after HEAD: ERROR if the Content-Length is beyond the limit, else HEAD */
+/* after HEAD: the next call's bytes start with the byte at `at` */
+void httpparser__rewind(HTTPParser *p);
+/* after HEAD: ERROR if the Content-Length is beyond the limit, else HEAD */
+int httpparser__limit_body(HTTPParser *p);
 int httpparser__begun(const HTTPParser *p);      /* more than empty lines was seen */
 int httpparser__keep_alive(const HTTPParser *p); /* after HEAD: RFC 9112, 9.3 */
 
@@ -83,15 +90,17 @@ void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size
 /* s in quotes, escaped, cut after 80 bytes; returns its length. size: at least 16 */
 size_t httpparser__quote(char *out, size_t size, const char *s, size_t n);
 
-/* Decodes and resolves a path into out[0..n+2), NUL-terminated. NULL, or an error's words, %1 for the path. */
+/* Decodes and resolves a path into out[0..n+2), NUL-terminated. NULL, or an error's words, %1 for
+ * the path. */
 const char *httpparser__path(const char *path, size_t n, char *out, size_t *marked);
-/* That writes a NUL for the % of an escape that is no separator, %2F and %5C: marked is the length of out then, otherwise 0.
- * Puts the % back. Returns how many there were. */
+/* That writes a NUL for the % of an escape that is no separator, %2F and %5C: marked is the
+ * length of out then, otherwise 0. Puts the % back. Returns how many there were. */
 size_t httpparser__show_path(char *path, size_t length);
 
 int httpparser__is_token(const char *s, size_t n); /* RFC 9110, 5.6.2; not empty */
 int httpparser__is_text(const char *s, size_t n);  /* no control character but tab: RFC 9110, 5.5 */
-int httpparser__is(const char *s, size_t n, const char *word); /* equal but for the case of letters */
+/* equal but for the case of letters */
+int httpparser__is(const char *s, size_t n, const char *word);
 /* The next member of a comma-separated list, white space around it cut; 0 at the end. */
 int httpparser__member(const char *bytes, HTTPSlice *rest, HTTPSlice *member);
 
@@ -101,7 +110,8 @@ int httpparser__is_authority(const char *s, size_t n); /* host [":" port] */
 
 const Except_T *http__exception(int status); /* of a status that HTTP_status may answer */
 
-/* The socket's protocol byte: what its last request asks of the response. 0: no request waits for one. */
+/* The socket's protocol byte: what its last request asks of the response. 0: no request waits for
+ * one. */
 enum {
 	HTTP__ASKED = 1,  /* a request waits for its response */
 	HTTP__HEAD = 2,   /* it was HEAD */

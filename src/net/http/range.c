@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Range and If-Range (RFC 9110, 13.1.5 and 14). A server may ignore a Range, and ignores here all but one range of bytes:
- * several would need a body of several parts, and are a way to ask for more work than an answer is worth. */
+/* Range and If-Range (RFC 9110, 13.1.5 and 14). A server may ignore a Range, and ignores here all
+ * but one range of bytes: several would need a body of several parts, and are a way to ask for
+ * more work than an answer is worth. */
 #include "config.h"
 
 #include <string.h>
 
 #include "http/file.h"
 
-/* Digits; what does not fit is as good as the largest number. Returns where they end, NULL if there is none. */
+/* Digits; what does not fit is as good as the largest number. Returns where they end, NULL if
+ * there is none. */
 static const char *read_number(const char *s, int64_t *n)
 {
 	const char *from = s;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The reader: keeps of the input what the request needs, and lets the parser say what it is.
  *
- * A head that lies whole in the caller's bytes is parsed there and copied once, at its length. One that comes in pieces
- * is collected in request->head, which may move as it grows. Bytes before the request line are not kept.
+ * A head that lies whole in the caller's bytes is parsed there and copied once, at its length.
+ * One that comes in pieces is collected in request->head, which may move as it grows. Bytes
+ * before the request line are not kept.
  *
- * A body of a known length is one block, which grows eightfold up to that length: what a client promises costs
- * nothing before it sends, and the smaller blocks that are left in the arena are a seventh of the body at most. The length
- * of a chunked body is known at its end only: blocks, each a sixth of what has come, collect it in an arena of their
- * own, are joined then, and that arena goes. Doubling one block would leave as much again in the arena. */
+ * A body of a known length is one block, which grows eightfold up to that length: what a client
+ * promises costs nothing before it sends, and the smaller blocks that are left in the arena are a
+ * seventh of the body at most. The length of a chunked body is known at its end only: blocks,
+ * each a sixth of what has come, collect it in an arena of their own, are joined then, and that
+ * arena goes. Doubling one block would leave as much again in the arena. */
 #include "config.h"
 
 #include <string.h>
@@ -22,11 +24,13 @@
 enum {
 	HEAD_FIRST = 2048,      /* bytes of the first read: most heads */
 	HEAD_LEAST = 512,       /* allocated for a head in pieces */
-	PIECE = 2048,           /* of a head at a time: the body behind it is not for the head's buffer */
+	/* of a head at a time: the body behind it is not for the head's buffer */
+	PIECE = 2048,
 	BODY_FIRST = 64 * 1024, /* at most, before the bytes come that a Content-Length promises */
 	BODY_GROWTH = 8,
 	BLOCK_LEAST = 4096,
-	BLOCK_SHARE = 6,        /* of what has come; as more than an eighth it gets a chunk of the arena to itself */
+	/* of what has come; as more than an eighth it gets a chunk of the arena to itself */
+	BLOCK_SHARE = 6,
 	READ_LEAST = 512        /* free in a block, so that no call of recv gets only a few bytes */
 };
 
@@ -93,7 +97,7 @@ static HTTPReader_Event fail_reading(HTTPReader *r, const char *bytes)
 	return HTTPReader_ERROR;
 }
 
-/* All bytes were seen. Those of empty lines, which are not of the request, are forgotten. */
+/* All bytes were seen. Bytes of empty lines, which are not of the request, are forgotten. */
 static void keep_piece(HTTPReader *r, const char *bytes, size_t n)
 {
 	if (!httpparser__begun(&r->parser)) {
@@ -195,7 +199,8 @@ static void grow_block(HTTPReader *r)
 	r->block_room = room;
 }
 
-/* That of a chunked body may be left behind when blocks are joined: it is small, whatever has come. */
+/* That of a chunked body may be left behind when blocks are joined: it is small, whatever has
+ * come. */
 static size_t first_room(const HTTPReader *r)
 {
 	size_t room;
@@ -214,7 +219,8 @@ static void dispose_blocks(void *cl)
 	Arena_dispose(&full->arena);
 }
 
-/* The arena of the blocks has the backing allocator of the request's, but is no child: a clear would leave it. */
+/* The arena of the blocks has the backing allocator of the request's, but is no child: a clear
+ * would leave it. */
 static Blocks *make_blocks(HTTPReader *r)
 {
 	Arena_T arena = r->request->arena;
@@ -287,7 +293,8 @@ static int lies_in(const Block *block, size_t room, const char *bytes)
 	return (uintptr_t)bytes - (uintptr_t)block->bytes < room;
 }
 
-/* rest: NULL, or the caller's next bytes: if they lie in the last block, the blocks go with the request only. */
+/* rest: NULL, or the caller's next bytes: if they lie in the last block, the blocks go with the
+ * request only. */
 static HTTPReader_Event finish_body(HTTPReader *r, const char *rest)
 {
 	Blocks *full = r->full;
@@ -395,7 +402,8 @@ HTTPReader_Event httpreader__limit_body(HTTPReader *r, const HTTP_Limits *limits
 	return HTTPReader_MORE;
 }
 
-/* The bytes are the caller's, or those of a head in pieces, which another request's buffer may be. */
+/* The bytes are the caller's, or those of a head in pieces, which another request's buffer may
+ * be. */
 void httpreader__keep_line(HTTPReader *r)
 {
 	HTTPRequest_T q = r->request;

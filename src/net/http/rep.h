@@ -137,8 +137,13 @@ static inline HTTPResponse_T httpresponse__at(HTTPResponsePlace *place)
 
 /* A new response in the place, as HTTPResponse_new makes one. The one before must have ended. */
 HTTPResponse_T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena);
-/* Makes a response, if there is one, and a request stale. */
-void httpresponse__end(HTTPResponsePlace *place);
+/* Both make what is in the place stale. */
+static inline void httpresponse__end(HTTPResponsePlace *place)
+{
+	httpresponse__at(place)->self = NULL;
+	__atomic_store_n(&place->mark, (httpresponse__mark(place) + 1) & HTTP__TURN, __ATOMIC_RELAXED);
+}
+
 static inline void httprequest__end(HTTPRequest_T r)
 {
 	r->self = NULL;
@@ -148,7 +153,7 @@ typedef struct HTTPFraming { /* in one register */
 	unsigned has_body : 1;   /* bytes follow the head */
 	unsigned has_length : 1; /* Content-Length is sent */
 	unsigned ends : 1;       /* the connection ends with this response */
-	unsigned keeps_old : 1;  /* an HTTP/1.0 client is told that it does not end */
+	unsigned keeps_old : 1;  /* says to an HTTP/1.0 client that the connection goes on */
 	unsigned streams : 1;    /* more of the body is made later */
 	unsigned chunked : 1;
 	unsigned announced : 1;  /* the length is HTTPResponse_length's */
@@ -156,12 +161,12 @@ typedef struct HTTPFraming { /* in one register */
 	unsigned upgrades : 1;   /* it is a 101 */
 } HTTPFraming;
 
-/* What is asked of it decides how it is framed; its head takes at most bound bytes, and is put into out.
+/* The request decides how it is framed; its head takes at most bound bytes, and is put into out.
  * bound raises: Arena_Failed (no size_t holds it), HTTP_Failed (more was written than HTTPResponse_length says). */
 HTTPFraming httpresponse__frame(HTTPResponse_T r, unsigned asked);
 size_t httpresponse__bound(HTTPResponse_T r);
 size_t httpresponse__put(HTTPResponse_T r, HTTPFraming f, char *out);
-/* The part of the body at hand, framed: at most HTTP__PARTS parts, of which it returns the number. */
+/* Frames the current part of the body: at most HTTP__PARTS parts, of which it returns the number. */
 enum { HTTP__PARTS = 3 };
 int httpresponse__parts(HTTPResponse_T r, HTTPFraming f, struct iovec *parts);
 /* Makes the next part of a stream. Raises: what `more` raises, HTTP_Failed (it is not as long as was said). */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the parser: where a run of bytes of one class ends. Sixteen bytes at a time where SSE2 or NEON
- * is a part of the architecture, by a table everywhere else and with -DHTTPPARSER_SCALAR. The compilers'
- * vector types say the comparisons once for both; only the way from lanes to bits differs.
+/* Private to the parser: where a run of bytes of one class ends. Sixteen bytes at a time where
+ * SSE2 or NEON is a part of the architecture, by a table everywhere else and with
+ * -DHTTPPARSER_SCALAR. The compilers' vector types say the comparisons once for both; only the
+ * way from lanes to bits differs.
  *
- * Wider registers and the string instructions of SSE4.2 are not every x86-64's, and would gain little:
- * most tokens of a head are shorter than sixteen bytes. */
+ * Wider registers and the string instructions of SSE4.2 are not every x86-64's, and would gain
+ * little: most tokens of a head are shorter than sixteen bytes. */
 #ifndef NET_HTTPSCAN_INCLUDED
 #define NET_HTTPSCAN_INCLUDED
 #include <stddef.h>
@@ -23,7 +24,8 @@ enum {
 	IN_TOKEN = 1,  /* tchar, RFC 9110, 5.6.2 */
 	IN_TARGET = 2, /* visible ASCII without # " < >: browsers send [ ] { } | \ ^ ` as they are */
 	IN_TEXT = 4,   /* field-vchar, SP and HTAB, RFC 9110, 5.5: obs-text is kept */
-	IN_HOST = 8    /* reg-name without the comma, which is what joined Host fields look like; RFC 3986, 3.2.2 */
+	/* reg-name without the comma, which is what joined Host fields look like; RFC 3986, 3.2.2 */
+	IN_HOST = 8
 };
 
 extern const unsigned char http__classes[256];
@@ -50,7 +52,8 @@ static inline Lanes load(const char *p)
 	return x;
 }
 
-/* A bit (SSE2) or four (NEON, which has no movemask: a narrowing shift) for each lane that is 0xff and not 0. */
+/* A bit (SSE2) or four (NEON, which has no movemask: a narrowing shift) for each lane that is
+ * 0xff and not 0. */
 #if defined __SSE2__
 enum { LANE_BITS = 1 };
 
@@ -67,28 +70,28 @@ static inline uint64_t lane_bits(Lanes x)
 }
 #endif
 
-/* A byte more, DEL is the least of the signed ones. Tabs and the bytes above it stop, too, which only costs the
- * slower way. */
+/* A byte more, DEL is the least of the signed ones. Tabs and the bytes above it stop, too, which
+ * only costs the slower way. */
 static inline Lanes text_stops(Lanes x)
 {
 	return (Lanes)((SignedLanes)(x + 1) <= ' ');
 }
 
-/* Signed, the bytes above 0x7f are less than a space. 0x22 and 0x23 are " and #, 0x3c and 0x3e are < and >: each
- * pair differs in one bit. */
+/* Signed, the bytes above 0x7f are less than a space. 0x22 and 0x23 are " and #, 0x3c and 0x3e
+ * are < and >: each pair differs in one bit. */
 static inline Lanes target_stops(Lanes x)
 {
 	return (Lanes)(((SignedLanes)x <= ' ') | (x == 0x7f) | ((x & 0xfe) == 0x22) | ((x & 0xfd) == 0x3c));
 }
 
-/* Of the token's bytes only letters and the hyphen are gone over: others are rare in names. */
+/* Only letters and the hyphen are skipped at once: other bytes are rare in names. */
 static inline Lanes name_stops(Lanes x)
 {
 	return (Lanes)((((x | 0x20) - 'a') > 'z' - 'a') & (x != '-'));
 }
 
-/* Where the first lane stops; n if none does; in a buffer of fewer than LANES bytes, `at` as it was. The last bytes
- * are looked at as the last lanes of a load that reaches back before `at`. */
+/* Where the first lane stops; n if none does; in a buffer of fewer than LANES bytes, `at` as it
+ * was. The last bytes are looked at as the last lanes of a load that reaches back before `at`. */
 __attribute__((always_inline))
 static inline size_t scan(const char *b, size_t at, size_t n, Lanes (*stops)(Lanes))
 {

@@ -8,7 +8,7 @@
 #include "http/parser.h"
 #include "http/scan.h"
 
-/* What a state's function returns: an event for the caller, or GO_ON to the next state. */
+/* A state's function returns an event for the caller, or GO_ON to the next state. */
 enum { GO_ON = HTTPParser_ERROR + 1 };
 
 enum State {
@@ -19,7 +19,8 @@ enum State {
 	DONE, FAILED
 };
 
-/* ---- http/framing.c: what a line that was read means. An event, or GO_ON for a field that is left out ---- */
+/* ---- http/framing.c: what a line that was read means. An event, or GO_ON for a field that is
+ * left out ---- */
 
 int httpparser__target(HTTPParser *p, const char *b);
 int httpparser__known_field(HTTPParser *p, const char *b);
@@ -65,7 +66,8 @@ static inline HTTPSlice trim(const char *b, size_t from, size_t to)
 	return between(from, to);
 }
 
-/* ---- failing. what: %1 and %2 stand for slices, %c for the byte, %n for the number, %f for the field ---- */
+/* ---- failing. what: %1 and %2 stand for slices, %c for the byte, %n for the number, %f for the
+ * field ---- */
 
 static inline int fail(HTTPParser *p, int status, const char *what)
 {

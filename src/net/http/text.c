@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The small grammars of HTTP: tokens, field values, lists, hosts, paths; and bytes from a peer as they
- * may be shown to people. Pure functions of their arguments. */
+/* The small grammars of HTTP: tokens, field values, lists, hosts, paths; and bytes from a peer as
+ * they may be shown to people. Pure functions of their arguments. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -97,8 +97,8 @@ static int is_port(const char *s, size_t n)
 	return i == n && port <= 65535;
 }
 
-/* uri-host [ ":" port ], RFC 9110, 7.2. Not empty: 4.2.1 refuses an http URI without a host. Userinfo
- * is refused as 4.2.4 advises: its @ is no byte of a host. */
+/* uri-host [ ":" port ], RFC 9110, 7.2. Not empty: 4.2.1 refuses an http URI without a host.
+ * Userinfo is refused as 4.2.4 advises: its @ is no byte of a host. */
 int httpparser__is_authority(const char *s, size_t n)
 {
 	size_t host = n > 0 && *s == '[' ? bracketed_length(s, n) : reg_name(s, n);
@@ -149,11 +149,12 @@ static size_t keep_escape(char *out, int c)
 	return 3;
 }
 
-/* Dots are resolved after the escapes are decoded, or %2e%2e would climb behind our back. An encoded slash stays in
- * its segment: a proxy whose rules are about "/admin" took "/x%2F..%2Fadmin" for something else, and so do we. It separates
- * nothing, and dots beside it are no dots. Repeated slashes are one, as in nginx and Apache: one file has one name,
- * and a path never starts with //, which a Location field would make a host. Each finished segment in out ends
- * with a slash; from is where the current one starts. */
+/* Dots are resolved after the escapes are decoded, or %2e%2e would climb behind our back. An
+ * encoded slash stays in its segment: a proxy whose rules are about "/admin" took
+ * "/x%2F..%2Fadmin" for something else, and so do we. It separates nothing, and dots beside it
+ * are no dots. Repeated slashes are one, as in nginx and Apache: one file has one name, and a
+ * path never starts with //, which a Location field would make a host. Each finished segment in
+ * out ends with a slash; from is where the current one starts. */
 const char *httpparser__path(const char *path, size_t n, char *out, size_t *marked)
 {
 	size_t i = 0, from = 1, to = 1;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPResponse_upgrade: the connection goes on in another protocol (RFC 9110, 7.8), for which the request has asked. */
+/* HTTPResponse_upgrade: the connection goes on in another protocol (RFC 9110, 7.8), for which the
+ * request has asked. */
 #include "config.h"
 
 #include <string.h>
@@ -8,7 +9,7 @@
 #include "base/checked.h"
 #include "http/rep.h"
 
-/* Of a field's list, in any case; RFC 9110, 7.6.1 and 7.8. */
+/* A member of a field's list, in any case; RFC 9110, 7.6.1 and 7.8. */
 static int list_has(HTTPRequest_T request, const char *field, const char *word)
 {
 	const char *value = HTTPRequest_header(request, field);

@@ -119,8 +119,8 @@ static Departed drop_unfit_locked(T pool, Slot *slot)
 	return client__detach_locked(slot);
 }
 
-/* Replaces a slot whose connection no longer works by the next idle one, or by its place. If the host
- * is held down now, leaves nothing in the claim. pool.pml: replace */
+/* Replaces a slot whose connection no longer works by the next idle one, or by its place. If the
+ * host is held down now, leaves nothing in the claim. pool.pml: replace */
 static void replace_unfit(T pool, Claim *c)
 {
 	Departed d;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers that no handler has made: to what was raised, to requests that are refused, and to those that no route takes.
- * The program's on_error makes the body of an error. If it raises, the body is ours; if there is no memory for that,
- * the response is NULL, and only the status goes out (put_canned in output.c).
+/* Answers that no handler has made: to what was raised, to requests that are refused, and to
+ * those that no route takes. The program's on_error makes the body of an error. If it raises, the
+ * body is ours; if there is no memory for that, the response is NULL, and only the status goes
+ * out (put_canned in output.c).
  *
  * The hooks of the program run here, in whatever thread has the exchange. No function raises. */
 #include "config.h"

@@ -3,18 +3,15 @@
  * docs/pictures/connection.svg, its reasons are in docs/design.md.
  *
  * Invariants. Requests are read only while the output is idle. An exchange belongs to the input until its response is
- * queued, to the output until all of that is out. Its holder is another than the loop while the input is suspended, or the
- * output. An idle connection has no buffer, and no exchange but one that has seen the CR of an empty line. */
+ * queued, to the output until all of that is out. Its holder is another than the loop while the input or the output is
+ * suspended. An idle connection has no buffer, and no exchange but one that has seen the CR of an empty line. */
 #include "config.h"
 
 #include <string.h>
 
 #include "server/rep.h"
 
-enum {
-	EXPLANATION = 512,
-	GRACE_MS = 500 /* for the first request of a connection that a draining server has just accepted */
-};
+enum { EXPLANATION = 512 };
 
 /* ---- lists ---- */
 
@@ -76,35 +73,7 @@ void httpserver__open(Loop *l, Connection_T connection)
 
 /* ---- the end ---- */
 
-static void set_holder(Exchange *x, Holder holder)
-{
-	size_t *n = &x->loop->stats.suspended;
-
-	__atomic_store_n(n, *n + (holder == HOLDER_PROGRAM) - (x->holder == HOLDER_PROGRAM), __ATOMIC_RELAXED);
-	x->holder = (unsigned char)holder;
-}
-
-/* Its client is gone, and the program has it still. */
-static void orphan(Exchange *x)
-{
-	set_holder(x, HOLDER_LOOP);
-	x->conn = NULL;
-}
-
-/* A suspended one that was resumed already is on the list of those that were handed back, if it was parked. */
-void httpserver__abandon(Exchange *x)
-{
-	int parked = x->holder == HOLDER_PROGRAM;
-
-	if (httpserver__is_suspended(x) && (httpserver__leave(x) || parked))
-		orphan(x);
-	else {
-		httpserver__log_stream(x);
-		httpserver__recycle(x);
-	}
-}
-
-/* What deferred calls of the request's arena raise comes too late for the response. */
+/* Exceptions of the arena's deferred calls come too late for the response. */
 static void abandon_last(Turn *t)
 {
 	Exchange *x = t->c->exchange;
@@ -154,86 +123,6 @@ static void end_left_turn(Turn *t)
 
 /* ---- waiting ---- */
 
-/* Slower than the rate, once that long has passed, is too slow: one byte a minute keeps no connection. */
-static int until_rate(const Loop *l, int64_t since, int ms, size_t moved)
-{
-	int64_t left;
-
-	if (ms < 0)
-		return -1;
-	left = since + ms + (int64_t)((uint64_t)moved * 1000 / (unsigned)l->server->options.body_rate) - socket__now_ms();
-	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
-}
-
-static int is_held_by(const Conn *c, Holder holder)
-{
-	return c->exchange && c->exchange->holder == holder;
-}
-
-/* The program has the exchange, and nothing of the output waits for the client. */
-static int is_parked(const Conn *c)
-{
-	return is_held_by(c, HOLDER_PROGRAM) && (c->output == OUTPUT_IDLE || c->output == OUTPUT_SUSPENDED);
-}
-
-static Clock clock_of(const Conn *c)
-{
-	static const unsigned char of_input[] = { CLOCK_IDLE, CLOCK_HEAD, CLOCK_BODY, CLOCK_NONE, CLOCK_NONE };
-
-	if (c->end == END_LINGER)
-		return CLOCK_LINGER;
-	if (c->end == END_DEAD || c->ready)
-		return CLOCK_NONE;
-	if (c->output == OUTPUT_SUSPENDED || c->input == INPUT_SUSPENDED)
-		return c->exchange->holder == HOLDER_PROGRAM ? CLOCK_SUSPEND : CLOCK_NONE;
-	return c->output != OUTPUT_IDLE ? CLOCK_SEND : (Clock)of_input[c->input];
-}
-
-static int ms_until(int64_t until)
-{
-	int64_t left = until - socket__now_ms();
-
-	return until == SOCKET__NEVER ? -1 : left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
-}
-
-/* That of a body stands while something else is waited for. */
-static void start_clock(Exchange *x, Clock before, Clock clock)
-{
-	int64_t now = socket__now_ms();
-
-	if (before == CLOCK_BODY)
-		x->spent = now - x->since;
-	x->since = clock == CLOCK_BODY ? now - x->spent : now;
-	x->sent = 0;
-}
-
-/* Sets the one deadline; it stays as it is while the clock does, but for rates. Returns 1 if the clock starts. */
-static int set_clock(Turn *t)
-{
-	const HTTPServer_Options *o = &t->loop->server->options;
-	Conn *c = t->c;
-	Exchange *x = c->exchange;
-	Clock before = (Clock)c->clock, clock = clock_of(c);
-	int ms = -1, starts = clock != before;
-
-	c->clock = clock;
-	if (starts && x)
-		start_clock(x, before, clock);
-	if (clock == CLOCK_BODY)
-		ms = until_rate(t->loop, x->since, o->limits.body_ms, x->reader.taken);
-	else if (clock == CLOCK_SEND)
-		ms = until_rate(t->loop, x->since, o->send_ms, x->sent);
-	else if (clock == CLOCK_SUSPEND)
-		ms = ms_until(x->until);
-	else if (!starts)
-		return 0;
-	else if (clock != CLOCK_NONE)
-		ms = clock == CLOCK_HEAD ? o->limits.head_ms : clock == CLOCK_LINGER ? o->linger_ms
-			: t->loop->draining ? GRACE_MS : o->idle_ms;
-	SocketPoll_set_deadline(t->loop->poll, c->socket, ms);
-	return starts;
-}
-
 static void set_events(Turn *t)
 {
 	Conn *c = t->c;
@@ -244,13 +133,13 @@ static void set_events(Turn *t)
 	else if (c->output == OUTPUT_SENDING || c->output == OUTPUT_STREAMING)
 		events = SocketPoll_WRITE;
 	else if (c->output == OUTPUT_SUSPENDED || c->input == INPUT_SUSPENDED)
-		events = is_parked(c) && c->held < t->loop->server->options.pipeline_bytes ? SocketPoll_READ : 0;
+		events = httpserver__is_parked(c) && c->held < t->loop->server->options.pipeline_bytes ? SocketPoll_READ : 0;
 	if (events != c->events)
 		SocketPoll_change(t->loop->poll, c->socket, events, c);
 	c->events = events & 3;
 }
 
-/* While it was sent to, or another thread had its exchange, nobody read. To close with unread input resets the connection,
+/* While it was sent to, or another thread had its exchange, the socket was not read. To close with unread input resets the connection,
  * and the reset may overtake the response (RFC 9112, 9.6). The end of the stream counts as input. */
 static int has_unread(Turn *t)
 {
@@ -291,11 +180,11 @@ static void settle(Turn *t)
 		end_after_output(t);
 	if (c->end == END_OPEN)
 		httpserver__hold(t);
-	if (l->draining && ((is_idle(c) && c->served) || (!is_held_by(c, HOLDER_WORKER) && httpserver__is_over(l))))
+	if (l->draining && ((is_idle(c) && c->served) || (!httpserver__is_held_by(c, HOLDER_WORKER) && httpserver__is_over(l))))
 		t->dies = 1;
 	if (t->dies)
 		c->end = END_DEAD;
-	if (c->end == END_DEAD && !is_held_by(c, HOLDER_WORKER))
+	if (c->end == END_DEAD && !httpserver__is_held_by(c, HOLDER_WORKER))
 		return;
 	if (c->held > 0 && c->end == END_OPEN && c->output == OUTPUT_IDLE && c->input != INPUT_SUSPENDED)
 		list_ready(l, c);
@@ -304,7 +193,7 @@ static void settle(Turn *t)
 		Connection_rest(SocketPool_get(l->pool, c->socket));
 	}
 	set_events(t);
-	if (set_clock(t) || !is_idle(c))
+	if (httpserver__set_clock(t) || !is_idle(c))
 		unlist_idle(l, c);
 	if (is_idle(c) && !c->idle && !c->ready) {
 		c->idle = 1;
@@ -313,22 +202,6 @@ static void settle(Turn *t)
 }
 
 /* ---- the life ---- */
-
-/* The response is there, before all of the request was read; the connection ends with it. */
-static void end_request(Turn *t)
-{
-	t->c->exchange->made = t->c->exchange->ends = 1;
-	t->c->unread = 1;
-	t->c->input = INPUT_HANDLING;
-}
-
-/* The response to what cannot be handled. */
-static void refuse_request(Turn *t, int status, const char *text)
-{
-	httpserver__count(&t->loop->stats.refused, 1);
-	httpserver__answer(t->c->exchange, status, text);
-	end_request(t);
-}
 
 /* For the log. It may lack the memory. */
 static void keep_line(HTTPReader *r)
@@ -345,7 +218,7 @@ static void refuse_wrong(Turn *t)
 	const HTTPReader *r = &t->c->exchange->reader;
 
 	httpreader__explain(r, text, sizeof text);
-	refuse_request(t, r->parser.status, text);
+	httpserver__refuse(t, r->parser.status, text);
 	if (t->loop->server->options.log)
 		keep_line(&t->c->exchange->reader);
 }
@@ -362,7 +235,7 @@ static void end_raised(Turn *t)
 	} else if (x) {
 		httpserver__count(&t->loop->stats.refused, 1);
 		httpserver__answer_raised(x);
-		end_request(t);
+		httpserver__end_request(t);
 	} else {
 		httpserver__count(&t->loop->stats.raised, 1);
 		c->end = END_AFTER;
@@ -370,25 +243,10 @@ static void end_raised(Turn *t)
 	}
 }
 
-/* 1: the head asks for 100 Continue and none of the body came unasked (RFC 9110, 10.1.1). */
-static int awaits_invitation(const Turn *t)
-{
-	return t->used == t->n && t->c->held == 0 && httpreader__awaits(&t->c->exchange->reader);
-}
-
 /* 1: the program's `before` runs ahead of the body, by which the route or the client acts. */
 static int must_admit(const Exchange *x)
 {
-	return x->loop->server->options.before && x->route && httpreader__has_body(&x->reader)
-		&& (x->route->is.body || httpreader__awaits(&x->reader));
-}
-
-static void take_sent(Turn *t, Sent sent)
-{
-	if (sent == SENT_NEVER)
-		t->dies = 1;
-	else if (sent == SENT_SOME)
-		t->c->output = t->c->exchange->answered && t->c->exchange->framing.streams ? OUTPUT_STREAMING : OUTPUT_SENDING;
+	return x->loop->server->options.before && x->route && (x->route->is.body || httpreader__awaits(&x->reader));
 }
 
 /* Requests that have begun are refused, everything else is closed without a word. */
@@ -398,192 +256,18 @@ static int may_refuse(const Conn *c)
 		&& (c->input == INPUT_HEAD || c->input == INPUT_BODY);
 }
 
-/* What the client has not taken yet of earlier responses. */
-static void move_rest(Exchange *from, Exchange *to)
-{
-	while (to->nrest < from->nrest) {
-		const struct iovec *part = &from->rest[to->nrest];
-
-		to->rest[to->nrest] = (struct iovec){ Arena_memdup(to->arena, part->iov_base, part->iov_len), part->iov_len };
-		to->nrest++;
-	}
-}
-
-/* Answers in place of the program, which has the exchange; the connection ends with that. Returns 0 if it was resumed before
- * us. */
-static int give_up(Turn *t, int status, const char *text)
-{
-	Conn *c = t->c;
-	Exchange *x = c->exchange, *ours;
-
-	if (!httpserver__leave(x))
-		return 0;
-	x->status = (unsigned short)status;
-	x->verdict = text;
-	if (c->output == OUTPUT_SUSPENDED)
-		return !(t->dies = 1);
-	orphan(x);
-	c->exchange = NULL;
-	c->input = INPUT_HANDLING;
-	ours = httpserver__begin(t);
-	ours->silent = ours->made = ours->ends = 1;
-	ours->reader.parser = x->reader.parser;
-	move_rest(x, ours);
-	httpserver__answer(ours, status, text);
-	c->unread = 1;
-	return 1;
-}
-
-/* The drain's end comes to those who wait, too. */
-static int wait_for_holder(Turn *t)
-{
-	return is_held_by(t->c, HOLDER_PROGRAM) && httpserver__is_over(t->loop)
-		&& give_up(t, 503, "the server stops");
-}
-
 static void time_out(Turn *t)
 {
 	Conn *c = t->c;
 
 	httpserver__count(&t->loop->stats.timed_out, 1);
-	if (is_held_by(c, HOLDER_PROGRAM))
-		give_up(t, 504, "the answer took too long");
+	if (httpserver__is_held_by(c, HOLDER_PROGRAM))
+		httpserver__give_up(t, 504, "the answer took too long");
 	else if (may_refuse(t->c))
-		refuse_request(t, 408, t->c->input == INPUT_HEAD
+		httpserver__refuse(t, 408, t->c->input == INPUT_HEAD
 			? "the head of the request took too long" : "the body of the request took too long");
 	else
 		t->dies = 1;
-}
-
-/* Too many wait for a worker. The connection goes on if all of the request was read. */
-static void refuse_work(Turn *t, Call call)
-{
-	Exchange *x = t->c->exchange;
-
-	httpserver__count(&t->loop->stats.refused, 1);
-	httpserver__answer(x, 503, "too many requests wait for a worker");
-	x->made = 1;
-	t->c->input = INPUT_HANDLING;
-	if (call != CALL_HANDLER)
-		end_request(t);
-}
-
-/* Has a worker call a function of the route. Returns 0 if the client takes nothing any more. */
-static int give_work(Turn *t, Call call)
-{
-	Conn *c = t->c;
-	Exchange *x = c->exchange;
-	int is_first = x->call == CALL_NONE && !x->admitted;
-
-	take_sent(t, httpserver__flush(t));
-	if (t->dies)
-		return 0;
-	if (!httpserver__give_work(x, call, is_first))
-		refuse_work(t, call);
-	else if (call == CALL_MORE)
-		c->output = OUTPUT_SUSPENDED;
-	else
-		c->input = INPUT_SUSPENDED;
-	return 1;
-}
-
-/* What comes behind the head that `before` has let in. */
-static void admit(Turn *t)
-{
-	Conn *c = t->c;
-	Exchange *x = c->exchange;
-
-	c->input = httpreader__has_body(&x->reader) ? INPUT_BODY : INPUT_HANDLING;
-	if (awaits_invitation(t) && x->route)
-		take_sent(t, httpserver__invite(t));
-	else if (awaits_invitation(t)) { /* a request that no route takes is answered at once */
-		x->ends = c->unread = 1;
-		c->input = INPUT_HANDLING;
-	}
-}
-
-static void cut_stream(Turn *t)
-{
-	httpserver__count(&t->loop->stats.raised, 1);
-	t->dies = 1;
-}
-
-/* A function of the route has returned, and was resumed if it had suspended the response. Returns 0 if it has to wait. */
-static int go_on(Turn *t)
-{
-	Conn *c = t->c;
-	Exchange *x = c->exchange;
-
-	if (x->call == CALL_MORE) {
-		c->output = OUTPUT_STREAMING;
-		if (x->failed)
-			cut_stream(t);
-		return 1;
-	}
-	if (x->failed && x->route->is.blocks)
-		return give_work(t, (Call)x->call);
-	if (x->failed) {
-		httpserver__answer_failure(x);
-		x->made = 1;
-	}
-	if (x->call == CALL_HANDLER) {
-		x->made = 1;
-		c->input = INPUT_HANDLING;
-	} else if (x->made) {
-		httpserver__count(&t->loop->stats.refused, x->call == CALL_BODY);
-		end_request(t);
-	} else if (x->call == CALL_BODY)
-		c->input = INPUT_BODY;
-	else
-		admit(t);
-	return 1;
-}
-
-static int resume(Turn *t)
-{
-	set_holder(t->c->exchange, HOLDER_LOOP);
-	httpserver__unpark(t->c->exchange);
-	return go_on(t);
-}
-
-/* The exchange is the program's. Returns 0, unless it was resumed already. */
-static int park(Turn *t)
-{
-	Exchange *x = t->c->exchange;
-
-	set_holder(x, HOLDER_PROGRAM);
-	return !httpserver__park(x) && resume(t);
-}
-
-/* `more` has returned. What it wrote goes out, and then its exchange is the program's if it has suspended the response. */
-static void finish_part(Turn *t)
-{
-	t->c->output = OUTPUT_STREAMING;
-	if (t->c->exchange->cut)
-		cut_stream(t);
-	else
-		httpserver__take_part(t);
-}
-
-/* A function of the route has returned. Returns 0 if its exchange is the program's now. */
-static int finish_call(Turn *t)
-{
-	Exchange *x = t->c->exchange;
-
-	x->holder = HOLDER_LOOP;
-	if (x->dropped)
-		httpserver__count(&t->loop->stats.raised, 1);
-	x->dropped = 0;
-	t->dies |= x->abandoned;
-	if (x->call == CALL_MORE) {
-		finish_part(t);
-		return 1;
-	}
-	if (httpserver__is_suspended(x)) {
-		t->c->input = INPUT_SUSPENDED;
-		return park(t);
-	}
-	return go_on(t);
 }
 
 /* A request whose head is whole, or of whose body a part was kept. */
@@ -600,7 +284,7 @@ static int read_on(Turn *t)
 	Exchange *x = c->exchange;
 
 	if (httpserver__is_crowded(t->loop) && takes_memory(x, read)) {
-		refuse_request(t, 503, "the requests in progress have all the memory");
+		httpserver__refuse(t, 503, "the requests in progress have all the memory");
 		return 1;
 	}
 	switch (read) {
@@ -617,27 +301,29 @@ static int read_on(Turn *t)
 		httpserver__retire(t);
 		break;
 	case READ_HEAD:
-		if (!must_admit(x))
-			admit(t);
+		if (!httpreader__has_body(&x->reader))
+			c->input = INPUT_HANDLING;
+		else if (!must_admit(x))
+			httpserver__admit(t);
 		else if (x->route->is.blocks)
-			return give_work(t, CALL_BEFORE);
+			return httpserver__call_in_worker(t, CALL_BEFORE);
 		else if (httpserver__run_before(x))
-			admit(t);
+			httpserver__admit(t);
 		else
-			end_request(t);
+			httpserver__end_request(t);
 		break;
 	case READ_BODY:
 		c->input = INPUT_HANDLING;
 		break;
 	case READ_PART:
-		return x->route->is.blocks ? give_work(t, CALL_BODY) : finish_call(t);
+		return x->route->is.blocks ? httpserver__call_in_worker(t, CALL_BODY) : httpserver__finish_call(t);
 	case READ_WRONG:
 		refuse_wrong(t);
 		break;
 	case READ_END:
 		t->ended = 1;
 		if (may_refuse(c)) {
-			refuse_request(t, 400, "the connection ended within the request");
+			httpserver__refuse(t, 400, "the connection ended within the request");
 			break;
 		} /* fall through */
 	case READ_FAILED:
@@ -654,7 +340,7 @@ static void queue_response(Turn *t)
 	c->input = INPUT_IDLE;
 	c->served = 1;
 	c->clock = CLOCK_NONE;
-	take_sent(t, httpserver__queue(t));
+	httpserver__take_sent(t, httpserver__queue(t));
 	if (x->ends)
 		c->end = END_AFTER;
 	if (c->output == OUTPUT_IDLE && !t->dies)
@@ -669,11 +355,11 @@ static int answer(Turn *t)
 	if (!x->made && httpserver__is_over(t->loop))
 		return 0;
 	if (!x->made && x->route && x->route->is.blocks)
-		return give_work(t, CALL_HANDLER);
+		return httpserver__call_in_worker(t, CALL_HANDLER);
 	if (!x->made) {
 		httpserver__handle(x);
 		if (httpserver__is_suspended(x))
-			return finish_call(t);
+			return httpserver__finish_call(t);
 	}
 	x->made = 1;
 	queue_response(t);
@@ -695,14 +381,14 @@ static int send_on(Turn *t)
 		c->clock = CLOCK_NONE;
 		if (x->response->suspended) {
 			c->output = OUTPUT_SUSPENDED;
-			return park(t);
+			return httpserver__suspend(t);
 		}
 		if (t->produced || httpserver__is_over(t->loop))
 			return 0;
 		if (x->route->is.blocks)
-			return give_work(t, CALL_MORE);
+			return httpserver__call_in_worker(t, CALL_MORE);
 		httpserver__produce(x);
-		return finish_call(t);
+		return httpserver__finish_call(t);
 	} else if (x->answered && UNLIKELY(x->framing.upgrades)) {
 		httpserver__leave_server(t);
 		return 0;
@@ -730,7 +416,7 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 			case CAUSE_READABLE:
 				if (c->end == END_LINGER)
 					t.dies = !httpserver__discard(&t);
-				else if (is_parked(c))
+				else if (httpserver__is_parked(c))
 					t.dies = !httpserver__read_ahead(&t);
 				else if (c->held > 0) /* its turn comes */
 					goes = 0;
@@ -741,9 +427,9 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 				break;
 			case CAUSE_FINISHED:
 				if (c->exchange->holder == HOLDER_WORKER)
-					finish_call(&t);
+					httpserver__finish_call(&t);
 				else
-					resume(&t);
+					httpserver__go_on(&t);
 				break;
 			case CAUSE_DRAIN:
 				c->clock = CLOCK_NONE;
@@ -756,7 +442,7 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 			}
 			while (goes && !t.dies && c->end < END_LINGER)
 				if (c->output == OUTPUT_SUSPENDED)
-					goes = wait_for_holder(&t);
+					goes = httpserver__wait_for_holder(&t);
 				else if (c->output != OUTPUT_IDLE)
 					goes = send_on(&t);
 				else if (c->end == END_AFTER)
@@ -770,20 +456,20 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 						goes = answer(&t);
 						break;
 					case INPUT_SUSPENDED:
-						goes = wait_for_holder(&t);
+						goes = httpserver__wait_for_holder(&t);
 						break;
 					}
 			if (cause == CAUSE_DEADLINE && is_idle(c) && c->clock == CLOCK_IDLE)
 				time_out(&t);
 			if (!t.dies)
-				take_sent(&t, httpserver__flush(&t));
+				httpserver__take_sent(&t, httpserver__flush(&t));
 			settle(&t);
 			t.done = 1;
 		} ELSE {
 			end_raised(&t);
 		} END_TRY;
 	while (!t.done);
-	if (c->end == END_DEAD && !is_held_by(c, HOLDER_WORKER))
+	if (c->end == END_DEAD && !httpserver__is_held_by(c, HOLDER_WORKER))
 		reap(&t);
 	if (t.upgraded)
 		httpserver__start_upgraded(t.upgraded, s);

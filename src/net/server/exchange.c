@@ -100,7 +100,7 @@ Exchange *httpserver__begin(Turn *t)
 	return t->c->exchange = x;
 }
 
-/* What an arena keeps is of no use to its children, and counts for the next request: it is a small part of a limit. */
+/* Memory that an arena keeps is of no use to its children, and counts for the next request: it is a small part of a limit. */
 static size_t kept_bytes(const Loop *l)
 {
 	size_t most = l->server->options.request_bytes;
@@ -267,9 +267,13 @@ void httpserver__fail_call(Exchange *x)
 		x->cut = 1;
 		return;
 	}
-	x->made = 1;
+	x->ends = 1;
+	if (x->status == 0) {
+		x->failed = &HTTP_Failed; /* another worker answers, as on_error may block */
+		return;
+	}
+	x->made = 1; /* it was on_error: without a body */
 	x->response = NULL;
-	x->status = 500;
 }
 
 /* ---- children ---- */
@@ -293,7 +297,7 @@ void httpserver__watch_forks(void)
 	pthread_once(&once, watch);
 }
 
-/* What the program's atexit functions do is the parent's business, too. */
+/* The program's atexit functions are the parent's business, too. */
 void httpserver__end_child(void)
 {
 	static const char text[] = "HTTPServer: a child that a callback forked has returned from it; the child ends here\n";

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Responses that are files: which part of it the client asks for, and how that goes out. The loop reads the disk. */
+/* Responses that are files: which part of it the client asks for, and how that goes out. The loop
+ * reads the disk. */
 #include "config.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What comes in. One call of recv fills the loop's own buffer, and the requests that are whole there are answered from
- * it. What the turn does not get to is held in the connection's buffer, at most pipeline_bytes. */
+/* Input. One call of recv fills the loop's own buffer, and the requests that are whole there are
+ * answered from it. Input that the turn does not reach is held in the connection's buffer, at
+ * most pipeline_bytes. */
 #include "config.h"
 
 #include <errno.h>
@@ -34,7 +35,8 @@ static Read receive(Turn *t)
 	return errno == EAGAIN || errno == EWOULDBLOCK ? READ_NOTHING : READ_FAILED;
 }
 
-/* Whoever would close an idle connection looks first whether a request is there: the idle time's end, and the drain. */
+/* Whoever would close an idle connection looks first whether a request is there: the idle time's
+ * end, and the drain. */
 static int may_receive(const Turn *t)
 {
 	if (t->received)
@@ -159,7 +161,8 @@ static Read read_proxy(Turn *t)
 
 /* ---- requests ---- */
 
-/* For a worker: the loop reads other input meanwhile. One piece is as long as what is received at once, at most. */
+/* For a worker: the loop reads other input meanwhile. One piece is as long as what is received at
+ * once, at most. */
 static void keep_part(Exchange *x, const char *bytes, size_t n)
 {
 	if (!x->part)
@@ -180,7 +183,8 @@ static int take_body(const char *bytes, size_t n, void *cl)
 	return !x->paused;
 }
 
-/* The limit of the body is the route's affair: there is none if the route takes the body as it comes. */
+/* The limit of the body is the route's affair: there is none if the route takes the body as it
+ * comes. */
 static Read take_head(Turn *t, Exchange *x)
 {
 	Loop *l = t->loop;

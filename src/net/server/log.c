@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the program may know of its requests: counts, latencies, and the entries of its log. */
+/* Facts about requests for the program: counts, latencies, and the entries of its log. */
 #include "config.h"
 
 #include <time.h>

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* A loop: one thread, its listener, its poll, its connections. Nothing is shared with the other loops but the server's
- * routes and options, which nobody changes any more, and its `stopping`.
+/* A loop: one thread, its listener, its poll, its connections. Nothing is shared with the other
+ * loops but the server's routes and options, which do not change any more, and its `stopping`.
  *
- * A tick is: what the kernel has for the connections, what other threads have finished, a turn for each connection that
- * had more requests than one turn answers, and then whoever waits at the listener. A loop that drains does the same,
- * but closes the listener when nobody waits there, and its connections as they become idle. It ends with the last of them,
- * or when the drain's time is over: from then on no handler begins.
+ * A tick is: what the kernel has for the connections, what other threads have finished, a turn
+ * for each connection that had more requests than one turn answers, and then whoever waits at the
+ * listener. A loop that drains does the same, but closes the listener when no client waits there,
+ * and its connections as they become idle. It ends with the last of them, or when the drain's
+ * time is over: from then on no handler begins.
  *
- * A callback may end the thread amid a tick: what is still to do is in lists of the loop, so that nothing is lost. */
+ * A callback may end the thread amid a tick: what is still to do is in lists of the loop, so that
+ * nothing is lost. */
 #include "config.h"
 
 #include <limits.h>
@@ -18,7 +20,8 @@
 enum {
 	EVENTS = 64,
 	OWN = 3,     /* in the poll: the listener, two timers */
-	PAUSE_MS = 100, /* without memory, or when too much of it is in use: until an accept is tried again */
+	/* without memory, or when too much of it is in use: until an accept is tried again */
+	PAUSE_MS = 100,
 	ACCEPTS = 32 /* in a tick: those who are in come first */
 };
 
@@ -46,7 +49,8 @@ static void resume_accepting(void *cl)
 	} END_TRY;
 }
 
-/* The place of the longest idle connection is for one who asks. One that has just asked is not idle. */
+/* The place of the longest idle connection is for one who asks. One that has just asked is not
+ * idle. */
 static void make_place(Loop *l)
 {
 	Conn *c = l->idle.first;
@@ -78,7 +82,8 @@ static void welcome(Loop *l, Connection_T connection)
 	} END_TRY;
 }
 
-/* 0: nobody waits any more, or none can be taken now. One that was turned away is one, and others may be behind it. */
+/* Returns 0 if no client waits any more, or none can be taken now. One that was turned away is
+ * one, and others may be behind it. */
 static int accept_one(Loop *l, int *pause)
 {
 	uint64_t turned_away = l->stats.turned_away;
@@ -93,7 +98,8 @@ static int accept_one(Loop *l, int *pause)
 	return connection || (!*pause && l->stats.turned_away > turned_away);
 }
 
-/* Returns 0 if nobody waits any more. Out of memory: those who wait may wait until somebody has left. */
+/* Returns 0 if no client waits any more. Without memory, waiting clients may wait until another
+ * has left. */
 static int accept_some(Loop *l, int most)
 {
 	volatile int n = 0;
@@ -154,8 +160,8 @@ static void drain_listener(Loop *l)
 
 /* ---- the tick ---- */
 
-/* Deadlines first: one that has passed was set before what else there is of the same connection in this tick, which sets
- * another. Returns 1 if somebody waits at the listener. */
+/* Deadlines first: one that has passed was set before what else there is of the same connection
+ * in this tick, which sets another. Returns 1 if somebody waits at the listener. */
 static int take_events(Loop *l, const SocketPoll_Event *events, int n)
 {
 	int i, knocks = 0;
@@ -188,7 +194,8 @@ static void take_gone(Loop *l, Exchange *x)
 	} END_TRY;
 }
 
-/* In the order in which they were finished. Those that are meanwhile have woken the poll: their turn is in the next tick. */
+/* In the order in which they were finished. Later ones have woken the poll: their turn is in the
+ * next tick. */
 static void take_finished(Loop *l)
 {
 	Exchange *x;
@@ -204,7 +211,7 @@ static void take_finished(Loop *l)
 		}
 }
 
-/* Those that are listed meanwhile have their turn in the next tick. */
+/* Connections that are listed meanwhile have their turn in the next tick. */
 static void take_ready(Loop *l)
 {
 	Conn *last = l->ready.last, *c = NULL;
@@ -224,7 +231,8 @@ static void take_ready(Loop *l)
 	}
 }
 
-/* The clock is exact to a tick of the system's timer, which is longer than most turns: a sum of many is right. */
+/* The clock is exact to a tick of the system's timer, which is longer than most turns: a sum of
+ * many is right. */
 static void count_time(Loop *l, uint64_t *counter)
 {
 	int64_t now = socket__now_coarse();
@@ -288,12 +296,14 @@ void httpserver__serve(Loop *l)
 		SocketPoll_wake(l->poll);
 	while (!l->draining || l->listener || l->conns > 0)
 		tick(l);
-	SocketPoll_set_timer(l->poll, l->last, -1); /* one that is due would end the wait before it closes the last ones */
+	/* one that is due would end the wait before it closes the last ones */
+	SocketPoll_set_timer(l->poll, l->last, -1);
 	SocketPoll_set_timer(l->poll, l->resume, -1);
 	SocketPoll_wait(l->poll, &none, 1, 0);
 }
 
-/* One that was left in the middle, by a cancellation or by a handler that ended the thread, has connections. */
+/* One that was left in the middle, by a cancellation or by a handler that ended the thread, has
+ * connections. */
 static void close_connection(Connection_T connection, void *cl)
 {
 	Loop *l = cl;

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The limits of memory. A server that has one gives the arena of each exchange a backing allocator that keeps an account:
- * of the chunks of the arena and of its children, and, while a request is in progress, of all of its loop.
+/* The limits of memory. A server that has one gives the arena of each exchange a backing
+ * allocator that keeps an account: of the chunks of the arena and of its children, and, while a
+ * request is in progress, of all of its loop.
  *
- * A child may be adopted by an arena of the program's and outlive the exchange, even the server. So the account is on the
- * heap, and goes with the exchange or with the last chunk, whichever is later. Chunks are taken seldom: it has a lock. */
+ * A child may be adopted by an arena of the program's and outlive the exchange, even the server.
+ * So the account is on the heap, and goes with the exchange or with the last chunk, whichever is
+ * later. Chunks are taken seldom: it has a lock. */
 #include "config.h"
 
 #include <stdlib.h>
 
 #include "server/rep.h"
 
-enum { SMALL = 64 * 1024, SMALL_CHUNK = 2048 }; /* of a limit; and the first chunk then, to leave room for others */
+/* of a limit; and the first chunk then, to leave room for others */
+enum { SMALL = 64 * 1024, SMALL_CHUNK = 2048 };
 
 struct Account {
 	pthread_mutex_t lock;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What goes out. The responses of one turn are put one behind the other into the loop's batch, which one send empties; a
- * large body is not copied there but goes out from its arena, in one call with what is before it. What the client does
- * not take at once stays in an exchange's rest: nothing more is read until it is out.
+/* Output. The responses of one turn are put one behind the other into the loop's batch, which one
+ * send empties; a large body is not copied there but goes out from its arena, in one call with
+ * what is before it. Bytes that the client does not take at once stay in an exchange's rest:
+ * nothing more is read until it is out.
  *
- * Invariant: batch[0..t->batched) is for the connection of the turn; between two turns it is empty. */
+ * Invariant: batch[0..t->batched) is for the connection of the turn; between two turns it is
+ * empty. */
 #include "config.h"
 
 #include <errno.h>
@@ -76,7 +78,8 @@ Sent httpserver__send(Turn *t)
 	return SENT_SOME;
 }
 
-/* What is not taken goes to the exchange that there is, which may be of a request that is only beginning, or is made. */
+/* Bytes that are not taken go to the exchange that there is, which may be of a request that is
+ * only beginning, or is made. */
 Sent httpserver__flush(Turn *t)
 {
 	struct iovec part = { t->loop->batch, t->batched };

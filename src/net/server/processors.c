@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* How many processors this process may use: those of its affinity, and no more than the quotas of its cgroups, rounded
- * up. A container has a quota far more often than an affinity; without it a server on a machine of 64 processors would
- * make 64 loops that share two and are throttled together.
+/* How many processors this process may use: those of its affinity, and no more than the quotas of
+ * its cgroups, rounded up. A container has a quota far more often than an affinity; without it a
+ * server on a machine of 64 processors would make 64 loops that share two and are throttled
+ * together.
  *
- * The quota of a cgroup holds for those below it, so each from our own up to the mounted root is read. What cannot be
- * read sets no limit. */
+ * The quota of a cgroup holds for those below it, so each from our own up to the mounted root is
+ * read. A quota that cannot be read sets no limit. */
 #include "config.h"
 
 #include <limits.h>
@@ -83,7 +84,8 @@ static int parse_membership(char *line, int version, char **path)
 	return version == 2 ? controllers[1] == '\0' : lists_cpu(controllers + 1);
 }
 
-/* Sets path to our cgroup below the one that is mounted, without a slash at its end. Returns 1 if there is one. */
+/* Sets path to our cgroup below the one that is mounted, without a slash at its end. Returns 1 if
+ * there is one. */
 static int find_own_group(const Mount *mount, char *path)
 {
 	size_t root = strcmp(mount->root, "/") == 0 ? 0 : strlen(mount->root);
@@ -103,7 +105,8 @@ static int find_own_group(const Mount *mount, char *path)
 	return 1;
 }
 
-/* Returns the number in the file of a cgroup, or -1. Of "150000 100000" the second goes to *second, if that is not NULL. */
+/* Returns the number in the file of a cgroup, or -1. In "150000 100000" the second number goes to
+ * *second, if that is not NULL. */
 static long long read_number(const Mount *mount, const char *group, const char *name, long long *second)
 {
 	char path[2 * LINE_SIZE + 32];

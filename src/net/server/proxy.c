@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The PROXY protocol, versions 1 and 2 (HAProxy's doc/proxy-protocol.txt): a header before the first byte of a
- * connection, by which a proxy says for whom it speaks. It is read from the addresses that the options name, where it
- * must be, and from nobody else: whoever may send one may be anybody. */
+/* The PROXY protocol, versions 1 and 2 (HAProxy's doc/proxy-protocol.txt): a header before the
+ * first byte of a connection, by which a proxy says for whom it speaks. It is read from the
+ * addresses that the options name, where it must be, and from no other peer: a peer that sends
+ * one can claim any address. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -17,7 +18,8 @@
 enum {
 	LINE_MOST = 107,     /* of version 1, with its CR LF */
 	FIXED = 16,          /* of version 2, before the addresses */
-	HEADER_MOST = 65536  /* with what is after them, which is skipped: a client's certificate, for one */
+	/* with what is after them, which is skipped: a client's certificate, for one */
+	HEADER_MOST = 65536
 };
 
 struct Trusted {
@@ -107,7 +109,8 @@ int httpserver__is_proxy(HTTPServer_T server, Socket_T s)
 	return 0;
 }
 
-/* ---- the header: the bytes it takes, 0 if it goes on, -1 if it is none; name stays empty when it names nobody ---- */
+/* ---- the header: the bytes it takes, 0 if it goes on, -1 if it is none; name stays empty if it
+ * names no client ---- */
 
 static void put_name(char *name, int family, const void *address, unsigned port)
 {
@@ -168,7 +171,7 @@ static unsigned big_endian(const char *b)
 	return (unsigned)(unsigned char)b[0] << 8 | (unsigned char)b[1];
 }
 
-/* Of LOCAL connections, which are the proxy's own, and of other families nothing is taken. */
+/* LOCAL connections, which are the proxy's own, and other families name no client. */
 static int take_block(const char *b, size_t n, char *name)
 {
 	unsigned length, command;

@@ -2,7 +2,8 @@
 /* Private to HTTPServer.c and the files of server/: a server, its loops, their connections, and the exchanges (a request
  * and its response) of these.
  *
- * Calls go down: HTTPServer.c -> loop.c -> connection.c -> input.c, output.c, worker.c -> exchange.c -> router.c.
+ * Calls go down: HTTPServer.c -> loop.c -> connection.c -> input.c, clock.c, holder.c -> output.c, worker.c -> exchange.c
+ * -> suspend.c, router.c.
  *
  * A loop, its connections and exchanges belong to the loop's thread. Request, response and arena of an exchange that has
  * another holder are that one's; the rest of it, which the loop sends meanwhile, is the loop's. Routes and
@@ -81,7 +82,7 @@ typedef enum End {
 typedef enum Holder { /* who has an exchange */
 	HOLDER_LOOP,
 	HOLDER_WORKER,   /* until it calls httpserver__hand_back */
-	HOLDER_PROGRAM   /* suspended: until it is resumed, or nobody waits for it any more */
+	HOLDER_PROGRAM   /* suspended: until it is resumed, or its client has left */
 } Holder;
 
 typedef enum Call { /* of a function of the route */
@@ -410,14 +411,52 @@ void httpserver__open(Loop *l, Connection_T connection); /* a new one. Raises: A
 /* All that a connection ever does: it goes as far as it can without waiting. Does not raise. */
 void httpserver__advance(Loop *l, Conn *c, Cause cause);
 void httpserver__append(List *list, Conn *c);
+
+/* ---- server/clock.c ---- */
+
+/* Sets the deadline; it stays as it is while the clock does, but for rates. Returns 1 if the clock starts. */
+int httpserver__set_clock(Turn *t);
+
+/* ---- server/holder.c ---- */
+
 /* Its connection has ended: the exchange is recycled, or left to the program until that resumes it. Raises as recycle. */
 void httpserver__abandon(Exchange *x);
+void httpserver__end_request(Turn *t);             /* its response is there before all of it was read: the connection ends */
+void httpserver__refuse(Turn *t, int status, const char *text); /* so it does with this response */
+void httpserver__admit(Turn *t);                   /* its head may be followed by its body. Raises: Arena_Failed */
+/* Answers in place of the program, and the connection ends. Returns 0 if that has resumed before. Raises: Arena_Failed. */
+int httpserver__give_up(Turn *t, int status, const char *text);
+int httpserver__wait_for_holder(Turn *t);          /* gives up if the drain is over. Returns 0 if there is nothing to do */
+/* These return 0 if the turn ends. They raise Arena_Failed. */
+int httpserver__call_in_worker(Turn *t, Call call);
+int httpserver__finish_call(Turn *t);              /* a function of the route has returned */
+int httpserver__suspend(Turn *t);                  /* the exchange is the program's, unless it was resumed already */
+int httpserver__go_on(Turn *t);                    /* it was resumed */
+
+static inline void httpserver__take_sent(Turn *t, Sent sent)
+{
+	if (sent == SENT_NEVER)
+		t->dies = 1;
+	else if (sent == SENT_SOME)
+		t->c->output = t->c->exchange->answered && t->c->exchange->framing.streams ? OUTPUT_STREAMING : OUTPUT_SENDING;
+}
+
+static inline int httpserver__is_held_by(const Conn *c, Holder holder)
+{
+	return c->exchange && c->exchange->holder == holder;
+}
+
+/* The program has the exchange, and nothing of the output waits for the client. */
+static inline int httpserver__is_parked(const Conn *c)
+{
+	return httpserver__is_held_by(c, HOLDER_PROGRAM) && (c->output == OUTPUT_IDLE || c->output == OUTPUT_SUSPENDED);
+}
 
 /* ---- server/loop.c ---- */
 
 void httpserver__prepare(Loop *l);                 /* Raises: Arena_Failed, SocketPoll_Failed, SocketPool_Failed */
 void httpserver__serve(Loop *l);                   /* until it is drained. Raises: SocketPoll_Failed */
-/* When all threads have ended: closes the connections that there are. What is suspended goes when it is resumed. */
+/* When all threads have ended: closes the connections that there are. A suspended one goes when it is resumed. */
 void httpserver__end_loop(Loop *l);
 
 /* ---- server/thread.c ---- */
@@ -436,7 +475,7 @@ void httpserver__stop_workers(HTTPServer_T server);
 int httpserver__give_work(Exchange *x, Call call, int may_refuse);
 /* Any thread, once: the exchange is the loop's again, or goes if that has ended. */
 void httpserver__hand_back(Exchange *x);
-/* Those that were handed back, in order; NULL: none. For the loop; left: NULL, or at its end HTTPSERVER__CLOSED. */
+/* Returns the exchanges that were handed back, in order; NULL: none. For the loop; left: NULL, or at its end HTTPSERVER__CLOSED. */
 #define HTTPSERVER__CLOSED ((Exchange *)1)
 Exchange *httpserver__take_back(Loop *l, Exchange *left);
 

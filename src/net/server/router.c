@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Routes: a tree of path segments. Under each node are literal segments, at most one for a parameter and at most one for
- * a rest, tried in this order; when the way down ends at a node that does not have the method, the search goes back,
- * so that "/users/me" with only GET does not hide "/users/:id" with POST. The names of parameters are the route's, as two
- * patterns may call the same segment by two names.
+/* Routes: a tree of path segments. Under each node are literal segments, at most one for a
+ * parameter and at most one for a rest, tried in this order; when the way down ends at a node
+ * that does not have the method, the search goes back, so that "/users/me" with only GET does not
+ * hide "/users/:id" with POST. The names of parameters are the route's, as two patterns may call
+ * the same segment by two names.
  *
  * A path was decoded before it comes here, but for %2F and %5C: they stay in their segment. */
 #include "config.h"
@@ -67,7 +68,7 @@ static int is_dots(const char *segment, size_t n)
 	return n > 0 && n <= 2 && strspn(segment, ".") >= n;
 }
 
-/* The path of a request was decoded: a pattern that has what decoding removes would wait for ever. */
+/* The path of a request was decoded: a pattern with text that decoding removes would never match. */
 static void check_bytes(const char *pattern)
 {
 	const char *s = pattern + strcspn(pattern, "?#\\");
@@ -248,7 +249,8 @@ static void note_value(Search *search, int n, size_t at, size_t length)
 	search->values[n].length = length;
 }
 
-/* What is under node for the path from `at` on, which is behind a slash; values before nvalues are taken. */
+/* Finds the route under node for the path from `at` on, which is behind a slash; values before
+ * nvalues are taken. */
 static const Route *find(const Node *node, Search *search, size_t at, int nvalues)
 {
 	const char *s = search->path + at, *end = strchr(s, '/');
@@ -281,10 +283,12 @@ static void take_params(Exchange *x, const Search *search)
 		return;
 	params = Arena_alloc(x->arena, 2 * n * sizeof *params);
 	for (i = 0; i < n; i++) {
-		const HTTPSlice *value = &search->values[i]; /* set by find, which went down through as many as there are names */
+		/* set by find, which went down through as many as there are names */
+		const HTTPSlice *value = &search->values[i];
 
 		params[2 * i] = names[i];
-		params[2 * i + 1] = httprequest__segment(x->request, value->at, value->length); /* NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult) */
+		/* NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult) */
+		params[2 * i + 1] = httprequest__segment(x->request, value->at, value->length);
 	}
 	x->request->params = params;
 	x->request->nparams = n;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers that come later. A call of the program suspends its exchange, and somebody resumes it: both have to happen before
- * the loop goes on, in either order. They meet in the mark of the response's place, which each changes at once:
+/* Answers that come later. A call of the program suspends its exchange, and somebody resumes it:
+ * both have to happen before the loop goes on, in either order. They meet in the mark of the
+ * response's place, which each changes at once:
  *
  *   the call       SUSPENDED                  later PARKED, when it has returned (httpserver__park)
  *   who resumes    SUSPENDED taken away,      then RESUMED, and if it is PARKED it is handed back
- *   the loop       PARKED and GONE at once, unless it is RESUMED: nobody waits for it any more (httpserver__leave)
+ *   the loop       PARKED and GONE at once, unless it is RESUMED: its client has left (httpserver__leave)
  *
  * So exactly one resumes, it is handed back at most once, and the loop decides what came first. */
 #include "config.h"
@@ -72,7 +73,8 @@ int httpserver__leave(Exchange *x)
 
 /* ---- handles ---- */
 
-/* Reads nothing of the response, which may have ended: only its mark, which every thread may read. Raises: Assert_Failed. */
+/* Reads nothing of the response, which may have ended: only its mark, which every thread may
+ * read. Raises: Assert_Failed. */
 static Exchange *find_exchange(T r, uint32_t *mark, const char *call)
 {
 	Exchange *x = (Exchange *)((uintptr_t)r & ~(uintptr_t)(HTTP__PLACE - 1));
@@ -86,7 +88,8 @@ static Exchange *find_exchange(T r, uint32_t *mark, const char *call)
 	return x;
 }
 
-/* Returns the exchange of the response, which the caller alone may resume now. Raises: Assert_Failed. */
+/* Returns the exchange of the response, which the caller alone may resume now. Raises:
+ * Assert_Failed. */
 static Exchange *claim(T r, const char *call)
 {
 	uint32_t mark;
@@ -103,7 +106,8 @@ static Exchange *claim(T r, const char *call)
 
 /* ---- the interface ---- */
 
-/* The address of the client is looked up as long as there is one: the log and the program may ask for it later. */
+/* The address of the client is looked up as long as there is one: the log and the program may ask
+ * for it later. */
 void HTTPResponse_suspend(T r, int timeout_ms)
 {
 	uint32_t mark;

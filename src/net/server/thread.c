@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads of the server, in crews. A callback of the program may end the thread that it runs in (pthread_exit(3), or a
- * cancellation): another thread takes its place. If none can be made, the one that ends goes on itself, within its
- * clean-up, until the server stops. A C++ exception ends the process, as in any thread that does not catch it. */
+/* Threads of the server, in crews. A callback of the program may end the thread that it runs in
+ * (pthread_exit(3), or a cancellation): another thread takes its place. If none can be made, the
+ * one that ends goes on itself, within its clean-up, until the server stops. A C++ exception ends
+ * the process, as in any thread that does not catch it. */
 #include "config.h"
 
 #include "server/rep.h"

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* A connection that leaves the server, for another protocol: once all of its 101 is out, it loses its place, and a function
- * of the program gets the socket, in the handler's kind of thread. The exchange lives until that returns.
+/* A connection that leaves the server, for another protocol: once all of its 101 is out, it loses
+ * its place, and a function of the program gets the socket, in the handler's kind of thread. The
+ * exchange lives until that returns.
  *
- * The exchange has the socket in between. Whatever ends it before the function is called closes the socket. */
+ * The exchange has the socket in between. Whatever ends it before the function is called closes
+ * the socket. */
 #include "config.h"
 
 #include "server/rep.h"
 
-/* What was read ahead is given to whoever reads the socket next: what came first lies in the turn. */
+/* Bytes that were read ahead are for the next reader of the socket: what came first lies in the
+ * turn. */
 static void put_back_input(Turn *t)
 {
 	Conn *c = t->c;
@@ -31,7 +34,7 @@ void httpserver__leave_server(Turn *t)
 	c->end = END_DEAD;
 }
 
-/* What it raises is counted by the loop, when that has the exchange again. */
+/* An exception of it is counted by the loop, when that has the exchange again. */
 void httpserver__give_socket(Exchange *x)
 {
 	const struct HTTPUpgrade *upgrade = x->response->upgrade;

@@ -2,7 +2,7 @@
 /* Threads for handlers that block. Exchanges queue first in, first out; a finished one goes onto its loop's list, which
  * is a stack with one compare-and-swap, and the loop is woken. The lock is held for the queue's pointers only.
  *
- * A function that ends its thread is answered 500, or cuts its stream. */
+ * A function that ends its thread is answered 500 by another worker, or cuts its stream. */
 #include "config.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ void __tsan_release(void *) __attribute__((weak));
 
 /* ---- to workers ---- */
 
-/* The lock is held. What an idle worker is about to take does not wait. */
+/* The lock is held. An exchange that an idle worker is about to take does not wait. */
 static int is_full(const Workers *w, size_t most)
 {
 	return most && w->queued >= most + (size_t)w->idle;

@@ -18,8 +18,8 @@
 ssize_t socket__try_recv(Socket_T s, void *buffer, size_t nbytes);
 ssize_t socket__try_sendv(Socket_T s, const struct iovec *vector, int n);
 
-/* Sends at most nbytes of a regular file, from offset on, by sendfile(2) where it exists. Returns as
- * the functions above; 0 means the end of the file. Makes the socket non-blocking. Raises:
+/* Sends at most nbytes of a regular file, from offset on, by sendfile(2) where it exists. Returns
+ * as the functions above; 0 means the end of the file. Makes the socket non-blocking. Raises:
  * Socket_Failed (it cannot be made so). */
 ssize_t socket__try_sendfile(Socket_T s, int fd, int64_t offset, size_t nbytes);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Sending from a file: by sendfile(2) on Linux, elsewhere by a copy.
  *
- * sendfile has no MSG_NOSIGNAL and no MSG_DONTWAIT. So the descriptor is made non-blocking, and SIGPIPE is blocked for the
- * call, and taken back if the call caused it. */
+ * sendfile has no MSG_NOSIGNAL and no MSG_DONTWAIT. So the descriptor is made non-blocking, and
+ * SIGPIPE is blocked for the call, and taken back if the call caused it. */
 #include "config.h"
 
 #include <signal.h>
