@@ -53,10 +53,9 @@ static void put_chunked(Bytes *b, int id, size_t n)
 	put_text(b, "0\r\n\r\n");
 }
 
-static const char *const paths[KINDS] = {
-	"GET /get", "HEAD /get", "POST /post", "POST /post", "POST /post", "GET /stream", "GET /raise", "GET /slow",
-	"GET /nothing", "GET /get", "GET /get"
-};
+static const char *const paths[KINDS] = { "GET /get", "HEAD /get", "POST /post", "POST /post",
+	"POST /post", "GET /stream", "GET /raise", "GET /slow", "GET /nothing", "GET /get",
+	"GET /get" };
 
 static const int statuses[KINDS] = { 200, 200, 200, 200, 200, 200, 500, 200, 404, 200, 400 };
 
@@ -85,8 +84,11 @@ static void add_request(Client *c, int id)
 	while (sim_chance(25))
 		put_text(b, "\r\n");
 	r->begin = b->end;
-	snprintf(line, sizeof line, "%s/%d/%zu HTTP/1.1\r\nHost: a\r\n%s%s", paths[r->kind], id, r->size,
-		r->kind == KIND_CLOSE ? "Connection: close\r\n" : r->kind == KIND_BAD ? "Bad : field\r\n" : "",
+	snprintf(line, sizeof line, "%s/%d/%zu HTTP/1.1\r\nHost: a\r\n%s%s", paths[r->kind], id,
+		r->size,
+		r->kind == KIND_CLOSE	      ? "Connection: close\r\n"
+			: r->kind == KIND_BAD ? "Bad : field\r\n"
+					      : "",
 		r->kind == KIND_EXPECT ? "Expect: 100-continue\r\n" : "");
 	put_text(b, line);
 	if (r->kind == KIND_CHUNKED)
@@ -152,8 +154,8 @@ static void check_body(const Request *r, const char *bytes, size_t n, size_t off
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		SIM_CHECK(bytes[i] == body_byte(r->id, offset + i), "answer %d: byte %zu of the body is '%c'", r->id,
-			offset + i, bytes[i]);
+		SIM_CHECK(bytes[i] == body_byte(r->id, offset + i),
+			"answer %d: byte %zu of the body is '%c'", r->id, offset + i, bytes[i]);
 }
 
 /* Returns the end of a chunked body; NULL: it is not there yet. */
@@ -172,10 +174,12 @@ static const char *end_of_chunks(const Request *r, const char *at, const char *e
 			return NULL;
 		check_body(r, line + 2, n, offset);
 		offset += n;
-		SIM_CHECK(memcmp(line + 2 + n, "\r\n", 2) == 0, "answer %d: a chunk without an end", r->id);
+		SIM_CHECK(memcmp(line + 2 + n, "\r\n", 2) == 0, "answer %d: a chunk without an end",
+			r->id);
 		at = line + 2 + n + 2;
 		if (n == 0) {
-			SIM_CHECK(offset == r->size, "answer %d: a stream of %zu bytes, not %zu", r->id, offset, r->size);
+			SIM_CHECK(offset == r->size, "answer %d: a stream of %zu bytes, not %zu",
+				r->id, offset, r->size);
 			return at;
 		}
 	}
@@ -187,7 +191,8 @@ static void check_answer(const Request *r, const char *head, const char *body, s
 
 	if (r->status != 200)
 		return;
-	SIM_CHECK(id && atoi(id) == r->id, "the answer to request %d is that to %d", r->id, id ? atoi(id) : -1);
+	SIM_CHECK(id && atoi(id) == r->id, "the answer to request %d is that to %d", r->id,
+		id ? atoi(id) : -1);
 	SIM_CHECK(n == r->size, "answer %d: a length of %zu, not %zu", r->id, n, r->size);
 }
 
@@ -204,7 +209,8 @@ static const char *take_response(Client *c, const char *at, const char *end)
 	SIM_CHECK(!memchr(at, '\0', (size_t)(body - at)), "a NUL in the head of an answer");
 	SIM_CHECK(sscanf(at, "HTTP/1.1 %d ", &status) == 1, "no answer: %.40s", at);
 	if (status == 100) {
-		SIM_CHECK(c->requests[c->answered].kind == KIND_EXPECT, "100 Continue for one that does not ask");
+		SIM_CHECK(c->requests[c->answered].kind == KIND_EXPECT,
+			"100 Continue for one that does not ask");
 		c->invited = 1;
 		return body;
 	}
@@ -218,9 +224,10 @@ static const char *take_response(Client *c, const char *at, const char *end)
 	if (status != r->status)
 		client_check_refusal(c, status);
 	else {
-		SIM_CHECK(c->got >= r->end || r->status == 400 || client_is_excused(c), "request %d was answered before it was there", r->id);
-		SIM_CHECK(r->handled == (status == 200 || status == 500) || client_is_excused(c), "the handler of request %d ran %d times", r->id,
-			r->handled);
+		SIM_CHECK(c->got >= r->end || r->status == 400 || client_is_excused(c),
+			"request %d was answered before it was there", r->id);
+		SIM_CHECK(r->handled == (status == 200 || status == 500) || client_is_excused(c),
+			"the handler of request %d ran %d times", r->id, r->handled);
 		if (r->kind == KIND_STREAM) {
 			next = end_of_chunks(r, body, end);
 			if (!next)
@@ -232,7 +239,8 @@ static const char *take_response(Client *c, const char *at, const char *end)
 		}
 	}
 	c->closing = field(at, body, "\r\nConnection: close") != NULL;
-	sim_trace("stream %d: request %d was answered %d%s", c->stream->id, r->id, status, c->closing ? ", the last" : "");
+	sim_trace("stream %d: request %d was answered %d%s", c->stream->id, r->id, status,
+		c->closing ? ", the last" : "");
 	c->answered++;
 	c->invited = 0;
 	return next;
@@ -246,7 +254,8 @@ void client_heard(Client *c, const char *bytes, size_t n)
 		client_response_begins(c);
 	bytes_put(&c->sent, bytes, n);
 	while (bytes_length(&c->sent) > 0
-			&& (next = take_response(c, c->sent.at + c->sent.start, c->sent.at + c->sent.end)) != NULL) {
+		&& (next = take_response(c, c->sent.at + c->sent.start, c->sent.at + c->sent.end))
+			!= NULL) {
 		c->sent.start = (size_t)(next - c->sent.at);
 		client_response_begins(c);
 	}

@@ -7,7 +7,14 @@
 enum { REQUESTS = 8 };
 
 typedef enum Kind {
-	KIND_GET, KIND_HEAD, KIND_POST, KIND_CHUNKED, KIND_EXPECT, KIND_STREAM, KIND_RAISE, KIND_SLOW,
+	KIND_GET,
+	KIND_HEAD,
+	KIND_POST,
+	KIND_CHUNKED,
+	KIND_EXPECT,
+	KIND_STREAM,
+	KIND_RAISE,
+	KIND_SLOW,
 	KIND_NOTHING, /* 404 */
 	KIND_CLOSE,   /* asks for the end of the connection */
 	KIND_BAD,     /* 400 */
@@ -17,19 +24,34 @@ typedef enum Kind {
 typedef struct Request {
 	Kind kind;
 	int id, status;
-	size_t size;            /* of the body of the answer */
-	size_t body;            /* of its own */
+	size_t size;		     /* of the body of the answer */
+	size_t body;		     /* of its own */
 	size_t begin, head_end, end; /* in the script; blank lines are before the begin */
-	int handled;            /* how often its handler ran */
+	int handled;		     /* how often its handler ran */
 } Request;
 
 typedef enum Manner { /* of a client */
-	EAGER, SLOW, DRIPPING, SILENT, STALLING, DEAF, LEAVING, HALF_CLOSING, MANNERS
+	EAGER,
+	SLOW,
+	DRIPPING,
+	SILENT,
+	STALLING,
+	DEAF,
+	LEAVING,
+	HALF_CLOSING,
+	MANNERS
 } Manner;
 
-typedef enum Phase { PHASE_NONE, PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_SEND, PHASE_LINGER } Phase;
+typedef enum Phase {
+	PHASE_NONE,
+	PHASE_IDLE,
+	PHASE_HEAD,
+	PHASE_BODY,
+	PHASE_SEND,
+	PHASE_LINGER
+} Phase;
 
-typedef struct Span {     /* at least and at most */
+typedef struct Span { /* at least and at most */
 	size_t low, high;
 } Span;
 
@@ -43,27 +65,27 @@ typedef struct Client {
 	size_t pushed, stops_at; /* it stops there for good */
 	int done;
 	/* what the server did */
-	size_t got;             /* bytes received */
+	size_t got; /* bytes received */
 	int got_end;
-	Bytes sent;             /* what it sent, from the first byte that is not understood yet */
-	int answered;           /* final responses that were sent to the end */
-	int invited;            /* 100 Continue was sent */
-	int closing;            /* a response has said that it is the last */
-	int shut;               /* its side was shut down */
+	Bytes sent;   /* what it sent, from the first byte that is not understood yet */
+	int answered; /* final responses that were sent to the end */
+	int invited;  /* 100 Continue was sent */
+	int closing;  /* a response has said that it is the last */
+	int shut;     /* its side was shut down */
 	int closed;
-	int excused;            /* a call on it failed */
-	int may_time_out;       /* when the response that is being sent began */
-	int open;               /* accepted and not closed */
+	int excused;	  /* a call on it failed */
+	int may_time_out; /* when the response that is being sent began */
+	int open;	  /* accepted and not closed */
 	/* what it waits for, since it was last seen waiting */
 	Phase phase;
 	int phase_answered;
 	size_t phase_got;
 	int64_t since_low, since_high; /* ms */
-	int64_t since_us;       /* as since_low */
-	size_t sent_now;        /* bytes since the server last waited */
+	int64_t since_us;	       /* as since_low */
+	size_t sent_now;	       /* bytes since the server last waited */
 	Span sent_since, sent_again; /* since the send clock began; since it may have begun anew */
-	int64_t again;          /* ms: when it may have */
-	int anew, was_all;      /* in this tick; the last send took all */
+	int64_t again;		     /* ms: when it may have */
+	int anew, was_all;	     /* in this tick; the last send took all */
 } Client;
 
 Client *client_new(int *next_id);
@@ -72,9 +94,9 @@ void client_free(Client *c);
 char body_byte(int id, size_t i);
 /* Takes what the server sent. */
 void client_heard(Client *c, const char *bytes, size_t n);
-int client_whole(const Client *c);             /* requests of which all bytes were received */
+int client_whole(const Client *c); /* requests of which all bytes were received */
 /* These are server.c's. */
-int client_is_excused(const Client *c);         /* a fault was injected that may end it */
+int client_is_excused(const Client *c); /* a fault was injected that may end it */
 void client_response_begins(Client *c);
 void client_check_refusal(Client *c, int status);
 

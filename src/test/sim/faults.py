@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Proves that the simulation sees faults of time: takes the mend of each one below out of the source
-again, and runs seeds until one fails. `make sim-faults` runs it in a build directory.
+"""Proves that the simulation sees faults of time: takes the mend of each one below out of the
+source again, and runs seeds until one fails. `make sim-faults` runs it in a build directory.
 
-A mend that is not found in the source any more is an error: its line here is to follow the code."""
+A mend that is not found in the source any more is an error: its line here is to follow
+the code."""
 import os
 import re
 import subprocess
@@ -17,7 +18,8 @@ FAULTS = [ # world, what was wrong, file, what is there, what was
      "if (c->proxied || httpreader__begun(&x->reader))", "if (1)"),
     ("s", "the drain goes on as long as clients ask", "server/connection.c",
      "*httpserver__is_over(", "0 && httpserver__is_over("),
-    ("s", "the drain has no end", "server/loop.c", "SocketPoll_set_timer(l->poll, l->last, ms", "(void)(ms"),
+    ("s", "the drain has no end", "server/loop.c",
+     "SocketPoll_set_timer(l->poll, l->last, ms", "(void)(ms"),
     ("s", "silent clients keep the others out", "server/loop.c",
      "httpserver__advance(l, c, CAUSE_EVICTED);", "(void)c;"),
     ("s", "one that has just asked is put out as idle", "server/loop.c",
@@ -34,17 +36,22 @@ FAULTS = [ # world, what was wrong, file, what is there, what was
     ("s", "100 Continue behind a slow response has no time", "server/connection.c",
      "c->clock = CLOCK_NONE; /* 100 Continue", "/* 100 Continue"),
     ("s", "the server ends when a listener cannot be resumed", "server/loop.c",
-     "} EXCEPT(SocketPoll_Failed) {\n\t\tSocketPoll_set_timer", "} EXCEPT(Assert_Failed) {\n\t\tSocketPoll_set_timer"),
+     "} EXCEPT(SocketPoll_Failed) {\n\t\tSocketPoll_set_timer",
+     "} EXCEPT(Assert_Failed) {\n\t\tSocketPoll_set_timer"),
     ("s", "the last connection is left open", "server/loop.c",
      "SocketPoll_set_timer(l->poll, l->last, -1);", ""),
-    ("s", "a rate counts from the first request", "server/connection.c", "c->served = 1;\n\tc->clock = CLOCK_NONE;",
+    ("s", "a rate counts from the first request", "server/connection.c",
+     "c->served = 1;\n\tc->clock = CLOCK_NONE;",
      "c->served = 1;"),
     ("u", "the place of a stale connection ignores the hold-down", "pool/checkout.c",
-     "} else if (host__may_open_locked(pool, c->host))\n\t\tclient__reserve_locked(c);\n\tclient__serve",
+     "} else if (host__may_open_locked(pool, c->host))\n\t\tclient__reserve_locked(c);\n"
+     "\tclient__serve",
      "} else\n\t\tclient__reserve_locked(c);\n\tclient__serve"),
     ("u", "who waits longest is served last", "pool/client.c",
-     "w->previous = client->last;\n\tif (client->last)\n\t\tclient->last->next = w;\n\telse\n\t\tclient->first = w;\n\tclient->last = w;",
-     "w->next = client->first;\n\tif (client->first)\n\t\tclient->first->previous = w;\n\telse\n\t\tclient->last = w;\n\tclient->first = w;"),
+     "w->previous = client->last;\n\tif (client->last)\n\t\tclient->last->next = w;\n\telse\n"
+     "\t\tclient->first = w;\n\tclient->last = w;",
+     "w->next = client->first;\n\tif (client->first)\n\t\tclient->first->previous = w;\n\telse\n"
+     "\t\tclient->last = w;\n\tclient->first = w;"),
     ("u", "who gives up keeps what it was given", "pool/client.c",
      "pool->opening--;\n\t\tc->host->open--;\n\t} else if", "pool->opening--;\n\t} else if"),
     ("u", "a connection that has ended is used", "pool/checkout.c",
@@ -54,11 +61,19 @@ FAULTS = [ # world, what was wrong, file, what is there, what was
 ]
 
 
+def found(run):
+    if run.returncode == 0:
+        return "NOT FOUND"
+    seed = re.search(r"seed (\d+)", run.stderr).group(1)
+    how = run.stderr.splitlines()[1].strip() if "failed" in run.stderr else "a signal"
+    return f"seed {seed}: {how}"
+
+
 def main():
     top, build = os.environ["abs_top_srcdir"], os.environ["top_builddir"]
     net = os.path.join(top, "src", "net")
-    objects = [os.path.join(build, "src/test/sim", name) for name in sorted(os.listdir(os.path.join(build, "src/test/sim")))
-               if name.endswith(".o")]
+    sim = os.path.join(build, "src/test/sim")
+    objects = [os.path.join(sim, name) for name in sorted(os.listdir(sim)) if name.endswith(".o")]
     missed = 0
     with tempfile.TemporaryDirectory() as work:
         for number, (world, what, name, now, then) in enumerate(FAULTS):
@@ -69,15 +84,14 @@ def main():
             source = os.path.join(work, f"{number}.c")
             open(source, "w", encoding="utf-8").write(text.replace(now, then))
             program = os.path.join(work, f"sim{number}")
-            command = (f"{os.environ['CC']} {os.environ['SIM_CPPFLAGS']} -I{os.path.dirname(os.path.join(net, name))} "
-                       f"{os.environ['SIM_CFLAGS']} -w {source} {' '.join(objects)} {build}/src/.libs/libinternal.a "
-                       f"{os.environ['SIM_LDFLAGS']} -o {program}")
+            folder = os.path.dirname(os.path.join(net, name))
+            command = (f"{os.environ['CC']} {os.environ['SIM_CPPFLAGS']} -I{folder} "
+                       f"{os.environ['SIM_CFLAGS']} -w {source} {' '.join(objects)} "
+                       f"{build}/src/.libs/libinternal.a {os.environ['SIM_LDFLAGS']} -o {program}")
             subprocess.run(command, shell=True, check=True, cwd=build)
-            run = subprocess.run([program, "-" + world, "1", str(SEEDS)], capture_output=True, text=True)
-            seed = re.search(r"seed (\d+)", run.stderr)
-            found = f"seed {seed.group(1)}: {run.stderr.splitlines()[1].strip() if 'failed' in run.stderr else 'a signal'}" \
-                if run.returncode else "NOT FOUND"
-            print(f"{what}: {found}", flush=True)
+            run = subprocess.run([program, "-" + world, "1", str(SEEDS)], capture_output=True,
+                                 text=True)
+            print(f"{what}: {found(run)}", flush=True)
             missed += run.returncode == 0
     if missed:
         sys.exit(f"{missed} of {len(FAULTS)} faults were not found in {SEEDS} seeds")

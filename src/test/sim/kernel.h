@@ -17,20 +17,20 @@ typedef struct Watch {
 typedef struct File {
 	FileKind kind;
 	int nonblocking, port;
-	Stream *backlog;         /* of a listener */
-	int64_t since;           /* when somebody came to the empty backlog */
+	Stream *backlog; /* of a listener */
+	int64_t since;	 /* when somebody came to the empty backlog */
 	Stream *stream;
-	uint64_t count;          /* of an eventfd */
-	Watch watches[WATCHES];  /* of an epoll */
+	uint64_t count;		/* of an eventfd */
+	Watch watches[WATCHES]; /* of an epoll */
 	int nwatches;
 } File;
 
 extern File *kernel_files[KERNEL_FILES];
-int kernel_open(FileKind kind);                /* the lowest that is free; -1 and errno */
-File *kernel_file(int fd);                     /* NULL and errno */
+int kernel_open(FileKind kind); /* the lowest that is free; -1 and errno */
+File *kernel_file(int fd);	/* NULL and errno */
 Stream *kernel_stream(void);
 void kernel_close_stream(Stream *s);
-unsigned kernel_ready(const File *f);          /* as epoll reports it */
+unsigned kernel_ready(const File *f); /* as epoll reports it */
 void kernel_set_wake(int64_t at);
 /* 1: ready, or ms is 0. */
 int kernel_wait(int (*ready)(void *cl), void *cl, int ms);

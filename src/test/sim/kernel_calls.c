@@ -21,7 +21,7 @@
 
 #include "kernel.h"
 
-#define CALL(type, name, ...)           \
+#define CALL(type, name, ...)            \
 	type __wrap_##name(__VA_ARGS__); \
 	type __wrap_##name(__VA_ARGS__)
 
@@ -68,7 +68,8 @@ CALL(void *, realloc, void *p, size_t n)
 
 /* ---- clocks ---- */
 
-static const int64_t base = 0; /* the first millisecond of the machine: nothing may take 0 for "not yet" */
+static const int64_t base =
+	0; /* the first millisecond of the machine: nothing may take 0 for "not yet" */
 
 CALL(int, clock_gettime, clockid_t clock, struct timespec *t)
 {
@@ -92,7 +93,8 @@ CALL(time_t, time, time_t *t)
 
 /* ---- names ---- */
 
-CALL(int, getaddrinfo, const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+CALL(int, getaddrinfo, const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list)
 {
 	struct Address {
 		struct addrinfo info;
@@ -157,7 +159,8 @@ CALL(int, getpeername, int fd, struct sockaddr *a, socklen_t *n)
 
 CALL(int, socket, int family, int type, int protocol)
 {
-	int fd = fails(faults.descriptors, NULL, "socket") ? (errno = EMFILE, -1) : kernel_open(FILE_STREAM);
+	int fd = fails(faults.descriptors, NULL, "socket") ? (errno = EMFILE, -1)
+							   : kernel_open(FILE_STREAM);
 
 	(void)family;
 	(void)type;
@@ -440,7 +443,8 @@ static ssize_t send_parts(int fd, const struct iovec *parts, int nparts, int fla
 	for (;;) {
 		if (s->broken || s->out_ended)
 			return broken(s);
-		room = s->out_room > bytes_length(&s->out) ? s->out_room - bytes_length(&s->out) : 0;
+		room = s->out_room > bytes_length(&s->out) ? s->out_room - bytes_length(&s->out)
+							   : 0;
 		if (room > 0)
 			break;
 		if (world.sent)
@@ -500,7 +504,8 @@ static int any_is_ready(void *cl)
 		const File *f = kernel_file(w->fds[i].fd);
 		unsigned events = f ? kernel_ready(f) : EPOLLERR;
 
-		w->fds[i].revents = (short)(events & ((unsigned)w->fds[i].events | EPOLLERR | EPOLLHUP));
+		w->fds[i].revents =
+			(short)(events & ((unsigned)w->fds[i].events | EPOLLERR | EPOLLHUP));
 		ready += w->fds[i].revents != 0;
 	}
 	return ready;
@@ -579,7 +584,8 @@ static int give_events(const File *f, struct epoll_event *events, int n)
 
 	for (i = 0; i < f->nwatches && count < n; i++) {
 		const Watch *w = &f->watches[(first + i) % f->nwatches];
-		unsigned ready = kernel_ready(kernel_files[w->fd]) & (w->events | EPOLLERR | EPOLLHUP);
+		unsigned ready =
+			kernel_ready(kernel_files[w->fd]) & (w->events | EPOLLERR | EPOLLHUP);
 
 		if (ready) {
 			events[count].events = ready;

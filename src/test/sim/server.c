@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The world of a server: one loop, scripted clients, a stop. What must hold is checked against what
- * the kernel and the clients see of it, with a model of its deadlines of our own:
+/* The world of a server: one loop, scripted clients, a stop. What must hold is checked
+ * against what the kernel and the clients see of it, with a model of its deadlines of our own:
  *
  * - each request is answered once, in order, or its connection ended for a reason that is named;
  * - no byte of one connection reaches another;
@@ -23,13 +23,13 @@ static HTTPServer_Options options;
 static HTTPServer_T server;
 static Client *clients;
 static int nclients, next_id, has_faults, few; /* few: descriptors */
-static int64_t stopped_at, drain_seen; /* ms; -1: not yet */
-static int64_t spent;        /* ms that handlers took since stop */
-static int faulty_tick;      /* a call that is no stream's failed since the server last waited */
-static int64_t full_until;  /* ms: when all places were taken last */
+static int64_t stopped_at, drain_seen;	       /* ms; -1: not yet */
+static int64_t spent;			       /* ms that handlers took since stop */
+static int faulty_tick;	   /* a call that is no stream's failed since the server last waited */
+static int64_t full_until; /* ms: when all places were taken last */
 static size_t received, sent;
 static int64_t evicted_since; /* ms: the latest of those that had to go in this tick; -1: none */
-static int crowds;           /* connections that came in this tick into the places of others */
+static int crowds;	      /* connections that came in this tick into the places of others */
 
 /* ---- the model of deadlines ---- */
 
@@ -171,13 +171,17 @@ static void check_sums(void)
 	HTTPServer_Stats stats;
 
 	HTTPServer_stats(server, &stats);
-	SIM_CHECK(stats.connections == count_open(), "%zu connections are counted, and %zu are open", stats.connections,
-		count_open());
-	SIM_CHECK(descriptors == 2 || descriptors == 3, "%d descriptors beside listener and connections", descriptors);
+	SIM_CHECK(stats.connections == count_open(),
+		"%zu connections are counted, and %zu are open", stats.connections, count_open());
+	SIM_CHECK(descriptors == 2 || descriptors == 3,
+		"%d descriptors beside listener and connections", descriptors);
 	SIM_CHECK(count_open() <= options.connections, "%zu connections are open", count_open());
-	SIM_CHECK(stats.received == received, "%llu bytes counted, %zu received", (unsigned long long)stats.received, received);
-	SIM_CHECK(stats.sent == sent, "%llu bytes counted, %zu sent", (unsigned long long)stats.sent, sent);
-	SIM_CHECK(Arena_debug_live_count() <= 2 + options.connections + 64, "%zu arenas", Arena_debug_live_count());
+	SIM_CHECK(stats.received == received, "%llu bytes counted, %zu received",
+		(unsigned long long)stats.received, received);
+	SIM_CHECK(stats.sent == sent, "%llu bytes counted, %zu sent",
+		(unsigned long long)stats.sent, sent);
+	SIM_CHECK(Arena_debug_live_count() <= 2 + options.connections + 64, "%zu arenas",
+		Arena_debug_live_count());
 }
 
 static void check_door(void)
@@ -191,12 +195,12 @@ static void check_door(void)
 		since = full_until;
 	if (has_faults || few || kernel_waiting_since() < 0 || sim_ms() <= since + ROOM_MS)
 		return;
-	SIM_CHECK(count_open() == options.connections, "a place is free, and somebody waits for %lld ms",
-		(long long)(sim_ms() - since));
+	SIM_CHECK(count_open() == options.connections,
+		"a place is free, and somebody waits for %lld ms", (long long)(sim_ms() - since));
 	for (c = clients; c; c = c->next)
 		SIM_CHECK(!c->open || c->phase != PHASE_IDLE || sim_ms() <= c->since_high + ROOM_MS,
-			"stream %d is idle, and somebody waits for its place for %lld ms", c->stream->id,
-			(long long)(sim_ms() - since));
+			"stream %d is idle, and somebody waits for its place for %lld ms",
+			c->stream->id, (long long)(sim_ms() - since));
 }
 
 static void check_deadlines(void)
@@ -207,26 +211,32 @@ static void check_deadlines(void)
 	for (c = clients; c; c = c->next) {
 		if (!c->open)
 			continue;
-		SIM_CHECK(c->phase != PHASE_NONE || c->got < c->requests[c->answered].end, "request %d is there, and the server waits",
-			c->requests[c->answered].id);
-		SIM_CHECK(!is_late(c), "stream %d: the deadline of phase %d has passed (since %lld to %lld)", c->stream->id,
-			(int)c->phase, (long long)c->since_low, (long long)c->since_high);
+		SIM_CHECK(c->phase != PHASE_NONE || c->got < c->requests[c->answered].end,
+			"request %d is there, and the server waits", c->requests[c->answered].id);
+		SIM_CHECK(!is_late(c),
+			"stream %d: the deadline of phase %d has passed (since %lld to %lld)",
+			c->stream->id, (int)c->phase, (long long)c->since_low,
+			(long long)c->since_high);
 		deadlines(c, &low, &high);
 		if (high < first)
 			first = high;
 	}
-	SIM_CHECK(first == INT64_MAX || faults.interrupt || (kernel_wake_at() >= 0 && kernel_wake_at() / 1000 <= first + LATE),
-		"the server sleeps until %lld, past a deadline at %lld", (long long)kernel_wake_at() / 1000, (long long)first);
-	SIM_CHECK(drain_end() == INT64_MAX || sim_ms() <= drain_end() + LATE + spent, "the drain has no end");
+	SIM_CHECK(first == INT64_MAX || faults.interrupt
+			|| (kernel_wake_at() >= 0 && kernel_wake_at() / 1000 <= first + LATE),
+		"the server sleeps until %lld, past a deadline at %lld",
+		(long long)kernel_wake_at() / 1000, (long long)first);
+	SIM_CHECK(drain_end() == INT64_MAX || sim_ms() <= drain_end() + LATE + spent,
+		"the drain has no end");
 }
 
 /* Nobody stays who was idle for longer than one that had to go. */
 static void check_evicted(const Client *c)
 {
-	SIM_CHECK(evicted_since < 0 || c->phase != PHASE_IDLE || c->got != c->phase_got || bytes_length(&c->stream->in) > 0
-			|| c->stream->in_ended || c->since_high >= evicted_since,
-		"stream %d is idle since %lld, and one had to go that is since %lld", c->stream->id, (long long)c->since_high,
-		(long long)evicted_since);
+	SIM_CHECK(evicted_since < 0 || c->phase != PHASE_IDLE || c->got != c->phase_got
+			|| bytes_length(&c->stream->in) > 0 || c->stream->in_ended
+			|| c->since_high >= evicted_since,
+		"stream %d is idle since %lld, and one had to go that is since %lld", c->stream->id,
+		(long long)c->since_high, (long long)evicted_since);
 }
 
 static void on_waits(int blocks)
@@ -298,7 +308,8 @@ static void on_failed(Stream *s, const char *call)
 
 int client_is_excused(const Client *c)
 {
-	return c->excused || faulty_tick || c->stream->left || (stopped_at >= 0 && sim_ms() >= drain_end());
+	return c->excused || faulty_tick || c->stream->left
+		|| (stopped_at >= 0 && sim_ms() >= drain_end());
 }
 
 void client_response_begins(Client *c)
@@ -314,17 +325,20 @@ void client_check_refusal(Client *c, int status)
 	if (client_is_excused(c))
 		return;
 	if (status == 408) {
-		SIM_CHECK(c->may_time_out, "stream %d, request %d: 408 before its time (phase %d since %lld)", c->stream->id, r->id, (int)c->phase,
-			(long long)c->since_low);
+		SIM_CHECK(c->may_time_out,
+			"stream %d, request %d: 408 before its time (phase %d since %lld)",
+			c->stream->id, r->id, (int)c->phase, (long long)c->since_low);
 		return;
 	}
-	SIM_CHECK(status == 400 && c->got_end && c->got < r->end, "request %d was answered %d, not %d", r->id, status, r->status);
+	SIM_CHECK(status == 400 && c->got_end && c->got < r->end,
+		"request %d was answered %d, not %d", r->id, status, r->status);
 }
 
 /* Those that had to go in this tick are closed together when it ends. */
 static void note_eviction(const Client *c)
 {
-	SIM_CHECK(crowds > 0 || ((has_faults || few) && kernel_backlog() > 0), "stream %d was closed without a reason", c->stream->id);
+	SIM_CHECK(crowds > 0 || ((has_faults || few) && kernel_backlog() > 0),
+		"stream %d was closed without a reason", c->stream->id);
 	crowds -= crowds > 0;
 	if (c->since_low > evicted_since)
 		evicted_since = c->since_low;
@@ -344,21 +358,26 @@ static void check_end(Client *c)
 	if (client_is_excused(c) || s->broken)
 		return;
 	if (c->got_end) {
-		SIM_CHECK(c->answered >= client_whole(c) || c->closing || is_due(c), "stream %d ended, and %d of %d requests were answered",
-			s->id, c->answered, client_whole(c));
+		SIM_CHECK(c->answered >= client_whole(c) || c->closing || is_due(c),
+			"stream %d ended, and %d of %d requests were answered", s->id, c->answered,
+			client_whole(c));
 		return;
 	}
 	if (c->closing) {
-		SIM_CHECK(bytes_length(&s->in) == 0 || asked_to_end(c) || (c->phase == PHASE_LINGER && is_due(c)),
+		SIM_CHECK(bytes_length(&s->in) == 0 || asked_to_end(c)
+				|| (c->phase == PHASE_LINGER && is_due(c)),
 			"stream %d is closed with input that was not read", s->id);
 		return;
 	}
 	if (is_due(c)) {
-		SIM_CHECK(c->phase != PHASE_IDLE || bytes_length(&s->in) == 0, "stream %d is closed as idle, and has asked", s->id);
+		SIM_CHECK(c->phase != PHASE_IDLE || bytes_length(&s->in) == 0,
+			"stream %d is closed as idle, and has asked", s->id);
 		return;
 	}
-	SIM_CHECK(c->phase == PHASE_IDLE || (c->phase == PHASE_NONE && c->got == 0) || c->answered == client_whole(c),
-		"stream %d is closed in phase %d (since %lld), without a reason", s->id, (int)c->phase, (long long)c->since_low);
+	SIM_CHECK(c->phase == PHASE_IDLE || (c->phase == PHASE_NONE && c->got == 0)
+			|| c->answered == client_whole(c),
+		"stream %d is closed in phase %d (since %lld), without a reason", s->id,
+		(int)c->phase, (long long)c->since_low);
 	SIM_CHECK(bytes_length(&s->in) == 0, "stream %d is closed as idle, and has asked", s->id);
 	if (stopped_at < 0)
 		note_eviction(c);
@@ -391,8 +410,10 @@ static Request *request_of(HTTPRequest_T request)
 	for (c = clients; c; c = c->next)
 		for (i = 0; i < c->nrequests; i++)
 			if (c->requests[i].id == id) {
-				SIM_CHECK(c->answered <= i && c->got >= c->requests[i].end, "the handler of request %d runs too early", id);
-				SIM_CHECK(c->requests[i].handled++ == 0 || client_is_excused(c), "the handler of request %d runs again", id);
+				SIM_CHECK(c->answered <= i && c->got >= c->requests[i].end,
+					"the handler of request %d runs too early", id);
+				SIM_CHECK(c->requests[i].handled++ == 0 || client_is_excused(c),
+					"the handler of request %d runs again", id);
 				return &c->requests[i];
 			}
 	sim_fail("a handler runs for request %d, which there is not", id);
@@ -433,7 +454,8 @@ static void post(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	(void)cl;
 	SIM_CHECK(n == r->body, "request %d has a body of %zu bytes, not %zu", r->id, n, r->body);
 	for (i = 0; i < n; i++)
-		SIM_CHECK(body[i] == body_byte(r->id, i), "request %d: byte %zu is '%c'", r->id, i, body[i]);
+		SIM_CHECK(body[i] == body_byte(r->id, i), "request %d: byte %zu is '%c'", r->id, i,
+			body[i]);
 	answer(response, r);
 }
 
@@ -528,7 +550,7 @@ static size_t until_invitation(const Client *c, size_t n)
 
 	for (i = 0; i < c->nrequests; i++)
 		if (c->requests[i].kind == KIND_EXPECT && c->pushed < c->requests[i].head_end
-				&& c->pushed + n > c->requests[i].head_end && sim_chance(80))
+			&& c->pushed + n > c->requests[i].head_end && sim_chance(80))
 			return c->requests[i].head_end - c->pushed;
 	return n;
 }
@@ -548,10 +570,11 @@ static void push_some(Client *c)
 	c->pushed += n;
 }
 
-/* A reset may overtake an answer only if the server had waited for the client as long as it promises. */
+/* A reset may overtake an answer only if the server had waited as long as it promises. */
 static void check_lost(const Client *c)
 {
-	SIM_CHECK(!c->stream->lost || !c->closing || asked_to_end(c) || client_is_excused(c) || c->phase == PHASE_LINGER || c->phase == PHASE_SEND,
+	SIM_CHECK(!c->stream->lost || !c->closing || asked_to_end(c) || client_is_excused(c)
+			|| c->phase == PHASE_LINGER || c->phase == PHASE_SEND,
 		"stream %d: a reset has overtaken an answer", c->stream->id);
 }
 
@@ -572,7 +595,8 @@ static void client_step(void *cl)
 		sim_trace("client %d leaves", s->id);
 		stream_reset(s);
 		c->done = 1;
-	} else if (c->manner == HALF_CLOSING && c->pushed == c->stops_at && sim_chance(40) && !s->in_ended) {
+	} else if (c->manner == HALF_CLOSING && c->pushed == c->stops_at && sim_chance(40)
+		&& !s->in_ended) {
 		sim_trace("client %d sends no more", s->id);
 		stream_end(s);
 	}
@@ -595,7 +619,8 @@ static void arrive(void *cl)
 		client_free(c);
 		return;
 	}
-	sim_trace("client %d comes, in manner %d, with %d requests", c->stream->id, (int)c->manner, c->nrequests);
+	sim_trace("client %d comes, in manner %d, with %d requests", c->stream->id, (int)c->manner,
+		c->nrequests);
 	c->stream->peer = c;
 	c->next = clients;
 	clients = c;
@@ -623,17 +648,22 @@ static int some_ms(void)
 
 static void choose_options(void)
 {
-	options = (HTTPServer_Options){
-		.host = "10.0.0.1", .service = "8080", .threads = 1,
+	options = (HTTPServer_Options){ .host = "10.0.0.1",
+		.service = "8080",
+		.threads = 1,
 		.limits = { .head_ms = some_ms(), .body_ms = some_ms() },
-		.body_rate = sim_between(50, 5000), .idle_ms = some_ms(), .send_ms = some_ms(), .linger_ms = some_ms(),
-		.drain_ms = some_ms(), .connections = (size_t)sim_between(1, 6),
-		.pipeline_bytes = (size_t)sim_between(256, 4096)
-	};
+		.body_rate = sim_between(50, 5000),
+		.idle_ms = some_ms(),
+		.send_ms = some_ms(),
+		.linger_ms = some_ms(),
+		.drain_ms = some_ms(),
+		.connections = (size_t)sim_between(1, 6),
+		.pipeline_bytes = (size_t)sim_between(256, 4096) };
 	if (sim_chance(20))
 		options.idle_ms = 60000;
 	if (sim_chance(10))
-		options.idle_ms = options.limits.head_ms = options.limits.body_ms = options.send_ms = -1;
+		options.idle_ms = options.limits.head_ms = options.limits.body_ms =
+			options.send_ms = -1;
 }
 
 static void choose_faults(void)
@@ -664,15 +694,19 @@ static void serve(void *cl)
 	HTTPServer_route(server, "GET", "/stream/:id/:size", stream, NULL);
 	HTTPServer_route(server, "GET", "/slow/:id/:size", take_time, NULL);
 	kernel_quiet = 0;
-	TRY {
+	TRY
+	{
 		HTTPServer_run(server);
-	} ELSE {
+	}
+	ELSE
+	{
 		SIM_CHECK(has_faults && sim_now == 0, "run raised %s", Except_message());
-	} END_TRY;
+	}
+	END_TRY;
 	SIM_CHECK(stopped_at >= 0 || (has_faults && sim_now == 0), "run returns before stop");
 	SIM_CHECK(count_open() == 0, "run returns, and %zu connections are open", count_open());
-	SIM_CHECK(drain_end() == INT64_MAX || sim_ms() <= drain_end() + LATE + spent, "run returns %lld ms after the drain's end",
-		(long long)(sim_ms() - drain_end()));
+	SIM_CHECK(drain_end() == INT64_MAX || sim_ms() <= drain_end() + LATE + spent,
+		"run returns %lld ms after the drain's end", (long long)(sim_ms() - drain_end()));
 	Arena_dispose(&arena);
 	server = NULL;
 	SIM_CHECK(kernel_descriptors() == 0, "%d descriptors are left", kernel_descriptors());
@@ -694,10 +728,16 @@ void simulate_server(void)
 	choose_options();
 	choose_faults();
 	event_grain();
-	sim_trace("head_ms %d, body_ms %d, body_rate %d, idle_ms %d, send_ms %d, linger_ms %d, drain_ms %d, connections %zu",
-		options.limits.head_ms, options.limits.body_ms, options.body_rate, options.idle_ms, options.send_ms,
-		options.linger_ms, options.drain_ms, options.connections);
-	world = (World){ .waits = on_waits, .received = on_received, .sent = on_sent, .accepted = on_accepted, .ended = on_ended,
+	sim_trace(
+		"head_ms %d, body_ms %d, body_rate %d, idle_ms %d, send_ms %d, "
+		"linger_ms %d, drain_ms %d, connections %zu",
+		options.limits.head_ms, options.limits.body_ms, options.body_rate, options.idle_ms,
+		options.send_ms, options.linger_ms, options.drain_ms, options.connections);
+	world = (World){ .waits = on_waits,
+		.received = on_received,
+		.sent = on_sent,
+		.accepted = on_accepted,
+		.ended = on_ended,
 		.failed = on_failed };
 	for (i = 0; i < nclients; i++)
 		event_at((int64_t)sim_below(sim_chance(50) ? 1000 : 3000000), arrive, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* sim [-s | -u] [FIRST [COUNT]]: COUNT seeds from FIRST on, of the worlds of server.c and upstream.c, or
- * of one of them. Without arguments, those of `make check`.
+/* sim [-s | -u] [FIRST [COUNT]]: COUNT seeds from FIRST on, of the worlds of server.c and
+ * upstream.c, or of one of them. Without arguments, those of `make check`.
  * sim -v [-s | -u] SEED: one of them, and prints what happens. */
 #include "config.h"
 
@@ -60,7 +60,8 @@ void sim_trace(const char *fmt, ...)
 {
 	va_list list;
 
-	trace_hash = (trace_hash ^ (uint64_t)sim_now ^ (uint64_t)(unsigned char)*fmt << 56) * 0x100000001b3u;
+	trace_hash = (trace_hash ^ (uint64_t)sim_now ^ (uint64_t)(unsigned char)*fmt << 56)
+		* 0x100000001b3u;
 	if (!sim_verbose)
 		return;
 	va_start(list, fmt);
@@ -77,7 +78,8 @@ noreturn void sim_fail(const char *fmt, ...)
 	va_start(list, fmt);
 	print_line(stderr, fmt, list);
 	va_end(list);
-	fprintf(stderr, "sim -v -%c %llu prints how it came to that\n", sim_letter, (unsigned long long)sim_seed);
+	fprintf(stderr, "sim -v -%c %llu prints how it came to that\n", sim_letter,
+		(unsigned long long)sim_seed);
 	_exit(1);
 }
 
@@ -92,8 +94,8 @@ static void run_seed(uint64_t seed, void (*simulate)(void))
 	SIM_CHECK(Arena_debug_live_count() == 0, "%zu arenas are left", Arena_debug_live_count());
 }
 
-/* Each seed has a process of its own: what a run leaves in caches would change the next one. Returns
- * the hash of what happened. */
+/* Each seed has a process of its own: what a run leaves in caches would change the next one.
+ * Returns the hash of what happened. */
 static uint64_t run_apart(uint64_t seed, void (*simulate)(void), uint64_t *hash)
 {
 	int status;
@@ -107,7 +109,8 @@ static uint64_t run_apart(uint64_t seed, void (*simulate)(void), uint64_t *hash)
 	if (child < 0 || waitpid(child, &status, 0) != child)
 		sim_fail("no process for a seed");
 	if (WIFSIGNALED(status))
-		fprintf(stderr, "sim: seed %llu ended by signal %d\n", (unsigned long long)seed, WTERMSIG(status));
+		fprintf(stderr, "sim: seed %llu ended by signal %d\n", (unsigned long long)seed,
+			WTERMSIG(status));
 	if (status != 0)
 		exit(1);
 	return *hash;
@@ -115,14 +118,17 @@ static uint64_t run_apart(uint64_t seed, void (*simulate)(void), uint64_t *hash)
 
 static void run_seeds(uint64_t first, uint64_t count, void (*simulate)(void))
 {
-	uint64_t *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), seed;
+	uint64_t *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0),
+		 seed;
 
 	for (seed = first; seed < first + count; seed++) {
 		uint64_t hash = run_apart(seed, simulate, shared);
 
 		sim_seed = seed;
 		if (seed - first < REPEATED)
-			SIM_CHECK(run_apart(seed, simulate, shared) == hash, "a second run went another way");
+			SIM_CHECK(run_apart(seed, simulate, shared) == hash,
+				"a second run went another way");
 	}
 	munmap(shared, sizeof *shared);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A simulated kernel under the real HTTPServer, SocketPool and HTTPCall. The calls that the library
- * makes (sockets, poll, epoll, eventfd, clocks, conditions, malloc) are replaced at link time; time
- * is virtual; a seed decides what happens next, how many bytes a call takes, what fails, and when a
- * peer comes or leaves. One seed is one run: `sim -v SEED` prints it, call by call.
+/* A simulated kernel under the real HTTPServer, SocketPool and HTTPCall. The calls that the
+ * library makes (sockets, poll, epoll, eventfd, clocks, conditions, malloc) are replaced at link
+ * time; time is virtual; a seed decides what happens next, how many bytes a call takes, what
+ * fails, and when a peer comes or leaves. One seed is one run: `sim -v SEED` prints it, call by call.
  *
  *   sim.c      the seeds, the trace
  *   kernel.c   descriptors, streams and waiting; kernel_calls.c: the calls themselves
@@ -40,7 +40,7 @@
 extern uint64_t sim_seed;
 extern int sim_verbose;
 uint64_t sim_random(void);
-int sim_below(int n);                          /* 0 to n - 1 */
+int sim_below(int n); /* 0 to n - 1 */
 int sim_between(int least, int most);
 int sim_chance(int percent);
 void sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -49,20 +49,21 @@ noreturn void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)
 
 /* ---- task.c ---- */
 
-extern int64_t sim_now;                        /* microseconds since the run began */
+extern int64_t sim_now; /* microseconds since the run began */
 static inline int64_t sim_ms(void)
 {
 	return sim_now / 1000;
 }
 
 void task_start(const char *name, void (*run)(void *cl), void *cl);
-void *task_cl(void);                           /* its cl */
-const char *task_name(void);                   /* of the one that runs; NULL: none, an event's function */
-/* Blocks the task until ready says so, or the time has come (negative: never); 1 if it is ready. */
+void *task_cl(void);	     /* its cl */
+const char *task_name(void); /* of the one that runs; NULL: none, an event's function */
+/* Blocks the task until ready says so, or the time has come (negative: never). Returns 1 if it is
+ * ready. */
 int task_block(int (*ready)(void *cl), void *cl, int64_t until);
-void task_run_all(void);                       /* until all have ended. Fails if nothing can happen any more */
+void task_run_all(void); /* until all have ended. Fails if nothing can happen any more */
 void event_at(int64_t when, void (*fn)(void *cl), void *cl);
-void event_grain(void);                        /* chooses how coarse the times of events are in this run */
+void event_grain(void); /* chooses how coarse the times of events are in this run */
 void task_reset(void);
 
 /* ---- kernel.c ---- */
@@ -77,39 +78,41 @@ static inline size_t bytes_length(const Bytes *b)
 	return b->end - b->start;
 }
 
-void *sim_alloc(size_t n);                      /* zeroed; does not fail */
+void *sim_alloc(size_t n); /* zeroed; does not fail */
 void bytes_put(Bytes *b, const void *from, size_t n);
 size_t bytes_take(Bytes *b, void *to, size_t n); /* to may be NULL */
 void bytes_free(Bytes *b);
 
 typedef struct Stream { /* a connection: the library's side of it */
 	int id;
-	Bytes in;              /* arrived, and not received yet */
-	Bytes out;             /* sent, and not taken by the peer yet */
-	size_t out_room;       /* of the send buffer */
-	int in_ended;          /* the peer has sent its last byte */
-	int out_ended;         /* so has the library */
-	int error;             /* of the connection, that the next call returns */
-	int broken;            /* a reset came: nothing goes any more */
+	Bytes in;	 /* arrived, and not received yet */
+	Bytes out;	 /* sent, and not taken by the peer yet */
+	size_t out_room; /* of the send buffer */
+	int in_ended;	 /* the peer has sent its last byte */
+	int out_ended;	 /* so has the library */
+	int error;	 /* of the connection, that the next call returns */
+	int broken;	 /* a reset came: nothing goes any more */
 	int connected;
-	int closed;            /* by the library */
-	int left;              /* by the peer */
-	int lost;              /* to the peer: a reset has overtaken what was sent */
+	int closed; /* by the library */
+	int left;   /* by the peer */
+	int lost;   /* to the peer: a reset has overtaken what was sent */
 	int port;
-	void *peer;            /* the world's */
-	struct Stream *next;   /* in a backlog, or on the list of all */
+	void *peer;	     /* the world's */
+	struct Stream *next; /* in a backlog, or on the list of all */
 	struct Stream *all;
 } Stream;
 
-typedef struct World { /* what it is told of; NULL: nothing */
-	void (*waits)(int blocks);                      /* epoll_wait: a loop has done all that it could */
-	void (*received)(Stream *s, size_t n);          /* n 0: the end */
+typedef struct World {			       /* what it is told of; NULL: nothing */
+	void (*waits)(int blocks);	       /* epoll_wait: a loop has done all that it could */
+	void (*received)(Stream *s, size_t n); /* n 0: the end */
 	void (*sent)(Stream *s, const char *bytes, size_t n, size_t wanted);
 	void (*accepted)(Stream *s);
-	void (*connecting)(Stream *s, int port);        /* connect was called */
-	void (*ended)(Stream *s);                       /* the library's side: shut down or closed */
-	void (*sleeps)(const int *woken);               /* a task waits for a condition, and is woken when *woken is set */
-	void (*failed)(Stream *s, const char *call);    /* a call was made to fail; NULL: no stream's */
+	void (*connecting)(Stream *s, int port); /* connect was called */
+	void (*ended)(Stream *s);		 /* the library's side: shut down or closed */
+	void (*sleeps)(const int
+			*woken); /* a task waits for a condition, and is woken when *woken is set */
+	void (*failed)(
+		Stream *s, const char *call); /* a call was made to fail; NULL: no stream's */
 } World;
 
 typedef struct Faults { /* chances in 10,000 that a call fails */
@@ -118,23 +121,23 @@ typedef struct Faults { /* chances in 10,000 that a call fails */
 
 extern World world;
 extern Faults faults;
-extern int kernel_quiet;                       /* nothing fails, and nothing is told */
-extern int64_t kernel_tick_began;             /* when an epoll_wait last returned */
+extern int kernel_quiet;	  /* nothing fails, and nothing is told */
+extern int64_t kernel_tick_began; /* when an epoll_wait last returned */
 void kernel_reset(int most_descriptors);
-Stream *kernel_stream_at(int fd);               /* NULL: none */
-int kernel_descriptors(void);                  /* open */
-size_t kernel_backlog(void);                   /* streams that wait to be accepted */
-int64_t kernel_waiting_since(void);            /* how long the listener is ready; -1: it is not */
+Stream *kernel_stream_at(int fd);   /* NULL: none */
+int kernel_descriptors(void);	    /* open */
+size_t kernel_backlog(void);	    /* streams that wait to be accepted */
+int64_t kernel_waiting_since(void); /* how long the listener is ready; -1: it is not */
 int kernel_listens(void);
-Stream *kernel_dial(size_t out_room);          /* to the listener; NULL: nobody listens */
-int kernel_events_of(const Stream *s);         /* that an epoll looks for */
-int64_t kernel_wake_at(void);                  /* when the wait in progress ends; microseconds; -1: never */
+Stream *kernel_dial(size_t out_room);  /* to the listener; NULL: nobody listens */
+int kernel_events_of(const Stream *s); /* that an epoll looks for */
+int64_t kernel_wake_at(void);	       /* when the wait in progress ends, us; -1: never */
 /* The peer's doing. */
 void stream_push(Stream *s, const void *bytes, size_t n);
 size_t stream_pull(Stream *s, void *bytes, size_t n);
-void stream_end(Stream *s);                    /* it sends no more */
+void stream_end(Stream *s); /* it sends no more */
 void stream_reset(Stream *s);
-void stream_connect(Stream *s, int error);     /* what connect comes to */
+void stream_connect(Stream *s, int error); /* what connect comes to */
 
 /* ---- the worlds ---- */
 

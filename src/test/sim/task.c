@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Tasks are the threads of the simulated program: coroutines, of which one runs at a time, until it
- * waits. Whenever there is more than one thing that can happen, the seed decides. */
+/* Tasks are the threads of the simulated program: coroutines, of which one runs at a time, until
+ * it waits. Whenever there is more than one thing that can happen, the seed decides. */
 #include "config.h"
 
 #include <stdlib.h>
@@ -60,7 +60,8 @@ static void switch_context(ucontext_t *from, ucontext_t *to, const char *stack)
 #if SIM_ADDRESS_SANITIZER
 	void *fake;
 
-	__sanitizer_start_switch_fiber(&fake, stack ? stack : scheduler_bottom, stack ? STACK : scheduler_size);
+	__sanitizer_start_switch_fiber(
+		&fake, stack ? stack : scheduler_bottom, stack ? STACK : scheduler_size);
 	swapcontext(from, to);
 	__sanitizer_finish_switch_fiber(fake, NULL, NULL);
 #else
@@ -152,7 +153,8 @@ static int can_run(const Task *t)
 {
 	if (!t->used || t->done)
 		return 0;
-	return t->woken || (t->until >= 0 && sim_now >= t->until) || (t->ready && t->ready(t->ready_cl));
+	return t->woken || (t->until >= 0 && sim_now >= t->until)
+		|| (t->ready && t->ready(t->ready_cl));
 }
 
 static void switch_to(Task *t)

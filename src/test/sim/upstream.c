@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The world of a client's pool: callers that use HTTPCall or check connections out, servers that answer
- * them well or badly, and perhaps a drain. What must hold:
+/* The world of a client's pool: callers that use HTTPCall or check connections out, servers
+ * that answer them well or badly, and perhaps a drain. What must hold:
  *
  * - an answer is that to the call, byte by byte;
  * - a call and a checkout end within their time, and say that it is over only then;
  * - who waits for a host is served in the order of coming;
- * - never more connections than the limits allow, in all and to one host, and none to a host that is held
- *   down;
+ * - never more connections than the limits allow, in all and to one host, and none to a
+ *   host that is held down;
  * - where all servers behave, every call is answered;
  * - after a drain nothing is given out; at the end no descriptor and no arena is left. */
 #define _GNU_SOURCE
@@ -24,10 +24,10 @@ enum { CALLERS = 6, HOSTS = 2, LATE = 2, FIRST_PORT = 81 };
 
 typedef struct Caller {
 	int host;
-	const int *woken;        /* of the condition that it sleeps on */
-	int holds;               /* it checks out itself: calls may, more than once */
-	int order;               /* in which it began to wait in this checkout; 0: it does not */
-	int64_t deadline;        /* of the checkout */
+	const int *woken; /* of the condition that it sleeps on */
+	int holds;	  /* it checks out itself: calls may, more than once */
+	int order;	  /* in which it began to wait in this checkout; 0: it does not */
+	int64_t deadline; /* of the checkout */
 	int calls;
 } Caller;
 
@@ -36,9 +36,9 @@ typedef struct Server { /* the other end of a connection */
 	Stream *stream;
 	int host;
 	Bytes got, answer;
-	int used;                /* checked out before */
-	int answering, ends;     /* closes behind the answer */
-	int64_t quits_at;        /* an idle one, us; -1: never */
+	int used;	     /* checked out before */
+	int answering, ends; /* closes behind the answer */
+	int64_t quits_at;    /* an idle one, us; -1: never */
 } Server;
 
 static const char *const services[HOSTS] = { "81", "82" };
@@ -61,7 +61,8 @@ static void take_request(Server *v)
 	char text[256];
 	int id, n;
 
-	end = bytes_length(&v->got) == 0 ? NULL : memmem(head, bytes_length(&v->got), "\r\n\r\n", 4);
+	end = bytes_length(&v->got) == 0 ? NULL
+					 : memmem(head, bytes_length(&v->got), "\r\n\r\n", 4);
 	if (!end)
 		return;
 	field = memmem(head, (size_t)(end - head), "\r\nContent-Length: ", 18);
@@ -70,14 +71,17 @@ static void take_request(Server *v)
 	all = (size_t)(end - head) + 4 + length;
 	if (bytes_length(&v->got) < all)
 		return;
-	SIM_CHECK(sscanf(head, "GET /%d/%zu HTTP/1.1\r\n", &id, &size) == 2 || sscanf(head, "POST /%d/%zu HTTP/1.1\r\n", &id, &size) == 2,
+	SIM_CHECK(sscanf(head, "GET /%d/%zu HTTP/1.1\r\n", &id, &size) == 2
+			|| sscanf(head, "POST /%d/%zu HTTP/1.1\r\n", &id, &size) == 2,
 		"no request: %.30s", head);
 	for (i = 0; i < length; i++)
-		SIM_CHECK(end[4 + i] == body_byte(id, i), "request %d: byte %zu is '%c'", id, i, end[4 + i]);
+		SIM_CHECK(end[4 + i] == body_byte(id, i), "request %d: byte %zu is '%c'", id, i,
+			end[4 + i]);
 	bytes_take(&v->got, NULL, all);
 	v->answering = 1;
 	v->ends = sim_chance(15);
-	n = snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nX-Id: %d\r\n%s\r\n", size, id,
+	n = snprintf(text, sizeof text,
+		"HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nX-Id: %d\r\n%s\r\n", size, id,
 		v->ends && (is_polite || sim_chance(50)) ? "Connection: close\r\n" : "");
 	bytes_put(&v->answer, text, (size_t)n);
 	for (i = 0; i < size; i++) {
@@ -129,7 +133,8 @@ static void server_step(void *cl)
 		take_request(v);
 	if (v->answering && (is_polite || !sim_chance(2)))
 		answer_some(v);
-	else if (v->answering || (v->quits_at >= 0 && sim_now >= v->quits_at && bytes_length(&v->got) == 0)) {
+	else if (v->answering
+		|| (v->quits_at >= 0 && sim_now >= v->quits_at && bytes_length(&v->got) == 0)) {
 		leave(v);
 		return;
 	}
@@ -174,8 +179,10 @@ static void on_connecting(Stream *s, int port)
 			here += other->host == v->host;
 		}
 	SIM_CHECK(all <= places, "%zu connections of %zu", all, places);
-	SIM_CHECK(!limits.per_host || here <= limits.per_host, "%zu connections of %zu to one host", here, limits.per_host);
-	SIM_CHECK(failed_at[v->host] < 0 || sim_ms() == failed_at[v->host] || sim_ms() >= failed_at[v->host] + limits.hold_ms,
+	SIM_CHECK(!limits.per_host || here <= limits.per_host, "%zu connections of %zu to one host",
+		here, limits.per_host);
+	SIM_CHECK(failed_at[v->host] < 0 || sim_ms() == failed_at[v->host]
+			|| sim_ms() >= failed_at[v->host] + limits.hold_ms,
 		"a connect %lld ms after one failed", (long long)(sim_ms() - failed_at[v->host]));
 	sim_trace("connect: stream %d to host %d", s->id, v->host);
 	s->out_room = sim_chance(50) ? 65536 : (size_t)sim_between(100, 3000);
@@ -207,26 +214,30 @@ static void be_served(Caller *c, Connection_T connection)
 	Server *v = s->peer;
 	int i;
 
-	SIM_CHECK(!v->used || (bytes_length(&s->in) == 0 && !s->in_ended && !s->broken), "stream %d is given out, and has ended", s->id);
+	SIM_CHECK(!v->used || (bytes_length(&s->in) == 0 && !s->in_ended && !s->broken),
+		"stream %d is given out, and has ended", s->id);
 	v->used = 1;
 
 	for (i = 0; i < ncallers && c->order; i++) {
 		const Caller *o = &callers[i];
 
-		SIM_CHECK(!o->holds || o->host != c->host || !o->order || o->order >= c->order || !o->woken || *o->woken || sim_ms() >= o->deadline,
+		SIM_CHECK(!o->holds || o->host != c->host || !o->order || o->order >= c->order
+				|| !o->woken || *o->woken || sim_ms() >= o->deadline,
 			"waiter %d was served before waiter %d", c->order, o->order);
 	}
 	c->order = 0;
-	SIM_CHECK(drained_at < 0 || sim_ms() <= drained_at, "a connection is given out by a pool that is drained");
+	SIM_CHECK(drained_at < 0 || sim_ms() <= drained_at,
+		"a connection is given out by a pool that is drained");
 }
 
 static void check_time(const Caller *c, int64_t since, int ms, int is_over)
 {
 	int64_t took = sim_ms() - since;
 
-	SIM_CHECK(took <= ms + LATE, "caller %d: %lld ms of %d", (int)(c - callers), (long long)took, ms);
-	SIM_CHECK(!is_over || took >= ms, "caller %d: its time is over after %lld of %d ms", (int)(c - callers),
+	SIM_CHECK(took <= ms + LATE, "caller %d: %lld ms of %d", (int)(c - callers),
 		(long long)took, ms);
+	SIM_CHECK(!is_over || took >= ms, "caller %d: its time is over after %lld of %d ms",
+		(int)(c - callers), (long long)took, ms);
 }
 
 static void hold_one(Caller *c, int ms)
@@ -236,19 +247,30 @@ static void hold_one(Caller *c, int ms)
 
 	c->holds = 1;
 	c->deadline = sim_ms() + ms;
-	TRY {
+	TRY
+	{
 		connection = SocketPool_checkout(pool, "10.0.0.1", services[c->host], ms);
 		be_served(c, connection);
-	} EXCEPT(Socket_Failed) {
+	}
+	EXCEPT(Socket_Failed)
+	{
 		check_time(c, since, ms, Except_errno() == ETIMEDOUT);
-		SIM_CHECK(!is_polite || has_faults || Except_errno() == ETIMEDOUT, "checkout: %s", Except_message());
-	} EXCEPT(SocketPool_Failed) {
-		check_time(c, since, ms, Except_errno() == ETIMEDOUT && !strstr(Except_message(), "held down"));
-		SIM_CHECK(!is_polite || has_faults || Except_errno() == ETIMEDOUT || (drained_at >= 0 && Except_errno() == ESHUTDOWN),
+		SIM_CHECK(!is_polite || has_faults || Except_errno() == ETIMEDOUT, "checkout: %s",
+			Except_message());
+	}
+	EXCEPT(SocketPool_Failed)
+	{
+		check_time(c, since, ms,
+			Except_errno() == ETIMEDOUT && !strstr(Except_message(), "held down"));
+		SIM_CHECK(!is_polite || has_faults || Except_errno() == ETIMEDOUT
+				|| (drained_at >= 0 && Except_errno() == ESHUTDOWN),
 			"checkout: %s", Except_message());
-	} ELSE {
+	}
+	ELSE
+	{
 		SIM_CHECK(has_faults, "checkout: %s", Except_message());
-	} END_TRY;
+	}
+	END_TRY;
 	c->order = 0;
 	if (!connection)
 		return;
@@ -265,11 +287,13 @@ static void check_answer(HTTPCall_T call, int id, size_t size)
 	const char *of = HTTPCall_header(call, "X-Id"), *body;
 	size_t n, i;
 
-	SIM_CHECK(of && atoi(of) == id, "the answer to call %d is that to %s", id, of ? of : "none");
+	SIM_CHECK(
+		of && atoi(of) == id, "the answer to call %d is that to %s", id, of ? of : "none");
 	body = HTTPCall_body(call, &n);
 	SIM_CHECK(n == size, "answer %d has %zu bytes, not %zu", id, n, size);
 	for (i = 0; i < n; i++)
-		SIM_CHECK(body[i] == body_byte(id, i), "answer %d: byte %zu is '%c'", id, i, body[i]);
+		SIM_CHECK(
+			body[i] == body_byte(id, i), "answer %d: byte %zu is '%c'", id, i, body[i]);
 }
 
 static void fill_body(HTTPCall_T call, int id)
@@ -294,7 +318,8 @@ static void call_one(Caller *c, int ms)
 	snprintf(target, sizeof target, "/%d/%zu", id, size);
 	c->holds = 0;
 	c->deadline = sim_ms() + ms;
-	TRY {
+	TRY
+	{
 		HTTPCall_T call;
 
 		arena = Arena_new();
@@ -306,17 +331,28 @@ static void call_one(Caller *c, int ms)
 		HTTPCall_run(call, pool, "10.0.0.1", services[c->host]);
 		check_answer(call, id, size);
 		check_time(c, since, ms, 0);
-	} EXCEPT(HTTP_Gateway_Timeout) {
+	}
+	EXCEPT(HTTP_Gateway_Timeout)
+	{
 		check_time(c, since, ms, 1);
-	} EXCEPT(HTTP_Unavailable) {
+	}
+	EXCEPT(HTTP_Unavailable)
+	{
 		check_time(c, since, ms, 0);
-		SIM_CHECK(!is_polite || has_faults || drained_at >= 0 || sim_ms() >= since + ms, "call %d: %s", id, Except_message());
-	} EXCEPT(HTTP_Bad_Gateway) {
+		SIM_CHECK(!is_polite || has_faults || drained_at >= 0 || sim_ms() >= since + ms,
+			"call %d: %s", id, Except_message());
+	}
+	EXCEPT(HTTP_Bad_Gateway)
+	{
 		check_time(c, since, ms, 0);
-		SIM_CHECK(!is_polite || has_faults || drained_at >= 0, "call %d: %s", id, Except_message());
-	} ELSE {
+		SIM_CHECK(!is_polite || has_faults || drained_at >= 0, "call %d: %s", id,
+			Except_message());
+	}
+	ELSE
+	{
 		SIM_CHECK(has_faults, "call %d: %s", id, Except_message());
-	} END_TRY;
+	}
+	END_TRY;
 	c->order = 0;
 }
 
@@ -328,12 +364,14 @@ static void call_on(void *cl)
 	while (c->calls-- > 0) {
 		c->host = sim_below(HOSTS);
 		if (sim_chance(50))
-			task_block(NULL, NULL, sim_now + sim_below(sim_chance(70) ? 20000 : 2000000));
+			task_block(
+				NULL, NULL, sim_now + sim_below(sim_chance(70) ? 20000 : 2000000));
 		if (sim_chance(60))
 			call_one(c, sim_between(1, times[sim_below(4)]));
 		else
 			hold_one(c, sim_between(1, times[sim_below(4)]));
-		SIM_CHECK(SocketPool_count(pool) <= places, "%zu connections in the pool", SocketPool_count(pool));
+		SIM_CHECK(SocketPool_count(pool) <= places, "%zu connections in the pool",
+			SocketPool_count(pool));
 	}
 	running--;
 }
@@ -347,7 +385,8 @@ static void drain(void *cl)
 	sim_trace("drain");
 	drained_at = sim_ms();
 	SocketPool_drain(pool, ms);
-	SIM_CHECK(sim_ms() <= drained_at + ms + LATE, "a drain of %d ms takes %lld", ms, (long long)(sim_ms() - drained_at));
+	SIM_CHECK(sim_ms() <= drained_at + ms + LATE, "a drain of %d ms takes %lld", ms,
+		(long long)(sim_ms() - drained_at));
 }
 
 /* ---- a run ---- */
@@ -401,8 +440,8 @@ void simulate_upstream(void)
 	choose();
 	event_grain();
 	world = (World){ .connecting = on_connecting, .sleeps = on_sleeps };
-	sim_trace("places %zu, per_host %zu, hold_ms %d, %s servers", places, limits.per_host, limits.hold_ms,
-		is_polite ? "polite" : "all kinds of");
+	sim_trace("places %zu, per_host %zu, hold_ms %d, %s servers", places, limits.per_host,
+		limits.hold_ms, is_polite ? "polite" : "all kinds of");
 	kernel_quiet = 1;
 	arena = Arena_new();
 	pool = SocketPool_new(arena, places, 0);
