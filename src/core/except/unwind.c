@@ -15,8 +15,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#if HAVE__UNWIND_FORCEDUNWIND
+#if HAVE__UNWIND_FORCEDUNWIND && defined __ELF__ /* Mach-O links no weak __cxa_get_globals */
+#define CAN_UNWIND 1
 #include <unwind.h>
+#else
+#define CAN_UNWIND 0
 #endif
 
 #include "except/rep.h"
@@ -26,11 +29,13 @@ Jump except__jump = longjmp;
 /* Parts of the frame's argument: the state to come, whether cancellation is on, C++'s count. */
 enum { STATE = 0xFF, CANCELLABLE = 0x100, COUNT = 9 };
 
+#if CAN_UNWIND
 /* C++'s state of a thread. A catch (...) that throws on would leave the count one too high. */
 extern struct Cxx {
 	void *caught;
 	unsigned uncaught;
 } *__cxa_get_globals(void) __attribute__((weak)); /* NOLINT(bugprone-reserved-identifier) */
+#endif
 
 /* The frame of the innermost TRY: if a walk is on its way, that to which it is. */
 static Except_Frame *innermost(void)
@@ -48,8 +53,10 @@ int except__end_walk(const Except_Frame *f)
 {
 	uintptr_t argument = (uintptr_t)f->link.argument;
 
+#if CAN_UNWIND
 	if (__cxa_get_globals)
 		__cxa_get_globals()->uncaught = (unsigned)(argument >> COUNT);
+#endif
 	if (argument & CANCELLABLE)
 		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 	return argument & STATE;
@@ -73,7 +80,7 @@ void except__arrive(Except_Frame *f)
 	longjmp(f->env, 1);
 }
 
-#if HAVE__UNWIND_FORCEDUNWIND
+#if CAN_UNWIND
 
 /* Called before each function's clean-ups, with the lower end of its stack as "CFA". */
 static _Unwind_Reason_Code visit(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
@@ -138,12 +145,15 @@ static EXCEPT__NORETURN void unwind_to(jmp_buf env, int value)
 	walk_to(f);
 }
 
-#else
-#define unwind_to longjmp
-#endif
-
 int Except_set_unwinding(int on)
 {
 	__atomic_store_n(&except__jump, on ? unwind_to : longjmp, __ATOMIC_RELAXED);
-	return on && unwind_to != longjmp;
+	return on != 0;
 }
+#else
+int Except_set_unwinding(int on)
+{
+	(void)on;
+	return 0;
+}
+#endif
