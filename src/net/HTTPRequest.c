@@ -198,16 +198,14 @@ static const char *keep_marks(Arena_T arena, char *path, size_t length)
 
 const char *httprequest__head(T r, const HTTPParser *p)
 {
-	const char *wrong, *marks;
-	size_t length;
-	char *path;
+	const char *wrong = NULL, *marks;
+	size_t length = 0;
+	char *path = Arena_alloc(r->arena, p->path.length + 2);
 
-	if (is_asterisk(p, r->head)) {
-		set_strings(r, p, "*");
-		return NULL;
-	}
-	path = Arena_alloc(r->arena, p->path.length + 2);
-	wrong = httpparser__path(r->head + p->path.at, p->path.length, path, &length);
+	if (UNLIKELY(is_asterisk(p, r->head)))
+		memcpy(path, "*", 2);
+	else
+		wrong = httpparser__path(r->head + p->path.at, p->path.length, path, &length);
 	if (wrong)
 		return wrong;
 	marks = keep_marks(r->arena, path, length);
@@ -251,7 +249,7 @@ HTTPRequest_T httprequest__renew(HTTPRequestPlace *place)
 	T r;
 
 	((T)(place->words + place->turn))->self = NULL;
-	place->turn = (place->turn + 1) % HTTP__TURNS;
+	place->turn = place->turn == HTTP__TURNS - 1 ? 0 : place->turn + 1;
 	r = (T)(place->words + place->turn);
 	zero(r, sizeof *r);
 	return r->self = r;

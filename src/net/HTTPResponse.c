@@ -213,8 +213,11 @@ static char *put_number(char *out, uint64_t value)
 
 static char *put_status(char *out, int status)
 {
-	const char *reason = HTTP_reason(status);
+	const char *reason;
 
+	if (LIKELY(status == 200))
+		return httpmessage__put(out, "HTTP/1.1 200 OK\r\n", 17);
+	reason = HTTP_reason(status);
 	out = httpmessage__put(out, "HTTP/1.1 ", 9);
 	out = put_number(out, (size_t)status);
 	*out++ = ' ';

@@ -328,17 +328,21 @@ static void finish_return(Return *r)
 	arena__clear_all(r->arena, r->keep);
 }
 
-void arena__take_back(T a, size_t keep, size_t limit)
+static __attribute__((noinline)) void take_back_slowly(T a, size_t keep, size_t limit)
 {
 	Work children = { .run = dispose_of_children, .arena = a };
-	Return r = { a, 0, limit };
+	Return r = { a, keep, limit };
 
-	CHECK_ARENA(a);
-	r.keep = arena__beside_home(a, keep);
-	if (LOAD(a->most) == limit && !(LOAD(a->slow) & CHILDREN)
-		&& arena__clear_quickly(a, r.keep, SLOW_CLEAR))
-		return;
 	DEFER(finish_return, &r);
 	arena__run_to_end(&children);
 	arena__run_deferred(a, NULL);
+}
+
+void arena__take_back(T a, size_t keep, size_t limit)
+{
+	CHECK_ARENA(a);
+	keep = arena__beside_home(a, keep);
+	if (LOAD(a->most) != limit || LOAD(a->slow) & CHILDREN
+		|| !arena__clear_quickly(a, keep, SLOW_CLEAR))
+		take_back_slowly(a, keep, limit);
 }

@@ -104,7 +104,7 @@ void httpmessage__put_field(HTTPMessage *m, const char *call, int replaces, cons
 		append_field(m, f);
 }
 
-static int lists_close(const HTTPMessage_Field *connection)
+static __attribute__((noinline)) int lists_close(const HTTPMessage_Field *connection)
 {
 	HTTPSlice rest = { 0, connection->value_length }, member;
 

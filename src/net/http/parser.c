@@ -645,13 +645,6 @@ int httpparser__begun(const HTTPParser *p)
 	return p->state > START_LF;
 }
 
-int httpparser__keep_alive(const HTTPParser *p)
-{
-	if (p->flags & (HTTPParser_CLOSE | HTTPParser_UNTIL_CLOSE))
-		return 0;
-	return !(p->flags & HTTPParser_OLD) || p->flags & HTTPParser_KEEP;
-}
-
 /* ---- explaining an error ---- */
 
 enum { DIRECTIVE = 32 }; /* bytes that any directive but a slice, which is cut, fits into */

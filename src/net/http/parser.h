@@ -83,7 +83,12 @@ void httpparser__rewind(HTTPParser *p);
 /* after HEAD: ERROR if the Content-Length is beyond the limit, else HEAD */
 int httpparser__limit_body(HTTPParser *p);
 int httpparser__begun(const HTTPParser *p);      /* more than empty lines was seen */
-int httpparser__keep_alive(const HTTPParser *p); /* after HEAD: RFC 9112, 9.3 */
+static inline int httpparser__keep_alive(const HTTPParser *p) /* after HEAD: RFC 9112, 9.3 */
+{
+	if (p->flags & (HTTPParser_CLOSE | HTTPParser_UNTIL_CLOSE))
+		return 0;
+	return !(p->flags & HTTPParser_OLD) || p->flags & HTTPParser_KEEP;
+}
 
 /* After ERROR, with the same bytes: what was wrong, naming the value, control characters escaped. */
 void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size_t size);

@@ -153,13 +153,14 @@ static HTTPReader_Event feed_head(HTTPReader *r, const char *bytes, size_t n, si
 	return HTTPReader_MORE;
 }
 
+/* A head that came in pieces before. */
 static HTTPReader_Event feed_pieces(HTTPReader *r, const char *bytes, size_t n, size_t *used)
 {
 	HTTPReader_Event event;
 	size_t piece, taken = 0;
 
 	do {
-		piece = r->request->head && n - taken > PIECE ? PIECE : n - taken;
+		piece = n - taken > PIECE ? PIECE : n - taken;
 		event = feed_head(r, bytes + taken, piece, used);
 		taken += *used;
 	} while (event == HTTPReader_MORE && taken < n);
@@ -346,7 +347,9 @@ HTTPReader_Event httpreader__close(HTTPReader *r)
 
 HTTPReader_Event httpreader__feed(HTTPReader *r, const char *bytes, size_t n, size_t *used)
 {
-	return r->in_body ? feed_body(r, bytes, n, used) : feed_pieces(r, bytes, n, used);
+	if (r->in_body)
+		return feed_body(r, bytes, n, used);
+	return r->request->head ? feed_pieces(r, bytes, n, used) : feed_head(r, bytes, n, used);
 }
 
 /* ---- reading without a copy ---- */

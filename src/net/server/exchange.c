@@ -32,7 +32,7 @@ static void dispose(void *x)
 }
 
 /* Not a child of the loop's arena: allocating from an arena with a parent takes a lock. */
-static Exchange *make_exchange(Loop *l)
+static __attribute__((noinline)) Exchange *make_exchange(Loop *l)
 {
 	Arena_Options options = { .chunk = l->arenas < SPARES ? 0 : CROWDED, .name = "request of an HTTP server" };
 	Exchange *x = l->bare;

@@ -17,7 +17,7 @@ enum {
 
 /* ---- receiving ---- */
 
-static Read receive(Turn *t)
+static __attribute__((noinline)) Read receive(Turn *t)
 {
 	Loop *l = t->loop;
 	ssize_t n = socket__try_recv(t->c->socket, l->input, l->server->options.pipeline_bytes);
@@ -139,7 +139,7 @@ static void collect(HTTPReader *r, const char *bytes, size_t n)
 }
 
 /* A header is collected as a head is, and forgotten then. */
-static Read read_proxy(Turn *t)
+static __attribute__((noinline)) Read read_proxy(Turn *t)
 {
 	Exchange *x = t->c->exchange ? t->c->exchange : httpserver__begin(t);
 	char name[NAME_SIZE];

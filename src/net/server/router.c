@@ -271,7 +271,7 @@ static const Route *find(const Node *node, Search *search, size_t at, int nvalue
 	return r;
 }
 
-static void take_params(Exchange *x, const Search *search)
+static __attribute__((noinline)) void take_params(Exchange *x, const Search *search)
 {
 	const char *const *names = x->route->names;
 	const char **params;
@@ -279,8 +279,6 @@ static void take_params(Exchange *x, const Search *search)
 
 	while (n < PARAMS && names[n])
 		n++;
-	if (n == 0)
-		return;
 	params = Arena_alloc(x->arena, 2 * n * sizeof *params);
 	for (i = 0; i < n; i++) {
 		/* set by find, which went down through as many as there are names */
@@ -295,7 +293,7 @@ static void take_params(Exchange *x, const Search *search)
 }
 
 /* RFC 9110, 10.2.1 */
-static const char *make_allow(Arena_T arena, Search *search)
+static __attribute__((noinline)) const char *make_allow(Arena_T arena, Search *search)
 {
 	const char *text;
 	int i;
@@ -325,7 +323,8 @@ void httpserver__match(HTTPServer_T server, Exchange *x)
 	x->route = find(&server->root, &search, 1, 0);
 	if (x->route) {
 		x->request->route = x->route->is.pattern;
-		take_params(x, &search);
+		if (x->route->names[0])
+			take_params(x, &search);
 	} else if (search.nallowed > 0)
 		x->allow = make_allow(x->arena, &search);
 }
