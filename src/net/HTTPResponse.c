@@ -167,13 +167,12 @@ enum { LINES = 256 }; /* the status line and the fields that send adds, at their
 
 /* RFC 9110, 8.6 and 15.3.6. A 304, or the answer to a HEAD for which no body was written, would state
  * a length of 0 that the page does not have. */
-HTTPFraming httpresponse__frame(T r, unsigned asked)
+static __attribute__((noinline)) HTTPFraming frame_body(T r, unsigned asked)
 {
-	int bodiless = r->status == 204 || r->status == 205 || r->status == 304, head = (asked & HTTP__HEAD) != 0;
+	int bodiless = r->status == 204 || r->status == 205 || r->status == 304;
+	int head = (asked & HTTP__HEAD) != 0;
 	HTTPFraming f = { 0 };
 
-	if (UNLIKELY(r->upgrade != NULL))
-		return (HTTPFraming){ .upgrades = 1 };
 	f.streams = r->more && !bodiless && !head;
 	f.chunked = r->more && !bodiless && !r->has_length && !(asked & HTTP__OLD);
 	f.has_body = r->message.nbytes > 0 && !bodiless && !head;
@@ -182,8 +181,24 @@ HTTPFraming httpresponse__frame(T r, unsigned asked)
 		|| (r->has_length && (r->more || (r->message.nbytes == 0 && (head || r->status == 304))));
 	f.has_length = (!r->more || f.announced || r->status == 205) && r->status != 204
 		&& (r->message.nbytes > 0 || f.announced || !(r->status == 304 || head));
-	f.ends = !(asked & HTTP__ASKED) || asked & HTTP__ENDED || httpmessage__says_close(&r->message) || (f.streams && !f.chunked && !f.has_length);
-	f.keeps_old = !f.ends && asked & HTTP__OLD;
+	return f;
+}
+
+/* A 200 whose body was written is most of them. */
+HTTPFraming httpresponse__frame(T r, unsigned asked)
+{
+	int usual = r->status == 200 && !(asked & HTTP__HEAD) && !r->more && !r->file && !r->has_length;
+	HTTPFraming f = { .has_body = r->message.nbytes > 0, .has_length = 1 };
+
+	if (UNLIKELY(r->upgrade != NULL))
+		return (HTTPFraming){ .upgrades = 1 };
+	if (UNLIKELY(!usual))
+		f = frame_body(r, asked);
+	if ((asked & (HTTP__ASKED | HTTP__ENDED)) != HTTP__ASKED || httpmessage__says_close(&r->message)
+		|| (f.streams && !f.chunked && !f.has_length))
+		f.ends = 1;
+	else if (asked & HTTP__OLD)
+		f.keeps_old = 1;
 	return f;
 }
 

@@ -31,6 +31,7 @@ enum {
 	OTHERS = 64,           /* descriptors that are left for the program */
 	PIPELINE_LEAST = 256,
 	REQUEST_LEAST = 8192,  /* a request of 2 KiB, and a response */
+	KEPT = 64 * 1024,      /* bytes that the arena of an exchange keeps for the next request */
 	FIRST_ACTIVATED = 3    /* sd_listen_fds(3) */
 };
 
@@ -236,6 +237,13 @@ static void make_loops(T server)
 	}
 }
 
+/* Memory that an arena keeps is of no use to its children, and counts for the next request: it is a
+ * small part of a limit. */
+static size_t kept_bytes(size_t most)
+{
+	return most && most / 16 < KEPT ? 0 : KEPT;
+}
+
 T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
 {
 	T server;
@@ -246,6 +254,7 @@ T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
 	server->options = resolve(options);
 	server->unlimited = server->options.limits;
 	server->unlimited.body_bytes = SIZE_MAX;
+	server->kept = kept_bytes(server->options.request_bytes);
 	server->timed = server->options.log || server->options.latency;
 	httpserver__set_proxies(server);
 	server->methods = "OPTIONS";

@@ -12,8 +12,7 @@
 
 enum {
 	SPARES = 64,      /* arenas of a loop without a request */
-	CROWDED = 1024,   /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
-	KEPT = 64 * 1024  /* bytes that an arena keeps for the next request */
+	CROWDED = 1024    /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
 };
 
 /* ---- making and retiring ---- */
@@ -100,14 +99,6 @@ Exchange *httpserver__begin(Turn *t)
 	return t->c->exchange = x;
 }
 
-/* Memory that an arena keeps is of no use to its children, and counts for the next request: it is a small part of a limit. */
-static size_t kept_bytes(const Loop *l)
-{
-	size_t most = l->server->options.request_bytes;
-
-	return most && most / 16 < KEPT ? 0 : KEPT;
-}
-
 /* Arenas that many slow clients had at once are not all kept. */
 void httpserver__recycle(Exchange *x)
 {
@@ -122,7 +113,7 @@ void httpserver__recycle(Exchange *x)
 		x->next = l->spare;
 		l->spare = x;
 		l->spares++;
-		arena__take_back(x->arena, kept_bytes(l), 0);
+		arena__take_back(x->arena, l->server->kept, 0);
 	} else
 		put_bare(l, x);
 	end_handles(x);

@@ -16,7 +16,7 @@ int64_t httpserver__now_us(void)
 }
 
 /* An exception of the program's log is counted: the response is not to blame. */
-static __attribute__((noinline)) void write_log(Loop *l, Exchange *x, int status, size_t nbytes)
+static void write_log(Loop *l, Exchange *x, int status, size_t nbytes)
 {
 	const HTTPServer_Options *o = &l->server->options;
 	HTTPServer_Entry e = { .request = x->request, .route = x->request->route, .status = status, .nbytes = nbytes,
@@ -55,7 +55,7 @@ void httpserver__log_gone(Exchange *x)
 }
 
 /* A latency of less than 2^i microseconds is counted at [i]; the last counts all that are longer. */
-static __attribute__((noinline)) void count_latency(Loop *l, int64_t us)
+static void count_latency(Loop *l, int64_t us)
 {
 	int i = 0;
 
@@ -64,15 +64,10 @@ static __attribute__((noinline)) void count_latency(Loop *l, int64_t us)
 	httpserver__count(&l->stats.latency[i], 1);
 }
 
-void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes)
+static __attribute__((noinline)) void note_end(Loop *l, Exchange *x, int status, size_t nbytes)
 {
 	const HTTPServer_Options *o = &l->server->options;
 
-	httpserver__count(&l->stats.status[status / 100], 1);
-	if (x->raised)
-		httpserver__count(&l->stats.raised, x->raised);
-	if (!l->server->timed)
-		return;
 	if (o->latency)
 		count_latency(l, httpserver__now_us() - x->began);
 	if (!o->log || x->silent)
@@ -82,4 +77,13 @@ void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes)
 		x->unlogged = 1;
 	else
 		write_log(l, x, status, nbytes);
+}
+
+void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes)
+{
+	httpserver__count(&l->stats.status[status / 100], 1);
+	if (UNLIKELY(x->raised > 0))
+		httpserver__count(&l->stats.raised, x->raised);
+	if (l->server->timed)
+		note_end(l, x, status, nbytes);
 }

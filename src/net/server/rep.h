@@ -243,6 +243,7 @@ struct HTTPServer {
 	Arena_T arena;
 	HTTPServer_Options options;  /* no member is 0 that has a default */
 	HTTP_Limits unlimited;       /* the limits, but for the body: of a server that has routes with a body callback */
+	size_t kept;                 /* bytes that an exchange's arena keeps for the next request */
 	int streams;                 /* it has */
 	int timed;                   /* requests are: for the log, or the latency */
 	int blocks;                  /* it has routes for workers */
