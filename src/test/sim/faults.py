@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 
-SEEDS = int(os.environ.get("SIM_FAULT_SEEDS", "20000"))
+SEEDS = int(os.environ.get("SIM_FAULT_SEEDS", "100000"))
+ONLY = os.environ.get("SIM_FAULT", "") # a part of its description
 
 FAULTS = [ # world, what was wrong, file, what is there, what was
     ("s", "an empty line begins a request", "server/connection.c",
@@ -77,6 +78,8 @@ def main():
     missed = 0
     with tempfile.TemporaryDirectory() as work:
         for number, (world, what, name, now, then) in enumerate(FAULTS):
+            if ONLY not in what:
+                continue
             text = open(os.path.join(net, name), encoding="utf-8").read()
             every, now = now.startswith("*"), now.lstrip("*")
             if text.count(now) < 1 or (text.count(now) > 1 and not every):
@@ -95,7 +98,7 @@ def main():
             missed += run.returncode == 0
     if missed:
         sys.exit(f"{missed} of {len(FAULTS)} faults were not found in {SEEDS} seeds")
-    print(f"{len(FAULTS)} faults found again")
+    print("all found again")
 
 
 main()

@@ -21,6 +21,8 @@
 
 #include "kernel.h"
 
+enum { SPIN = 10000 };
+
 #define CALL(type, name, ...)            \
 	type __wrap_##name(__VA_ARGS__); \
 	type __wrap_##name(__VA_ARGS__)
@@ -562,10 +564,14 @@ static int epoll_is_ready(void *cl)
 	return 0;
 }
 
+static int busy; /* waits in a row that did not wait */
+
 static int wait_for_events(File *f, int ms)
 {
 	int is_ready = epoll_is_ready(f), interrupted = ms != 0 && is_interrupted();
 
+	busy = ms == 0 || is_ready ? busy + 1 : 0;
+	SIM_CHECK(busy < SPIN, "a loop spins");
 	kernel_set_wake(ms < 0 ? -1 : sim_now + (int64_t)ms * 1000);
 	if (world.waits && !kernel_quiet)
 		world.waits(ms != 0 && !is_ready);
