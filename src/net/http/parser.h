@@ -85,7 +85,8 @@ int httpparser__limit_body(HTTPParser *p);
 int httpparser__begun(const HTTPParser *p);      /* more than empty lines was seen */
 int httpparser__keep_alive(const HTTPParser *p); /* after HEAD: RFC 9112, 9.3 */
 
-/* After ERROR, with the same bytes: what was wrong, naming the value, control characters escaped. */
+/* After ERROR, with the same bytes: writes to out what was wrong. The text names the value, with
+ * control characters escaped. */
 void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size_t size);
 /* s in quotes, escaped, cut after 80 bytes; returns its length. size: at least 16 */
 size_t httpparser__quote(char *out, size_t size, const char *s, size_t n);

@@ -66,7 +66,8 @@ enum { LANE_BITS = 4 };
 
 static inline uint64_t lane_bits(Lanes x)
 {
-	return vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8((uint8x16_t)x), 4)), 0);
+	return vget_lane_u64(
+		vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8((uint8x16_t)x), 4)), 0);
 }
 #endif
 
@@ -81,7 +82,8 @@ static inline Lanes text_stops(Lanes x)
  * are < and >: each pair differs in one bit. */
 static inline Lanes target_stops(Lanes x)
 {
-	return (Lanes)(((SignedLanes)x <= ' ') | (x == 0x7f) | ((x & 0xfe) == 0x22) | ((x & 0xfd) == 0x3c));
+	return (Lanes)(((SignedLanes)x <= ' ') | (x == 0x7f)
+		| ((x & 0xfe) == 0x22) | ((x & 0xfd) == 0x3c));
 }
 
 /* Only letters and the hyphen are skipped at once: other bytes are rare in names. */
