@@ -141,19 +141,21 @@ typedef struct Malloc {
 	void (*free)(void *);
 } Malloc;
 
-#define MALLOC(id, title)                                                                               \
-	static Malloc id##_calls;                                                                       \
-	static void *id##_alloc(void *a, size_t n) { (void)a; return id##_calls.malloc(n); }            \
-	static void *id##_zeroed_alloc(void *a, size_t n) { (void)a; return id##_calls.calloc(1, n); }  \
-	static void id##_free(void *p) { id##_calls.free(p); }                                          \
-	static char *id##_copy(void *a, const char *s)                                                  \
-	{                                                                                               \
-		size_t size = strlen(s) + 1;                                                            \
-                                                                                                        \
-		(void)a;                                                                                \
-		return memcpy(id##_calls.malloc(size), s, size);                                        \
-	}                                                                                               \
-	static const Allocator id = { NULL, id##_alloc, id##_zeroed_alloc, id##_copy, NULL, NULL, id##_free }; \
+#define MALLOC(id, title)                                                                          \
+	static Malloc id##_calls;                                                                      \
+	static void *id##_alloc(void *a, size_t n) { (void)a; return id##_calls.malloc(n); }           \
+	static void *id##_zeroed_alloc(void *a, size_t n) { (void)a; return id##_calls.calloc(1, n); } \
+	static void id##_free(void *p) { id##_calls.free(p); }                                         \
+	static char *id##_copy(void *a, const char *s)                                                 \
+	{                                                                                              \
+		size_t size = strlen(s) + 1;                                                               \
+                                                                                                   \
+		(void)a;                                                                                   \
+		return memcpy(id##_calls.malloc(size), s, size);                                           \
+	}                                                                                              \
+	static const Allocator id = {                                                                  \
+		NULL, id##_alloc, id##_zeroed_alloc, id##_copy, NULL, NULL, id##_free                      \
+	};                                                                                             \
 	CONTESTANT(id, title)
 
 MALLOC(jemalloc, "jemalloc");

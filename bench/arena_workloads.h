@@ -290,27 +290,30 @@ INLINED double small(const Allocator *A)
 	return (bench_resident() - before) / SMALL;
 }
 
-#define CONTESTANT(id, title)                                                                           \
-	static void id##_mixed(void *cl, size_t n) { (void)cl; mixed(&id, n); }                         \
-	static void id##_request(void *cl, size_t n) { (void)cl; request(&id, n); }                     \
-	static void id##_cleared(void *cl, size_t n) { (void)cl; cleared(&id, n); }                     \
-	static void id##_objects(void *cl, size_t n) { (void)cl; objects(&id, n, 0); }                  \
-	static void id##_strings(void *cl, size_t n) { (void)cl; objects(&id, n, 1); }                  \
-	static void *id##_second(void *pair) { second_thread(&id, pair); return NULL; }                 \
-	static void id##_shared(void *cl, size_t n) { (void)cl; two_threads(&id, n, id##_second, 1); }  \
-	static void id##_apart(void *cl, size_t n) { (void)cl; two_threads(&id, n, id##_second, 0); }   \
-	static void *id##_make_arenas(void *arenas) { make_arenas(&id, arenas); return NULL; }          \
-	static void id##_own(void *cl, size_t n) { (void)cl; (void)n; first_allocation(&id, NULL); }    \
-	static void id##_handed(void *cl, size_t n) { (void)cl; (void)n; first_allocation(&id, id##_make_arenas); } \
-	static void id##_fresh(void *cl, size_t n) { (void)cl; grow(&id, n, 0); }                       \
-	static void id##_warm(void *cl, size_t n) { (void)cl; grow(&id, n, 1); }                        \
-	static double id##_fresh_resident(void *cl) { (void)cl; return resident(&id); }              \
-	static double id##_empty(void *cl) { (void)cl; return empty(&id); }                             \
-	static double id##_small(void *cl) { (void)cl; return small(&id); }                             \
-	const Contestant contestant_##id = {                                                            \
-		title, id##_mixed, id##_request, id##_cleared, id##_objects, id##_strings, id##_shared, \
-		id##_apart, id##_own, id##_handed, id##_fresh, id##_warm, id##_fresh_resident,          \
-		id##_empty, id##_small                                              \
+#define CONTESTANT(id, title)                                                                      \
+	static void id##_mixed(void *cl, size_t n) { (void)cl; mixed(&id, n); }                        \
+	static void id##_request(void *cl, size_t n) { (void)cl; request(&id, n); }                    \
+	static void id##_cleared(void *cl, size_t n) { (void)cl; cleared(&id, n); }                    \
+	static void id##_objects(void *cl, size_t n) { (void)cl; objects(&id, n, 0); }                 \
+	static void id##_strings(void *cl, size_t n) { (void)cl; objects(&id, n, 1); }                 \
+	static void *id##_second(void *pair) { second_thread(&id, pair); return NULL; }                \
+	static void id##_shared(void *cl, size_t n) { (void)cl; two_threads(&id, n, id##_second, 1); } \
+	static void id##_apart(void *cl, size_t n) { (void)cl; two_threads(&id, n, id##_second, 0); }  \
+	static void *id##_make_arenas(void *arenas) { make_arenas(&id, arenas); return NULL; }         \
+	static void id##_own(void *cl, size_t n) { (void)cl; (void)n; first_allocation(&id, NULL); }   \
+	static void id##_handed(void *cl, size_t n)                                                    \
+	{                                                                                              \
+		(void)cl; (void)n; first_allocation(&id, id##_make_arenas);                                \
+	}                                                                                              \
+	static void id##_fresh(void *cl, size_t n) { (void)cl; grow(&id, n, 0); }                      \
+	static void id##_warm(void *cl, size_t n) { (void)cl; grow(&id, n, 1); }                       \
+	static double id##_fresh_resident(void *cl) { (void)cl; return resident(&id); }                \
+	static double id##_empty(void *cl) { (void)cl; return empty(&id); }                            \
+	static double id##_small(void *cl) { (void)cl; return small(&id); }                            \
+	const Contestant contestant_##id = {                                                           \
+		title, id##_mixed, id##_request, id##_cleared, id##_objects, id##_strings, id##_shared,    \
+		id##_apart, id##_own, id##_handed, id##_fresh, id##_warm, id##_fresh_resident,             \
+		id##_empty, id##_small                                                                     \
 	}
 
 #endif

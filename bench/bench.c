@@ -85,7 +85,8 @@ static void note_conditions(void)
 	getloadavg(&load, 1);
 	snprintf(conditions, sizeof conditions,
 		"\"benchmark\": \"%s\",\n\"date\": \"%s\",\n\"processor\": \"%s\",\n"
-		"\"processors\": \"%ld\",\n\"load\": \"%.2f\",\n\"system\": \"%s %s\",\n\"compiler\": \"%s; %s\",\n\"seconds\": \"%g\",\n",
+		"\"processors\": \"%ld\",\n\"load\": \"%.2f\",\n\"system\": \"%s %s\",\n"
+		"\"compiler\": \"%s; %s\",\n\"seconds\": \"%g\",\n",
 		program, date, cpu, sysconf(_SC_NPROCESSORS_ONLN), load, u.sysname, u.release, __VERSION__,
 		BENCH_CFLAGS, seconds);
 }

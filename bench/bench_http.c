@@ -47,12 +47,15 @@ static void die(const char *what)
 static const char small[] = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
 static const char closing[] = "GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
 static const char browser[] =
-	"GET / HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) "
-	"Gecko/20100101 Firefox/128.0\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;"
-	"q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nConnection: keep-alive\r\n"
-	"Referer: https://www.example.com/some/page/with/a/path\r\nCookie: session=0123456789abcdef0123456789abcdef; theme=dark; "
-	"_ga=GA1.2.1234567890.1234567890\r\nUpgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n"
-	"Sec-Fetch-Site: same-origin\r\nPriority: u=0, i\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n\r\n";
+	"GET / HTTP/1.1\r\nHost: www.example.com\r\n"
+	"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
+	"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;"
+	"q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n"
+	"Connection: keep-alive\r\nReferer: https://www.example.com/some/page/with/a/path\r\n"
+	"Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; "
+	"_ga=GA1.2.1234567890.1234567890\r\nUpgrade-Insecure-Requests: 1\r\n"
+	"Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: same-origin\r\n"
+	"Priority: u=0, i\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n\r\n";
 
 /* ---- the client ---- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPCall: the processor that a call takes, beside a send and a recv by hand with the same parser; and
- * that of examples/gateway, beside nginx's proxy_pass. The server is the bare loop of http_servers.c. */
+/* HTTPCall: the CPU time of a call, beside a send and a recv by hand with the same parser; and the
+ * CPU time of examples/gateway, beside nginx's proxy_pass. The server is the bare loop of
+ * http_servers.c. */
 #include "config.h"
 
 #include <signal.h>
@@ -129,9 +130,11 @@ static void serve_nginx(int listener, int port, const char *directory)
 	snprintf(path, sizeof path, "%s/conf", directory);
 	f = fopen(path, "w");
 	fprintf(f,
-		"daemon off; master_process off; worker_processes 1; pid %s/pid; error_log /dev/null crit;\n"
+		"daemon off; master_process off; worker_processes 1; pid %s/pid; "
+		"error_log /dev/null crit;\n"
 		"events { }\nhttp { access_log off; keepalive_requests 1000000000;\n"
-		"client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; uwsgi_temp_path %s; scgi_temp_path %s;\n"
+		"client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; "
+		"uwsgi_temp_path %s; scgi_temp_path %s;\n"
 		"upstream u { server 127.0.0.1:%s; keepalive 64; keepalive_requests 1000000000; }\n"
 		"server { listen 127.0.0.1:%d; location / { proxy_pass http://u; proxy_http_version 1.1;\n"
 		"proxy_set_header Connection \"\"; } } }\n",

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers that come later. A request whose handler suspends its response, which another thread resumes, beside one whose
- * handler runs in a worker; and an event to each of 1,000 subscribers, whose streams are suspended between two events, beside
- * bare sends of the same bytes. Clients are processes of their own, so that the CPU time of this one is the server's. */
+/* Answers that come later. The first rows compare a request whose handler suspends its response,
+ * which another thread resumes, with one whose handler runs in a worker. The others compare an
+ * event to each of 1,000 subscribers, whose streams are suspended between two events, with bare
+ * sends of the same bytes. Clients are separate processes, so that the CPU time of this process is
+ * the server's. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -97,7 +99,8 @@ static int clients[CLIENTS];
 static void ask(void *path, size_t n)
 {
 	char request[80], answer[1024];
-	size_t length = (size_t)sprintf(request, "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", (const char *)path), i;
+	size_t i, length = (size_t)sprintf(request, "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n",
+		(const char *)path);
 
 	for (i = 0; i < n + CLIENTS; i++) {
 		if (i >= CLIENTS && recv(clients[i % CLIENTS], answer, sizeof answer, 0) <= 0)
@@ -224,12 +227,17 @@ static void start_server(Arena_T arena)
 {
 	pthread_t thread;
 
-	server = HTTPServer_new(arena, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .threads = 1, .workers = 1 });
+	server = HTTPServer_new(arena, &(HTTPServer_Options){
+		.host = "127.0.0.1", .service = "0", .threads = 1, .workers = 1
+	});
 	port = HTTPServer_port(server);
 	HTTPServer_route(server, "GET", "/later", later, NULL);
 	HTTPServer_route(server, "GET", "/events", subscribe, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/worker", .handler = hello, .blocks = 1 });
-	if (pthread_create(&thread, NULL, run, NULL) != 0 || pthread_create(&thread, NULL, answer_all, NULL) != 0)
+	HTTPServer_route_with(server, &(HTTPServer_Route){
+		.method = "GET", .pattern = "/worker", .handler = hello, .blocks = 1
+	});
+	if (pthread_create(&thread, NULL, run, NULL) != 0
+			|| pthread_create(&thread, NULL, answer_all, NULL) != 0)
 		die("pthread_create");
 }
 
@@ -262,13 +270,15 @@ int main(int argc, char *argv[])
 	start_subscribers();
 	for (i = 0; i < CLIENTS; i++)
 		clients[i] = dial();
-	bench_add(&(Bench_Case){ .workload = "a request, 64 connections", .name = "in a worker", .run = ask, .cl = "/worker", .n = 4096 });
-	bench_add(&(Bench_Case){ .workload = "a request, 64 connections", .name = "suspended, resumed by another thread", .run = ask,
+	bench_add(&(Bench_Case){ .workload = "a request, 64 connections",
+		.name = "in a worker", .run = ask, .cl = "/worker", .n = 4096 });
+	bench_add(&(Bench_Case){ .workload = "a request, 64 connections",
+		.name = "suspended, resumed by another thread", .run = ask,
 		.cl = "/later", .n = 4096, .goal = 1.5 });
-	bench_add(&(Bench_Case){ .workload = "CPU of an event to one of 1000 subscribers", .name = "bare sends", .value = send_events,
-		.unit = "ns" });
-	bench_add(&(Bench_Case){ .workload = "CPU of an event to one of 1000 subscribers", .name = "suspended streams",
-		.value = publish_events, .unit = "ns", .goal = 1.5 });
+	bench_add(&(Bench_Case){ .workload = "CPU of an event to one of 1000 subscribers",
+		.name = "bare sends", .value = send_events, .unit = "ns" });
+	bench_add(&(Bench_Case){ .workload = "CPU of an event to one of 1000 subscribers",
+		.name = "suspended streams", .value = publish_events, .unit = "ns", .goal = 1.5 });
 	bench_run();
 	return bench_end();
 }

@@ -21,15 +21,18 @@
 static const char browser[] =
 	"GET /wp-content/uploads/2010/03/a-picture-of-a-cat-in-a-box-in-the-garden.jpg HTTP/1.1\r\n"
 	"Host: www.example.org\r\n"
-	"User-Agent: Mozilla/5.0 (Macintosh; U; Intel Mac OS X 10.6; ja-JP-mac; rv:1.9.2.3) Gecko/20100401 Firefox/3.6.3\r\n"
+	"User-Agent: Mozilla/5.0 (Macintosh; U; Intel Mac OS X 10.6; ja-JP-mac; rv:1.9.2.3) "
+	"Gecko/20100401 Firefox/3.6.3\r\n"
 	"Accept: image/png,image/*;q=0.8,*/*;q=0.5\r\n"
 	"Accept-Language: ja,en-us;q=0.7,en;q=0.3\r\n"
 	"Accept-Encoding: gzip,deflate\r\n"
 	"Accept-Charset: Shift_JIS,utf-8;q=0.7,*;q=0.7\r\n"
 	"Keep-Alive: 115\r\n"
 	"Connection: keep-alive\r\n"
-	"Cookie: visits=2; visit_lasttime=1268409940; __utma=161330821.1270462386.1268406904.1268406904.1268409940.2; "
-	"__utmz=161330821.1268406904.1.1.utmccn=(referral)|utmcsr=example.net|utmcct=/reader/|utmcmd=referral; "
+	"Cookie: visits=2; visit_lasttime=1268409940; "
+	"__utma=161330821.1270462386.1268406904.1268406904.1268409940.2; "
+	"__utmz=161330821.1268406904.1.1.utmccn=(referral)|utmcsr=example.net|"
+	"utmcct=/reader/|utmcmd=referral; "
 	"session=0123456789abcdef0123456789abcdef; theme=light; x=471\r\n\r\n";
 static const char small[] = "GET / HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\n";
 _Static_assert(sizeof browser - 1 == 703, "the head of the goal has 703 bytes");

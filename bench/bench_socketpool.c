@@ -537,7 +537,9 @@ static void add_client(Client *c)
 	c->pool = SocketPool_new(arena, 8, 0);
 	snprintf(c->port, sizeof c->port, "%d", Socket_port(listener));
 	peeked = Socket_fd(Socket_connect("127.0.0.1", c->port, 1000));
-	bench_add(&(Bench_Case){ .workload = "checkout, checkin", .name = "the peek alone", .run = peek });
+	bench_add(&(Bench_Case){
+		.workload = "checkout, checkin", .name = "the peek alone", .run = peek
+	});
 #if HAVE_APR_UTIL
 	bench_add(&(Bench_Case){ .workload = "checkout, checkin",
 		.name = "apr_reslist, which does not look",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The C++ contestants of bench_hashtable, inlined into its loops: the standard library's table, Abseil's and Boost's, and Boost's once more through boost_so.cc.
-// The first of each sort of keys is what the others are measured by.
+// The C++ contestants of bench_hashtable, inlined into its loops: the standard library's table,
+// Abseil's and Boost's, and Boost's once more through boost_so.cc. The others are measured by the
+// first of each sort of keys.
 #include <unordered_map>
 #include <absl/container/flat_hash_map.h>
 #include <boost/unordered/unordered_flat_map.hpp>

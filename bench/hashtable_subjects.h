@@ -35,38 +35,38 @@ typedef struct Subject {
 /* The loops over the expressions of a contestant; k is the key, v the value, t the table.
  * LOOPS(core_u64, numbers, uint64_t, HashTable_put_int(t, k, v), HashTable_get_int(t, k),
  * HashTable_remove_int(t, k)) defines core_u64_insert, core_u64_find and core_u64_churn. */
-#define LOOPS(name, array, Key, Table, PUT, GET, REMOVE)                                                      \
-	static void name##_insert(void *table, const Keys *keys, size_t n)                                    \
-	{                                                                                                     \
-		Table t = (Table)table;                                                                       \
-		size_t i;                                                                                     \
-		for (i = 0; i < n; i++) {                                                                     \
-			Key k = keys->array[i];                                                               \
-			void *v = VALUE_OF(i);                                                                \
-			PUT;                                                                                  \
-		}                                                                                             \
-	}                                                                                                     \
-	static uintptr_t name##_find(void *table, const Keys *keys, const uint32_t *order, size_t n)          \
-	{                                                                                                     \
-		Table t = (Table)table;                                                                       \
-		uintptr_t sum = 0;                                                                            \
-		size_t i;                                                                                     \
-		for (i = 0; i < n; i++) {                                                                     \
-			Key k = keys->array[order[i]];                                                        \
-			sum += (uintptr_t)(GET);                                                              \
-		}                                                                                             \
-		return sum;                                                                                   \
-	}                                                                                                     \
-	static void name##_churn(void *table, const Keys *keys, const uint32_t *order, size_t n)              \
-	{                                                                                                     \
-		Table t = (Table)table;                                                                       \
-		size_t i;                                                                                     \
-		for (i = 0; i < n; i++) {                                                                     \
-			Key k = keys->array[order[i]];                                                        \
-			void *v = VALUE_OF(order[i]);                                                         \
-			REMOVE;                                                                               \
-			PUT;                                                                                  \
-		}                                                                                             \
+#define LOOPS(name, array, Key, Table, PUT, GET, REMOVE)                                         \
+	static void name##_insert(void *table, const Keys *keys, size_t n)                           \
+	{                                                                                            \
+		Table t = (Table)table;                                                                  \
+		size_t i;                                                                                \
+		for (i = 0; i < n; i++) {                                                                \
+			Key k = keys->array[i];                                                              \
+			void *v = VALUE_OF(i);                                                               \
+			PUT;                                                                                 \
+		}                                                                                        \
+	}                                                                                            \
+	static uintptr_t name##_find(void *table, const Keys *keys, const uint32_t *order, size_t n) \
+	{                                                                                            \
+		Table t = (Table)table;                                                                  \
+		uintptr_t sum = 0;                                                                       \
+		size_t i;                                                                                \
+		for (i = 0; i < n; i++) {                                                                \
+			Key k = keys->array[order[i]];                                                       \
+			sum += (uintptr_t)(GET);                                                             \
+		}                                                                                        \
+		return sum;                                                                              \
+	}                                                                                            \
+	static void name##_churn(void *table, const Keys *keys, const uint32_t *order, size_t n)     \
+	{                                                                                            \
+		Table t = (Table)table;                                                                  \
+		size_t i;                                                                                \
+		for (i = 0; i < n; i++) {                                                                \
+			Key k = keys->array[order[i]];                                                       \
+			void *v = VALUE_OF(order[i]);                                                        \
+			REMOVE;                                                                              \
+			PUT;                                                                                 \
+		}                                                                                        \
 	}
 
 /* hashtable_peers.cc */

@@ -164,10 +164,13 @@ static void serve_nginx(int listener, int port, const char *directory)
 
 	(void)listener;
 	snprintf(conf, sizeof conf,
-		"daemon off; master_process off; worker_processes 1; pid %s/pid; error_log /dev/null crit;\n"
+		"daemon off; master_process off; worker_processes 1; pid %s/pid; "
+		"error_log /dev/null crit;\n"
 		"events { worker_connections 15000; }\n"
-		"http { access_log off; keepalive_requests 1000000000; keepalive_timeout 3600; default_type text/plain;\n"
-		"client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; uwsgi_temp_path %s; scgi_temp_path %s;\n"
+		"http { access_log off; keepalive_requests 1000000000; keepalive_timeout 3600; "
+		"default_type text/plain;\n"
+		"client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; "
+		"uwsgi_temp_path %s; scgi_temp_path %s;\n"
 		"server { listen 127.0.0.1:%d; location / { return 200 \"%s\"; } } }\n",
 		directory, directory, directory, directory, directory, directory, port, page);
 	execute("nginx", "-c", write_file(directory, "conf", conf), NULL);
@@ -181,8 +184,10 @@ static void serve_lighttpd(int listener, int port, const char *directory)
 	write_file(directory, "index.html", page);
 	snprintf(conf, sizeof conf,
 		"server.bind = \"127.0.0.1\"\nserver.port = %d\nserver.document-root = \"%s\"\n"
-		"index-file.names = ( \"index.html\" )\nserver.max-fds = 16384\nserver.max-connections = 15000\n"
-		"server.max-keep-alive-requests = 65535\nserver.max-keep-alive-idle = 3600\nserver.max-read-idle = 3600\n"
+		"index-file.names = ( \"index.html\" )\n"
+		"server.max-fds = 16384\nserver.max-connections = 15000\n"
+		"server.max-keep-alive-requests = 65535\n"
+		"server.max-keep-alive-idle = 3600\nserver.max-read-idle = 3600\n"
 		"mimetype.assign = ( \".html\" => \"text/plain\" )\nstatic-file.etags = \"disable\"\n",
 		port, directory);
 	execute("lighttpd", "-f", write_file(directory, "conf", conf), "-D");
@@ -196,7 +201,8 @@ static void serve_h2o(int listener, int port, const char *directory)
 	write_file(directory, "index.html", page);
 	snprintf(conf, sizeof conf,
 		"num-threads: 1\nnum-name-resolution-threads: 1\nmax-connections: 15000\n"
-		"http1-request-timeout: 3600\nerror-log: /dev/null\nlisten:\n  host: 127.0.0.1\n  port: %d\n"
+		"http1-request-timeout: 3600\nerror-log: /dev/null\n"
+		"listen:\n  host: 127.0.0.1\n  port: %d\n"
 		"hosts:\n  default:\n    paths:\n      /:\n        file.dir: %s\n        file.etag: OFF\n",
 		port, directory);
 	execute("h2o", "-c", write_file(directory, "conf", conf), NULL);

@@ -65,7 +65,7 @@ static void welcome(Socket_T listener)
 	}
 }
 
-/* Passes on each complete line. Returns 0 at the end of the connection, or if a line is too long. */
+/* Passes on each complete line. Returns 0 at the end of the connection or if a line is too long. */
 static int hear(Connection_T c)
 {
 	Member *member = Connection_data(c);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* events [port]: server-sent events, from one thread to any number of subscribers.
  *
- *   GET /events    the stream; who comes back gets what was missed (Last-Event-ID). GET / is a page that shows it.
+ *   GET /events    the stream; a subscriber that comes back gets what it missed (Last-Event-ID)
+ *   GET /          a page that shows the stream
  *
- * A subscriber costs a connection and no thread: its stream is suspended until there is something to write. SIGTERM ends
- * the streams, then the program. */
+ * A subscriber costs a connection and no thread: its stream is suspended until there is something
+ * to write. SIGTERM ends the streams, then the program. */
 #define _POSIX_C_SOURCE 200809L
 #include <limits.h>
 #include <pthread.h>
@@ -34,7 +35,8 @@ static void page(HTTPRequest_T request, HTTPResponse_T response, void *unused)
 {
 	(void)request, (void)unused;
 	HTTPResponse_set(response, "Content-Type", "text/html; charset=utf-8");
-	HTTPResponse_printf(response, "<!DOCTYPE html>\n<title>events</title>\n<ol id=\"list\"></ol>\n<script>\n"
+	HTTPResponse_printf(response,
+		"<!DOCTYPE html>\n<title>events</title>\n<ol id=\"list\"></ol>\n<script>\n"
 		"new EventSource('/events').onmessage = event => {\n"
 		"	list.appendChild(document.createElement('li')).textContent = event.data;\n"
 		"	if (list.children.length == 3) fetch('/heard/' + encodeURIComponent(event.data));\n"
@@ -47,7 +49,8 @@ static void heard(HTTPRequest_T request, HTTPResponse_T response, void *unused)
 	fprintf(stderr, "a page has heard: %s\n", HTTPRequest_param(request, "text"));
 }
 
-/* Copies the next event for s into text, of TEXT bytes, and returns its number; or has s wait, and returns 0. */
+/* Copies the next event for s into text, of TEXT bytes, and returns its number; or has s wait, and
+ * returns 0. */
 static long next_event(Subscriber *s, char *text)
 {
 	long n = 0;
@@ -133,7 +136,9 @@ int main(int argc, char **argv)
 	Arena_T arena = Arena_new();
 	pthread_t publisher;
 
-	server = HTTPServer_new(arena, &(HTTPServer_Options){ .host = "127.0.0.1", .service = argc > 1 ? argv[1] : "8080" });
+	server = HTTPServer_new(arena, &(HTTPServer_Options){
+		.host = "127.0.0.1", .service = argc > 1 ? argv[1] : "8080"
+	});
 	HTTPServer_route(server, "GET", "/", page, NULL);
 	HTTPServer_route(server, "GET", "/events", subscribe, NULL);
 	HTTPServer_route(server, "GET", "/heard/:text", heard, NULL);

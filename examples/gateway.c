@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* gateway SERVICE UPSTREAM-HOST UPSTREAM-SERVICE: passes each request on and the answer back, both
  * as streams. The route blocks: its functions run in workers. A slow client or upstream holds
- * memory for one part, and an upstream a worker. An exception of HTTPCall is answered: 502, 503 or 504. */
+ * memory for one part, and a slow upstream a worker. An exception of HTTPCall is answered with 502,
+ * 503 or 504. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

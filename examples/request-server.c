@@ -2,9 +2,12 @@
 /* request-server [port [connections]]: an HTTP server. Each request has an arena, and each error
  * is an exception.
  *
- *   GET /          a page                    GET /stats    requests, live arenas, bytes held, as JSON
- *   GET /headers   what the client sent      POST /echo    the body back
- *   GET /later     what another thread says  GET /slowly   the same in parts
+ *   GET /          a page
+ *   GET /stats     requests, live arenas, bytes held, as JSON
+ *   GET /headers   the header fields that the client sent
+ *   POST /echo     the body back
+ *   GET /later     the answer of another thread
+ *   GET /slowly    the same in parts
  *
  * At SIGTERM or SIGINT it answers the requests in progress, disposes of everything, and exits
  * with status 0. */
@@ -30,7 +33,8 @@ static void page(HTTPRequest_T request, HTTPResponse_T response, void *unused)
 	HTTPResponse_set(response, "Content-Type", "text/html; charset=utf-8");
 	HTTPResponse_printf(response,
 		"<!DOCTYPE html>\n<title>libcore</title>\n<h1>It works</h1>\n"
-		"<p>Request %llu, answered from an arena of its own. <a href=\"/stats\">Statistics</a></p>\n",
+		"<p>Request %llu, answered from an arena of its own. "
+		"<a href=\"/stats\">Statistics</a></p>\n",
 		(unsigned long long)s.requests);
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* WebSockets (RFC 6455) on libwslay: the server hands each connection over after its 101, and a thread of its own says
- * back what the client says. A page at / does that in a browser. SIGTERM ends the server.
+/* WebSockets (RFC 6455) on libwslay: the server hands each connection over after its 101, and a
+ * thread of its own sends each message back to the client. A page at / uses it in a browser.
+ * SIGTERM ends the server.
  *
- *   cc websocket.c -o websocket $(pkg-config --cflags --libs libcore) -lwslay -pthread && ./websocket 8080 */
+ *   cc websocket.c -o websocket $(pkg-config --cflags --libs libcore) -lwslay -pthread
+ *   ./websocket 8080 */
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,7 +27,8 @@ static uint32_t rotate(uint32_t x, int n)
 static void sha1(const char *text, size_t n, unsigned char *digest)
 {
 	static const uint32_t k[] = { 0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6 };
-	uint32_t h[] = { 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0 }, w[80], v[5], next;
+	uint32_t h[] = { 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0 };
+	uint32_t w[80], v[5], next;
 	unsigned char block[128] = { 0 };
 	int at, t, i;
 
@@ -35,13 +38,15 @@ static void sha1(const char *text, size_t n, unsigned char *digest)
 	block[127] = (unsigned char)(n * 8);
 	for (at = 0; at < 128; at += 64) {
 		for (t = 0; t < 80; t++)
-			w[t] = t < 16 ? (uint32_t)block[at + 4 * t] << 24 | (uint32_t)block[at + 4 * t + 1] << 16
+			w[t] = t < 16
+				? (uint32_t)block[at + 4 * t] << 24 | (uint32_t)block[at + 4 * t + 1] << 16
 					| (uint32_t)block[at + 4 * t + 2] << 8 | block[at + 4 * t + 3]
 				: rotate(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
 		memcpy(v, h, sizeof v);
 		for (t = 0; t < 80; t++) {
 			uint32_t f = t < 20 ? (v[1] & v[2]) | (~v[1] & v[3])
-				: t >= 40 && t < 60 ? (v[1] & v[2]) | (v[1] & v[3]) | (v[2] & v[3]) : v[1] ^ v[2] ^ v[3];
+				: t >= 40 && t < 60 ? (v[1] & v[2]) | (v[1] & v[3]) | (v[2] & v[3])
+				: v[1] ^ v[2] ^ v[3];
 
 			next = rotate(v[0], 5) + f + v[4] + k[t / 20] + w[t];
 			memmove(v + 1, v, 4 * sizeof v[0]);
@@ -92,7 +97,8 @@ static ssize_t receive(wslay_event_context_ptr ws, uint8_t *bytes, size_t n, int
 	return give_up(ws, WSLAY_ERR_CALLBACK_FAILURE);
 }
 
-static ssize_t transmit(wslay_event_context_ptr ws, const uint8_t *bytes, size_t n, int flags, void *cl)
+static ssize_t transmit(wslay_event_context_ptr ws, const uint8_t *bytes, size_t n, int flags,
+	void *cl)
 {
 	(void)flags;
 	TRY {
@@ -118,7 +124,8 @@ static int wait_for(wslay_event_context_ptr ws, Socket_T s)
 {
 	struct pollfd p = { .fd = Socket_fd(s) };
 
-	p.events = (short)((wslay_event_want_read(ws) ? POLLIN : 0) | (wslay_event_want_write(ws) ? POLLOUT : 0));
+	p.events = (short)((wslay_event_want_read(ws) ? POLLIN : 0)
+		| (wslay_event_want_write(ws) ? POLLOUT : 0));
 	if (!p.events)
 		return 0;
 	return (p.events & POLLIN && Socket_pending(s) > 0) || poll(&p, 1, IDLE_MS) > 0;
@@ -174,7 +181,8 @@ static void page(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request, (void)cl;
 	HTTPResponse_set(response, "Content-Type", "text/html; charset=utf-8");
-	HTTPResponse_printf(response, "<!doctype html><title>echo</title><p id=said>nothing yet</p><script>\n"
+	HTTPResponse_printf(response,
+		"<!doctype html><title>echo</title><p id=said>nothing yet</p><script>\n"
 		"const ws = new WebSocket('ws://' + location.host + '/echo')\n"
 		"ws.onopen = () => ws.send('hello from a browser')\n"
 		"ws.onmessage = m => {\n"
@@ -204,7 +212,9 @@ int main(int argc, char **argv)
 {
 	AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
 
-	server = HTTPServer_new(arena, &(HTTPServer_Options){ .host = "127.0.0.1", .service = argc > 1 ? argv[1] : "8080" });
+	server = HTTPServer_new(arena, &(HTTPServer_Options){
+		.host = "127.0.0.1", .service = argc > 1 ? argv[1] : "8080"
+	});
 	HTTPServer_route(server, "GET", "/", page, NULL);
 	HTTPServer_route(server, "GET", "/echo", upgrade, NULL);
 	HTTPServer_route(server, "POST", "/heard", heard, NULL);

@@ -29,7 +29,7 @@ static void *arena_malloc(size_t nbytes)
 	return b + 1;
 }
 
-/* The old bytes stay in the arena, as those that expat frees do, until the parser's work is over. */
+/* The old bytes stay in the arena until the parser's work is over, as those that expat frees do. */
 static void *arena_realloc(void *p, size_t nbytes)
 {
 	size_t old = p ? ((Block *)p - 1)->nbytes : 0;

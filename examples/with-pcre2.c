@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* PCRE2 on an arena: a pattern, its matches and all that compiling and matching need end with it. */
+/* PCRE2 on an arena: a pattern, its matches and all that compiling and matching need end with the
+ * arena. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <string.h>
 #include <pcre2.h>

@@ -56,7 +56,8 @@ static char receive_message(Connection_T c)
 	return head[0];
 }
 
-/* Reads up to ReadyForQuery. Returns the first column of the last row, in the connection's arena. */
+/* Reads up to ReadyForQuery. Returns the first column of the last row, in the arena of the
+ * connection. */
 static const char *await_ready(Connection_T c)
 {
 	const char *value = NULL, *error = NULL, *body = Connection_buffer(c, NULL);

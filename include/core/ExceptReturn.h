@@ -4,6 +4,18 @@
 #error "include <core/Except.h>"
 #endif
 
+/* These come before their uses: cppcheck 2.10 crashes on a file that ends with a ##.
+ * "1" if the first argument starts with a parenthesis; if it does or is empty; else "0". */
+#define EXCEPT__PAREN(first, ...)          EXCEPT__SECOND(EXCEPT__PROBE first, 0, )
+#define EXCEPT__PAREN_OR_EMPTY(first, ...) EXCEPT__SECOND(EXCEPT__PROBE first (), 0, )
+#define EXCEPT__PROBE(...)                 , 1,
+#define EXCEPT__SECOND(...)                EXCEPT__SECOND_(__VA_ARGS__)
+#define EXCEPT__SECOND_(a, b, ...)         b
+#define EXCEPT__STRING(x)                  EXCEPT__STRING_(x)
+#define EXCEPT__STRING_(x)                 #x
+#define EXCEPT__JOIN(a, b, c)              EXCEPT__JOIN_(a, b, c)
+#define EXCEPT__JOIN_(a, b, c)             a##b##c
+
 /* Outside every TRY. Inside, pointers to the frame of the function's outermost TRY and to the
  * function's name shadow them. */
 enum { Except_scope, Except_owner };
@@ -60,14 +72,3 @@ static inline Except_Frame *Except__outermost(Except_Frame *outer, Except_Frame 
 /* a constant goes back as it was written: 0 stays a null pointer constant */
 #define EXCEPT__CONVERT(v, expr) __builtin_choose_expr(__builtin_constant_p(expr), expr, v)
 #endif
-
-/* "1" if the first argument starts with a parenthesis; if it does or is empty; else "0". */
-#define EXCEPT__PAREN(first, ...)          EXCEPT__SECOND(EXCEPT__PROBE first, 0, )
-#define EXCEPT__PAREN_OR_EMPTY(first, ...) EXCEPT__SECOND(EXCEPT__PROBE first (), 0, )
-#define EXCEPT__PROBE(...)                 , 1,
-#define EXCEPT__SECOND(...)                EXCEPT__SECOND_(__VA_ARGS__)
-#define EXCEPT__SECOND_(a, b, ...)         b
-#define EXCEPT__STRING(x)                  EXCEPT__STRING_(x)
-#define EXCEPT__STRING_(x)                 #x
-#define EXCEPT__JOIN(a, b, c)              EXCEPT__JOIN_(a, b, c)
-#define EXCEPT__JOIN_(a, b, c)             a##b##c

@@ -54,7 +54,8 @@ CORE_API void HTTPCall_over(HTTPCall_T, Socket_T);
 /* The same in steps, for bodies as streams. */
 /* Sends the head. A body of nbytes follows, by HTTPCall_send; negative: of unknown length, chunked.
  * Checked: a body was written. */
-CORE_API void HTTPCall_begin(HTTPCall_T, SocketPool_T, const char *host, const char *service, int64_t nbytes);
+CORE_API void HTTPCall_begin(HTTPCall_T, SocketPool_T, const char *host, const char *service,
+	int64_t nbytes);
 /* Sends all of the bytes. If the server has answered already, it does nothing: ask for the answer.
  * Checked: more bytes than begin said. */
 CORE_API void HTTPCall_send(HTTPCall_T, const void *bytes, size_t nbytes);

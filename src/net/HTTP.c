@@ -90,7 +90,8 @@ const Except_T *http__exception(int status)
 /* RFC 3986, 2.3: unreserved */
 static int is_plain(unsigned char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-._~", c));
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
+		|| (c && strchr("-._~", c));
 }
 
 char *HTTP_encode(Arena_T arena, const char *text, size_t n)

@@ -69,7 +69,8 @@ static size_t power_of_two(size_t n)
 
 /* RFC 9110, 5.3; in place where there is room, or a head full of one field's lines would take an
  * arena as large as its square. Room is the power of two that holds the text, as it only grows. */
-static const char *join(Arena_T arena, const char *old, const char *more, size_t n, const char *separator)
+static const char *join(Arena_T arena, const char *old, const char *more, size_t n,
+	const char *separator)
 {
 	size_t length = strlen(old), room = power_of_two(length + 1), need = length + 2 + n + 1;
 	char *text = old[-1] == JOINED && need <= room ? (char *)old : NULL;
@@ -306,7 +307,8 @@ static size_t receive_lf(Source *s, char *into, size_t n)
  * exception. */
 static size_t await_request(Source *s, char *into, size_t n)
 {
-	return httpreader__has_cr(&s->reader) ? receive_lf(s, into, n) : Socket_recv(s->client, into, n);
+	return httpreader__has_cr(&s->reader) ? receive_lf(s, into, n)
+		: Socket_recv(s->client, into, n);
 }
 
 /* Returns 0 at the end of the stream. */
@@ -316,7 +318,8 @@ static size_t receive_before_deadline(Source *s, char *into, size_t n)
 	volatile size_t got = 0;
 
 	if (!s->deadline)
-		s->deadline = socket__deadline_in(s->reader.in_body ? s->limits.body_ms : s->limits.head_ms);
+		s->deadline = socket__deadline_in(
+			s->reader.in_body ? s->limits.body_ms : s->limits.head_ms);
 	TRY {
 		got = socket__recv_deadline(s->client, into, n, s->deadline);
 	} EXCEPT(Socket_Timeout) {
@@ -332,8 +335,8 @@ static void end_of_stream(Source *s)
 		*s->word = HTTP__ENDED;
 		EXCEPT_RAISE_MSG(HTTP_Closed, "the peer closed the connection");
 	}
-	EXCEPT_RAISE_MSG(HTTP_Bad_Request, "connection closed after %zu bytes of the request %s", received(s),
-		s->reader.in_body ? "body" : "head");
+	EXCEPT_RAISE_MSG(HTTP_Bad_Request, "connection closed after %zu bytes of the request %s",
+		received(s), s->reader.in_body ? "body" : "head");
 }
 
 /* Returns where n bytes were put. */

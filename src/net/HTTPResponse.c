@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPResponse: a status and a message (http/message.h); send makes the head and gives head and body to
- * the kernel in one call, so that no half of a small response waits for an acknowledgement.
+/* HTTPResponse: a status and a message (http/message.h). Send makes the head and gives head and
+ * body to the kernel in one call, so that no half of a small response waits for an acknowledgement.
  *
- * The socket's protocol byte says what the request asks of the response. Send replaces it by "ended"
- * before the first byte goes out and clears it after the last: a response that was cut off by a raise
- * ends the connection. */
+ * The socket's protocol byte says what the request asks of the response. Send replaces it by
+ * "ended" before the first byte goes out and clears it after the last. So a response that was cut
+ * off by a raise ends the connection. */
 #include "config.h"
 
 #include <stdarg.h>
@@ -83,7 +83,8 @@ void HTTPResponse_status(T r, int status)
 /* ---- fields and body ---- */
 
 /* Inlined, or the handle would be checked in the frame of another function. */
-static inline void put_field(T r, const char *call, int replaces, const char *name, const char *value)
+static inline void put_field(T r, const char *call, int replaces, const char *name,
+	const char *value)
 {
 	if (UNLIKELY(!r || r->self != r))
 		http__refuse_handle(r, "response", call);
@@ -131,7 +132,8 @@ static void put_digits(char *out, int n, int value)
 /* IMF-fixdate, RFC 9110, 5.6.7; not strftime, whose names are the locale's */
 static void format_date(char *out, time_t now)
 {
-	static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	static const char days[] = "SunMonTueWedThuFriSat";
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 	struct tm tm;
 
 	gmtime_r(&now, &tm);
@@ -163,10 +165,11 @@ static const char *date(void)
 
 /* ---- the head ---- */
 
-enum { LINES = 256 }; /* the status line and the fields that send adds, at their longest, and the empty line */
+/* Bytes of the status line and the fields that send adds, at their longest, and the empty line. */
+enum { LINES = 256 };
 
-/* RFC 9110, 8.6 and 15.3.6. A 304, or the answer to a HEAD for which no body was written, would state
- * a length of 0 that the page does not have. */
+/* RFC 9110, 8.6 and 15.3.6. A 304, or the answer to a HEAD for which no body was written, would
+ * state a length of 0 that the page does not have. */
 static __attribute__((noinline)) HTTPFraming frame_body(T r, unsigned asked)
 {
 	int bodiless = r->status == 204 || r->status == 205 || r->status == 304;
@@ -187,14 +190,16 @@ static __attribute__((noinline)) HTTPFraming frame_body(T r, unsigned asked)
 /* A 200 whose body was written is most of them. */
 HTTPFraming httpresponse__frame(T r, unsigned asked)
 {
-	int usual = r->status == 200 && !(asked & HTTP__HEAD) && !r->more && !r->file && !r->has_length;
+	int usual = r->status == 200 && !(asked & HTTP__HEAD) && !r->more && !r->file
+		&& !r->has_length;
 	HTTPFraming f = { .has_body = r->message.nbytes > 0, .has_length = 1 };
 
 	if (UNLIKELY(r->upgrade != NULL))
 		return (HTTPFraming){ .upgrades = 1 };
 	if (UNLIKELY(!usual))
 		f = frame_body(r, asked);
-	if ((asked & (HTTP__ASKED | HTTP__ENDED)) != HTTP__ASKED || httpmessage__says_close(&r->message)
+	if ((asked & (HTTP__ASKED | HTTP__ENDED)) != HTTP__ASKED
+		|| httpmessage__says_close(&r->message)
 		|| (f.streams && !f.chunked && !f.has_length))
 		f.ends = 1;
 	else if (asked & HTTP__OLD)
@@ -205,7 +210,8 @@ HTTPFraming httpresponse__frame(T r, unsigned asked)
 static void refuse_part(T r, const char *how) CORE_NORETURN;
 static void refuse_part(T r, const char *how)
 {
-	EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPResponse_stream: %llu bytes were written, %s than the %llu announced",
+	EXCEPT_RAISE_MSG(HTTP_Failed,
+		"HTTPResponse_stream: %llu bytes were written, %s than the %llu announced",
 		(unsigned long long)(r->made + r->message.nbytes), how, (unsigned long long)r->length);
 }
 
@@ -256,7 +262,8 @@ static char *put_own(char *out, T r, HTTPFraming f)
 	}
 	if (f.has_length) {
 		out = httpmessage__put(out, "Content-Length: ", 16);
-		out = put_number(out, r->status == 205 ? 0 : f.announced ? length_of(r) : r->message.nbytes);
+		out = put_number(out,
+			r->status == 205 ? 0 : f.announced ? length_of(r) : r->message.nbytes);
 		out = httpmessage__put(out, "\r\n", 2);
 	}
 	if (f.chunked)
@@ -278,7 +285,8 @@ size_t httpresponse__put(T r, HTTPFraming f, char *out)
 
 	out = put_own(out, r, f);
 	for (field = r->message.fields; field; field = field->next)
-		if (!(f.ends || f.keeps_old || f.upgrades) || !httpmessage__is_named(field, "connection", 10))
+		if (!(f.ends || f.keeps_old || f.upgrades)
+				|| !httpmessage__is_named(field, "connection", 10))
 			out = httpmessage__put_line(out, field);
 	out = httpmessage__put(out, "\r\n", 2);
 	return (size_t)(out - start);
@@ -311,7 +319,9 @@ int httpresponse__parts(T r, HTTPFraming f, struct iovec *parts)
 	int n = 0, end = f.streams && !r->more;
 
 	if (f.has_body && f.chunked && r->message.nbytes > 0)
-		parts[n++] = (struct iovec){ r->size, (size_t)snprintf(r->size, sizeof r->size, "%zx\r\n", r->message.nbytes) };
+		parts[n++] = (struct iovec){
+			r->size, (size_t)snprintf(r->size, sizeof r->size, "%zx\r\n", r->message.nbytes)
+		};
 	if (f.has_body && r->message.nbytes > 0)
 		parts[n++] = (struct iovec){ r->message.body, r->message.nbytes };
 	if (f.chunked && f.streams && (n > 0 || end))
@@ -326,9 +336,11 @@ void httpresponse__next(T r)
 	r->message.nbytes = 0;
 	r->suspended = 0;
 	if (r->more(r, r->more_cl))
-		CHECK(r->message.nbytes > 0 || r->suspended, "HTTPResponse_stream: the function wrote nothing and wants to go on");
+		CHECK(r->message.nbytes > 0 || r->suspended,
+			"HTTPResponse_stream: the function wrote nothing and wants to go on");
 	else {
-		CHECK(!r->suspended, "HTTPResponse_stream: the function suspended the response and does not want to go on");
+		CHECK(!r->suspended,
+			"HTTPResponse_stream: the function suspended the response and does not want to go on");
 		r->more = NULL;
 	}
 	if (httpresponse__is_too_long(r))

@@ -7,8 +7,8 @@
  * is tried first. Where there is one descriptor (Unix sockets, socket activation), each loop has
  * a duplicate.
  *
- * A loop is prepared by the thread that runs the server; its memory and its poll stay until the
- * arena goes, so that a stop that comes late, from a signal handler, still has something to wake. */
+ * The thread that runs the server prepares a loop. The loop's memory and its poll stay until the
+ * arena goes. So a stop that comes late, from a signal handler, still has something to wake. */
 #include "config.h"
 
 #include <errno.h>
@@ -35,7 +35,8 @@ enum {
 	FIRST_ACTIVATED = 3    /* sd_listen_fds(3) */
 };
 
-#define CHECK_SERVER(s) CHECK((s) && (s)->magic == MAGIC, "%s: the server is NULL or not one", __func__)
+#define CHECK_SERVER(s) \
+	CHECK((s) && (s)->magic == MAGIC, "%s: the server is NULL or not one", __func__)
 
 /* ---- options ---- */
 
@@ -62,13 +63,16 @@ static void check_options(const HTTPServer_Options *o)
 {
 	CHECK(o->threads >= 0 && o->threads <= 1024, "HTTPServer_new: %d threads", o->threads);
 	CHECK(o->workers >= 0 && o->workers <= 4096, "HTTPServer_new: %d workers", o->workers);
-	CHECK(o->connections <= INT_MAX, "HTTPServer_new: %zu connections, more than descriptors", o->connections);
+	CHECK(o->connections <= INT_MAX,
+		"HTTPServer_new: %zu connections, more than descriptors", o->connections);
 	CHECK(o->body_rate >= 0, "HTTPServer_new: a rate of %d bytes a second", o->body_rate);
-	CHECK(o->request_bytes == 0 || o->request_bytes >= REQUEST_LEAST, "HTTPServer_new: request_bytes is %zu",
-		o->request_bytes);
+	CHECK(o->request_bytes == 0 || o->request_bytes >= REQUEST_LEAST,
+		"HTTPServer_new: request_bytes is %zu", o->request_bytes);
 	CHECK(o->mode >= 0 && o->mode <= 0777, "HTTPServer_new: the mode is 0%o", (unsigned)o->mode);
-	CHECK(!o->mode || is_unix(o->host), "HTTPServer_new: a mode, and %s is no Unix-domain socket", o->host ? o->host : "host");
-	CHECK(o->pipeline_bytes == 0 || (o->pipeline_bytes >= PIPELINE_LEAST && o->pipeline_bytes <= INT_MAX),
+	CHECK(!o->mode || is_unix(o->host),
+		"HTTPServer_new: a mode, and %s is no Unix-domain socket", o->host ? o->host : "host");
+	CHECK(o->pipeline_bytes == 0
+			|| (o->pipeline_bytes >= PIPELINE_LEAST && o->pipeline_bytes <= INT_MAX),
 		"HTTPServer_new: pipeline_bytes is %zu", o->pipeline_bytes);
 }
 
@@ -237,8 +241,8 @@ static void make_loops(T server)
 	}
 }
 
-/* Memory that an arena keeps is of no use to its children, and counts for the next request: it is a
- * small part of a limit. */
+/* Children cannot use the memory that an arena keeps, and it counts for the next request. So it is
+ * a small part of a limit. */
 static size_t kept_bytes(size_t most)
 {
 	return most && most / 16 < KEPT ? 0 : KEPT;
@@ -282,7 +286,8 @@ void HTTPServer_stop(T server)
 
 	CHECK_SERVER(server);
 	if (server->options.drain_ms >= 0 && !__atomic_load_n(&server->stopping, __ATOMIC_SEQ_CST))
-		__atomic_store_n(&server->drain_end, socket__now_ms() + server->options.drain_ms, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&server->drain_end, socket__now_ms() + server->options.drain_ms,
+			__ATOMIC_SEQ_CST);
 	__atomic_store_n(&server->stopping, 1, __ATOMIC_SEQ_CST);
 	for (i = 0; i < server->nloops; i++) {
 		SocketPoll_T poll = __atomic_load_n(&server->loops[i].poll, __ATOMIC_SEQ_CST);
@@ -400,7 +405,8 @@ static void serve_all(T server)
 void HTTPServer_run(T server)
 {
 	CHECK_SERVER(server);
-	CHECK(!__atomic_exchange_n(&server->running, 1, __ATOMIC_ACQ_REL), "HTTPServer_run: the server ran already");
+	CHECK(!__atomic_exchange_n(&server->running, 1, __ATOMIC_ACQ_REL),
+		"HTTPServer_run: the server ran already");
 	serve_all(server);
 	if (server->failing)
 		EXCEPT_RAISE_MSG(HTTP_Failed, "%s", server->why);

@@ -87,7 +87,8 @@ size_t place__format(char *to, size_t size, const void *frame, Place_Style style
 			(unsigned long)((uintptr_t)frame - (uintptr_t)info.dli_saddr));
 	if (!info.dli_fname)
 		return 0;
-	return text__format(to, size, "%s+%#lx", info.dli_fname, (unsigned long)((uintptr_t)call - load_bias(call, &info)));
+	return text__format(to, size, "%s+%#lx", info.dli_fname,
+		(unsigned long)((uintptr_t)call - load_bias(call, &info)));
 }
 #else
 size_t place__format(char *to, size_t size, const void *frame, Place_Style style)

@@ -40,7 +40,8 @@ static void check_response(HTTPResponse_T r, int64_t offset, int64_t nbytes)
 	CHECK(!r->more, "HTTPResponse_file: the response is a stream");
 	CHECK(!r->upgrade, "HTTPResponse_file: the response is an upgrade");
 	CHECK(offset >= 0, "HTTPResponse_file: the offset is %lld", (long long)offset);
-	CHECK(nbytes <= INT64_MAX - offset, "HTTPResponse_file: %lld bytes from %lld on", (long long)nbytes, (long long)offset);
+	CHECK(nbytes <= INT64_MAX - offset,
+		"HTTPResponse_file: %lld bytes from %lld on", (long long)nbytes, (long long)offset);
 }
 
 static int64_t size_of(int fd)
@@ -88,8 +89,10 @@ void httpresponse__refuse_file(HTTPResponse_T r, int error)
 {
 	errno = error;
 	if (error)
-		EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPResponse_file: read at %lld", (long long)r->file->offset);
-	EXCEPT_RAISE_MSG(HTTP_Failed, "HTTPResponse_file: the file ends %lld bytes before what was announced",
+		EXCEPT_RAISE_ERRNO(HTTP_Failed,
+			"HTTPResponse_file: read at %lld", (long long)r->file->offset);
+	EXCEPT_RAISE_MSG(HTTP_Failed,
+		"HTTPResponse_file: the file ends %lld bytes before what was announced",
 		(long long)r->file->left);
 }
 

@@ -227,7 +227,8 @@ int httpparser__known_field(HTTPParser *p, const char *b)
 	case 10:
 		return slice_is(b, p->name, "connection") ? take_connection(p, b) : HTTPParser_FIELD;
 	case 14:
-		return slice_is(b, p->name, "content-length") ? take_content_length(p, b) : HTTPParser_FIELD;
+		return slice_is(b, p->name, "content-length") ? take_content_length(p, b)
+			: HTTPParser_FIELD;
 	case 17:
 		return slice_is(b, p->name, "transfer-encoding") ? take_transfer_encoding(p, b)
 								 : HTTPParser_FIELD;

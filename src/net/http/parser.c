@@ -54,7 +54,8 @@ static size_t capped_at(size_t at, size_t limit)
 static int line_too_long(HTTPParser *p)
 {
 	if (p->flags & HTTPParser_ANSWER)
-		return fail_number(p, 502, p->limits->request_line, "the status line is longer than %n bytes");
+		return fail_number(p, 502, p->limits->request_line,
+			"the status line is longer than %n bytes");
 	if (p->state == METHOD)
 		return fail_number(p, 501, p->limits->request_line, "the method is longer than %n bytes");
 	return fail_number(p, 414, p->limits->request_line, "the request line is longer than %n bytes");
@@ -255,7 +256,8 @@ static int read_reason(HTTPParser *p, const char *b, size_t n)
 static int field_byte(HTTPParser *p, size_t n)
 {
 	if (p->at > p->cap || (p->at == p->cap && p->at < n))
-		return fail_number(p, 431, p->limits->header_bytes, "the field lines are longer than %n bytes");
+		return fail_number(p, 431, p->limits->header_bytes,
+			"the field lines are longer than %n bytes");
 	return p->at < n ? GO_ON : HTTPParser_MORE;
 }
 
@@ -469,7 +471,8 @@ static enum Place next_place(enum Place place, char c)
 	case AFTER_NAME:
 		return between_parts(c, AFTER_NAME, 1);
 	case BEFORE_VALUE:
-		return c == '"' ? IN_QUOTES : class & IN_TOKEN ? IN_VALUE : is_space(c) ? BEFORE_VALUE : WRONG;
+		return c == '"' ? IN_QUOTES : class & IN_TOKEN ? IN_VALUE
+			: is_space(c) ? BEFORE_VALUE : WRONG;
 	case IN_VALUE:
 		return class & IN_TOKEN ? IN_VALUE : end_part(c, BEFORE_SEMICOLON, 0);
 	case IN_QUOTES:

@@ -90,7 +90,8 @@ static inline int httpparser__keep_alive(const HTTPParser *p) /* after HEAD: RFC
 	return !(p->flags & HTTPParser_OLD) || p->flags & HTTPParser_KEEP;
 }
 
-/* After ERROR, with the same bytes: what was wrong, naming the value, control characters escaped. */
+/* After ERROR, with the same bytes: writes to out what was wrong. The text names the value, with
+ * control characters escaped. */
 void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size_t size);
 /* s in quotes, escaped, cut after 80 bytes; returns its length. size: at least 16 */
 size_t httpparser__quote(char *out, size_t size, const char *s, size_t n);

@@ -54,7 +54,8 @@ void httpreader__init(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *l
 	request->body = "";
 }
 
-void httpreader__init_answer(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *limits, int to_head)
+void httpreader__init_answer(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *limits,
+	int to_head)
 {
 	httpreader__init(r, request, limits);
 	httpparser__init_answer(&r->parser, limits, to_head);
@@ -77,7 +78,8 @@ static char *widen_head(HTTPReader *r, size_t need, size_t first)
 		return *head;
 	if (!mul_size(r->room, 2, &room) || room < need)
 		room = need > first ? need : first;
-	*head = *head ? Arena_realloc(r->request->arena, *head, r->room, room) : Arena_alloc(r->request->arena, room);
+	*head = *head ? Arena_realloc(r->request->arena, *head, r->room, room)
+		: Arena_alloc(r->request->arena, room);
 	r->room = room;
 	return *head;
 }
@@ -115,7 +117,8 @@ static HTTPReader_Event take_head(HTTPReader *r, const char *bytes)
 
 	if (!r->request->head)
 		r->request->head = memcpy(Arena_alloc(r->request->arena, p->at), bytes, p->at);
-	wrong = p->flags & HTTPParser_ANSWER ? httprequest__answer(r->request, p) : httprequest__head(r->request, p);
+	wrong = p->flags & HTTPParser_ANSWER ? httprequest__answer(r->request, p)
+		: httprequest__head(r->request, p);
 	if (wrong) {
 		fail_slice(p, p->path, wrong);
 		return fail_reading(r, r->request->head);
@@ -138,7 +141,8 @@ static HTTPReader_Event feed_head(HTTPReader *r, const char *bytes, size_t n, si
 		b = r->request->head;
 		length = r->length;
 	}
-	while ((event = httpparser__next(&r->parser, b, length)) == HTTPParser_LINE || event == HTTPParser_FIELD)
+	while ((event = httpparser__next(&r->parser, b, length)) == HTTPParser_LINE
+			|| event == HTTPParser_FIELD)
 		if (event == HTTPParser_LINE)
 			r->has_line = 1;
 		else if (r->nfields < r->fields_room)
@@ -196,7 +200,8 @@ static void grow_block(HTTPReader *r)
 
 	if (!mul_size(r->block_room, BODY_GROWTH, &room) || room > r->promised)
 		room = r->promised;
-	r->block = Arena_realloc(r->request->arena, r->block, block_size(r->block_room), block_size(room));
+	r->block = Arena_realloc(r->request->arena, r->block, block_size(r->block_room),
+		block_size(room));
 	r->block_room = room;
 }
 
@@ -337,7 +342,8 @@ static __attribute__((noinline)) HTTPReader_Event feed_body(HTTPReader *r, const
 	if (event == HTTPParser_ERROR)
 		return fail_reading(r, bytes);
 	httpparser__rewind(p);
-	return event == HTTPParser_END ? finish_body(r, *used < n ? bytes + *used : NULL) : HTTPReader_MORE;
+	return event == HTTPParser_END ? finish_body(r, *used < n ? bytes + *used : NULL)
+		: HTTPReader_MORE;
 }
 
 HTTPReader_Event httpreader__close(HTTPReader *r)

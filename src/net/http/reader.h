@@ -46,7 +46,8 @@ typedef struct HTTPReader {
 void httpreader__init(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *limits);
 /* The same for a response, to a HEAD request or to another; request then holds its fields and its
  * body. */
-void httpreader__init_answer(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *limits, int to_head);
+void httpreader__init_answer(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *limits,
+	int to_head);
 /* The stream has ended. READY if the message is whole by that, otherwise MORE. Raises:
  * Arena_Failed. */
 HTTPReader_Event httpreader__close(HTTPReader *r);
@@ -61,7 +62,8 @@ char *httpreader__room(HTTPReader *r, size_t *n);
 int httpreader__begun(const HTTPReader *r);
 /* 1 if the last byte was the CR of an empty line before it */
 int httpreader__has_cr(const HTTPReader *r);
-/* After HEAD: 1 if a body follows, and if its client waits for 100 Continue before it sends that. */
+/* After HEAD: has_body returns 1 if a body follows, and awaits returns 1 if the client waits for
+ * 100 Continue before it sends the body. */
 int httpreader__has_body(const HTTPReader *r);
 int httpreader__awaits(const HTTPReader *r);
 /* After HEAD: other limits, for the body. ERROR if its length is beyond them, otherwise MORE. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HTTP and the files of http/: what requests and responses are made of, for those that read and send them in other ways than
- * HTTPRequest_parse and HTTPResponse_send do. */
+/* Private to HTTP and the files of http/: the representation of requests and responses. It serves
+ * code that reads and sends them in other ways than HTTPRequest_parse and HTTPResponse_send. */
 #ifndef NET_HTTPMESSAGE_INCLUDED
 #define NET_HTTPMESSAGE_INCLUDED
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 /* ---- HTTPRequest.c ---- */
 
-typedef struct HTTPField { /* slices of a head, for which the limits of http__limits leave 32 bits enough */
+typedef struct HTTPField { /* slices of a head; within the limits of http__limits 32 bits suffice */
 	uint32_t name, name_length, value, value_length;
 } HTTPField;
 
@@ -22,13 +22,15 @@ typedef struct HTTPPairs {
 	size_t count;
 } HTTPPairs;
 
-/* A handle is the address of its object, which says it, too. A server has a place for a request, and one for its response,
- * and puts each next object a step further into the place: a handle that a program kept does not find its own address there
- * then, until all turns have been taken.
+/* A handle is the address of its object, and the object's self holds this address, too. A server
+ * has a place for a request, and one for its response. It puts each next object a step further into
+ * the place. A handle that a program kept does not find its own address there then, until all turns
+ * have been taken.
  *
- * The place of a response is found from the handle alone, without a look at the object: its alignment is its size. The place's
- * mark says which turn is live, so that any thread can check a handle while the loop changes what lies there. The handles
- * of a server have the low bits HTTP__SERVED, and those of HTTPResponse_new are 0 there. */
+ * The place of a response is found from the handle alone, without a look at the object: the place's
+ * alignment is its size. The place's mark says which turn is live. So any thread can check a handle
+ * while the loop changes the object. A server's handles have the low bits HTTP__SERVED; those of
+ * HTTPResponse_new are 0 there. */
 enum {
 	HTTP__TURNS = 11,           /* of requests: as many as leave an Exchange within its size */
 	HTTP__RESPONSE_TURNS = 16,
@@ -36,14 +38,18 @@ enum {
 	HTTP__SERVED = 8,
 	HTTP__PLACE = 512           /* bytes, of a response */
 };
-#define CHECK_HANDLE(r, what) (LIKELY((r) && (r)->self == (r)) ? (void)0 : http__refuse_handle((r), what, __func__))
-void http__refuse_handle(const void *r, const char *what, const char *function) CORE_NORETURN __attribute__((cold)); /* HTTP.c */
+#define CHECK_HANDLE(r, what) \
+	(LIKELY((r) && (r)->self == (r)) ? (void)0 : http__refuse_handle((r), what, __func__))
+/* In HTTP.c. */
+void http__refuse_handle(const void *r, const char *what, const char *function)
+	CORE_NORETURN __attribute__((cold));
 
 struct HTTPRequest {
 	struct HTTPRequest *self;
 	Arena_T arena;
 	const char *method, *target, *path, *query, *version;
-	const char *marks;         /* path, with a NUL for the % of each %2F and %5C that was one; NULL: it has none */
+	/* The path, with a NUL for the % of each %2F and %5C that was one; NULL: it has none. */
+	const char *marks;
 	const char *authority;     /* of an absolute-form target: it is the Host; or NULL */
 	HashTable_T headers;       /* NULL: not asked for yet; made of the field lines then */
 	char *head;                /* what the strings lie in; NULL: no head was understood */
@@ -68,23 +74,29 @@ typedef struct HTTPRequestPlace {
 	unsigned turn;
 } HTTPRequestPlace;
 
-/* The next request in the place, all 0 but itself. The one before is stale. The place is all 0 at first. */
+/* Returns the next request in the place, all 0 but self. The one before is stale. The place is all
+ * 0 at first. */
 HTTPRequest_T httprequest__renew(HTTPRequestPlace *place);
 
 static inline HTTPField httprequest__field(const HTTPParser *p) /* at HTTPParser_FIELD */
 {
-	return (HTTPField){ (uint32_t)p->name.at, (uint32_t)p->name.length, (uint32_t)p->value.at, (uint32_t)p->value.length };
+	return (HTTPField){
+		(uint32_t)p->name.at, (uint32_t)p->name.length,
+		(uint32_t)p->value.at, (uint32_t)p->value.length
+	};
 }
 
 HTTP_Limits http__limits(const HTTP_Limits *given); /* with the defaults; given may be NULL */
-/* At HTTPParser_HEAD: sets all but the body, and writes NULs into r->head, which the parser has seen. Returns NULL, or
- * an error's words for the parser if the path is wrong; nothing is set then. Raises: Arena_Failed, as if not called. */
+/* At HTTPParser_HEAD: sets all but the body, and writes NULs into r->head, which the parser has
+ * seen. Returns NULL, or an error's words for the parser if the path is wrong; nothing is set then.
+ * Raises: Arena_Failed, as if not called. */
 const char *httprequest__head(HTTPRequest_T r, const HTTPParser *p);
 /* The same for the head of a response; the result is NULL. */
 const char *httprequest__answer(HTTPRequest_T r, const HTTPParser *p);
 /* A part of the path with its last escapes decoded, a copy. Raises: Arena_Failed. */
 const char *httprequest__segment(HTTPRequest_T r, size_t at, size_t length);
-unsigned httprequest__asks(const HTTPParser *p); /* what it asks of the response, in the words of HTTP__ASKED */
+/* Returns what the request asks of the response, in the words of HTTP__ASKED. */
+unsigned httprequest__asks(const HTTPParser *p);
 
 /* ---- HTTPResponse.c ---- */
 
@@ -112,7 +124,8 @@ struct HTTPResponse {
 typedef struct HTTPResponsePlace {
 	_Alignas(HTTP__PLACE) uint32_t mark; /* atomic: the turn, and these */
 	uint32_t padding;
-	char bytes[sizeof(struct HTTPResponse) + (HTTP__RESPONSE_TURNS - 1) * HTTP__STEP]; /* from HTTP__SERVED on */
+	/* From HTTP__SERVED on. */
+	char bytes[sizeof(struct HTTPResponse) + (HTTP__RESPONSE_TURNS - 1) * HTTP__STEP];
 } HTTPResponsePlace;
 
 enum { /* of a mark */
@@ -123,7 +136,8 @@ enum { /* of a mark */
 	HTTP__PARKED = 0x80,    /* the call has returned: who resumes it hands the exchange back */
 	HTTP__GONE = 0x100      /* there is no client any more */
 };
-_Static_assert(sizeof(HTTPResponsePlace) == HTTP__PLACE && offsetof(HTTPResponsePlace, bytes) == HTTP__SERVED, "a handle's place");
+_Static_assert(sizeof(HTTPResponsePlace) == HTTP__PLACE
+	&& offsetof(HTTPResponsePlace, bytes) == HTTP__SERVED, "a handle's place");
 
 static inline uint32_t httpresponse__mark(const HTTPResponsePlace *place)
 {
@@ -132,7 +146,8 @@ static inline uint32_t httpresponse__mark(const HTTPResponsePlace *place)
 
 static inline HTTPResponse_T httpresponse__at(HTTPResponsePlace *place)
 {
-	return (HTTPResponse_T)(void *)(place->bytes + (httpresponse__mark(place) & HTTP__TURN) * HTTP__STEP);
+	return (HTTPResponse_T)(void *)
+		(place->bytes + (httpresponse__mark(place) & HTTP__TURN) * HTTP__STEP);
 }
 
 /* A new response in the place, as HTTPResponse_new makes one. The one before must have ended. */
@@ -161,17 +176,20 @@ typedef struct HTTPFraming { /* in one register */
 	unsigned upgrades : 1;   /* it is a 101 */
 } HTTPFraming;
 
-/* The request decides how it is framed; its head takes at most bound bytes, and is put into out.
- * bound raises: Arena_Failed (no size_t holds it), HTTP_Failed (more was written than HTTPResponse_length says). */
+/* The request decides how the response is framed. The head takes at most bound bytes; put writes it
+ * to out. bound raises: Arena_Failed (no size_t holds it), HTTP_Failed (more was written than
+ * HTTPResponse_length says). */
 HTTPFraming httpresponse__frame(HTTPResponse_T r, unsigned asked);
 size_t httpresponse__bound(HTTPResponse_T r);
 size_t httpresponse__put(HTTPResponse_T r, HTTPFraming f, char *out);
-/* Frames the current part of the body: at most HTTP__PARTS parts, of which it returns the number. */
+/* Frames the current part of the body, in at most HTTP__PARTS parts. Returns their number. */
 enum { HTTP__PARTS = 3 };
 int httpresponse__parts(HTTPResponse_T r, HTTPFraming f, struct iovec *parts);
-/* Makes the next part of a stream. Raises: what `more` raises, HTTP_Failed (it is not as long as was said). */
+/* Makes the next part of a stream. Raises: what `more` raises, HTTP_Failed (the stream is not as
+ * long as was said). */
 void httpresponse__next(HTTPResponse_T r);
-static inline int httpresponse__is_too_long(HTTPResponse_T r) /* more was written than HTTPResponse_length says */
+/* Returns whether more was written than HTTPResponse_length says. */
+static inline int httpresponse__is_too_long(HTTPResponse_T r)
 {
 	return r->has_length && r->message.nbytes > r->length - r->made;
 }

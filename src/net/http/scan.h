@@ -24,7 +24,8 @@ enum {
 	IN_TOKEN = 1,  /* tchar, RFC 9110, 5.6.2 */
 	IN_TARGET = 2, /* visible ASCII without # " < >: browsers send [ ] { } | \ ^ ` as they are */
 	IN_TEXT = 4,   /* field-vchar, SP and HTAB, RFC 9110, 5.5: obs-text is kept */
-	/* reg-name without the comma, which is what joined Host fields look like; RFC 3986, 3.2.2 */
+	/* reg-name without escapes, and without the comma, which is what joined Host fields look
+	 * like; RFC 3986, 3.2.2 */
 	IN_HOST = 8
 };
 
@@ -66,7 +67,8 @@ enum { LANE_BITS = 4 };
 
 static inline uint64_t lane_bits(Lanes x)
 {
-	return vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8((uint8x16_t)x), 4)), 0);
+	return vget_lane_u64(
+		vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8((uint8x16_t)x), 4)), 0);
 }
 #endif
 
@@ -81,7 +83,8 @@ static inline Lanes text_stops(Lanes x)
  * are < and >: each pair differs in one bit. */
 static inline Lanes target_stops(Lanes x)
 {
-	return (Lanes)(((SignedLanes)x <= ' ') | (x == 0x7f) | ((x & 0xfe) == 0x22) | ((x & 0xfd) == 0x3c));
+	return (Lanes)(((SignedLanes)x <= ' ') | (x == 0x7f)
+		| ((x & 0xfe) == 0x22) | ((x & 0xfd) == 0x3c));
 }
 
 /* Only letters and the hyphen are skipped at once: other bytes are rare in names. */

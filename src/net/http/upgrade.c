@@ -50,7 +50,8 @@ void HTTPResponse_upgrade(
 	CHECK(take, "HTTPResponse_upgrade: the function is NULL");
 	CHECK(r->request, "HTTPResponse_upgrade: the response is not of a server's route");
 	CHECK(!r->begun, "HTTPResponse_upgrade: the response is being sent");
-	CHECK(r->message.nbytes == 0, "HTTPResponse_upgrade: %zu bytes were written", r->message.nbytes);
+	CHECK(r->message.nbytes == 0,
+		"HTTPResponse_upgrade: %zu bytes were written", r->message.nbytes);
 	CHECK(!r->more, "HTTPResponse_upgrade: the response is a stream");
 	CHECK(!r->file, "HTTPResponse_upgrade: the response is a file");
 	check_asked(r->request, protocol);

@@ -31,8 +31,8 @@ static void write_own(Exchange *x, const Error *e)
 {
 	start_answer(x, e);
 	HTTPResponse_set(x->response, "Content-Type", "text/plain; charset=utf-8");
-	HTTPResponse_printf(x->response, "%d %s%s%s\n", e->status, HTTP_reason(e->status), e->text ? ": " : "",
-		e->text ? e->text : "");
+	HTTPResponse_printf(x->response, "%d %s%s%s\n", e->status, HTTP_reason(e->status),
+		e->text ? ": " : "", e->text ? e->text : "");
 }
 
 /* Returns 0 if the program has no hook for it, or the hook raised. */
@@ -82,7 +82,9 @@ void httpserver__answer(Exchange *x, int status, const char *text)
 			x->error = Arena_strdup(x->arena, text);
 	} ELSE {
 	} END_TRY;
-	answer_error(x, &(Error){ .status = status, .message = x->error, .text = for_clients(status, x->error) });
+	answer_error(x, &(Error){
+		.status = status, .message = x->error, .text = for_clients(status, x->error)
+	});
 }
 
 /* The memory of the record is the request's: without any, the log has its words only. */
@@ -135,7 +137,9 @@ void httpserver__answer_failure(Exchange *x)
 	int status = status_of(x, x->failed);
 
 	x->failed = NULL;
-	answer_error(x, &(Error){ .status = status, .message = x->error, .text = for_clients(status, x->error) });
+	answer_error(x, &(Error){
+		.status = status, .message = x->error, .text = for_clients(status, x->error)
+	});
 }
 
 void httpserver__answer_raised(Exchange *x)
@@ -143,7 +147,9 @@ void httpserver__answer_raised(Exchange *x)
 	int status = status_of(x, Except_current());
 
 	httpserver__note_raised(x);
-	answer_error(x, &(Error){ .status = status, .message = x->error, .text = for_clients(status, x->error) });
+	answer_error(x, &(Error){
+		.status = status, .message = x->error, .text = for_clients(status, x->error)
+	});
 }
 
 /* RFC 9110, 9.1: 501 for a method that no path has */
@@ -156,7 +162,9 @@ void httpserver__answer_no_route(Exchange *x)
 	else if (!x->allow)
 		answer_error(x, &(Error){ .status = 404, .text = x->request->target });
 	else if (!(x->reader.parser.flags & HTTPParser_IS_OPTIONS))
-		answer_error(x, &(Error){ .status = 405, .text = method, .field = "Allow", .value = x->allow });
+		answer_error(x, &(Error){
+			.status = 405, .text = method, .field = "Allow", .value = x->allow
+		});
 	else
 		TRY {
 			start_answer(x, &(Error){ .status = 204, .field = "Allow", .value = x->allow });

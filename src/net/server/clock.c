@@ -4,22 +4,28 @@
 
 #include "server/rep.h"
 
-enum { GRACE_MS = 500 }; /* for the first request of a connection that a draining server has just accepted */
+/* For the first request of a connection that a draining server has just accepted. */
+enum { GRACE_MS = 500 };
 
-/* Slower than the rate, once that long has passed, is too slow: one byte a minute keeps no connection. */
+/* Once ms have passed, a transfer below the rate is too slow: one byte a minute does not keep a
+ * connection. */
 static int until_rate(const Loop *l, int64_t since, int ms, size_t moved)
 {
 	int64_t left;
 
 	if (ms < 0)
 		return -1;
-	left = since + ms + (int64_t)((uint64_t)moved * 1000 / (unsigned)l->server->options.body_rate) - socket__now_ms();
+	left = since + ms
+		+ (int64_t)((uint64_t)moved * 1000 / (unsigned)l->server->options.body_rate)
+		- socket__now_ms();
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
 static Clock clock_of(const Conn *c)
 {
-	static const unsigned char of_input[] = { CLOCK_IDLE, CLOCK_HEAD, CLOCK_BODY, CLOCK_NONE, CLOCK_NONE };
+	static const unsigned char of_input[] = {
+		CLOCK_IDLE, CLOCK_HEAD, CLOCK_BODY, CLOCK_NONE, CLOCK_NONE
+	};
 
 	if (c->end == END_LINGER)
 		return CLOCK_LINGER;
@@ -48,7 +54,8 @@ static void start_clock(Exchange *x, Clock before, Clock clock)
 	x->sent = 0;
 }
 
-/* Sets the one deadline; it stays as it is while the clock does, but for rates. Returns 1 if the clock starts. */
+/* Sets the one deadline. It moves only if the clock changes or the clock's limit is a rate. Returns
+ * 1 if the clock starts. */
 int httpserver__set_clock(Turn *t)
 {
 	const HTTPServer_Options *o = &t->loop->server->options;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* A connection's life: httpserver__advance, and what it needs to begin, wait and end. Its picture is
- * docs/pictures/connection.svg, its reasons are in docs/design.md.
+/* A connection's life: httpserver__advance, and what it needs to begin, wait and end. Its picture
+ * is docs/pictures/connection.svg; docs/design.md gives the reasons.
  *
- * Invariants. Requests are read only while the output is idle. An exchange belongs to the input until its response is
- * queued, to the output until all of that is out. Its holder is another than the loop while the input or the output is
- * suspended. An idle connection has no buffer, and no exchange but one that has seen the CR of an empty line. */
+ * Invariants. Requests are read only while the output is idle. An exchange belongs to the input
+ * until its response is queued, and to the output until all of the response is sent. While the
+ * input or the output is suspended, its holder is not the loop. An idle connection has no buffer.
+ * It has no exchange, except one that has seen the CR of an empty line. */
 #include "config.h"
 
 #include <string.h>
@@ -49,7 +50,8 @@ static void count_conns(Loop *l, int more)
 	__atomic_store_n(&l->stats.connections, l->conns, __ATOMIC_RELAXED);
 }
 
-/* Its request is often there already, and sometimes its end: the kernel is asked to look for more only after that. */
+/* Reads first: the request is often there already, and sometimes the end of the stream. Only after
+ * that is the kernel asked to watch the socket. */
 void httpserver__open(Loop *l, Connection_T connection)
 {
 	Conn *c = l->spare_conns;
@@ -100,7 +102,8 @@ static void reap(Turn *t)
 		l->spare_names = c->name;
 	}
 	count_conns(l, -1);
-	SocketPool_remove(l->pool, c->socket); /* its place is free now, its descriptor when the tick ends */
+	/* Its place is free now, its descriptor when the tick ends. */
+	SocketPool_remove(l->pool, c->socket);
 	if (t->upgraded)
 		SocketPoll_remove(l->poll, s);
 	else
@@ -112,7 +115,8 @@ static void reap(Turn *t)
 	l->spare_conns = c;
 }
 
-/* The thread ends amid a turn: a callback called pthread_exit(3), was cancelled, or a C++ exception passes. */
+/* Runs if the thread ends amid a turn: a callback called pthread_exit(3), was cancelled, or a C++
+ * exception passes. */
 static void end_left_turn(Turn *t)
 {
 	if (t->done)
@@ -133,14 +137,16 @@ static void set_events(Turn *t)
 	else if (c->output == OUTPUT_SENDING || c->output == OUTPUT_STREAMING)
 		events = SocketPoll_WRITE;
 	else if (c->output == OUTPUT_SUSPENDED || c->input == INPUT_SUSPENDED)
-		events = httpserver__is_parked(c) && c->held < t->loop->server->options.pipeline_bytes ? SocketPoll_READ : 0;
+		events = httpserver__is_parked(c) && c->held < t->loop->server->options.pipeline_bytes
+			? SocketPoll_READ : 0;
 	if (events != c->events)
 		SocketPoll_change(t->loop->poll, c->socket, events, c);
 	c->events = events & 3;
 }
 
-/* While it was sent to, or another thread had its exchange, the socket was not read. To close with unread input resets the connection,
- * and the reset may overtake the response (RFC 9112, 9.6). The end of the stream counts as input. */
+/* While we were sending, or another thread had the exchange, the socket was not read. Closing it
+ * with unread input resets the connection, and the reset may overtake the response (RFC 9112, 9.6).
+ * The end of the stream counts as input. */
 static int has_unread(Turn *t)
 {
 	Conn *c = t->c;
@@ -180,13 +186,15 @@ static void settle(Turn *t)
 		end_after_output(t);
 	if (c->end == END_OPEN)
 		httpserver__hold(t);
-	if (l->draining && ((is_idle(c) && c->served) || (!httpserver__is_held_by(c, HOLDER_WORKER) && httpserver__is_over(l))))
+	if (l->draining && ((is_idle(c) && c->served)
+			|| (!httpserver__is_held_by(c, HOLDER_WORKER) && httpserver__is_over(l))))
 		t->dies = 1;
 	if (t->dies)
 		c->end = END_DEAD;
 	if (c->end == END_DEAD && !httpserver__is_held_by(c, HOLDER_WORKER))
 		return;
-	if (c->held > 0 && c->end == END_OPEN && c->output == OUTPUT_IDLE && c->input != INPUT_SUSPENDED)
+	if (c->held > 0 && c->end == END_OPEN
+			&& c->output == OUTPUT_IDLE && c->input != INPUT_SUSPENDED)
 		list_ready(l, c);
 	if (c->buffered && c->held == 0) {
 		c->buffered = 0;
@@ -223,14 +231,15 @@ static void refuse_wrong(Turn *t)
 		keep_line(&t->c->exchange->reader);
 }
 
-/* Ends what was raised in a turn. Without an exchange it came before a request or after a response: what was queued goes
- * out. */
+/* Handles an exception of a turn. Without an exchange, the exception came before a request or after
+ * a response: queued output is still sent. */
 static void end_raised(Turn *t)
 {
 	Conn *c = t->c;
 	Exchange *x = c->exchange;
 
-	if (t->raised++ > 0 || (x && (x->answered || x->holder != HOLDER_LOOP)) || c->output != OUTPUT_IDLE) {
+	if (t->raised++ > 0 || (x && (x->answered || x->holder != HOLDER_LOOP))
+			|| c->output != OUTPUT_IDLE) {
 		t->dies = 1;
 	} else if (x) {
 		httpserver__count(&t->loop->stats.refused, 1);
@@ -246,7 +255,8 @@ static void end_raised(Turn *t)
 /* 1: the program's `before` runs ahead of the body, by which the route or the client acts. */
 static int must_admit(const Exchange *x)
 {
-	return x->loop->server->options.before && x->route && (x->route->is.body || httpreader__awaits(&x->reader));
+	return x->loop->server->options.before && x->route
+		&& (x->route->is.body || httpreader__awaits(&x->reader));
 }
 
 /* Requests that have begun are refused, everything else is closed without a word. */
@@ -273,7 +283,8 @@ static void time_out(Turn *t)
 /* A request whose head is whole, or of whose body a part was kept. */
 static int takes_memory(const Exchange *x, Read read)
 {
-	return read == READ_HEAD || (x && x->reader.in_body && !x->reader.take && (read == READ_MORE || read == READ_BODY));
+	return read == READ_HEAD || (x && x->reader.in_body && !x->reader.take
+		&& (read == READ_MORE || read == READ_BODY));
 }
 
 /* Returns 0 if it has to wait. */
@@ -316,7 +327,8 @@ static int read_on(Turn *t)
 		c->input = INPUT_HANDLING;
 		break;
 	case READ_PART:
-		return x->route->is.blocks ? httpserver__call_in_worker(t, CALL_BODY) : httpserver__finish_call(t);
+		return x->route->is.blocks
+			? httpserver__call_in_worker(t, CALL_BODY) : httpserver__finish_call(t);
 	case READ_WRONG:
 		refuse_wrong(t);
 		break;
@@ -347,7 +359,8 @@ static void queue_response(Turn *t)
 		httpserver__retire(t);
 }
 
-/* Runs the handler, or has a worker run it; queues the response that there is then. Returns 0 if it has to wait. */
+/* Runs the handler, or has a worker run it, and queues the response if there is one then. Returns 0
+ * if the connection has to wait. */
 static int answer(Turn *t)
 {
 	Exchange *x = t->c->exchange;
@@ -422,7 +435,7 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 					goes = 0;
 				break;
 			case CAUSE_DEADLINE:
-				if (!is_idle(c)) /* an idle one may have sent something while others had their turn */
+				if (!is_idle(c)) /* an idle one may have sent something during other turns */
 					time_out(&t);
 				break;
 			case CAUSE_FINISHED:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* An exchange: one request and its response, from the first byte of the one to the last byte of the other. Exchanges and
- * their arenas are used again. Handlers run here, in whatever thread has the exchange. */
+/* An exchange: one request and its response, from the first byte of the request to the last byte of
+ * the response. Exchanges and their arenas are used again. Handlers run here, in whatever thread
+ * has the exchange. */
 #include "config.h"
 
 #include <stdio.h>
@@ -12,7 +13,8 @@
 
 enum {
 	SPARES = 64,      /* arenas of a loop without a request */
-	CROWDED = 1024    /* bytes of an arena's first chunk when there are more: what a patient client's head needs */
+	/* Bytes of an arena's first chunk when there are more: enough for a patient client's head. */
+	CROWDED = 1024
 };
 
 /* ---- making and retiring ---- */
@@ -33,7 +35,9 @@ static void dispose(void *x)
 /* Not a child of the loop's arena: allocating from an arena with a parent takes a lock. */
 static __attribute__((noinline)) Exchange *make_exchange(Loop *l)
 {
-	Arena_Options options = { .chunk = l->arenas < SPARES ? 0 : CROWDED, .name = "request of an HTTP server" };
+	Arena_Options options = {
+		.chunk = l->arenas < SPARES ? 0 : CROWDED, .name = "request of an HTTP server"
+	};
 	Exchange *x = l->bare;
 
 	if (!x) {
@@ -85,7 +89,8 @@ Exchange *httpserver__begin(Turn *t)
 	HTTPServer_T server = l->server;
 	Exchange *x = take_exchange(l);
 
-	if (UNLIKELY(httpresponse__mark(&x->response_place) & HTTP__LIVE)) /* what was deferred to its end has raised */
+	/* Live still, if a call that was deferred to its end has raised. */
+	if (UNLIKELY(httpresponse__mark(&x->response_place) & HTTP__LIVE))
 		end_handles(x);
 	zero(&x->request, offsetof(Exchange, rest) - offsetof(Exchange, request));
 	x->request = httprequest__renew(&x->request_place);
@@ -95,7 +100,8 @@ Exchange *httpserver__begin(Turn *t)
 	if (x->account)
 		httpserver__begin_account(x->account);
 	x->conn = t->c;
-	httpreader__init(&x->reader, x->request, server->streams ? &server->unlimited : &server->options.limits);
+	httpreader__init(&x->reader, x->request,
+		server->streams ? &server->unlimited : &server->options.limits);
 	return t->c->exchange = x;
 }
 
@@ -147,7 +153,8 @@ void httpserver__renew_response(Exchange *x)
 
 /* ---- the route's functions ---- */
 
-/* Returns 0 if the call had suspended the response and somebody resumed it: then that counts, and not what it raised. */
+/* Returns 0 if the call had suspended the response and somebody resumed it: then the resume counts,
+ * and not the exception of the call. */
 static int may_fail(Exchange *x)
 {
 	if (!httpserver__is_suspended(x))
@@ -200,7 +207,8 @@ void httpserver__give_body(Exchange *x, const char *bytes, size_t n)
 	httpserver__stay_parent(x->loop);
 }
 
-/* A part that is too long cuts the stream, too, if somebody has resumed it, who may have noted a failure. */
+/* A part that is too long cuts the stream even if somebody has resumed it. That one may have noted
+ * a failure. */
 void httpserver__produce(Exchange *x)
 {
 	x->call = CALL_MORE;
@@ -252,7 +260,8 @@ void httpserver__fail_call(Exchange *x)
 	}
 	if (!may_fail(x))
 		return;
-	x->error = x->call == CALL_HANDLER ? "the handler ended its thread" : "a function of the route ended its thread";
+	x->error = x->call == CALL_HANDLER
+		? "the handler ended its thread" : "a function of the route ended its thread";
 	x->raised++;
 	if (x->call == CALL_MORE) {
 		x->cut = 1;
@@ -291,7 +300,8 @@ void httpserver__watch_forks(void)
 /* The program's atexit functions are the parent's business, too. */
 void httpserver__end_child(void)
 {
-	static const char text[] = "HTTPServer: a child that a callback forked has returned from it; the child ends here\n";
+	static const char text[] = "HTTPServer: a child that a callback forked has returned from it; "
+		"the child ends here\n";
 	ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
 
 	_exit(written < 0 ? 2 : 1);

@@ -15,8 +15,8 @@ enum { SLICE = 1024 * 1024 }; /* sent in a turn, before other connections have t
 
 static void take_part(HTTPResponse_T r, int64_t first, int64_t last, Arena_T arena)
 {
-	const char *range = Arena_sprintf(arena, "bytes %lld-%lld/%lld", (long long)first, (long long)last,
-		(long long)r->file->left);
+	const char *range = Arena_sprintf(arena, "bytes %lld-%lld/%lld",
+		(long long)first, (long long)last, (long long)r->file->left);
 
 	HTTPResponse_set(r, "Content-Range", range);
 	HTTPResponse_status(r, 206);
@@ -90,7 +90,8 @@ Sent httpserver__send_file(Turn *t)
 	int64_t end = file->left > SLICE ? file->left - SLICE : 0;
 
 	while (file->left > end) {
-		ssize_t n = socket__try_sendfile(t->c->socket, file->fd, file->offset, (size_t)(file->left - end));
+		ssize_t n = socket__try_sendfile(t->c->socket, file->fd, file->offset,
+			(size_t)(file->left - end));
 
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			break;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Who has an exchange: the loop, a worker, or the program, which has suspended the response. The functions of a route are given
- * to workers here, and what comes of them is taken up when they have returned, and were resumed if they had to be. */
+/* The holder of an exchange: the loop, a worker, or the program, which has suspended the response.
+ * This file gives the functions of a route to workers. It takes up their results when they have
+ * returned, and have been resumed if they had suspended the response. */
 #include "config.h"
 
 #include "server/rep.h"
@@ -11,7 +12,8 @@ static void set_holder(Exchange *x, Holder holder)
 {
 	size_t *n = &x->loop->stats.suspended;
 
-	__atomic_store_n(n, *n + (holder == HOLDER_PROGRAM) - (x->holder == HOLDER_PROGRAM), __ATOMIC_RELAXED);
+	__atomic_store_n(n, *n + (holder == HOLDER_PROGRAM) - (x->holder == HOLDER_PROGRAM),
+		__ATOMIC_RELAXED);
 	x->holder = (unsigned char)holder;
 }
 
@@ -22,7 +24,8 @@ static void orphan(Exchange *x)
 	x->conn = NULL;
 }
 
-/* A suspended one that was resumed already is on the list of those that were handed back, if it was parked. */
+/* If a suspended exchange was parked and has been resumed already, it is on the list of exchanges
+ * that were handed back. */
 void httpserver__abandon(Exchange *x)
 {
 	int parked = x->holder == HOLDER_PROGRAM;
@@ -61,13 +64,15 @@ static void move_rest(Exchange *from, Exchange *to)
 	while (to->nrest < from->nrest) {
 		const struct iovec *part = &from->rest[to->nrest];
 
-		to->rest[to->nrest] = (struct iovec){ Arena_memdup(to->arena, part->iov_base, part->iov_len), part->iov_len };
+		to->rest[to->nrest] = (struct iovec){
+			Arena_memdup(to->arena, part->iov_base, part->iov_len), part->iov_len
+		};
 		to->nrest++;
 	}
 }
 
-/* Answers in place of the program, which has the exchange; the connection ends with that. Returns 0 if it was resumed before
- * us. */
+/* Answers in place of the program, which has the exchange; the connection ends with that. Returns 0
+ * if the exchange was resumed before us. */
 int httpserver__give_up(Turn *t, int status, const char *text)
 {
 	Conn *c = t->c;
@@ -159,7 +164,8 @@ static void cut_stream(Turn *t)
 	t->dies = 1;
 }
 
-/* A function of the route has returned, and was resumed if it had suspended the response. Returns 0 if it has to wait. */
+/* A function of the route has returned, and was resumed if it had suspended the response. Returns 0
+ * if the connection has to wait. */
 static int take_up(Turn *t)
 {
 	Conn *c = t->c;
@@ -206,7 +212,8 @@ int httpserver__suspend(Turn *t)
 	return !httpserver__park(x) && httpserver__go_on(t);
 }
 
-/* `more` has returned. Its output goes out, and then its exchange is the program's if it has suspended the response. */
+/* `more` has returned. Its output goes out. After that the exchange is the program's if `more` has
+ * suspended the response. */
 static void finish_part(Turn *t)
 {
 	t->c->output = OUTPUT_STREAMING;

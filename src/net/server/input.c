@@ -77,7 +77,8 @@ void httpserver__hold(Turn *t)
 	if (n == 0)
 		return;
 	c->buffered = 1;
-	memmove(Connection_buffer(SocketPool_get(t->loop->pool, c->socket), NULL), t->bytes + t->used, n);
+	memmove(Connection_buffer(SocketPool_get(t->loop->pool, c->socket), NULL),
+		t->bytes + t->used, n);
 	c->held = (uint32_t)n;
 	t->used = t->n;
 }
@@ -91,7 +92,8 @@ int httpserver__read_ahead(Turn *t)
 	if (room == 0)
 		return 1;
 	c->buffered = 1;
-	n = socket__try_recv(c->socket, Connection_buffer(SocketPool_get(t->loop->pool, c->socket), NULL) + c->held, room);
+	n = socket__try_recv(c->socket,
+		Connection_buffer(SocketPool_get(t->loop->pool, c->socket), NULL) + c->held, room);
 	if (n < 0)
 		return errno == EAGAIN || errno == EWOULDBLOCK;
 	c->held += (uint32_t)n;
@@ -195,7 +197,8 @@ static Read take_head(Turn *t, Exchange *x)
 		x->reader.take = take_body;
 		x->reader.cl = x;
 		httpserver__renew_response(x);
-	} else if (l->server->streams && httpreader__limit_body(&x->reader, &l->server->options.limits) == HTTPReader_ERROR)
+	} else if (l->server->streams
+			&& httpreader__limit_body(&x->reader, &l->server->options.limits) == HTTPReader_ERROR)
 		return READ_WRONG;
 	return READ_HEAD;
 }

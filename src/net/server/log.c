@@ -19,8 +19,8 @@ int64_t httpserver__now_us(void)
 static void write_log(Loop *l, Exchange *x, int status, size_t nbytes)
 {
 	const HTTPServer_Options *o = &l->server->options;
-	HTTPServer_Entry e = { .request = x->request, .route = x->request->route, .status = status, .nbytes = nbytes,
-		.error = x->error, .raised = x->capture };
+	HTTPServer_Entry e = { .request = x->request, .route = x->request->route, .status = status,
+		.nbytes = nbytes, .error = x->error, .raised = x->capture };
 
 	x->unlogged = 0;
 	e.microseconds = httpserver__now_us() - x->began;
@@ -54,7 +54,7 @@ void httpserver__log_gone(Exchange *x)
 		httpserver__log_stream(x);
 }
 
-/* A latency of less than 2^i microseconds is counted at [i]; the last counts all that are longer. */
+/* Counts a latency of less than 2^i microseconds at [i]; the last counts all that are longer. */
 static void count_latency(Loop *l, int64_t us)
 {
 	int i = 0;

@@ -144,7 +144,8 @@ static void end_drain(void *cl)
 /* The time is running since stop was called. */
 static void begin_drain(Loop *l)
 {
-	int64_t end = __atomic_load_n(&l->server->drain_end, __ATOMIC_RELAXED), ms = end - socket__now_ms();
+	int64_t end = __atomic_load_n(&l->server->drain_end, __ATOMIC_RELAXED);
+	int64_t ms = end - socket__now_ms();
 
 	l->draining = 1;
 	if (end != SOCKET__NEVER)
@@ -175,7 +176,8 @@ static int take_events(Loop *l, const SocketPoll_Event *events, int n)
 		if (!c)
 			knocks = 1;
 		else if (c->socket && !(events[i].events & SocketPoll_TIMEOUT))
-			httpserver__advance(l, c, events[i].events & SocketPoll_WRITE ? CAUSE_WRITABLE : CAUSE_READABLE);
+			httpserver__advance(l, c,
+				events[i].events & SocketPoll_WRITE ? CAUSE_WRITABLE : CAUSE_READABLE);
 	}
 	return knocks;
 }
@@ -269,7 +271,9 @@ void httpserver__prepare(Loop *l)
 	HTTPServer_T server = l->server;
 	const HTTPServer_Options *o = &server->options;
 	SocketPool_Limits limits = { .per_address = o->per_address };
-	Arena_Options arena = { .chunk = 64 * 1024, .name = "loop of an HTTP server", .parent = server->arena };
+	Arena_Options arena = {
+		.chunk = 64 * 1024, .name = "loop of an HTTP server", .parent = server->arena
+	};
 	SocketPoll_T poll;
 
 	httpserver__watch_forks();
@@ -327,6 +331,7 @@ void httpserver__end_loop(Loop *l)
 	Exchange *x;
 
 	SocketPool_map(l->pool, close_connection, l);
-	while ((x = l->finished) != NULL || (x = l->finished = httpserver__take_back(l, HTTPSERVER__CLOSED)) != NULL)
+	while ((x = l->finished) != NULL
+			|| (x = l->finished = httpserver__take_back(l, HTTPSERVER__CLOSED)) != NULL)
 		take_gone(l, x);
 }

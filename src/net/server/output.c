@@ -98,7 +98,8 @@ Sent httpserver__flush(Turn *t)
 		x = httpserver__begin(t);
 		x->answered = 1;
 	}
-	add_part(x, Arena_memdup(x->arena, t->loop->batch + sent, part.iov_len - sent), part.iov_len - sent);
+	add_part(x, Arena_memdup(x->arena, t->loop->batch + sent, part.iov_len - sent),
+		part.iov_len - sent);
 	return SENT_SOME;
 }
 
@@ -128,8 +129,10 @@ static void put_apart(Turn *t, Exchange *x, HTTPFraming f, size_t bound)
 
 static Sent put_response(Turn *t, Exchange *x, HTTPFraming f)
 {
-	size_t bound = httpresponse__bound(x->response), body = f.has_body ? x->response->message.nbytes : 0;
-	int small = body <= COPIED && bound <= BATCH - COPIED && !f.streams && !f.sends_file && !f.upgrades;
+	size_t bound = httpresponse__bound(x->response);
+	size_t body = f.has_body ? x->response->message.nbytes : 0;
+	int small = body <= COPIED && bound <= BATCH - COPIED
+		&& !f.streams && !f.sends_file && !f.upgrades;
 
 	if (small && bound + body > BATCH - t->batched && httpserver__flush(t) == SENT_NEVER)
 		return SENT_NEVER;
@@ -149,7 +152,8 @@ static Sent put_canned(Turn *t, Exchange *x)
 	if (x->nrest > 0 || (CANNED > BATCH - t->batched && httpserver__flush(t) != SENT_ALL))
 		return SENT_NEVER;
 	t->batched += (size_t)snprintf(t->loop->batch + t->batched, CANNED,
-		"HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", x->status, HTTP_reason(x->status));
+		"HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+		x->status, HTTP_reason(x->status));
 	return SENT_ALL;
 }
 
@@ -176,7 +180,8 @@ Sent httpserver__queue(Turn *t)
 	x->framing = httpresponse__frame(r, asked);
 	x->ends = x->framing.ends;
 	t->c->unread |= x->ends && httpparser__keep_alive(&x->reader.parser);
-	httpserver__account(t->loop, x, x->framing.upgrades ? 101 : r->status, x->framing.has_body ? r->message.nbytes : 0);
+	httpserver__account(t->loop, x, x->framing.upgrades ? 101 : r->status,
+		x->framing.has_body ? r->message.nbytes : 0);
 	return put_response(t, x, x->framing);
 }
 

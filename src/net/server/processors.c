@@ -107,7 +107,8 @@ static int find_own_group(const Mount *mount, char *path)
 
 /* Returns the number in the file of a cgroup, or -1. In "150000 100000" the second number goes to
  * *second, if that is not NULL. */
-static long long read_number(const Mount *mount, const char *group, const char *name, long long *second)
+static long long read_number(const Mount *mount, const char *group, const char *name,
+	long long *second)
 {
 	char path[2 * LINE_SIZE + 32];
 	long long first = -1;

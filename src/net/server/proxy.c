@@ -79,7 +79,8 @@ static int same_bits(const unsigned char *x, const unsigned char *y, int bits)
 {
 	int rest = bits % 8, mask = 0xff00 >> rest;
 
-	return memcmp(x, y, (size_t)bits / 8) == 0 && (!rest || ((x[bits / 8] ^ y[bits / 8]) & mask) == 0);
+	return memcmp(x, y, (size_t)bits / 8) == 0
+		&& (!rest || ((x[bits / 8] ^ y[bits / 8]) & mask) == 0);
 }
 
 /* address NULL: that of a Unix socket */
@@ -143,8 +144,10 @@ static int parse_line(char *line, char *name)
 		n++;
 	if (n != 6 || strcmp(word[0], "PROXY") != 0)
 		return 0;
-	family = strcmp(word[1], "TCP4") == 0 ? AF_INET : strcmp(word[1], "TCP6") == 0 ? AF_INET6 : AF_UNSPEC;
-	if (family == AF_UNSPEC || inet_pton(family, word[2], address) != 1 || inet_pton(family, word[3], to) != 1
+	family = strcmp(word[1], "TCP4") == 0 ? AF_INET
+		: strcmp(word[1], "TCP6") == 0 ? AF_INET6 : AF_UNSPEC;
+	if (family == AF_UNSPEC
+			|| inet_pton(family, word[2], address) != 1 || inet_pton(family, word[3], to) != 1
 			|| !parse_port(word[4], &port) || !parse_port(word[5], &to_port))
 		return 0;
 	put_name(name, family, address, port);
@@ -163,7 +166,8 @@ static int take_line(const char *b, size_t n, char *name)
 		return -1;
 	memcpy(line, b, (size_t)(end - 1 - b));
 	line[end - 1 - b] = '\0';
-	return strlen(line) == (size_t)(end - 1 - b) && parse_line(line, name) ? (int)(end + 1 - b) : -1;
+	return strlen(line) == (size_t)(end - 1 - b) && parse_line(line, name)
+		? (int)(end + 1 - b) : -1;
 }
 
 static unsigned big_endian(const char *b)

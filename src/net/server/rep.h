@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to HTTPServer.c and the files of server/: a server, its loops, their connections, and the exchanges (a request
- * and its response) of these.
+/* Private to HTTPServer.c and the files of server/: a server, its loops, their connections, and the
+ * exchanges of the connections. An exchange is a request and its response.
  *
- * Calls go down: HTTPServer.c -> loop.c -> connection.c -> input.c, clock.c, holder.c -> output.c, worker.c -> exchange.c
- * -> suspend.c, router.c.
+ * Calls go down: HTTPServer.c -> loop.c -> connection.c -> input.c, clock.c, holder.c -> output.c,
+ * worker.c -> exchange.c -> suspend.c, router.c.
  *
- * A loop, its connections and exchanges belong to the loop's thread. Request, response and arena of an exchange that has
- * another holder are that one's; the rest of it, which the loop sends meanwhile, is the loop's. Routes and
- * options do not change once the server runs. Counters have one writer, the loop, and are read by any thread. */
+ * A loop, its connections and exchanges belong to the loop's thread. If an exchange has another
+ * holder, its request, response and arena belong to that holder. All else in the exchange is still
+ * the loop's, which sends output meanwhile. Routes and options do not change once the server runs.
+ * Counters have one writer, the loop; any thread reads them. */
 #ifndef NET_HTTPSERVER_INCLUDED
 #define NET_HTTPSERVER_INCLUDED
 #include <pthread.h>
@@ -26,7 +27,7 @@
 
 enum {
 	BATCH = 64 * 1024, /* bytes of responses that go out together */
-	PARTS = 2 + HTTP__PARTS, /* of output that had to wait: what was before it, its head, its body */
+	PARTS = 2 + HTTP__PARTS, /* of output that waits: earlier output, the head, the body */
 	PARAMS = 16,       /* of a pattern */
 	NAME_SIZE = 64     /* "[address]:port" */
 };
@@ -55,10 +56,10 @@ typedef struct Node { /* a segment of patterns */
 	Route *routes;               /* of the patterns that end here */
 } Node;
 
-/* A connection's life is three states, which httpserver__advance alone changes; see connection.c. */
+/* A connection's life is three states. Only httpserver__advance changes them; see connection.c. */
 
 typedef enum Input { /* what is read of the next request */
-	INPUT_IDLE,      /* no byte of its request line; the exchange is NULL, or belongs to the output */
+	INPUT_IDLE,      /* no byte of a request line; the exchange is NULL, or the output's */
 	INPUT_HEAD,      /* a part of its head, or of a PROXY header */
 	INPUT_BODY,
 	INPUT_HANDLING,  /* all of it: its handler is next, in this turn */
@@ -69,7 +70,7 @@ typedef enum Output {
 	OUTPUT_IDLE,     /* all is sent that was made in earlier turns */
 	OUTPUT_SENDING,  /* the exchange's rest waits for the client */
 	OUTPUT_STREAMING, /* so it does, and more of the response is made when that is out */
-	OUTPUT_SUSPENDED /* all is sent, and a worker or the program has the exchange before more is made */
+	OUTPUT_SUSPENDED /* all is sent; a worker or the program has the exchange and makes more */
 } Output;
 
 typedef enum End {
@@ -116,7 +117,7 @@ typedef struct Exchange { /* one request and its response */
 	const Route *route;          /* NULL: none */
 	const char *allow;           /* then: the methods that the path has; NULL: none */
 	const char *error;           /* what was raised, or is wrong; NULL: nothing */
-	const Except_Capture *capture; /* what was raised; NULL: nothing, or there was no memory for it */
+	const Except_Capture *capture; /* of the exception; NULL: none, or no memory for it */
 	const Except_T *failed;      /* what HTTPResponse_fail has; NULL: nothing, or it is answered */
 	unsigned short status;       /* of an answer that is ours */
 	unsigned char made;          /* the response is made: no handler runs any more */
@@ -124,13 +125,14 @@ typedef struct Exchange { /* one request and its response */
 	unsigned char raised;        /* how often the program raised */
 	unsigned char admitted;      /* `before` has run */
 	unsigned char abandoned;     /* the drain was over before its handler began */
-	unsigned char answered;      /* the response is in the batch or in rest: the exchange is the output's */
+	unsigned char answered;      /* the response is in batch or rest: the output owns us */
 	unsigned char unlogged;      /* a stream is logged at its end */
-	unsigned char silent;        /* the answer for one that the program has still: it is not logged */
+	unsigned char silent;        /* not logged: answers for one that the program still has */
 	unsigned char call;          /* the last, and whether it runs */
 	unsigned char calling;
 	unsigned char holder;
-	unsigned char paused;        /* the reader: a worker is to call body, or it has failed or suspended the response */
+	/* The reader waits: a worker is to call body, or body failed or suspended the response. */
+	unsigned char paused;
 	unsigned char cut;           /* the call that makes the stream raised */
 	unsigned char dropped;       /* the call raised after it was resumed */
 	const char *verdict;         /* why the loop gave up a suspended one; NULL: it did not */
@@ -146,18 +148,19 @@ typedef struct Exchange { /* one request and its response */
 	struct iovec rest[PARTS];    /* nrest of them, of the arena: output that waits for the client */
 } Exchange;
 _Static_assert(offsetof(Exchange, response_place) == 0, "a handle leads to it");
-_Static_assert(sizeof(Exchange) <= 3 * HTTP__PLACE, "a head in progress costs 3 x its bytes and 2 KiB");
+_Static_assert(sizeof(Exchange) <= 3 * HTTP__PLACE,
+	"a head in progress costs 3 x its bytes and 2 KiB");
 
 
 struct Conn { /* what an idle connection costs us: keep it small */
 	Socket_T socket;             /* NULL: it was reaped */
 	Exchange *exchange;
-	Conn *next, *previous;       /* on the loop's list of the idle; next: also while spare or ready */
+	Conn *next, *previous;       /* on the loop's idle list; next: also while spare or ready */
 	Name *name;                  /* NULL: it speaks for itself */
-	uint32_t held;               /* bytes in the Connection_buffer that wait; END_LINGER: thrown away */
+	uint32_t held;               /* bytes that wait in Connection_buffer; END_LINGER: discarded */
 	unsigned input : 3, output : 2, end : 2, clock : 3;
 	unsigned events : 2;         /* that the poll looks for */
-	unsigned unread : 1;         /* the client may be sending what is not read: linger before closing */
+	unsigned unread : 1;         /* there may be unread input: linger before closing */
 	unsigned idle : 1;           /* on the loop's list of the idle */
 	unsigned ready : 1;          /* on the loop's list of the ready */
 	unsigned buffered : 1;       /* has a Connection_buffer */
@@ -195,7 +198,7 @@ typedef struct Crew { /* threads that end together */
 
 typedef struct Thread {
 	void (*run)(void *cl);       /* returns when the server ends */
-	void (*left)(void *cl);      /* a callback has ended the thread amid run; NULL: nothing is to be done */
+	void (*left)(void *cl);      /* called if a callback ended the thread amid run; or NULL */
 	void *cl;
 	Crew *crew;
 	pthread_t id, former;        /* former: the one that this one replaces */
@@ -215,12 +218,13 @@ struct Loop {
 	Name *spare_names;
 	Conn *spare_conns;
 	List ready, idle;            /* idle: the longest first */
-	Exchange *handed_back;       /* atomic: pushed by other threads; HTTPSERVER__CLOSED: the loop has ended */
+	/* Atomic: other threads push. HTTPSERVER__CLOSED: the loop has ended. */
+	Exchange *handed_back;
 	Exchange *finished;          /* taken from there, in order */
 	size_t conns, most;          /* connections: now, and at once */
 	Thread thread;               /* of the first loop: none, it runs in that of run */
 	unsigned forks;              /* httpserver__forks when the loop began */
-	size_t held, held_most;      /* held: atomic, by the requests in progress; held_most 0: no limit */
+	size_t held, held_most;      /* bytes of requests in progress, atomic; limit, 0: none */
 	int64_t counted;             /* coarse ms: what was before is in busy_ms or idle_ms */
 	int draining;
 	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
@@ -242,9 +246,9 @@ struct HTTPServer {
 	uint32_t magic;
 	Arena_T arena;
 	HTTPServer_Options options;  /* no member is 0 that has a default */
-	HTTP_Limits unlimited;       /* the limits, but for the body: of a server that has routes with a body callback */
+	HTTP_Limits unlimited;       /* the limits without that of the body: used if streams */
 	size_t kept;                 /* bytes that an exchange's arena keeps for the next request */
-	int streams;                 /* it has */
+	int streams;                 /* there are routes with a body callback */
 	int timed;                   /* requests are: for the log, or the latency */
 	int blocks;                  /* it has routes for workers */
 	Trusted *trusted;
@@ -258,7 +262,8 @@ struct HTTPServer {
 	int listening;               /* each loop has its listener */
 	int running;                 /* atomic: run was called */
 	int stopping;                /* atomic */
-	int64_t drain_end;           /* atomic; set by stop: when no handler begins any more; else SOCKET__NEVER */
+	/* Atomic; set by stop: when handlers cease to begin. SOCKET__NEVER before. */
+	int64_t drain_end;
 	int failing;                 /* atomic: why is set, or is being set */
 	char why[256];
 	Workers workers;
@@ -296,22 +301,24 @@ int httpserver__processors(void);                  /* those that this process ma
 
 Exchange *httpserver__begin(Turn *t);              /* Raises: Arena_Failed */
 void httpserver__renew_response(Exchange *x);
-void httpserver__retire(Turn *t);                  /* the connection's. Raises what deferred calls raise, all done */
+/* Recycles the connection's exchange. Raises what deferred calls raise, after all is done. */
+void httpserver__retire(Turn *t);
 void httpserver__recycle(Exchange *x);             /* one of no connection. Raises as retire */
-void httpserver__dispose(Exchange *x);             /* as recycle, when its loop has ended: any thread */
-/* Calls of the route's functions: any thread; they do not raise. Failed or suspended says what came of it. */
+void httpserver__dispose(Exchange *x);             /* recycle after its loop ended; any thread */
+/* These call the route's functions. Any thread; they do not raise. The member failed, or
+ * httpserver__is_suspended, tells the result. */
 void httpserver__handle(Exchange *x);
 void httpserver__fail_call(Exchange *x);           /* the call that runs has ended its thread */
 void httpserver__call(Exchange *x);                /* x->call says which */
 void httpserver__give_body(Exchange *x, const char *bytes, size_t n);
 void httpserver__produce(Exchange *x);             /* the next part of a stream */
 
-extern unsigned httpserver__forks;                 /* how often this process is a child, of a child, ... */
+extern unsigned httpserver__forks;                 /* generations of fork above this process */
 void httpserver__watch_forks(void);
 void httpserver__end_child(void) CORE_NORETURN;
 
-/* Called after each callback of the program. A child that the callback forked has the parent's connections and poll: it
- * must not touch them. */
+/* Called after each callback of the program. A child that the callback forked shares the parent's
+ * connections and poll: it must not touch them. */
 static inline void httpserver__stay_parent(const Loop *l)
 {
 	if (__builtin_expect(l->forks != httpserver__forks, 0))
@@ -320,38 +327,45 @@ static inline void httpserver__stay_parent(const Loop *l)
 
 /* ---- server/answer.c: any thread; none of these raises ---- */
 
-void httpserver__answer(Exchange *x, int status, const char *text); /* an error that is ours; text, of the caller's, or NULL */
+/* Answers with an error of our own. The text belongs to the caller; or NULL. */
+void httpserver__answer(Exchange *x, int status, const char *text);
 void httpserver__answer_raised(Exchange *x);       /* the exception being handled */
 void httpserver__answer_no_route(Exchange *x);
-void httpserver__note_failure(Exchange *x, const Except_Capture *e); /* for answer_failure, log and counts */
+/* Notes a failure for answer_failure, the log and the counts. */
+void httpserver__note_failure(Exchange *x, const Except_Capture *e);
 void httpserver__answer_failure(Exchange *x);
 void httpserver__answer_no_range(Exchange *x, int64_t length); /* 416, of a body of that length */
-void httpserver__note_raised(Exchange *x);         /* the exception being handled: for the log and the counts */
-int httpserver__run_before(Exchange *x);           /* the program's hook; 0: it raised, and that is answered */
+/* Notes the exception being handled, for the log and the counts. */
+void httpserver__note_raised(Exchange *x);
+/* Runs the program's hook. Returns 0 if it raised; that is answered then. */
+int httpserver__run_before(Exchange *x);
 
 /* ---- server/memory.c: any thread ---- */
 
-/* If the server limits memory: makes the exchange's account, the allocator of the arena that is made next.
- * Raises: Arena_Failed. */
+/* If the server limits memory: makes the exchange's account, the allocator of the arena that is
+ * made next. Raises: Arena_Failed. */
 void httpserver__limit_memory(Exchange *x, Arena_Options *o);
 void httpserver__drop_account(Exchange *x);        /* after the arena */
 void httpserver__begin_account(Account *a);        /* a request begins */
-void httpserver__end_account(Account *a);          /* it has ended; its arena is still to be cleared */
-int httpserver__lift_limit(Account *a);            /* until the next request; 1: the limit was met */
-/* 1: no child of the arena has outlived the request, with the program: it would count for the next ones. */
+void httpserver__end_account(Account *a);          /* it has ended; its arena is not cleared yet */
+int httpserver__lift_limit(Account *a);            /* till the next request; 1: limit was met */
+/* Returns 0 if the program has a child of the arena that outlived the request. Its memory would
+ * count for the next requests. */
 int httpserver__has_no_strays(const Exchange *x);
 
 /* 1: the requests in progress hold more than the loop may. */
 static inline int httpserver__is_crowded(const Loop *l)
 {
-	return __builtin_expect(l->held_most != 0, 0) && __atomic_load_n(&l->held, __ATOMIC_RELAXED) > l->held_most;
+	return __builtin_expect(l->held_most != 0, 0)
+		&& __atomic_load_n(&l->held, __ATOMIC_RELAXED) > l->held_most;
 }
 
 /* ---- server/upgrade.c ---- */
 
 /* All of a 101 is out: the connection dies, and its socket is not closed. Raises: Socket_Failed. */
 void httpserver__leave_server(Turn *t);
-void httpserver__start_upgraded(Exchange *x, Socket_T s); /* has the program's function called; does not raise */
+/* Has the program's function called. Does not raise. */
+void httpserver__start_upgraded(Exchange *x, Socket_T s);
 void httpserver__give_socket(Exchange *x);         /* calls it; any thread; does not raise */
 
 /* ---- server/input.c ---- */
@@ -367,10 +381,14 @@ typedef enum Read {
 	READ_WRONG,   /* what the reader explains */
 	READ_FAILED   /* nothing more can come */
 } Read;
-Read httpserver__read(Turn *t);                    /* the next part of the input. Raises: Arena_Failed; what body raises */
-int httpserver__discard(Turn *t);                  /* what a lingering client sends; 0: enough, or its end */
-void httpserver__hold(Turn *t);                    /* input for a later turn. Raises: Arena_Failed */
-int httpserver__read_ahead(Turn *t);               /* more of it, at once; 0: its end. Raises: Arena_Failed */
+/* Reads the next part of the input. Raises: Arena_Failed, and what the route's body raises. */
+Read httpserver__read(Turn *t);
+/* Throws away what a lingering client sends. Returns 0 at its end, or if that was enough. */
+int httpserver__discard(Turn *t);
+/* Keeps input for a later turn. Raises: Arena_Failed. */
+void httpserver__hold(Turn *t);
+/* Reads more input to keep, at once. Returns 0 at its end. Raises: Arena_Failed. */
+int httpserver__read_ahead(Turn *t);
 
 /* ---- server/output.c ---- */
 
@@ -379,7 +397,8 @@ typedef enum Sent {
 	SENT_SOME,   /* the exchange's rest waits for the client */
 	SENT_NEVER   /* the connection takes nothing any more */
 } Sent;
-Sent httpserver__queue(Turn *t);                   /* the exchange's response. Raises: Arena_Failed */
+/* Queues the exchange's response. Raises: Arena_Failed. */
+Sent httpserver__queue(Turn *t);
 Sent httpserver__flush(Turn *t);                   /* sends the batch. Raises: Arena_Failed */
 Sent httpserver__send(Turn *t);                    /* sends of rest. Raises: Arena_Failed */
 Sent httpserver__invite(Turn *t);                  /* 100 Continue. Raises: Arena_Failed */
@@ -387,51 +406,65 @@ void httpserver__take_part(Turn *t);               /* that was produced */
 
 /* ---- server/file.c ---- */
 
-/* Before the response, which is a file, is framed: chooses the part that the request asks for. Does not raise. */
+/* Chooses the part of a file that the request asks for, before the response is framed. Does not
+ * raise. */
 void httpserver__select_part(Exchange *x);
-Sent httpserver__send_file(Turn *t);               /* of the file of a response. Raises: Socket_Failed */
+/* Sends some of a response's file. Raises: Socket_Failed. */
+Sent httpserver__send_file(Turn *t);
 
 /* ---- server/log.c ---- */
 
 int64_t httpserver__now_us(void);                  /* CLOCK_MONOTONIC */
 /* Counts the response, and logs it unless it streams. */
 void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes);
-void httpserver__log_stream(Exchange *x);          /* unless that was done; does not raise */
-void httpserver__log_gone(Exchange *x);            /* one of no connection, unless that was done; does not raise */
+/* Both log the exchange unless that was done, and do not raise. */
+void httpserver__log_stream(Exchange *x);
+void httpserver__log_gone(Exchange *x);            /* one of no connection */
 
 /* ---- server/proxy.c ---- */
 
-void httpserver__set_proxies(HTTPServer_T server); /* Raises: Arena_Failed. Checked: an option is no address */
+/* Raises: Arena_Failed. Checked: an option is no address. */
+void httpserver__set_proxies(HTTPServer_T server);
 int httpserver__is_proxy(HTTPServer_T server, Socket_T s);
-/* The bytes of the header that starts at b, 0 if it goes on, -1 if it is none; name: "" when it says nothing. */
+/* Returns the bytes of the header that starts at b, 0 if it goes on, -1 if it is none. The name is
+ * "" if the header gives none. */
 int httpserver__proxy_header(const char *b, size_t n, char *name);
 
 /* ---- server/connection.c ---- */
 
-void httpserver__open(Loop *l, Connection_T connection); /* a new one. Raises: Arena_Failed, SocketPoll_Failed */
+/* Begins with a new connection. Raises: Arena_Failed, SocketPoll_Failed. */
+void httpserver__open(Loop *l, Connection_T connection);
 /* All that a connection ever does: it goes as far as it can without waiting. Does not raise. */
 void httpserver__advance(Loop *l, Conn *c, Cause cause);
 void httpserver__append(List *list, Conn *c);
 
 /* ---- server/clock.c ---- */
 
-/* Sets the deadline; it stays as it is while the clock does, but for rates. Returns 1 if the clock starts. */
+/* Sets the deadline. It moves only if the clock changes or the clock's limit is a rate. Returns 1
+ * if the clock starts. */
 int httpserver__set_clock(Turn *t);
 
 /* ---- server/holder.c ---- */
 
-/* Its connection has ended: the exchange is recycled, or left to the program until that resumes it. Raises as recycle. */
+/* Its connection has ended: recycles the exchange, or leaves it to the program until the program
+ * resumes it. Raises as recycle. */
 void httpserver__abandon(Exchange *x);
-void httpserver__end_request(Turn *t);             /* its response is there before all of it was read: the connection ends */
-void httpserver__refuse(Turn *t, int status, const char *text); /* so it does with this response */
-void httpserver__admit(Turn *t);                   /* its head may be followed by its body. Raises: Arena_Failed */
-/* Answers in place of the program, and the connection ends. Returns 0 if that has resumed before. Raises: Arena_Failed. */
+/* The response is there before all of the request was read: the connection ends after it. */
+void httpserver__end_request(Turn *t);
+/* Answers with the status; the connection ends after this response. */
+void httpserver__refuse(Turn *t, int status, const char *text);
+/* The head may be followed by its body. Raises: Arena_Failed. */
+void httpserver__admit(Turn *t);
+/* Answers in place of the program, and the connection ends. Returns 0 if the program has resumed
+ * the exchange before. Raises: Arena_Failed. */
 int httpserver__give_up(Turn *t, int status, const char *text);
-int httpserver__wait_for_holder(Turn *t);          /* gives up if the drain is over. Returns 0 if there is nothing to do */
+/* Gives up if the drain is over. Returns 0 if there is nothing to do. */
+int httpserver__wait_for_holder(Turn *t);
 /* These return 0 if the turn ends. They raise Arena_Failed. */
 int httpserver__call_in_worker(Turn *t, Call call);
 int httpserver__finish_call(Turn *t);              /* a function of the route has returned */
-int httpserver__suspend(Turn *t);                  /* the exchange is the program's, unless it was resumed already */
+/* Leaves the exchange to the program, unless it was resumed already. */
+int httpserver__suspend(Turn *t);
 int httpserver__go_on(Turn *t);                    /* it was resumed */
 
 static inline void httpserver__take_sent(Turn *t, Sent sent)
@@ -439,7 +472,8 @@ static inline void httpserver__take_sent(Turn *t, Sent sent)
 	if (sent == SENT_NEVER)
 		t->dies = 1;
 	else if (sent == SENT_SOME)
-		t->c->output = t->c->exchange->answered && t->c->exchange->framing.streams ? OUTPUT_STREAMING : OUTPUT_SENDING;
+		t->c->output = t->c->exchange->answered && t->c->exchange->framing.streams
+			? OUTPUT_STREAMING : OUTPUT_SENDING;
 }
 
 static inline int httpserver__is_held_by(const Conn *c, Holder holder)
@@ -450,22 +484,27 @@ static inline int httpserver__is_held_by(const Conn *c, Holder holder)
 /* The program has the exchange, and nothing of the output waits for the client. */
 static inline int httpserver__is_parked(const Conn *c)
 {
-	return httpserver__is_held_by(c, HOLDER_PROGRAM) && (c->output == OUTPUT_IDLE || c->output == OUTPUT_SUSPENDED);
+	return httpserver__is_held_by(c, HOLDER_PROGRAM)
+		&& (c->output == OUTPUT_IDLE || c->output == OUTPUT_SUSPENDED);
 }
 
 /* ---- server/loop.c ---- */
 
-void httpserver__prepare(Loop *l);                 /* Raises: Arena_Failed, SocketPoll_Failed, SocketPool_Failed */
-void httpserver__serve(Loop *l);                   /* until it is drained. Raises: SocketPoll_Failed */
-/* When all threads have ended: closes the connections that there are. A suspended one goes when it is resumed. */
+/* Raises: Arena_Failed, SocketPoll_Failed, SocketPool_Failed. */
+void httpserver__prepare(Loop *l);
+/* Runs until the loop is drained. Raises: SocketPoll_Failed. */
+void httpserver__serve(Loop *l);
+/* Closes the remaining connections, when all threads have ended. A suspended exchange goes when it
+ * is resumed. */
 void httpserver__end_loop(Loop *l);
 
 /* ---- server/thread.c ---- */
 
 void httpserver__init_crew(Crew *crew);
 void httpserver__dispose_crew(Crew *crew);
-int httpserver__start_thread(Crew *crew, Thread *t); /* run, left and cl are set; 0 or an error number */
-void httpserver__await_crew(Crew *crew);           /* until all of its threads have come to their end */
+/* Starts a thread whose run, left and cl are set. Returns 0 or an error number. */
+int httpserver__start_thread(Crew *crew, Thread *t);
+void httpserver__await_crew(Crew *crew);           /* until all of its threads have ended */
 void httpserver__join_thread(Thread *t);           /* after that */
 
 /* ---- server/worker.c ---- */
@@ -476,7 +515,8 @@ void httpserver__stop_workers(HTTPServer_T server);
 int httpserver__give_work(Exchange *x, Call call, int may_refuse);
 /* Any thread, once: the exchange is the loop's again, or goes if that has ended. */
 void httpserver__hand_back(Exchange *x);
-/* Returns the exchanges that were handed back, in order; NULL: none. For the loop; left: NULL, or at its end HTTPSERVER__CLOSED. */
+/* For the loop: returns the exchanges that were handed back, in order, or NULL. Pass NULL as left,
+ * or HTTPSERVER__CLOSED when the loop ends. */
 #define HTTPSERVER__CLOSED ((Exchange *)1)
 Exchange *httpserver__take_back(Loop *l, Exchange *left);
 

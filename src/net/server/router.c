@@ -47,7 +47,8 @@ static Node *literal(const Node *node, const char *text, size_t n)
 
 static Node *provide(Arena_T arena, Node *node, const char *segment, size_t n)
 {
-	Node **place = *segment == ':' ? &node->parameter : *segment == '*' ? &node->rest : NULL, *child;
+	Node **place = *segment == ':' ? &node->parameter : *segment == '*' ? &node->rest : NULL;
+	Node *child;
 
 	if (place) {
 		if (!*place)
@@ -68,7 +69,7 @@ static int is_dots(const char *segment, size_t n)
 	return n > 0 && n <= 2 && strspn(segment, ".") >= n;
 }
 
-/* The path of a request was decoded: a pattern with text that decoding removes would never match. */
+/* The path of a request is decoded: a pattern with text that decoding removes would never match. */
 static void check_bytes(const char *pattern)
 {
 	const char *s = pattern + strcspn(pattern, "?#\\");
@@ -76,20 +77,24 @@ static void check_bytes(const char *pattern)
 	CHECK(!*s, "HTTPServer_route: \"%s\" has a '%c', and no path has one", pattern, *s);
 	for (s = pattern; (s = strchr(s, '%')) != NULL; s++)
 		CHECK(!isxdigit((unsigned char)s[1]) || !isxdigit((unsigned char)s[2]),
-			"HTTPServer_route: \"%s\" has the escape %.3s, and paths are decoded before they are matched",
-			pattern, s);
+			"HTTPServer_route: \"%s\" has the escape %.3s, "
+			"and paths are decoded before they are matched", pattern, s);
 }
 
 static void check_segment(const char *pattern, const char *s, size_t n)
 {
-	CHECK(n > 0 || !s[n], "HTTPServer_route: \"%s\" has an empty segment, and no path has one", pattern);
-	CHECK(!is_dots(s, n), "HTTPServer_route: \"%s\" has the segment \"%.*s\", and no path has one", pattern, (int)n, s);
+	CHECK(n > 0 || !s[n],
+		"HTTPServer_route: \"%s\" has an empty segment, and no path has one", pattern);
+	CHECK(!is_dots(s, n),
+		"HTTPServer_route: \"%s\" has the segment \"%.*s\", and no path has one",
+		pattern, (int)n, s);
 	CHECK(*s != ':' || n > 1, "HTTPServer_route: a parameter of \"%s\" has no name", pattern);
 	CHECK(*s != '*' || !s[n], "HTTPServer_route: \"%s\" goes on after its rest", pattern);
 }
 
 /* Returns how many parameters were counted, one more if the segment is one. */
-static int count_parameter(const char *pattern, HTTPSlice *names, int n, const char *s, size_t length)
+static int count_parameter(const char *pattern, HTTPSlice *names, int n, const char *s,
+	size_t length)
 {
 	int i;
 
@@ -111,7 +116,8 @@ static void check_pattern(const char *pattern)
 	const char *s = pattern;
 	int nparams = 0;
 
-	CHECK(*pattern == '/', "HTTPServer_route: the pattern \"%s\" does not start with a slash", pattern);
+	CHECK(*pattern == '/',
+		"HTTPServer_route: the pattern \"%s\" does not start with a slash", pattern);
 	check_bytes(pattern);
 	while (*s) {
 		size_t n = strcspn(++s, "/");
@@ -124,8 +130,10 @@ static void check_pattern(const char *pattern)
 
 static void check_method(const char *method)
 {
-	CHECK(httpparser__is_token(method, strlen(method)), "HTTPServer_route: \"%s\" is not a method", method);
-	CHECK(strcmp(method, "CONNECT") != 0, "HTTPServer_route: \"%s\" has no path that could be routed", method);
+	CHECK(httpparser__is_token(method, strlen(method)),
+		"HTTPServer_route: \"%s\" is not a method", method);
+	CHECK(strcmp(method, "CONNECT") != 0,
+		"HTTPServer_route: \"%s\" has no path that could be routed", method);
 }
 
 /* The node of the pattern; the names of its parameters go to names. */
@@ -185,7 +193,8 @@ void HTTPServer_route_with(HTTPServer_T server, const HTTPServer_Route *given)
 	Node *node;
 
 	CHECK(server && given, "HTTPServer_route: the %s is NULL", server ? "route" : "server");
-	CHECK(given->pattern && given->handler, "HTTPServer_route: the %s is NULL", given->pattern ? "handler" : "pattern");
+	CHECK(given->pattern && given->handler,
+		"HTTPServer_route: the %s is NULL", given->pattern ? "handler" : "pattern");
 	CHECK(!__atomic_load_n(&server->running, __ATOMIC_ACQUIRE),
 		"HTTPServer_route: \"%s\" comes too late: the server runs", given->pattern);
 	if (given->method)
@@ -197,7 +206,8 @@ void HTTPServer_route_with(HTTPServer_T server, const HTTPServer_Route *given)
 	route->method = given->method ? Arena_strdup(server->arena, given->method) : NULL;
 	node = plant(server, given->pattern, route->names);
 	for (end = &node->routes; *end; end = &(*end)->next)
-		CHECK(!same_method((*end)->method, route->method), "HTTPServer_route: %s \"%s\" has a route already",
+		CHECK(!same_method((*end)->method, route->method),
+			"HTTPServer_route: %s \"%s\" has a route already",
 			route->method ? route->method : "every method of", given->pattern);
 	note_method(server, route->method);
 	*end = route;
@@ -205,7 +215,8 @@ void HTTPServer_route_with(HTTPServer_T server, const HTTPServer_Route *given)
 	server->blocks |= given->blocks != 0;
 }
 
-void HTTPServer_route(HTTPServer_T server, const char *method, const char *pattern, HTTPServer_Handler *handler, void *cl)
+void HTTPServer_route(HTTPServer_T server, const char *method, const char *pattern,
+	HTTPServer_Handler *handler, void *cl)
 {
 	HTTPServer_Route route = { .method = method, .pattern = pattern, .handler = handler, .cl = cl };
 
@@ -262,7 +273,8 @@ static const Route *find(const Node *node, Search *search, size_t at, int nvalue
 		r = end ? find(child, search, at + n + 1, nvalues) : route_at(child, search);
 	if (!r && node->parameter && n > 0) {
 		note_value(search, nvalues, at, n);
-		r = end ? find(node->parameter, search, at + n + 1, nvalues + 1) : route_at(node->parameter, search);
+		r = end ? find(node->parameter, search, at + n + 1, nvalues + 1)
+			: route_at(node->parameter, search);
 	}
 	if (!r && node->rest) {
 		note_value(search, nvalues, at, strlen(s));

@@ -3,9 +3,10 @@
  * both have to happen before the loop goes on, in either order. They meet in the mark of the
  * response's place, which each changes at once:
  *
- *   the call       SUSPENDED                  later PARKED, when it has returned (httpserver__park)
- *   who resumes    SUSPENDED taken away,      then RESUMED, and if it is PARKED it is handed back
- *   the loop       PARKED and GONE at once, unless it is RESUMED: its client has left (httpserver__leave)
+ *   the call       sets SUSPENDED; when it has returned, sets PARKED (httpserver__park)
+ *   the resumer    takes SUSPENDED away, sets RESUMED; if it is PARKED, hands the exchange back
+ *   the loop       if the client has left: sets PARKED and GONE at once, unless it is RESUMED
+ *                  (httpserver__leave)
  *
  * So exactly one resumes, it is handed back at most once, and the loop decides what came first. */
 #include "config.h"
@@ -39,7 +40,8 @@ static uint32_t set_marks(Exchange *x, uint32_t marks)
 
 int httpserver__claim(Exchange *x)
 {
-	return __atomic_fetch_and(mark_of(x), ~(uint32_t)HTTP__SUSPENDED, __ATOMIC_ACQ_REL) & HTTP__SUSPENDED;
+	return __atomic_fetch_and(mark_of(x), ~(uint32_t)HTTP__SUSPENDED, __ATOMIC_ACQ_REL)
+		& HTTP__SUSPENDED;
 }
 
 void httpserver__resume(Exchange *x)
@@ -66,8 +68,8 @@ int httpserver__leave(Exchange *x)
 	do
 		if (before & HTTP__RESUMED)
 			return 0;
-	while (!__atomic_compare_exchange_n(mark_of(x), &before, before | HTTP__PARKED | HTTP__GONE, 1, __ATOMIC_ACQ_REL,
-			__ATOMIC_ACQUIRE));
+	while (!__atomic_compare_exchange_n(mark_of(x), &before, before | HTTP__PARKED | HTTP__GONE, 1,
+			__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
 	return 1;
 }
 
@@ -84,7 +86,8 @@ static Exchange *find_exchange(T r, uint32_t *mark, const char *call)
 		http__refuse_handle(r, "response", call);
 	CHECK(offset % HTTP__STEP == HTTP__SERVED, "%s: the response is not a server's", call);
 	*mark = __atomic_load_n(mark_of(x), __ATOMIC_ACQUIRE);
-	CHECK(*mark & HTTP__LIVE && (*mark & HTTP__TURN) == offset / HTTP__STEP, "%s: the response has ended", call);
+	CHECK(*mark & HTTP__LIVE && (*mark & HTTP__TURN) == offset / HTTP__STEP,
+		"%s: the response has ended", call);
 	return x;
 }
 
@@ -96,9 +99,10 @@ static Exchange *claim(T r, const char *call)
 	Exchange *x = find_exchange(r, &mark, call);
 
 	do {
-		CHECK(mark & HTTP__SUSPENDED, "%s: the response is not suspended, or somebody else has resumed it", call);
-		if (__atomic_compare_exchange_n(mark_of(x), &mark, mark & ~(uint32_t)HTTP__SUSPENDED, 1, __ATOMIC_ACQ_REL,
-				__ATOMIC_ACQUIRE))
+		CHECK(mark & HTTP__SUSPENDED,
+			"%s: the response is not suspended, or somebody else has resumed it", call);
+		if (__atomic_compare_exchange_n(mark_of(x), &mark, mark & ~(uint32_t)HTTP__SUSPENDED, 1,
+				__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 			return x;
 	} while (find_exchange(r, &mark, call));
 	return x;
@@ -115,7 +119,8 @@ void HTTPResponse_suspend(T r, int timeout_ms)
 	const HTTPServer_Options *o = &x->loop->server->options;
 
 	CHECK(!r->suspended, "HTTPResponse_suspend: the response is suspended already");
-	CHECK(x->calling, "HTTPResponse_suspend: only a handler, a body or a stream's function may, while it runs");
+	CHECK(x->calling,
+		"HTTPResponse_suspend: only a handler, a body or a stream's function may, while it runs");
 	HTTPRequest_peer(x->request);
 	x->until = socket__deadline_in(timeout_ms ? timeout_ms : o->suspend_ms);
 	r->suspended = 1;
@@ -158,6 +163,7 @@ int HTTPResponse_gone(T r)
 HTTPResponse_T HTTPRequest_response(HTTPRequest_T request)
 {
 	CHECK_HANDLE(request, "request");
-	CHECK(request->response, "HTTPRequest_response: the request has no response: it is not a server's, or was refused");
+	CHECK(request->response,
+		"HTTPRequest_response: the request has no response: it is not a server's, or was refused");
 	return request->response;
 }

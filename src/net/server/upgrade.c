@@ -16,7 +16,8 @@ static void put_back_input(Turn *t)
 	Conn *c = t->c;
 
 	if (c->held > 0)
-		socket__unread(c->socket, Connection_buffer(SocketPool_get(t->loop->pool, c->socket), NULL), c->held);
+		socket__unread(c->socket,
+			Connection_buffer(SocketPool_get(t->loop->pool, c->socket), NULL), c->held);
 	if (t->used < t->n)
 		socket__unread(c->socket, t->bytes + t->used, t->n - t->used);
 	c->held = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads for handlers that block. Exchanges queue first in, first out; a finished one goes onto its loop's list, which
- * is a stack with one compare-and-swap, and the loop is woken. The lock is held for the queue's pointers only.
+/* Threads for handlers that block. Exchanges queue first in, first out. A finished one goes onto
+ * its loop's list, which is a stack with one compare-and-swap, and the loop is woken. The lock is
+ * held for the queue's pointers only.
  *
  * A function that ends its thread is answered 500 by another worker, or cuts its stream. */
 #include "config.h"
@@ -15,8 +16,9 @@ typedef struct Worker {
 	Exchange *x; /* whose handler runs; NULL: none */
 } Worker;
 
-/* A program may be instrumented for ThreadSanitizer and this library not: without a word from us TSan does not see how an
- * exchange goes from a worker to its loop, and takes each handler that blocks for a race. */
+/* A program may be instrumented for ThreadSanitizer and this library not. Without these calls TSan
+ * does not see how an exchange goes from a worker to its loop, and takes each handler that blocks
+ * for a race. */
 void __tsan_acquire(void *) __attribute__((weak));
 void __tsan_release(void *) __attribute__((weak));
 
@@ -107,7 +109,8 @@ void httpserver__hand_back(Exchange *x)
 			dispose_late(x);
 			return;
 		}
-	while (!__atomic_compare_exchange_n(&l->handed_back, &x->next, x, 1, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE));
+	while (!__atomic_compare_exchange_n(&l->handed_back, &x->next, x, 1, __ATOMIC_RELEASE,
+			__ATOMIC_ACQUIRE));
 	SocketPoll_wake(l->poll);
 }
 
