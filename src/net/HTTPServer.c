@@ -243,7 +243,7 @@ static void make_loops(T server)
 
 /* Children cannot use the memory that an arena keeps, and it counts for the next request. So it is
  * a small part of a limit. */
-static size_t kept_bytes(size_t most)
+static unsigned kept_bytes(size_t most)
 {
 	return most && most / 16 < KEPT ? 0 : KEPT;
 }

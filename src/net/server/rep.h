@@ -247,7 +247,7 @@ struct HTTPServer {
 	Arena_T arena;
 	HTTPServer_Options options;  /* no member is 0 that has a default */
 	HTTP_Limits unlimited;       /* the limits without that of the body: used if streams */
-	size_t kept;                 /* bytes that an exchange's arena keeps for the next request */
+	unsigned kept;               /* bytes that an exchange's arena keeps for the next request */
 	int streams;                 /* there are routes with a body callback */
 	int timed;                   /* requests are: for the log, or the latency */
 	int blocks;                  /* it has routes for workers */
