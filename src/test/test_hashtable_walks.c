@@ -125,7 +125,7 @@ TEST(iter_remove_needs_an_entry_at_hand)
 	HashTable_put(t, "one", value(1));
 	HashTable_put(t, "two", value(2));
 	HashTable_iterate(t, &it);
-	ck_raises_saying(Assert_Failed, "no entry at hand", HashTable_iter_remove(&it));
+	ck_raises_saying(Assert_Failed, "returned no entry", HashTable_iter_remove(&it));
 	ck_assert_int_eq(HashTable_next(&it), 1);
 	HashTable_iter_remove(&it);
 	ck_raises(Assert_Failed, HashTable_iter_remove(&it));

@@ -218,7 +218,7 @@ void HashTable_iter_remove(HashTable_Iter *it)
 	check_writable(it->table_, "HashTable_iter_remove");
 	group = groups_of(it->table_) + it->group_;
 	CHECK(it->place_ && group->tags[it->slot_] != FREE,
-		"HashTable_iter_remove: there is no entry at hand, or it was removed");
+		"HashTable_iter_remove: HashTable_next returned no entry, or it was removed");
 	hashtable__erase(it->table_, it->place_, group, it->slot_);
 	it->place_ = NULL;
 }

@@ -125,7 +125,7 @@ typedef struct Exchange { /* one request and its response */
 	unsigned char raised;        /* how often the program raised */
 	unsigned char admitted;      /* `before` has run */
 	unsigned char abandoned;     /* the drain was over before its handler began */
-	unsigned char answered;      /* the response is in batch or rest: the output owns us */
+	unsigned char answered;      /* its response is in batch or rest: it is the output's */
 	unsigned char unlogged;      /* a stream is logged at its end */
 	unsigned char silent;        /* not logged: answers for one that the program still has */
 	unsigned char call;          /* the last, and whether it runs */
@@ -262,7 +262,7 @@ struct HTTPServer {
 	int listening;               /* each loop has its listener */
 	int running;                 /* atomic: run was called */
 	int stopping;                /* atomic */
-	/* Atomic; set by stop: when handlers cease to begin. SOCKET__NEVER before. */
+	/* Atomic; stop sets it: the time from which on no handler begins. Otherwise SOCKET__NEVER. */
 	int64_t drain_end;
 	int failing;                 /* atomic: why is set, or is being set */
 	char why[256];
@@ -453,7 +453,7 @@ void httpserver__abandon(Exchange *x);
 void httpserver__end_request(Turn *t);
 /* Answers with the status; the connection ends after this response. */
 void httpserver__refuse(Turn *t, int status, const char *text);
-/* The head may be followed by its body. Raises: Arena_Failed. */
+/* Lets the body follow a head that `before` has let in. Raises: Arena_Failed. */
 void httpserver__admit(Turn *t);
 /* Answers in place of the program, and the connection ends. Returns 0 if the program has resumed
  * the exchange before. Raises: Arena_Failed. */
