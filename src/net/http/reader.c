@@ -158,7 +158,8 @@ static HTTPReader_Event feed_head(HTTPReader *r, const char *bytes, size_t n, si
 }
 
 /* A head that came in pieces before. */
-static __attribute__((noinline)) HTTPReader_Event feed_pieces(HTTPReader *r, const char *bytes, size_t n, size_t *used)
+static __attribute__((noinline)) HTTPReader_Event feed_pieces(HTTPReader *r, const char *bytes,
+	size_t n, size_t *used)
 {
 	HTTPReader_Event event;
 	size_t piece, taken = 0;
@@ -330,7 +331,8 @@ static int take_body(HTTPReader *r, const char *bytes, size_t n)
 	return r->take(bytes, n, r->cl);
 }
 
-static __attribute__((noinline)) HTTPReader_Event feed_body(HTTPReader *r, const char *bytes, size_t n, size_t *used)
+static __attribute__((noinline)) HTTPReader_Event feed_body(HTTPReader *r, const char *bytes,
+	size_t n, size_t *used)
 {
 	HTTPParser *p = &r->parser;
 	HTTPParser_Event event;
