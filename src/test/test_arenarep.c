@@ -293,6 +293,29 @@ TEST(one_large_request_takes_nothing_of_another_size_from_the_store)
 	ck_assert(!t || t->spares.n == chunks + 1);
 }
 
+/* A spare that is given back takes those along to which it is linked. */
+TEST(a_spare_from_the_store_is_linked_to_no_chunk_of_its_last_arena)
+{
+	Thread *t = empty_handed();
+	Arena_T arena = Arena_new();
+	Store before;
+	int i;
+
+	use_bytes(arena, 300 * KB);
+	Arena_reset(arena, 0);
+	if (t) {
+		before = t->spares;
+		ck_assert_ptr_nonnull(before.chunks[0]->older);
+		use_bytes(arena, 100 * KB);
+		Arena_clear(arena);
+		for (i = 0; i < before.n && before.chunks[i] != arena->spare; i++)
+			;
+		ck_assert_int_lt(i, before.n);
+		ck_assert_ptr_null(arena->spare->older);
+	}
+	Arena_dispose(&arena);
+}
+
 TEST(what_is_in_store_counts_in_no_limit_and_is_taken_to_the_byte)
 {
 	Thread *t = empty_handed();

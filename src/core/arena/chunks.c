@@ -147,8 +147,10 @@ static Chunk *take_stored(size_t least, size_t most)
 		if (t->spares.chunks[i]->size >= least && t->spares.chunks[i]->size <= most)
 			c = remove_stored(&t->spares, i);
 	arena__end_turnover(t);
-	if (c)
+	if (c) {
 		c->own = 0;
+		c->older = NULL; /* of the arena that had it */
+	}
 	return c;
 }
 
