@@ -161,7 +161,7 @@ static void start(int suspend_ms)
 /* What was suspended and not resumed is still there when run has returned, and goes when it is resumed. */
 static void resume_rest(void)
 {
-	int i;
+	volatile int i;
 
 	for (i = 0; i < RING; i++)
 		TRY {
