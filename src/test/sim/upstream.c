@@ -56,13 +56,15 @@ static void server_step(void *cl);
 
 static void take_request(Server *v)
 {
-	const char *head = v->got.at + v->got.start, *end, *field;
+	const char *head, *end, *field;
 	size_t length = 0, size, i, all;
 	char text[256];
 	int id, n;
 
-	end = bytes_length(&v->got) == 0 ? NULL
-					 : memmem(head, bytes_length(&v->got), "\r\n\r\n", 4);
+	if (bytes_length(&v->got) == 0)
+		return;
+	head = v->got.at + v->got.start;
+	end = memmem(head, bytes_length(&v->got), "\r\n\r\n", 4);
 	if (!end)
 		return;
 	field = memmem(head, (size_t)(end - head), "\r\nContent-Length: ", 18);
