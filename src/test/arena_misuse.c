@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Does to an arena what must not be done: arena_misuse WHAT. For arena_guard.sh, which expects to be told. */
+#include "config.h"
+
 #define CORE_NO_INLINE /* for once in a program that runs */
 #include <signal.h>
 #include <stdio.h>
@@ -86,11 +88,12 @@ static void allocate_in_handler(int number)
 static void handler(Arena_T arena)
 {
 	struct itimerval often = { { 0, 200 }, { 0, 200 } };
+	struct sigaction action = { .sa_handler = allocate_in_handler }; /* signal may ask for one only */
 	time_t end = time(NULL) + 60;
 	int i;
 
 	of_handler = Arena_new();
-	signal(SIGALRM, allocate_in_handler);
+	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &often, NULL);
 	while (time(NULL) < end) {
 		for (i = 0; i < 100; i++)
