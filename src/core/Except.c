@@ -126,7 +126,7 @@ static const Except_T *identity(const Except_T *e)
 	return e->self ? e->self : e;
 }
 
-static int is_kind_of(const Except_T *e, const Except_T *ancestor)
+int except__is_kind_of(const Except_T *e, const Except_T *ancestor)
 {
 	for (; e; e = e->parent)
 		if (identity(e) == identity(ancestor))
@@ -327,7 +327,7 @@ static void require_exception(const Except_T *e, const char *file, const char *f
 int Except__match(Except_Frame *f, const Except_T *e)
 {
 	require_exception(e, f->file, NULL, f->line, "EXCEPT");
-	if (!is_kind_of(kept_exception(f), e))
+	if (!except__is_kind_of(kept_exception(f), e))
 		return 0;
 	f->state = HANDLING;
 	return 1;

@@ -3,50 +3,12 @@
 // exception, its thread is cancelled in it or ends in it. Afterwards the call has failed and no connection is checked out.
 #include <core/core.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <pthread.h>
 #include <string>
 #include <unistd.h>
 
-#define CHECK(condition)                                                                          \
-	((condition) ? (void)0                                                                        \
-				 : (std::printf("%s:%d: %s, %s: not so: %s\n", __FILE__, __LINE__, step_name,     \
-						way_names[way], #condition),                                              \
-					 std::exit(1)))
+#include "ways.h"
 
-enum Way { RETURNS, RAISES, THROWS, IS_CANCELLED, EXITS, ALL_WAYS };
-#if defined __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-#if defined                                                                                       \
-	__SANITIZE_ADDRESS__ // it does not see the frames go that a cancellation unwinds, and reports their marks
-enum { WAYS = IS_CANCELLED };
-#else
-enum { WAYS = ALL_WAYS };
-#endif
-static const char *const way_names[] = { "returns", "raises", "throws", "is cancelled", "exits" };
-static const char *step_name = "";
-static Way way;
-
-EXCEPT_DEFINE(Left, nullptr, "left by a raise");
-struct Thrown {};
-
-static void leave(Connection_T, void *)
-{
-	switch (way) {
-	case RAISES: RAISE(Left);
-	case THROWS: throw Thrown();
-	case IS_CANCELLED:
-		pthread_cancel(pthread_self());
-		pthread_testcancel();
-		break;
-	case EXITS: pthread_exit(nullptr);
-	default: break;
-	}
-}
+static void leave(Connection_T, void *) { take_way(); }
 
 // ---- a server, a pool and a call ----
 
@@ -150,9 +112,9 @@ int main()
 	SocketPool_set_limits(pool, &limits);
 	for (int i = 0; i < WAYS; i++) {
 		way = static_cast<Way>(i);
-		step_name = "run";
+		scenario = "run";
 		try_way(run_whole);
-		step_name = "steps";
+		scenario = "steps";
 		try_way(run_steps);
 	}
 	HTTPServer_stop(server);

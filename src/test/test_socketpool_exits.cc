@@ -21,31 +21,10 @@
 #define RUNNING_ON_VALGRIND 0
 #endif
 
-#define CHECK(condition)                                                                          \
-	((condition) ? (void)0                                                                    \
-	             : (std::printf("%s:%d: %s, %s: not so: %s\n", __FILE__, __LINE__, scenario,  \
-				way_names[way], #condition),                                      \
-			std::exit(1)))
+#include "ways.h"
 
-enum Way { RETURNS, RAISES, THROWS, IS_CANCELLED, EXITS, ALL_WAYS };
-#if defined __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-#if defined __SANITIZE_ADDRESS__ // it does not see the frames go that a cancellation unwinds, and reports their marks
-enum { WAYS = IS_CANCELLED };
-#else
-enum { WAYS = ALL_WAYS };
-#endif
-static const char *const way_names[] = { "returns", "raises", "throws", "is cancelled", "exits" };
-static const char *scenario;
-static Way way;
 static bool armed; // the callbacks leave their own way
 static int calls;
-
-EXCEPT_DEFINE(Left, nullptr, "left by a raise");
-struct Thrown {};
 
 // An exception that another one replaces in C code is not deleted: there is nobody who could catch it.
 extern "C" const char *__lsan_default_suppressions() { return "leak:__cxa_allocate_exception\n"; }
@@ -60,16 +39,7 @@ static void leave()
 #else
 	armed = way < THROWS || !RUNNING_ON_VALGRIND; // which says that an exception that another replaces is lost
 #endif
-	switch (way) {
-	case RAISES: RAISE(Left);
-	case THROWS: throw Thrown();
-	case IS_CANCELLED:
-		pthread_cancel(pthread_self());
-		pthread_testcancel();
-		break; // where the library has cancellation switched off
-	case EXITS: pthread_exit(nullptr);
-	default: break;
-	}
+	take_way();
 }
 
 static void leave_deferred(void *) { leave(); }

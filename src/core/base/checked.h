@@ -15,6 +15,9 @@ struct Except_T;
 /* except/unwind.c: whether a clean-up runs because a raise passes it; asked inside a TRY */
 int except__is_passing(void);
 
+/* Except.c: whether the ancestor is the exception itself, or one of its parents */
+int except__is_kind_of(const struct Except_T *e, const struct Except_T *ancestor);
+
 /* Raises as RAISE_MSG does, and sets errno, which the report then prints. For exceptions that
  * errno explains. RAISE_ERRNO also appends the text of errno to the message. */
 #define RAISE_FOR_ERRNO(e, error, ...) \

@@ -103,19 +103,13 @@ void httpserver__note_raised(Exchange *x)
 	} END_TRY;
 }
 
-static int is_arena_failed(const Except_T *e)
-{
-	while (e && (e->self ? e->self : e) != Arena_Failed.self)
-		e = e->parent;
-	return e != NULL;
-}
-
 /* An exception that has no status of an error is as unexpected as one that has none. */
 static int status_of(Exchange *x, const Except_T *e)
 {
 	int status = HTTP_status(e);
 
-	if (x->account && httpserver__lift_limit(x->account) && status == 500 && is_arena_failed(e))
+	if (x->account && httpserver__lift_limit(x->account) && status == 500
+		&& except__is_kind_of(e, &Arena_Failed))
 		return 503;
 	return status >= 400 ? status : 500;
 }
