@@ -351,7 +351,7 @@ static void queue_response(Turn *t)
 
 	c->input = INPUT_IDLE;
 	c->served = 1;
-	c->clock = CLOCK_NONE;
+	c->clock = CLOCK_OVER;
 	httpserver__take_sent(t, httpserver__queue(t));
 	if (x->ends)
 		c->end = END_AFTER;
@@ -391,7 +391,7 @@ static int send_on(Turn *t)
 	if (sent == SENT_NEVER)
 		t->dies = 1;
 	else if (c->output == OUTPUT_STREAMING && x->response->more) {
-		c->clock = CLOCK_NONE;
+		c->clock = CLOCK_OVER;
 		if (x->response->suspended) {
 			c->output = OUTPUT_SUSPENDED;
 			return httpserver__suspend(t);
@@ -407,7 +407,7 @@ static int send_on(Turn *t)
 		return 0;
 	} else {
 		c->output = OUTPUT_IDLE;
-		c->clock = CLOCK_NONE; /* 100 Continue may be next, with a time of its own */
+		c->clock = CLOCK_OVER; /* 100 Continue may be next, with a time of its own */
 		if (x->answered) {
 			httpserver__log_stream(x);
 			httpserver__retire(t);
@@ -445,7 +445,7 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 					httpserver__go_on(&t);
 				break;
 			case CAUSE_DRAIN:
-				c->clock = CLOCK_NONE;
+				c->clock = CLOCK_OVER;
 				break;
 			case CAUSE_EVICTED:
 				t.dies = 1;

@@ -99,7 +99,8 @@ typedef enum Cause { /* what happened to a connection */
 } Cause;
 
 typedef enum Clock { /* which deadline is set */
-	CLOCK_NONE, CLOCK_IDLE, CLOCK_HEAD, CLOCK_BODY, CLOCK_SEND, CLOCK_LINGER, CLOCK_SUSPEND
+	CLOCK_NONE, CLOCK_IDLE, CLOCK_HEAD, CLOCK_BODY, CLOCK_SEND, CLOCK_LINGER, CLOCK_SUSPEND,
+	CLOCK_OVER       /* the deadline that is set has no meaning: whichever is next starts anew */
 } Clock;
 
 typedef struct Exchange { /* one request and its response */
