@@ -24,10 +24,11 @@ void __tsan_release(void *) __attribute__((weak));
 
 /* ---- to workers ---- */
 
-/* The lock is held. An exchange that an idle worker is about to take does not wait. */
+/* The lock is held. An exchange that an idle worker is about to take does not wait. If no thread
+ * could be made, the server stops, and nothing would take one from the queue. */
 static int is_full(const Workers *w, size_t most)
 {
-	return most && w->queued >= most + (size_t)w->idle;
+	return w->n == 0 || (most && w->queued >= most + (size_t)w->idle);
 }
 
 static void enqueue(Workers *w, Exchange *x, Call call)

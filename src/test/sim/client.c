@@ -10,6 +10,8 @@
 
 #include "client.h"
 
+enum { EMPTY_LINES = 8 }; /* a server takes no more before a request */
+
 char body_byte(int id, size_t i)
 {
 	return (char)('a' + ((size_t)id * 7 + i) % 26);
@@ -53,11 +55,13 @@ static void put_chunked(Bytes *b, int id, size_t n)
 	put_text(b, "0\r\n\r\n");
 }
 
-static const char *const paths[KINDS] = { "GET /get", "HEAD /get", "POST /post", "POST /post",
-	"POST /post", "GET /stream", "GET /raise", "GET /slow", "GET /nothing", "GET /get",
-	"GET /get" };
+static const char *const methods[ALL_KINDS] = { "GET", "HEAD", "POST", "POST", "POST", "GET",
+	"GET", "GET", "GET", "GET", "GET", "GET" };
+static const char *const paths[ALL_KINDS] = { "get", "get", "post", "post", "post", "stream",
+	"raise", "slow", "nothing", "get", "get", "upgrade" };
 
-static const int statuses[KINDS] = { 200, 200, 200, 200, 200, 200, 500, 200, 404, 200, 400 };
+static const int statuses[ALL_KINDS] = { 200, 200, 200, 200, 200, 200, 500, 200, 404, 200, 400,
+	101 };
 
 static size_t body_size(void)
 {
@@ -66,30 +70,53 @@ static size_t body_size(void)
 	return (size_t)sim_below(1 + sizes[sim_below(6)]);
 }
 
-static void add_request(Client *c, int id)
+static int has_handler(const Request *r)
+{
+	return r->kind != KIND_NOTHING && r->kind != KIND_BAD;
+}
+
+static const char *fields_of(Kind kind)
+{
+	switch (kind) {
+	case KIND_CLOSE:
+		return "Connection: close\r\n";
+	case KIND_BAD:
+		return "Bad : field\r\n";
+	case KIND_EXPECT:
+		return "Expect: 100-continue\r\n";
+	case KIND_UPGRADE:
+		return "Connection: Upgrade\r\nUpgrade: sim\r\n";
+	default:
+		return "";
+	}
+}
+
+static void add_request(Client *c, int id, int of_program)
 {
 	Request *r = &c->requests[c->nrequests++];
 	Bytes *b = &c->script;
-	int has_body;
+	int has_body, i;
 	char line[256];
 
 	r->kind = (Kind)sim_below(sim_chance(15) ? KINDS : KIND_CLOSE);
 	if (sim_chance(30))
 		r->kind = KIND_GET;
+	if (of_program && sim_chance(5))
+		r->kind = KIND_UPGRADE;
 	r->id = id;
 	r->status = statuses[r->kind];
 	r->size = body_size();
 	has_body = r->kind == KIND_POST || r->kind == KIND_CHUNKED || r->kind == KIND_EXPECT;
-	r->body = has_body ? (size_t)sim_below(sim_chance(80) ? 300 : 4000) : 0;
-	while (sim_chance(25))
+	r->body = has_body || r->kind == KIND_UPGRADE
+		? (size_t)sim_below(sim_chance(80) ? 300 : 4000) : 0;
+	r->blocks = of_program && has_handler(r) && sim_chance(40);
+	r->parts = of_program && has_body && sim_chance(50);
+	for (i = 0; i < EMPTY_LINES && sim_chance(25); i++)
 		put_text(b, "\r\n");
 	r->begin = b->end;
-	snprintf(line, sizeof line, "%s/%d/%zu HTTP/1.1\r\nHost: a\r\n%s%s", paths[r->kind], id,
-		r->size,
-		r->kind == KIND_CLOSE	      ? "Connection: close\r\n"
-			: r->kind == KIND_BAD ? "Bad : field\r\n"
-					      : "",
-		r->kind == KIND_EXPECT ? "Expect: 100-continue\r\n" : "");
+	snprintf(line, sizeof line, "%s /%s%s/%d/%zu HTTP/1.1\r\nHost: a\r\n%s",
+		methods[r->kind], r->blocks ? "b" : "", r->parts ? "parts" : paths[r->kind], id, r->size,
+		fields_of(r->kind));
 	put_text(b, line);
 	if (r->kind == KIND_CHUNKED)
 		put_text(b, "Transfer-Encoding: chunked\r\n");
@@ -103,10 +130,10 @@ static void add_request(Client *c, int id)
 		put_chunked(b, id, r->body);
 	else
 		put_body(b, id, r->body);
-	r->end = b->end;
+	r->end = r->kind == KIND_UPGRADE ? r->head_end : b->end;
 }
 
-Client *client_new(int *next_id)
+Client *client_new(int *next_id, int of_program)
 {
 	Client *c = calloc(1, sizeof *c);
 	int n = 1 + sim_below(REQUESTS);
@@ -114,8 +141,8 @@ Client *client_new(int *next_id)
 	c->manner = (Manner)sim_below(MANNERS);
 	if (sim_chance(30))
 		c->manner = EAGER;
-	while (n-- > 0)
-		add_request(c, (*next_id)++);
+	while (n-- > 0 && (c->nrequests == 0 || c->requests[c->nrequests - 1].kind != KIND_UPGRADE))
+		add_request(c, (*next_id)++, of_program);
 	c->stops_at = c->script.end;
 	if (c->manner == STALLING || c->manner == LEAVING)
 		c->stops_at = (size_t)sim_below((int)c->script.end + 1);
@@ -215,7 +242,9 @@ static const char *take_response(Client *c, const char *at, const char *end)
 		return body;
 	}
 	SIM_CHECK(!c->closing, "an answer after the last");
-	SIM_CHECK(c->answered < c->nrequests, "an answer to no request");
+	SIM_CHECK(c->answered < c->nrequests || c->excused, "an answer to no request");
+	if (c->answered == c->nrequests)
+		return end;
 	r = &c->requests[c->answered];
 	length = field(at, body, "\r\nContent-Length: ");
 	next = body + (length && r->kind != KIND_HEAD ? strtoul(length, NULL, 10) : 0);
@@ -224,11 +253,11 @@ static const char *take_response(Client *c, const char *at, const char *end)
 	if (status != r->status)
 		client_check_refusal(c, status);
 	else {
-		SIM_CHECK(c->got >= r->end || r->status == 400 || client_is_excused(c),
+		SIM_CHECK(c->got >= r->end || r->status == 400 || r->early || client_is_excused(c),
 			"request %d was answered before it was there", r->id);
-		SIM_CHECK(r->handled == (status == 200 || status == 500) || client_is_excused(c),
+		SIM_CHECK(r->handled == (has_handler(r) && !r->early) || client_is_excused(c),
 			"the handler of request %d ran %d times", r->id, r->handled);
-		if (r->kind == KIND_STREAM) {
+		if (r->kind == KIND_STREAM && status == 200) {
 			next = end_of_chunks(r, body, end);
 			if (!next)
 				return NULL;
@@ -243,7 +272,24 @@ static const char *take_response(Client *c, const char *at, const char *end)
 		c->closing ? ", the last" : "");
 	c->answered++;
 	c->invited = 0;
+	if (status == 101) {
+		c->upgraded = 1;
+		c->open = 0;
+	}
+	/* Else the rest of its script is no request. */
+	c->garbled = r->kind == KIND_UPGRADE && !c->upgraded;
+	c->excused |= c->garbled;
 	return next;
+}
+
+/* Bytes of the program, behind an upgrade. */
+static void take_raw(Client *c)
+{
+	const Request *r = &c->requests[c->answered - 1];
+
+	check_body(r, c->sent.at + c->sent.start, bytes_length(&c->sent), c->raw);
+	c->raw += bytes_length(&c->sent);
+	c->sent.start = c->sent.end;
 }
 
 void client_heard(Client *c, const char *bytes, size_t n)
@@ -253,10 +299,12 @@ void client_heard(Client *c, const char *bytes, size_t n)
 	if (bytes_length(&c->sent) == 0)
 		client_response_begins(c);
 	bytes_put(&c->sent, bytes, n);
-	while (bytes_length(&c->sent) > 0
+	while (bytes_length(&c->sent) > 0 && !c->upgraded
 		&& (next = take_response(c, c->sent.at + c->sent.start, c->sent.at + c->sent.end))
 			!= NULL) {
 		c->sent.start = (size_t)(next - c->sent.at);
 		client_response_begins(c);
 	}
+	if (c->upgraded)
+		take_raw(c);
 }

@@ -298,7 +298,7 @@ void kernel_reset(int most)
 	most_files = most < KERNEL_FILES - KERNEL_FIRST ? most : KERNEL_FILES - KERNEL_FIRST;
 	memset(&world, 0, sizeof world);
 	memset(&faults, 0, sizeof faults);
-	kernel_quiet = 0;
+	kernel_quiet = kernel_yields = 0;
 	wake_at = -1;
 	kernel_tick_began = 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to kernel.c and kernel_calls.c. */
+/* Private to the files of the kernel. */
 #ifndef KERNEL_INCLUDED
 #define KERNEL_INCLUDED
 #include "sim.h"
@@ -34,6 +34,15 @@ unsigned kernel_ready(const File *f); /* as epoll reports it */
 void kernel_set_wake(int64_t at);
 /* 1: ready, or ms is 0. */
 int kernel_wait(int (*ready)(void *cl), void *cl, int ms);
+
+/* Returns 1 if this call is to fail, and tells the world. */
+int kernel_fails(int chance, Stream *s, const char *call);
+void kernel_check_unlocked(void); /* before a task waits */
+
+/* The function that --wrap puts in the place of another. */
+#define CALL(type, name, ...) \
+	type __wrap_##name(__VA_ARGS__); \
+	type __wrap_##name(__VA_ARGS__)
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t count, size_t n);

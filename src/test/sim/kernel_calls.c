@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,14 +22,9 @@
 
 enum { SPIN = 10000 };
 
-#define CALL(type, name, ...)            \
-	type __wrap_##name(__VA_ARGS__); \
-	type __wrap_##name(__VA_ARGS__)
-
 /* ---- faults ---- */
 
-/* Returns 1 if this call is to fail, and tells the world. */
-static int fails(int chance, Stream *s, const char *call)
+int kernel_fails(int chance, Stream *s, const char *call)
 {
 	if (!chance || kernel_quiet || !task_name() || sim_below(10000) >= chance)
 		return 0;
@@ -55,17 +49,17 @@ static size_t part_of(size_t n)
 
 CALL(void *, malloc, size_t n)
 {
-	return fails(faults.alloc, NULL, "malloc") ? NULL : __real_malloc(n);
+	return kernel_fails(faults.alloc, NULL, "malloc") ? NULL : __real_malloc(n);
 }
 
 CALL(void *, calloc, size_t count, size_t n)
 {
-	return fails(faults.alloc, NULL, "calloc") ? NULL : __real_calloc(count, n);
+	return kernel_fails(faults.alloc, NULL, "calloc") ? NULL : __real_calloc(count, n);
 }
 
 CALL(void *, realloc, void *p, size_t n)
 {
-	return fails(faults.alloc, NULL, "realloc") ? NULL : __real_realloc(p, n);
+	return kernel_fails(faults.alloc, NULL, "realloc") ? NULL : __real_realloc(p, n);
 }
 
 /* ---- clocks ---- */
@@ -161,7 +155,7 @@ CALL(int, getpeername, int fd, struct sockaddr *a, socklen_t *n)
 
 CALL(int, socket, int family, int type, int protocol)
 {
-	int fd = fails(faults.descriptors, NULL, "socket") ? (errno = EMFILE, -1)
+	int fd = kernel_fails(faults.descriptors, NULL, "socket") ? (errno = EMFILE, -1)
 							   : kernel_open(FILE_STREAM);
 
 	(void)family;
@@ -300,7 +294,7 @@ CALL(int, accept4, int fd, struct sockaddr *a, socklen_t *n, int flags)
 	}
 	if (is_interrupted())
 		return -1;
-	if (fails(faults.accept, NULL, "accept")) {
+	if (kernel_fails(faults.accept, NULL, "accept")) {
 		errno = accept_errors[sim_below(5)];
 		return -1;
 	}
@@ -386,7 +380,7 @@ CALL(ssize_t, recv, int fd, void *p, size_t n, int flags)
 		return -1;
 	if (is_interrupted())
 		return -1;
-	if (fails(faults.recv, s, "recv")) {
+	if (kernel_fails(faults.recv, s, "recv")) {
 		s->broken = 1;
 		s->error = EHOSTUNREACH;
 	}
@@ -433,12 +427,13 @@ static ssize_t send_parts(int fd, const struct iovec *parts, int nparts, int fla
 
 	if (!s)
 		return -1;
+	kernel_give_way();
 	SIM_CHECK(flags & MSG_NOSIGNAL, "a send without MSG_NOSIGNAL");
 	if (is_interrupted())
 		return -1;
 	for (i = 0; i < nparts; i++)
 		wanted += parts[i].iov_len;
-	if (fails(faults.send, s, "send")) {
+	if (kernel_fails(faults.send, s, "send")) {
 		s->broken = 1;
 		s->error = EHOSTUNREACH;
 	}
@@ -543,7 +538,7 @@ CALL(int, epoll_ctl, int e, int what, int fd, struct epoll_event *event)
 		unwatch(f, fd);
 		return 0;
 	}
-	if (what == EPOLL_CTL_ADD && fails(faults.epoll, kernel_stream_at(fd), "epoll_ctl")) {
+	if (what == EPOLL_CTL_ADD && kernel_fails(faults.epoll, kernel_stream_at(fd), "epoll_ctl")) {
 		errno = sim_chance(50) ? ENOMEM : ENOSPC;
 		return -1;
 	}
@@ -640,6 +635,7 @@ CALL(ssize_t, write, int fd, const void *p, size_t n)
 		errno = EBADF;
 		return -1;
 	}
+	kernel_give_way();
 	memcpy(&count, p, sizeof count);
 	f->count += count;
 	return sizeof count;
@@ -649,76 +645,6 @@ CALL(int, nanosleep, const struct timespec *t, struct timespec *left)
 {
 	(void)left;
 	task_block(NULL, NULL, sim_now + (int64_t)t->tv_sec * 1000000 + t->tv_nsec / 1000);
-	return 0;
-}
-
-/* ---- conditions: the mutexes are real, and no task waits with one locked ---- */
-
-typedef struct Sleeper {
-	const pthread_cond_t *condition;
-	int woken;
-	struct Sleeper *next;
-} Sleeper;
-
-static Sleeper *sleepers;
-
-static int is_woken(void *cl)
-{
-	return ((const Sleeper *)cl)->woken;
-}
-
-/* Now and then it wakes up for no reason, as it may. */
-static int sleep_on(const pthread_cond_t *c, pthread_mutex_t *m, int64_t until)
-{
-	Sleeper me = { c, 0, sleepers }, **link;
-	int64_t early = sim_chance(20) ? sim_now + sim_below(20000) : -1;
-
-	sleepers = &me;
-	if (world.sleeps)
-		world.sleeps(&me.woken);
-	pthread_mutex_unlock(m);
-	task_block(is_woken, &me, early >= 0 && (until < 0 || early < until) ? early : until);
-	pthread_mutex_lock(m);
-	for (link = &sleepers; *link != &me; link = &(*link)->next)
-		;
-	*link = me.next;
-	if (world.sleeps)
-		world.sleeps(NULL);
-	return me.woken || until < 0 || sim_now < until ? 0 : ETIMEDOUT;
-}
-
-CALL(int, pthread_cond_wait, pthread_cond_t *c, pthread_mutex_t *m)
-{
-	return sleep_on(c, m, -1);
-}
-
-CALL(int, pthread_cond_timedwait, pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *t)
-{
-	int64_t until = (int64_t)t->tv_sec * 1000000 + t->tv_nsec / 1000 - base;
-
-	return sleep_on(c, m, until < sim_now ? sim_now : until);
-}
-
-CALL(int, pthread_cond_broadcast, pthread_cond_t *c)
-{
-	Sleeper *s;
-
-	for (s = sleepers; s; s = s->next)
-		if (s->condition == c)
-			s->woken = 1;
-	return 0;
-}
-
-CALL(int, pthread_cond_signal, pthread_cond_t *c)
-{
-	Sleeper *s, *chosen = NULL;
-	int n = 0;
-
-	for (s = sleepers; s; s = s->next)
-		if (s->condition == c && !s->woken && sim_below(++n) == 0)
-			chosen = s;
-	if (chosen)
-		chosen->woken = 1;
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* sim [-s | -u] [FIRST [COUNT]]: COUNT seeds from FIRST on, of the worlds of server.c and
- * upstream.c, or of one of them. Without arguments, those of `make check`.
- * sim -v [-s | -u] SEED: one of them, and prints what happens. */
+/* sim [-s | -p | -u] [FIRST [COUNT]]: COUNT seeds from FIRST on, of all worlds, or of one: that of
+ * server.c, the same with the program that answers late (program.c), or that of upstream.c.
+ * Without arguments, those of `make check`.
+ * sim -v [-s | -p | -u] SEED: one of them, and prints what happens. */
 #include "config.h"
 
 #include <stdarg.h>
@@ -69,7 +70,7 @@ void sim_trace(const char *fmt, ...)
 	va_end(list);
 }
 
-noreturn void sim_fail(const char *fmt, ...)
+_Noreturn void sim_fail(const char *fmt, ...)
 {
 	va_list list;
 
@@ -83,26 +84,35 @@ noreturn void sim_fail(const char *fmt, ...)
 	_exit(1);
 }
 
-static void run_seed(uint64_t seed, void (*simulate)(void))
+typedef struct Kind {
+	char letter;
+	void (*simulate)(void);
+} Kind;
+
+static const Kind kinds[] = { { 's', simulate_server }, { 'p', simulate_program },
+	{ 'u', simulate_upstream } };
+
+static void run_seed(uint64_t seed, const Kind *kind)
 {
 	sim_seed = seed;
-	sim_letter = simulate == simulate_server ? 's' : 'u';
-	state = seed * 0x9e3779b97f4a7c15u;
+	sim_letter = kind->letter;
+	state = seed;
+	state = sim_random(); /* else the next seed would have the same numbers, but for the first */
 	trace_hash = 0xcbf29ce484222325u;
 	task_reset();
-	simulate();
+	kind->simulate();
 	SIM_CHECK(Arena_debug_live_count() == 0, "%zu arenas are left", Arena_debug_live_count());
 }
 
 /* Each seed has a process of its own: what a run leaves in caches would change the next one.
  * Returns the hash of what happened. */
-static uint64_t run_apart(uint64_t seed, void (*simulate)(void), uint64_t *hash)
+static uint64_t run_apart(uint64_t seed, const Kind *kind, uint64_t *hash)
 {
 	int status;
 	pid_t child = fork();
 
 	if (child == 0) {
-		run_seed(seed, simulate);
+		run_seed(seed, kind);
 		*hash = trace_hash;
 		_exit(0);
 	}
@@ -116,18 +126,18 @@ static uint64_t run_apart(uint64_t seed, void (*simulate)(void), uint64_t *hash)
 	return *hash;
 }
 
-static void run_seeds(uint64_t first, uint64_t count, void (*simulate)(void))
+static void run_seeds(uint64_t first, uint64_t count, const Kind *kind)
 {
 	uint64_t *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0),
 		 seed;
 
 	for (seed = first; seed < first + count; seed++) {
-		uint64_t hash = run_apart(seed, simulate, shared);
+		uint64_t hash = run_apart(seed, kind, shared);
 
 		sim_seed = seed;
 		if (seed - first < REPEATED)
-			SIM_CHECK(run_apart(seed, simulate, shared) == hash,
+			SIM_CHECK(run_apart(seed, kind, shared) == hash,
 				"a second run went another way");
 	}
 	munmap(shared, sizeof *shared);
@@ -136,9 +146,10 @@ static void run_seeds(uint64_t first, uint64_t count, void (*simulate)(void))
 int main(int argc, char *argv[])
 {
 	uint64_t first = 1, count = CHECKED_SEEDS;
+	const Kind *kind;
 	int which = 0, option;
 
-	while ((option = getopt(argc, argv, "vsu")) != -1) {
+	while ((option = getopt(argc, argv, "vspu")) != -1) {
 		if (option == '?')
 			return 2;
 		sim_verbose |= option == 'v';
@@ -151,13 +162,12 @@ int main(int argc, char *argv[])
 #if SIM_THREAD_SANITIZER
 	return SKIPPED; /* ThreadSanitizer takes the turns of stacks for longjmp gone wrong */
 #endif
-	if (sim_verbose)
-		run_seed(first, which == 'u' ? simulate_upstream : simulate_server);
-	else {
-		if (which != 'u')
-			run_seeds(first, count, simulate_server);
-		if (which != 's')
-			run_seeds(first, count, simulate_upstream);
-	}
+	for (kind = kinds; kind < kinds + sizeof kinds / sizeof *kinds; kind++)
+		if (which && which != kind->letter)
+			continue;
+		else if (!sim_verbose)
+			run_seeds(first, count, kind);
+		else if (which || kind == kinds)
+			run_seed(first, kind);
 	return 0;
 }

@@ -2,13 +2,17 @@
 /* A simulated kernel under the real HTTPServer, SocketPool and HTTPCall. The calls that the
  * library makes (sockets, poll, epoll, eventfd, clocks, conditions, malloc) are replaced at link
  * time; time is virtual; a seed decides what happens next, how many bytes a call takes, what
- * fails, and when a peer comes or leaves. One seed is one run: `sim -v SEED` prints it, call by call.
+ * fails, and when a peer comes or leaves. One seed is one run: `sim -v SEED` prints it, call by
+ * call.
  *
  *   sim.c      the seeds, the trace
- *   kernel.c   descriptors, streams and waiting; kernel_calls.c: the calls themselves
+ *   kernel.c   descriptors, streams and waiting; kernel_calls.c: the calls themselves;
+ *              kernel_threads.c: threads, mutexes, conditions
  *   task.c     threads of the program, as coroutines that take turns; the scheduler
  *   client.c   a scripted HTTP client, and a parser of what the server sends it
- *   server.c   the world of a server: its clients, its handlers, what must hold
+ *   server.c   the world of a server: its clients, what must hold; deadlines.c: a model of them
+ *   program.c  the handlers of the server, workers, answers that come later, upgrades
+ *   inside.c   what is looked at inside the server
  *   upstream.c the world of a pool: calls through it, servers that answer, what must hold
  *
  * A world is told of each call on a stream, and checks what must hold whenever a loop waits. */
@@ -16,7 +20,6 @@
 #define SIM_INCLUDED
 #include <stddef.h>
 #include <stdint.h>
-#include <stdnoreturn.h>
 #include <sys/types.h>
 
 #if defined __has_feature
@@ -44,7 +47,7 @@ int sim_below(int n); /* 0 to n - 1 */
 int sim_between(int least, int most);
 int sim_chance(int percent);
 void sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-noreturn void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+_Noreturn void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #define SIM_CHECK(condition, ...) ((condition) ? (void)0 : sim_fail(__VA_ARGS__))
 
 /* ---- task.c ---- */
@@ -116,15 +119,18 @@ typedef struct World {			       /* what it is told of; NULL: nothing */
 } World;
 
 typedef struct Faults { /* chances in 10,000 that a call fails */
-	int alloc, accept, recv, send, epoll, interrupt, descriptors;
+	int alloc, accept, recv, send, epoll, interrupt, descriptors, threads;
 } Faults;
 
 extern World world;
 extern Faults faults;
 extern int kernel_quiet;	  /* nothing fails, and nothing is told */
+extern int kernel_yields;	  /* tasks give way to others within the library */
 extern int64_t kernel_tick_began; /* when an epoll_wait last returned */
 void kernel_reset(int most_descriptors);
 Stream *kernel_stream_at(int fd);   /* NULL: none */
+void kernel_give_way(void);	    /* to other tasks, now and then */
+int kernel_busy_threads(void);	    /* of pthread_create, that wait for no condition */
 int kernel_descriptors(void);	    /* open */
 size_t kernel_backlog(void);	    /* streams that wait to be accepted */
 int64_t kernel_waiting_since(void); /* how long the listener is ready; -1: it is not */
@@ -142,6 +148,7 @@ void stream_connect(Stream *s, int error); /* what connect comes to */
 /* ---- the worlds ---- */
 
 void simulate_server(void);
+void simulate_program(void); /* a server, and a program that answers late and in threads */
 void simulate_upstream(void);
 
 #endif

@@ -8,13 +8,13 @@
 #include <ucontext.h>
 
 #include <core/Except.h>
-#include "sim.h"
+#include "kernel.h"
 
 #if SIM_ADDRESS_SANITIZER
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { TASKS = 16, EVENTS = 512, STACK = 256 * 1024, STEPS = 100000 };
+enum { TASKS = 32, EVENTS = 512, STACK = 256 * 1024, STEPS = 100000 };
 
 typedef struct Task {
 	const char *name;
@@ -90,7 +90,7 @@ void task_start(const char *name, void (*run)(void *cl), void *cl)
 		t++;
 	SIM_CHECK(t < tasks + TASKS, "more than %d tasks", TASKS);
 	if (!t->stack)
-		t->stack = malloc(STACK);
+		t->stack = sim_alloc(STACK);
 	t->name = name;
 	t->run = run;
 	t->cl = cl;
@@ -139,6 +139,7 @@ int task_block(int (*ready)(void *cl), void *cl, int64_t until)
 	Except_Stack mine;
 
 	SIM_CHECK(me, "an event's function waits");
+	kernel_check_unlocked();
 	me->ready = ready;
 	me->ready_cl = cl;
 	me->until = until;
