@@ -46,6 +46,11 @@ for page in "$readme" "$abs_top_srcdir/docs/tutorial.md"; do
 		grep -Fqx -- "$command" replayed || fail "docs/trial.md does not replay: $command"
 	done <commands
 done
+# Each script says with --help what its head says.
+for script in "$abs_top_srcdir"/scripts/*; do
+	says=$(sh "$script" --help 2>&1 </dev/null | head -n 1)
+	[ "# $says" = "$(sed -n 3p "$script")" ] || fail "${script##*/} --help says: $says"
+done
 # Every link of every page leads to a file, and to a heading of it, in the source and where it is installed.
 links() { sed '/^```/,/^```/d; s/`[^`]*`//g' "$1" | grep -o '](\([^) ]*\))' | sed 's/^](//; s/)$//' | grep -v '^[a-z]*:'; }
 headings() { sed '/^```/,/^```/d' "$1" | sed -n 's/^##* //p' | tr 'A-Z ' 'a-z-' | sed 's/[^a-z0-9_-]//g'; }
