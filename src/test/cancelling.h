@@ -28,7 +28,9 @@
 #include <unistd.h>
 
 #include <core/core.h>
+#include "descriptors.h"
 #include "testing.h"
+#include "wrapping.h"
 
 NEEDS(.loopback = 1);
 
@@ -55,46 +57,27 @@ static void cancellation_point(const char *name)
 }
 
 #define CANCEL_POINT(type, name, parameters, arguments) \
-	type __real_##name parameters;                  \
-	type __wrap_##name parameters;                  \
-	type __wrap_##name parameters                   \
-	{                                               \
-		cancellation_point(#name);              \
-		return __real_##name arguments;         \
-	}
+	WRAPPED(type, name, parameters, arguments, cancellation_point(#name))
 
-CANCEL_POINT(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags))
-CANCEL_POINT(int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
-CANCEL_POINT(int, close, (int fd), (fd))
-CANCEL_POINT(ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
-CANCEL_POINT(ssize_t, send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags))
-CANCEL_POINT(ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
-CANCEL_POINT(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n))
-CANCEL_POINT(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n))
-CANCEL_POINT(int, poll, (struct pollfd *p, nfds_t n, int ms), (p, n, ms))
-CANCEL_POINT(int, epoll_wait, (int e, struct epoll_event *events, int n, int ms), (e, events, n, ms))
-CANCEL_POINT(int, lstat, (const char *path, struct stat *s), (path, s))
-CANCEL_POINT(int, unlink, (const char *path), (path))
-CANCEL_POINT(int, usleep, (useconds_t us), (us))
-CANCEL_POINT(int, nanosleep, (const struct timespec *t, struct timespec *left), (t, left))
-CANCEL_POINT(int, pthread_cond_wait, (pthread_cond_t *c, pthread_mutex_t *m), (c, m))
-CANCEL_POINT(int, pthread_cond_timedwait, (pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *t), (c, m, t))
-CANCEL_POINT(int, pthread_join, (pthread_t t, void **result), (t, result))
+CANCEL_POINT(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags));
+CANCEL_POINT(int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n));
+CANCEL_POINT(int, close, (int fd), (fd));
+CANCEL_POINT(ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags));
+CANCEL_POINT(ssize_t, send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags));
+CANCEL_POINT(ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags));
+CANCEL_POINT(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n));
+CANCEL_POINT(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n));
+CANCEL_POINT(int, poll, (struct pollfd *p, nfds_t n, int ms), (p, n, ms));
+CANCEL_POINT(int, epoll_wait, (int e, struct epoll_event *events, int n, int ms), (e, events, n, ms));
+CANCEL_POINT(int, lstat, (const char *path, struct stat *s), (path, s));
+CANCEL_POINT(int, unlink, (const char *path), (path));
+CANCEL_POINT(int, usleep, (useconds_t us), (us));
+CANCEL_POINT(int, nanosleep, (const struct timespec *t, struct timespec *left), (t, left));
+CANCEL_POINT(int, pthread_cond_wait, (pthread_cond_t *c, pthread_mutex_t *m), (c, m));
+CANCEL_POINT(int, pthread_cond_timedwait, (pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *t), (c, m, t));
+CANCEL_POINT(int, pthread_join, (pthread_t t, void **result), (t, result));
 
-int __real_fcntl(int fd, int what, ...);
-int __wrap_fcntl(int fd, int what, ...);
-int __wrap_fcntl(int fd, int what, ...)
-{
-	int value = 0;
-	va_list list;
-
-	va_start(list, what);
-	if (what == F_SETFD || what == F_SETFL)
-		value = va_arg(list, int);
-	va_end(list);
-	cancellation_point("fcntl");
-	return __real_fcntl(fd, what, value);
-}
+WRAPPED_FCNTL(cancellation_point("fcntl"));
 
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
@@ -144,27 +127,9 @@ void __wrap__mark_point(const char *file, int line)
 	pthread_setcancelstate(before, NULL);
 }
 
-/* With _FORTIFY_SOURCE they have these names. */
-int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size);
-int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size)
-{
-	(void)size;
-	return __wrap_poll(p, n, ms);
-}
-
-ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags);
-ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags)
-{
-	(void)size;
-	return __wrap_recv(fd, p, n, flags);
-}
-
-ssize_t __wrap___read_chk(int fd, void *p, size_t n, size_t size);
-ssize_t __wrap___read_chk(int fd, void *p, size_t n, size_t size)
-{
-	(void)size;
-	return __wrap_read(fd, p, n);
-}
+WRAPPED_CHECKED(int, poll, (struct pollfd *p, nfds_t n, int ms, size_t size), (p, n, ms));
+WRAPPED_CHECKED(ssize_t, recv, (int fd, void *p, size_t n, size_t size, int flags), (fd, p, n, flags));
+WRAPPED_CHECKED(ssize_t, read, (int fd, void *p, size_t n, size_t size), (fd, p, n));
 
 /* ---- the driver ---- */
 
@@ -201,15 +166,6 @@ static void *run_cancelled(void *cl)
 	} END_TRY;
 	pthread_cleanup_pop(1);
 	return NULL;
-}
-
-static int count_descriptors(void)
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 256; fd++)
-		n += __real_fcntl(fd, F_GETFD) >= 0;
-	return n;
 }
 
 /* One run: 1 if the thread was cancelled. */

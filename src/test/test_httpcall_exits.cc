@@ -47,20 +47,6 @@ static void run_steps()
 	done = true;
 }
 
-static void *run_act(void *act)
-{
-	try {
-		TRY {
-			reinterpret_cast<void (*)()>(act)();
-		} EXCEPT(Left) {
-			CHECK(way == RAISES);
-		} END_TRY;
-	} catch (const Thrown &) {
-		CHECK(way == THROWS);
-	}
-	return nullptr;
-}
-
 static bool may_run_again()
 {
 	volatile bool may = true;
@@ -77,12 +63,10 @@ static void try_way(void (*act)())
 {
 	Arena_T mine = Arena_new();
 	SocketPool_Stats stats;
-	pthread_t thread;
 
 	done = false;
 	call = HTTPCall_new(mine, "GET", "/");
-	CHECK(pthread_create(&thread, nullptr, run_act, reinterpret_cast<void *>(act)) == 0);
-	CHECK(pthread_join(thread, nullptr) == 0);
+	run_in_thread(act);
 	SocketPool_stats(pool, &stats);
 	CHECK(stats.checked_out == 0);
 	CHECK(stats.idle == (way == RETURNS));
@@ -106,7 +90,7 @@ int main()
 	server = HTTPServer_new(arena, &options);
 	HTTPServer_route(server, "GET", "/", greet, nullptr);
 	service = std::to_string(HTTPServer_port(server));
-	CHECK(pthread_create(&thread, nullptr, run_server, nullptr) == 0);
+	thread = start_thread(run_server, nullptr);
 	pool = SocketPool_new(arena, 2, 64);
 	limits.on_open = leave;
 	SocketPool_set_limits(pool, &limits);

@@ -6,51 +6,13 @@
 
 #include <fcntl.h>
 
-#include "httpclient.h"
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t count, size_t n);
-void *__real_realloc(void *p, size_t n);
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t count, size_t n);
-void *__wrap_realloc(void *p, size_t n);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl);
-
-static int fail_at = -1; /* atomic: allocations of the server's thread until the one that fails */
-static int lasting;      /* and every one after it does */
-static __thread int is_server;
-
-static int fails(void)
-{
-	int left = is_server ? __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST) : -1;
-
-	if (left > 0 || (left == 0 && !lasting))
-		__atomic_fetch_sub(&fail_at, 1, __ATOMIC_SEQ_CST);
-	return left == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t count_, size_t n)
-{
-	return fails() ? NULL : __real_calloc(count_, n);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
+#include "failing_malloc.h"
 
 static int threads_left; /* that a server may make */
 
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl)
-{
-	return is_server && threads_left-- <= 0 ? EAGAIN : __real_pthread_create(thread, attributes, start, cl);
-}
+WRAPPED(int, pthread_create,
+	(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl),
+	(thread, attributes, start, cl), if (is_server && threads_left-- <= 0) return EAGAIN);
 
 static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
@@ -109,12 +71,6 @@ static void take_log(const HTTPServer_Entry *e, void *cl)
 		abort();
 }
 
-static void *run_failing(void *cl)
-{
-	is_server = 1;
-	return run_server(cl);
-}
-
 /* A head in two pieces and a pipeline; whatever comes back is whole or cut off, and then the server is asked again. */
 static void disturb(void)
 {
@@ -166,17 +122,11 @@ static int serve_failing(int n, int with_hooks)
 	HTTPServer_route(server, "GET", "/upgrade", upgrade, NULL);
 	HTTPServer_route(server, "POST", "/echo", echo, NULL);
 	HTTPServer_route(server, "GET", "/large", large, NULL);
-	run_failed = 0;
-	fail_at = n;
-	pthread_create(&server_thread, NULL, run_failing, NULL);
+	launch_failing(n);
 	disturb();
-	failed_once = __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST) < lasting;
-	__atomic_store_n(&fail_at, -1, __ATOMIC_SEQ_CST);
+	failed_once = end_failing();
 	await(run_failed || serves());
-	HTTPServer_stop(server);
-	pthread_join(server_thread, NULL);
-	Arena_dispose(&arena);
-	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+	end_failed_server();
 	return failed_once;
 }
 

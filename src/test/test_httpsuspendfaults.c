@@ -3,42 +3,7 @@
  * in the one that resumes. What fails costs the connection that met it and no other. Linked with malloc wrapped. */
 #include "config.h"
 
-#include "httpclient.h"
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t count, size_t n);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t count, size_t n);
-void *__wrap_realloc(void *p, size_t n);
-
-static atomic_int fail_at = -1; /* allocations of the server's threads until the one that fails */
-static int lasting;             /* and every one after it does */
-static __thread int is_server;
-
-static int fails(void)
-{
-	int left = is_server ? atomic_load(&fail_at) : -1;
-
-	if (left > 0 || (left == 0 && !lasting))
-		atomic_fetch_sub(&fail_at, 1);
-	return left == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t count_, size_t n)
-{
-	return fails() ? NULL : __real_calloc(count_, n);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
+#include "failing_malloc.h"
 
 static atomic_int in_progress; /* suspended, and not resumed yet */
 static int blocks;
@@ -121,12 +86,6 @@ static void body_later(HTTPRequest_T request, const void *bytes, size_t n, void 
 	suspend(HTTPRequest_response(request), 0);
 }
 
-static void *run_failing(void *cl)
-{
-	is_server = 1;
-	return run_server(cl);
-}
-
 static void route(const char *method, const char *pattern, HTTPServer_Handler *handler,
 	void (*body_)(HTTPRequest_T, const void *, size_t, void *))
 {
@@ -170,19 +129,13 @@ static int serve_failing(int n)
 	route("GET", "/stream", stream, NULL);
 	route("GET", "/later", later, NULL);
 	route("POST", "/body", stream, body_later);
-	run_failed = 0;
-	atomic_store(&fail_at, n);
-	pthread_create(&server_thread, NULL, run_failing, NULL);
+	launch_failing(n);
 	for (i = 0; i < sizeof requests / sizeof requests[0]; i++)
 		disturb(requests[i]);
-	failed_once = atomic_load(&fail_at) < lasting;
-	atomic_store(&fail_at, -1);
+	failed_once = end_failing();
 	await(atomic_load(&in_progress) == 0);
 	await(run_failed || serves());
-	HTTPServer_stop(server);
-	pthread_join(server_thread, NULL);
-	Arena_dispose(&arena);
-	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+	end_failed_server();
 	return failed_once;
 }
 

@@ -9,40 +9,24 @@
 #include <core/core.h>
 #include "arena/rep.h"
 #include "socket/internal.h"
+#include "descriptors.h"
 #include "testing.h"
+#include "wrapping.h"
 
 NEEDS(.loopback = 1);
 
 static int fail_at = -1; /* the request to refuse, and all after it; -1: none */
 
-void *__real_malloc(size_t);
-void *__real_calloc(size_t, size_t);
-void *__real_realloc(void *, size_t);
-void *__wrap_malloc(size_t);
-void *__wrap_calloc(size_t, size_t);
-void *__wrap_realloc(void *, size_t);
-
-static int refuse(void)
+static int is_refused(void)
 {
 	if (fail_at > 0)
 		fail_at--;
 	return fail_at == 0;
 }
 
-void *__wrap_malloc(size_t n)
-{
-	return refuse() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t count, size_t n)
-{
-	return refuse() ? NULL : __real_calloc(count, n);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return refuse() ? NULL : __real_realloc(p, n);
-}
+WRAPPED(void *, malloc, (size_t n), (n), if (is_refused()) return NULL);
+WRAPPED(void *, calloc, (size_t m, size_t n), (m, n), if (is_refused()) return NULL);
+WRAPPED(void *, realloc, (void *p, size_t n), (p, n), if (is_refused()) return NULL);
 
 /* Runs step with the first request refused, then the second, ... until it succeeds; each time the
  * exception must be a kind of e and name the lack of memory, and no arena may be left. */
@@ -166,21 +150,12 @@ static void listen_and_connect(void)
 	}
 }
 
-static int open_descriptors(void)
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
 {
-	int before = open_descriptors();
+	int before = count_descriptors();
 
 	ck_assert_int_ge(failures(listen_and_connect, &Socket_Failed), 3);
-	ck_assert_int_eq(open_descriptors(), before);
+	ck_assert_int_eq(count_descriptors(), before);
 }
 
 TEST(a_report_without_memory_is_an_exception)

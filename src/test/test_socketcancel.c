@@ -82,24 +82,6 @@ static void use_files(Session *s)
 	Socket_close(&s->sockets[8]);
 }
 
-static void tick(void *n)
-{
-	++*(int *)n;
-}
-
-static void use_timer(Session *s)
-{
-	int ticks = 0;
-	SocketPoll_Timer_T timer = SocketPoll_timer(s->loop, tick, &ticks);
-	SocketPoll_Event e;
-
-	SocketPoll_set_timer(s->loop, timer, 0);
-	SocketPoll_wake(s->loop);
-	while (ticks == 0)
-		SocketPoll_wait(s->loop, &e, 1, 1000);
-	SocketPoll_drop_timer(s->loop, &timer);
-}
-
 static void use_loop(Session *s)
 {
 	Socket_T *inside = &s->sockets[9];
@@ -118,7 +100,7 @@ static void use_loop(Session *s)
 	SocketPoll_watch(s->loop, s->pair[1], SocketPoll_WRITE, NULL);
 	ck_assert_int_eq(SocketPoll_wait(s->loop, &e, 1, 1000), 1);
 	SocketPoll_unwatch(s->loop, s->pair[1]);
-	use_timer(s);
+	run_timer_once(s->loop);
 	SocketPoll_close(s->loop, inside);
 	ck_assert_int_eq(SocketPoll_wait(s->loop, &e, 1, 1), 0);
 	Arena_dispose(&s->arena);

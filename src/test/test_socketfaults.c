@@ -19,7 +19,9 @@
 #include <unistd.h>
 
 #include <core/core.h>
+#include "descriptors.h"
 #include "testing.h"
+#include "wrapping.h"
 
 NEEDS(.loopback = 1);
 
@@ -42,35 +44,30 @@ static int fails(enum Call call)
 }
 
 #define WRAP(type, name, call, failure, parameters, arguments) \
-	type __real_##name parameters;                         \
-	type __wrap_##name parameters;                         \
-	type __wrap_##name parameters                          \
-	{                                                      \
-		return fails(call) ? failure : __real_##name arguments; \
-	}
+	WRAPPED(type, name, parameters, arguments, if (fails(call)) return failure)
 
-WRAP(int, socket, SOCKET, -1, (int a, int b, int c), (a, b, c))
-WRAP(int, bind, BIND, -1, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
-WRAP(int, listen, LISTEN, -1, (int fd, int n), (fd, n))
-WRAP(int, accept4, ACCEPT, -1, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags))
-WRAP(ssize_t, recv, RECV, -1, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
-WRAP(ssize_t, send, SEND, -1, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags))
-WRAP(ssize_t, sendmsg, SENDMSG, -1, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
-WRAP(int, shutdown, SHUTDOWN, -1, (int fd, int how), (fd, how))
+WRAP(int, socket, SOCKET, -1, (int a, int b, int c), (a, b, c));
+WRAP(int, bind, BIND, -1, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n));
+WRAP(int, listen, LISTEN, -1, (int fd, int n), (fd, n));
+WRAP(int, accept4, ACCEPT, -1, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags));
+WRAP(ssize_t, recv, RECV, -1, (int fd, void *p, size_t n, int flags), (fd, p, n, flags));
+WRAP(ssize_t, send, SEND, -1, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags));
+WRAP(ssize_t, sendmsg, SENDMSG, -1, (int fd, const struct msghdr *m, int flags), (fd, m, flags));
+WRAP(int, shutdown, SHUTDOWN, -1, (int fd, int how), (fd, how));
 WRAP(int, setsockopt, SETSOCKOPT, -1, (int fd, int level, int option, const void *p, socklen_t n),
-	(fd, level, option, p, n))
-WRAP(int, getsockopt, GETSOCKOPT, -1, (int fd, int level, int option, void *p, socklen_t *n), (fd, level, option, p, n))
-WRAP(int, getsockname, GETSOCKNAME, -1, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n))
-WRAP(int, getpeername, GETPEERNAME, -1, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n))
-WRAP(int, pthread_mutex_init, MUTEX_INIT, fail_with, (pthread_mutex_t *m, const pthread_mutexattr_t *a), (m, a))
-WRAP(int, pthread_cond_init, COND_INIT, fail_with, (pthread_cond_t *c, const pthread_condattr_t *a), (c, a))
-WRAP(int, poll, POLL, -1, (struct pollfd *p, nfds_t n, int ms), (p, n, ms))
-WRAP(int, epoll_create1, EPOLL_CREATE, -1, (int flags), (flags))
-WRAP(int, epoll_ctl, EPOLL_CTL, -1, (int e, int what, int fd, struct epoll_event *event), (e, what, fd, event))
-WRAP(int, epoll_wait, EPOLL_WAIT, -1, (int e, struct epoll_event *events, int n, int ms), (e, events, n, ms))
-WRAP(int, eventfd, EVENTFD, -1, (unsigned n, int flags), (n, flags))
-WRAP(void *, malloc, MALLOC, NULL, (size_t n), (n))
-WRAP(void *, calloc, MALLOC, NULL, (size_t count, size_t n), (count, n))
+	(fd, level, option, p, n));
+WRAP(int, getsockopt, GETSOCKOPT, -1, (int fd, int level, int option, void *p, socklen_t *n), (fd, level, option, p, n));
+WRAP(int, getsockname, GETSOCKNAME, -1, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n));
+WRAP(int, getpeername, GETPEERNAME, -1, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n));
+WRAP(int, pthread_mutex_init, MUTEX_INIT, fail_with, (pthread_mutex_t *m, const pthread_mutexattr_t *a), (m, a));
+WRAP(int, pthread_cond_init, COND_INIT, fail_with, (pthread_cond_t *c, const pthread_condattr_t *a), (c, a));
+WRAP(int, poll, POLL, -1, (struct pollfd *p, nfds_t n, int ms), (p, n, ms));
+WRAP(int, epoll_create1, EPOLL_CREATE, -1, (int flags), (flags));
+WRAP(int, epoll_ctl, EPOLL_CTL, -1, (int e, int what, int fd, struct epoll_event *event), (e, what, fd, event));
+WRAP(int, epoll_wait, EPOLL_WAIT, -1, (int e, struct epoll_event *events, int n, int ms), (e, events, n, ms));
+WRAP(int, eventfd, EVENTFD, -1, (unsigned n, int flags), (n, flags));
+WRAP(void *, malloc, MALLOC, NULL, (size_t n), (n));
+WRAP(void *, calloc, MALLOC, NULL, (size_t count, size_t n), (count, n));
 
 /* A connect that a signal interrupts, or that does not wait, goes on by itself. */
 int __real_connect(int fd, const struct sockaddr *a, socklen_t n);
@@ -98,20 +95,7 @@ int __wrap_close(int fd)
 	return fails(CLOSE) ? -1 : result;
 }
 
-/* The third argument, an int or nothing, of what the library asks for. */
-int __real_fcntl(int fd, int what, ...);
-int __wrap_fcntl(int fd, int what, ...);
-int __wrap_fcntl(int fd, int what, ...)
-{
-	int value = 0;
-	va_list list;
-
-	va_start(list, what);
-	if (what == F_SETFD || what == F_SETFL)
-		value = va_arg(list, int);
-	va_end(list);
-	return fails(FCNTL) ? -1 : __real_fcntl(fd, what, value);
-}
+WRAPPED_FCNTL(if (fails(FCNTL)) return -1);
 
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
@@ -135,20 +119,8 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
 	return error ? error : __real_getaddrinfo("127.0.0.1", service, hints, &(*list)->ai_next);
 }
 
-/* What they are with _FORTIFY_SOURCE. */
-int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size);
-int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size)
-{
-	(void)size;
-	return __wrap_poll(p, n, ms);
-}
-
-ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags);
-ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags)
-{
-	(void)size;
-	return __wrap_recv(fd, p, n, flags);
-}
+WRAPPED_CHECKED(int, poll, (struct pollfd *p, nfds_t n, int ms, size_t size), (p, n, ms));
+WRAPPED_CHECKED(ssize_t, recv, (int fd, void *p, size_t n, size_t size, int flags), (fd, p, n, flags));
 
 typedef struct Faults {
 	const char *name;
@@ -356,24 +328,6 @@ static void wait_in_vain(Session *s)
 		RAISE(Wrong);
 }
 
-static void tick(void *n)
-{
-	++*(int *)n;
-}
-
-static void use_timers(Session *s)
-{
-	int ticks = 0;
-	SocketPoll_Timer_T timer = SocketPoll_timer(s->loop, tick, &ticks);
-	SocketPoll_Event e;
-
-	SocketPoll_set_timer(s->loop, timer, 0);
-	SocketPoll_wake(s->loop);
-	while (ticks == 0)
-		SocketPoll_wait(s->loop, &e, 1, 1000);
-	SocketPoll_drop_timer(s->loop, &timer);
-}
-
 static void use_loop(Session *s, Connection_T client)
 {
 	SocketPoll_Event e;
@@ -381,7 +335,7 @@ static void use_loop(Session *s, Connection_T client)
 	SocketPool_discard(s->clients, client);
 	e = next_connection_event(s);
 	SocketPoll_close(s->loop, &e.socket);
-	use_timers(s);
+	run_timer_once(s->loop);
 }
 
 /* What is checked out comes back when the drain is over. */
@@ -472,15 +426,6 @@ static int is_ours(const Except_T *e)
 	return 0;
 }
 
-static __attribute__((noinline)) int open_descriptors(void)
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 128; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 /* 1 when it came to the end. */
 static int attempt(Session *s)
 {
@@ -521,7 +466,7 @@ static int is_hidden(enum Call call, int error)
 
 static void fail_everywhere(enum Call call, int error, const char *backend, int *sessions)
 {
-	int before = open_descriptors(), n;
+	int before = count_descriptors(), n;
 	size_t arenas = Arena_debug_live_count();
 
 	for (n = 1; ; n++) {
@@ -534,8 +479,8 @@ static void fail_everywhere(enum Call call, int error, const char *backend, int 
 		fail_with = error;
 		fired = 0;
 		whole = attempt(&s);
-		ck_assert_msg(open_descriptors() == before, "%s %d: %s: %d descriptors leaked", faults[call].name, n,
-			strerror(error), open_descriptors() - before);
+		ck_assert_msg(count_descriptors() == before, "%s %d: %s: %d descriptors leaked", faults[call].name, n,
+			strerror(error), count_descriptors() - before);
 		ck_assert_uint_eq(Arena_debug_live_count(), arenas);
 		if (!fired) {
 			ck_assert_msg(whole, "%s: without a fault the session failed", faults[call].name);

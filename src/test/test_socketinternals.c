@@ -16,6 +16,7 @@
 
 #include <core/SocketPoll.h>
 #include "socket/internal.h"
+#include "descriptors.h"
 #include "testing.h"
 
 NEEDS(.loopback = 1);
@@ -147,15 +148,6 @@ static int64_t took_since(int64_t start)
 	return socket__now_ms() - start;
 }
 
-static __attribute__((noinline)) int open_descriptors(void) /* inlined, gcc fears for its n */
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 /* ---- listen ---- */
 
 SUITE("Socket, within");
@@ -176,7 +168,7 @@ TEST(listen_takes_the_first_address_that_this_machine_has)
 TEST(listen_does_not_take_another_address_when_the_port_of_the_first_is_taken)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 0);
-	int before = open_descriptors();
+	int before = count_descriptors();
 
 	add_lacking();
 	add_address(AF_INET, "127.0.0.1", Socket_port(s));
@@ -184,7 +176,7 @@ TEST(listen_does_not_take_another_address_when_the_port_of_the_first_is_taken)
 	add_lacking();
 	ck_raises_saying(Socket_Failed, "listen several.test:1: Address already in use",
 		Socket_listen("several.test", "1", 0));
-	ck_assert_int_eq(open_descriptors(), before);
+	ck_assert_int_eq(count_descriptors(), before);
 	Socket_close(&s);
 }
 
@@ -200,14 +192,14 @@ TEST(an_address_that_does_not_answer_costs_a_quarter_of_a_second)
 	make_deaf(&deaf);
 	add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
 	add_address(AF_INET, "127.0.0.1", Socket_port(s));
-	before = open_descriptors();
+	before = count_descriptors();
 	start = socket__now_ms();
 	client = Socket_connect("several.test", "1", -1);
 	ck_assert_int_ge(took_since(start), 240);
 	ck_assert_int_lt(took_since(start), 900);
 	ck_assert_str_eq(Socket_peer(client, arena), Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
 	Socket_close(&client);
-	ck_assert_int_eq(open_descriptors(), before);
+	ck_assert_int_eq(count_descriptors(), before);
 	Socket_close(&s);
 	hear(&deaf);
 }
@@ -277,13 +269,13 @@ TEST(a_host_none_of_whose_addresses_answers_is_given_up_in_time)
 	make_deaf(&deaf);
 	for (i = 0; i < MOST; i++) /* more than are tried at once */
 		add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
-	before = open_descriptors();
+	before = count_descriptors();
 	start = socket__now_ms();
 	ck_raises_saying(Socket_Timeout, "connect several.test:1: timed out after 80 ms",
 		Socket_connect("several.test", "1", 80));
 	ck_assert_int_ge(took_since(start), 79);
 	ck_assert_int_lt(took_since(start), 1000);
-	ck_assert_int_eq(open_descriptors(), before);
+	ck_assert_int_eq(count_descriptors(), before);
 	hear(&deaf);
 }
 

@@ -24,6 +24,7 @@
 #endif
 
 #include <core/SocketPoll.h>
+#include "descriptors.h"
 #include "testing.h"
 
 enum { MOST = 400, READ = SocketPoll_READ, WRITE = SocketPoll_WRITE, TIMEOUT = SocketPoll_TIMEOUT };
@@ -142,15 +143,6 @@ static inline void ck_among(Socket_T s, unsigned expected, int most)
 static inline void ck_only(Socket_T s, unsigned expected)
 {
 	ck_among(s, expected, MOST);
-}
-
-static __attribute__((noinline, unused)) int open_descriptors(void) /* inlined, gcc fears for its n */
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
 }
 
 static inline int peer_reads_the_end(int i)

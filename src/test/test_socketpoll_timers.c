@@ -582,7 +582,7 @@ static void timer_scarce(void *cl)
 
 TEST(a_poll_that_cannot_be_made_leaves_nothing_behind)
 {
-	int before = open_descriptors(), n, works = 0;
+	int before = count_descriptors(), n, works = 0;
 
 	for (n = 0; !works; n++) {
 		struct Failing f = { -1, 0, 0, 0 };
@@ -591,10 +591,10 @@ TEST(a_poll_that_cannot_be_made_leaves_nothing_behind)
 		f.fail_at = n;
 		works = attempt(make_scarce, a);
 		if (!works)
-			ck_assert_int_eq(open_descriptors(), before);
+			ck_assert_int_eq(count_descriptors(), before);
 		Arena_dispose(&a);
 		ck_assert_uint_eq(f.outstanding_blocks, 0);
-		ck_assert_int_eq(open_descriptors(), before);
+		ck_assert_int_eq(count_descriptors(), before);
 	}
 	ck_assert_int_gt(n, 1);
 }

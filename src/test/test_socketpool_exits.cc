@@ -7,8 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <dirent.h>
-#include <pthread.h>
 #include <string>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -58,19 +56,6 @@ static Connection_T out; // checked out
 static Socket_T listener;
 static std::string service;
 
-static int count_descriptors()
-{
-	DIR *d = opendir("/proc/self/fd");
-	int n = 0;
-
-	if (!d)
-		return 0;
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 static void add_connections(int n)
 {
 	for (int i = 0; i < n; i++) {
@@ -96,28 +81,10 @@ static void check_out_one()
 	Arena_defer(Connection_arena(out), leave_deferred, nullptr);
 }
 
-// Runs act in a thread of its own, which a cancellation or an exit ends.
-static void *run_act(void *act)
-{
-	try {
-		TRY {
-			reinterpret_cast<void (*)()>(act)();
-		} EXCEPT(Left) {
-			CHECK(way == RAISES);
-		} END_TRY;
-	} catch (const Thrown &) {
-		CHECK(way == THROWS);
-	}
-	return nullptr;
-}
-
 static void run(void (*act)())
 {
-	pthread_t thread;
-
 	armed = true;
-	CHECK(pthread_create(&thread, nullptr, run_act, reinterpret_cast<void *>(act)) == 0);
-	CHECK(pthread_join(thread, nullptr) == 0);
+	run_in_thread(act);
 	armed = false;
 }
 
@@ -456,8 +423,7 @@ static const struct {
 
 static void test_one(void (*test)())
 {
-	int descriptors = count_descriptors();
-	size_t arenas = Arena_debug_live_count();
+	Resources before;
 
 	calls = 0;
 	for (int &fd : peers)
@@ -473,8 +439,7 @@ static void test_one(void (*test)())
 	for (int fd : peers)
 		if (fd >= 0)
 			close(fd);
-	CHECK(count_descriptors() == descriptors);
-	CHECK(Arena_debug_live_count() == arenas);
+	before.check_unchanged();
 }
 
 // With the name of a test, that alone.
