@@ -59,7 +59,8 @@ static void cancellation_point(const char *name)
 #define CANCEL_POINT(type, name, parameters, arguments) \
 	WRAPPED(type, name, parameters, arguments, cancellation_point(#name))
 
-CANCEL_POINT(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags));
+CANCEL_POINT(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int flags),
+	(fd, a, n, flags));
 CANCEL_POINT(int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n));
 CANCEL_POINT(int, close, (int fd), (fd));
 CANCEL_POINT(ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags));
@@ -68,13 +69,15 @@ CANCEL_POINT(ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd,
 CANCEL_POINT(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n));
 CANCEL_POINT(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n));
 CANCEL_POINT(int, poll, (struct pollfd *p, nfds_t n, int ms), (p, n, ms));
-CANCEL_POINT(int, epoll_wait, (int e, struct epoll_event *events, int n, int ms), (e, events, n, ms));
+CANCEL_POINT(int, epoll_wait, (int e, struct epoll_event *events, int n, int ms),
+	(e, events, n, ms));
 CANCEL_POINT(int, lstat, (const char *path, struct stat *s), (path, s));
 CANCEL_POINT(int, unlink, (const char *path), (path));
 CANCEL_POINT(int, usleep, (useconds_t us), (us));
 CANCEL_POINT(int, nanosleep, (const struct timespec *t, struct timespec *left), (t, left));
 CANCEL_POINT(int, pthread_cond_wait, (pthread_cond_t *c, pthread_mutex_t *m), (c, m));
-CANCEL_POINT(int, pthread_cond_timedwait, (pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *t), (c, m, t));
+CANCEL_POINT(int, pthread_cond_timedwait,
+	(pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *t), (c, m, t));
 CANCEL_POINT(int, pthread_join, (pthread_t t, void **result), (t, result));
 
 WRAPPED_FCNTL(cancellation_point("fcntl"));
@@ -94,9 +97,12 @@ int __wrap_open(const char *path, int flags, ...)
 	return __real_open(path, flags, mode);
 }
 
-int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list)
 {
 	int error;
 
@@ -128,7 +134,8 @@ void __wrap__mark_point(const char *file, int line)
 }
 
 WRAPPED_CHECKED(int, poll, (struct pollfd *p, nfds_t n, int ms, size_t size), (p, n, ms));
-WRAPPED_CHECKED(ssize_t, recv, (int fd, void *p, size_t n, size_t size, int flags), (fd, p, n, flags));
+WRAPPED_CHECKED(ssize_t, recv, (int fd, void *p, size_t n, size_t size, int flags),
+	(fd, p, n, flags));
 WRAPPED_CHECKED(ssize_t, read, (int fd, void *p, size_t n, size_t size), (fd, p, n));
 
 /* ---- the driver ---- */
@@ -171,7 +178,8 @@ static void *run_cancelled(void *cl)
 /* One run: 1 if the thread was cancelled. */
 static int cancel_at(Cancelling *c, void (*after)(void *cl, int cancelled))
 {
-	int descriptors = count_descriptors(), old_lists = __atomic_load_n(&lists, __ATOMIC_RELAXED), cancelled;
+	int descriptors = count_descriptors(), old_lists = __atomic_load_n(&lists, __ATOMIC_RELAXED),
+		cancelled;
 	size_t arenas = Arena_debug_live_count();
 	pthread_t thread;
 	void *result;
@@ -182,16 +190,20 @@ static int cancel_at(Cancelling *c, void (*after)(void *cl, int cancelled))
 	cancelled = result == PTHREAD_CANCELED;
 	ck_assert_msg(!c->raised[0], "point %d, %s: raised %s", c->at, c->name, c->raised);
 	after(c->cl, cancelled);
-	ck_assert_msg(count_descriptors() == descriptors, "point %d, %s: %d descriptors are left open", c->at, c->name,
+	ck_assert_msg(count_descriptors() == descriptors, "point %d, %s: %d descriptors are left open",
+		c->at, c->name,
 		count_descriptors() - descriptors);
-	ck_assert_msg(__atomic_load_n(&lists, __ATOMIC_RELAXED) == old_lists, "point %d, %s: an address list is left",
+	ck_assert_msg(__atomic_load_n(&lists, __ATOMIC_RELAXED) == old_lists,
+		"point %d, %s: an address list is left",
 		c->at, c->name);
-	ck_assert_msg(Arena_debug_live_count() == arenas, "point %d, %s: an arena is left", c->at, c->name);
+	ck_assert_msg(Arena_debug_live_count() == arenas, "point %d, %s: an arena is left", c->at,
+		c->name);
 	return cancelled;
 }
 
 /* Returns how often the session was cancelled. */
-static int cancel_everywhere(void (*session)(void *cl), void (*after)(void *cl, int cancelled), void *cl)
+static int cancel_everywhere(void (*session)(void *cl), void (*after)(void *cl, int cancelled),
+	void *cl)
 {
 	Cancelling c = { .session = session, .cl = cl };
 	int n = 0;

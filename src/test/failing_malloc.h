@@ -6,7 +6,8 @@
 #include "httpclient.h"
 #include "wrapping.h"
 
-static atomic_int fail_at = -1; /* how many allocations precede the one that fails; -1: none fails */
+/* how many allocations precede the one that fails; -1: none fails */
+static atomic_int fail_at = -1;
 static int lasting;             /* all after it fail as well */
 static __thread int is_server;
 

@@ -23,7 +23,8 @@ static void forwarded(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	const char *whom = HTTPRequest_header(request, "X-Forwarded-For");
 
 	(void)cl;
-	HTTPResponse_printf(response, "%s %s\n", whom ? whom : "-", HTTPRequest_header(request, "Host"));
+	HTTPResponse_printf(response, "%s %s\n", whom ? whom : "-",
+		HTTPRequest_header(request, "Host"));
 }
 
 static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)

@@ -273,9 +273,11 @@ static void stale(void)
 }
 
 static const struct { const char *name; void (*run)(void); } checks[] = {
-	{ "get", get }, { "kept", kept }, { "closed", closed }, { "head", head }, { "missing", missing },
+	{ "get", get }, { "kept", kept }, { "closed", closed }, { "head", head },
+	{ "missing", missing },
 	{ "unmodified", unmodified }, { "big", big }, { "chunked", chunked }, { "post", post },
-	{ "stream", stream }, { "hints", hints }, { "empty", empty }, { "refused", refused }, { "stale", stale },
+	{ "stream", stream }, { "hints", hints }, { "empty", empty }, { "refused", refused },
+	{ "stale", stale },
 };
 
 static void run_check(const char *name)

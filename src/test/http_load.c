@@ -48,7 +48,8 @@ static void send_request(int fd, int connection, int round)
 	char body[128], request[512];
 	int n = make_body(body, connection, round);
 
-	n = sprintf(request, "POST /echo HTTP/1.1\r\nHost: load\r\nContent-Length: %d\r\n\r\n%s", n, body);
+	n = sprintf(request, "POST /echo HTTP/1.1\r\nHost: load\r\nContent-Length: %d\r\n\r\n%s", n,
+		body);
 	if (write(fd, request, (size_t)n) != n)
 		die("write");
 }
@@ -71,7 +72,8 @@ static int check_reply(int fd, int connection, int round)
 		if (body && got - (size_t)(body + 4 - reply) >= (size_t)length)
 			break;
 	}
-	return strncmp(reply, "HTTP/1.1 200 ", 13) == 0 && got == (size_t)(body + 4 - reply) + (size_t)length
+	return strncmp(reply, "HTTP/1.1 200 ", 13) == 0
+		&& got == (size_t)(body + 4 - reply) + (size_t)length
 		&& memcmp(body + 4, want, (size_t)length) == 0;
 }
 
@@ -120,7 +122,8 @@ static void allow_descriptors(void)
 
 int main(int argc, char **argv)
 {
-	int port = argc > 3 ? atoi(argv[1]) : 0, n = argc > 3 ? atoi(argv[2]) : 0, rounds = argc > 3 ? atoi(argv[3]) : 0;
+	int port = argc > 3 ? atoi(argv[1]) : 0, n = argc > 3 ? atoi(argv[2]) : 0,
+		rounds = argc > 3 ? atoi(argv[3]) : 0;
 	int i, round, right = 0, *fds;
 
 	allow_descriptors();
@@ -129,7 +132,8 @@ int main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[2], "hold") == 0)
 		return hold(port, rounds);
 	if (port <= 0 || n <= 0 || rounds <= 0) {
-		fprintf(stderr, "usage: http_load port raw | port hold connections | port connections requests\n");
+		fprintf(stderr,
+			"usage: http_load port raw | port hold connections | port connections requests\n");
 		return 2;
 	}
 	fds = calloc((size_t)n, sizeof *fds);

@@ -139,7 +139,8 @@ static inline int hear_one(int fd, int has_body)
 	while (nheard < 4 || memcmp(heard + nheard - 4, "\r\n\r\n", 4) != 0) {
 		ssize_t n = nheard < HEARD ? listen_for(fd, heard + nheard, 1, PATIENCE) : 0;
 
-		ck_assert_msg(n == 1, "the response ends after %zu bytes (%zd): %.*s", nheard, n, (int)nheard, heard);
+		ck_assert_msg(n == 1, "the response ends after %zu bytes (%zd): %.*s", nheard, n,
+			(int)nheard, heard);
 		nheard++;
 	}
 	heard[nheard] = '\0';

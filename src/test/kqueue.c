@@ -89,7 +89,8 @@ static int milliseconds(const struct timespec *t)
 {
 	if (!t)
 		return -1;
-	return t->tv_sec >= INT_MAX / 1000 - 1 ? INT_MAX : (int)(t->tv_sec * 1000 + (t->tv_nsec + 999999) / 1000000);
+	return t->tv_sec >= INT_MAX / 1000 - 1 ? INT_MAX
+		: (int)(t->tv_sec * 1000 + (t->tv_nsec + 999999) / 1000000);
 }
 
 /* The events of a descriptor, two at most; an error or hang-up is one of either filter. */
@@ -102,11 +103,13 @@ static int tell(const Queue *q, const struct epoll_event *e, struct kevent *even
 	for (which = READING; which <= WRITING; which++)
 		if ((q->events[fd] & interest[which]) && (always || (e->events & interest[which])))
 			EV_SET(&events[n++], (uintptr_t)fd, filters[which],
-				(unsigned short)(e->events & (EPOLLHUP | EPOLLRDHUP) ? EV_EOF : 0), 0, 0, q->udata[fd][which]);
+				(unsigned short)(e->events & (EPOLLHUP | EPOLLRDHUP) ? EV_EOF : 0), 0, 0,
+				q->udata[fd][which]);
 	return n;
 }
 
-int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events, int nevents,
+int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events,
+	int nevents,
 	const struct timespec *timeout)
 {
 	struct epoll_event got[MOST];

@@ -82,7 +82,8 @@ static void become_server(void)
 	char command[200];
 
 	/* each loop has its share of connections, and gets what the kernel deals to it */
-	snprintf(command, sizeof command, "exec $SERVER_WRAPPER ./examples/request-server 0 %d", 2 * connections + 100);
+	snprintf(command, sizeof command, "exec $SERVER_WRAPPER ./examples/request-server 0 %d",
+		2 * connections + 100);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	dup2(fileno(said), STDOUT_FILENO);
 	dup2(fileno(complained), STDERR_FILENO);
@@ -186,7 +187,8 @@ static void kill_victim(int64_t now)
 
 static void progress(int second)
 {
-	printf("soak: %d of %d s: %lld connections of those that stay, %llu requests, %llu right, %llu wrong, RSS %.1f MiB\n", second, seconds,
+	printf("soak: %d of %d s: %lld connections of those that stay, %llu requests, %llu right, "
+		"%llu wrong, RSS %.1f MiB\n", second, seconds,
 		(long long)GET(now_open), (unsigned long long)GET(requests), (unsigned long long)GET(right),
 		(unsigned long long)GET(wrong), (double)rss_last / 1024);
 	fflush(stdout);
@@ -270,7 +272,8 @@ static void judge_memory(void)
 {
 	long bound = rss_settled / 100 + GROWTH_KIB;
 
-	printf("soak: RSS %.1f MiB at most while it settled, %.1f at the end, %.1f at most; may grow by %.1f\n", (double)rss_settled / 1024,
+	printf("soak: RSS %.1f MiB at most while it settled, %.1f at the end, %.1f at most; "
+		"may grow by %.1f\n", (double)rss_settled / 1024,
 		(double)rss_last / 1024, (double)rss_most / 1024, (double)bound / 1024);
 	if (rss_most - rss_settled > bound && is_bare() && !SANITIZED)
 		fail("the server's memory grows");
@@ -283,11 +286,16 @@ static void report(void)
 		fail("replies were wrong");
 	if (GET(right) == 0)
 		fail("nothing was answered");
-	printf("soak: %llu requests, %llu right (%.1f MB), %llu wrong; %llu refused as malformed, %llu told that they take too long, %llu idle ones closed, %llu that were late\n",
-		(unsigned long long)GET(requests), (unsigned long long)GET(right), (double)GET(bytes) / 1e6, (unsigned long long)GET(wrong),
-		(unsigned long long)GET(refused), (unsigned long long)GET(timed_out), (unsigned long long)GET(ended), (unsigned long long)GET(late));
-	printf("soak: %d s, %lld connections at once and %d more of clients to be killed, %llu in all, %llu broken off, %d of them killed; %d failures\n", seconds,
-		(long long)GET(most_open), connections / 10, (unsigned long long)GET(opened), (unsigned long long)GET(reset), killed, failures);
+	printf("soak: %llu requests, %llu right (%.1f MB), %llu wrong; %llu refused as malformed, "
+		"%llu told that they take too long, %llu idle ones closed, %llu that were late\n",
+		(unsigned long long)GET(requests), (unsigned long long)GET(right), (double)GET(bytes) / 1e6,
+		(unsigned long long)GET(wrong),
+		(unsigned long long)GET(refused), (unsigned long long)GET(timed_out),
+		(unsigned long long)GET(ended), (unsigned long long)GET(late));
+	printf("soak: %d s, %lld connections at once and %d more of clients to be killed, %llu in all, "
+		"%llu broken off, %d of them killed; %d failures\n", seconds,
+		(long long)GET(most_open), connections / 10, (unsigned long long)GET(opened),
+		(unsigned long long)GET(reset), killed, failures);
 }
 
 int main(int argc, char *argv[])
@@ -297,13 +305,15 @@ int main(int argc, char *argv[])
 	seconds = number(argc > 1 ? argv[1] : NULL, "SOAK_SECONDS", 8);
 	connections = number(argc > 2 ? argv[2] : NULL, "SOAK_CONNECTIONS", SANITIZED ? 200 : 1000);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)connections + 100) {
-		printf("soak: %d connections need as many descriptors, of which there are %llu\n", connections, (unsigned long long)limit.rlim_max);
+		printf("soak: %d connections need as many descriptors, of which there are %llu\n",
+			connections, (unsigned long long)limit.rlim_max);
 		return 77;
 	}
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED || !start_server())
 		return 1;
-	steady = start_clients(connections, seconds * 1000 / 5 < 15000 ? seconds * 1000 / 5 : 15000, 1, 0);
+	steady = start_clients(connections, seconds * 1000 / 5 < 15000 ? seconds * 1000 / 5 : 15000, 1,
+		0);
 	victim = start_clients(connections / 10, 500, 2, 1);
 	watch();
 	await_answers();

@@ -7,8 +7,10 @@
 typedef struct Shared { /* by all the processes; atomic */
 	uint64_t opened, closed, reset;        /* connections; closed by us */
 	uint64_t requests, right, wrong;       /* right: replies, as they had to be, to the last byte */
-	uint64_t refused, timed_out, ended;    /* of those: malformed ones, those that never ended; idle connections that the server closed */
-	uint64_t late;                         /* clients that the server gave up, as we were kept from asking in time */
+	/* of those: malformed ones, those that never ended; idle connections that the server closed */
+	uint64_t refused, timed_out, ended;
+	/* clients that the server gave up, as we were kept from asking in time */
+	uint64_t late;
 	uint64_t bytes;                        /* of replies */
 	int64_t now_open, most_open;           /* of clients that are not to be killed */
 	int ending, settled;                   /* ask no more; nothing is asked that was not answered */

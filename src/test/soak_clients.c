@@ -33,7 +33,8 @@ enum {
 typedef enum Role { USUAL, DRIPS, SIPS, MALFORMED, STALLS, SILENT, VANISHES, ROLES } Role;
 
 /* How many of a hundred new connections are of it. */
-static const unsigned char share[ROLES] = { [USUAL] = 64, [DRIPS] = 10, [SIPS] = 4, [MALFORMED] = 8, [STALLS] = 3, [SILENT] = 3, [VANISHES] = 8 };
+static const unsigned char share[ROLES] = { [USUAL] = 64, [DRIPS] = 10, [SIPS] = 4, [MALFORMED] = 8,
+	[STALLS] = 3, [SILENT] = 3, [VANISHES] = 8 };
 
 typedef enum Kind { ECHO, PAGE, FIELDS, ANY, NO_BODY } Kind;
 
@@ -64,9 +65,11 @@ typedef struct Client {
 static const struct { int status; const char *bytes; } malformed[] = {
 	{ 400, "GET / HTTP/1.1\r\n\r\n" },
 	{ 400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" },
-	{ 400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
+	{ 400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+		"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
 	{ 400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello" },
-	{ 400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n" },
+	{ 400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+		"fffffffffffffffff\r\n" },
 	{ 400, "GET / HTTP/1.1\r\nHost : a\r\n\r\n" },
 	{ 505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n" },
 	{ 413, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n" },
@@ -133,15 +136,18 @@ static void fail(Client *c, const char *what)
 
 	COUNT(wrong, 1);
 	if (said++ < 10)
-		fprintf(stderr, "soak: %s: role %d, %d replies owed, %lld ms after it was asked, %lld after it was heard; got %zu: %.200s\n",
-			what, (int)c->role, c->nowed, (long long)(now - c->asked), (long long)(now - c->heard), c->nhead, c->head);
+		fprintf(stderr, "soak: %s: role %d, %d replies owed, %lld ms after it was asked, "
+			"%lld after it was heard; got %zu: %.200s\n",
+			what, (int)c->role, c->nowed, (long long)(now - c->asked), (long long)(now - c->heard),
+			c->nhead, c->head);
 	leave(c, 1);
 }
 
 static void join(Client *c)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
-	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c };
+	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+		.data.ptr = c };
 	unsigned die_roll = below(100), role;
 	int on = 1, small = 4096, open_now;
 
@@ -221,9 +227,13 @@ static void put_echo(Client *c, size_t nbytes, int in_chunks, const char *connec
 	char head[200];
 
 	if (in_chunks)
-		put(c, head, (size_t)sprintf(head, "POST /echo HTTP/1.1\r\nHost: soak\r\nTransfer-Encoding: chunked\r\n%s\r\n", connection));
+		put(c, head, (size_t)sprintf(head,
+			"POST /echo HTTP/1.1\r\nHost: soak\r\nTransfer-Encoding: chunked\r\n%s\r\n",
+			connection));
 	else
-		put(c, head, (size_t)sprintf(head, "POST /echo HTTP/1.1\r\nHost: soak\r\nContent-Length: %zu\r\n%s\r\n", nbytes, connection));
+		put(c, head, (size_t)sprintf(head,
+			"POST /echo HTTP/1.1\r\nHost: soak\r\nContent-Length: %zu\r\n%s\r\n", nbytes,
+			connection));
 	if (in_chunks)
 		put_chunks(c, seed, nbytes);
 	else
@@ -236,7 +246,8 @@ static void put_plain(Client *c, const char *line, const char *connection, Kind 
 	unsigned seed = below(1u << 31);
 	char head[200];
 
-	put(c, head, (size_t)sprintf(head, "%s HTTP/1.1\r\nHost: soak\r\nX-Soak: %u\r\n%s\r\n", line, seed, connection));
+	put(c, head, (size_t)sprintf(head, "%s HTTP/1.1\r\nHost: soak\r\nX-Soak: %u\r\n%s\r\n", line,
+		seed, connection));
 	owe(c, kind, status, seed, 0);
 }
 
@@ -244,8 +255,10 @@ static void put_any(Client *c, const char *connection)
 {
 	switch (below(20)) {
 	case 16:
-	case 17: put_plain(c, "GET /later", connection, ANY, 200); break; /* suspended until another thread resumes it */
-	case 18: put_plain(c, "GET /slowly", connection, ANY, 200); break; /* and a stream of which each part is */
+	/* suspended until another thread resumes it */
+	case 17: put_plain(c, "GET /later", connection, ANY, 200); break;
+	/* and a stream of which each part is */
+	case 18: put_plain(c, "GET /slowly", connection, ANY, 200); break;
 	case 0:  put_plain(c, "GET /nothing/here", connection, ANY, 404); break;
 	case 1:
 		if (below(2))

@@ -43,7 +43,9 @@ TEST(calls_of_except_leave_errno_alone)
 	KEEPS(Except_set_backtrace(0));
 	KEEPS(Except_set_uncaught(NULL, NULL));
 	KEEPS(TRY { RAISE(Failed); } ELSE { Except_capture(&c); Except_report(out); } END_TRY);
-	KEEPS(TRY { RAISE_MSG(Failed, "%d", 1); } EXCEPT(Failed) { Except_message(); } FINALLY { Except_errno(); } END_TRY);
+	KEEPS(TRY { RAISE_MSG(Failed, "%d", 1); }
+		EXCEPT(Failed) { Except_message(); }
+		FINALLY { Except_errno(); } END_TRY);
 	KEEPS(Except_call(nothing, NULL, &c));
 	KEEPS(Except_save(&stack));
 	KEEPS(Except_restore(&stack));

@@ -26,7 +26,8 @@ CASE("refused", .setup = setup, .teardown = teardown);
 
 TEST(each_exception_has_the_status_to_answer)
 {
-	static const Except_T mine = { "mine", &HTTP_URI_Too_Long, NULL }, other = { "other", NULL, NULL };
+	static const Except_T mine = { "mine", &HTTP_URI_Too_Long, NULL },
+		other = { "other", NULL, NULL };
 
 	ck_assert_int_eq(HTTP_status(&HTTP_Closed), 0);
 	ck_assert_int_eq(HTTP_status(&HTTP_Bad_Request), 400);
@@ -139,13 +140,16 @@ static const struct {
 	const Except_T *exception;
 	const char *input, *saying;
 } refusals[] = {
-	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\n" TE "\r\n0\r\n\r\n", "beside Content-Length: \"5\"" },
-	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "given twice: \"5\", \"6\"" },
+	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\n" TE "\r\n0\r\n\r\n",
+		"beside Content-Length: \"5\"" },
+	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+		"given twice: \"5\", \"6\"" },
 	{ &HTTP_Bad_Request, POST HOST "Content-Length: +5\r\n\r\nhello", "\"+5\"" },
 	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5, 5\r\n\r\nhello", "\"5, 5\"" },
 	{ &HTTP_Bad_Request, "POST / HTTP/1.0\r\n" HOST TE "\r\n0\r\n\r\n", "HTTP/1.0" },
 	{ &HTTP_Bad_Request, POST HOST "Transfer-Encoding: xchunked\r\n\r\n", "\"xchunked\"" },
-	{ &HTTP_Not_Implemented, POST HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", "\"gzip, chunked\"" },
+	{ &HTTP_Not_Implemented, POST HOST "Transfer-Encoding: gzip, chunked\r\n\r\n",
+		"\"gzip, chunked\"" },
 	{ &HTTP_Bad_Request, GET HOST "X : y\r\n\r\n", "white space before the colon of \"X\"" },
 	{ &HTTP_Bad_Request, GET HOST "X: y\r\n z\r\n\r\n", "starts with white space" },
 	{ &HTTP_Bad_Request, GET HOST "X: a\x1b[2J\r\n\r\n", "\"\\x1b\"" },
@@ -156,8 +160,10 @@ static const struct {
 	{ &HTTP_Bad_Request, "GET  / HTTP/1.1\r\n" HOST "\r\n", "two spaces" },
 	{ &HTTP_Bad_Request, "GET * HTTP/1.1\r\n" HOST "\r\n", "\"*\"" },
 	{ &HTTP_Bad_Request, "GET a:80 HTTP/1.1\r\n" HOST "\r\n", "\"a:80\"" },
-	{ &HTTP_Bad_Request, "GET /../etc/passwd HTTP/1.1\r\n" HOST "\r\n", "above the root: \"/../etc/passwd\"" },
-	{ &HTTP_Bad_Request, "GET /%2e%2e/etc/passwd HTTP/1.1\r\n" HOST "\r\n", "\"/%2e%2e/etc/passwd\"" },
+	{ &HTTP_Bad_Request, "GET /../etc/passwd HTTP/1.1\r\n" HOST "\r\n",
+		"above the root: \"/../etc/passwd\"" },
+	{ &HTTP_Bad_Request, "GET /%2e%2e/etc/passwd HTTP/1.1\r\n" HOST "\r\n",
+		"\"/%2e%2e/etc/passwd\"" },
 	{ &HTTP_Bad_Request, "GET /%zz HTTP/1.1\r\n" HOST "\r\n", "escape in the path: \"/%zz\"" },
 	{ &HTTP_Bad_Request, "GET /%00 HTTP/1.1\r\n" HOST "\r\n", "\"/%00\"" },
 	{ &HTTP_Bad_Version, "GET / HTTP/2.0\r\n" HOST "\r\n", "\"HTTP/2.0\"" },
@@ -180,7 +186,8 @@ TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, .to
 		parse();
 	} EXCEPT(HTTP_Failed) {
 		status = HTTP_status(Except_current());
-		ck_assert_msg(Except_current() == refusals[_i].exception, "%s raised %s", refusals[_i].input, Except_message());
+		ck_assert_msg(Except_current() == refusals[_i].exception, "%s raised %s",
+			refusals[_i].input, Except_message());
 		ck_assert_msg(strstr(Except_message(), refusals[_i].saying) != NULL, "\"%s\" lacks \"%s\"",
 			Except_message(), refusals[_i].saying);
 	} END_TRY;
@@ -261,9 +268,11 @@ static void check_row(const Row *row)
 {
 	size_t first;
 
-	ck_assert_msg(status_behind_a_good_one(row, 0, 1) == row->status, "%s, byte by byte", row->sentence);
+	ck_assert_msg(status_behind_a_good_one(row, 0, 1) == row->status, "%s, byte by byte",
+		row->sentence);
 	for (first = 0; first <= row->n; first++)
-		ck_assert_msg(status_behind_a_good_one(row, first, row->n) == row->status, "%s, cut after %zu bytes",
+		ck_assert_msg(status_behind_a_good_one(row, first, row->n) == row->status,
+			"%s, cut after %zu bytes",
 			row->sentence, first);
 }
 
@@ -323,8 +332,10 @@ static int status_with(HTTP_Limits limits, const char *input)
 
 TEST(each_limit_holds_to_the_byte)
 {
-	HTTP_Limits limits = { .request_line = 40, .header_bytes = 60, .header_count = 3, .body_bytes = 10 };
-	static const char xs[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+	HTTP_Limits limits = { .request_line = 40, .header_bytes = 60, .header_count = 3,
+		.body_bytes = 10 };
+	static const char xs[] =
+		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 	char input[400];
 	int more;
 
@@ -338,7 +349,8 @@ TEST(each_limit_holds_to_the_byte)
 		ck_assert_int_eq(status_with(limits, input), more > 0 ? 431 : 0);
 		sprintf(input, POST HOST "Content-Length: %d\r\n\r\n%.*s", 10 + more, 10 + more, xs);
 		ck_assert_int_eq(status_with(limits, input), more > 0 ? 413 : 0);
-		sprintf(input, POST HOST TE "\r\n4\r\nxxxx\r\n%x\r\n%.*s\r\n0\r\n\r\n", (unsigned)(6 + more), 6 + more, xs);
+		sprintf(input, POST HOST TE "\r\n4\r\nxxxx\r\n%x\r\n%.*s\r\n0\r\n\r\n",
+			(unsigned)(6 + more), 6 + more, xs);
 		ck_assert_int_eq(status_with(limits, input), more > 0 ? 413 : 0);
 	}
 	open_pair();
@@ -461,7 +473,8 @@ TEST(an_empty_line_is_no_request_begun, .to = 3)
 	ck_raises(Socket_Timeout, HTTPRequest_parse_with(arena, server, &limits));
 	ck_raises(Socket_Timeout, HTTPRequest_parse_with(arena, server, &limits));
 	say(then[_i]);
-	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /later HTTP/1.1\r\n" HOST "\r\n")), "/later");
+	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /later HTTP/1.1\r\n" HOST "\r\n")),
+		"/later");
 	answer("ok");
 	ck_assert_ptr_nonnull(strstr(hear(), "200 OK"));
 	say("\r\n");
@@ -475,7 +488,8 @@ TEST(a_request_that_comes_too_slowly_is_HTTP_Timeout)
 
 	check_timeout(&limits, "G", "1 bytes of the request's head");
 	check_timeout(&limits, GET "Host: a\r", "of the request's head");
-	check_timeout(&limits, POST HOST "Content-Length: 5\r\n\r\nhel", "3 bytes of the request's body");
+	check_timeout(&limits, POST HOST "Content-Length: 5\r\n\r\nhel",
+		"3 bytes of the request's body");
 	check_timeout(&limits, POST HOST TE "\r\n5\r\nhel", "3 bytes of the request's body");
 	check_timeout(&limits, POST HOST TE "\r\n0\r\nX: y", "0 bytes of the request's body");
 }

@@ -83,7 +83,8 @@ static inline const char *hear(void)
 	ssize_t got;
 
 	heard = 0;
-	while (heard < sizeof reply - 1 && (got = recv(client, reply + heard, sizeof reply - 1 - heard, MSG_DONTWAIT)) > 0)
+	while (heard < sizeof reply - 1
+		&& (got = recv(client, reply + heard, sizeof reply - 1 - heard, MSG_DONTWAIT)) > 0)
 		heard += (size_t)got;
 	reply[heard] = '\0';
 	return reply;
@@ -193,7 +194,8 @@ static inline void use_tcp(void)
 	Socket_close(&listener);
 }
 
-static const char whole_request[] = POST "Host: a\r\nX: y\r\nX: z\r\n" TE "\r\n5\r\nhello\r\n0\r\nT: u\r\n\r\n";
+static const char whole_request[] = POST "Host: a\r\nX: y\r\nX: z\r\n" TE
+	"\r\n5\r\nhello\r\n0\r\nT: u\r\n\r\n";
 static const char whole_request_by_length[] = POST "Host: a\r\nContent-Length: 5\r\n\r\nhello";
 
 #define FORM "Content-Type: application/x-www-form-urlencoded\r\n"

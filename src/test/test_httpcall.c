@@ -40,7 +40,8 @@ TEST(cookies_that_are_set_are_no_list)
 	HTTPCall_T call = call_of("GET", "/");
 
 	SERVE({ .until = END,
-		.answer = "HTTP/1.1 204 No Content\r\nSet-Cookie: a=1; Expires=Thu, 01 Jan 2030\r\nA: 1\r\nset-cookie: b=2\r\n"
+		.answer = "HTTP/1.1 204 No Content\r\nSet-Cookie: a=1; Expires=Thu, 01 Jan 2030\r\nA: 1\r\n"
+		"set-cookie: b=2\r\n"
 			"A: 2\r\n\r\n" });
 	run(call);
 	ck_assert_str_eq(HTTPCall_header(call, "Set-Cookie"), "a=1; Expires=Thu, 01 Jan 2030\r\nb=2");
@@ -79,7 +80,8 @@ static const struct {
 } answers[] = {
 	{ "a length", OK("abc", "3"), "abc", 0, 0, 1 },
 	{ "chunks",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: 1\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n"
+		"T: 1\r\n\r\n",
 		"abcde", 0, 0, 1 },
 	{ "until the end of the connection", "HTTP/1.1 200 OK\r\n\r\nabc", "abc", 0, 1, 0 },
 	{ "until the end, and nothing", "HTTP/1.1 200 OK\r\n\r\n", "", 0, 1, 0 },

@@ -28,7 +28,8 @@ TEST(a_call_in_steps_streams_both_ways, .from = 1, .to = 12)
 
 	SERVE({ .until = "0\r\n\r\n",
 		.answer =
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n" });
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n"
+			"0\r\n\r\n" });
 	HTTPCall_begin(call, pool, "127.0.0.1", service, -1);
 	HTTPCall_send(call, "abc", 3);
 	HTTPCall_send(call, "", 0);

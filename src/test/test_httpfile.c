@@ -67,10 +67,12 @@ static void send_file(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	int64_t status = number_of(request, "status", 200);
 
 	(void)cl;
-	HTTPResponse_set(response, "ETag", HTTPRequest_query_param(request, "weak") ? "W/\"v1\"" : "\"v1\"");
+	HTTPResponse_set(response, "ETag", HTTPRequest_query_param(request, "weak") ? "W/\"v1\""
+		: "\"v1\"");
 	HTTPResponse_set(response, "Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT");
 	HTTPResponse_status(response, (int)status);
-	HTTPResponse_file(response, open_file(), number_of(request, "offset", 0), number_of(request, "nbytes", -1));
+	HTTPResponse_file(response, open_file(), number_of(request, "offset", 0),
+		number_of(request, "nbytes", -1));
 	if (HTTPRequest_query_param(request, "reset")) {
 		HTTPResponse_reset(response);
 		ck_assert(is_closed());
@@ -97,7 +99,8 @@ static void keep_entry(const HTTPServer_Entry *e, void *cl)
 	atomic_fetch_add(&nlogged, 1);
 }
 
-static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
+static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status,
+	const char *message, void *cl)
 {
 	(void)cl;
 	ck_assert_ptr_nonnull(HTTPRequest_method(request));
@@ -137,7 +140,8 @@ TEST(a_file_goes_out_with_its_length)
 {
 	start();
 	ck_assert_int_eq(ask(GET("/")), 200);
-	ck_assert(has("Content-Length: 10\r\n") && has("Accept-Ranges: bytes\r\n") && !has("Transfer-Encoding"));
+	ck_assert(has("Content-Length: 10\r\n") && has("Accept-Ranges: bytes\r\n")
+		&& !has("Transfer-Encoding"));
 	ck_assert_str_eq(body(), digits);
 	ck_assert_int_eq(ask(GET("/blocks")), 200);
 	ck_assert_str_eq(body(), digits);
@@ -150,8 +154,10 @@ TEST(a_file_goes_out_with_its_length)
 static const struct {
 	const char *query, *body;
 } parts[] = {
-	{ "offset=3", "3456789" }, { "offset=3&nbytes=4", "3456" }, { "nbytes=0", "" }, { "offset=10", "" }, { "offset=11", "" },
-	{ "nbytes=10", "0123456789" }, { "twice=1", "3456" }, { "status=404", "0123456789" }, { "reset=1", "reset" }
+	{ "offset=3", "3456789" }, { "offset=3&nbytes=4", "3456" }, { "nbytes=0", "" },
+	{ "offset=10", "" }, { "offset=11", "" },
+	{ "nbytes=10", "0123456789" }, { "twice=1", "3456" }, { "status=404", "0123456789" },
+	{ "reset=1", "reset" }
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
@@ -215,7 +221,8 @@ TEST(files_of_a_pipeline_go_out_in_order)
 
 	start();
 	fd = dial();
-	say(fd, GET("/?offset=8") GET("/none") GET("/?nbytes=2") "HEAD / HTTP/1.1\r\n" HOST "\r\n" GET("/?nbytes=1"));
+	say(fd, GET("/?offset=8") GET("/none") GET("/?nbytes=2") "HEAD / HTTP/1.1\r\n" HOST
+		"\r\n" GET("/?nbytes=1"));
 	shutdown(fd, SHUT_WR);
 	hear_all(fd);
 	ck_assert_int_eq(count("HTTP/1.1 "), 5);
@@ -266,7 +273,8 @@ static const struct {
 	{ "Range: bytes=1-2\r\nIf-Range: \"v1\"\r\n", 206, "bytes 1-2/10", "12" },
 	{ "Range: bytes=1-2\r\nIf-Range: \"v2\"\r\n", 200, NULL, "0123456789" },
 	{ "Range: bytes=1-2\r\nIf-Range: W/\"v1\"\r\n", 200, NULL, "0123456789" },
-	{ "Range: bytes=1-2\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 206, "bytes 1-2/10", "12" },
+	{ "Range: bytes=1-2\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 206, "bytes 1-2/10",
+		"12" },
 	{ "Range: bytes=1-2\r\nIf-Range: Sun, 06 Nov 1994 08:49:38 GMT\r\n", 200, NULL, "0123456789" },
 	{ "Range: bytes=1-2\r\nIf-Range: \r\n", 200, NULL, "0123456789" },
 	{ "Range: bytes=10-\r\nIf-Range: \"v2\"\r\n", 200, NULL, "0123456789" },
@@ -288,7 +296,8 @@ TEST(one_range_of_a_file_is_answered_by_that_part, .to = RANGES)
 
 	start();
 	ck_assert_int_eq(ask_with("/", ranges[_i].fields), ranges[_i].status);
-	snprintf(field, sizeof field, "Content-Range: %s\r\n", ranges[_i].range ? ranges[_i].range : "");
+	snprintf(field, sizeof field, "Content-Range: %s\r\n", ranges[_i].range ? ranges[_i].range
+		: "");
 	ck_assert_int_eq(has(ranges[_i].range ? field : "Content-Range"), ranges[_i].range != NULL);
 	if (ranges[_i].body) {
 		ck_assert_str_eq(body(), ranges[_i].body);
@@ -353,7 +362,8 @@ static size_t compare_body(int fd, const char *bytes, size_t n)
 	size_t got = 0;
 	ssize_t part;
 
-	while (got < n && (part = listen_for(fd, buffer, sizeof buffer < n - got ? sizeof buffer : n - got, PATIENCE)) > 0) {
+	while (got < n && (part = listen_for(fd, buffer, sizeof buffer < n - got ? sizeof buffer
+		: n - got, PATIENCE)) > 0) {
 		ck_assert(memcmp(buffer, bytes + got, (size_t)part) == 0);
 		got += (size_t)part;
 	}
@@ -477,8 +487,10 @@ TEST(HTTPResponse_send_sends_the_whole_file)
 	int fd[2];
 
 	write_file(digits, 10);
-	exchange_with("GET /?offset=2 HTTP/1.1\r\n" HOST "Range: bytes=1-2\r\nConnection: close\r\n\r\n", fd);
-	ck_assert(has("HTTP/1.1 200") && has("Content-Length: 8\r\n") && strcmp(body(), "23456789") == 0);
+	exchange_with("GET /?offset=2 HTTP/1.1\r\n" HOST
+		"Range: bytes=1-2\r\nConnection: close\r\n\r\n", fd);
+	ck_assert(has("HTTP/1.1 200") && has("Content-Length: 8\r\n")
+		&& strcmp(body(), "23456789") == 0);
 	exchange_with("HEAD / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", fd);
 	ck_assert(has("Content-Length: 10\r\n") && strcmp(body(), "") == 0);
 	exchange_with("GET /?nbytes=11 HTTP/1.1\r\n" HOST "\r\n", fd);
@@ -521,14 +533,17 @@ TEST(misuse_is_checked_and_the_descriptor_closed)
 	HTTPResponse_T r = HTTPResponse_new(a);
 
 	write_file(digits, 10);
-	ck_raises_saying(Assert_Failed, "the response is NULL", HTTPResponse_file(NULL, open_file(), 0, -1));
+	ck_raises_saying(Assert_Failed, "the response is NULL",
+		HTTPResponse_file(NULL, open_file(), 0, -1));
 	ck_assert(is_closed());
 	ck_raises_saying(Assert_Failed, "the offset is -1", HTTPResponse_file(r, open_file(), -1, -1));
 	ck_assert(is_closed());
-	ck_raises_saying(Assert_Failed, "9223372036854775807 bytes from 1 on", HTTPResponse_file(r, open_file(), 1, INT64_MAX));
+	ck_raises_saying(Assert_Failed, "9223372036854775807 bytes from 1 on",
+		HTTPResponse_file(r, open_file(), 1, INT64_MAX));
 	ck_assert(is_closed());
 	HTTPResponse_write(r, "x", 1);
-	ck_raises_saying(Assert_Failed, "1 bytes were written", HTTPResponse_file(r, open_file(), 0, -1));
+	ck_raises_saying(Assert_Failed, "1 bytes were written",
+		HTTPResponse_file(r, open_file(), 0, -1));
 	ck_assert(is_closed());
 	HTTPResponse_reset(r);
 	HTTPResponse_stream(r, more, NULL);

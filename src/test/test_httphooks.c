@@ -69,13 +69,15 @@ static void body_part(HTTPRequest_T request, const void *bytes, size_t n, void *
 static char error_head[200], error_message[200];
 static int error_status, error_raises, error_exits;
 
-static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
+static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status,
+	const char *message, void *cl)
 {
 	note('e');
 	error_thread = pthread_self();
 	ck_assert_ptr_eq(cl, &key);
 	error_status = status;
-	snprintf(error_head, sizeof error_head, "%s %s %s", HTTPRequest_method(request) ? HTTPRequest_method(request) : "-",
+	snprintf(error_head, sizeof error_head, "%s %s %s", HTTPRequest_method(request)
+		? HTTPRequest_method(request) : "-",
 		HTTPRequest_target(request) ? HTTPRequest_target(request) : "-",
 		HTTPRequest_route(request) ? HTTPRequest_route(request) : "-");
 	snprintf(error_message, sizeof error_message, "%s", message ? message : "-");
@@ -87,7 +89,8 @@ static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status,
 		pthread_exit(NULL);
 }
 
-static char entry_route[100], entry_error[100], entry_kind[100], entry_cause[100], entry_place[100], entry_head[100];
+static char entry_route[100], entry_error[100], entry_kind[100], entry_cause[100], entry_place[100],
+	entry_head[100];
 static size_t entry_memory;
 static atomic_int nlogged;
 
@@ -97,9 +100,11 @@ static void keep_entry(const HTTPServer_Entry *e, void *cl)
 	snprintf(entry_route, sizeof entry_route, "%s", e->route ? e->route : "-");
 	snprintf(entry_error, sizeof entry_error, "%s", e->error ? e->error : "-");
 	snprintf(entry_kind, sizeof entry_kind, "%s", e->raised ? e->raised->exception->reason : "-");
-	snprintf(entry_cause, sizeof entry_cause, "%s", e->raised && e->raised->causes[0] ? e->raised->causes[0]->reason : "-");
+	snprintf(entry_cause, sizeof entry_cause, "%s", e->raised && e->raised->causes[0]
+		? e->raised->causes[0]->reason : "-");
 	snprintf(entry_place, sizeof entry_place, "%s", e->raised ? e->raised->function : "-");
-	snprintf(entry_head, sizeof entry_head, "%s %s", HTTPRequest_method(e->request) ? HTTPRequest_method(e->request) : "-",
+	snprintf(entry_head, sizeof entry_head, "%s %s", HTTPRequest_method(e->request)
+		? HTTPRequest_method(e->request) : "-",
 		HTTPRequest_target(e->request) ? HTTPRequest_target(e->request) : "-");
 	entry_memory = e->memory;
 	atomic_fetch_add(&nlogged, 1);
@@ -134,10 +139,12 @@ TEST(before_runs_ahead_of_the_handler_in_its_thread_and_with_its_response)
 	start_with((HTTPServer_Options){ .before = before });
 	ck_assert_int_eq(ask(GET("/")), 200);
 	ck_assert(has("X-Before: yes") && strcmp(body(), "hello ann") == 0);
-	ck_assert(pthread_equal(before_thread, handler_thread) && pthread_equal(before_thread, server_thread));
+	ck_assert(pthread_equal(before_thread, handler_thread)
+		&& pthread_equal(before_thread, server_thread));
 	ck_assert_int_eq(ask(GET("/blocks")), 200);
 	ck_assert(has("X-Before: yes") && strcmp(body(), "hello ann") == 0);
-	ck_assert(pthread_equal(before_thread, handler_thread) && !pthread_equal(before_thread, server_thread));
+	ck_assert(pthread_equal(before_thread, handler_thread)
+		&& !pthread_equal(before_thread, server_thread));
 	ck_assert_int_eq(ask("HEAD / HTTP/1.1\r\n" HOST "\r\n"), 200);
 	ck_assert(has("X-Before: yes"));
 	ck_assert_int_eq(ask("GET / HTTP/1.0\r\n\r\n"), 200);
@@ -254,7 +261,8 @@ static const struct {
 	{ "GET /none HTTP/1.0\r\n\r\n", "GET /none -", "-", 404 },
 	{ "GET / HTTP/1.1\r\nHost a\r\n\r\n", "- - -", NULL, 400 },
 	{ "GET / HTTP/3.0\r\n\r\n", "- - -", NULL, 505 },
-	{ "POST /collected HTTP/1.1\r\n" HOST "Content-Length: 2000000\r\n\r\n", "POST /collected /collected", NULL, 413 },
+	{ "POST /collected HTTP/1.1\r\n" HOST "Content-Length: 2000000\r\n\r\n",
+		"POST /collected /collected", NULL, 413 },
 	{ "POST /none HTTP/1.1\r\n" HOST LENGTH_5 EXPECT "\r\n", "POST /none -", "-", 404 }
 };
 enum { ERRORS = sizeof errors / sizeof errors[0] };
@@ -275,7 +283,8 @@ TEST(on_error_makes_the_body_of_every_error, .to = ERRORS)
 		ck_assert_str_eq(error_message, errors[_i].message);
 	else
 		ck_assert_int_gt((int)strlen(error_message), 10);
-	ck_assert_int_eq(!pthread_equal(error_thread, server_thread), strstr(errors[_i].request, "/blocks") != NULL);
+	ck_assert_int_eq(!pthread_equal(error_thread, server_thread),
+		strstr(errors[_i].request, "/blocks") != NULL);
 	end_server();
 }
 
@@ -317,7 +326,8 @@ TEST(a_request_that_is_too_slow_has_its_body_from_on_error)
 	end_server();
 }
 
-static void one_page(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
+static void one_page(HTTPRequest_T request, HTTPResponse_T response, int status,
+	const char *message, void *cl)
 {
 	(void)request;
 	(void)message;
@@ -443,8 +453,10 @@ TEST(latencies_are_counted_by_powers_of_two_if_that_is_asked_for, .to = 2)
 	ck_assert_int_eq(ask(GET("/none")), 404);
 	s = stats_now();
 	ck_assert_uint_eq(counted(s.latency, 0, HTTPServer_LATENCIES), _i ? 2 : 0);
-	ck_assert_uint_ge(counted(s.latency, 16, HTTPServer_LATENCIES), _i ? 1 : 0); /* 40 ms is over 2^15 us */
-	ck_assert_uint_eq(counted(s.latency, 0, 15), _i && counted(s.latency, 15, HTTPServer_LATENCIES) == 1);
+	/* 40 ms is over 2^15 us */
+	ck_assert_uint_ge(counted(s.latency, 16, HTTPServer_LATENCIES), _i ? 1 : 0);
+	ck_assert_uint_eq(counted(s.latency, 0, 15),
+		_i && counted(s.latency, 15, HTTPServer_LATENCIES) == 1);
 	end_server();
 }
 
@@ -504,6 +516,7 @@ TEST(a_mode_that_is_none_is_checked)
 	ck_raises_saying(Assert_Failed, "HTTPServer_new: the mode is",
 		HTTPServer_new(a, &(HTTPServer_Options){ .host = "unix:/tmp/x", .mode = -1 }));
 	ck_raises_saying(Assert_Failed, "127.0.0.1 is no Unix-domain socket",
-		HTTPServer_new(a, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .mode = 0600 }));
+		HTTPServer_new(a, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0",
+		.mode = 0600 }));
 	Arena_dispose(&a);
 }

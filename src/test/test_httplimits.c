@@ -20,7 +20,8 @@ static size_t asked_for(HTTPRequest_T request, const char *name)
 static void take(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	Arena_T own = HTTPRequest_arena(request);
-	size_t nbytes = asked_for(request, "bytes"), in_child = asked_for(request, "child"), other = asked_for(request, "other");
+	size_t nbytes = asked_for(request, "bytes"), in_child = asked_for(request, "child"),
+		other = asked_for(request, "other");
 
 	(void)cl;
 	if (nbytes)
@@ -38,7 +39,8 @@ static void take(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 		Arena_alloc(a, other);
 	}
 	if (asked_for(request, "write"))
-		HTTPResponse_write(response, Arena_alloc(own, asked_for(request, "write")), asked_for(request, "write"));
+		HTTPResponse_write(response, Arena_alloc(own, asked_for(request, "write")),
+			asked_for(request, "write"));
 	HTTPResponse_printf(response, "ok");
 }
 
@@ -87,8 +89,10 @@ static void start_with(HTTPServer_Options options)
 	make_server(options);
 	HTTPServer_route(server, NULL, "/", take, NULL);
 	HTTPServer_route(server, "GET", "/stream", stream, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/blocks", .handler = take, .blocks = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/blocks",
+		.handler = take, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
+		.handler = hold, .blocks = 1 });
 	launch();
 }
 
@@ -98,7 +102,8 @@ CASE("request_bytes");
 
 TEST(a_request_that_takes_too_much_is_answered_503_and_the_next_is_served, .to = 4)
 {
-	static const char *const queries[] = { "/?bytes=200000", "/?child=200000", "/blocks?bytes=200000", "/?write=80000" };
+	static const char *const queries[] =
+		{ "/?bytes=200000", "/?child=200000", "/blocks?bytes=200000", "/?write=80000" };
 	char request[100];
 	int fd = -1, i;
 
@@ -136,7 +141,8 @@ TEST(a_request_within_its_limit_is_served_as_without, .to = 2)
 TEST(a_body_that_takes_too_much_is_answered_503)
 {
 	static char request[60000];
-	size_t n = (size_t)sprintf(request, "POST / HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n", 50000);
+	size_t n = (size_t)sprintf(request, "POST / HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n",
+		50000);
 
 	start_with((HTTPServer_Options){ .request_bytes = 40 * KIB });
 	memset(request + n, 'x', 50000);
@@ -344,7 +350,8 @@ TEST(a_request_of_which_something_ran_is_not_refused)
 	int holder, queued, fd;
 
 	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
+		.handler = hold, .blocks = 1 });
 	HTTPServer_route_with(server, &(HTTPServer_Route){
 		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
 	launch();
@@ -372,7 +379,8 @@ TEST(a_body_that_finds_the_queue_full_ends_its_connection)
 	int holder, queued, fd;
 
 	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
+		.handler = hold, .blocks = 1 });
 	HTTPServer_route_with(server, &(HTTPServer_Route){
 		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
 	launch();

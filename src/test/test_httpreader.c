@@ -94,10 +94,12 @@ static int feed_in_place(Run *run, const char *bytes, size_t n)
 	return run->last == HTTPReader_MORE;
 }
 
-static void run_in_pieces(Run *run, const char *input, size_t n, size_t piece, int (*how)(Run *, const char *, size_t))
+static void run_in_pieces(Run *run, const char *input, size_t n, size_t piece,
+	int (*how)(Run *, const char *, size_t))
 {
 	begin(run, arena);
-	while (run->taken < n && how(run, input + run->taken, piece < n - run->taken ? piece : n - run->taken))
+	while (run->taken < n && how(run, input + run->taken, piece < n - run->taken ? piece
+		: n - run->taken))
 		;
 }
 
@@ -108,7 +110,8 @@ static const char *or_none(const char *s)
 
 static void compare(Run *run, Run *whole, const Row *row)
 {
-	ck_assert_msg(run->last == whole->last && run->reader.parser.status == whole->reader.parser.status,
+	ck_assert_msg(run->last == whole->last
+		&& run->reader.parser.status == whole->reader.parser.status,
 		"%s: %d, %d", row->sentence, run->last, run->reader.parser.status);
 	ck_assert_str_eq(run->explanation, whole->explanation);
 	ck_assert_str_eq(or_none(run->request.method), or_none(whole->request.method));
@@ -119,7 +122,8 @@ static void compare(Run *run, Run *whole, const Row *row)
 	if (run->last != HTTPReader_READY)
 		return;
 	ck_assert_uint_eq(run->taken, whole->taken);
-	ck_assert_str_eq(or_none(HTTPRequest_header(&run->request, "Host")), or_none(HTTPRequest_header(&whole->request, "Host")));
+	ck_assert_str_eq(or_none(HTTPRequest_header(&run->request, "Host")),
+		or_none(HTTPRequest_header(&whole->request, "Host")));
 	ck_assert_uint_eq(HashTable_length(HTTPRequest_headers(&run->request)),
 		HashTable_length(HTTPRequest_headers(&whole->request)));
 }
@@ -293,9 +297,11 @@ static size_t put_head(char *out, int fields, int length)
 
 TEST(a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB, .to = 4)
 {
-	static const struct { int fields, length; } heads[] = { { 0, 0 }, { 98, 0 }, { 98, 310 }, { 10, 1000 } };
+	static const struct { int fields, length; } heads[] =
+		{ { 0, 0 }, { 98, 0 }, { 98, 310 }, { 10, 1000 } };
 	static char head[40000];
-	size_t n = put_head(head, heads[_i].fields, heads[_i].length), before = Arena_used(arena), piece;
+	size_t n = put_head(head, heads[_i].fields, heads[_i].length), before = Arena_used(arena),
+		piece;
 	Run run;
 
 	for (piece = 1; piece < n; piece *= 2) {
@@ -329,8 +335,10 @@ TEST(a_body_behind_a_head_in_pieces_is_not_kept_with_the_head)
 static const struct {
 	const char *target, *path, *last; /* last: the last segment, decoded */
 } slashes[] = {
-	{ "/x%2F..%2Fadmin", "/x%2F..%2Fadmin", "x/../admin" }, { "/x%2f", "/x%2F", "x/" }, { "/a/%5cb", "/a/%5Cb", "\\b" },
-	{ "/a%2Fb/../c%2fd", "/c%2Fd", "c/d" }, { "/%252F", "/%2F", "%2F" }, { "/%2F%252F%5C", "/%2F%2F%5C", "/%2F\\" },
+	{ "/x%2F..%2Fadmin", "/x%2F..%2Fadmin", "x/../admin" }, { "/x%2f", "/x%2F", "x/" },
+	{ "/a/%5cb", "/a/%5Cb", "\\b" },
+	{ "/a%2Fb/../c%2fd", "/c%2Fd", "c/d" }, { "/%252F", "/%2F", "%2F" },
+	{ "/%2F%252F%5C", "/%2F%2F%5C", "/%2F\\" },
 	{ "/plain", "/plain", "plain" },
 };
 
@@ -340,11 +348,13 @@ TEST(an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decoded, .to
 	const char *last;
 	Run run;
 
-	run_in_pieces(&run, input, (size_t)sprintf(input, "GET %s HTTP/1.1\r\n" HOST "\r\n", slashes[_i].target), 200, feed);
+	run_in_pieces(&run, input, (size_t)sprintf(input, "GET %s HTTP/1.1\r\n" HOST "\r\n",
+		slashes[_i].target), 200, feed);
 	ck_assert_int_eq(run.last, HTTPReader_READY);
 	ck_assert_str_eq(HTTPRequest_path(&run.request), slashes[_i].path);
 	last = strrchr(HTTPRequest_path(&run.request), '/') + 1;
-	ck_assert_str_eq(httprequest__segment(&run.request, (size_t)(last - run.request.path), strlen(last)), slashes[_i].last);
+	ck_assert_str_eq(httprequest__segment(&run.request, (size_t)(last - run.request.path),
+		strlen(last)), slashes[_i].last);
 	ck_assert_str_eq(httprequest__segment(&run.request, 1, 0), "");
 }
 
@@ -366,14 +376,18 @@ TEST(a_handle_that_was_kept_is_told_from_the_next_one_in_its_place)
 		old[i] = q = httpresponse__renew(&responses, arena);
 		HTTPResponse_printf(q, "x");
 		for (j = 0; j < i; j++) {
-			ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request has ended", HTTPRequest_path(kept[j]));
+			ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request has ended",
+				HTTPRequest_path(kept[j]));
 			if (j >= i - newest)
-				ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended", HTTPResponse_reset(old[j]));
+				ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended",
+					HTTPResponse_reset(old[j]));
 		}
 		httpresponse__end(&responses);
-		ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended", HTTPResponse_reset(q));
+		ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended",
+			HTTPResponse_reset(q));
 	}
-	ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request is NULL", HTTPRequest_path(NULL));
+	ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request is NULL",
+		HTTPRequest_path(NULL));
 }
 
 /* ---- empty lines, pauses, limits ---- */
@@ -445,13 +459,15 @@ TEST(another_limit_of_the_body_is_looked_at_before_its_first_byte)
 
 	tight.body_bytes = 4;
 	begin(&run, arena);
-	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n", sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
+	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n",
+		sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
 	ck_assert_int_eq(httpreader__limit_body(&run.reader, &tight), HTTPReader_ERROR);
 	ck_assert_int_eq(run.reader.parser.status, 413);
 	httpreader__explain(&run.reader, run.explanation, sizeof run.explanation);
 	ck_assert_str_eq(run.explanation, "a body of \"5\" bytes is more than 4");
 	tight.body_bytes = 5;
 	begin(&run, arena);
-	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n", sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
+	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n",
+		sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
 	ck_assert_int_eq(httpreader__limit_body(&run.reader, &tight), HTTPReader_MORE);
 }

@@ -78,7 +78,8 @@ static void resume_one(unsigned *seed)
 		if (HTTPResponse_gone(r) && rand_r(seed) % 2)
 			nap(1);
 		if (by_fail && rand_r(seed) % 4 == 0) {
-			static const Except_Capture capture = { .exception = &HTTP_Conflict, .message = "a conflict" };
+			static const Except_Capture capture =
+				{ .exception = &HTTP_Conflict, .message = "a conflict" };
 
 			HTTPResponse_fail(r, &capture);
 		} else
@@ -102,8 +103,10 @@ static void *resume_all(void *cl)
 
 static const char *const requests[] = {
 	GET("/later"), GET("/stream"), GET("/work"), GET("/work-stream"),
-	"POST /body HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
-	"POST /work-body HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
+	"POST /body HTTP/1.1\r\n" HOST
+	"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
+	"POST /work-body HTTP/1.1\r\n" HOST
+	"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
 	GET("/later") GET("/later") GET("/stream")
 };
 
@@ -140,7 +143,8 @@ static void route(const char *method, const char *pattern, int blocks, int strea
 {
 	static int yes = 1;
 
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = method, .pattern = pattern, .handler = later,
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = method, .pattern = pattern,
+		.handler = later,
 		.cl = streams ? &yes : NULL, .blocks = blocks, .body = has_body ? take : NULL });
 }
 
@@ -148,7 +152,8 @@ static void start(int suspend_ms)
 {
 	memset(handles, 0, sizeof handles);
 	nsuspended = nresumed = nfreed = nlogged = done = 0;
-	make_server((HTTPServer_Options){ .threads = 2, .workers = 2, .suspend_ms = suspend_ms, .drain_ms = 20, .log = log_entry });
+	make_server((HTTPServer_Options){ .threads = 2, .workers = 2, .suspend_ms = suspend_ms,
+		.drain_ms = 20, .log = log_entry });
 	route("GET", "/later", 0, 0, 0);
 	route("GET", "/stream", 0, 1, 0);
 	route("GET", "/work", 1, 0, 0);
@@ -319,6 +324,7 @@ TEST(ten_thousand_wait_without_a_thread)
 		ck_assert_int_gt(listen_for(fds[i], text, sizeof text, PATIENCE), 12);
 		close(fds[i]);
 	}
-	printf("%d suspended: %zu bytes each; all resumed and answered in %d ms\n", n, each, (int)(clock_ms() - start_ms));
+	printf("%d suspended: %zu bytes each; all resumed and answered in %d ms\n", n, each,
+		(int)(clock_ms() - start_ms));
 	end_server();
 }

@@ -82,10 +82,12 @@ static inline void cookies(HTTPRequest_T request, HTTPResponse_T response, void 
 
 static inline void fields(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	const char *x = HTTPRequest_header(request, "x-one"), *host = HTTPRequest_header(request, "HOST");
+	const char *x = HTTPRequest_header(request, "x-one"),
+		*host = HTTPRequest_header(request, "HOST");
 
 	(void)cl;
-	HTTPResponse_printf(response, "%s %s %zu", x ? x : "-", host, HashTable_length(HTTPRequest_headers(request)));
+	HTTPResponse_printf(response, "%s %s %zu", x ? x : "-", host,
+		HashTable_length(HTTPRequest_headers(request)));
 }
 
 static inline void everything(void)
@@ -125,7 +127,8 @@ static inline void blocker(HTTPRequest_T request, HTTPResponse_T response, void 
 
 static inline void start_blocking(HTTPServer_Options options)
 {
-	HTTPServer_Route route = { .method = "GET", .pattern = "/slow/:id", .handler = blocker, .cl = "slow", .blocks = 1 };
+	HTTPServer_Route route = { .method = "GET", .pattern = "/slow/:id", .handler = blocker,
+		.cl = "slow", .blocks = 1 };
 	HTTPServer_Route bad = { .method = "GET", .pattern = "/bad", .handler = raiser, .blocks = 1 };
 	HTTPServer_Route post = { .method = "POST", .pattern = "/post", .handler = echo, .blocks = 1 };
 
@@ -209,7 +212,8 @@ static inline void start_streams(HTTPServer_Options options)
 }
 
 static const char three[] = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nfirst"
-	"POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nsec\r\n3;x=y\r\nond\r\n0\r\nT: u\r\n\r\n"
+	"POST /echo HTTP/1.1\r\n" HOST
+	"Transfer-Encoding: chunked\r\n\r\n3\r\nsec\r\n3;x=y\r\nond\r\n0\r\nT: u\r\n\r\n"
 	"\r\n" GET("/");
 
 static inline void slow_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)

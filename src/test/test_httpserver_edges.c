@@ -64,8 +64,10 @@ TEST(what_could_never_match_is_no_route)
 TEST(what_looks_like_it_is_one)
 {
 	static const char *const pairs[][2] = {
-		{ "/a/", "/a/" }, { "/...", "/..." }, { "/.a", "/.a" }, { "/a..", "/a.." }, { "/100%", "/100%25" },
-		{ "/5%z", "/5%25z" }, { "/a:b", "/a:b" }, { "/a*", "/a*" }, { "/a b", "/a%20b" }, { "/:id/x/:ids", "/1/x/2" },
+		{ "/a/", "/a/" }, { "/...", "/..." }, { "/.a", "/.a" }, { "/a..", "/a.." },
+		{ "/100%", "/100%25" },
+		{ "/5%z", "/5%25z" }, { "/a:b", "/a:b" }, { "/a*", "/a*" }, { "/a b", "/a%20b" },
+		{ "/:id/x/:ids", "/1/x/2" },
 		{ "/u/:i/*id", "/u/1/2/3" }
 	};
 	size_t i, n = sizeof pairs / sizeof pairs[0];
@@ -100,7 +102,8 @@ TEST(a_method_of_no_route_is_501_and_one_of_another_path_405)
 	ck_assert_int_eq(ask("PATCH /c HTTP/1.1\r\n" HOST "\r\n"), 501);
 	ck_assert_int_eq(ask("GE /a HTTP/1.1\r\n" HOST "\r\n"), 501);
 	ck_assert_int_eq(ask("PUTS /b HTTP/1.1\r\n" HOST "\r\n"), 501);
-	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nxx" GET("/a")), 501);
+	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nxx" GET("/a")),
+		501);
 	end_server();
 }
 
@@ -119,7 +122,8 @@ TEST(a_route_for_every_method_knows_every_method)
 static void show_segment(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
-	HTTPResponse_printf(response, "%s of %s", HTTPRequest_param(request, "name"), HTTPRequest_path(request));
+	HTTPResponse_printf(response, "%s of %s", HTTPRequest_param(request, "name"),
+		HTTPRequest_path(request));
 }
 
 static void segment_is(const char *target, const char *text)
@@ -127,7 +131,8 @@ static void segment_is(const char *target, const char *text)
 	char request[200];
 
 	sprintf(request, "GET %s HTTP/1.1\r\n" HOST "\r\n", target);
-	ck_assert_msg(ask(request) == 200 && strcmp(body(), text) == 0, "%s is answered %s", target, heard);
+	ck_assert_msg(ask(request) == 200 && strcmp(body(), text) == 0, "%s is answered %s", target,
+		heard);
 }
 
 TEST(an_encoded_slash_stays_in_its_segment)
@@ -174,8 +179,10 @@ TEST(a_port_of_version_1_has_no_zeros_before_it)
 		const char *ports;
 		int right;
 	} lines[] = {
-		{ "4711 80", 1 }, { "0 0", 1 }, { "65535 1", 1 }, { "04711 80", 0 }, { "4711 080", 0 }, { "00 80", 0 },
-		{ "+1 80", 0 }, { "1 65536", 0 }, { "1 99999999999999999999999", 0 }, { "1x 80", 0 }, { " 80", 0 }
+		{ "4711 80", 1 }, { "0 0", 1 }, { "65535 1", 1 }, { "04711 80", 0 }, { "4711 080", 0 },
+		{ "00 80", 0 },
+		{ "+1 80", 0 }, { "1 65536", 0 }, { "1 99999999999999999999999", 0 }, { "1x 80", 0 },
+		{ " 80", 0 }
 	};
 	char text[200];
 	size_t i;
@@ -187,7 +194,8 @@ TEST(a_port_of_version_1_has_no_zeros_before_it)
 		sprintf(text, "PROXY TCP4 192.0.2.1 198.51.100.1 %s\r\n" GET("/who"), lines[i].ports);
 		say(fd, text);
 		if (lines[i].right)
-			ck_assert_msg(hear(fd) == 200 && strncmp(body(), "192.0.2.1:", 10) == 0, "%s: %s", text, heard);
+			ck_assert_msg(hear(fd) == 200 && strncmp(body(), "192.0.2.1:", 10) == 0, "%s: %s", text,
+				heard);
 		else {
 			hear_all(fd);
 			ck_assert_msg(nheard == 0, "%s: %s", text, heard);
@@ -200,7 +208,8 @@ TEST(a_port_of_version_1_has_no_zeros_before_it)
 /* A header of version 2 with so many bytes in all, which names 192.0.2.1:4711; what is behind the address is skipped. */
 static size_t long_header(char *out, size_t nbytes)
 {
-	static const char first[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\0\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50";
+	static const char first[] = "\r\n\r\n\0\r\n"
+		"QUIT\n\x21\x11\0\0\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50";
 
 	memset(out, 'x', nbytes);
 	memcpy(out, first, sizeof first - 1);
@@ -365,7 +374,8 @@ static void masks(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
-	HTTPResponse_printf(response, "%llx %llx %llx", blocked_now(), blocked_in_fork(), blocked_in_program());
+	HTTPResponse_printf(response, "%llx %llx %llx", blocked_now(), blocked_in_fork(),
+		blocked_in_program());
 }
 
 /* As many loops as make it certain that one is not the thread of run: each connection goes to one by chance. */
@@ -377,9 +387,12 @@ static void ask_for_masks(const char *request, unsigned long long right)
 	for (i = 0; i < 12; i++) {
 		ck_assert_int_eq(ask(request), 200);
 		ck_assert_int_eq(sscanf(body(), "%llx %llx %llx", &thread, &child, &program), 3);
-		ck_assert_msg(thread == right, "%s: the thread's mask is %llx, that of run %llx", request, thread, right);
-		ck_assert_msg(child == right, "%s: a child's mask is %llx, that of run %llx", request, child, right);
-		ck_assert_msg(program == right, "%s: a program's mask is %llx, that of run %llx", request, program, right);
+		ck_assert_msg(thread == right, "%s: the thread's mask is %llx, that of run %llx", request,
+			thread, right);
+		ck_assert_msg(child == right, "%s: a child's mask is %llx, that of run %llx", request,
+			child, right);
+		ck_assert_msg(program == right, "%s: a program's mask is %llx, that of run %llx", request,
+			program, right);
 	}
 }
 
@@ -425,7 +438,8 @@ static void fault(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 
 static void crash_in_child(int blocks)
 {
-	HTTPServer_Route route = { .method = "GET", .pattern = "/", .handler = fault, .blocks = blocks };
+	HTTPServer_Route route = { .method = "GET", .pattern = "/", .handler = fault,
+		.blocks = blocks };
 	int fd, i;
 
 	signal(SIGSEGV, caught);

@@ -32,7 +32,11 @@ static int leave_more(HTTPResponse_T response, void *)
 }
 
 static void leave_before(HTTPRequest_T, HTTPResponse_T, void *) { leave(BEFORE); }
-static void leave_on_error(HTTPRequest_T, HTTPResponse_T, int, const char *, void *) { leave(ON_ERROR); }
+
+static void leave_on_error(HTTPRequest_T, HTTPResponse_T, int, const char *, void *)
+{
+	leave(ON_ERROR);
+}
 
 static void leave_take(Socket_T s, void *)
 {

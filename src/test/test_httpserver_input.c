@@ -149,7 +149,8 @@ TEST(one_that_pipelines_does_not_keep_the_others_waiting)
 	while (n < sizeof pipeline - 100)
 		n += (size_t)sprintf(pipeline + n, "%s", GET("/"));
 	for (i = 0; i < 50; i++) {
-		ssize_t sent = send(fd, pipeline, n, MSG_NOSIGNAL); /* part of a request is sent, and its rest never */
+		/* part of a request is sent, and its rest never */
+		ssize_t sent = send(fd, pipeline, n, MSG_NOSIGNAL);
 
 		big_sent += sent > 0;
 		ck_assert_int_eq(ask(GET("/")), 200);
@@ -192,7 +193,8 @@ TEST(who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain)
 	say(fd, "hello");
 	ck_assert_int_eq(hear(fd), 200);
 	ck_assert_str_eq(body(), "hello");
-	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
+	say(fd, "POST /echo HTTP/1.1\r\n" HOST
+		"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
 	ck_assert_int_eq(hear(fd), 200); /* it did not wait to be told */
 	say(fd, "POST /nothing HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
 	ck_assert(hear_all(fd));
@@ -254,8 +256,10 @@ static const struct {
 	SPOKEN("PROXY UNKNOWN\r\n", ""),
 	SPOKEN("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", ""),
 	SPOKEN(V2 "\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", "192.0.2.1:4711"),
-	SPOKEN(V2 "\x21\x11\0\x0f\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50\x04\0\0", "192.0.2.1:4711"),
-	SPOKEN(V2 "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02"
+	SPOKEN(V2 "\x21\x11\0\x0f\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50\x04\0\0",
+		"192.0.2.1:4711"),
+	SPOKEN(V2 "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
+		"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02"
 		"\x12\x67\0\x50", "[2001:db8::1]:4711"),
 	SPOKEN(V2 "\x20\0\0\0", ""),
 	SPOKEN("", NULL),
@@ -266,7 +270,8 @@ static const struct {
 	SPOKEN("PROXY TCP4 2001:db8::1 198.51.100.1 4711 80\r\n", NULL),
 	SPOKEN("PROXY TCP5 192.0.2.1 198.51.100.1 4711 80\r\n", NULL),
 	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\n", NULL),
-	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711                                                              "
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711                                     "
+		"                         "
 		"                                           80\r\n", NULL),
 	SPOKEN(V2 "\x11\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", NULL),
 	SPOKEN(V2 "\x22\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", NULL),
@@ -370,7 +375,8 @@ TEST(a_proxy_may_connect_to_a_Unix_domain_socket)
 
 TEST(who_is_no_proxy_cannot_say_that_it_is_somebody_else)
 {
-	static const char *const proxies[] = { "10.0.0.0/8", "::1", "127.0.0.2", "127.0.0.2/31", "unix", NULL };
+	static const char *const proxies[] = { "10.0.0.0/8", "::1", "127.0.0.2", "127.0.0.2/31", "unix",
+		NULL };
 
 	start_behind(proxies);
 	ck_assert_int_eq(ask("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n" GET("/who")), 400);
@@ -390,7 +396,8 @@ static const struct {
 	{ 400, "GET / HTTP/1.1\r\n\r\n" },
 	{ 400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" },
 	{ 400, "GET / HTTP/1.1\r\nHost : a\r\n\r\n" },
-	{ 400, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
+	{ 400, "POST /echo HTTP/1.1\r\n" HOST
+		"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
 	{ 400, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: +5\r\n\r\nhello" },
 	{ 400, "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nxyz\r\n" },
 	{ 400, "GET /%zz HTTP/1.1\r\n" HOST "\r\n" },
@@ -416,7 +423,8 @@ TEST(what_must_be_refused_is_and_nothing_behind_it_is_read)
 			hear_all(fd);
 			ck_assert_int_eq(count("200 OK"), before);
 			ck_assert_msg(atoi(strstr(heard, "HTTP/1.1 4") || strstr(heard, "HTTP/1.1 5")
-				? (strstr(heard, "HTTP/1.1 4") ? strstr(heard, "HTTP/1.1 4") : strstr(heard, "HTTP/1.1 5")) + 9 : "0")
+				? (strstr(heard, "HTTP/1.1 4") ? strstr(heard, "HTTP/1.1 4")
+				: strstr(heard, "HTTP/1.1 5")) + 9 : "0")
 				== refused[i].status, "%s is answered %s", refused[i].request, heard);
 			ck_assert(has("Connection: close\r\n"));
 			close(fd);
@@ -428,12 +436,16 @@ TEST(what_must_be_refused_is_and_nothing_behind_it_is_read)
 
 TEST(the_limits_are_those_of_the_options)
 {
-	start_with((HTTPServer_Options){ .limits = { .request_line = 40, .header_bytes = 60, .header_count = 3, .body_bytes = 10 } });
-	ck_assert_int_eq(ask("GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\n" HOST "\r\n"), 414);
-	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n" HOST "X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n"), 431);
+	start_with((HTTPServer_Options){ .limits = { .request_line = 40, .header_bytes = 60,
+		.header_count = 3, .body_bytes = 10 } });
+	ck_assert_int_eq(ask("GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\n" HOST "\r\n"),
+		414);
+	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n" HOST
+		"X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n"), 431);
 	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n" HOST "A: b\r\nC: d\r\nE: f\r\n\r\n"), 431);
 	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\n"), 413);
-	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n0123456789"), 200);
+	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n0123456789"),
+		200);
 	end_server();
 }
 
@@ -461,7 +473,8 @@ static void allow_descriptors(rlim_t n)
 	struct rlimit limit;
 
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	ck_assert_msg(limit.rlim_max >= n, "the machine allows %lu descriptors", (unsigned long)limit.rlim_max);
+	ck_assert_msg(limit.rlim_max >= n, "the machine allows %lu descriptors",
+		(unsigned long)limit.rlim_max);
 	if (limit.rlim_cur < n) {
 		limit.rlim_cur = n;
 		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -506,7 +519,8 @@ TEST(a_thousand_slow_clients_slow_nobody)
 	int i;
 
 	allow_descriptors(2 * SLOW + 200);
-	start_streams((HTTPServer_Options){ .limits = { .head_ms = 60000, .body_ms = 60000 }, .send_ms = 60000 });
+	start_streams((HTTPServer_Options){ .limits = { .head_ms = 60000, .body_ms = 60000 },
+		.send_ms = 60000 });
 	for (i = 0; i < SLOW; i++)
 		fd[i] = begin_slowly(i);
 	await(stats_now().connections == SLOW);
@@ -605,7 +619,8 @@ TEST(a_connection_whose_requests_wait_for_their_turn_is_not_idle)
 		strcat(text, GET("/"));
 	for (i = 0; i < CLIENTS; i++) {
 		fd[i] = dial();
-		say(fd[i], text); /* in one piece: the kernel drops many small ones, and sends them again after the idle time */
+		/* in one piece: the kernel drops many small ones, and sends them again after the idle time */
+		say(fd[i], text);
 	}
 	launch();
 	for (i = 0; i < CLIENTS; i++) {

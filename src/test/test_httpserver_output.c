@@ -120,7 +120,8 @@ TEST(the_time_that_a_worker_takes_is_not_the_clients_who_has_responses_to_take_b
 	atomic_store(&unblocked, 0);
 	make_server((HTTPServer_Options){ .host = host, .send_ms = SEND_MS, .workers = CLIENTS });
 	HTTPServer_route(server, "GET", "/pad", pad, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ "GET", "/slow/:id", enter, "slow", 1, NULL });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ "GET", "/slow/:id", enter, "slow", 1,
+		NULL });
 	launch();
 	for (i = 0; i < CLIENTS; i++) {
 		fd[i] = dial_unix(path);
@@ -136,7 +137,8 @@ TEST(the_time_that_a_worker_takes_is_not_the_clients_who_has_responses_to_take_b
 		if (atomic_load(&entered[i])) {
 			hear_all(fd[i]);
 			sprintf(request, "slow id=%d", i);
-			ck_assert_msg(nheard > strlen(request) && strcmp(heard + nheard - strlen(request), request) == 0,
+			ck_assert_msg(nheard > strlen(request)
+				&& strcmp(heard + nheard - strlen(request), request) == 0,
 				"after %d large responses the last one is missing: %zu bytes", i, nheard);
 		}
 		close(fd[i]);
@@ -179,7 +181,8 @@ TEST(no_client_ever_sees_the_bytes_of_another)
 		fd[i] = dial();
 	for (round = 0; round < 5; round++) {
 		for (i = 0; i < CLIENTS; i++) { /* a request, and half of the next */
-			sprintf(text, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\nclient %04dPOST /ec", i);
+			sprintf(text, "POST /echo HTTP/1.1\r\n" HOST
+				"Content-Length: 11\r\n\r\nclient %04dPOST /ec", i);
 			say(fd[i], text);
 		}
 		for (i = CLIENTS; i-- > 0; ) {
@@ -256,7 +259,8 @@ TEST(who_is_not_done_by_the_deadline_is_cut_off)
 /* -1: there is no such address of our own here */
 static int dial_from(const char *address)
 {
-	struct sockaddr_in from = { .sin_family = AF_INET }, to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
+	struct sockaddr_in from = { .sin_family = AF_INET },
+		to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	inet_pton(AF_INET, address, &from.sin_addr);
@@ -351,7 +355,8 @@ TEST(what_comes_after_the_last_request_takes_nothing_from_its_response)
 
 	make_server((HTTPServer_Options){ 0 });
 	HTTPServer_route(server, "GET", "/huge", huge, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/slow", .handler = nap_handler, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/slow", .handler = nap_handler,
+		.blocks = 1 });
 	launch();
 	fd = dial_narrow();
 	say(fd, "GET /huge HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
@@ -388,7 +393,8 @@ TEST(after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others)
 	await(stats_now().requests == CLIENTS && atomic_load(&inside) == 1);
 	HTTPServer_stop(server);
 	pthread_join(server_thread, NULL);
-	ck_assert_int_le(atomic_load(&inside), 2); /* the second one if the first ended before the deadline */
+	/* the second one if the first ended before the deadline */
+	ck_assert_int_le(atomic_load(&inside), 2);
 	for (i = 0; i < CLIENTS; i++) {
 		hear_all(fd[i]);
 		ck_assert(i < atomic_load(&inside) ? has("200 OK") && has("hello") : nheard == 0);

@@ -85,32 +85,32 @@ static int processors_with(const File *given, int allowed)
 #define ME(text) { "/proc/self/cgroup", text }
 #define MOUNTS(text) { "/proc/self/mountinfo", text }
 #define NO_MORE { NULL, NULL }
-#define V2 "30 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 master:1 - cgroup2 cgroup2 rw,nsdelegate\n"
+#define V2 "30 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 master:1 - cgroup2 cgroup2 rw,x\n"
 #define V1 "33 25 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:15 - cgroup cgroup rw,cpu,cpuacct\n" \
 	"34 25 0:29 / /sys/fs/cgroup/cpuset rw shared:16 - cgroup cgroup rw,cpuset\n"
+/* The cgroup /a of version 2, with this limit. */
+#define OF_A(limit) { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", limit }, NO_MORE }
 
 static const struct {
-	const char *what;
+	const char *name;
 	int allowed, right;
 	File files[6];
 } machines[] = {
 	{ "no cgroups at all", 6, 6, { NO_MORE } },
-	{ "version 2, no limit", 6, 6, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "max 100000\n" }, NO_MORE } },
-	{ "version 2, one and a half", 6, 2, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "150000 100000\n" },
-		NO_MORE } },
-	{ "version 2, three exactly", 6, 3, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "300000 100000\n" },
-		NO_MORE } },
-	{ "version 2, a tenth", 6, 1, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "10000 100000\n" }, NO_MORE } },
-	{ "version 2, more than there are", 2, 2, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "900000 100000\n" },
-		NO_MORE } },
-	{ "version 2, above ours", 6, 4, { ME("0::/a.slice/b.service\n"), MOUNTS(V2),
+	{ "version 2, no limit", 6, 6, OF_A("max 100000\n") },
+	{ "version 2, one and a half", 6, 2, OF_A("150000 100000\n") },
+	{ "version 2, three exactly", 6, 3, OF_A("300000 100000\n") },
+	{ "version 2, a tenth", 6, 1, OF_A("10000 100000\n") },
+	{ "version 2, more than there are", 2, 2, OF_A("900000 100000\n") },
+	{ "version 2, a limit of the parent", 6, 4, { ME("0::/a.slice/b.service\n"), MOUNTS(V2),
 		{ "/sys/fs/cgroup/a.slice/cpu.max", "350000 100000\n" },
 		{ "/sys/fs/cgroup/a.slice/b.service/cpu.max", "500000 100000\n" }, NO_MORE } },
-	{ "version 2, a container's own root", 6, 2, { ME("0::/\n"), MOUNTS(V2), { "/sys/fs/cgroup/cpu.max", "200000 100000\n" },
-		NO_MORE } },
+	{ "version 2, a container's own root", 6, 2, { ME("0::/\n"), MOUNTS(V2),
+		{ "/sys/fs/cgroup/cpu.max", "200000 100000\n" }, NO_MORE } },
 	{ "version 2, mounted below its root", 6, 2, { ME("0::/docker/7/worker\n"),
-		MOUNTS("30 24 0:27 /docker/7 /cg rw - cgroup2 cgroup2 rw\n"), { "/cg/worker/cpu.max", "max 100000\n" },
-		{ "/cg/cpu.max", "200000 100000\n" }, { "/cg/docker/7/worker/cpu.max", "100000 100000\n" }, NO_MORE } },
+		MOUNTS("30 24 0:27 /docker/7 /cg rw - cgroup2 cgroup2 rw\n"),
+		{ "/cg/worker/cpu.max", "max 100000\n" }, { "/cg/cpu.max", "200000 100000\n" },
+		{ "/cg/docker/7/worker/cpu.max", "100000 100000\n" }, NO_MORE } },
 	{ "version 1", 6, 3, { ME("5:cpuset:/z\n4:cpu,cpuacct:/a\n0::/\n"), MOUNTS(V1),
 		{ "/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "250000\n" },
 		{ "/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000\n" }, NO_MORE } },
@@ -119,11 +119,11 @@ static const struct {
 		{ "/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000\n" }, NO_MORE } },
 	{ "version 1 of a container that sees the machine's paths", 6, 1, { ME("4:cpu:/docker/7\n"),
 		MOUNTS("9 8 0:1 /docker/7 /sys/fs/cgroup/cpu ro - cgroup cpu rw,cpu\n"),
-		{ "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n" }, { "/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n" },
-		NO_MORE } },
-	{ "nonsense", 6, 6, { ME("0\n\n:::\n0::/a\n"), MOUNTS("\nx\n - cgroup2 \n" V2), { "/sys/fs/cgroup/a/cpu.max", "many\n" },
-		NO_MORE } },
-	{ "a period of nothing", 6, 6, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "100000 0\n" }, NO_MORE } }
+		{ "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n" },
+		{ "/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n" }, NO_MORE } },
+	{ "nonsense", 6, 6, { ME("0\n\n:::\n0::/a\n"), MOUNTS("\nx\n - cgroup2 \n" V2),
+		{ "/sys/fs/cgroup/a/cpu.max", "many\n" }, NO_MORE } },
+	{ "a period of 0", 6, 6, OF_A("100000 0\n") }
 };
 enum { MACHINES = sizeof machines / sizeof machines[0] };
 
@@ -137,7 +137,8 @@ TEST(no_more_loops_than_affinity_and_quota_have_processors)
 	for (i = 0; i < MACHINES; i++) {
 		int n = processors_with(machines[i].files, machines[i].allowed);
 
-		ck_assert_msg(n == machines[i].right, "%s: %d processors, not %d", machines[i].what, n, machines[i].right);
+		ck_assert_msg(n == machines[i].right, "%s: %d processors, not %d", machines[i].name, n,
+			machines[i].right);
 	}
 	ck_assert_int_eq(processors_with(machines[0].files, 1500), 1024);
 }

@@ -57,7 +57,8 @@ static void before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_set(response, "X-Before", "yes");
 }
 
-static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
+static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status,
+	const char *message, void *cl)
 {
 	(void)request;
 	(void)cl;
@@ -81,7 +82,8 @@ static void disturb(void)
 	if (fd < 0)
 		return;
 	memset(request + n, 'x', 7000);
-	sprintf(request + n + 7000, "\r\nContent-Length: 5\r\n\r\nhello" GET("/large") GET("/file") GET("/none")
+	sprintf(request + n + 7000, "\r\nContent-Length: 5\r\n\r\n"
+		"hello" GET("/large") GET("/file") GET("/none")
 		"GET /file HTTP/1.1\r\n" HOST "Range: bytes=5-6\r\n\r\n"
 		"GET /upgrade HTTP/1.1\r\n" HOST "Connection: upgrade\r\nUpgrade: chat\r\n\r\nahead");
 	send(fd, request, 3000, MSG_NOSIGNAL);
@@ -146,7 +148,8 @@ TEST(each_allocation_may_fail_or_all_after_it, .to = 4)
 static void run_with_threads(int left, int blocks, const char *message)
 {
 	make_server((HTTPServer_Options){ .threads = 3, .workers = 2 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/large", .handler = large, .blocks = blocks });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/large",
+		.handler = large, .blocks = blocks });
 	threads_left = left;
 	is_server = 1;
 	ck_raises_saying(HTTP_Failed, message, HTTPServer_run(server));

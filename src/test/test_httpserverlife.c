@@ -71,7 +71,8 @@ TEST(empty_lines_do_not_make_the_idle_time_longer, .to = EMPTIES)
 	start_with((HTTPServer_Options){ .idle_ms = 300 });
 	fd = dial();
 	start_ms = clock_ms();
-	while (send(fd, empties[_i], strlen(empties[_i]) & ~1u, MSG_NOSIGNAL) >= 0 && listen_for(fd, heard, 1, 40) == -2)
+	while (send(fd, empties[_i], strlen(empties[_i]) & ~1u, MSG_NOSIGNAL) >= 0
+		&& listen_for(fd, heard, 1, 40) == -2)
 		ck_assert_int_lt(clock_ms() - start_ms, 5000);
 	ck_assert_int_ge(clock_ms() - start_ms, 250);
 	await(stats_now().timed_out == 1);
@@ -144,7 +145,8 @@ TEST(the_longest_idle_connection_goes_when_places_are_full)
 		fd[i] = dial();
 		await(stats_now().connections == (size_t)i + 1);
 	}
-	say(fd[0], GET("/")); /* so fd[1] is the longest idle now, and fd[2] is in the middle of a request */
+	/* so fd[1] is the longest idle now, and fd[2] is in the middle of a request */
+	say(fd[0], GET("/"));
 	ck_assert_int_eq(hear(fd[0]), 200);
 	say(fd[1], "\r\n");
 	say(fd[2], "GET /");
@@ -334,10 +336,14 @@ TEST(a_request_that_harms_its_arena_is_checked_and_the_next_is_served, .to = 2)
 
 	make_server((HTTPServer_Options){ .log = keep_entry });
 	taken = Arena_new_child(arena);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/dispose", .handler = dispose_of_it, .blocks = _i });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/clear", .handler = clear_it, .blocks = _i });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/adopt", .handler = adopt_it, .blocks = _i });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/catch", .handler = catch_it, .blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/dispose",
+		.handler = dispose_of_it, .blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/clear", .handler = clear_it,
+		.blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/adopt", .handler = adopt_it,
+		.blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/catch", .handler = catch_it,
+		.blocks = _i });
 	HTTPServer_route(server, "GET", "/", hello, NULL);
 	launch();
 	fd = dial();
@@ -403,7 +409,8 @@ TEST(a_handle_that_was_kept_is_checked_and_sees_no_other_request, .to = 2)
 
 	kept_request = NULL;
 	make_server((HTTPServer_Options){ 0 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/keep", .handler = keep_handles, .blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/keep", .handler = keep_handles,
+		.blocks = _i });
 	launch();
 	fd = dial();
 	for (i = 0; i < 5; i++) {
@@ -419,7 +426,8 @@ TEST(a_handle_that_was_kept_is_checked_and_sees_no_other_request, .to = 2)
 
 typedef enum Place { IN_HANDLER, IN_WORKER, IN_BODY, IN_MORE, IN_LOG, PLACES_TO } Place;
 static const char *const requests[PLACES_TO] = {
-	GET("/handler"), GET("/worker"), "POST /body HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nbytes", GET("/more"), GET("/logged")
+	GET("/handler"), GET("/worker"), "POST /body HTTP/1.1\r\n" HOST
+		"Content-Length: 5\r\n\r\nbytes", GET("/more"), GET("/logged")
 };
 static Place place;
 static void (*way)(void);
@@ -472,8 +480,10 @@ static void start_ways(int threads)
 	make_server((HTTPServer_Options){ .threads = threads, .workers = 1, .log = in_log });
 	HTTPServer_route(server, "GET", "/", hello, NULL);
 	HTTPServer_route(server, "GET", "/handler", in_handler, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/worker", .handler = in_handler, .cl = "w", .blocks = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/body", .handler = hello, .body = in_body });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/worker", .handler = in_handler,
+		.cl = "w", .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/body", .handler = hello,
+		.body = in_body });
 	HTTPServer_route(server, "GET", "/more", streams, NULL);
 	HTTPServer_route(server, "GET", "/logged", hello, NULL);
 	launch();

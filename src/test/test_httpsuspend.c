@@ -182,7 +182,8 @@ TEST(a_response_is_suspended_once_by_a_handler_while_it_runs, .to = 2)
 		ck_raises_saying(Assert_Failed, "not a server's", HTTPResponse_gone(r));
 	}
 	Arena_dispose(&mine);
-	ck_raises_saying(Assert_Failed, "HTTPResponse_resume: the response is NULL", HTTPResponse_resume(NULL));
+	ck_raises_saying(Assert_Failed, "HTTPResponse_resume: the response is NULL",
+		HTTPResponse_resume(NULL));
 	start(suspend_twice, (HTTPServer_Options){ 0 }, _i);
 	ck_assert_int_eq(ask(GET("/later")), 500);
 	end_server();
@@ -207,8 +208,10 @@ TEST(a_request_without_a_server_has_no_response)
 	s = Socket_adopt(pair[0]);
 	say(pair[1], GET("/"));
 	request = HTTPRequest_parse(mine, s);
-	ck_raises_saying(Assert_Failed, "HTTPRequest_response: the request has no response", HTTPRequest_response(request));
-	ck_raises_saying(Assert_Failed, "HTTPRequest_response: the request is NULL", HTTPRequest_response(NULL));
+	ck_raises_saying(Assert_Failed, "HTTPRequest_response: the request has no response",
+		HTTPRequest_response(request));
+	ck_raises_saying(Assert_Failed, "HTTPRequest_response: the request is NULL",
+		HTTPRequest_response(NULL));
 	Socket_close(&s);
 	close(pair[1]);
 	Arena_dispose(&mine);
@@ -253,7 +256,8 @@ TEST(without_a_limit_it_waits, .to = 2)
 {
 	int fd;
 
-	make_with((HTTPServer_Options){ .suspend_ms = 10, .idle_ms = 10, .send_ms = 10, .limits = { .head_ms = 10, .body_ms = 10 } },
+	make_with((HTTPServer_Options){ .suspend_ms = 10, .idle_ms = 10, .send_ms = 10,
+		.limits = { .head_ms = 10, .body_ms = 10 } },
 		_i);
 	timeout_ms = -1;
 	route("GET", "/later", later, NULL);
@@ -292,7 +296,8 @@ TEST(the_client_leaves, .to = 2)
 	await(atomic_load(&nfreed) == 1);
 	ck_assert_int_eq(atomic_load(&nlogged), 1);
 	ck_assert_int_eq(last_entry.status, 0);
-	ck_assert_str_eq(HTTPServer_stopping(server) ? "stopping" : last_error, _i ? "it makes no difference" : "-");
+	ck_assert_str_eq(HTTPServer_stopping(server) ? "stopping" : last_error,
+		_i ? "it makes no difference" : "-");
 	if (_i)
 		close(fd);
 	end_server();

@@ -49,7 +49,8 @@ static inline void hello(HTTPRequest_T request, HTTPResponse_T response, void *c
 static inline void route(const char *method, const char *pattern, HTTPServer_Handler *handler,
 	void (*body_)(HTTPRequest_T, const void *, size_t, void *))
 {
-	HTTPServer_Route r = { .method = method, .pattern = pattern, .handler = handler, .body = body_, .blocks = blocks };
+	HTTPServer_Route r = { .method = method, .pattern = pattern, .handler = handler, .body = body_,
+		.blocks = blocks };
 
 	HTTPServer_route_with(server, &r);
 }

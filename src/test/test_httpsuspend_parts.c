@@ -143,8 +143,10 @@ static int raises_suspended(HTTPResponse_T response, void *cl)
 	EXCEPT_RAISE_MSG(HTTP_Failed, "no more");
 }
 
-static int (*const wrong[])(HTTPResponse_T, void *) = { ends_suspended, writes_nothing, raises_suspended };
-static const char *const wrongs[] = { "suspended the response and does not want to go on", "wrote nothing and wants to go on",
+static int (*const wrong[])(HTTPResponse_T, void *) =
+	{ ends_suspended, writes_nothing, raises_suspended };
+static const char *const wrongs[] = { "suspended the response and does not want to go on",
+	"wrote nothing and wants to go on",
 	"no more" };
 static int which;
 
@@ -179,7 +181,8 @@ TEST(fail_time_and_the_servers_end_cut_a_stream, .to = 6)
 {
 	int fd, how = _i / 2;
 
-	start_stream((HTTPServer_Options){ .suspend_ms = how == 1 ? 50 : 10000, .drain_ms = 50 }, _i % 2, 100);
+	start_stream((HTTPServer_Options){ .suspend_ms = how == 1 ? 50 : 10000, .drain_ms = 50 },
+		_i % 2, 100);
 	fd = dial();
 	say(fd, GET("/later"));
 	nheard = 0;
@@ -258,7 +261,8 @@ TEST(a_stream_of_many_events_is_flat, .to = 2)
 
 	nlogged = nsuspended = 0;
 	make_server((HTTPServer_Options){ .log = log_peak, .workers = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/later", .handler = endless,
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/later",
+		.handler = endless,
 		.blocks = _i });
 	launch();
 	fd = dial();
@@ -322,7 +326,8 @@ static void tell_taken(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_write(response, taken, ntaken);
 }
 
-static void start_body(void (*body_)(HTTPRequest_T, const void *, size_t, void *), HTTPServer_Options options, int in_workers)
+static void start_body(void (*body_)(HTTPRequest_T, const void *, size_t, void *),
+	HTTPServer_Options options, int in_workers)
 {
 	ntaken = 0;
 	ncalls = 0;
@@ -475,12 +480,14 @@ TEST(all_functions_of_a_route_that_blocks_run_in_workers)
 	ntaken = 0;
 	in_loop = 0;
 	make_server((HTTPServer_Options){ .before = before_all, .workers = 3 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "POST", .pattern = "/", .handler = slow_handler,
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "POST", .pattern = "/",
+		.handler = slow_handler,
 		.body = slow_body, .blocks = 1 });
 	launch();
 	loop_thread = server_thread;
 	fd = dial();
-	say(fd, "POST / HTTP/1.1\r\n" HOST "Content-Length: 50000\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n");
+	say(fd, "POST / HTTP/1.1\r\n" HOST
+		"Content-Length: 50000\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n");
 	ck_assert_int_eq(hear_one(fd, 0), 100);
 	say_bytes(fd, bytes, sizeof bytes);
 	ck_assert(hear_all(fd));

@@ -89,7 +89,8 @@ static void body_later(HTTPRequest_T request, const void *bytes, size_t n, void 
 static void route(const char *method, const char *pattern, HTTPServer_Handler *handler,
 	void (*body_)(HTTPRequest_T, const void *, size_t, void *))
 {
-	HTTPServer_Route r = { .method = method, .pattern = pattern, .handler = handler, .body = body_, .blocks = blocks };
+	HTTPServer_Route r = { .method = method, .pattern = pattern, .handler = handler, .body = body_,
+		.blocks = blocks };
 
 	HTTPServer_route_with(server, &r);
 }
@@ -117,7 +118,8 @@ static int serves(void)
 static const char *const requests[] = {
 	"GET /stream HTTP/1.1\r\n" HOST CLOSE,
 	"GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST CLOSE,
-	"POST /body HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n" CLOSE "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
+	"POST /body HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n" CLOSE
+	"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
 };
 
 static int serve_failing(int n)

@@ -478,7 +478,8 @@ TEST(headers_live_in_one_arena_and_replacing_them_is_no_problem)
 
 	for (request = 0; request < 20; request++) {
 		for (i = 0; i < 50; i++)
-			set_header(&self, i % 2 ? "X-Replaced" : Arena_sprintf(self.header_arena, "X-%d", i), "value");
+			set_header(&self, i % 2 ? "X-Replaced" : Arena_sprintf(self.header_arena, "X-%d", i),
+				"value");
 		ck_assert_uint_eq(HashTable_length(self.headers), 26);
 		ck_assert_str_eq(HashTable_get(self.headers, "X-Replaced"), "value");
 		self.headers = NULL;
@@ -660,7 +661,8 @@ TEST(a_stack_buffer_saves_the_heap_and_spills_when_it_is_full)
 	char *s = Arena_sprintf(arena, "{\"id\": %d}", 1);
 
 	ck_assert(s > buffer && s < buffer + sizeof buffer);
-	ck_assert_uint_eq(Arena_capacity(arena), 0); /* all allocations come from the stack buffer (if they fit) */
+	/* all allocations come from the stack buffer (if they fit) */
+	ck_assert_uint_eq(Arena_capacity(arena), 0);
 	Arena_alloc(arena, sizeof buffer);
 	ck_assert_uint_gt(Arena_capacity(arena), 0);
 	Arena_dispose(&arena);
@@ -669,7 +671,8 @@ TEST(a_stack_buffer_saves_the_heap_and_spills_when_it_is_full)
 TEST(a_fixed_buffer_fails_with_out_of_memory)
 {
 	_Alignas(max_align_t) char buffer[4096];
-	Arena_T arena = Arena_new_with(&(Arena_Options){ .buffer = buffer, .buffer_size = sizeof buffer, .fixed = 1 });
+	Arena_T arena = Arena_new_with(&(Arena_Options){ .buffer = buffer, .buffer_size = sizeof buffer,
+		.fixed = 1 });
 
 	Arena_alloc(arena, 1000);
 	ck_raises(Arena_Failed, Arena_alloc(arena, sizeof buffer));

@@ -17,7 +17,8 @@ static const char *free_port(void)
 }
 
 /* The errno, and whether the message has text in it, of what connect raises. */
-static int connect_errno(const Except_T *e, const char *host, const char *service, int ms, const char *text)
+static int connect_errno(const Except_T *e, const char *host, const char *service, int ms,
+	const char *text)
 {
 	volatile int error = -1;
 
@@ -27,7 +28,8 @@ static int connect_errno(const Except_T *e, const char *host, const char *servic
 		Socket_close(&s);
 	} EXCEPT(*e) {
 		error = Except_errno();
-		ck_assert_msg(strstr(Except_message(), text) != NULL, "\"%s\" lacks \"%s\"", Except_message(), text);
+		ck_assert_msg(strstr(Except_message(), text) != NULL, "\"%s\" lacks \"%s\"",
+			Except_message(), text);
 	} END_TRY;
 	return error;
 }
@@ -42,7 +44,8 @@ static int listen_errno(const char *host, const char *service, const char *text)
 		Socket_close(&s);
 	} EXCEPT(Socket_Failed) {
 		error = Except_errno();
-		ck_assert_msg(strstr(Except_message(), text) != NULL, "\"%s\" lacks \"%s\"", Except_message(), text);
+		ck_assert_msg(strstr(Except_message(), text) != NULL, "\"%s\" lacks \"%s\"",
+			Except_message(), text);
 	} END_TRY;
 	return error;
 }
@@ -88,7 +91,8 @@ static int has_ipv6(void)
 
 TEST(a_listener_for_all_addresses_takes_IPv4_and_IPv6)
 {
-	Socket_T s = Socket_listen(NULL, "0", 0), client = Socket_connect("127.0.0.1", port_of(s), 5000);
+	Socket_T s = Socket_listen(NULL, "0", 0),
+		client = Socket_connect("127.0.0.1", port_of(s), 5000);
 	Socket_T server = Socket_accept(s);
 
 	ck_assert_int_eq(strncmp(Socket_peer(server, arena), "127.0.0.1:", 10), 0);
@@ -100,7 +104,8 @@ TEST(a_listener_for_all_addresses_takes_IPv4_and_IPv6)
 	if (has_ipv6()) {
 		client = Socket_connect("::1", port_of(s), 5000);
 		server = Socket_accept(s);
-		ck_assert_str_eq(Socket_peer(client, arena), Arena_sprintf(arena, "[::1]:%d", Socket_port(s)));
+		ck_assert_str_eq(Socket_peer(client, arena),
+			Arena_sprintf(arena, "[::1]:%d", Socket_port(s)));
 		echo(server, client);
 		Socket_close(&client);
 		Socket_close(&server);
@@ -112,7 +117,8 @@ TEST(a_port_in_use_is_named)
 {
 	Socket_T s = listen_tcp();
 
-	ck_assert_int_eq(listen_errno("127.0.0.1", port_of(s), loopback("listen ", s, ": Address already in use")),
+	ck_assert_int_eq(listen_errno("127.0.0.1", port_of(s),
+		loopback("listen ", s, ": Address already in use")),
 		EADDRINUSE);
 	Socket_close(&s);
 	ck_assert_int_eq(listen_errno("::1::", "0", "listen [::1::]:0: "), 0);
@@ -158,7 +164,8 @@ TEST(listeners_that_share_a_port_share_its_connections)
 	ck_assert_int_eq(gets(a, 50), 50);
 	b = Socket_listen_shared("127.0.0.1", port_of(a), 0);
 	ck_assert_int_eq(Socket_port(a), Socket_port(b));
-	n = gets(a, 100); /* by a hash of the client's port: none or all has a chance of 2 to the -100 */
+	/* by a hash of the client's port: none or all has a chance of 2 to the -100 */
+	n = gets(a, 100);
 	ck_assert_int_gt(n, 0);
 	ck_assert_int_lt(n, 100);
 	ck_assert_int_eq(listen_errno("127.0.0.1", port_of(a), "Address already in use"), EADDRINUSE);
@@ -195,7 +202,8 @@ TEST(a_bad_service_is_named)
 TEST(a_host_that_cannot_be_resolved_is_named)
 {
 	ck_raises_saying(Socket_Unresolved, "listen *:99999: ", Socket_listen(NULL, "99999", 0));
-	ck_raises_saying(Socket_Unresolved, "connect [::1::]:80: ", Socket_connect("::1::", "80", 1000));
+	ck_raises_saying(Socket_Unresolved, "connect [::1::]:80: ",
+		Socket_connect("::1::", "80", 1000));
 	ck_raises_saying(Assert_Failed, "service", Socket_listen("127.0.0.1", NULL, 0));
 }
 
@@ -212,7 +220,8 @@ TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
 	ck_assert_int_eq(Socket_port(s), 0);
 	echo(client, server);
 	Socket_set_timeout(server, 1);
-	ck_raises_saying(Socket_Timeout, Arena_sprintf(arena, "recv %s: ", path), Socket_recv(server, arena, 1));
+	ck_raises_saying(Socket_Timeout, Arena_sprintf(arena, "recv %s: ", path),
+		Socket_recv(server, arena, 1));
 	Socket_close(&client);
 	Socket_close(&server);
 	ck_assert_int_eq(access(path + 5, F_OK), 0);
@@ -255,7 +264,8 @@ TEST(listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask)
 			Socket_T s, client;
 
 			umask(masks[i]);
-			s = Socket_listen_unix(i % 2 ? path : path + 5, modes[k], 1); /* with "unix:" and without */
+			/* with "unix:" and without */
+			s = Socket_listen_unix(i % 2 ? path : path + 5, modes[k], 1);
 			ck_assert_int_eq(mode_of(path + 5), modes[k]);
 			if (geteuid() == 0 || modes[k] >= 0600) {
 				client = Socket_connect(path, NULL, 1000);
@@ -275,7 +285,8 @@ TEST(listen_unix_names_what_is_wrong)
 	ck_raises_saying(Socket_Failed, path, Socket_listen_unix(path, 0666, 1));
 	ck_assert_int_eq(mode_of(path + 5), 0600);
 	Socket_close(&s);
-	ck_raises_saying(Socket_Failed, "unix:/nonexistent/x: No such", Socket_listen_unix("/nonexistent/x", 0600, 1));
+	ck_raises_saying(Socket_Failed, "unix:/nonexistent/x: No such",
+		Socket_listen_unix("/nonexistent/x", 0600, 1));
 	ck_raises_saying(Assert_Failed, "the path is NULL", Socket_listen_unix(NULL, 0600, 1));
 	ck_raises_saying(Assert_Failed, "mode is 01777", Socket_listen_unix(path, 01777, 1));
 	ck_raises_saying(Assert_Failed, "mode", Socket_listen_unix(path, -1, 1));
@@ -386,9 +397,11 @@ TEST(an_impossible_path_is_named)
 
 	memset(name + 10, 'x', 200);
 	ck_assert_int_eq(listen_errno(name, NULL, "listen unix:/tmp/xxxx"), ENAMETOOLONG);
-	ck_assert_int_eq(connect_errno(&Socket_Failed, name, NULL, 1000, "connect unix:/tmp/xxxx"), ENAMETOOLONG);
+	ck_assert_int_eq(connect_errno(&Socket_Failed, name, NULL, 1000, "connect unix:/tmp/xxxx"),
+		ENAMETOOLONG);
 	ck_assert_int_eq(listen_errno("unix:", NULL, "listen unix:: "), EINVAL);
-	ck_assert_int_eq(listen_errno("unix:/no/such/directory/s", NULL, "/no/such/directory/s: No such file"), ENOENT);
+	ck_assert_int_eq(listen_errno("unix:/no/such/directory/s", NULL,
+		"/no/such/directory/s: No such file"), ENOENT);
 }
 
 /* ---- connect ---- */
@@ -534,7 +547,8 @@ TEST(a_connection_is_not_yet_finished_while_the_other_side_is_deaf)
 TEST(connect_start_resolves_no_names)
 {
 	ck_raises_saying(Socket_Unresolved, "localhost:80", Socket_connect_start("localhost", "80"));
-	ck_raises_saying(Socket_Unresolved, "127.0.0.1:http", Socket_connect_start("127.0.0.1", "http"));
+	ck_raises_saying(Socket_Unresolved, "127.0.0.1:http",
+		Socket_connect_start("127.0.0.1", "http"));
 	ck_raises_saying(Socket_Unresolved, "65536", Socket_connect_start("127.0.0.1", "65536"));
 	ck_raises_saying(Assert_Failed, "address", Socket_connect_start(NULL, "80"));
 	ck_raises_saying(Assert_Failed, "service", Socket_connect_start("127.0.0.1", NULL));
@@ -614,7 +628,8 @@ TEST(accept_times_out_and_then_works_as_before)
 	int64_t start = now_ms();
 
 	Socket_set_timeout(s, 30);
-	ck_raises_saying(Socket_Timeout, loopback("accept ", s, ": timed out after 30 ms"), Socket_accept(s));
+	ck_raises_saying(Socket_Timeout, loopback("accept ", s, ": timed out after 30 ms"),
+		Socket_accept(s));
 	ck_assert_int_ge(now_ms() - start, 28);
 	client = Socket_connect("127.0.0.1", port_of(s), 5000);
 	server = Socket_accept(s);
@@ -632,7 +647,8 @@ TEST(accept_times_out_and_then_works_as_before)
 
 TEST(accept_without_descriptors_names_the_listener_and_works_when_there_are_some)
 {
-	Socket_T s = listen_tcp(), client = Socket_connect("127.0.0.1", port_of(s), 5000), other, server;
+	Socket_T s = listen_tcp(), client = Socket_connect("127.0.0.1", port_of(s), 5000), other,
+		server;
 	struct rlimit limit, none;
 	const char *message = loopback("accept ", s, ": Too many open files");
 	volatile int error = 0;

@@ -85,7 +85,8 @@ TEST(a_reset_names_the_peer_that_the_kernel_has_forgotten)
 		Socket_recv(there, &byte, 1);
 	} EXCEPT(Socket_Closed) {
 		error = Except_errno();
-		ck_assert_str_eq(Except_message(), Arena_sprintf(arena, "recv %s: Connection reset by peer", peer));
+		ck_assert_str_eq(Except_message(),
+			Arena_sprintf(arena, "recv %s: Connection reset by peer", peer));
 	} END_TRY;
 	ck_assert_int_eq(error, ECONNRESET);
 	ck_assert_str_eq(Socket_peer(there, arena), peer);
@@ -159,7 +160,8 @@ TEST(signals_do_not_shorten_a_wait_by_less_than_a_millisecond_either)
 		clock_gettime(CLOCK_MONOTONIC, &start);
 		ck_raises(Socket_Timeout, Socket_recv(here, &byte, 1));
 		clock_gettime(CLOCK_MONOTONIC, &end);
-		ck_assert_int_ge((end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec, 3000000);
+		ck_assert_int_ge((end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec,
+			3000000);
 	}
 	start_alarms(0);
 	Socket_close(&here);
@@ -204,7 +206,8 @@ TEST(send_times_out_when_the_peer_does_not_read)
 	fill(here);
 	Socket_set_nonblocking(here, 0);
 	Socket_set_timeout(here, 20);
-	ck_raises_saying(Socket_Timeout, loopback("send ", there, ": timed out after 20 ms with 0 of 1 bytes sent"),
+	ck_raises_saying(Socket_Timeout,
+		loopback("send ", there, ": timed out after 20 ms with 0 of 1 bytes sent"),
 		Socket_send(here, block, 1));
 	ck_raises_saying(Socket_Timeout, "bytes sent", Socket_sendall(here, block, sizeof block));
 	Socket_close(&here);
@@ -251,7 +254,8 @@ TEST(a_peer_that_is_gone_is_an_exception_and_never_SIGPIPE)
 	ck_broken_pipe(send_two_parts);
 	connect_pair(&here, &there);
 	Socket_close(&there);
-	ck_raises_saying(Socket_Closed, "sendall 127.0.0.1:", for (;;) Socket_sendall(here, block, sizeof block));
+	ck_raises_saying(Socket_Closed, "sendall 127.0.0.1:",
+		for (;;) Socket_sendall(here, block, sizeof block));
 	Socket_close(&here);
 }
 

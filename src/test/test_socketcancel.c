@@ -14,7 +14,8 @@ typedef struct Session {
 	Arena_T arena;
 	SocketPoll_T loop;
 	Socket_T sockets[SOCKETS]; /* NULL: closed, or not yet open */
-	int pair[2];               /* the first is a socket's, once it is adopted; -1: closed, or a socket's */
+	/* the first is a socket's, once it is adopted; -1: closed, or a socket's */
+	int pair[2];
 	char host[64], stale[64], port[8];
 } Session;
 

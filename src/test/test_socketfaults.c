@@ -27,9 +27,9 @@ NEEDS(.loopback = 1);
 
 /* ---- the shim ---- */
 
-enum Call { SOCKET, BIND, LISTEN, ACCEPT, CONNECT, RECV, SEND, SENDMSG, SHUTDOWN, CLOSE, POLL, FCNTL, OPEN,
-	SETSOCKOPT, GETSOCKOPT, GETSOCKNAME, GETPEERNAME, GETADDRINFO, MUTEX_INIT, COND_INIT, EPOLL_CREATE, EPOLL_CTL,
-	EPOLL_WAIT, EVENTFD, MALLOC, CALLS };
+enum Call { SOCKET, BIND, LISTEN, ACCEPT, CONNECT, RECV, SEND, SENDMSG, SHUTDOWN, CLOSE, POLL,
+	FCNTL, OPEN, SETSOCKOPT, GETSOCKOPT, GETSOCKNAME, GETPEERNAME, GETADDRINFO, MUTEX_INIT, COND_INIT,
+	EPOLL_CREATE, EPOLL_CTL, EPOLL_WAIT, EVENTFD, MALLOC, CALLS };
 
 static int failing = -1, fail_at, fail_with, fired;
 
@@ -49,22 +49,28 @@ static int fails(enum Call call)
 WRAP(int, socket, SOCKET, -1, (int a, int b, int c), (a, b, c));
 WRAP(int, bind, BIND, -1, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n));
 WRAP(int, listen, LISTEN, -1, (int fd, int n), (fd, n));
-WRAP(int, accept4, ACCEPT, -1, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags));
+WRAP(int, accept4, ACCEPT, -1, (int fd, struct sockaddr *a, socklen_t *n, int flags),
+	(fd, a, n, flags));
 WRAP(ssize_t, recv, RECV, -1, (int fd, void *p, size_t n, int flags), (fd, p, n, flags));
 WRAP(ssize_t, send, SEND, -1, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags));
 WRAP(ssize_t, sendmsg, SENDMSG, -1, (int fd, const struct msghdr *m, int flags), (fd, m, flags));
 WRAP(int, shutdown, SHUTDOWN, -1, (int fd, int how), (fd, how));
 WRAP(int, setsockopt, SETSOCKOPT, -1, (int fd, int level, int option, const void *p, socklen_t n),
 	(fd, level, option, p, n));
-WRAP(int, getsockopt, GETSOCKOPT, -1, (int fd, int level, int option, void *p, socklen_t *n), (fd, level, option, p, n));
+WRAP(int, getsockopt, GETSOCKOPT, -1, (int fd, int level, int option, void *p, socklen_t *n),
+	(fd, level, option, p, n));
 WRAP(int, getsockname, GETSOCKNAME, -1, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n));
 WRAP(int, getpeername, GETPEERNAME, -1, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n));
-WRAP(int, pthread_mutex_init, MUTEX_INIT, fail_with, (pthread_mutex_t *m, const pthread_mutexattr_t *a), (m, a));
-WRAP(int, pthread_cond_init, COND_INIT, fail_with, (pthread_cond_t *c, const pthread_condattr_t *a), (c, a));
+WRAP(int, pthread_mutex_init, MUTEX_INIT, fail_with,
+	(pthread_mutex_t *m, const pthread_mutexattr_t *a), (m, a));
+WRAP(int, pthread_cond_init, COND_INIT, fail_with, (pthread_cond_t *c, const pthread_condattr_t *a),
+	(c, a));
 WRAP(int, poll, POLL, -1, (struct pollfd *p, nfds_t n, int ms), (p, n, ms));
 WRAP(int, epoll_create1, EPOLL_CREATE, -1, (int flags), (flags));
-WRAP(int, epoll_ctl, EPOLL_CTL, -1, (int e, int what, int fd, struct epoll_event *event), (e, what, fd, event));
-WRAP(int, epoll_wait, EPOLL_WAIT, -1, (int e, struct epoll_event *events, int n, int ms), (e, events, n, ms));
+WRAP(int, epoll_ctl, EPOLL_CTL, -1, (int e, int what, int fd, struct epoll_event *event),
+	(e, what, fd, event));
+WRAP(int, epoll_wait, EPOLL_WAIT, -1, (int e, struct epoll_event *events, int n, int ms),
+	(e, events, n, ms));
 WRAP(int, eventfd, EVENTFD, -1, (unsigned n, int flags), (n, flags));
 WRAP(void *, malloc, MALLOC, NULL, (size_t n), (n));
 WRAP(void *, calloc, MALLOC, NULL, (size_t count, size_t n), (count, n));
@@ -105,9 +111,12 @@ int __wrap_open(const char *path, int flags, ...) /* never to create one */
 }
 
 /* The host "both" has an address where nobody listens, then one where somebody does. */
-int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list)
 {
 	int error;
 
@@ -120,7 +129,8 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
 }
 
 WRAPPED_CHECKED(int, poll, (struct pollfd *p, nfds_t n, int ms, size_t size), (p, n, ms));
-WRAPPED_CHECKED(ssize_t, recv, (int fd, void *p, size_t n, size_t size, int flags), (fd, p, n, flags));
+WRAPPED_CHECKED(ssize_t, recv, (int fd, void *p, size_t n, size_t size, int flags),
+	(fd, p, n, flags));
 
 typedef struct Faults {
 	const char *name;
@@ -131,9 +141,10 @@ static const Faults faults[CALLS] = {
 	[SOCKET] = { "socket", { EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, EAFNOSUPPORT } },
 	[BIND] = { "bind", { EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOMEM } },
 	[LISTEN] = { "listen", { EADDRINUSE, EOPNOTSUPP } },
-	[ACCEPT] = { "accept", { EINTR, EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTO, EPERM } },
-	[CONNECT] = { "connect", { EINTR, EINPROGRESS, ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EADDRNOTAVAIL, EACCES, EAGAIN,
-		ENOMEM } },
+	[ACCEPT] = { "accept", { EINTR, EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTO,
+		EPERM } },
+	[CONNECT] = { "connect", { EINTR, EINPROGRESS, ECONNREFUSED, ETIMEDOUT, ENETUNREACH,
+		EADDRNOTAVAIL, EACCES, EAGAIN, ENOMEM } },
 	[RECV] = { "recv", { EINTR, EAGAIN, ECONNRESET, ENOMEM, ETIMEDOUT, ENOTCONN } },
 	[SEND] = { "send", { EINTR, EAGAIN, EPIPE, ECONNRESET, ENOBUFS, ENOMEM } },
 	[SENDMSG] = { "sendmsg", { EINTR, EAGAIN, EPIPE, ECONNRESET, ENOBUFS, ENOMEM } },
@@ -145,7 +156,8 @@ static const Faults faults[CALLS] = {
 	[GETSOCKOPT] = { "getsockopt", { EACCES, ENOBUFS, ENOPROTOOPT } },
 	[GETSOCKNAME] = { "getsockname", { EINVAL, ENOBUFS, EOPNOTSUPP } },
 	[GETPEERNAME] = { "getpeername", { EINVAL, ENOBUFS, ENOTCONN } },
-	[GETADDRINFO] = { "getaddrinfo", { EAI_AGAIN, EAI_FAIL, EAI_FAMILY, EAI_MEMORY, EAI_NONAME, EAI_SERVICE, EAI_SYSTEM } },
+	[GETADDRINFO] = { "getaddrinfo",
+		{ EAI_AGAIN, EAI_FAIL, EAI_FAMILY, EAI_MEMORY, EAI_NONAME, EAI_SERVICE, EAI_SYSTEM } },
 	[MUTEX_INIT] = { "pthread_mutex_init", { EAGAIN, ENOMEM, EPERM } },
 	[COND_INIT] = { "pthread_cond_init", { EAGAIN, ENOMEM } },
 	[POLL] = { "poll", { EINTR, EAGAIN, ENOMEM } },
@@ -159,7 +171,8 @@ static const Faults faults[CALLS] = {
 /* ---- the session ---- */
 
 static const Except_T Cut_Short = { "the session was cut short", NULL, NULL };
-static const Except_T Wrong = { "a call did not do what it should", NULL, NULL }; /* Check allocates: it may not be asked here */
+/* Check allocates: it may not be asked here */
+static const Except_T Wrong = { "a call did not do what it should", NULL, NULL };
 
 typedef struct Session {
 	const char *backend;
@@ -349,7 +362,8 @@ static void drain(Session *s)
 
 static void run_session(Session *s)
 {
-	static const SocketPool_Limits limits = { .per_address = 10, .rate = 1000, .idle_ms = 60000, .per_host = 2,
+	static const SocketPool_Limits limits = { .per_address = 10, .rate = 1000, .idle_ms = 60000,
+		.per_host = 2,
 		.max_idle = 1 };
 	Connection_T c;
 
@@ -420,7 +434,8 @@ static void ck_consistent(SocketPool_T pool, int drained)
 static int is_ours(const Except_T *e)
 {
 	for (; e; e = e->parent)
-		if (e == &Socket_Failed || e == &SocketPool_Failed || e == &SocketPoll_Failed || e == &Arena_Failed
+		if (e == &Socket_Failed || e == &SocketPool_Failed || e == &SocketPoll_Failed
+			|| e == &Arena_Failed
 				|| e == &Cut_Short)
 			return 1;
 	return 0;
@@ -438,7 +453,8 @@ static int attempt(Session *s)
 		whole = 1;
 	} ELSE {
 		failing = -1;
-		ck_assert_msg(is_ours(Except_current()), "%s: %s", Except_current()->reason, Except_message());
+		ck_assert_msg(is_ours(Except_current()), "%s: %s", Except_current()->reason,
+			Except_message());
 		ck_assert_uint_gt(strlen(Except_message()), 0);
 	} END_TRY;
 	failing = -1;
@@ -479,7 +495,8 @@ static void fail_everywhere(enum Call call, int error, const char *backend, int 
 		fail_with = error;
 		fired = 0;
 		whole = attempt(&s);
-		ck_assert_msg(count_descriptors() == before, "%s %d: %s: %d descriptors leaked", faults[call].name, n,
+		ck_assert_msg(count_descriptors() == before, "%s %d: %s: %d descriptors leaked",
+			faults[call].name, n,
 			strerror(error), count_descriptors() - before);
 		ck_assert_uint_eq(Arena_debug_live_count(), arenas);
 		if (!fired) {

@@ -32,7 +32,8 @@ int __wrap_getaddrinfo(const char *, const char *, const struct addrinfo *, stru
 void __real_freeaddrinfo(struct addrinfo *);
 void __wrap_freeaddrinfo(struct addrinfo *);
 
-int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **result)
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **result)
 {
 	if (!host || strcmp(host, "several.test") != 0)
 		return __real_getaddrinfo(host, service, hints, result);
@@ -197,7 +198,8 @@ TEST(an_address_that_does_not_answer_costs_a_quarter_of_a_second)
 	client = Socket_connect("several.test", "1", -1);
 	ck_assert_int_ge(took_since(start), 240);
 	ck_assert_int_lt(took_since(start), 900);
-	ck_assert_str_eq(Socket_peer(client, arena), Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
+	ck_assert_str_eq(Socket_peer(client, arena),
+		Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
 	Socket_close(&client);
 	ck_assert_int_eq(count_descriptors(), before);
 	Socket_close(&s);
@@ -225,7 +227,8 @@ TEST(a_short_time_is_shared_so_that_the_last_address_is_tried)
 
 TEST(an_address_that_refuses_costs_nothing)
 {
-	Socket_T s = Socket_listen("127.0.0.1", "0", 0), closed = Socket_listen("127.0.0.1", "0", 0), client;
+	Socket_T s = Socket_listen("127.0.0.1", "0", 0), closed = Socket_listen("127.0.0.1", "0", 0),
+		client;
 	int64_t start;
 	int i;
 
@@ -250,11 +253,13 @@ TEST(the_families_take_turns)
 	make_deaf(&deaf);
 	for (i = 0; i < 6; i++)
 		add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
-	add_address(AF_INET6, "::ffff:127.0.0.1", Socket_port(s)); /* the last in the list, the second in turn */
+	/* the last in the list, the second in turn */
+	add_address(AF_INET6, "::ffff:127.0.0.1", Socket_port(s));
 	start = socket__now_ms();
 	client = Socket_connect("several.test", "1", -1);
 	ck_assert_int_lt(took_since(start), 480);
-	ck_assert_str_eq(Socket_peer(client, arena), Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
+	ck_assert_str_eq(Socket_peer(client, arena),
+		Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
 	Socket_close(&client);
 	Socket_close(&s);
 	hear(&deaf);
@@ -302,7 +307,8 @@ TEST(an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_failed)
 	ck_raises_saying(Socket_Refused, "Connection refused", Socket_connect("several.test", "1", -1));
 	naddresses = 0;
 	add_lacking();
-	ck_raises_saying(Socket_Failed, "Address family not supported", Socket_connect("several.test", "1", -1));
+	ck_raises_saying(Socket_Failed, "Address family not supported",
+		Socket_connect("several.test", "1", -1));
 }
 
 /* ---- for the protocols ---- */
@@ -395,7 +401,8 @@ TEST(recv_deadline_waits_until_the_earlier_of_deadline_and_timeout)
 	adopt_pair(&a, &b);
 	Socket_set_nonblocking(a, 1);
 	start = socket__now_ms();
-	ck_raises_saying(Socket_Timeout, "timed out", socket__recv_deadline(a, &byte, 1, socket__now_ms() + 30));
+	ck_raises_saying(Socket_Timeout, "timed out",
+		socket__recv_deadline(a, &byte, 1, socket__now_ms() + 30));
 	ck_assert_int_ge(took_since(start), 29);
 	Socket_set_timeout(a, 20);
 	start = socket__now_ms();

@@ -74,7 +74,8 @@ static int refuse_call(unsigned number, unsigned error)
 	};
 	struct sock_fprog program = { sizeof filter / sizeof filter[0], filter };
 
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+		&& prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
 /* 0: a poll was made, with the back end that is left, and works; 77: there are no filters here. */
@@ -197,7 +198,8 @@ TEST(adding_twice_is_checked)
 	Socket_T s = add_one(READ), twin = Socket_adopt(Socket_fd(s));
 
 	ck_raises_saying(Assert_Failed, "in this poll already", SocketPoll_add(loop, s, READ, NULL));
-	ck_raises_saying(Assert_Failed, "in another poll already", SocketPoll_add(other, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "in another poll already",
+		SocketPoll_add(other, s, READ, NULL));
 	ck_raises_saying(Assert_Failed, "another socket's", SocketPoll_add(loop, twin, READ, NULL));
 	ck_assert_uint_eq(SocketPoll_count(loop), 1);
 	send_to(0);
@@ -215,7 +217,8 @@ TEST(a_descriptor_closed_behind_its_sockets_back_is_checked)
 	int keep = dup(Socket_fd(s)), fd = Socket_fd(s);
 
 	close(fd);
-	ck_raises_saying(Assert_Failed, "behind its socket's back", SocketPoll_add(loop, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "behind its socket's back",
+		SocketPoll_add(loop, s, READ, NULL));
 	ck_raises_saying(Assert_Failed, "behind its socket's back", SocketPoll_add(loop, s, 0, NULL));
 	ck_assert_uint_eq(SocketPoll_count(loop), 0);
 	ck_assert_int_eq(dup2(keep, fd), fd);
@@ -229,19 +232,25 @@ TEST(a_socket_that_is_not_inside_is_checked)
 {
 	Socket_T s = make_one(), none = NULL;
 	SocketPoll_T not_one = Arena_calloc(arena, 1, 8192);
-	SocketPoll_Timer_T timer = SocketPoll_timer(loop, (void (*)(void *))free, NULL), no_timer = NULL;
+	SocketPoll_Timer_T timer = SocketPoll_timer(loop, (void (*)(void *))free, NULL),
+		no_timer = NULL;
 
-	ck_raises_saying(Assert_Failed, "SocketPoll_change: socket", SocketPoll_change(loop, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_change: socket",
+		SocketPoll_change(loop, s, READ, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_remove: socket", SocketPoll_remove(loop, s));
-	ck_raises_saying(Assert_Failed, "SocketPoll_set_deadline: socket", SocketPoll_set_deadline(loop, s, 1));
+	ck_raises_saying(Assert_Failed, "SocketPoll_set_deadline: socket",
+		SocketPoll_set_deadline(loop, s, 1));
 	ck_raises_saying(Assert_Failed, "SocketPoll_add: 0x4", SocketPoll_add(loop, s, TIMEOUT, NULL));
 	SocketPoll_add(loop, s, READ, NULL);
 	ck_raises_saying(Assert_Failed, "SocketPoll_change: 0x8", SocketPoll_change(loop, s, 8, NULL));
-	ck_raises_saying(Assert_Failed, "SocketPoll_add: the poll is NULL", SocketPoll_add(NULL, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_add: the poll is NULL",
+		SocketPoll_add(NULL, s, READ, NULL));
 	ck_raises_saying(Assert_Failed, "not a live poll", SocketPoll_add(not_one, s, READ, NULL));
-	ck_raises_saying(Assert_Failed, "SocketPoll_add: the socket is NULL", SocketPoll_add(loop, NULL, READ, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_add: the socket is NULL",
+		SocketPoll_add(loop, NULL, READ, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_change", SocketPoll_change(NULL, s, READ, NULL));
-	ck_raises_saying(Assert_Failed, "the socket is NULL", SocketPoll_change(loop, NULL, READ, NULL));
+	ck_raises_saying(Assert_Failed, "the socket is NULL",
+		SocketPoll_change(loop, NULL, READ, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_remove", SocketPoll_remove(NULL, s));
 	ck_raises_saying(Assert_Failed, "the socket is NULL", SocketPoll_remove(loop, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_close", SocketPoll_close(NULL, &s));
@@ -257,7 +266,8 @@ TEST(a_socket_that_is_not_inside_is_checked)
 	ck_raises_saying(Assert_Failed, "SocketPoll_wake", SocketPoll_wake(NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_set_deadline", SocketPoll_set_deadline(NULL, s, 1));
 	ck_raises_saying(Assert_Failed, "the socket is NULL", SocketPoll_set_deadline(loop, NULL, 1));
-	ck_raises_saying(Assert_Failed, "SocketPoll_timer", SocketPoll_timer(NULL, (void (*)(void *))free, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_timer",
+		SocketPoll_timer(NULL, (void (*)(void *))free, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_timer", SocketPoll_timer(loop, NULL, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_set_timer", SocketPoll_set_timer(NULL, timer, 1));
 	ck_raises_saying(Assert_Failed, "the timer is NULL", SocketPoll_set_timer(loop, NULL, 1));
@@ -342,7 +352,8 @@ TEST(a_close_is_put_off_until_the_events_of_the_tick_are_given_out)
 	ck_assert_uint_eq(SocketPoll_count(loop), 3);
 	ck_assert_int_eq(SocketPoll_holds(loop, &events[1]), 0);
 	ck_assert_int_eq(Socket_fd(events[1].socket), fd); /* does not dangle */
-	ck_raises_saying(Assert_Failed, "not in the poll", SocketPoll_change(loop, events[1].socket, READ, NULL));
+	ck_raises_saying(Assert_Failed, "not in the poll",
+		SocketPoll_change(loop, events[1].socket, READ, NULL));
 	ck_assert_int_eq(peer_reads_the_end(i), 0);
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 4, 0), 2);
 	ck_assert_int_eq(peer_reads_the_end(i), 0);
@@ -372,7 +383,8 @@ TEST(what_is_closed_before_the_tick_ends_is_not_closed_again)
 		closing[i] = add_one(WRITE);
 		SocketPoll_close(loop, &sockets[i]);
 	}
-	ck_raises_saying(Assert_Failed, "in this poll already", SocketPoll_add(loop, closing[3], READ, NULL));
+	ck_raises_saying(Assert_Failed, "in this poll already",
+		SocketPoll_add(loop, closing[3], READ, NULL));
 	Socket_close(&closing[3]);
 	Socket_close(&closing[1]);
 	SocketPoll_close(loop, &closing[0]);
@@ -435,7 +447,8 @@ TEST(signals_do_not_shorten_it_by_less_than_a_millisecond_either)
 		clock_gettime(CLOCK_MONOTONIC, &start);
 		ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 3), 0);
 		clock_gettime(CLOCK_MONOTONIC, &end);
-		ck_assert_int_ge((end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec, 3000000);
+		ck_assert_int_ge((end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec,
+			3000000);
 	}
 	start_alarms(0, on_alarm);
 }
@@ -605,7 +618,8 @@ TEST(no_wake_up_from_other_threads_is_lost)
 		pthread_join(threads[i], NULL);
 }
 
-static int said;       /* not atomic: the wake-up is what orders it, or thread sanitizers complain */
+/* not atomic: the wake-up is what orders it, or thread sanitizers complain */
+static int said;
 static int was_woken;  /* atomic, and orders nothing */
 
 static void *say_and_wake(void *cl)

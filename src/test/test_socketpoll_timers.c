@@ -440,7 +440,8 @@ TEST(a_regular_file_or_no_descriptor_at_all_is_not_watched_by_any_back_end)
 	make_pipe(fd);
 	SocketPoll_watch(loop, fd[0], READ, NULL);
 	ck_assert_int_eq(dup2(file, fd[0]), fd[0]);
-	ck_raises_saying(SocketPoll_Failed, "SocketPoll_watch: descriptor", SocketPoll_watch(loop, fd[0], READ, NULL));
+	ck_raises_saying(SocketPoll_Failed, "SocketPoll_watch: descriptor",
+		SocketPoll_watch(loop, fd[0], READ, NULL));
 	ck_assert_uint_eq(SocketPoll_count(loop), 0);
 	ck_quiet();
 	close_pipe(fd);
@@ -464,8 +465,10 @@ TEST(a_descriptor_is_a_sockets_or_watched_never_both)
 	SocketPoll_unwatch(loop, fd);
 	SocketPoll_add(loop, s, READ, NULL);
 	ck_only(s, READ);
-	ck_raises_saying(Assert_Failed, "0x4 is not made of", SocketPoll_watch(loop, peers[0], TIMEOUT, NULL));
-	ck_raises_saying(Assert_Failed, "the poll is NULL", SocketPoll_watch(NULL, peers[0], READ, NULL));
+	ck_raises_saying(Assert_Failed, "0x4 is not made of",
+		SocketPoll_watch(loop, peers[0], TIMEOUT, NULL));
+	ck_raises_saying(Assert_Failed, "the poll is NULL",
+		SocketPoll_watch(NULL, peers[0], READ, NULL));
 	ck_raises_saying(Assert_Failed, "the poll is NULL", SocketPoll_unwatch(NULL, peers[0]));
 	SocketPoll_close(loop, &sockets[0]); /* its number is its own until the tick ends */
 	ck_raises_saying(Assert_Failed, "that of a socket", SocketPoll_watch(loop, fd, READ, NULL));

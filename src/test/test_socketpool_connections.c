@@ -287,12 +287,15 @@ TEST(every_function_checks_for_NULL)
 	ck_raises_saying(Assert_Failed, "SocketPool_count", SocketPool_count(NULL));
 	ck_raises_saying(Assert_Failed, "SocketPool_capacity", SocketPool_capacity(NULL));
 	ck_raises_saying(Assert_Failed, "SocketPool_resize", SocketPool_resize(NULL, 1));
-	ck_raises_saying(Assert_Failed, "pre_resize", SocketPool_set_pre_resize_callback(NULL, on_pre, NULL));
-	ck_raises_saying(Assert_Failed, "post_resize", SocketPool_set_post_resize_callback(NULL, on_pre, NULL));
+	ck_raises_saying(Assert_Failed, "pre_resize",
+		SocketPool_set_pre_resize_callback(NULL, on_pre, NULL));
+	ck_raises_saying(Assert_Failed, "post_resize",
+		SocketPool_set_post_resize_callback(NULL, on_pre, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPool_map", SocketPool_map(NULL, close_it, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPool_evict_idle", SocketPool_evict_idle(NULL, 1));
 	ck_raises_saying(Assert_Failed, "Connection_active", Connection_active(NULL));
-	ck_raises_saying(Assert_Failed, "Connection_socket: the connection is NULL", Connection_socket(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_socket: the connection is NULL",
+		Connection_socket(NULL));
 	ck_raises_saying(Assert_Failed, "Connection_data", Connection_data(NULL));
 	ck_raises_saying(Assert_Failed, "Connection_set_data", Connection_set_data(NULL, NULL));
 	ck_raises_saying(Assert_Failed, "Connection_arena", Connection_arena(NULL));
@@ -306,7 +309,8 @@ TEST(every_function_checks_for_NULL)
 
 TEST(disposing_of_the_arena_closes_the_sockets_inside)
 {
-	size_t arenas = Arena_debug_live_count() - 2; /* the pool's, and the parent of the connections' */
+	/* the pool's, and the parent of the connections' */
+	size_t arenas = Arena_debug_live_count() - 2;
 	int calls = 0;
 
 	Arena_defer(Connection_arena(add_one()), count_call, &calls);
@@ -404,7 +408,8 @@ static void leave(struct Worker *w, Socket_T s)
 	Connection_T c = SocketPool_get(pool, s);
 	const char *buffer = c ? Connection_buffer(c, NULL) : NULL;
 
-	w->wrong += !buffer || buffer[0] != w->number || buffer[BUFFER - 1] != w->number || Connection_socket(c) != s;
+	w->wrong += !buffer || buffer[0] != w->number || buffer[BUFFER - 1] != w->number
+		|| Connection_socket(c) != s;
 	w->wrong += SocketPool_remove(pool, s) != s || (c && Connection_active(c));
 }
 

@@ -32,10 +32,12 @@ static void leave()
 	calls++;
 	if (!armed)
 		return;
-#if defined __clang__ // whose clean-ups do not take a second exception or end of the thread amid the first
+#if defined __clang__
+	// Its clean-ups do not allow a second exception or end of the thread amid the first.
 	armed = way < THROWS;
 #else
-	armed = way < THROWS || !RUNNING_ON_VALGRIND; // which says that an exception that another replaces is lost
+	// Valgrind reports an exception that another one replaces as lost.
+	armed = way < THROWS || !RUNNING_ON_VALGRIND;
 #endif
 	take_way();
 }
@@ -193,19 +195,27 @@ static void test_on_open()
 	SocketPool_set_limits(pool, &limits);
 	run([] { SocketPool_discard(pool, check_out(5000)); });
 	SocketPool_stats(pool, &stats);
-	CHECK(calls == 1 && stats.count == 0 && stats.checked_out == 0 && stats.failed == (way == RETURNS ? 0 : 1));
+	CHECK(calls == 1 && stats.count == 0 && stats.checked_out == 0
+		&& stats.failed == (way == RETURNS ? 0 : 1));
 	limits.on_open = nullptr;
 	SocketPool_set_limits(pool, &limits);
 	check_places(0);
 }
 
 // A checkout that makes room for another host closes an idle connection, whose arena has a deferred call again.
+static void defer_leaving(Connection_T c, void *)
+{
+	Arena_defer(Connection_arena(c), leave_deferred, nullptr);
+}
+
 static void test_make_room()
 {
 	SocketPool_resize(pool, 1);
 	SocketPool_checkin(pool, check_out(5000));
-	SocketPool_map(pool, [](Connection_T c, void *) { Arena_defer(Connection_arena(c), leave_deferred, nullptr); }, nullptr);
-	run([] { SocketPool_discard(pool, SocketPool_checkout(pool, "localhost", service.c_str(), 5000)); });
+	SocketPool_map(pool, defer_leaving, nullptr);
+	run([] {
+		SocketPool_discard(pool, SocketPool_checkout(pool, "localhost", service.c_str(), 5000));
+	});
 	CHECK(calls == 1);
 	check_places(0);
 }
@@ -387,9 +397,21 @@ static void test_allocation(void (*act)())
 	check_places(1);
 }
 
-static void test_allocation_of_arena() { test_allocation([] { (void)Arena_alloc(Connection_arena(connections[0]), 5000); }); }
-static void test_allocation_of_buffer() { test_allocation([] { (void)Connection_buffer(connections[0], nullptr); }); }
-static void test_allocation_of_slots() { test_allocation([] { SocketPool_resize(pool, 1000 * 1000); }); }
+static void test_allocation_of_arena()
+{
+	test_allocation([] { (void)Arena_alloc(Connection_arena(connections[0]), 5000); });
+}
+
+static void test_allocation_of_buffer()
+{
+	test_allocation([] { (void)Connection_buffer(connections[0], nullptr); });
+}
+
+static void test_allocation_of_slots()
+{
+	test_allocation([] { SocketPool_resize(pool, 1000 * 1000); });
+}
+
 static void test_allocation_of_host() { test_allocation(check_out_and_evict); }
 
 static void test_cancel_state()
@@ -416,10 +438,11 @@ static void test_cancel_state()
 static const struct {
 	const char *name;
 	void (*run)();
-} tests[] = { TEST(remove), TEST(close), TEST(evict), TEST(drain), TEST(checkin), TEST(discard), TEST(rest), TEST(map),
-	TEST(pre_resize), TEST(post_resize), TEST(resize_within_a_thread), TEST(dispose), TEST(accept), TEST(checkout),
-	TEST(cancel_state), TEST(socket_close), TEST(on_open), TEST(make_room), TEST(allocation_of_arena), TEST(allocation_of_buffer), TEST(allocation_of_slots),
-	TEST(allocation_of_host) };
+} tests[] = { TEST(remove), TEST(close), TEST(evict), TEST(drain), TEST(checkin), TEST(discard),
+	TEST(rest), TEST(map), TEST(pre_resize), TEST(post_resize), TEST(resize_within_a_thread),
+	TEST(dispose), TEST(accept), TEST(checkout), TEST(cancel_state), TEST(socket_close),
+	TEST(on_open), TEST(make_room), TEST(allocation_of_arena), TEST(allocation_of_buffer),
+	TEST(allocation_of_slots), TEST(allocation_of_host) };
 
 static void test_one(void (*test)())
 {

@@ -105,7 +105,8 @@ static void use_servers(Session *s)
 	ck_raises(SocketPool_Failed, SocketPool_checkout(s->pool, "127.0.0.1", s->port, 5)); /* waits */
 	check_in(s, 0);
 	check_in(s, 1);
-	SocketPool_discard(s->pool, SocketPool_checkout(s->pool, "localhost", s->port, 1000)); /* in the place of an idle one */
+	/* in the place of an idle one */
+	SocketPool_discard(s->pool, SocketPool_checkout(s->pool, "localhost", s->port, 1000));
 	s->out[0] = SocketPool_try_checkout(s->pool, "127.0.0.1", s->port);
 	check_in(s, 0);
 	limits.idle_ms = limits.lifetime_ms = 1;

@@ -537,7 +537,8 @@ TEST(sixty_four_threads_share_four_connections_fairly)
 		most = w[i].uses > most ? w[i].uses : most;
 		longest = w[i].longest > longest ? w[i].longest : longest;
 	}
-	printf("fairness: of %d threads each had %d to %d turns, and waited %lld ms for one at most\n", THREADS, least, most,
+	printf("fairness: of %d threads each had %d to %d turns, and waited %lld ms for one at most\n",
+		THREADS, least, most,
 		(long long)longest);
 	ck_assert_int_gt(least, 0);
 	ck_assert_int_le(most, 3 * least);
@@ -566,7 +567,8 @@ static void use_or_discard(struct Worker *w, Connection_T c, int round)
 
 static void change_all(struct Worker *w, int round)
 {
-	SocketPool_Limits limits = { .per_host = (size_t)round % 4, .max_idle = (size_t)round % 3, .uses = round % 5,
+	SocketPool_Limits limits = { .per_host = (size_t)round % 4, .max_idle = (size_t)round % 3,
+		.uses = round % 5,
 		.lifetime_ms = round % 6 ? 0 : 20 };
 	FILE *null = fopen("/dev/null", "w");
 	SocketPool_Stats now;
@@ -591,7 +593,8 @@ static void *work_and_change(void *cl)
 
 	TRY {
 		for (;; round++) {
-			use_or_discard(w, SocketPool_checkout(pool, "127.0.0.1", w->server->port, 10000), round);
+			use_or_discard(w, SocketPool_checkout(pool, "127.0.0.1", w->server->port, 10000),
+				round);
 			if (round % 3 == 0)
 				change_all(w, round);
 		}

@@ -47,7 +47,8 @@ TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
 	wait_ms(320);
 	ck_raises(Socket_Refused, SocketPool_checkout(pool, "127.0.0.1", port, 5000));
 	wait_ms(320);
-	ck_raises_saying(SocketPool_Failed, "held down", SocketPool_checkout(pool, "127.0.0.1", port, 5000));
+	ck_raises_saying(SocketPool_Failed, "held down",
+		SocketPool_checkout(pool, "127.0.0.1", port, 5000));
 	ck_assert_uint_eq(stats().failed, 2);
 	start_at(&server, ECHO, port);
 	wait_ms(320);
@@ -208,7 +209,8 @@ TEST(a_drain_shuts_down_what_is_checked_out_and_refuses_who_waits)
 	ck_assert_uint_eq(Socket_recv(Connection_socket(c), &byte, 1), 0);
 	SocketPool_checkin(pool, c);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
-	ck_raises_saying(SocketPool_Failed, "is drained", SocketPool_checkout(pool, "127.0.0.1", server.port, 1));
+	ck_raises_saying(SocketPool_Failed, "is drained",
+		SocketPool_checkout(pool, "127.0.0.1", server.port, 1));
 	stop(&server);
 }
 
@@ -287,8 +289,10 @@ TEST(nginx_closes_idle_connections_and_none_of_them_is_used)
 	snprintf(path, sizeof path, "%s/conf", directory);
 	snprintf(option, sizeof option, "%s", path);
 	f = fopen(path, "w");
-	fprintf(f, "daemon off; master_process off; pid %s/pid; error_log stderr;\nevents {}\nhttp { access_log off;\n"
-		"client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; uwsgi_temp_path %s; scgi_temp_path %s;\n"
+	fprintf(f, "daemon off; master_process off; pid %s/pid; error_log stderr;\n"
+		"events {}\nhttp { access_log off;\n"
+		"client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; "
+		"uwsgi_temp_path %s; scgi_temp_path %s;\n"
 		"server { listen 127.0.0.1:%s; keepalive_timeout 1s; location / { return 200 done; } } }\n",
 		directory, directory, directory, directory, directory, directory, port);
 	fclose(f);
@@ -313,7 +317,8 @@ TEST(redis_is_spoken_to_over_connections_that_are_checked_out)
 {
 	static char program[] = "/usr/bin/redis-server";
 	const char *port = free_port();
-	char *argv[] = { program, (char[]){"--port"}, (char *)(uintptr_t)port, (char[]){"--save"}, (char[]){""},
+	char *argv[] = { program, (char[]){"--port"}, (char *)(uintptr_t)port, (char[]){"--save"},
+		(char[]){""},
 		(char[]){"--dir"}, (char[]){"/tmp"}, NULL };
 	char request[64], expected[32];
 	pid_t redis;

@@ -592,7 +592,8 @@ static void change_all(struct Worker *w, int round)
 	} END_TRY;
 	SocketPool_map(pool, count_active, &active);
 	SocketPool_stats(pool, &now);
-	w->wrong += now.count > THREADS * OWN || now.added < now.count + now.evicted || now.peak < now.count;
+	w->wrong += now.count > THREADS * OWN || now.added < now.count + now.evicted
+		|| now.peak < now.count;
 }
 
 static void come_and_go(struct Worker *w)

@@ -215,7 +215,8 @@ TEST(try_checkout_takes_only_what_is_idle)
 TEST(try_checkout_closes_what_is_not_fit_and_takes_the_next)
 {
 	Connection_T a = checkout(), b = checkout();
-	Socket_T first = Socket_accept(listener), second = Socket_accept(listener), s = Connection_socket(a);
+	Socket_T first = Socket_accept(listener), second = Socket_accept(listener),
+		s = Connection_socket(a);
 
 	SocketPool_checkin(pool, a);
 	SocketPool_checkin(pool, b);
@@ -236,12 +237,17 @@ TEST(try_checkout_closes_what_is_not_fit_and_takes_the_next)
 
 TEST(checkout_and_try_checkout_check_their_arguments)
 {
-	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the pool is NULL", SocketPool_try_checkout(NULL, "a", "1"));
-	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the host is NULL", SocketPool_try_checkout(pool, NULL, "1"));
-	ck_raises_saying(Assert_Failed, "the service is NULL", SocketPool_try_checkout(pool, "a", NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the pool is NULL",
+		SocketPool_try_checkout(NULL, "a", "1"));
+	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the host is NULL",
+		SocketPool_try_checkout(pool, NULL, "1"));
+	ck_raises_saying(Assert_Failed, "the service is NULL",
+		SocketPool_try_checkout(pool, "a", NULL));
 	ck_assert_ptr_null(SocketPool_try_checkout(pool, "unix:/nowhere", NULL));
-	ck_raises_saying(Assert_Failed, "SocketPool__at: the connection is NULL", SocketPool__at(NULL, "file", 1));
-	ck_raises_saying(Assert_Failed, "SocketPool_new: the arena is NULL", SocketPool_new(NULL, 1, 1));
+	ck_raises_saying(Assert_Failed, "SocketPool__at: the connection is NULL",
+		SocketPool__at(NULL, "file", 1));
+	ck_raises_saying(Assert_Failed, "SocketPool_new: the arena is NULL",
+		SocketPool_new(NULL, 1, 1));
 }
 
 TEST(a_checkout_that_succeeds_leaves_errno_alone)
@@ -365,7 +371,8 @@ static void *connect_to_full(void *name)
 TEST(a_thread_that_connects_can_be_cancelled_and_holds_nothing_down)
 {
 	char name[] = "unix:@libcore-pool-full";
-	Socket_T full = Socket_listen(name, NULL, 1), a = Socket_connect(name, NULL, 1000), b = Socket_connect(name, NULL, 1000);
+	Socket_T full = Socket_listen(name, NULL, 1), a = Socket_connect(name, NULL, 1000),
+		b = Socket_connect(name, NULL, 1000);
 	int next = dup(0);
 	pthread_t thread;
 	void *result;

@@ -133,7 +133,8 @@ TEST(over_the_limit_nothing_is_taken)
 	volatile int n = 0;
 
 	limit_output(10 * 1000);
-	ck_raises_saying(SocketPool_Failed, "0 bytes are queued, and 10001 more are over the limit of 10000",
+	ck_raises_saying(SocketPool_Failed,
+		"0 bytes are queued, and 10001 more are over the limit of 10000",
 		Connection_send(c, Arena_calloc(arena, 1, 10001), 10001));
 	ck_assert_uint_eq(receive_all(0), 0);
 	while (Connection_pending(c) == 0)
@@ -193,7 +194,8 @@ TEST(queued_bytes_stay_when_the_connection_rests_and_go_when_it_leaves)
 	SocketPool_remove(pool, s);
 	c = SocketPool_add(pool, s);
 	ck_assert_uint_eq(Connection_pending(c), 0);
-	Connection_send(c, Arena_calloc(arena, 1, 1000 * 1000), 1000 * 1000); /* the pool's arena goes with some queued */
+	/* the pool's arena goes with some queued */
+	Connection_send(c, Arena_calloc(arena, 1, 1000 * 1000), 1000 * 1000);
 }
 
 TEST(a_connection_with_queued_bytes_is_not_kept_at_checkin)
@@ -218,10 +220,14 @@ TEST(they_check_their_connection)
 {
 	Connection_T gone = c;
 
-	ck_raises_saying(Assert_Failed, "Connection_send: the connection is NULL", Connection_send(NULL, "x", 1));
-	ck_raises_saying(Assert_Failed, "Connection_pending: the connection is NULL", Connection_pending(NULL));
-	ck_raises_saying(Assert_Failed, "Connection_flush: the connection is NULL", Connection_flush(NULL));
-	ck_raises_saying(Assert_Failed, "Connection_send: the bytes are NULL", Connection_send(c, NULL, 1));
+	ck_raises_saying(Assert_Failed, "Connection_send: the connection is NULL",
+		Connection_send(NULL, "x", 1));
+	ck_raises_saying(Assert_Failed, "Connection_pending: the connection is NULL",
+		Connection_pending(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_flush: the connection is NULL",
+		Connection_flush(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_send: the bytes are NULL",
+		Connection_send(c, NULL, 1));
 	SocketPool_close(pool, &s);
 	ck_raises_saying(Assert_Failed, "has left its pool", Connection_send(gone, "x", 1));
 	ck_raises_saying(Assert_Failed, "has left its pool", Connection_pending(gone));

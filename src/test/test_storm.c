@@ -98,7 +98,8 @@ static int wrong_in_life(Arena_T shared, uint64_t id)
 	Arena_T child = new_arena(arena), large = new_arena(NULL);
 	int wrong = wrong_in_table(child, id) + wrong_in_raise(id) + wrong_in_shared(shared, id);
 
-	memset(Arena_alloc(large, 200 * KB), 1, 200 * KB); /* of which the thread keeps a part in store */
+	/* of which the thread keeps a part in store */
+	memset(Arena_alloc(large, 200 * KB), 1, 200 * KB);
 	Arena_dispose(&large);
 	Arena_clear(arena);
 	return wrong + wrong_in_table(arena, id);
@@ -144,7 +145,8 @@ static void *wait_to_be_cancelled(void *shared)
 		AUTO(Arena_T, arena, Arena_dispose) = new_arena(NULL);
 		live(shared);
 		Arena_alloc(arena, 100);
-		for (;;) { /* not in pause(): TSan takes a thread that left that so for one that still waits, and sees no locks */
+		/* not in pause(): TSan takes a thread that left that so for one that still waits, and sees no locks */
+		for (;;) {
 			pthread_testcancel();
 			sched_yield();
 		}
@@ -154,7 +156,8 @@ static void *wait_to_be_cancelled(void *shared)
 	return NULL;
 }
 
-static void *(*const lives[])(void *) = { return_after_life, exit_in_a_statement, return_after_life, wait_to_be_cancelled };
+static void *(*const lives[])(void *) = { return_after_life, exit_in_a_statement, return_after_life,
+	wait_to_be_cancelled };
 
 static void wave(Arena_T shared)
 {
@@ -215,7 +218,9 @@ TEST(threads_that_come_and_go_by_thousands_leave_nothing_behind)
 	ck_assert_uint_ge(threads_begun, (size_t)waves * WAVE);
 	if (!SANITIZED && !RUNNING_ON_VALGRIND) {
 		ck_assert_msg(kib <= settled + 4 * KB, "%ld KiB became %ld", settled, kib);
-		ck_assert_msg(maps <= maps_settled + 4 * WAVE, "%ld mappings became %ld", maps_settled, maps); /* malloc's, of each thread */
+		/* malloc's, of each thread */
+		ck_assert_msg(maps <= maps_settled + 4 * WAVE, "%ld mappings became %ld", maps_settled,
+			maps);
 	}
 }
 

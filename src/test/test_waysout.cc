@@ -150,8 +150,18 @@ static void except_hook()
 
 static void leave_resize(HashTable_T, void *) { leave(); }
 static void leave_map(const void *, void **, void *) { leave(); }
-static uint64_t leave_hash(const void *key, uint64_t seed) { leave(); return *static_cast<const int *>(key) * 31u + seed; }
-static int leave_equal(const void *x, const void *y) { leave(); return *static_cast<const int *>(x) == *static_cast<const int *>(y); }
+
+static uint64_t leave_hash(const void *key, uint64_t seed)
+{
+	leave();
+	return *static_cast<const int *>(key) * 31u + seed;
+}
+
+static int leave_equal(const void *x, const void *y)
+{
+	leave();
+	return *static_cast<const int *>(x) == *static_cast<const int *>(y);
+}
 
 static HashTable_T table;
 static int keys[2000];
@@ -176,7 +186,8 @@ static void check_written(int n)
 static void table_callbacks()
 {
 	enum { N = 2000 };
-	static const char *const names[] = { "pre at a put", "post at a put", "pre at a reserve", "post at a reserve" };
+	static const char *const names[] = { "pre at a put", "post at a put", "pre at a reserve",
+		"post at a reserve" };
 
 	for (int which = 0; which < 4; which++)
 		for (int kind = 0; kind < 2; kind++) {
@@ -188,13 +199,15 @@ static void table_callbacks()
 			scenario = names[which];
 			o.kind = kind ? HashTable_POINTER : HashTable_STRING;
 			table = HashTable_new_with(arena, &o);
-			(which % 2 ? HashTable_set_post_resize_callback : HashTable_set_pre_resize_callback)(table, leave_resize, nullptr);
+			(which % 2 ? HashTable_set_post_resize_callback
+				: HashTable_set_pre_resize_callback)(table, leave_resize, nullptr);
 			in_thread([&] {
 				if (which >= 2)
 					HashTable_reserve(table, 100);
 				for (int i = 0; i < N; i++, n++) {
 					std::snprintf(text, sizeof text, "key %d", i);
-					HashTable_put(table, kind ? static_cast<const void *>(&keys[i]) : text, &keys[i]);
+					HashTable_put(table, kind ? static_cast<const void *>(&keys[i]) : text,
+						&keys[i]);
 				}
 			});
 			CHECK(way == RETURNS ? n == N : n == 0);
@@ -228,7 +241,8 @@ static void table_map()
 
 static void table_custom()
 {
-	static const char *const names[] = { "hash at a put", "equal at a put", "hash at a get", "equal at a get",
+	static const char *const names[] = { "hash at a put", "equal at a put", "hash at a get",
+		"equal at a get",
 		"hash at a removal", "equal at a removal", "hash at a slot", "hash while it grows" };
 	static int key = 7, absent = 4711;
 
@@ -253,7 +267,9 @@ static void table_custom()
 				HashTable_Options e = o;
 				static HashTable_T with_equal;
 
-				e.hash = [](const void *k, uint64_t) -> uint64_t { return *static_cast<const int *>(k); };
+				e.hash = [](const void *k, uint64_t) -> uint64_t {
+					return *static_cast<const int *>(k);
+				};
 				armed = false;
 				with_equal = HashTable_new_with(arena, &e);
 				HashTable_put(with_equal, &keys[7], &keys[7]);
@@ -284,7 +300,8 @@ static void take_back(void *p, size_t, void *) { std::free(p); }
 
 static void arena_deferred()
 {
-	static const char *const names[] = { "a deferred call at clear", "at reset", "at rewind", "at dispose", "at a parent's dispose" };
+	static const char *const names[] = { "a deferred call at clear", "at reset", "at rewind",
+		"at dispose", "at a parent's dispose" };
 
 	for (int which = 0; which < 5; which++) {
 		size_t live = Arena_debug_live_count();
@@ -320,7 +337,8 @@ static void arena_deferred()
 
 static void arena_backing()
 {
-	static const char *const names[] = { "the backing allocator for an arena", "for a chunk", "for a large object",
+	static const char *const names[] = { "the backing allocator for an arena", "for a chunk",
+		"for a large object",
 		"for a realloc", "for a stream" };
 
 	// nothing passes the frames of clang's interceptor of fputs

@@ -68,7 +68,8 @@ static int add_all(SRunner *runner)
 			tcase = add_case(suite, e);
 		} else if (!unless && !e->unless) {
 			if (!suite || !tcase) {
-				fprintf(stderr, "%s: %s has no SUITE or no CASE before it\n", e->file, e->test->name);
+				fprintf(stderr, "%s: %s has no SUITE or no CASE before it\n", e->file,
+					e->test->name);
 				exit(99);
 			}
 			add_test(tcase, e);

@@ -181,7 +181,8 @@ static inline void map_free(void *p, size_t nbytes, void *cl)
 
 static inline Arena_T mapped_arena(Arena_T parent)
 {
-	return Arena_new_with(&(Arena_Options){ .alloc = map_alloc, .free = map_free, .parent = parent });
+	return Arena_new_with(&(Arena_Options){ .alloc = map_alloc, .free = map_free,
+		.parent = parent });
 }
 
 /* Whether CORE_ARENA_DEBUG asks for fences. They take room, and no object grows in place. */

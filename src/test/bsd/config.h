@@ -11,5 +11,6 @@
 #define HAVE_KQUEUE 1
 #undef HAVE_FOPENCOOKIE
 #include <stdio.h>
-FILE *funopen(const void *cookie, int (*read)(void *, char *, int), int (*write)(void *, const char *, int),
+FILE *funopen(const void *cookie, int (*read)(void *, char *, int),
+	int (*write)(void *, const char *, int),
 	fpos_t (*seek)(void *, fpos_t, int), int (*close)(void *));

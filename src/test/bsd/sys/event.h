@@ -24,7 +24,8 @@ struct kevent {
 	(*(event) = (struct kevent){ (ident_), (filter_), (flags_), (fflags_), (data_), (udata_) })
 
 int kqueue(void);
-int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events, int nevents,
+int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events,
+	int nevents,
 	const struct timespec *timeout);
 
 #endif
