@@ -225,6 +225,21 @@ static size_t idle(void)
 	return s.idle;
 }
 
+static void await_readable(Connection_T c, void *cl)
+{
+	struct pollfd p = { Socket_fd(Connection_socket(c)), POLLIN, 0 };
+
+	(void)cl;
+	ck_assert_int_eq(poll(&p, 1, 10000), 1);
+}
+
+/* Waits until the end that the server sent has arrived: its close may return before that. */
+static inline void await_end_of_connection(void)
+{
+	await(&server.left, 1);
+	SocketPool_map(pool, await_readable, NULL);
+}
+
 #define END "\r\n\r\n"
 #define OK(body, length) "HTTP/1.1 200 OK\r\nContent-Length: " length "\r\n\r\n" body
 

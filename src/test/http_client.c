@@ -259,7 +259,20 @@ static void refused(void)
 	get();
 }
 
-/* The server closes idle connections after a few milliseconds: some calls meet that moment. */
+/* The server closes each connection when a second request has come, and answers none of it. So every
+ * call but the first meets the end of its connection, and is made once more on another one. */
+static void reused(void)
+{
+	enum { CALLS = 20 };
+	int i;
+
+	for (i = 0; i < CALLS; i++)
+		get();
+	if (stats().opened != CALLS)
+		fail("%zu connections were opened for %d calls", (size_t)stats().opened, CALLS);
+}
+
+/* The server closes idle connections after five milliseconds: before, while or after we use them. */
 static void stale(void)
 {
 	int i;
@@ -277,7 +290,7 @@ static const struct { const char *name; void (*run)(void); } checks[] = {
 	{ "missing", missing },
 	{ "unmodified", unmodified }, { "big", big }, { "chunked", chunked }, { "post", post },
 	{ "stream", stream }, { "hints", hints }, { "empty", empty }, { "refused", refused },
-	{ "stale", stale },
+	{ "reused", reused }, { "stale", stale },
 };
 
 static void run_check(const char *name)

@@ -109,7 +109,7 @@ TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent)
 		{ .until = "data", .answer = OK("b", "1") });
 	run(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, 4);
-	await(&server.left, 1);
+	await_end_of_connection();
 	HTTPCall_send(again, "data", 4);
 	ck_assert_int_eq(HTTPCall_answer(again), 200);
 	ck_assert_uint_eq(HTTPCall_recv(again, &byte, 1), 1);
@@ -199,7 +199,7 @@ TEST(the_end_of_an_empty_stream_is_sent_again_with_it)
 		{ .until = "\r\n\r\n0\r\n\r\n", .answer = OK("b", "1") });
 	run(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, -1);
-	await(&server.left, 1);
+	await_end_of_connection();
 	ck_assert_int_eq(HTTPCall_answer(again), 200);
 	ck_assert_uint_eq(HTTPCall_recv(again, &byte, 1), 1);
 	ck_assert_int_eq(byte, 'b');
@@ -214,7 +214,7 @@ TEST(a_stream_of_which_a_part_was_sent_does_not_begin_again)
 	run(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, 8);
 	HTTPCall_send(again, "data", 4);
-	await(&server.left, 1);
+	await_end_of_connection();
 	HTTPCall_send(again, "more", 4);
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", HTTPCall_answer(again));
 	ck_assert_int_eq(server.connections, 1);
