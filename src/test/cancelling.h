@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Cancels a thread at each cancellation point of a session, one after the other. The program is linked with the objects
- * of the library and with --wrap for each call below (CANCEL_WRAPS in Makefile.am): first the session runs undisturbed
- * and its points are counted, then it runs again and again, and is cancelled at the first, the second, ... of them.
+/* Cancels a thread at each cancellation point of a session, one after the other. The program is
+ * linked with the objects of the library and with --wrap for each call below (CANCEL_WRAPS in
+ * Makefile.am). First the session runs undisturbed and its points are counted. Then it runs
+ * again and again, and is cancelled at the first point, the second, and so on.
  *
- * A point is the call of a function that POSIX lets be one, whether or not this libc makes it one: what holds there holds
- * everywhere. Check's assertions, which write, are none. Only the thread of the session is cancelled, not those that it
- * starts.
+ * A point is a call of a function that POSIX allows to be one, whether or not this libc makes it
+ * one. So the result holds for every libc. Check's assertions write, but do not count as points.
+ * Only the session's thread is cancelled, not those that it starts.
  *
- * cancel_everywhere(session, after, cl): session(cl) is what the thread does. After each run, after(cl, cancelled) runs
- * in the caller: it looks whether everything is in order, and gives back what is still there. Then as many descriptors,
- * address lists and arenas must be open as before. A lock that was left locked shows as a test that takes too long. */
+ * In cancel_everywhere(session, after, cl), the thread runs session(cl). After each run,
+ * after(cl, cancelled) runs in the caller. It checks the state and releases what is left. Then
+ * as many descriptors, address lists and arenas must be open as before. A lock that stays locked
+ * shows as a timeout. */
 #ifndef CANCELLING_INCLUDED
 #define CANCELLING_INCLUDED
 #include <errno.h>
@@ -34,15 +36,17 @@
 
 NEEDS(.loopback = 1);
 
-static __thread int cancelling;         /* this thread is the session's */
-static __thread int points, point_at;   /* so many so far; the one to be cancelled at, 0: none */
+static __thread int cancelling;         /* this is the session's thread */
+/* the number of points so far; the one to be cancelled at, or 0 */
+static __thread int points, point_at;
 static __thread const char *point_name;
-static int lists;                       /* atomic: of addresses, not freed */
+static int lists;                       /* atomic: address lists that are not freed */
 
-/* AddressSanitizer does not see the frames go that a cancellation unwinds: this makes it forget them. */
+/* AddressSanitizer does not see that a cancellation unwinds frames. This makes it forget their
+ * marks. */
 extern void __asan_handle_no_return(void) __attribute__((weak));
 
-/* Once a cancellation is pending, the first point where cancellation is on acts on it. */
+/* If a cancellation is pending, the first point where cancellation is enabled acts on it. */
 static void cancellation_point(const char *name)
 {
 	if (!cancelling)
@@ -175,7 +179,7 @@ static void *run_cancelled(void *cl)
 	return NULL;
 }
 
-/* One run: 1 if the thread was cancelled. */
+/* Runs the session once. Returns 1 if the thread was cancelled. */
 static int cancel_at(Cancelling *c, void (*after)(void *cl, int cancelled))
 {
 	int descriptors = count_descriptors(), old_lists = __atomic_load_n(&lists, __ATOMIC_RELAXED),
@@ -201,7 +205,7 @@ static int cancel_at(Cancelling *c, void (*after)(void *cl, int cancelled))
 	return cancelled;
 }
 
-/* Returns how often the session was cancelled. */
+/* Returns how many runs were cancelled. */
 static int cancel_everywhere(void (*session)(void *cl), void (*after)(void *cl, int cancelled),
 	void *cl)
 {
@@ -213,7 +217,7 @@ static int cancel_everywhere(void (*session)(void *cl), void (*after)(void *cl, 
 	do {
 		c.at++;
 		n += cancel_at(&c, after);
-	} while (c.points >= c.at); /* else the session ended before there were so many */
+	} while (c.points >= c.at); /* a session with fewer points has ended by itself */
 	return n;
 }
 

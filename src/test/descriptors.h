@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* How many descriptors the process has open, for tests that look for one left behind. */
+/* Counts the open descriptors of the process, for tests that look for one that was left open. */
 #ifndef DESCRIPTORS_INCLUDED
 #define DESCRIPTORS_INCLUDED
 #include <fcntl.h>
 
-/* Counts those below 256: the lowest free one is given out. It is not inlined: gcc warns of n where it is. */
+/* Counts the open descriptors below 256; new ones take the lowest free number. Without noinline,
+ * gcc warns of n. */
 static __attribute__((noinline, unused)) int count_descriptors(void)
 {
 	int fd, n = 0;

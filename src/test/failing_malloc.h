@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A server whose n-th allocation fails, or all from the n-th on. The program is linked with --wrap for
- * malloc, calloc and realloc. Only threads that set is_server are affected. */
+/* A server whose n-th allocation fails, or all from the n-th on. The program is linked with
+ * --wrap for malloc, calloc and realloc. Only threads that set is_server are affected. */
 #ifndef FAILING_MALLOC_INCLUDED
 #define FAILING_MALLOC_INCLUDED
 #include "httpclient.h"
 #include "wrapping.h"
 
-/* how many allocations precede the one that fails; -1: none fails */
+/* how many allocations precede the one that fails; if -1, none fails */
 static atomic_int fail_at = -1;
-static int lasting;             /* all after it fail as well */
+static int lasting;             /* all later ones fail, too */
 static __thread int is_server;
 
 static int fails(void)
@@ -30,7 +30,7 @@ static void *run_failing(void *cl)
 	return run_server(cl);
 }
 
-/* The server has been made: runs it, with allocation number n to fail. */
+/* Runs the server that make_server has made. Its allocation number n fails. */
 static void launch_failing(int n)
 {
 	run_failed = 0;
@@ -38,7 +38,7 @@ static void launch_failing(int n)
 	ck_assert_int_eq(pthread_create(&server_thread, NULL, run_failing, NULL), 0);
 }
 
-/* From here on no allocation fails. Returns whether one has failed. */
+/* Ends the failures. Returns whether an allocation has failed. */
 static int end_failing(void)
 {
 	int failed_once = atomic_load(&fail_at) < lasting;
@@ -47,7 +47,7 @@ static int end_failing(void)
 	return failed_once;
 }
 
-/* Ends a server that may have failed to run. */
+/* Ends a server, whether it runs or has failed to. */
 static void end_failed_server(void)
 {
 	HTTPServer_stop(server);

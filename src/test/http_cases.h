@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests that are refused, with the status, and such as must not be: for the tests of the parser, of HTTPRequest, and
- * for those who fuzz either. */
+/* Requests that must be refused, with their status, and requests that must be accepted. For the
+ * tests of the parser and of HTTPRequest and for the fuzzers. */
 #ifndef HTTP_CASES_INCLUDED
 #define HTTP_CASES_INCLUDED
 #include <stddef.h>

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* http_load port raw: sends standard input as it is and prints what comes back.
- * http_load port hold connections: has a reply on each and keeps them until its standard input ends.
- * http_load port connections requests: opens all connections at once, sends every request of a round
- * before it reads the first reply, and checks each reply byte by byte. Plain sockets, nothing of
- * libcore, so that the two cannot be wrong in the same way. */
+/* http_load port raw: sends standard input unchanged and prints the answer.
+ * http_load port hold connections: gets a reply on each connection and keeps them open until the
+ * end of standard input.
+ * http_load port connections requests: opens all connections at once, sends every request of a
+ * round before it reads the first reply, and checks each reply byte by byte.
+ *
+ * It uses plain sockets and nothing of libcore, so that the two cannot be wrong in the same way. */
 #define _DEFAULT_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -54,7 +56,7 @@ static void send_request(int fd, int connection, int round)
 		die("write");
 }
 
-/* 1 if the reply is the one that belongs to the request */
+/* Returns 1 if the reply belongs to the request. */
 static int check_reply(int fd, int connection, int round)
 {
 	char want[128], reply[2048], *body;

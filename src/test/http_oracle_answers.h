@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Part of http_oracle.c: the differences for answers. */
+/* Part of http_oracle.c: the known differences of answers. */
 
-/* We refuse, they accept. */
+/* Our parser refuses these, and the peer accepts them. */
 static const Difference stricter_answers[] = {
 	{ BOTH, "the status line is malformed",
 		"9112, 4: single spaces, three digits, nothing before it; "
@@ -30,7 +30,7 @@ static const Difference stricter_answers[] = {
 	{ LLHTTP, "a chunk size has the byte", "the same" },
 };
 
-/* They refuse, we accept. */
+/* The peer refuses these, and our parser accepts them. */
 static const Difference looser_answers[] = {
 	{ LLHTTP, "Duplicate Content-Length",
 		"9112, 6.3 and 9110, 8.6: identical values may count once" },

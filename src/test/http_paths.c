@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* http_paths service: a server that says which route a path reaches, for proxies.sh. */
+/* http_paths service: a server that answers with the route that a path reaches, for proxies.sh. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 

@@ -15,7 +15,7 @@
 
 static HTTPServer_T server;
 static int port;
-static pthread_t run_thread; // that of HTTPServer_run
+static pthread_t run_thread; // the thread of HTTPServer_run
 
 static void make_server(Arena_T arena, HTTPServer_Options options, HTTPServer_Route route)
 {
@@ -40,8 +40,8 @@ static void *run_server(void *)
 	return &port;
 }
 
-// Sends a POST with a body of one byte, as the last of its connection, and reads until the connection
-// ends. Returns whether there was an answer.
+// Sends a POST with a body of one byte, which asks to close the connection, and reads until the
+// connection ends. Returns whether there was an answer.
 static bool ask_once()
 {
 	static const char request[] = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"

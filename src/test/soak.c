@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* soak: the request server under clients of every kind for as long as one likes, and whether it stays as it was.
+/* soak [seconds [connections]]: runs the request server under clients of every kind and checks
+ * that it stays as it was. Default: 8 s and 1,000 connections (200 under sanitizers), or
+ * SOAK_SECONDS and SOAK_CONNECTIONS.
  *
- *	soak [seconds [connections]]         8 s and 1,000 (200 under sanitizers), or what SOAK_SECONDS and SOAK_CONNECTIONS say
+ * It starts examples/request-server, under SERVER_WRAPPER if that is set. One process has all
+ * the connections. A second one has a tenth as many more, and is stopped, killed and replaced
+ * every few seconds. Each reply is checked to its last byte. In the end, when all are answered,
+ * it sends SIGTERM: the server must close its idle connections, exit with 0 and have no live
+ * arena.
  *
- * Starts examples/request-server (under SERVER_WRAPPER, if that is set). The connections belong to one process; a tenth as
- * many more to another, which is stopped, killed and replaced every few seconds. Each reply is checked to its last byte. In
- * the end, when all are answered, SIGTERM: the server must end what is idle, exit with 0 and have no live arena.
- * Its memory must stay flat: after the settling (two minutes, or half of a short run) it takes at most GROWTH_KIB
- * and a hundredth more. Not where a tool keeps memory back: under a wrapper and with sanitizers. */
+ * The server's memory must stay flat. After a settling time (two minutes, or half of a short
+ * run) it may grow by GROWTH_KIB and one per cent. This is not checked under a wrapper or with
+ * sanitizers, which keep freed memory. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
@@ -38,7 +42,7 @@
 enum {
 	SETTLING = 120, GROWTH_KIB = 4096,
 	STARTUP_MS = 60000, ANSWERS_MS = 90000, STOP_MS = 60000,
-	LIFE = 3000             /* of a client that is killed, at most */
+	LIFE = 3000             /* how long a client lives at most before it is killed, in ms */
 };
 
 Shared *shared;
@@ -81,7 +85,7 @@ static void become_server(void)
 {
 	char command[200];
 
-	/* each loop has its share of connections, and gets what the kernel deals to it */
+	/* each loop has its share of the limit, and the kernel may deal connections out unevenly */
 	snprintf(command, sizeof command, "exec $SERVER_WRAPPER ./examples/request-server 0 %d",
 		2 * connections + 100);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -91,7 +95,7 @@ static void become_server(void)
 	_exit(127);
 }
 
-/* What the server said, as a whole. */
+/* Returns all that the server has printed. */
 static const char *text_of(FILE *file)
 {
 	static char text[8192];
@@ -140,7 +144,7 @@ static long rss_kib(void)
 	return kib;
 }
 
-/* 1: the process ended, as *status has it, within ms */
+/* Waits at most ms. Returns 1 if the process ended, and sets *status. */
 static int ends_within(pid_t process, int ms, int *status)
 {
 	int64_t end = clock_ms() + ms;
@@ -166,7 +170,7 @@ static pid_t start_clients(int n, int ramp_ms, unsigned seed, int doomed)
 	_exit(0);
 }
 
-/* Stopped, left so for a while, killed, and another in its place. */
+/* Stops the second process, kills it later, and starts another. */
 static void kill_victim(int64_t now)
 {
 	static int64_t next, stopped;

@@ -79,7 +79,7 @@ TEST(calls_of_arena_leave_errno_alone)
 	KEEPS(Arena_realloc(a, Arena_strdup(a, "x"), 2, 100000));
 	KEEPS(stream = Arena_open_stream(child, &text, &n));
 	KEEPS(fputs("text", stream));
-#if SANITIZED_THREADS /* whose fclose asks for a descriptor that the stream has not */
+#if SANITIZED_THREADS /* its fclose asks for the descriptor of a stream that has none */
 	fclose(stream);
 #else
 	KEEPS(fclose(stream));

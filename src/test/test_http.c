@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTP by its public interface: what is refused, limits, the end and time. */
+/* HTTP by its public interface: refusals, limits, the end of the stream, timeouts. */
 #include "config.h"
 
 #include "test_http.h"
 
 NEEDS(.loopback = 1);
 
-/* All that comes until the server ends the connection */
+/* Reads all that comes until the server ends the connection. */
 static size_t hear_all(void)
 {
 	size_t n = 0;
@@ -54,7 +54,8 @@ TEST(each_exception_has_the_status_to_answer)
 	ck_raises(Assert_Failed, HTTP_status(NULL));
 }
 
-/* iana.org/assignments/http-status-codes; neither what is unused (306, 418) nor what is there for a time (104) nor obsolete (510) */
+/* iana.org/assignments/http-status-codes, without the unused (306, 418), the temporary (104) and
+ * the obsolete (510). */
 static const char registry[] =
 		"100 Continue\n"
 		"101 Switching Protocols\n"
@@ -209,8 +210,8 @@ TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, .to
 
 #define GOOD "GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
 
-/* A pair that keeps what is sent together apart from the rest, one read taking one packet, under a socket that was
- * made for a stream. */
+/* Opens a pair that keeps packet boundaries, under a socket that was made for a stream: one read
+ * takes one packet. */
 static void open_packets(void)
 {
 	int fds[2], room = 1 << 20;
@@ -225,8 +226,9 @@ static void open_packets(void)
 	setsockopt(client, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
 }
 
-/* A good request, the row's with its first part in the same packet, the rest in packets of step bytes, and after it
- * another good one: then nothing of this one has been left or taken. */
+/* Sends a good request with the first part of the row's in one packet, the rest in packets of
+ * step bytes, and another good request. If that is answered, nothing of the row's was left or
+ * taken from it. */
 static void say_row(const Row *row, size_t first, size_t step)
 {
 	char packet[1024] = GOOD;
@@ -240,7 +242,7 @@ static void say_row(const Row *row, size_t first, size_t step)
 	hush();
 }
 
-/* The status; 0 if it is accepted */
+/* Returns the status, or 0 if the request is accepted. */
 static int status_behind_a_good_one(const Row *row, size_t first, size_t step)
 {
 	volatile int status = 0;
@@ -276,12 +278,12 @@ static void check_row(const Row *row)
 			row->sentence, first);
 }
 
-TEST(what_is_refused_is_refused_behind_a_good_request_too_however_it_is_cut, .to = COUNT(refused))
+TEST(a_bad_request_is_refused_behind_a_good_one_too_in_whatever_pieces, .to = COUNT(refused))
 {
 	check_row(&refused[_i]);
 }
 
-TEST(what_is_accepted_is_accepted_between_good_requests_however_it_is_cut, .to = COUNT(accepted))
+TEST(a_request_is_accepted_between_others_in_whatever_pieces, .to = COUNT(accepted))
 {
 	check_row(&accepted[_i]);
 }
@@ -308,7 +310,7 @@ TEST(a_large_body_that_is_refused_does_not_cut_off_the_reply)
 	memcpy(request, head, sizeof head - 1);
 	start_writer(&w, request, sizeof request - 1, SIZE_MAX);
 	ck_raises(HTTP_Content_Too_Large, parse());
-	answer("too large"); /* while most of it is still to come */
+	answer("too large"); /* most of it has not arrived yet */
 	Socket_close(&server);
 	join_writer(&w);
 	hear_all();
@@ -460,8 +462,8 @@ static void check_timeout(const HTTP_Limits *limits, const char *text, const cha
 	open_pair();
 }
 
-/* RFC 9112, 2.2: the clock of a request begins with its first line. The connection stays as it was, half an empty line
- * too. */
+/* RFC 9112, 2.2: the time of a request begins with its first line. The connection stays as it
+ * was, also after half of an empty line. */
 TEST(an_empty_line_is_no_request_begun, .to = 3)
 {
 	static const char *const before[] = { "\r\n", "\r", "\r\n\r\n\r" };

@@ -17,7 +17,7 @@ static int body_is(HTTPRequest_T request, const char *text)
 SUITE("http");
 CASE("request", .setup = setup, .teardown = teardown);
 
-TEST(a_request_is_what_was_sent)
+TEST(a_request_has_all_that_was_sent)
 {
 	HTTPRequest_T r = parse_saying("PUT /a%20b/../c?d=%20&e HTTP/1.1\r\nHost: h:80\r\n"
 		"Content-Length: 4\r\nX-Empty:\r\n\r\nbody");
@@ -121,7 +121,7 @@ static const struct {
 	{ "\r\n\r\n" GET HOST "Content-Length: 2\r\n\r\nab", "ab" },
 };
 
-TEST(a_body_is_decoded_and_what_follows_it_stays, .to = COUNT(bodies))
+TEST(a_body_is_decoded_and_the_bytes_behind_it_stay, .to = COUNT(bodies))
 {
 	HTTPRequest_T r;
 
@@ -183,7 +183,7 @@ TEST(a_query_is_pairs_in_the_order_sent_or_is_refused, .to = COUNT(forms))
 	HTTPRequest_T r;
 
 	if (strchr(text, ' '))
-		return; /* not in a target */
+		return; /* a target has no such byte */
 	r = request_with(text, "", "");
 	if (forms[_i].pairs) {
 		const HTTP_Param *pairs = HTTPRequest_query_params(r, &n);
@@ -265,7 +265,7 @@ TEST(a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused)
 		HTTPRequest_form_param(r, "a"));
 }
 
-/* c as a client may send it: escaped, or as it is if that means the same */
+/* Writes c as a client may send it: escaped, or plain if that means the same. */
 static int encode(char *out, int c, int escape)
 {
 	if (c == ' ' && !escape)
@@ -493,7 +493,7 @@ TEST(memory_stays_flat_over_a_thousand_requests_on_one_connection)
 static const struct {
 	const char *request;
 	int keeps;
-	const char *connection; /* line of the response; "": none */
+	const char *connection; /* a line of the response; "": none */
 } connections[] = {
 	{ GET HOST "\r\n", 1, "" },
 	{ GET HOST "Connection: keep-alive\r\n\r\n", 1, "" },
@@ -503,7 +503,7 @@ static const struct {
 	{ "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 1, "\r\nConnection: keep-alive\r\n" },
 };
 
-TEST(the_connection_goes_on_or_ends_as_the_client_asked, .to = COUNT(connections))
+TEST(the_connection_stays_or_ends_as_the_client_asked, .to = COUNT(connections))
 {
 	HTTPRequest_T r = parse_saying(connections[_i].request);
 
@@ -547,7 +547,7 @@ TEST(another_connection_option_is_sent_as_it_is)
 	ck_assert(has("\r\nConnection: X-Hop, not-close\r\n"));
 }
 
-TEST(a_response_that_nobody_asked_for_ends_the_connection)
+TEST(a_response_without_a_request_ends_the_connection)
 {
 	answer("busy");
 	hear();

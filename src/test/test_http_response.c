@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTP: the response, streams of a length, framing; then memory, contracts, threads. */
+/* HTTP: the response, streams of a length, framing, memory, checks, threads. */
 #include "config.h"
 
 #include "test_http.h"
@@ -41,7 +41,7 @@ TEST(the_date_is_now_in_the_form_of_RFC_9110)
 	ck_assert_msg(has(expected), "%s", reply);
 }
 
-/* The library's time() is this one. */
+/* The library calls this time(). */
 static int at_the_epoch;
 
 __attribute__((visibility("default"))) time_t time(time_t *t)
@@ -64,7 +64,7 @@ static void *send_ok(void *cl)
 
 TEST(the_date_of_the_epoch_is_a_date)
 {
-	pthread_t thread; /* a new one has made no date yet */
+	pthread_t thread; /* a new thread has made no date yet */
 
 	at_the_epoch = 1;
 	ck_assert_int_eq(pthread_create(&thread, NULL, send_ok, NULL), 0);
@@ -268,7 +268,7 @@ TEST(a_field_is_replaced_in_any_case_and_keeps_its_place)
 	ck_assert(has("\r\nX-A: a\tlonger value \xc3\xa4\r\nX-B: 2\r\nX-Empty: \r\n\r\n"));
 }
 
-TEST(what_would_split_a_response_is_refused)
+TEST(a_field_that_would_split_the_response_is_refused)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 
@@ -338,7 +338,7 @@ TEST(a_body_is_all_that_was_written_and_printed)
 
 static const char *const nothing_wide = "%ls";
 
-TEST(printf_of_what_cannot_be_printed_raises_and_adds_nothing)
+TEST(printf_that_fails_raises_and_adds_nothing)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 	static const wchar_t no_character[] = { (wchar_t)0x7FFFFFFE, 0 };
@@ -354,7 +354,7 @@ TEST(printf_of_what_cannot_be_printed_raises_and_adds_nothing)
 	ck_assert_str_eq(strstr(reply, "\r\n\r\n") + 4, "abc");
 }
 
-typedef struct Sender { /* the server's end in a thread */
+typedef struct Sender { /* a thread at the server's end */
 	pthread_t thread;
 	size_t nbytes;
 } Sender;
@@ -463,7 +463,7 @@ TEST(a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends)
 
 CASE("memory, contracts, threads", .setup = setup, .teardown = teardown);
 
-/* 1 when it did not raise. What is refused is memory, whatever name it goes by. */
+/* Returns 1 if f did not raise. Any exception must be a lack of memory, whichever its kind. */
 static int survives(void (*f)(Arena_T), struct Failing *failing)
 {
 	volatile int fine = 0;
@@ -487,7 +487,8 @@ static int survives(void (*f)(Arena_T), struct Failing *failing)
 	return fine;
 }
 
-/* A head larger than the first buffer, joined fields, a body that grows, and the start of a next request */
+/* Sends a head larger than the first buffer, with repeated fields, a body that grows, and the
+ * start of a next request. */
 static void say_demanding_request(void)
 {
 	static const char path[] =
@@ -542,7 +543,8 @@ TEST(without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_whole_
 	ck_assert_int_gt(ended, 1);
 }
 
-/* An arena hides most requests from its allocator; in a buffer of every size each of them fails once. */
+/* Runs f in an arena of this buffer. An arena hides most requests from its allocator; in a
+ * buffer of every size each of them fails once. */
 static int fits(void (*f)(Arena_T), void *buffer, size_t size)
 {
 	Arena_Options o = { .buffer = buffer, .buffer_size = size, .fixed = 1 };
@@ -667,7 +669,7 @@ TEST(without_memory_at_any_point_a_response_raises_and_nothing_was_sent)
 			ck_assert(has("X-One: another") && has("X-Two: 2") && has("some text 99, POST"));
 		else {
 			ck_assert_str_eq(reply, "");
-			answer("sorry"); /* from another arena it still works */
+			answer("sorry"); /* a response in another arena still works */
 			hear();
 			ck_assert(has("sorry") && !has("Connection"));
 		}

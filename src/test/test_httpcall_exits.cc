@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Every way out of the program's code amid a call, which is the on_open of its pool: it returns, raises, throws a C++
-// exception, its thread is cancelled in it or ends in it. Afterwards the call has failed and no connection is checked out.
+// Every way out of the program's code during a call, which is the on_open of its pool: it returns,
+// raises, throws a C++ exception, or its thread is cancelled or ends in it. Afterwards the call has
+// failed and no connection is checked out.
 #include <core/core.h>
 
 #include <string>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPCall in steps, in a handler, without memory, in threads that are cancelled; and what it
- * checks. */
+/* HTTPCall in steps, in a handler, without memory, and what it checks. */
 #include "config.h"
 
 #include <wchar.h>
@@ -94,7 +93,7 @@ TEST(an_early_answer_ends_the_sending_in_steps)
 	HTTPCall_send(call, "x", 1);
 	await(&server.said, 1);
 	HTTPCall_send(call, "y", 1);
-	ck_assert_int_eq(HTTPCall_answer(call), 403); /* 998 bytes are not sent */
+	ck_assert_int_eq(HTTPCall_answer(call), 403); /* 998 bytes were not sent */
 	ck_assert_uint_eq(read_all(call, body, sizeof body, 16), 2);
 	ck_assert_uint_eq(idle(), 0);
 	ck_assert_ptr_null(strstr(server.heard, "xy"));
@@ -125,7 +124,7 @@ TEST(a_part_that_is_slow_has_the_timeout_for_itself)
 	SERVE({ .until = END,
 		.answer = OK("012345678901234567890123456789012345678901234567890123456789", "60"),
 		.drip_ms = 15 });
-	HTTPCall_timeout(call, 800); /* the whole takes longer than that, each part does not */
+	HTTPCall_timeout(call, 800); /* longer than each part takes, and shorter than all of them */
 	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
 	HTTPCall_answer(call);
 	ck_assert_uint_eq(read_all(call, body, sizeof body, sizeof body), 60);
@@ -281,7 +280,7 @@ static int ask_gateway(const char *path, const char *port)
 	return HTTPCall_status(call);
 }
 
-TEST(what_a_handler_lets_pass_is_502_503_and_504)
+TEST(an_exception_of_a_call_that_leaves_the_handler_is_502_503_or_504)
 {
 	SocketPool_T full = SocketPool_new(pool_arena, 1, 64),
 				 some = SocketPool_new(pool_arena, 4, 64);
@@ -318,7 +317,7 @@ TEST(what_a_handler_lets_pass_is_502_503_and_504)
 
 /* ---- memory, threads that end ---- */
 
-/* A large body in chunks, so that the reader's blocks fail, too; whole, and in steps. */
+/* Gets a large body in chunks, so that the reader's blocks fail, too: as a whole, or in steps. */
 static void call_for_all(Arena_T a, int in_steps)
 {
 	HTTPCall_T call = HTTPCall_new(a, "POST", "/last");
@@ -404,7 +403,7 @@ TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
 
 /* ---- checked runtime errors, and fields that are refused ---- */
 
-TEST(what_a_caller_gets_wrong_is_checked)
+TEST(wrong_calls_are_checked)
 {
 	static const wchar_t wrong_text[] = { 0xd800, 0 };
 	HTTPCall_T call = call_of("GET", "/"), written = call_of("POST", "/"),
@@ -493,7 +492,7 @@ TEST(what_a_caller_gets_wrong_is_checked)
 	ck_raises_saying(Assert_Failed, "HTTPCall_begin: the call has begun already",
 		HTTPCall_begin(call, pool, "127.0.0.1", service, 1));
 	ck_raises_saying(Assert_Failed, "no answer to read",
-		HTTPCall_recv(call, &byte, 1)); /* it was collected */
+		HTTPCall_recv(call, &byte, 1)); /* HTTPCall_run collected it */
 	HTTPCall_begin(steps, pool, "127.0.0.1", service, 2);
 	ck_raises_saying(Assert_Failed, "HTTPCall_send: NULL with 2 bytes",
 		HTTPCall_send(steps, NULL, 2));

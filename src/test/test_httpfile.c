@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPResponse_file: which part of a file goes out, by Range and If-Range, and that the descriptor is closed on every way. */
+/* HTTPResponse_file: which part of a file is sent, by Range and If-Range, and that the
+ * descriptor is always closed. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -9,7 +10,7 @@
 
 EXCEPT_DEFINE(Odd, NULL, "odd");
 
-#if defined WITHOUT_SENDFILE /* linked so that the library's calls come here */
+#if defined WITHOUT_SENDFILE /* Linked so that the library's calls reach it. */
 ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t n);
 ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t n)
 {
@@ -22,7 +23,7 @@ ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t n)
 }
 #endif
 
-static int file_fd = -1;             /* the last that a response was given */
+static int file_fd = -1;             /* the last one that a response was given */
 static char path[] = "/tmp/httpfileXXXXXX";
 static const char digits[] = "0123456789";
 
@@ -136,7 +137,7 @@ static void end(void)
 SUITE("files as responses");
 CASE("whole");
 
-TEST(a_file_goes_out_with_its_length)
+TEST(a_file_is_sent_with_its_length)
 {
 	start();
 	ck_assert_int_eq(ask(GET("/")), 200);
@@ -161,7 +162,7 @@ static const struct {
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
-TEST(a_part_of_a_file_goes_out, .to = PARTS)
+TEST(a_part_of_a_file_is_sent, .to = PARTS)
 {
 	char request[200];
 
@@ -316,7 +317,7 @@ TEST(a_weak_ETag_is_none_for_If_Range)
 	end();
 }
 
-TEST(a_range_is_within_what_the_handler_gave)
+TEST(a_range_is_within_the_part_that_the_handler_gave)
 {
 	start();
 	ck_assert_int_eq(ask_with("/?offset=2&nbytes=5", "Range: bytes=1-2\r\n"), 206);
@@ -355,7 +356,8 @@ static char *large_bytes(void)
 	return bytes;
 }
 
-/* Bytes of the body that are as those of the file, until the connection ends or all is there. */
+/* Returns how many bytes of the body equal those of the file, until the connection ends or the
+ * body is complete. */
 static size_t compare_body(int fd, const char *bytes, size_t n)
 {
 	static char buffer[1 << 16];
@@ -370,7 +372,7 @@ static size_t compare_body(int fd, const char *bytes, size_t n)
 	return got;
 }
 
-TEST(a_large_file_goes_to_a_slow_client_while_others_are_served)
+TEST(a_large_file_is_sent_to_a_slow_client_while_others_are_served)
 {
 	char *bytes = large_bytes();
 	int fd, i;
@@ -391,7 +393,7 @@ TEST(a_large_file_goes_to_a_slow_client_while_others_are_served)
 	end();
 }
 
-/* SIGPIPE has its default: it would end the test. */
+/* SIGPIPE has its default action, which would end the test. */
 TEST(a_client_that_leaves_amid_a_file_costs_its_connection, .to = 2)
 {
 	char *bytes = large_bytes();
@@ -508,7 +510,7 @@ static int more(HTTPResponse_T response, void *cl)
 	return 0;
 }
 
-TEST(what_is_no_regular_file_is_refused_and_closed)
+TEST(a_descriptor_of_no_regular_file_is_refused_and_closed)
 {
 	Arena_T a = Arena_new();
 	HTTPResponse_T r = HTTPResponse_new(a);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The hooks of a server's options, `before` and `on_error`: when and where they run, and what becomes of what they write
- * and raise. The log's entry, the latencies, the loops' time, and the mode of a Unix-domain listener. */
+/* The hooks of a server's options, `before` and `on_error`: when and where they run, and what
+ * happens to what they write and raise. The log's entry, the latencies, the loops' time, and the
+ * mode of a Unix-domain listener. */
 #include "config.h"
 
 #include <sys/stat.h>
@@ -11,7 +12,7 @@
 EXCEPT_DEFINE(No_Entry, &HTTP_Forbidden, "no entry");
 EXCEPT_DEFINE(Odd, NULL, "odd");
 
-static char events[1000]; /* what ran, a letter each; one thread at a time writes it */
+static char events[1000]; /* which hooks ran, a letter each; one thread at a time writes it */
 static atomic_int nevents;
 static pthread_t before_thread, handler_thread, error_thread;
 
@@ -152,7 +153,7 @@ TEST(before_runs_ahead_of_the_handler_in_its_thread_and_with_its_response)
 	end_server();
 }
 
-TEST(what_before_raises_is_answered_and_nothing_else_of_the_route_runs)
+TEST(an_exception_of_before_is_answered_and_the_handler_does_not_run)
 {
 	start_with((HTTPServer_Options){ .before = before });
 	ck_assert_int_eq(ask(GET("/?refuse")), 403);
@@ -349,7 +350,7 @@ TEST(on_error_may_change_the_status_and_end_the_connection)
 
 CASE("log and counts");
 
-TEST(an_entry_has_the_route_and_what_was_raised_where_and_why)
+TEST(an_entry_has_the_route_the_exception_its_place_and_its_cause)
 {
 	start_with((HTTPServer_Options){ .log = keep_entry });
 	ck_assert_int_eq(ask(GET("/?raise")), 409);
@@ -404,7 +405,7 @@ static const struct {
 };
 enum { REFUSED = sizeof refused / sizeof refused[0] };
 
-TEST(an_entry_of_a_refused_request_has_what_of_its_head_was_right, .to = 2 * REFUSED)
+TEST(an_entry_of_a_refused_request_has_the_right_part_of_its_head, .to = 2 * REFUSED)
 {
 	int fd;
 
@@ -453,14 +454,14 @@ TEST(latencies_are_counted_by_powers_of_two_if_that_is_asked_for, .to = 2)
 	ck_assert_int_eq(ask(GET("/none")), 404);
 	s = stats_now();
 	ck_assert_uint_eq(counted(s.latency, 0, HTTPServer_LATENCIES), _i ? 2 : 0);
-	/* 40 ms is over 2^15 us */
+	/* 40 ms is more than 2^15 us */
 	ck_assert_uint_ge(counted(s.latency, 16, HTTPServer_LATENCIES), _i ? 1 : 0);
 	ck_assert_uint_eq(counted(s.latency, 0, 15),
 		_i && counted(s.latency, 15, HTTPServer_LATENCIES) == 1);
 	end_server();
 }
 
-/* The clock is exact to a tick; a loop that sleeps in a handler is busy. */
+/* The clock is exact to a tick. A loop whose handler sleeps counts as busy. */
 TEST(the_loops_time_is_busy_or_idle)
 {
 	HTTPServer_Stats s;

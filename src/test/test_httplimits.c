@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The limits of memory of a server: request_bytes of one request, memory_bytes of all in progress. */
+/* The limits of a server's memory: request_bytes for one request, memory_bytes for all in
+ * progress. */
 #include "config.h"
 
 #include "httpclient.h"
@@ -33,7 +34,7 @@ static void take(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 		Arena_alloc(kept, asked_for(request, "keep"));
 		Arena_adopt(kept, NULL);
 	}
-	if (other) { /* of an arena that is not the request's */
+	if (other) { /* from an arena that is not the request's */
 		AUTO(Arena_T, a, Arena_dispose) = Arena_new_with(&(Arena_Options){ .limit = 64 * KIB });
 
 		Arena_alloc(a, other);
@@ -46,7 +47,7 @@ static void take(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 
 static atomic_int let_go, waiting;
 
-/* Holds its memory until the test lets it go. */
+/* Keeps its memory until the test releases it. */
 static void hold(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	take(request, response, cl);
@@ -159,7 +160,7 @@ TEST(memory_of_another_arena_is_no_503)
 	end_server();
 }
 
-TEST(a_stream_goes_on_beyond_the_limit)
+TEST(a_stream_may_be_longer_than_the_limit)
 {
 	int fd;
 
@@ -190,7 +191,7 @@ TEST(a_child_that_outlives_its_request_does_not_count_for_the_next_ones)
 	HTTPServer_stop(server);
 	pthread_join(server_thread, NULL);
 	Arena_dispose(&arena);
-	for (i = 0; i < 30; i++) /* after the server */
+	for (i = 0; i < 30; i++) /* the server is stopped already */
 		Arena_dispose(&children[i]);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
@@ -223,14 +224,14 @@ TEST(requests_beyond_the_memory_of_all_are_answered_503_until_others_have_ended)
 	ck_assert_int_eq(hear(open_before), 503);
 	close(open_before);
 	atomic_store(&let_go, 1);
-	ck_assert_int_eq(hear(holder), 200); /* what runs goes on */
+	ck_assert_int_eq(hear(holder), 200); /* a running request continues */
 	close(holder);
 	ck_assert_int_eq(ask(GET("/")), 200);
 	ck_assert_uint_eq(stats_now().refused, 1);
 	end_server();
 }
 
-TEST(who_comes_beyond_the_memory_of_all_waits_in_the_backlog)
+TEST(clients_beyond_the_memory_of_all_wait_in_the_backlog)
 {
 	int holder, fd;
 
@@ -314,7 +315,7 @@ static void count_before(HTTPRequest_T request, HTTPResponse_T response, void *c
 	atomic_fetch_add(&nbefore, 1);
 }
 
-TEST(requests_beyond_the_queue_are_answered_503_and_nothing_of_them_runs)
+TEST(requests_beyond_the_queue_are_answered_503_and_no_callback_runs)
 {
 	int holder, queued, fd;
 
@@ -330,7 +331,7 @@ TEST(requests_beyond_the_queue_are_answered_503_and_nothing_of_them_runs)
 	ck_assert_int_eq(hear(fd), 503);
 	ck_assert(!has("Connection: close"));
 	ck_assert_int_eq(atomic_load(&nbefore), 1);
-	say(fd, GET("/")); /* which no worker answers */
+	say(fd, GET("/")); /* no worker answers it */
 	ck_assert_int_eq(hear(fd), 200);
 	ck_assert_uint_eq(stats_now().refused, 1);
 	atomic_store(&let_go, 1);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The parser by itself: what it refuses and accepts, however the input is cut. Each run feeds copies of
- * the input that are exactly as long as what the parser may see, so that a sanitizer sees it look
- * further, and writes all events into a transcript; two runs are equal if their transcripts are. */
+/* The parser alone: what it refuses and accepts, whatever pieces the input comes in. Each run
+ * feeds copies that are exactly as long as what the parser may read, so that a sanitizer sees it
+ * read further. It writes all events into a transcript; two runs are equal if their transcripts
+ * are. */
 #include "config.h"
 
 #include <stdarg.h>
@@ -19,7 +20,7 @@ static const HTTP_Limits usual = { 8192, 32768, 100, 1024 * 1024, 1, 1 };
 typedef struct Run {
 	HTTPParser parser;
 	HTTPParser_Event last;
-	size_t end;         /* bytes taken at END */
+	size_t end;         /* how many bytes were taken at END */
 	char text[8192];    /* the transcript */
 	size_t length;
 	char explanation[512];
@@ -85,7 +86,7 @@ static void note_event(Run *run, const char *bytes)
 	}
 }
 
-/* Everything there is to say about the bytes [from..to) of the input; returns 0 at the end. */
+/* Writes all that the parser says of the bytes [from..to) of the input. Returns 0 at the end. */
 static int feed(Run *run, const char *bytes, size_t n)
 {
 	for (;;) {
@@ -106,7 +107,8 @@ static char *exact_copy(const char *bytes, size_t n)
 	return memcpy(copy, bytes, n);
 }
 
-/* The input in pieces whose lengths piece() gives. After the head each piece comes in a buffer of its own. */
+/* Feeds the input in pieces whose lengths piece() gives. After the head, each piece has a buffer
+ * of its own. */
 static void run_in_pieces(Run *run, const HTTP_Limits *limits, const char *input, size_t n,
 	size_t (*piece)(void *cl, size_t at), void *cl)
 {
@@ -128,7 +130,7 @@ static void run_in_pieces(Run *run, const HTTP_Limits *limits, const char *input
 		copy = exact_copy(input + base, at - base);
 		more = feed(run, copy, at - base);
 		headed = run->parser.mark > 0 && strstr(run->text, "head ") != NULL;
-		if (run->last == HTTPParser_ERROR) { /* it stays */
+		if (run->last == HTTPParser_ERROR) { /* an error stays */
 			ck_assert_int_eq(httpparser__next(&run->parser, copy, at - base), HTTPParser_ERROR);
 		}
 		free(copy);
@@ -162,7 +164,7 @@ static void run_whole(Run *run, const char *input, size_t n)
 	run_in_pieces(run, &usual, input, n, all, NULL);
 }
 
-/* The same whole, byte by byte, and cut in two at every position. */
+/* Runs the whole input, byte by byte, and cut in two at every position. */
 static void run_every_way(Run *whole, const HTTP_Limits *limits, const char *input, size_t n)
 {
 	Run run;
@@ -184,7 +186,7 @@ CASE("parser");
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
-TEST(what_can_be_read_in_two_ways_is_refused_however_it_is_cut, .to = ROWS(refused))
+TEST(an_ambiguous_request_is_refused_in_whatever_pieces, .to = ROWS(refused))
 {
 	const Row *row = &refused[_i];
 	Run run;
@@ -197,7 +199,7 @@ TEST(what_can_be_read_in_two_ways_is_refused_however_it_is_cut, .to = ROWS(refus
 		run.explanation);
 }
 
-TEST(what_the_RFC_means_is_accepted_however_it_is_cut, .to = ROWS(accepted))
+TEST(a_valid_request_is_accepted_in_whatever_pieces, .to = ROWS(accepted))
 {
 	const Row *row = &accepted[_i];
 	Run run;
@@ -302,7 +304,7 @@ TEST(an_explanation_fits_whatever_the_peer_sent)
 
 /* ---- bytes ---- */
 
-/* RFC 9110, 5.6.2, spelt out once more */
+/* RFC 9110, 5.6.2, written a second time */
 static int is_tchar(int c)
 {
 	return c != 0
@@ -322,7 +324,8 @@ static int takes(const char *before, int c, const char *after)
 	return run.last == HTTPParser_END;
 }
 
-/* Bytes are looked at sixteen or eight at a time, and the last ones by other ways: so c stands at each place of them. */
+/* The parser reads sixteen or eight bytes at a time, and the last ones in other ways. So c
+ * stands at each place of them. */
 static void check_class(const char *what, const char *before, const char *after,
 	int (*is_one)(int c))
 {
@@ -385,7 +388,7 @@ static const char *repeat(char *out, char c, size_t n)
 	return out;
 }
 
-/* Status of a request with the given limits; 0 if accepted */
+/* Returns the status of a request with the given limits, or 0 if it is accepted. */
 static int status_of(HTTP_Limits limits, const char *input)
 {
 	Run run;
@@ -560,7 +563,7 @@ static const struct {
 	{ "GET / HTTP/1.0\r\n\r\n", 0 },
 	{ "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", 1 },
 	{ "GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n", 0 },
-	/* which llhttp reads otherwise */
+	/* llhttp reads this differently */
 	{ GET HOST "Connection: x, close\t,\r\n\r\n", 0 },
 	{ "GET / HTTP/1.0\r\nConnection: Keep-Alive\t\r\n\r\n", 1 },
 	{ GET HOST "Proxy-Connection: close\r\n\r\n", 1 },
@@ -623,7 +626,7 @@ TEST(a_path_is_decoded_then_resolved_and_never_climbs_out, .to = ROWS(paths))
 	free(raw);
 }
 
-TEST(a_path_says_what_is_wrong_with_it)
+TEST(the_explanation_of_a_bad_path_names_its_fault)
 {
 	char out[32];
 	size_t length;
@@ -695,7 +698,7 @@ static size_t mutate(char *input, size_t n, size_t room, uint32_t *state)
 		memmove(input + at + length, input + at, n - at);
 		memcpy(input + at, word, length);
 		return n + length;
-	default: /* a piece of it once more */
+	default: /* repeats a piece */
 		length = next_random(state) % 16;
 		length = length < n - at ? length : n - at;
 		if (n + length > room)

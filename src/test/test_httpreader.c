@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The reader of requests by itself: what it makes of a request does not depend on how the input was cut, nor on whose
- * memory it lies in, and what a request in progress holds is bounded by what has come. */
+/* The reader of requests alone. Its result does not depend on how the input was cut, nor on
+ * whose memory it lies in. What a request in progress holds is bounded by what has arrived. */
 #include "config.h"
 
 #include <stdio.h>
@@ -35,7 +35,7 @@ typedef struct Run {
 	HTTPReader reader;
 	struct HTTPRequest request;
 	HTTPReader_Event last;
-	size_t taken;       /* of the input */
+	size_t taken;       /* how many bytes of the input */
 	char explanation[512];
 } Run;
 
@@ -54,7 +54,8 @@ static char *exact_copy(const char *bytes, size_t n)
 	return memcpy(copy, bytes, n);
 }
 
-/* All of these bytes, which change after each call as a loop's buffer does. Returns 0 at the end. */
+/* Feeds all of these bytes, which change after each call as a loop's buffer does. Returns 0 at
+ * the end. */
 static int feed(Run *run, const char *bytes, size_t n)
 {
 	size_t used;
@@ -74,7 +75,7 @@ static int feed(Run *run, const char *bytes, size_t n)
 	return run->last == HTTPReader_MORE;
 }
 
-/* As a socket would put them where the reader has room. */
+/* The same, with the bytes where the reader has room, as a socket would put them. */
 static int feed_in_place(Run *run, const char *bytes, size_t n)
 {
 	size_t room, used;
@@ -208,7 +209,7 @@ TEST(a_body_with_a_length_holds_at_most_1_3_times_its_bytes, .to = COUNT(sizes))
 
 	begin(&run, a);
 	feed(&run, head, (size_t)sprintf(head, POST HOST "Content-Length: %zu\r\n\r\n", n));
-	ck_assert_uint_le(held.now, 4096); /* a promise costs nothing */
+	ck_assert_uint_le(held.now, 4096); /* a promised length takes no memory */
 	feed_body(&run, n - 1);
 	ck_assert_int_eq(run.last, HTTPReader_MORE);
 	ck_assert_uint_le(held.most, n + n * 3 / 10);
@@ -243,7 +244,7 @@ TEST(a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its_end, 
 	ck_assert_uint_eq(held.now, 0);
 }
 
-TEST(what_follows_a_chunked_body_in_place_stays_where_it_is)
+TEST(bytes_behind_a_chunked_body_in_place_do_not_move)
 {
 	static char input[40000];
 	size_t n = (size_t)sprintf(input, CHUNKED "8000\r\n"), at = 0, used = 0, room, got = 0;
@@ -360,7 +361,7 @@ TEST(an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decoded, .to
 
 /* ---- handles ---- */
 
-TEST(a_handle_that_was_kept_is_told_from_the_next_one_in_its_place)
+TEST(an_old_handle_differs_from_the_next_one_in_its_place)
 {
 	static HTTPRequestPlace requests;
 	static HTTPResponsePlace responses;

@@ -67,7 +67,7 @@ TEST(literals_go_before_parameters_and_these_before_rests)
 	routes_to("/a/b/c", "deep");
 	routes_to("/a/d", "parameter id=d");
 	routes_to("/z/d", "other id=z");
-	routes_to("/a/b/x", "rest *=a/b/x"); /* back from where /a/b ended */
+	routes_to("/a/b/x", "rest *=a/b/x"); /* the match goes back from where /a/b ended */
 	routes_to("/", "rest *=");
 	end_server();
 }
@@ -101,7 +101,7 @@ TEST(HEAD_is_served_by_GET_and_has_no_body)
 	say(fd, "HEAD / HTTP/1.1\r\n" HOST "\r\n" GET("/"));
 	ck_assert_int_eq(hear_one(fd, 0), 200);
 	ck_assert(has("Content-Length: 5\r\n"));
-	ck_assert_int_eq(hear(fd), 200); /* follows at once: there was no body */
+	ck_assert_int_eq(hear(fd), 200); /* it comes at once, as there was no body */
 	say(fd, "HEAD /nothing HTTP/1.1\r\n" HOST "\r\n" GET("/"));
 	ck_assert_int_eq(hear_one(fd, 0), 404);
 	ck_assert_int_eq(hear(fd), 200);
@@ -126,7 +126,7 @@ TEST(routes_of_HEAD_and_of_every_method_have_their_say)
 	end_server();
 }
 
-TEST(what_is_no_route_is_checked)
+TEST(a_wrong_route_is_checked)
 {
 	HTTPServer_Route none = { .method = "GET", .pattern = "/" };
 
@@ -256,7 +256,7 @@ static void large_spoiler(HTTPRequest_T request, HTTPResponse_T response, void *
 	spoiler(request, response, cl);
 }
 
-TEST(what_is_raised_after_the_response_was_sent_ends_the_connection)
+TEST(an_exception_after_the_response_was_sent_ends_the_connection)
 {
 	int fd;
 
@@ -275,7 +275,7 @@ TEST(what_is_raised_after_the_response_was_sent_ends_the_connection)
 	end_server();
 }
 
-TEST(no_response_is_lost_for_what_is_raised_when_the_arena_is_cleared)
+TEST(an_exception_when_the_arena_is_cleared_loses_no_response)
 {
 	static const char *const paths[] = { "/", "/worker", "/large" };
 	char request[200];
@@ -382,7 +382,7 @@ TEST(an_encoded_slash_does_not_change_the_route)
 	end_server();
 }
 
-TEST(a_handler_that_blocks_keeps_nobody_else_waiting)
+TEST(a_handler_that_blocks_does_not_delay_other_clients)
 {
 	int slow[3], i;
 
@@ -404,7 +404,7 @@ TEST(a_handler_that_blocks_keeps_nobody_else_waiting)
 	end_server();
 }
 
-TEST(a_worker_survives_what_its_handler_raises)
+TEST(a_worker_survives_an_exception_of_its_handler)
 {
 	int fd, i;
 
@@ -468,7 +468,7 @@ TEST(a_body_can_be_taken_as_it_comes)
 	ck_assert_int_eq(hear(fd), 400);
 	ck_assert(has("no exclamation marks"));
 	close(fd);
-	/* the limit is that of the other routes still */
+	/* other routes keep the limit */
 	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1001\r\n\r\n"), 413);
 	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST
 		"Transfer-Encoding: chunked\r\n\r\n3e9\r\n"), 413);
@@ -486,7 +486,7 @@ TEST(a_stream_is_sent_in_chunks_as_it_is_made)
 	ck_assert(hear_all(fd));
 	ck_assert(has("Transfer-Encoding: chunked\r\n\r\n8\r\nfrom 3: \r\n7\r\n000003 \r\n7\r\n"
 		"000002 \r\n7\r\n000001 \r\n0\r\n\r\nHTTP/1.1 200"));
-	ck_assert(has("chunked\r\n\r\nHTTP/1.1 200")); /* HEAD */
+	ck_assert(has("chunked\r\n\r\nHTTP/1.1 200")); /* of HEAD */
 	ck_assert(has("chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200"));
 	ck_assert_int_eq(count("HTTP/1.1 200"), 4);
 	ck_assert(has("\r\n\r\nhello"));
@@ -500,7 +500,7 @@ TEST(a_stream_is_sent_in_chunks_as_it_is_made)
 	end_server();
 }
 
-TEST(a_stream_waits_for_who_reads_slowly_and_no_one_for_it)
+TEST(a_stream_waits_for_its_slow_client_and_delays_no_other)
 {
 	char *s;
 	int fd, i;

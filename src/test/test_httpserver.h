@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the parts of test_httpserver: handlers and what asks them. */
+/* Shared by the parts of test_httpserver: handlers, servers of them, and clients. */
 #ifndef TEST_HTTPSERVER_INCLUDED
 #define TEST_HTTPSERVER_INCLUDED
 #include <fcntl.h>
@@ -141,7 +141,7 @@ static inline void start_blocking(HTTPServer_Options options)
 	launch();
 }
 
-/* Its window is small, so that the server's side of the socket fills. */
+/* Connects with a small window, so that the server's side of the socket fills. */
 static inline int dial_narrow(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The thread of HTTPServer_new and HTTPServer_run is cancelled at each of its cancellation points in turn: the loops and
- * workers end, the listeners and connections are closed, and nothing is lost. */
+/* The thread of HTTPServer_new and HTTPServer_run is cancelled at each of its cancellation
+ * points in turn. Loops and workers end, listeners and connections are closed, and nothing
+ * leaks. */
 #include "config.h"
 
 #include "cancelling.h"
@@ -26,7 +27,7 @@ static void doze(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	greet(request, response, cl);
 }
 
-/* Whatever the answer is. */
+/* Sends the request and reads any answer, or none. */
 static void exchange(const char *request)
 {
 	int fd = try_dial();

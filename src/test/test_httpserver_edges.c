@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPServer at its edges: routes that could not match, methods that no route has, what proxies send, places, signals, and
- * threads that a handler ends. */
+/* HTTPServer at its edges: routes that cannot match, methods that no route has, what proxies
+ * send, limits of connections, signals, and threads that a handler ends. */
 #include "config.h"
 
 #include <signal.h>
@@ -48,7 +48,7 @@ static const struct {
 };
 enum { HOPELESS = sizeof hopeless / sizeof hopeless[0] };
 
-TEST(what_could_never_match_is_no_route)
+TEST(a_route_that_can_never_match_is_refused)
 {
 	int i;
 
@@ -61,7 +61,7 @@ TEST(what_could_never_match_is_no_route)
 	end_server();
 }
 
-TEST(what_looks_like_it_is_one)
+TEST(a_route_that_only_looks_like_that_is_accepted)
 {
 	static const char *const pairs[][2] = {
 		{ "/a/", "/a/" }, { "/...", "/..." }, { "/.a", "/.a" }, { "/a..", "/a.." },
@@ -107,7 +107,7 @@ TEST(a_method_of_no_route_is_501_and_one_of_another_path_405)
 	end_server();
 }
 
-TEST(a_route_for_every_method_knows_every_method)
+TEST(a_route_for_every_method_matches_unknown_methods)
 {
 	make_server((HTTPServer_Options){ 0 });
 	HTTPServer_route(server, NULL, "/a", hello, NULL);
@@ -205,7 +205,8 @@ TEST(a_port_of_version_1_has_no_zeros_before_it)
 	end_server();
 }
 
-/* A header of version 2 with so many bytes in all, which names 192.0.2.1:4711; what is behind the address is skipped. */
+/* Writes a header of version 2 of this length, which names 192.0.2.1:4711. The server skips what
+ * follows the address. */
 static size_t long_header(char *out, size_t nbytes)
 {
 	static const char first[] = "\r\n\r\n\0\r\n"
@@ -261,7 +262,7 @@ TEST(a_header_of_version_2_may_have_64_KiB)
 
 CASE("places", .timeout = 120);
 
-/* None of them is idle, which would be closed for the next one. */
+/* None of them is idle: an idle one would be closed for the next one. */
 TEST(no_more_connections_than_were_asked_for)
 {
 	enum { CLIENTS = 40, PLACES = 5 };
@@ -305,7 +306,7 @@ CASE("signals", .timeout = 120);
 static const int urgent[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF };
 static const int others[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
 
-/* The signals that are blocked, as a number; the program of a child prints its own. */
+/* Returns the blocked signals as a number; a child's program prints its own. */
 static unsigned long long mask_bits(const sigset_t *mask)
 {
 	unsigned long long bits = 0;
@@ -345,7 +346,7 @@ static unsigned long long blocked_in_fork(void)
 	return bits;
 }
 
-/* Not by a shell: dash clears the mask. */
+/* Does not use a shell, as dash clears the mask. */
 static unsigned long long blocked_in_program(void)
 {
 	static char *arguments[] = { "sed", "-n", "s/^SigBlk:.//p", "/proc/self/status", NULL };
@@ -378,7 +379,8 @@ static void masks(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 		blocked_in_program());
 }
 
-/* As many loops as make it certain that one is not the thread of run: each connection goes to one by chance. */
+/* There are so many loops that one is certainly not the thread of run: the kernel deals
+ * connections out by chance. */
 static void ask_for_masks(const char *request, unsigned long long right)
 {
 	unsigned long long thread, child, program;
@@ -458,7 +460,7 @@ TEST(a_crash_in_a_worker_or_loop_is_the_programs_to_handle, .to = 2)
 {
 	int result, round;
 
-	if (RUNNING_ON_VALGRIND) /* which reports the crash and has an exit status of its own for it */
+	if (RUNNING_ON_VALGRIND) /* Valgrind reports the crash and exits with its own status */
 		return;
 	for (round = 0; round < (_i ? 1 : 4); round++) {
 		pid_t child = fork();
@@ -518,7 +520,7 @@ static void *run_noting(void *unused)
 	return run_server(unused);
 }
 
-/* Ends the thread of run, or with cl each other one. */
+/* Ends the thread of run; with cl, that of any other loop. */
 static void leave(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	hello(request, response, NULL);

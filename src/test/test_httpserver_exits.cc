@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Ways out of each callback of HTTPServer that are not the library's. In the thread of run a C++
-// exception leaves HTTPServer_run, as HTTPServer(3) says, and a cancellation or an end of the thread ends
-// it. Everything is as after a raise: no descriptor, thread or arena is left, and another server runs
-// afterwards. In the thread of another loop, a cancellation or an end costs the connection, and the
-// server goes on.
+// Ways out of each callback of HTTPServer. In the thread of run, a C++ exception leaves
+// HTTPServer_run, as HTTPServer(3) says, and a cancellation or an end of the thread ends it.
+// Otherwise all is as after a raise: no descriptor, thread or arena is left, and another server
+// runs afterwards. In the thread of another loop, a cancellation or an end costs the connection,
+// and the server goes on.
 #include <atomic>
 
 #include "serverways.h"
@@ -11,7 +11,7 @@
 enum Callback { HANDLER, BODY, MORE, LOG, DEFERRED, BEFORE, ON_ERROR, TAKE, CALLBACKS };
 static const char *const names[] = { "a handler", "a body", "a stream's more", "the log",
 	"a deferred call", "before", "on_error", "an upgrade's take", "no callback" };
-static std::atomic<int> leaving; // the callback that is to leave; CALLBACKS: none, or it has left
+static std::atomic<int> leaving; // the callback that must leave; CALLBACKS: none, or it has left
 static bool elsewhere;           // it leaves in the thread of another loop than that of run
 
 static void leave(int callback)
@@ -126,7 +126,7 @@ int main()
 {
 	if (!has_loopback())
 		return NEEDS_SKIPPED;
-	serve(CALLBACKS); // makes what is made once
+	serve(CALLBACKS); // what the process makes once
 	leave_each_way();
 	serve(CALLBACKS);
 	elsewhere = true;

@@ -149,7 +149,7 @@ TEST(one_that_pipelines_does_not_keep_the_others_waiting)
 	while (n < sizeof pipeline - 100)
 		n += (size_t)sprintf(pipeline + n, "%s", GET("/"));
 	for (i = 0; i < 50; i++) {
-		/* part of a request is sent, and its rest never */
+		/* a part of a request is sent, and the rest never */
 		ssize_t sent = send(fd, pipeline, n, MSG_NOSIGNAL);
 
 		big_sent += sent > 0;
@@ -162,7 +162,7 @@ TEST(one_that_pipelines_does_not_keep_the_others_waiting)
 	end_server();
 }
 
-TEST(a_large_body_comes_and_goes)
+TEST(a_large_body_is_echoed)
 {
 	static char bytes[1000000];
 	size_t i;
@@ -182,7 +182,7 @@ TEST(a_large_body_comes_and_goes)
 	end_server();
 }
 
-TEST(who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain)
+TEST(a_client_that_expects_100_gets_100_or_the_refusal)
 {
 	int fd;
 
@@ -195,7 +195,7 @@ TEST(who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain)
 	ck_assert_str_eq(body(), "hello");
 	say(fd, "POST /echo HTTP/1.1\r\n" HOST
 		"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
-	ck_assert_int_eq(hear(fd), 200); /* it did not wait to be told */
+	ck_assert_int_eq(hear(fd), 200); /* it did not wait for 100 Continue */
 	say(fd, "POST /nothing HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
 	ck_assert(hear_all(fd));
 	ck_assert_int_eq(atoi(heard + 9), 404);
@@ -204,7 +204,7 @@ TEST(who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain)
 	end_server();
 }
 
-TEST(who_shuts_down_its_side_is_answered_all_the_same)
+TEST(a_client_that_shuts_down_its_side_is_still_answered)
 {
 	int fd;
 
@@ -249,7 +249,7 @@ static void start_behind(const char *const *proxies)
 static const struct {
 	const char *header;
 	size_t n;
-	const char *name; /* NULL: no header; "": it names nobody */
+	const char *name; /* NULL: not a header; "": it names no client */
 } spoken[] = {
 	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n", "192.0.2.1:4711"),
 	SPOKEN("PROXY TCP6 2001:db8::1 2001:db8::2 4711 80\r\n", "[2001:db8::1]:4711"),
@@ -373,7 +373,7 @@ TEST(a_proxy_may_connect_to_a_Unix_domain_socket)
 	ck_believed("unix", name, "0");
 }
 
-TEST(who_is_no_proxy_cannot_say_that_it_is_somebody_else)
+TEST(only_a_proxy_may_name_another_client)
 {
 	static const char *const proxies[] = { "10.0.0.0/8", "::1", "127.0.0.2", "127.0.0.2/31", "unix",
 		NULL };
@@ -408,7 +408,7 @@ static const struct {
 };
 enum { REFUSED = sizeof refused / sizeof refused[0] };
 
-TEST(what_must_be_refused_is_and_nothing_behind_it_is_read)
+TEST(a_bad_request_is_refused_and_the_next_is_not_read)
 {
 	int fd, i, before;
 
@@ -449,7 +449,7 @@ TEST(the_limits_are_those_of_the_options)
 	end_server();
 }
 
-TEST(who_uploads_too_much_still_reads_why)
+TEST(a_client_that_uploads_too_much_still_reads_the_refusal)
 {
 	static char bytes[3000000];
 	int fd, i;
@@ -459,7 +459,8 @@ TEST(who_uploads_too_much_still_reads_why)
 	for (i = 0; i < 5; i++) {
 		fd = dial();
 		say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3000000\r\n\r\n");
-		say_bytes(fd, bytes, sizeof bytes); /* all of it: nobody is reset while sending */
+		/* the server reads all of it: it does not reset a client that still sends */
+		say_bytes(fd, bytes, sizeof bytes);
 		ck_assert(hear_all(fd));
 		ck_assert(has("413 Content Too Large"));
 		close(fd);
@@ -467,7 +468,7 @@ TEST(who_uploads_too_much_still_reads_why)
 	end_server();
 }
 
-/* Both ends of so many connections are this process's. */
+/* Both ends of so many connections belong to this process. */
 static void allow_descriptors(rlim_t n)
 {
 	struct rlimit limit;
@@ -488,7 +489,7 @@ static int reads_slowly(int i)
 	return i % 50 == 0;
 }
 
-/* Half of a head or of a body, or nothing of a response that fits into no buffer is taken. */
+/* Sends half of a head or of a body, or takes nothing of a response that fits into no buffer. */
 static int begin_slowly(int i)
 {
 	int fd = reads_slowly(i) ? dial_narrow() : dial();
@@ -513,7 +514,7 @@ static void end_slowly(int fd, int i)
 	close(fd);
 }
 
-TEST(a_thousand_slow_clients_slow_nobody)
+TEST(a_thousand_slow_clients_delay_no_other)
 {
 	static int fd[SLOW];
 	int i;
@@ -573,7 +574,7 @@ TEST(a_body_slower_than_its_rate_is_408)
 	hear_all(fd);
 	ck_assert(has("TTP/1.1 408"));
 	close(fd);
-	/* at its rate, it takes its time */
+	/* a client at the minimum rate is not too slow */
 	fd = dial();
 	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
 	for (i = 0; i < 10; i++) {
@@ -619,7 +620,8 @@ TEST(a_connection_whose_requests_wait_for_their_turn_is_not_idle)
 		strcat(text, GET("/"));
 	for (i = 0; i < CLIENTS; i++) {
 		fd[i] = dial();
-		/* in one piece: the kernel drops many small ones, and sends them again after the idle time */
+		/* in one piece: the kernel drops many small ones, and sends them again after the idle
+		 * time */
 		say(fd[i], text);
 	}
 	launch();
@@ -631,7 +633,8 @@ TEST(a_connection_whose_requests_wait_for_their_turn_is_not_idle)
 	end_server();
 }
 
-/* Those that have places are in the middle of a request: idle ones would go (test_httpserverlife.c). */
+/* The clients that are served are in the middle of a request: idle ones would be closed
+ * (test_httpserverlife.c). */
 TEST(more_connections_than_fit_wait_until_there_is_room)
 {
 	int fd[4], i;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* How many loops a server makes by default: the processors of its affinity, no more than the quotas of its cgroups. The
- * files of /proc and /sys are the test's own, and so is the time of the day. */
+/* How many loops a server makes by default: as many as the processors of its affinity, and not
+ * more than the quotas of its cgroups. The test replaces the files of /proc and /sys, and the
+ * time. */
 #include "config.h"
 
 #include <sched.h>
@@ -12,7 +13,7 @@ typedef struct File {
 	const char *name, *text;
 } File;
 
-static const File *files; /* that there are; the last has no name */
+static const File *files; /* the files that exist; the last has no name */
 static int nallowed, affinity_error;
 
 FILE *__wrap_fopen(const char *name, const char *mode);
@@ -57,14 +58,14 @@ time_t __wrap_time(time_t *t)
 	return 0;
 }
 
-static int at_nought; /* the clocks stand still at their beginning */
+static int clock_is_zero; /* the clocks stand still at 0 */
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *t);
 int __real_clock_gettime(clockid_t id, struct timespec *t);
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *t)
 {
-	if (!at_nought)
+	if (!clock_is_zero)
 		return __real_clock_gettime(id, t);
 	*t = (struct timespec){ 0 };
 	return 0;
@@ -88,7 +89,7 @@ static int processors_with(const File *given, int allowed)
 #define V2 "30 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 master:1 - cgroup2 cgroup2 rw,x\n"
 #define V1 "33 25 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:15 - cgroup cgroup rw,cpu,cpuacct\n" \
 	"34 25 0:29 / /sys/fs/cgroup/cpuset rw shared:16 - cgroup cgroup rw,cpuset\n"
-/* The cgroup /a of version 2, with this limit. */
+/* The files of the cgroup /a of version 2, with this limit. */
 #define OF_A(limit) { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", limit }, NO_MORE }
 
 static const struct {
@@ -179,7 +180,7 @@ TEST(loops_share_the_places_out_and_none_has_none)
 	}
 }
 
-/* Monotonic clocks begin when the machine does. */
+/* A monotonic clock may begin at 0 when the machine does. */
 TEST(a_pool_lets_in_a_seconds_worth_when_its_clock_begins)
 {
 	SocketPool_Limits limits = { .rate = 3 };
@@ -188,7 +189,7 @@ TEST(a_pool_lets_in_a_seconds_worth_when_its_clock_begins)
 	Socket_T s;
 
 	arena = Arena_new();
-	at_nought = 1;
+	clock_is_zero = 1;
 	pool = SocketPool_new(arena, 10, 1024);
 	SocketPool_set_limits(pool, &limits);
 	for (i = 0; i < 4; i++) {
@@ -199,11 +200,11 @@ TEST(a_pool_lets_in_a_seconds_worth_when_its_clock_begins)
 			Socket_close(&s);
 		close(ends[1]);
 	}
-	at_nought = 0;
+	clock_is_zero = 0;
 	Arena_dispose(&arena);
 }
 
-TEST(a_clock_may_begin_at_nought)
+TEST(a_servers_clock_may_begin_at_zero)
 {
 	make_server((HTTPServer_Options){ 0 });
 	launch();

@@ -11,7 +11,7 @@ CASE("descriptors, threads, memory");
 
 enum { TAKEN = 200 };
 
-/* Takes every descriptor that a lower limit leaves; the number of those taken. */
+/* Takes every descriptor that a lower limit leaves. Returns how many it took. */
 static int take_descriptors(int *taken)
 {
 	struct rlimit low;
@@ -25,7 +25,7 @@ static int take_descriptors(int *taken)
 	return n;
 }
 
-TEST(without_descriptors_it_goes_on_and_recovers)
+TEST(without_descriptors_the_server_runs_on_and_recovers)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET };
 	struct rlimit limit;
@@ -41,7 +41,8 @@ TEST(without_descriptors_it_goes_on_and_recovers)
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	to.sin_port = htons((unsigned short)port);
 	ck_assert_int_eq(connect(outside, (struct sockaddr *)&to, sizeof to), 0);
-	/* a clear end, and now: Valgrind's accept closes it itself, so no count here */
+	/* The end comes at once. The statistics are not checked: under Valgrind, accept closes the
+	 * connection itself. */
 	hear_all(outside);
 	ck_assert_uint_eq(nheard, 0);
 	say(inside_fd, GET("/"));
@@ -154,7 +155,7 @@ static void log_all_parts(const HTTPServer_Entry *e, void *cl)
 	HTTPRequest_T r = e->request;
 	size_t n = 1, length = 1;
 
-	if (HTTPRequest_method(r)) { /* the request line was right */
+	if (HTTPRequest_method(r)) { /* only if the request line was right */
 		ck_assert_str_eq(HTTPRequest_method(r), "GET");
 		ck_assert_ptr_nonnull(strstr(HTTPRequest_target(r), "?a=b"));
 		ck_assert_str_eq(HTTPRequest_query(r), "a=b");
@@ -278,7 +279,7 @@ TEST(a_unix_socket_serves_all_loops)
 	ck_assert_int_ne(access(to.sun_path, F_OK), 0);
 }
 
-/* Without Check, which writes to descriptor 3. */
+/* Does not use Check, which writes to descriptor 3. */
 static int is_served(void)
 {
 	char text[16] = "";
@@ -290,7 +291,7 @@ static int is_served(void)
 	return strcmp(text, "HTTP/1.1 200") == 0;
 }
 
-/* Another server of the process, which has the options of the first: its socket is its own. */
+/* Makes another server of the process with the options of the first. Its socket must be its own. */
 static int is_alone(HTTPServer_Options options)
 {
 	Arena_T other = Arena_new();
@@ -300,7 +301,8 @@ static int is_alone(HTTPServer_Options options)
 	return alone && fcntl(3, F_GETFD) >= 0;
 }
 
-/* In a child, whose descriptors are its own. fds: what LISTEN_FDS says. The exit status: 0 when it serves there. */
+/* Runs in a child, which has its own descriptors. fds is the value of LISTEN_FDS. The child's
+ * exit status is 0 if it serves there. */
 static int activate(const char *fds, const char *pid)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
@@ -353,8 +355,8 @@ static int activated(const char *fds, int for_me)
 TEST(a_socket_of_the_service_manager_is_served_if_it_is_for_us)
 {
 	ck_assert_int_eq(activated("1", 1), 0);
-	ck_assert_int_eq(activated("1", 0), 1); /* another process's: a socket of our own */
-	ck_assert_int_eq(activated("2", 1), 2); /* raises */
+	ck_assert_int_eq(activated("1", 0), 1); /* meant for another process: a socket of our own */
+	ck_assert_int_eq(activated("2", 1), 2); /* it raises */
 }
 
 TEST(options_out_of_range_are_checked)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A server whose n-th allocation fails, or all from there on, for every n: run raises if it cannot start, and what fails
- * later costs the connection that met it and no other. One that gets no threads. Linked with malloc and pthread_create
- * wrapped. */
+/* A server whose n-th allocation fails, or all from the n-th on, for every n. HTTPServer_run
+ * raises if it cannot start. Later a failure costs its own connection and no other. Then a
+ * server that gets no threads. The program is linked with --wrap for malloc and pthread_create. */
 #include "config.h"
 
 #include <fcntl.h>
 
 #include "failing_malloc.h"
 
-static int threads_left; /* that a server may make */
+static int threads_left; /* how many a server may make */
 
 WRAPPED(int, pthread_create,
 	(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl),
@@ -72,7 +72,8 @@ static void take_log(const HTTPServer_Entry *e, void *cl)
 		abort();
 }
 
-/* A head in two pieces and a pipeline; whatever comes back is whole or cut off, and then the server is asked again. */
+/* Sends a head in two pieces and a pipeline. The answers are whole or cut off; then the server
+ * must still answer. */
 static void disturb(void)
 {
 	static char request[9000];
@@ -94,7 +95,7 @@ static void disturb(void)
 	close(fd);
 }
 
-/* 1: as ever */
+/* Returns 1 if the server answers as usual. */
 static int serves(void)
 {
 	int fd = try_dial();

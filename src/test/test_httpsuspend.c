@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers that come later: who resumes them, what the client sees of it, and what becomes of them when
- * the client leaves, time runs out or the server stops. Each test runs twice: with the route's functions
- * in the loop, and in workers. */
+/* Answers that come later: who may resume them, what the client sees, and what happens when the
+ * client leaves, the timeout passes or the server stops. Each test runs twice: with the route's
+ * functions in the loop, and in workers. */
 #include "config.h"
 
 #include "test_httpsuspend.h"
@@ -19,10 +19,10 @@ TEST(another_thread_answers_later, .to = 2)
 
 	start(later, (HTTPServer_Options){ 0 }, _i);
 	fd = dial();
-	for (i = 1; i <= 40; i++) { /* more often than a place has turns */
+	for (i = 1; i <= 40; i++) { /* more often than a slot has generations */
 		say(fd, GET("/later"));
 		r = await_suspended(i);
-		ck_assert_int_eq(ask(GET("/")), 200); /* meanwhile */
+		ck_assert_int_eq(ask(GET("/")), 200); /* while it waits */
 		await(stats_now().suspended == 1);
 		HTTPResponse_printf(r, "answer %d", i);
 		ck_assert_int_eq(HTTPResponse_gone(r), 0);
@@ -242,7 +242,7 @@ TEST(time_runs_out, .to = 2)
 	ck_assert_uint_eq(stats_now().timed_out, 1);
 	ck_assert_int_eq(atomic_load(&nlogged), 1);
 	ck_assert_int_eq(atomic_load(&nfreed), 0);
-	HTTPResponse_printf(r, "for nobody"); /* it is the program's still */
+	HTTPResponse_printf(r, "for nobody"); /* the response still belongs to the program */
 	HTTPResponse_resume(r);
 	await(atomic_load(&nfreed) == 1);
 	ck_assert_int_eq(atomic_load(&nlogged), 2);
@@ -320,7 +320,7 @@ TEST(the_server_stops, .to = 2)
 	pthread_join(server_thread, NULL);
 	ck_assert_int_ge(clock_ms() - start_ms, 140);
 	ck_assert_int_eq(atomic_load(&nfreed), 0);
-	HTTPResponse_resume(waiting); /* in this thread: there is no other any more */
+	HTTPResponse_resume(waiting); /* in this thread: the server's have ended */
 	ck_assert_int_eq(atomic_load(&nfreed), 1);
 	ck_assert_int_eq(atomic_load(&nlogged), 1);
 	ck_assert_int_eq(last_entry.status, 503);
@@ -330,7 +330,7 @@ TEST(the_server_stops, .to = 2)
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
 
-TEST(what_is_not_resumed_goes_with_the_servers_arena, .to = 2)
+TEST(a_response_that_is_not_resumed_is_freed_with_the_servers_arena, .to = 2)
 {
 	int fd;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the parts of test_httpsuspend: handlers that suspend the response, and servers of them. */
+/* Shared by the parts of test_httpsuspend: handlers that suspend the response, and their
+ * servers. */
 #ifndef TEST_HTTPSUSPEND_INCLUDED
 #define TEST_HTTPSUSPEND_INCLUDED
 #include "httpclient.h"
@@ -79,7 +80,7 @@ static inline HTTPResponse_T await_suspended(int n)
 	return __atomic_load_n(&waiting, __ATOMIC_ACQUIRE);
 }
 
-/* A client whose request waits. */
+/* Returns a client whose request is suspended. */
 static inline int begin_waiting(void)
 {
 	int fd = dial();

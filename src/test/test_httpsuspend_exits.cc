@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Ways out of a route's functions, after they have suspended the response: before anybody resumed it, or
-// after. In the thread of run a C++ exception leaves HTTPServer_run, and so the server ends; in a worker a
-// cancellation or an end of the thread costs the request. Everything is as after a raise: no descriptor,
-// thread or arena is left, a resume that comes late is refused or frees what is left, and another server
-// runs afterwards.
+// Ways out of a route's functions, before and after the response that they have suspended was
+// resumed. In the thread of run, a C++ exception leaves HTTPServer_run, and so ends the server. In
+// a worker, a cancellation or the end of the thread costs the request. Otherwise all is as after a
+// raise: no descriptor, thread or arena is left. A late resume is refused or frees what is left.
+// Another server runs afterwards.
 #include "serverways.h"
 
 enum Callback { HANDLER, BODY, MORE, CALLBACKS };
@@ -47,8 +47,8 @@ static void leave_body(HTTPRequest_T request, const void *, size_t, void *)
 	leave(HTTPRequest_response(request), BODY);
 }
 
-// It has ended, or is freed now. A resume of what has ended is an Assert_Failed; each right to resume is
-// used up.
+// The request has ended or is freed by this. The resume of an ended one raises Assert_Failed. Each
+// response may be resumed once.
 static void resume_late()
 {
 	HTTPResponse_T response = suspended;
@@ -101,7 +101,7 @@ static const char *name_scenario(int callback)
 	return name;
 }
 
-// Also that a server without such a callback runs afterwards.
+// Then checks that a server without such a callback runs.
 static void leave_by(int callback, Way by)
 {
 	Resources before;
@@ -120,7 +120,7 @@ int main()
 
 	if (!has_loopback())
 		return NEEDS_SKIPPED;
-	serve(CALLBACKS); // makes what is made once
+	serve(CALLBACKS); // what the process makes once
 	in_worker = true;
 	serve(CALLBACKS);
 	for (int i = 0; i < 4; i++) {
@@ -128,7 +128,7 @@ int main()
 		resumed = i / 2;
 		for (int w = RAISES; w < WAYS; w++)
 			for (int callback = 0; callback < CALLBACKS; callback++)
-				if (!in_worker || w != THROWS) { // it ends the process, as in any thread
+				if (!in_worker || w != THROWS) { // an exception ends the process, as in any thread
 					leave_by(callback, static_cast<Way>(w));
 					n++;
 				}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Streams and bodies whose next part comes later, with the route's functions in the loop and in workers. */
+/* Streams and bodies whose next part comes later. The route's functions run in the loop and in
+ * workers. */
 #include "config.h"
 
 #include "test_httpsuspend.h"
@@ -16,9 +17,9 @@ SUITE("answers that come later");
 
 CASE("streams", .timeout = 240);
 
-static atomic_int nparts, last_part; /* written; after which the stream ends */
+static atomic_int nparts, last_part; /* parts that were written; the part that ends the stream */
 
-/* Each part waits for a resume; every third writes nothing. */
+/* Each part waits for a resume. Every third part writes nothing. */
 static int next_part(HTTPResponse_T response, void *cl)
 {
 	int n = atomic_fetch_add(&nparts, 1) + 1;
@@ -109,7 +110,7 @@ TEST(a_stream_may_be_resumed_before_its_part_is_out, .to = 2)
 	nparts = 0;
 	last_part = 1000;
 	start(stream_at_once, (HTTPServer_Options){ 0 }, _i);
-	ck_assert_int_eq(ask(GET("/")), 200); /* while it runs, others are answered */
+	ck_assert_int_eq(ask(GET("/")), 200); /* the loop answers others meanwhile */
 	{
 		int fd = dial();
 
@@ -348,7 +349,7 @@ TEST(the_next_bytes_of_a_body_wait_for_the_resume, .to = 4)
 	say(fd, chunked ? POST_CHUNKED "3\r\nabc\r\n" : POST_LENGTH("6") "abc");
 	await_suspended(1);
 	say(fd, chunked ? "3\r\ndef\r\n0\r\n\r\n" GET("/") : "def" GET("/"));
-	nap(150); /* its time stands meanwhile */
+	nap(150); /* the timeout does not run meanwhile */
 	ck_assert_int_eq(atomic_load(&ncalls), 1);
 	HTTPResponse_resume(waiting);
 	await_suspended(2);

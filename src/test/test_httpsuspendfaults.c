@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A server whose answers come later, and whose n-th allocation fails, or all from there on, for every n: in its threads and
- * in the one that resumes. What fails costs the connection that met it and no other. Linked with malloc wrapped. */
+/* A server whose answers come later and whose n-th allocation fails, or all from the n-th on,
+ * for every n: in its threads and in the one that resumes. A failure costs its own connection
+ * and no other. The program is linked with --wrap for malloc. */
 #include "config.h"
 
 #include "failing_malloc.h"
 
-static atomic_int in_progress; /* suspended, and not resumed yet */
+static atomic_int in_progress; /* threads that have not resumed their response yet */
 static int blocks;
 
 static void *resume_later(void *cl)
@@ -48,7 +49,7 @@ static int more(HTTPResponse_T response, void *cl)
 {
 	int *left = cl;
 
-	is_server = 1; /* also in a worker */
+	is_server = 1; /* workers count, too */
 	HTTPResponse_printf(response, "%*s", 3000, "part");
 	if (--*left == 0)
 		return 0;

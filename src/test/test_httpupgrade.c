@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPResponse_upgrade: when the connection leaves the server, what goes with it, and who ends it. */
+/* HTTPResponse_upgrade: when the connection leaves the server, what it takes along, and who
+ * closes it. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -15,7 +16,7 @@ static atomic_int ntaken, ncleaned, stop_in_take;
 static pthread_t take_thread, handler_thread;
 static size_t pending, connections;
 static int is_nonblocking, is_arena_alive;
-static Socket_T kept;            /* of the program's, once take has it */
+static Socket_T kept;            /* it belongs to the program once take has it */
 static enum { ECHOES, KEEPS, RAISES, EXITS } way;
 
 typedef struct Upgrade {
@@ -29,7 +30,7 @@ static void clean_up(void *cl)
 	atomic_fetch_add(&ncleaned, 1);
 }
 
-/* Everything back until the client ends. */
+/* Sends everything back until the client ends. */
 static void echo_all(Socket_T s)
 {
 	char bytes[100];
@@ -167,7 +168,7 @@ TEST(the_socket_leaves_the_server_with_what_was_read_ahead, .to = 2)
 	ck_assert_uint_eq(connections, 0);
 	ck_assert(pthread_equal(take_thread, server_thread) == !_i);
 	ck_assert_int_eq(ask(GET("/hello")), 200);
-	if (_i == 0) { /* it is ours, beside the server */
+	if (_i == 0) { /* the program has it, and the server runs on */
 		await(atomic_load(&ncleaned) == 1);
 		say(fd, "two");
 		shutdown(fd, SHUT_WR);
@@ -264,7 +265,7 @@ TEST(a_place_is_free_once_its_connection_has_left)
 
 CASE("ends", .timeout = 60);
 
-TEST(what_take_raises_is_counted_and_the_socket_stays_its, .to = 2)
+TEST(an_exception_of_take_is_counted_and_the_socket_stays_with_take, .to = 2)
 {
 	int fd;
 

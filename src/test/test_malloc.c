@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the library does when malloc itself fails: the program is linked with --wrap=malloc and the
- * objects of the library, so that every request of theirs passes here. */
+/* What the library does if malloc fails. The program is linked with the objects of the library
+ * and with --wrap for malloc, so that each allocation of theirs passes here. */
 #define _DEFAULT_SOURCE
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -28,8 +28,8 @@ WRAPPED(void *, malloc, (size_t n), (n), if (is_refused()) return NULL);
 WRAPPED(void *, calloc, (size_t m, size_t n), (m, n), if (is_refused()) return NULL);
 WRAPPED(void *, realloc, (void *p, size_t n), (p, n), if (is_refused()) return NULL);
 
-/* Runs step with the first request refused, then the second, ... until it succeeds; each time the
- * exception must be a kind of e and name the lack of memory, and no arena may be left. */
+/* Runs step with the first request refused, then the second, and so on until it succeeds. Each
+ * time the exception must be a kind of e and name the lack of memory, and no arena may be left. */
 static int failures(void (*step)(void), const Except_T *e)
 {
 	size_t before = Arena_debug_live_count();
@@ -60,7 +60,7 @@ static void make_arena(void)
 {
 	Arena_T a;
 
-	if (arena__thread()) /* nothing in store: each chunk is asked for */
+	if (arena__thread()) /* no chunk is in store, so each is asked of malloc */
 		arena__empty_store(arena__thread());
 	a = Arena_new();
 
@@ -211,7 +211,7 @@ static int has_line(FILE *file, const char *text)
 }
 
 /* src/test/arena_guard_suites.sh runs this program with CORE_ARENA_DEBUG=profile, too. */
-TEST(a_profile_without_memory_raises_nothing_and_says_what_it_lacks)
+TEST(a_profile_without_memory_raises_nothing_and_says_so)
 {
 	FILE *file = tmpfile();
 	Arena_T arena = Arena_new();
@@ -227,7 +227,7 @@ TEST(a_profile_without_memory_raises_nothing_and_says_what_it_lacks)
 	ck_assert_int_eq(has_line(file, "1000        100  (no memory)"), profiled);
 	ck_assert_int_eq(has_line(file, "no memory to follow 1000 bytes"), profiled);
 	fail_at = 1;
-	Arena_debug_profile(file); /* in any order, then */
+	Arena_debug_profile(file); /* in any order from then on */
 	fail_at = -1;
 	Arena_dispose(&arena);
 	fclose(file);

@@ -6,7 +6,7 @@
 
 NEEDS(.loopback = 1);
 
-/* A port nobody listens on. */
+/* Returns a port without a listener. */
 static const char *free_port(void)
 {
 	Socket_T s = listen_tcp();
@@ -16,7 +16,7 @@ static const char *free_port(void)
 	return port;
 }
 
-/* The errno, and whether the message has text in it, of what connect raises. */
+/* Returns the errno of what connect raises. Its message must have text in it. */
 static int connect_errno(const Except_T *e, const char *host, const char *service, int ms,
 	const char *text)
 {
@@ -132,7 +132,7 @@ TEST(a_port_can_be_listened_on_again_while_old_connections_wait)
 
 	client = Socket_connect("127.0.0.1", port, 5000);
 	server = Socket_accept(s);
-	Socket_close(&server); /* first: this end goes to TIME_WAIT */
+	Socket_close(&server); /* this end closes first, and so goes to TIME_WAIT */
 	ck_assert_uint_eq(Socket_recv(client, &byte, 1), 0);
 	Socket_close(&client);
 	Socket_close(&s);
@@ -140,7 +140,7 @@ TEST(a_port_can_be_listened_on_again_while_old_connections_wait)
 	Socket_close(&s);
 }
 
-/* How many of n connections this listener, which does not block, gets when nobody else accepts. */
+/* Returns how many of n connections this non-blocking listener gets if no other process accepts. */
 static int gets(Socket_T s, int n)
 {
 	int i, got = 0;
@@ -164,7 +164,8 @@ TEST(listeners_that_share_a_port_share_its_connections)
 	ck_assert_int_eq(gets(a, 50), 50);
 	b = Socket_listen_shared("127.0.0.1", port_of(a), 0);
 	ck_assert_int_eq(Socket_port(a), Socket_port(b));
-	/* by a hash of the client's port: none or all has a chance of 2 to the -100 */
+	/* the kernel chooses by a hash of the client's port: that one gets none has a chance of 2 to
+	 * the -100 */
 	n = gets(a, 100);
 	ck_assert_int_gt(n, 0);
 	ck_assert_int_lt(n, 100);
@@ -207,7 +208,7 @@ TEST(a_host_that_cannot_be_resolved_is_named)
 	ck_raises_saying(Assert_Failed, "service", Socket_listen("127.0.0.1", NULL, 0));
 }
 
-TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
+TEST(the_path_of_a_Unix_socket_is_removed_when_the_listener_is_closed)
 {
 	Socket_T s = Socket_listen(path, NULL, 0), client = Socket_connect(path, NULL, 5000);
 	Socket_T server = Socket_accept(s);
@@ -229,7 +230,7 @@ TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
 	ck_assert_int_ne(access(path + 5, F_OK), 0);
 }
 
-TEST(a_relative_path_goes_even_if_the_process_is_in_another_directory_by_then)
+TEST(a_relative_path_is_removed_from_another_directory_too)
 {
 	char before[4096];
 	Socket_T s;
@@ -278,7 +279,7 @@ TEST(listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask)
 	umask(before);
 }
 
-TEST(listen_unix_names_what_is_wrong)
+TEST(the_exceptions_of_listen_unix_name_the_fault)
 {
 	Socket_T s = Socket_listen_unix(path, 0600, 1);
 
@@ -296,7 +297,7 @@ TEST(listen_unix_names_what_is_wrong)
 
 TEST(the_path_of_a_process_that_died_is_taken_over)
 {
-	static volatile Socket_T left_open; /* for Valgrind, which looks for leaks in the child */
+	static volatile Socket_T left_open; /* so that Valgrind finds no leak in the child */
 	pid_t child = fork();
 	Socket_T s, client;
 
@@ -458,7 +459,7 @@ TEST(connect_checks_its_arguments)
 	ck_raises_saying(Assert_Failed, "service", Socket_connect("127.0.0.1", NULL, 1));
 }
 
-/* 1 when connected, 0 when it was refused. */
+/* Returns 1 if it is connected, 0 if it was refused. */
 static int finish_within(Socket_T s, int ms)
 {
 	volatile int result = -1;
@@ -504,7 +505,7 @@ TEST(a_connection_that_was_started_is_finished_later)
 	Socket_close(&file);
 }
 
-/* Whether the system says so at once, as Linux does, or later. */
+/* Returns whether connect is refused, at once as on Linux or later. */
 static int is_refused(const char *address, const char *service)
 {
 	volatile int refused = 0;
@@ -684,7 +685,7 @@ TEST(a_peer_that_reset_before_it_was_accepted_does_no_harm)
 	Socket_close(&client);
 	Socket_set_timeout(s, 50);
 	TRY {
-		server = Socket_accept(s); /* NULL on some systems, a dead one on others */
+		server = Socket_accept(s); /* NULL on some systems, a dead connection on others */
 		if (server) {
 			TRY {
 				Socket_recv(server, &byte, 1);

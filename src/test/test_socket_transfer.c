@@ -9,7 +9,7 @@
 SUITE("Socket");
 CASE("Socket", .setup = set_up, .teardown = tear_down);
 
-TEST(recv_gives_what_is_there_and_0_at_the_end)
+TEST(recv_returns_the_bytes_that_are_there_and_0_at_the_end)
 {
 	Socket_T here, there;
 	char buffer[16];
@@ -271,7 +271,7 @@ struct Reader {
 	size_t expected, received, wrong;
 };
 
-/* Reads until the end, and looks whether byte i is pattern(i). */
+/* Reads until the end and checks that byte i is pattern(i). */
 static void *read_pattern(void *cl)
 {
 	struct Reader *r = cl;
@@ -451,7 +451,7 @@ TEST(keepalive_asks_a_silent_peer_and_a_listener_hands_it_on)
 	Socket_close(&there);
 	Socket_close(&s);
 	adopt_pair(&here, &there);
-	Socket_set_keepalive(here, 1000); /* nothing to ask: the kernel knows */
+	Socket_set_keepalive(here, 1000); /* there is nothing to ask: the kernel knows */
 	Socket_close(&here);
 	Socket_close(&there);
 }
@@ -505,7 +505,7 @@ static void *send_late(void *s)
 	return NULL;
 }
 
-/* Each waits or fails inside, and succeeds in the end. */
+/* Each call waits or fails inside, and then succeeds. */
 static void ck_waits_keep_errno(Socket_T here, Socket_T there)
 {
 	static char many[1 << 20];
@@ -535,7 +535,7 @@ TEST(a_call_that_succeeds_leaves_errno_alone)
 	int fd[2];
 
 	ck_keeps_errno(listener = Socket_listen(NULL, "0", 0));
-	ck_keeps_errno(Socket_peer(listener, arena)); /* it has none */
+	ck_keeps_errno(Socket_peer(listener, arena)); /* it has no peer */
 	ck_keeps_errno(here = Socket_connect("localhost", port_of(listener), 5000));
 	ck_keeps_errno(there = Socket_accept(listener));
 	Socket_set_nonblocking(listener, 1);
@@ -557,7 +557,7 @@ TEST(a_call_that_succeeds_leaves_errno_alone)
 	Socket_close(&there);
 }
 
-/* 1 + 2 * n bytes: x and so many e with an acute accent. */
+/* Returns 1 + 2 * n bytes: x and n times e with an acute accent. */
 static const char *accents(int n)
 {
 	char *text = Arena_alloc(arena, 2 + 2 * (size_t)n);
@@ -600,7 +600,7 @@ static void ck_checks(Socket_T s)
 
 TEST(every_function_checks_that_the_socket_is_open)
 {
-	Socket_T not_one = Arena_calloc(arena, 1, 1024); /* a closed one must not be read under ASan */
+	Socket_T not_one = Arena_calloc(arena, 1, 1024); /* under ASan, a closed one must not be read */
 
 	ck_checks(NULL);
 	ck_checks(not_one);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket and SocketPoll in a thread that is cancelled, at each cancellation point of a session that uses all of them. */
+/* Socket and SocketPoll in a thread that is cancelled at each cancellation point of a session
+ * that uses all of them. */
 #define _GNU_SOURCE
 #include "config.h"
 
@@ -14,7 +15,7 @@ typedef struct Session {
 	Arena_T arena;
 	SocketPoll_T loop;
 	Socket_T sockets[SOCKETS]; /* NULL: closed, or not yet open */
-	/* the first is a socket's, once it is adopted; -1: closed, or a socket's */
+	/* pair[0] is adopted by a socket; -1: closed or adopted */
 	int pair[2];
 	char host[64], stale[64], port[8];
 } Session;
@@ -59,7 +60,7 @@ static void use_tcp(Session *s)
 	close_both(&s->sockets[3], &s->sockets[4]);
 }
 
-/* The third waits for room in the backlog until its time is up. */
+/* The third one waits for room in the backlog until its timeout. */
 static void fill_backlog(Session *s)
 {
 	s->sockets[6] = Socket_connect(s->host, NULL, 1000);
@@ -116,7 +117,7 @@ static void run_session(void *cl)
 	use_loop(s);
 }
 
-/* A socket file whose process has died. */
+/* Leaves a socket file whose process has died. */
 static void leave_stale(const char *path)
 {
 	struct sockaddr_un a = { 0 };
@@ -153,7 +154,7 @@ static void after(void *cl, int cancelled)
 	begin(s);
 }
 
-/* after has begun the next run, so there is always one arena, and never a descriptor. */
+/* `after` has begun the next run, so there is always one arena, and never a descriptor. */
 static void cancel_with(const char *backend)
 {
 	Session s = { .backend = backend };

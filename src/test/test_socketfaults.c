@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What the modules of sockets do when the system fails them: the program is linked with --wrap for each call below and
- * the objects of the library. A session that uses all of them runs again and again; each time one call, at one of its
- * occurrences, fails with one of the errors that it documents. Whatever is raised, nothing may stay open or allocated,
- * and the pools must agree with themselves. */
+/* What the modules of sockets do if a system call fails. The program is linked with the objects
+ * of the library and with --wrap for each call below. A session that uses all modules runs again
+ * and again. Each time one call, at one of its occurrences, fails with one of its documented
+ * errors. Whatever is raised, nothing may stay open or allocated, and the pools' counts must be
+ * right. */
 #define _GNU_SOURCE
 #include "config.h"
 
@@ -28,12 +29,12 @@ NEEDS(.loopback = 1);
 /* ---- the shim ---- */
 
 enum Call { SOCKET, BIND, LISTEN, ACCEPT, CONNECT, RECV, SEND, SENDMSG, SHUTDOWN, CLOSE, POLL,
-	FCNTL, OPEN, SETSOCKOPT, GETSOCKOPT, GETSOCKNAME, GETPEERNAME, GETADDRINFO, MUTEX_INIT, COND_INIT,
-	EPOLL_CREATE, EPOLL_CTL, EPOLL_WAIT, EVENTFD, MALLOC, CALLS };
+	FCNTL, OPEN, SETSOCKOPT, GETSOCKOPT, GETSOCKNAME, GETPEERNAME, GETADDRINFO, MUTEX_INIT,
+	COND_INIT, EPOLL_CREATE, EPOLL_CTL, EPOLL_WAIT, EVENTFD, MALLOC, CALLS };
 
 static int failing = -1, fail_at, fail_with, fired;
 
-/* 1 when this is the one that is to fail. */
+/* Returns 1 if this call is the one that must fail. */
 static int fails(enum Call call)
 {
 	if ((int)call != failing || --fail_at != 0)
@@ -75,14 +76,14 @@ WRAP(int, eventfd, EVENTFD, -1, (unsigned n, int flags), (n, flags));
 WRAP(void *, malloc, MALLOC, NULL, (size_t n), (n));
 WRAP(void *, calloc, MALLOC, NULL, (size_t count, size_t n), (count, n));
 
-/* A connect that a signal interrupts, or that does not wait, goes on by itself. */
+/* A connect that a signal interrupts, or that does not wait, continues by itself. */
 int __real_connect(int fd, const struct sockaddr *a, socklen_t n);
 int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n);
 int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n)
 {
 	if (!fails(CONNECT))
 		return __real_connect(fd, a, n);
-	if (a->sa_family == AF_UNIX) /* is there at once, or waits for room in the backlog */
+	if (a->sa_family == AF_UNIX) /* it succeeds at once, or waits for room in the backlog */
 		return fail_with == EINPROGRESS ? __real_connect(fd, a, n) : -1;
 	if (fail_with == EINTR || fail_with == EINPROGRESS) {
 		__real_connect(fd, a, n);
@@ -91,7 +92,7 @@ int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n)
 	return -1;
 }
 
-/* The descriptor is gone whatever close says (Linux; POSIX leaves it open). */
+/* Linux closes the descriptor even if close fails; POSIX may leave it open. */
 int __real_close(int fd);
 int __wrap_close(int fd);
 int __wrap_close(int fd)
@@ -105,12 +106,12 @@ WRAPPED_FCNTL(if (fails(FCNTL)) return -1);
 
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...) /* never to create one */
+int __wrap_open(const char *path, int flags, ...) /* it never creates a file */
 {
 	return fails(OPEN) ? -1 : __real_open(path, flags);
 }
 
-/* The host "both" has an address where nobody listens, then one where somebody does. */
+/* The host "both" has first an address without a listener, and then one with a listener. */
 int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
 	struct addrinfo **list);
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
@@ -171,18 +172,18 @@ static const Faults faults[CALLS] = {
 /* ---- the session ---- */
 
 static const Except_T Cut_Short = { "the session was cut short", NULL, NULL };
-/* Check allocates: it may not be asked here */
+/* Check allocates, so its assertions cannot be used here */
 static const Except_T Wrong = { "a call did not do what it should", NULL, NULL };
 
 typedef struct Session {
 	const char *backend;
 	Arena_T arena;
-	SocketPool_T servers, clients; /* their ends of the connections */
+	SocketPool_T servers, clients; /* the server's and the client's ends of the connections */
 	SocketPoll_T loop;
 	Socket_T listener;
-	Connection_T out; /* to the end */
-	int adopted;      /* not yet; -1: none */
-	int drained;      /* the pools, perhaps */
+	Connection_T out; /* checked out until the end */
+	int adopted;      /* a descriptor that is not adopted yet; -1: none */
+	int drained;      /* the pools may be drained */
 	char port[8];
 } Session;
 
@@ -195,7 +196,7 @@ static SocketPoll_Event next_event(Session *s)
 	return e;
 }
 
-/* A connection that was taken for a stale one has a successor, which waits to be accepted. */
+/* If a connection was taken for a stale one, a new one waits to be accepted. */
 static SocketPoll_Event next_connection_event(Session *s)
 {
 	SocketPoll_Event e = next_event(s);
@@ -257,8 +258,8 @@ static void exchange(Session *s, Connection_T client)
 	Socket_recv(Connection_socket(client), Connection_buffer(client, NULL), 2);
 }
 
-/* What connects other than by checkout: addresses that race, a name without a file, a port that is shared, a descriptor
- * that was inherited. Each is in a pool from the start, or a raise would leave it open. */
+/* Sockets that do not come from checkout: addresses that race, an abstract name, a shared port,
+ * an inherited descriptor. Each is added to a pool at once, or a raise would leave it open. */
 static Socket_T keep(Session *s, Socket_T socket)
 {
 	Connection_T c = NULL;
@@ -309,7 +310,7 @@ static void remove_one(Connection_T c, void *cl)
 	Socket_close(&socket);
 }
 
-/* Up, down, and farther down than it may. */
+/* Grows and shrinks the pool, also below its count, which must fail. */
 static void resize(SocketPool_T pool)
 {
 	volatile int refused = 0;
@@ -327,7 +328,7 @@ static void resize(SocketPool_T pool)
 	SocketPool_resize(pool, 10);
 }
 
-/* Two are out, and more may not be open to the host. */
+/* Two are checked out, and no more may be open to the host. */
 static void wait_in_vain(Session *s)
 {
 	volatile int waited = 0;
@@ -351,7 +352,7 @@ static void use_loop(Session *s, Connection_T client)
 	run_timer_once(s->loop);
 }
 
-/* What is checked out comes back when the drain is over. */
+/* The connection that is checked out comes back after the drain. */
 static void drain(Session *s)
 {
 	s->drained = 1;
@@ -399,7 +400,7 @@ static void count_one(Connection_T c, void *n)
 	++*(size_t *)n;
 }
 
-/* Nothing is reserved for ever: a pool for one more than it has takes one more. */
+/* No place stays reserved: a pool that is resized to one more than its count takes one more. */
 static void ck_has_place(SocketPool_T pool, size_t n)
 {
 	SocketPool_Limits none = { 0 };
@@ -441,7 +442,7 @@ static int is_ours(const Except_T *e)
 	return 0;
 }
 
-/* 1 when it came to the end. */
+/* Returns 1 if the session reached its end. */
 static int attempt(Session *s)
 {
 	volatile int whole = 0;
@@ -467,7 +468,7 @@ static int attempt(Session *s)
 	return whole;
 }
 
-/* Calls whose failing once is nobody's business but ours. */
+/* Returns whether such a failure must not be visible to the caller if it happens once. */
 static int is_hidden(enum Call call, int error)
 {
 	if (call == MALLOC || call == ACCEPT || call == RECV)
@@ -475,7 +476,7 @@ static int is_hidden(enum Call call, int error)
 	if (call == CLOSE || call == SHUTDOWN || call == OPEN || call == GETPEERNAME)
 		return 1;
 	if (error == ENOSYS || (error == EPERM && (call == EPOLL_CREATE || call == EVENTFD)))
-		return 1; /* as under a filter of system calls: the poll does without */
+		return 1; /* as under a filter of system calls: SocketPoll works without the call */
 	return error == EINTR || error == EINPROGRESS
 		|| (error == EAGAIN && call != CONNECT && call != MUTEX_INIT && call != COND_INIT);
 }

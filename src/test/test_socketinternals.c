@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the protocols and the pool ask of a socket, and connect among several addresses: the program is linked
- * with --wrap=getaddrinfo, so that a host has the addresses that a test gives it. */
+/* What the protocols and the pool need of a socket, and connect to several addresses. The
+ * program is linked with --wrap=getaddrinfo, so that a host has the addresses that a test gives
+ * it. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -93,7 +94,7 @@ static void add_address(int family, const char *address, int port)
 	naddresses++;
 }
 
-/* One of a kind that this machine lacks, as ::1 is where there is no IPv6. */
+/* Adds an address of a family that this machine lacks, as ::1 is without IPv6. */
 static void add_lacking(void)
 {
 	add_address(AF_INET, "127.0.0.1", 1);
@@ -253,7 +254,7 @@ TEST(the_families_take_turns)
 	make_deaf(&deaf);
 	for (i = 0; i < 6; i++)
 		add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
-	/* the last in the list, the second in turn */
+	/* the last in the list, which is tried second */
 	add_address(AF_INET6, "::ffff:127.0.0.1", Socket_port(s));
 	start = socket__now_ms();
 	client = Socket_connect("several.test", "1", -1);
@@ -272,7 +273,7 @@ TEST(a_host_none_of_whose_addresses_answers_is_given_up_in_time)
 	int i, before;
 
 	make_deaf(&deaf);
-	for (i = 0; i < MOST; i++) /* more than are tried at once */
+	for (i = 0; i < MOST; i++) /* more than connect tries at once */
 		add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
 	before = count_descriptors();
 	start = socket__now_ms();
@@ -339,7 +340,8 @@ static int start_is_refused(const char *port)
 	return refused;
 }
 
-/* A connection to itself: by the port that the system chose, here by one that was bound before. */
+/* A connection to itself can come about if the system chooses the same port. Here the port is
+ * bound before. */
 static void ck_refuses_itself(int connected_at_once)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 1);
@@ -352,11 +354,11 @@ static void ck_refuses_itself(int connected_at_once)
 	ck_raises_saying(Socket_Refused, "Connection refused", Socket_connect("127.0.0.1", port, 1000));
 	ck_assert(start_is_refused(port));
 	meets_itself = 0;
-	s = Socket_listen("127.0.0.1", port, 1); /* it is free at once */
+	s = Socket_listen("127.0.0.1", port, 1); /* the port is free at once */
 	Socket_close(&s);
 }
 
-TEST(a_port_where_nobody_listens_refuses_a_connection_that_would_meet_itself)
+TEST(a_connection_to_itself_is_refused_as_by_a_port_without_a_listener)
 {
 	ck_refuses_itself(0);
 	ck_refuses_itself(1);
@@ -414,7 +416,7 @@ TEST(recv_deadline_waits_until_the_earlier_of_deadline_and_timeout)
 	Socket_close(&b);
 }
 
-TEST(after_the_deadline_there_is_only_what_was_read_ahead)
+TEST(after_the_deadline_only_bytes_read_ahead_are_received)
 {
 	Socket_T a, b;
 	char byte;
@@ -433,7 +435,7 @@ TEST(after_the_deadline_there_is_only_what_was_read_ahead)
 	Socket_close(&b);
 }
 
-TEST(what_is_put_back_comes_first_and_the_latest_before_the_others)
+TEST(bytes_that_are_put_back_come_first_and_the_latest_before_others)
 {
 	Socket_T a, b;
 	char buffer[16] = "";
@@ -453,7 +455,7 @@ TEST(what_is_put_back_comes_first_and_the_latest_before_the_others)
 	Socket_close(&b);
 }
 
-/* A connection over TCP whose client has sent n bytes that nobody has read. */
+/* Makes a connection over TCP. Its client has sent n bytes, which nothing has read. */
 static void tcp_pair(Socket_T *server, Socket_T *client, size_t n)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 0);
@@ -551,7 +553,7 @@ static void *close_one(void *s)
 	return s;
 }
 
-/* The end of its stream. */
+/* Reads the end of the stream. */
 static void ck_closed(int other)
 {
 	char byte;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the parts of test_socketpoll: a poll of each back end, and ends of socketpairs inside it. */
+/* Shared by the parts of test_socketpoll: a poll with each back end, and socketpairs, one end of
+ * which is in the poll. */
 #ifndef TEST_SOCKETPOLL_INCLUDED
 #define TEST_SOCKETPOLL_INCLUDED
 #include <errno.h>
@@ -79,7 +80,7 @@ static inline Socket_T make_one(void)
 	return sockets[made++];
 }
 
-/* One that is inside, with its number as data. */
+/* Adds a socket to the poll, with its number as data. */
 static inline Socket_T add_one(unsigned asked)
 {
 	Socket_T s = make_one();
@@ -116,7 +117,7 @@ static inline void wait_ms(long ms)
 		;
 }
 
-/* What the loop says of this socket now, all that it has to say. */
+/* Waits once and returns the events of this socket. */
 static inline unsigned told_of(Socket_T s)
 {
 	unsigned told = 0;

@@ -40,8 +40,8 @@ TEST(evict_idle_closes_those_that_were_not_used_for_so_long)
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 }
 
-/* A tick of the coarse clock is 10 ms at most. */
-TEST(what_was_unused_for_so_long_is_never_taken_for_younger)
+/* A tick of the coarse clock is at most 10 ms. */
+TEST(a_connection_idle_for_so_long_is_never_taken_for_younger)
 {
 	Connection_T c;
 	int i;
@@ -199,7 +199,8 @@ static int try_arena(Connection_T c)
 	return works;
 }
 
-/* Until try works, with the allocator failing at ever later requests; how often it did not. */
+/* Runs try until it works, while the allocator fails at ever later requests. Returns how often
+ * it did not work. */
 static int failures(struct Failing *f, int (*try)(Connection_T), Connection_T c)
 {
 	int n;
@@ -309,7 +310,7 @@ TEST(every_function_checks_for_NULL)
 
 TEST(disposing_of_the_arena_closes_the_sockets_inside)
 {
-	/* the pool's, and the parent of the connections' */
+	/* the pool's arena, and the parent of the connections' arenas */
 	size_t arenas = Arena_debug_live_count() - 2;
 	int calls = 0;
 
@@ -317,7 +318,7 @@ TEST(disposing_of_the_arena_closes_the_sockets_inside)
 	Connection_buffer(add_one(), NULL);
 	Arena_defer(Connection_arena(add_one()), raise_one, NULL);
 	Connection_arena(add_one());
-	SocketPool_close(pool, &sockets[3]); /* a spare arena */
+	SocketPool_close(pool, &sockets[3]); /* it leaves a spare arena */
 	ck_raises(Test_Failed, Arena_dispose(&arena));
 	ck_assert_int_eq(calls, 1);
 	ck_assert_int_eq(is_closed(0) + is_closed(1) + is_closed(2) + is_closed(3), 4);

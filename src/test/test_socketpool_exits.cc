@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Every way out of every callback of a SocketPool: it returns, raises, throws a C++ exception, its thread is cancelled in it
-// or ends in it. Afterwards no lock is held, the places and descriptors add up, and the pool is checked out from.
+// Every way out of every callback of a SocketPool: it returns, raises, throws a C++ exception, or
+// its thread is cancelled or ends in it. Afterwards no lock is held, the counts of places and
+// descriptors are right, and a checkout works.
 #include <core/core.h>
 
 #include <cerrno>
@@ -21,10 +22,10 @@
 
 #include "ways.h"
 
-static bool armed; // the callbacks leave their own way
+static bool armed; // the callbacks leave as `way` says
 static int calls;
 
-// An exception that another one replaces in C code is not deleted: there is nobody who could catch it.
+// An exception that another one replaces in C code is not deleted: no handler can catch it.
 extern "C" const char *__lsan_default_suppressions() { return "leak:__cxa_allocate_exception\n"; }
 
 static void leave()
@@ -92,7 +93,7 @@ static void run(void (*act)())
 
 // ---- what has to hold afterwards ----
 
-// Why none can be checked out now.
+// Returns the errno of a checkout, or 0 if one is possible.
 static int check_out_error()
 {
 	TRY {
@@ -103,7 +104,7 @@ static int check_out_error()
 	return 0;
 }
 
-// All places that are free can be checked out, and not one more.
+// Checks that all free places can be checked out, and not one more.
 static void check_places(size_t inside)
 {
 	size_t capacity = SocketPool_capacity(pool), n = 0;
@@ -134,7 +135,8 @@ static bool is_closed(int i)
 	return recv(peers[i], &byte, 1, MSG_DONTWAIT) == 0;
 }
 
-// The calls that leave are as if they had raised: their connection is closed, its arena cleared.
+// A call that a callback leaves ends as if it had raised: the connection is closed and its arena
+// cleared.
 static void remove_one() { CHECK(SocketPool_remove(pool, sockets[0]) == sockets[0]); }
 static void close_one() { SocketPool_close(pool, &sockets[0]); }
 static void close_behind_the_pool() { Socket_close(&sockets[0]); }
@@ -177,7 +179,7 @@ static void test_close()
 	check_places(2);
 }
 
-// Socket_close never raises: what a deferred call raises is dropped there.
+// Socket_close never raises: it drops what a deferred call raises.
 static void test_socket_close()
 {
 	add_connections(1);
@@ -202,7 +204,8 @@ static void test_on_open()
 	check_places(0);
 }
 
-// A checkout that makes room for another host closes an idle connection, whose arena has a deferred call again.
+// A checkout that makes room for another host closes an idle connection, whose arena has a deferred
+// call.
 static void defer_leaving(Connection_T c, void *)
 {
 	Arena_defer(Connection_arena(c), leave_deferred, nullptr);
@@ -299,7 +302,8 @@ static void test_post_resize()
 	check_places(0);
 }
 
-// The callback throws where it was called from the thread that catches: no later resize finds the first one still running.
+// The callback throws where the calling thread catches it. No later resize finds the first one
+// still running.
 static void test_resize_within_a_thread()
 {
 	SocketPool_set_pre_resize_callback(pool, leave_resize, nullptr);
@@ -322,7 +326,7 @@ static void test_dispose()
 {
 	add_connections(3);
 	run(dispose);
-	Arena_dispose(&arena); // what did not return
+	Arena_dispose(&arena); // a callback that did not return
 	CHECK(calls == 3 && !arena && is_closed(0) && is_closed(1) && is_closed(2));
 }
 
@@ -369,7 +373,7 @@ static void *leave_alloc(size_t n, void *)
 
 static void free_any(void *p, size_t, void *) { free(p); }
 
-// One call for which the pool asks its backing allocator, which leaves.
+// Runs a call in which the pool asks its backing allocator, which leaves.
 static void test_allocation(void (*act)())
 {
 	Arena_Options options = {};
@@ -465,13 +469,13 @@ static void test_one(void (*test)())
 	before.check_unchanged();
 }
 
-// With the name of a test, that alone.
+// With the name of a test, runs that alone.
 int main(int argc, char **argv)
 {
 	if (!has_loopback())
 		return NEEDS_SKIPPED;
 	std::setvbuf(stdout, nullptr, _IONBF, 0);
-	alarm(120); // a lock that stays held
+	alarm(120); // a lock that stays held would hang
 	for (const auto &test : tests)
 		for (int w = 0; w < WAYS && (argc < 2 || !strcmp(argv[1], test.name)); w++) {
 			scenario = test.name;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool in a thread that is cancelled, at each cancellation point of a session that uses all
+/* SocketPool in a thread that is cancelled at each cancellation point of a session that uses all
  * of it. Afterwards all its places can be checked out, and the pool's arena is disposed of. */
 #define _GNU_SOURCE
 #include "config.h"
@@ -18,7 +18,7 @@ typedef struct Session {
 	SocketPool_T pool;
 	Socket_T listener;
 	Socket_T clients[CLIENTS]; /* NULL: closed, or not yet open */
-	Connection_T out[PLACES];  /* what the session holds; NULL: nothing */
+	Connection_T out[PLACES];  /* what the session has checked out; NULL: nothing */
 	char port[8];
 } Session;
 
@@ -44,7 +44,7 @@ static void sleep_a_little(void *cl)
 	usleep(1);
 }
 
-/* A deferred call that is a cancellation point. */
+/* The deferred call is a cancellation point. */
 static void defer_point(Connection_T c)
 {
 	Arena_defer(Connection_arena(c), sleep_a_little, NULL);
@@ -58,7 +58,7 @@ static void serve(Session *s)
 	connect_clients(s);
 	for (i = 0; i < CLIENTS; i++)
 		defer_point(SocketPool_accept(s->pool, s->listener, &pause_ms));
-	ck_assert_ptr_null(SocketPool_accept(s->pool, s->listener, &pause_ms)); /* full */
+	ck_assert_ptr_null(SocketPool_accept(s->pool, s->listener, &pause_ms)); /* the pool is full */
 	ck_assert_uint_eq(SocketPool_evict_idle(s->pool, 1000), 0);
 	usleep(20 * 1000);
 	ck_assert_uint_eq(SocketPool_evict_idle(s->pool, 1), CLIENTS);
@@ -80,7 +80,7 @@ static void hear_greeting(Connection_T c, void *cl)
 	defer_point(c);
 }
 
-/* The session notes what it has before the next cancellation point. */
+/* Nothing between the checkout and the assignment is a cancellation point. */
 static void check_out(Session *s, int i)
 {
 	s->out[i] = SocketPool_checkout(s->pool, "127.0.0.1", s->port, 1000);
@@ -148,7 +148,7 @@ static int is_drained(Session *s)
 	return 0;
 }
 
-/* No place was lost: as many as there are can be checked out. */
+/* No place is lost: as many connections as there are places can be checked out. */
 static void use_all_places(Session *s)
 {
 	SocketPool_Limits none = { 0 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Every way out of every callback of Except, Arena and HashTable: it returns, raises, throws a C++ exception, its thread is
-// cancelled in it or ends in it. Afterwards no handler is left, the arena is disposed of, and the table is written.
+// Every way out of every callback of Except, Arena and HashTable: it returns, raises, throws a C++
+// exception, or its thread is cancelled or ends in it. Afterwards no handler is left, the arena can
+// be disposed of, and the table can be written.
 #include <core/core.h>
 
 #include <cstring>
@@ -15,7 +16,7 @@
 #endif
 #endif
 
-static bool armed; // the callbacks leave their own way
+static bool armed; // the callbacks leave as `way` says
 static int left, others;
 
 static void leave()
@@ -28,7 +29,7 @@ static void leave()
 static void leave_plain(void *) { leave(); }
 static void other(void *) { others++; }
 
-// Runs f in a thread of its own, until it is left in whatever way.
+// Runs f until it returns or is left, and checks that no handler is left.
 template <class F> static void *body(void *cl)
 {
 	try {
@@ -126,7 +127,7 @@ static void *raise_uncaught(void *)
 	return nullptr;
 }
 
-// One that returns or raises ends the process: test_except has those.
+// A hook that returns or raises ends the process: test_except has those.
 static void except_hook()
 {
 	pthread_t t;
@@ -259,7 +260,7 @@ static void table_custom()
 		table = HashTable_new_with(arena, &o);
 		for (int i = 0; i < 100; i++)
 			HashTable_put(table, &keys[i], &keys[i]);
-		// the hash returns where equal is to leave
+		// the hash returns where equal must leave
 		in_thread([&] {
 			bool in_equal = which % 2 == 1 && which < 7;
 
@@ -341,7 +342,7 @@ static void arena_backing()
 		"for a large object",
 		"for a realloc", "for a stream" };
 
-	// nothing passes the frames of clang's interceptor of fputs
+	// no exception passes the frames of clang's interceptor of fputs
 	for (int which = 0; which < (CLANG_ASAN ? 4 : 5); which++) {
 		size_t live = Arena_debug_live_count();
 		Arena_Options o = {};
@@ -378,7 +379,7 @@ static void arena_backing()
 			}
 			}
 		});
-		if (way != RETURNS) { // what was booked is free again
+		if (way != RETURNS) { // the space that was reserved is free again
 			CHECK(Arena_capacity(arena) == held);
 			(void)Arena_alloc(arena, 700000);
 		}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Shared by the test programs of ways out: how a callback may leave, and what must hold afterwards.
+// Shared by the programs that test ways out: how a callback may leave, and what must hold
+// afterwards.
 #ifndef WAYS_INCLUDED
 #define WAYS_INCLUDED
 #include <cstdio>
@@ -25,11 +26,11 @@ static Way way;
 EXCEPT_DEFINE(Left, nullptr, "left by a raise");
 struct Thrown {};
 
-// AddressSanitizer marks the variables of a frame on the stack. It does not see the frames that the
-// end of a thread unwinds, and would find their marks in later frames: this takes them away before.
+// AddressSanitizer marks the variables of a frame on the stack. It does not see that the end of a
+// thread unwinds frames, and would find their marks in later frames. This removes them.
 extern "C" void __asan_handle_no_return() __attribute__((weak));
 
-// Leaves the caller in the present way.
+// Leaves the caller as `way` says.
 static inline void take_way()
 {
 	if (way >= IS_CANCELLED && __asan_handle_no_return)
@@ -40,7 +41,7 @@ static inline void take_way()
 	case IS_CANCELLED:
 		pthread_cancel(pthread_self());
 		pthread_testcancel();
-		break; // where the library has cancellation switched off
+		break; // cancellation is disabled here
 	case EXITS: pthread_exit(nullptr);
 	default: break;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* For programs that are linked with the objects of the library and with --wrap for some calls
- * (Makefile.am lists them): the library's calls of `name` reach __wrap_name, which the test defines. */
+/* For programs that are linked with the objects of the library and with --wrap for some calls,
+ * which Makefile.am lists. The library's calls of `name` reach __wrap_name, which the test
+ * defines. */
 #ifndef WRAPPING_INCLUDED
 #define WRAPPING_INCLUDED
 #include <fcntl.h>
@@ -10,7 +11,7 @@
 
 #include <core/SocketPoll.h>
 
-/* Wraps a call: the last argument is a statement that runs first, and may return. */
+/* Wraps a call. The last argument is a statement that runs first, and may return. */
 #define WRAPPED(type, name, parameters, arguments, ...) \
 	type __real_##name parameters; \
 	type __wrap_##name parameters; \
@@ -21,7 +22,8 @@
 	} \
 	struct Wrapped
 
-/* The same for fcntl(2), whose third argument is an int or missing in the library's calls. */
+/* Wraps fcntl(2) in the same way. Its third argument is an int or missing in the library's
+ * calls. */
 #define WRAPPED_FCNTL(...) \
 	int __real_fcntl(int fd, int what, ...); \
 	int __wrap_fcntl(int fd, int what, ...); \
@@ -39,8 +41,8 @@
 	} \
 	struct Wrapped
 
-/* _FORTIFY_SOURCE makes calls of `name` calls of __name_chk, with the buffer's size among the
- * arguments. This leads them to __wrap_name. */
+/* With _FORTIFY_SOURCE, a call of `name` becomes one of __name_chk, with the buffer's size as an
+ * argument. This passes it on to __wrap_name. */
 #define WRAPPED_CHECKED(type, name, parameters, arguments) \
 	type __wrap___##name##_chk parameters; \
 	type __wrap___##name##_chk parameters \
