@@ -135,8 +135,9 @@ static Phase phase_of(Client *c)
 		c->phase_of = r;
 		return r->blocks && kernel_busy_threads() > 0 ? PHASE_WORK : PHASE_SUSPEND;
 	}
-	if (c->answered < c->nrequests && r->blocks && c->got >= r->head_end && !(events & EPOLLIN))
-		return PHASE_WORK;
+	if (c->answered < c->nrequests && r->blocks && c->got >= r->head_end
+		&& kernel_busy_threads() > 0)
+		return PHASE_UNSURE;
 	if (c->answered == c->nrequests || c->got <= r->begin)
 		return PHASE_IDLE;
 	if (c->got < r->head_end)
@@ -164,7 +165,9 @@ static void keep_body_time(Client *c, Phase phase)
 		c->body_spent.low = turn_began / 1000 - c->since_high;
 		c->body_spent.high = sim_ms() - c->since_low;
 		c->body_spent.low *= c->body_spent.low > 0;
-	} else if (phase != PHASE_BODY)
+	} else if (c->phase == PHASE_UNSURE && phase != PHASE_UNSURE)
+		c->body_spent.high += sim_ms() - c->since_low;
+	else if (phase != PHASE_BODY)
 		c->body_spent.high += tick;
 }
 

@@ -286,7 +286,8 @@ int client_is_excused(const Client *c)
 
 void client_response_begins(Client *c)
 {
-	c->may_time_out = (c->phase == PHASE_HEAD || c->phase == PHASE_BODY) && is_due(c);
+	c->may_time_out = c->phase == PHASE_UNSURE
+		|| ((c->phase == PHASE_HEAD || c->phase == PHASE_BODY) && is_due(c));
 }
 
 /* The answer took too long, and the program can know that. */
