@@ -465,24 +465,27 @@ TEST(a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends)
 CASE("memory, contracts, threads", .setup = set_up_pair, .teardown = tear_down_pair);
 
 /* Returns 1 if f did not raise. Any exception must be a lack of memory, whichever its kind. */
-static int runs_in_failing_arena(void (*f)(Arena_T), struct Failing *failing)
+static int runs_in(void (*f)(Arena_T), const Arena_Options *options)
 {
 	volatile int fine = 0;
-	Arena_T volatile small = NULL;
 
 	TRY {
-		small = failing_arena(failing);
+		EXCEPT_AUTO(Arena_T, small, Arena_dispose) = Arena_new_with(options);
 		f(small);
 		fine = 1;
 	} EXCEPT(Arena_Failed) {
 		fine = 0;
 	} EXCEPT(HashTable_Failed) {
 		fine = 0;
-	} FINALLY {
-		Arena_T a = small;
-
-		Arena_dispose(&a);
 	} END_TRY;
+	return fine;
+}
+
+static int runs_in_failing_arena(void (*f)(Arena_T), struct Failing *failing)
+{
+	Arena_Options o = failing_options(failing);
+	int fine = runs_in(f, &o);
+
 	ck_assert_uint_eq(failing->outstanding_blocks, 0);
 	ck_assert_uint_eq(failing->outstanding_bytes, 0);
 	return fine;
@@ -544,23 +547,13 @@ TEST(without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_whole_
 	ck_assert_int_gt(ended, 1);
 }
 
-/* Runs f in an arena of this buffer. An arena hides most requests from its allocator; in a
- * buffer of every size each of them fails once. */
+/* An arena hides most requests from its allocator. In a buffer of every size each of them fails
+ * once. */
 static int runs_in_buffer(void (*f)(Arena_T), void *buffer, size_t size)
 {
 	Arena_Options o = { .buffer = buffer, .buffer_size = size, .fixed = 1 };
-	volatile int fine = 0;
 
-	TRY {
-		EXCEPT_AUTO(Arena_T, small, Arena_dispose) = Arena_new_with(&o);
-		f(small);
-		fine = 1;
-	} EXCEPT(Arena_Failed) {
-		fine = 0;
-	} EXCEPT(HashTable_Failed) {
-		fine = 0;
-	} END_TRY;
-	return fine;
+	return runs_in(f, &o);
 }
 
 TEST(in_a_buffer_of_any_size_parse_succeeds_or_raises_and_the_socket_is_whole_or_ended)

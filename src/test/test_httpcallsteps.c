@@ -121,9 +121,9 @@ TEST(a_part_that_is_slow_has_the_timeout_for_itself)
 	HTTPCall_T call = call_of("GET", "/");
 	char body[80];
 
-	SERVE({ .until = END,
-		.answer = OK("012345678901234567890123456789012345678901234567890123456789", "60"),
-		.drip_ms = 15 });
+	SERVE({ .until = END, .answer = OK("", "60") },
+		{ .answer = "012345678901234567890123456789012345678901234567890123456789",
+			.drip_ms = 15 });
 	HTTPCall_timeout(call, 800); /* longer than each part takes, and shorter than all of them */
 	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
 	HTTPCall_answer(call);

@@ -361,7 +361,7 @@ TEST(an_entry_has_the_route_the_exception_its_place_and_its_cause)
 	ck_assert_str_eq(entry_error, "outer");
 	ck_assert_str_eq(entry_kind, HTTP_Conflict.reason);
 	ck_assert_str_eq(entry_cause, "odd");
-	ck_assert_str_eq(entry_place, "handler");
+	ck_assert_str_eq(entry_place, "answer_query");
 	ck_assert_uint_gt(entry_memory, 0);
 	ck_assert_int_eq(ask_server(GET("/none")), 404);
 	await(atomic_load(&nlogged) == 2);

@@ -315,17 +315,34 @@ static void count_before(HTTPRequest_T request, HTTPResponse_T response, void *c
 	atomic_fetch_add(&nbefore, 1);
 }
 
+/* One client's request occupies the worker, and another one's the queue. */
+static void fill_queue(int *holder, int *queued, const char *request)
+{
+	*holder = dial_server();
+	send_text(*holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	*queued = dial_server();
+	send_text(*queued, request);
+	await(stats_now().queued == 1);
+}
+
+static void start_with_queue_of_one(void)
+{
+	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
+		.handler = hold_memory, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){
+		.method = "POST", .pattern = "/body", .handler = allocate_as_asked, .body = count_part,
+			.blocks = 1 });
+	launch_server();
+}
+
 TEST(requests_beyond_the_queue_are_answered_503_and_no_callback_runs)
 {
 	int holder, queued, fd;
 
 	start_with((HTTPServer_Options){ .queue = 1, .workers = 1, .before = count_before });
-	holder = dial_server();
-	send_text(holder, GET("/hold"));
-	await(atomic_load(&waiting) == 1);
-	queued = dial_server();
-	send_text(queued, GET("/blocks"));
-	await(stats_now().queued == 1);
+	fill_queue(&holder, &queued, GET("/blocks"));
 	fd = dial_server();
 	send_text(fd, GET("/blocks"));
 	ck_assert_int_eq(read_response(fd), 503);
@@ -350,22 +367,11 @@ TEST(a_request_of_which_something_ran_is_not_refused)
 {
 	int holder, queued, fd;
 
-	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
-		.handler = hold_memory, .blocks = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){
-		.method = "POST", .pattern = "/body", .handler = allocate_as_asked, .body = count_part,
-			.blocks = 1 });
-	launch_server();
+	start_with_queue_of_one();
 	fd = dial_server();
 	send_text(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
 	await(atomic_load(&nparts) == 1);
-	holder = dial_server();
-	send_text(holder, GET("/hold"));
-	await(atomic_load(&waiting) == 1);
-	queued = dial_server();
-	send_text(queued, GET("/hold"));
-	await(stats_now().queued == 1);
+	fill_queue(&holder, &queued, GET("/hold"));
 	send_text(fd, "cd");
 	await(stats_now().queued == 2);
 	atomic_store(&let_go, 1);
@@ -380,19 +386,8 @@ TEST(a_body_that_finds_the_queue_full_ends_its_connection)
 {
 	int holder, queued, fd;
 
-	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
-		.handler = hold_memory, .blocks = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){
-		.method = "POST", .pattern = "/body", .handler = allocate_as_asked, .body = count_part,
-			.blocks = 1 });
-	launch_server();
-	holder = dial_server();
-	send_text(holder, GET("/hold"));
-	await(atomic_load(&waiting) == 1);
-	queued = dial_server();
-	send_text(queued, GET("/hold"));
-	await(stats_now().queued == 1);
+	start_with_queue_of_one();
+	fill_queue(&holder, &queued, GET("/hold"));
 	fd = dial_server();
 	send_text(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
 	ck_assert_int_eq(read_response(fd), 503);

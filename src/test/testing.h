@@ -193,9 +193,9 @@ static inline int has_fences(void)
 	return guards && (strstr(guards, "fill") || strstr(guards, "guard"));
 }
 
-/* An arena over a failing allocator. Its first chunk is so small that most requests reach the
- * allocator. */
-static inline Arena_T failing_arena(struct Failing *f)
+/* Options of an arena over a failing allocator. Its first chunk is so small that most requests
+ * reach the allocator. */
+static inline Arena_Options failing_options(struct Failing *f)
 {
 	Arena_Options o = { 0 };
 
@@ -203,6 +203,13 @@ static inline Arena_T failing_arena(struct Failing *f)
 	o.alloc = failing_alloc;
 	o.free = failing_free;
 	o.cl = f;
+	return o;
+}
+
+static inline Arena_T failing_arena(struct Failing *f)
+{
+	Arena_Options o = failing_options(f);
+
 	return Arena_new_with(&o);
 }
 
