@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The reader of requests alone. Its result does not depend on how the input was cut, nor on
- * whose memory it lies in. What a request in progress holds is bounded by what has arrived. */
+ * whose memory it lies in. The memory of a request in progress is bounded by the bytes that have
+ * arrived. */
 #include "config.h"
 
 #include <stdio.h>

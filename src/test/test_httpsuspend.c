@@ -218,7 +218,7 @@ TEST(a_request_without_a_server_has_no_response)
 	Arena_dispose(&mine);
 }
 
-/* ---- nobody waits any more ---- */
+/* ---- the client leaves, the timeout passes, the server stops ---- */
 
 TEST(time_runs_out, .to = 2)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the library does if malloc fails. The program is linked with the objects of the library
- * and with --wrap for malloc, so that each allocation of theirs passes here. */
+/* The library if malloc fails. The program is linked with the objects of the library and with
+ * --wrap for malloc, so that each allocation of theirs passes here. */
 #define _DEFAULT_SOURCE
 #include <fcntl.h>
 #include <sys/socket.h>

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the modules of sockets do if a system call fails. The program is linked with the objects
- * of the library and with --wrap for each call below. A session that uses all modules runs again
- * and again. Each time one call, at one of its occurrences, fails with one of its documented
- * errors. Whatever is raised, nothing may stay open or allocated, and the pools' counts must be
- * right. */
+/* The modules of sockets if a system call fails. The program is linked with the objects of the
+ * library and with --wrap for each call below. A session that uses all modules runs again and
+ * again. Each time one call, at one of its occurrences, fails with one of its documented errors.
+ * Whatever is raised, nothing may stay open or allocated, and the pools' counts must be right. */
 #define _GNU_SOURCE
 #include "config.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the protocols and the pool need of a socket, and connect to several addresses. The
+/* The functions of a socket for protocols and pool, and connect to several addresses. The
  * program is linked with --wrap=getaddrinfo, so that a host has the addresses that a test gives
  * it. */
 #include "config.h"

@@ -93,7 +93,7 @@ void testing_add(struct Testing_Entry *entry);
 	TESTING_ENTRY(__COUNTER__, __VA_ARGS__ .test = &name##_test);                           \
 	static void name(int _i CK_ATTRIBUTE_UNUSED)
 
-/* What the program needs of the machine: NEEDS(.loopback = 1, .descriptors = 300). If the
+/* Declares the program's needs of the machine: NEEDS(.loopback = 1, .descriptors = 300). If the
  * machine lacks it, the program is skipped. */
 #define NEEDS(...) TESTING_NEEDS(__COUNTER__, __VA_ARGS__)
 
