@@ -81,7 +81,7 @@ TEST(what_came_with_the_head_is_ready)
 	ck_assert_int_eq(HTTPCall_ready(call), 1); /* the end */
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 	ck_assert_int_eq(HTTPCall_ready(call), 1);
-	ck_assert_uint_eq(idle(), 1);
+	ck_assert_uint_eq(count_idle(), 1);
 }
 
 TEST(what_has_not_come_is_not_ready, .to = 4)
@@ -100,9 +100,9 @@ TEST(what_has_not_come_is_not_ready, .to = 4)
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 1);
 	ck_assert_int_eq(HTTPCall_ready(call), 0);
 	ck_assert_int_eq(HTTPCall_ready(call), 0);
-	ck_assert_uint_eq(checked_out(), 1);
+	ck_assert_uint_eq(count_checked_out(), 1);
 	Arena_clear(arena);
-	ck_assert_uint_eq(checked_out(), 0);
+	ck_assert_uint_eq(count_checked_out(), 0);
 }
 
 TEST(a_wrong_body_is_found_when_it_is_asked_for_readiness)
@@ -114,7 +114,7 @@ TEST(a_wrong_body_is_found_when_it_is_asked_for_readiness)
 	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
 	HTTPCall_answer(call);
 	ck_raises(HTTP_Bad_Gateway, HTTPCall_ready(call));
-	ck_assert_uint_eq(checked_out(), 0);
+	ck_assert_uint_eq(count_checked_out(), 0);
 	ck_raises_saying(Assert_Failed, "no answer to read", HTTPCall_ready(call));
 }
 

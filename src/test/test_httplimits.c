@@ -371,18 +371,18 @@ TEST(input_that_waits_for_a_worker_does_not_keep_the_loop_busy)
 	int fd;
 
 	start_with((HTTPServer_Options){ .workers = 1, .threads = 1 });
-	fd = dial();
-	say(fd, GET("/blocks"));
-	ck_assert_int_eq(hear(fd), 200);
-	say(fd, GET("/hold"));
+	fd = dial_server();
+	send_text(fd, GET("/blocks"));
+	ck_assert_int_eq(read_response(fd), 200);
+	send_text(fd, GET("/hold"));
 	await(atomic_load(&waiting) == 1);
 	before = clock();
-	say(fd, GET("/blocks"));
-	nap(500);
+	send_text(fd, GET("/blocks"));
+	sleep_ms(500);
 	ck_assert_int_lt(clock() - before, CLOCKS_PER_SEC / 10);
 	atomic_store(&let_go, 1);
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	close(fd);
 	end_server();
 }
