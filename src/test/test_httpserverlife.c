@@ -173,7 +173,7 @@ static atomic_int released;
 static void wait_for_release(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	await(atomic_load(&released));
-	hello(request, response, cl);
+	answer_hello(request, response, cl);
 }
 
 /* The deadline of a connection that waits for a worker is not that of its idle time before. */
@@ -184,17 +184,17 @@ TEST(the_time_of_one_request_does_not_end_the_next_that_has_a_worker)
 
 	atomic_store(&released, 0);
 	make_server((HTTPServer_Options){ .idle_ms = 100, .workers = 1 });
-	HTTPServer_route(server, "GET", "/", hello, NULL);
+	HTTPServer_route(server, "GET", "/", answer_hello, NULL);
 	HTTPServer_route_with(server, &route);
-	launch();
-	fd = dial();
+	launch_server();
+	fd = dial_server();
 	await(stats_now().connections == 1);
-	say(fd, GET("/") GET("/wait"));
-	ck_assert_int_eq(hear(fd), 200);
-	other = dial();
-	ck_assert_int_eq(listen_for(other, heard, 1, PATIENCE), 0); /* it was idle for longer now */
+	send_text(fd, GET("/") GET("/wait"));
+	ck_assert_int_eq(read_response(fd), 200);
+	other = dial_server();
+	ck_assert_int_eq(read_within(other, heard, 1, PATIENCE), 0); /* it was idle for longer now */
 	atomic_store(&released, 1);
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	close(other);
 	close(fd);
 	end_server();
