@@ -355,14 +355,14 @@ TEST(options_out_of_range_are_checked)
 	volatile size_t i;
 	Arena_T a = Arena_new();
 
-	ck_raises_saying(Assert_Failed, "-1 threads", HTTPServer_new(a, &(HTTPServer_Options){ .threads = -1 }));
-	ck_raises_saying(Assert_Failed, "-1 workers", HTTPServer_new(a, &(HTTPServer_Options){ .workers = -1 }));
-	ck_raises_saying(Assert_Failed, "-5 bytes", HTTPServer_new(a, &(HTTPServer_Options){ .body_rate = -5 }));
-	ck_raises_saying(Assert_Failed, " connections",
+	ck_raises_saying(Assert_Failed, "threads is -1, not 0 to 1024", HTTPServer_new(a, &(HTTPServer_Options){ .threads = -1 }));
+	ck_raises_saying(Assert_Failed, "workers is -1, not 0 to 4096", HTTPServer_new(a, &(HTTPServer_Options){ .workers = -1 }));
+	ck_raises_saying(Assert_Failed, "body_rate is -5", HTTPServer_new(a, &(HTTPServer_Options){ .body_rate = -5 }));
+	ck_raises_saying(Assert_Failed, "connections is ",
 		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .threads = 2, .connections = SIZE_MAX }));
-	ck_raises_saying(Assert_Failed, "2147483648 connections",
+	ck_raises_saying(Assert_Failed, "connections is 2147483648, not 0 to 2147483647",
 		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .connections = (size_t)2147483647 + 1 }));
-	ck_raises_saying(Assert_Failed, "pipeline_bytes is 100", HTTPServer_new(a, &(HTTPServer_Options){ .pipeline_bytes = 100 }));
+	ck_raises_saying(Assert_Failed, "pipeline_bytes is 100, not 0 or 256 to", HTTPServer_new(a, &(HTTPServer_Options){ .pipeline_bytes = 100 }));
 	for (i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
 		const char *const proxies[] = { wrong[i], NULL };
 

@@ -196,7 +196,7 @@ TEST(fail_answers_as_if_the_handler_had_raised_it, .to = 2)
 	fd = begin_waiting();
 	r = waiting;
 	HTTPResponse_printf(r, "what is thrown away");
-	ck_raises_saying(Assert_Failed, "", HTTPResponse_fail(r, NULL));
+	ck_raises_saying(Assert_Failed, "HTTPResponse_fail: the capture is NULL", HTTPResponse_fail(r, NULL));
 	ck_raises_saying(Assert_Failed, "no exception", HTTPResponse_fail(r, &none));
 	fail_with(r, &No_Such_Note, "note 17");
 	ck_assert_int_eq(hear(fd), 404);

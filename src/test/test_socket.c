@@ -169,6 +169,7 @@ TEST(listeners_that_share_a_port_share_its_connections)
 TEST(listen_shared_checks_that_there_is_a_port)
 {
 	ck_raises_saying(Assert_Failed, "no port to share", Socket_listen_shared(path, "0", 0));
+	ck_raises_saying(Assert_Failed, "no port to share", Socket_listen_shared(path, NULL, 0));
 	ck_raises_saying(Assert_Failed, "service", Socket_listen_shared("127.0.0.1", NULL, 0));
 }
 
@@ -190,6 +191,8 @@ TEST(a_bad_service_is_named)
 
 	for (i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		ck_bad_service(bad[i]);
+	ck_raises_saying(Socket_Unresolved, "there is no service \"nope-nope\"",
+		Socket_listen("127.0.0.1", "nope-nope", 0));
 }
 
 TEST(a_host_that_cannot_be_resolved_is_named)

@@ -437,6 +437,8 @@ TEST(a_regular_file_or_no_descriptor_at_all_is_not_watched_by_any_back_end)
 	ck_not_watched(file, EPERM);
 	ck_not_watched(closed, EBADF);
 	ck_not_watched(-1, EBADF);
+	ck_raises_saying(SocketPoll_Failed, "SocketPoll_watch: descriptor -1: Bad file descriptor",
+		SocketPoll_watch(loop, -1, READ, NULL));
 	make_pipe(fd);
 	SocketPoll_watch(loop, fd[0], READ, NULL);
 	ck_assert_int_eq(dup2(file, fd[0]), fd[0]);
