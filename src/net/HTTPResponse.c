@@ -251,11 +251,6 @@ static char *put_status(char *out, int status)
 	return httpmessage__put(out, "\r\n", 2);
 }
 
-static uint64_t length_of(T r)
-{
-	return r->file ? (uint64_t)r->file->left : r->length;
-}
-
 /* The lines that are ours. */
 static char *put_own(char *out, T r, HTTPFraming f)
 {
@@ -267,8 +262,8 @@ static char *put_own(char *out, T r, HTTPFraming f)
 	}
 	if (f.has_length) {
 		out = httpmessage__put(out, "Content-Length: ", 16);
-		out = put_number(out,
-			r->status == 205 ? 0 : f.announced ? length_of(r) : r->message.nbytes);
+		out = put_number(out, r->status == 205 ? 0 : !f.announced ? r->message.nbytes
+			: r->file ? (uint64_t)r->file->left : r->length);
 		out = httpmessage__put(out, "\r\n", 2);
 	}
 	if (f.chunked)

@@ -359,12 +359,6 @@ static void start_loops(T server)
 	} END_TRY;
 }
 
-static void end_loop(Loop *l)
-{
-	if (l->pool)
-		httpserver__end_loop(l);
-}
-
 typedef struct Run {
 	T server;
 	int served; /* to the end */
@@ -394,7 +388,8 @@ static void end_threads(void *cl)
 		httpserver__join_thread(&server->loops[i].thread);
 	httpserver__stop_workers(server);
 	for (i = 0; i < server->nloops; i++)
-		end_loop(&server->loops[i]);
+		if (server->loops[i].pool)
+			httpserver__end_loop(&server->loops[i]);
 	close_listeners(server);
 	pthread_setcancelstate(before, NULL);
 }

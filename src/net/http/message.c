@@ -90,12 +90,6 @@ static HTTPMessage_Field *make_field(Arena_T arena, const char *call, const char
 	return f;
 }
 
-static void append_field(HTTPMessage *m, HTTPMessage_Field *f)
-{
-	*m->last = f;
-	m->last = &f->next;
-}
-
 /* Removes all fields of that name from *at on. */
 static void drop_named(HTTPMessage *m, HTTPMessage_Field **at, const HTTPMessage_Field *like)
 {
@@ -117,8 +111,10 @@ void httpmessage__put_field(HTTPMessage *m, const char *call, int replaces, cons
 		old->value = f->value;
 		old->value_length = f->value_length;
 		drop_named(m, &old->next, f);
-	} else
-		append_field(m, f);
+	} else {
+		*m->last = f;
+		m->last = &f->next;
+	}
 }
 
 static __attribute__((noinline)) int lists_close(const HTTPMessage_Field *connection)

@@ -114,7 +114,7 @@ int httpparser__is_authority(const char *s, size_t n)
 	return host == n || (s[host] == ':' && is_port(s + host + 1, n - host - 1));
 }
 
-static int is_dots(const char *segment, size_t n)
+int httpparser__is_dots(const char *segment, size_t n)
 {
 	return n > 0 && n <= 2 && segment[0] == '.' && segment[n - 1] == '.';
 }
@@ -125,9 +125,9 @@ static size_t end_segment(char *out, size_t from, size_t to)
 {
 	size_t n = to - from;
 
-	if (n == 0 || (n == 1 && is_dots(out + from, n)))
+	if (n == 0 || (n == 1 && httpparser__is_dots(out + from, n)))
 		return from;
-	if (is_dots(out + from, n)) {
+	if (httpparser__is_dots(out + from, n)) {
 		for (from--; from > 0 && out[from - 1] != '/'; from--)
 			;
 		return from;
@@ -186,7 +186,7 @@ const char *httpparser__path(const char *path, size_t n, char *out, size_t *mark
 		} else
 			out[to++] = (char)c;
 	}
-	if (is_dots(out + from, to - from) && (to = end_segment(out, from, to)) == 0)
+	if (httpparser__is_dots(out + from, to - from) && (to = end_segment(out, from, to)) == 0)
 		return "the path climbs above the root: %1";
 	out[to] = '\0';
 	*marked = marks ? to : 0;

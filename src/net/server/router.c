@@ -64,11 +64,6 @@ static Node *provide_node(Arena_T arena, Node *node, const char *segment, size_t
 	return child;
 }
 
-static int is_dots(const char *segment, size_t n)
-{
-	return n > 0 && n <= 2 && strspn(segment, ".") >= n;
-}
-
 /* The path of a request is decoded: a pattern with text that decoding removes would never match. */
 static void check_bytes(const char *pattern)
 {
@@ -85,7 +80,7 @@ static void check_segment(const char *pattern, const char *s, size_t n)
 {
 	CHECK(n > 0 || !s[n],
 		"HTTPServer_route: \"%s\" has an empty segment, and no path has one", pattern);
-	CHECK(!is_dots(s, n),
+	CHECK(!httpparser__is_dots(s, n),
 		"HTTPServer_route: \"%s\" has the segment \"%.*s\", and no path has one",
 		pattern, (int)n, s);
 	CHECK(*s != ':' || n > 1, "HTTPServer_route: a parameter of \"%s\" has no name", pattern);
