@@ -63,12 +63,6 @@ static size_t check_name(const char *call, const char *name)
 	return n;
 }
 
-/* Arena_memdup, without a call where there is room. */
-static const char *copy_bytes(Arena_T arena, const char *s, size_t n)
-{
-	return memcpy(Arena_alloc(arena, n), s, n);
-}
-
 static HTTPMessage_Field *make_field(Arena_T arena, const char *call, const char *name,
 	const char *value)
 {
@@ -81,10 +75,10 @@ static HTTPMessage_Field *make_field(Arena_T arena, const char *call, const char
 	value_length = strlen(value);
 	if (skip_text(value, 0, value_length) < value_length)
 		refuse_value(call, name, value);
-	NEW(arena, f);
+	f = Arena_alloc(arena, sizeof *f + name_length + value_length + 2);
 	f->next = NULL;
-	f->name = copy_bytes(arena, name, name_length + 1);
-	f->value = copy_bytes(arena, value, value_length + 1);
+	f->name = memcpy(f->text, name, name_length + 1);
+	f->value = memcpy(f->text + name_length + 1, value, value_length + 1);
 	f->name_length = name_length;
 	f->value_length = value_length;
 	return f;
