@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Small fixed workloads, a function each. Callgrind counts their instructions
- * (src/test/instructions.sh): ROUNDS rounds of each. The loops of the workloads are counted, too.
- * What prepares a round is not. */
+/* Small fixed workloads, one function each, whose instructions callgrind counts
+ * (src/test/instructions.sh). A count is for ROUNDS rounds. It includes the loop, but not what
+ * prepares a round. */
 #include "config.h"
 
 #include <pthread.h>
@@ -333,8 +333,8 @@ static const struct {
 	{ "int-insert", int_insert }, { "int-hit", int_hit }, { "int-miss", int_miss },
 	{ "int-walk", int_walk }, { "int-remove", int_remove },
 	{ "string-insert", string_insert }, { "string-hit", string_hit },
-	{ "string-miss", string_miss },
-	{ "string-walk", string_walk }, { "string-remove", string_remove },
+	{ "string-miss", string_miss }, { "string-walk", string_walk },
+	{ "string-remove", string_remove },
 	{ "pool-get", pool_get }, { "pool-add-remove", pool_add_remove },
 	{ "http-request", http_request }, { "http-response", http_response },
 	{ "http-server", http_server }, { "http-server-row", http_server_row }

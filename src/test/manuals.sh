@@ -9,7 +9,7 @@ status=0 members=0 structs=0
 for header in include/core/[A-Z]*.h; do
 	module=${header##*/}; module=${module%.h}
 	case $module in # parts of a header are in its page
-	ExceptAuto | ExceptFrame | ExceptReturn | ExceptTry | ArenaInline | ArenaMacros) continue ;;
+	ExceptAuto | ExceptFrame | ExceptReturn | ExceptThread | ExceptTry | ArenaInline | ArenaMacros) continue ;;
 	ArenaDebug) module=Arena ;;
 	HTTPRequest | HTTPResponse | HTTPStatus) module=HTTP ;;
 	HTTPServerOptions) module=HTTPServer ;;

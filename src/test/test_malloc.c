@@ -246,3 +246,22 @@ TEST(a_raise_with_a_message_needs_no_malloc)
 	fail_at = -1;
 	ck_assert(caught);
 }
+
+/* The program is linked with the library's objects: this comes before their constructors. */
+static int caught_early;
+
+static void __attribute__((constructor(101))) raise_early(void)
+{
+	TRY {
+		RAISE_MSG(Arena_Failed, "early");
+	} EXCEPT(Arena_Failed) {
+		caught_early++;
+	} FINALLY {
+		caught_early++;
+	} END_TRY;
+}
+
+TEST(a_constructor_may_raise_before_the_library_has_called_its_own)
+{
+	ck_assert_int_eq(caught_early, 2);
+}
