@@ -424,7 +424,8 @@ static int take_input(Turn *t)
 	switch ((Input)t->c->input) {
 	case INPUT_IDLE:
 		if (t->received && t->used == t->n) /* a turn receives once */
-			return 0; /* fall through */
+			return 0;
+		/* fall through */
 	case INPUT_HEAD: case INPUT_BODY:
 		return !httpserver__is_over(t->loop) && read_input(t);
 	case INPUT_HANDLING:
