@@ -65,6 +65,9 @@ CORE_API int HTTPCall_answer(HTTPCall_T);
 /* Returns how many bytes of the answer's body it stored, as soon as there are any. Returns 0 once
  * all were read; the connection is checked in then. Checked: nbytes is 0. */
 CORE_API size_t HTTPCall_recv(HTTPCall_T, void *bytes, size_t nbytes);
+/* Returns 1 if HTTPCall_recv has bytes, or the end, that came with earlier ones, and 0 if
+ * HTTPCall_recv would ask the socket. Does not wait, and makes no system call to read. */
+CORE_API int HTTPCall_ready(HTTPCall_T);
 
 /* Once the head of the answer was read: */
 CORE_API int HTTPCall_status(HTTPCall_T);

@@ -228,6 +228,12 @@ static void read_part(T call)
 		finish_call(call);
 }
 
+static void read_part_ahead(T call)
+{
+	if (httpcall__read_buffer(call))
+		finish_call(call);
+}
+
 /* ---- the public steps ---- */
 
 static void set_server(T call, SocketPool_T pool, const char *host, const char *service)
@@ -319,20 +325,38 @@ int HTTPCall_answer(T call)
 	return call->reader.parser.answer;
 }
 
+static void check_receiving(T call, const char *function)
+{
+	CHECK(call, "%s: the call is NULL", function);
+	CHECK(!call->keeps_body && (call->stage == HTTPCall_RECEIVING || call->stage == HTTPCall_DONE),
+		"%s: the call has no answer to read", function);
+}
+
+/* Takes the step if the caller has got all that was read. */
+static void take_part(T call, Step *step)
+{
+	if (call->stage != HTTPCall_RECEIVING || call->part_length > 0)
+		return;
+	call->reader.take = keep_part;
+	call->reader.cl = call;
+	take_step(call, step);
+}
+
+int HTTPCall_ready(T call)
+{
+	check_receiving(call, "HTTPCall_ready");
+	take_part(call, read_part_ahead);
+	return call->stage == HTTPCall_DONE || call->part_length > 0;
+}
+
 size_t HTTPCall_recv(T call, void *bytes, size_t nbytes)
 {
 	size_t n;
 
-	CHECK_CALL(call);
-	CHECK(!call->keeps_body && (call->stage == HTTPCall_RECEIVING || call->stage == HTTPCall_DONE),
-		"HTTPCall_recv: the call has no answer to read");
+	check_receiving(call, "HTTPCall_recv");
 	CHECK(bytes, "HTTPCall_recv: the buffer is NULL");
 	CHECK(nbytes > 0, "HTTPCall_recv: no bytes are asked for");
-	if (call->stage == HTTPCall_RECEIVING && call->part_length == 0) {
-		call->reader.take = keep_part;
-		call->reader.cl = call;
-		take_step(call, read_part);
-	}
+	take_part(call, read_part);
 	n = call->part_length < nbytes ? call->part_length : nbytes;
 	if (n == 0)
 		return 0;

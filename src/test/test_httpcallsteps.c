@@ -63,6 +63,61 @@ TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 }
 
+TEST(what_came_with_the_head_is_ready)
+{
+	HTTPCall_T call = call_of("GET", "/");
+	char byte;
+
+	SERVE({ .until = END, .answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab" });
+	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
+	ck_raises_saying(Assert_Failed, "HTTPCall_ready: the call has no answer to read",
+		HTTPCall_ready(call));
+	HTTPCall_answer(call);
+	ck_assert_int_eq(HTTPCall_ready(call), 1);
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 1);
+	ck_assert_int_eq(HTTPCall_ready(call), 1); /* the second byte */
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 1);
+	ck_assert_int_eq(byte, 'b');
+	ck_assert_int_eq(HTTPCall_ready(call), 1); /* the end */
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
+	ck_assert_int_eq(HTTPCall_ready(call), 1);
+	ck_assert_uint_eq(idle(), 1);
+}
+
+TEST(what_has_not_come_is_not_ready, .to = 4)
+{
+	static const char *const heads[] = {
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n5\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na", "HTTP/1.1 200 OK\r\n\r\na"
+	};
+	HTTPCall_T call = call_of("GET", "/");
+	char byte;
+
+	SERVE({ .until = END, .answer = heads[_i] });
+	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
+	HTTPCall_answer(call);
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 1);
+	ck_assert_int_eq(HTTPCall_ready(call), 0);
+	ck_assert_int_eq(HTTPCall_ready(call), 0);
+	ck_assert_uint_eq(checked_out(), 1);
+	Arena_clear(arena);
+	ck_assert_uint_eq(checked_out(), 0);
+}
+
+TEST(a_wrong_body_is_found_when_it_is_asked_for_readiness)
+{
+	HTTPCall_T call = call_of("GET", "/");
+
+	SERVE({ .until = END,
+		.answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n" });
+	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
+	HTTPCall_answer(call);
+	ck_raises(HTTP_Bad_Gateway, HTTPCall_ready(call));
+	ck_assert_uint_eq(checked_out(), 0);
+	ck_raises_saying(Assert_Failed, "no answer to read", HTTPCall_ready(call));
+}
+
 TEST(a_stream_is_not_limited_and_takes_no_memory)
 {
 	enum { LENGTH = 8 << 20 };
@@ -458,6 +513,7 @@ TEST(wrong_calls_are_checked)
 	ck_raises_saying(Assert_Failed, "HTTPCall_answer: the call is NULL", HTTPCall_answer(NULL));
 	ck_raises_saying(Assert_Failed, "HTTPCall_recv: the call is NULL",
 		HTTPCall_recv(NULL, &byte, 1));
+	ck_raises_saying(Assert_Failed, "HTTPCall_ready: the call is NULL", HTTPCall_ready(NULL));
 	ck_raises_saying(Assert_Failed, "HTTPCall_status: the call is NULL", HTTPCall_status(NULL));
 	ck_raises_saying(Assert_Failed, "HTTPCall_header: the call is NULL",
 		HTTPCall_header(NULL, "A"));

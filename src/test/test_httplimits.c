@@ -346,6 +346,30 @@ TEST(requests_beyond_the_queue_are_answered_503_and_no_callback_runs)
 	end_server();
 }
 
+/* The first request has the loop watch the connection, which it does on while a worker has the
+ * second one. */
+TEST(input_that_waits_for_a_worker_does_not_keep_the_loop_busy)
+{
+	clock_t before;
+	int fd;
+
+	start_with((HTTPServer_Options){ .workers = 1, .threads = 1 });
+	fd = dial();
+	say(fd, GET("/blocks"));
+	ck_assert_int_eq(hear(fd), 200);
+	say(fd, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	before = clock();
+	say(fd, GET("/blocks"));
+	nap(500);
+	ck_assert_int_lt(clock() - before, CLOCKS_PER_SEC / 10);
+	atomic_store(&let_go, 1);
+	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(hear(fd), 200);
+	close(fd);
+	end_server();
+}
+
 TEST(a_request_of_which_something_ran_is_not_refused)
 {
 	int holder, queued, fd;

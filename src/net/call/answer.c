@@ -216,17 +216,25 @@ static HTTPReader_Event feed_body(HTTPCall_T call)
 																		: HTTPReader_MORE;
 }
 
-int httpcall__read_body(HTTPCall_T call)
+int httpcall__read_buffer(HTTPCall_T call)
 {
-	for (;;) {
+	do
 		if (feed_body(call) == HTTPReader_READY)
 			return 1;
+	while (call->part_length == 0 && call->at < call->end);
+	return 0;
+}
+
+int httpcall__read_body(HTTPCall_T call)
+{
+	while (!httpcall__read_buffer(call)) {
 		if (call->part_length > 0)
 			return 0;
-		if (call->at < call->end || receive(call) > 0)
+		if (receive(call) > 0)
 			continue;
-		if (httpreader__close(&call->reader) == HTTPReader_READY)
-			return 1;
-		refuse_end(call);
+		if (httpreader__close(&call->reader) != HTTPReader_READY)
+			refuse_end(call);
+		return 1;
 	}
+	return 1;
 }

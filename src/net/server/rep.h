@@ -185,6 +185,7 @@ typedef struct Turn { /* one call of httpserver__advance: its connection, its in
 	unsigned char full;          /* the socket takes no more */
 	unsigned char ended;         /* the client has sent all that it will */
 	unsigned char produced;      /* a part of a stream was made */
+	unsigned char must_wait;     /* input has come that a worker keeps from being read */
 	unsigned char dies;          /* the connection ends now */
 	unsigned char raised;        /* how often something was */
 	unsigned char done;

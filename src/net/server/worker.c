@@ -38,9 +38,9 @@ static void queue_exchange(Workers *w, Exchange *x, Call call)
 	*w->end = x;
 	w->end = &x->next;
 	__atomic_store_n(&w->queued, w->queued + 1, __ATOMIC_RELAXED);
-	pthread_cond_signal(&w->filled);
 }
 
+/* The worker is woken when the lock is free: otherwise it may run at once and wait for the lock. */
 int httpserver__give_work(Exchange *x, Call call, int may_refuse)
 {
 	HTTPServer_T server = x->loop->server;
@@ -52,6 +52,8 @@ int httpserver__give_work(Exchange *x, Call call, int may_refuse)
 	if (given)
 		queue_exchange(w, x, call);
 	pthread_mutex_unlock(&w->lock);
+	if (given)
+		pthread_cond_signal(&w->filled);
 	return given;
 }
 
