@@ -506,6 +506,27 @@ TEST(keys_of_every_length_are_kept_and_their_memory_is_used_again)
 	ck_assert_uint_eq(HashTable_length(t), 0);
 }
 
+/* The bytes of a removed key must not be those of the next one. */
+TEST(an_empty_key_has_bytes_of_its_own)
+{
+	HashTable_Options o = { .kind = HashTable_BYTES, .hint = 10 };
+	HashTable_T t = HashTable_new_with(arena, &o);
+	HashTable_Iter it;
+
+	HashTable_put_bytes(t, "a", 1, numbers);
+	HashTable_put_bytes(t, "", 0, numbers + 1);
+	HashTable_put_bytes(t, "bcdefghi", 8, numbers + 2);
+	ck_assert_ptr_eq(HashTable_remove_bytes(t, "a", 1), numbers);
+	ck_assert_ptr_eq(HashTable_remove_bytes(t, "", 0), numbers + 1);
+	HashTable_put_bytes(t, "j", 1, numbers);
+	HashTable_put_bytes(t, "k", 1, numbers);
+	ck_assert_ptr_eq(HashTable_get_bytes(t, "bcdefghi", 8), numbers + 2);
+	HashTable_iterate(t, &it);
+	while (HashTable_next(&it))
+		if (it.value == numbers + 2)
+			ck_assert_mem_eq(it.key, "bcdefghi", 8);
+}
+
 TEST(integers_of_every_size_are_keys)
 {
 	HashTable_T t = any_table(arena, HashTable_INTEGER, 0);
