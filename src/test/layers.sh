@@ -30,7 +30,7 @@ folder_of() { # a file's path, or a header as it is included
 	*/Arena*) echo arena ;;
 	*/HashTable*) echo hashtable ;;
 	*/SocketPoll*) echo poll ;;
-	*/SocketPool*) echo pool ;;
+	*/SocketPool* | *core/Connection.h) echo pool ;;
 	*/Socket*) echo socket ;;
 	*/HTTPServer*) echo server ;;
 	*/HTTPCall*) echo call ;;
