@@ -135,13 +135,16 @@ T arena__take_shell(Thread *t)
 	return struct_in(remove_stored(&t->shells, t->shells.n - 1));
 }
 
-static Chunk *take_stored(size_t least, size_t most)
+/* With a limit, exactly what was asked for: the arena must not behave otherwise for what is in
+ * store. Returns a chunk that is booked, or NULL. */
+static Chunk *take_stored(T a, size_t least)
 {
 	Thread *t = record_now();
+	size_t most = a->most ? least : least + least / 4;
 	Chunk *c = NULL;
 	int i;
 
-	if (!t || t->spares.n == 0 || !arena__begin_turnover(t))
+	if (!t || a->backing.alloc != default_alloc || t->spares.n == 0 || !arena__begin_turnover(t))
 		return NULL;
 	for (i = t->spares.n - 1; i >= 0 && !c; i--)
 		if (t->spares.chunks[i]->size >= least && t->spares.chunks[i]->size <= most)
@@ -150,6 +153,7 @@ static Chunk *take_stored(size_t least, size_t most)
 	if (c) {
 		c->own = 0;
 		c->older = NULL; /* of the arena that had it */
+		a->held += c->size;
 	}
 	return c;
 }
@@ -176,7 +180,7 @@ static void free_chunk(Chunk *c)
 
 static void free_shell(Chunk *c)
 {
-	arena__remove_live(struct_in(c));
+	arena__deregister(struct_in(c));
 	pthread_mutex_destroy(&struct_in(c)->lock);
 	free_chunk(c);
 }
@@ -276,19 +280,6 @@ int arena__may_hold(const struct Arena *a, size_t size)
 	return !(a->slow & FIXED) && (!a->most || (size <= a->most && a->held <= a->most - size));
 }
 
-/* With a limit, exactly what was asked for: the arena must not behave otherwise for what is in
- * store. */
-static Chunk *take_cached(T a, size_t size)
-{
-	Chunk *c = NULL;
-
-	if (a->backing.alloc == default_alloc)
-		c = take_stored(size, a->most ? size : size + size / 4);
-	if (c)
-		a->held += c->size;
-	return c;
-}
-
 Chunk *arena__take_chunk_unlocks(T a, size_t size)
 {
 	Chunk *c;
@@ -296,7 +287,7 @@ Chunk *arena__take_chunk_unlocks(T a, size_t size)
 
 	if (!arena__may_hold(a, size))
 		return NULL;
-	c = take_cached(a, size);
+	c = take_stored(a, size);
 	if (c)
 		return c;
 	a->held += size;
@@ -452,15 +443,11 @@ static void move_lane(T a, Lane *l, char *start, char *limit)
 static int cut_slice(T a, size_t size)
 {
 	Lane *l = &a->common.lane;
-	size_t rest = (size_t)(l->limit - l->avail), n = rest / 16;
+	size_t rest = (size_t)(l->limit - l->avail), n = rest / 16 + SLICE_LEAST + size;
 	char *start;
 
 	if (size + LINE > rest)
 		return 0;
-	if (n < SLICE_LEAST)
-		n = SLICE_LEAST;
-	if (n < size + LINE)
-		n = size + LINE;
 	if (n > rest)
 		n = rest;
 	start = l->limit - n;

@@ -100,7 +100,6 @@ struct Arena {
 			struct Thread *owner;
 			uint32_t magic;
 			uint32_t slow;     /* written under the lock */
-			uint64_t serial;   /* no other arena's */
 			const char *file;  /* where it was made */
 			const char *name;
 			int line;
@@ -113,7 +112,6 @@ struct Arena {
 	size_t peak;       /* before that */
 	size_t wanted;     /* what clear keeps room for: its use, decaying by an eighth a turn */
 	size_t align_most; /* largest alignment since: the most padding that it may need elsewhere */
-	size_t cycle;      /* clears so far */
 	size_t turn;       /* rewinds so far */
 	/* under the lock */
 	int running;       /* clears, rewinds and disposals that are running deferred calls */
@@ -129,8 +127,9 @@ struct Arena {
 	Backing backing;
 	struct { size_t used, turn; } rewinds[REWINDS]; /* the owner's; rising, up to a turn of 0 */
 	/* for as long as the struct is in the registry, disposed of or not */
+	uint64_t cycle;    /* the owner's: of clears and starts, from a number of this struct alone */
 	pthread_mutex_t lock;
-	struct Arena *next_live, **live_link;
+	struct Arena *next, **link;
 };
 
 /* Where home's free bytes start. Under no sanitizer there are no red zones, so the owner's quick
@@ -353,8 +352,6 @@ typedef struct Thread {
 	unsigned ticks;
 	struct Thread *next; /* of all there are */
 	struct Thread *next_idle;
-	uint64_t number, ids;
-	size_t made, gone;   /* arenas, by this thread */
 	Store shells; /* first chunks, with the struct of an arena that was disposed of */
 	Store spares; /* other chunks */
 } Thread;
@@ -374,14 +371,6 @@ static inline Thread *self_now(void)
 static inline Thread *record_now(void)
 {
 	return arena__lanes_allowed && self_now() != NOBODY ? self_now() : NULL;
-}
-
-extern uint64_t arena__ids; /* given in threads without a record */
-
-/* Returns a number that no arena had before. */
-static inline uint64_t arena__unique(Thread *t)
-{
-	return t ? (t->number << 40) + ++t->ids : __atomic_add_fetch(&arena__ids, 1, __ATOMIC_RELAXED);
 }
 
 static inline void arena__leave(Thread *t)
@@ -429,13 +418,13 @@ static inline void note_alignment(struct Arena *a, size_t alignment)
 
 void arena__lock_alone(struct Arena *); /* and makes this thread the owner */
 
-void arena__add_live(struct Arena *, Thread *);
-void arena__remove_live(struct Arena *);
-void arena__lock_registry(void);       /* and stops every turnover, for arena__next_live */
-void arena__unlock_registry(void);
-struct Arena *arena__next_live(struct Arena *); /* live ones and shells; the first after NULL */
+extern pthread_mutex_t arena__registry_lock;
+extern struct Arena *arena__registry;  /* the first of the arenas and shells */
 extern int arena__registry_walked;     /* read atomically */
-extern pthread_mutex_t arena__tree_lock; /* one adoption at a time, or two could make a cycle */
+void arena__register(struct Arena *);
+void arena__deregister(struct Arena *);
+void arena__lock_registry(void);       /* and stops every turnover: for walkers */
+void arena__unlock_registry(void);
 
 /* ---- arena/chunks.c: the backing allocator, and what a thread keeps in store ---- */
 

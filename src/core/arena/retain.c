@@ -252,7 +252,7 @@ static void consolidate_unlocks(T a, size_t keep, int grew)
 
 /* ---- clear and reset ---- */
 
-/* Decays to nothing at last, when the others come no more. */
+/* Returns the larger of now and what was wanted, less an eighth. Decays to nothing at last. */
 static size_t decayed(size_t wanted, size_t now)
 {
 	wanted -= (wanted + 7) / 8;
@@ -261,11 +261,7 @@ static size_t decayed(size_t wanted, size_t now)
 
 static void note_cycle(T a, size_t keep)
 {
-	size_t used = a->used_most + a->align_most;
-
-	a->wanted -= a->wanted / 8;
-	if (a->wanted < used)
-		a->wanted = used;
+	a->wanted = decayed(a->wanted, a->used_most + a->align_most);
 	if (a->wanted > keep)
 		a->wanted = keep;
 	if (a->used_most > a->peak)
@@ -353,13 +349,18 @@ void arena__clear_all(T a, size_t keep)
 		clear(a, keep);
 }
 
+static inline void clear_for_user(T a, size_t keep, const char *call)
+{
+	if (arena__clear_quickly(a, keep, SLOW_CLEAR | LENT))
+		return;
+	arena__check_lent(a, call);
+	arena__clear_all(a, keep);
+}
+
 void Arena_clear(T a)
 {
 	CHECK_ARENA(a);
-	if (arena__clear_quickly(a, SIZE_MAX, SLOW_CLEAR | LENT))
-		return;
-	arena__check_lent(a, "Arena_clear");
-	arena__clear_all(a, SIZE_MAX);
+	clear_for_user(a, SIZE_MAX, "Arena_clear");
 }
 
 /* Beside home, which stays, and of which the functions above do not count the bytes. */
@@ -373,11 +374,7 @@ size_t arena__beside_home(const struct Arena *a, size_t keep)
 void Arena_reset(T a, size_t keep)
 {
 	CHECK_ARENA(a);
-	keep = arena__beside_home(a, keep);
-	if (arena__clear_quickly(a, keep, SLOW_CLEAR | LENT))
-		return;
-	arena__check_lent(a, "Arena_reset");
-	arena__clear_all(a, keep);
+	clear_for_user(a, arena__beside_home(a, keep), "Arena_reset");
 }
 
 /* ---- savepoints ---- */
@@ -396,8 +393,8 @@ Arena_Mark Arena_mark(T a)
 	m.fences = a->fences;
 	m.avail = a->lane.floor = a->lane.avail;
 	m.used = a->used;
-	m.serial = (size_t)a->serial;
-	m.cycle = a->cycle;
+	m.serial = (size_t)(a->cycle >> 32);
+	m.cycle = (size_t)a->cycle;
 	m.turn = a->turn;
 	if (a->log)
 		arena__log_mark(a);
@@ -418,7 +415,7 @@ static int is_stale(T a, const Arena_Mark *m)
 {
 	int i;
 
-	if (m->serial != (size_t)a->serial || m->cycle != a->cycle)
+	if (m->serial != (size_t)(a->cycle >> 32) || m->cycle != (size_t)a->cycle)
 		return 1;
 	for (i = 0; i < REWINDS && a->rewinds[i].turn; i++)
 		if (a->rewinds[i].turn > m->turn && a->rewinds[i].used < m->used)
