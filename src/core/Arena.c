@@ -37,7 +37,7 @@
 EXCEPT_DEFINE(Arena_Failed, NULL, "arena allocation failed");
 
 /* Bytes of a first chunk that are not usable, with two red zones. */
-enum { HOME_OVERHEAD = CHUNK_HEADER + LINE - ALIGN + sizeof(struct Arena) + 5 * ALIGN };
+enum { HOME_OVERHEAD = CHUNK_HEADER + STRUCT_LINES + LINE + 4 * ALIGN };
 
 /* ---- argument checks and raises ---- */
 
@@ -137,7 +137,7 @@ static void start(T a, Chunk *c, const Arena_Options *o, const Backing *backing)
 	a->home = a->newest = a->marked = c;
 	a->rewinds[0].turn = 0;
 	c->older = NULL;
-	set_lane(&a->lane, home_start(a), lane_end(c));
+	enter_home(a);
 }
 
 /* NULL if an arena does not fit there. */
@@ -209,7 +209,7 @@ static T make_arena(const Arena_Options *o, const Backing *backing, Thread *t)
 		arena__give_back_list(&a->backing, c);
 		EXCEPT_RAISE_MSG(Arena_Failed, "no mutex for an arena");
 	}
-	hide((char *)(a + 1), (size_t)(c->limit - (char *)(a + 1)));
+	hide(a->lane.avail, (size_t)(a->lane.limit - a->lane.avail));
 	arena__register(a);
 	STORE_RELEASE(a->owner, t);
 	return a;

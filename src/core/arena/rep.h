@@ -81,13 +81,14 @@ typedef struct Backing {
 	void *cl;
 } Backing;
 
-/* Bits of `slow`: why the owner may not clear (the first four) or dispose without the lock. */
+/* Bits of `slow`: why the owner may not clear (SLOW_CLEAR) or dispose without the lock. */
 enum {
 	GREW = 1,
 	DEFERRED = 2,
 	VISITED = 4,  /* since the last clear a thread took the ownership: the next one does not */
-	LENT = 8,
-	SLOW_CLEAR = 7,
+	MARKED = 8,   /* since the last clear */
+	SLOW_CLEAR = 15,
+	LENT = 256,
 	CHILDREN = 16,
 	SPECIAL = 32, /* it has a parent, an allocator or a first chunk of its own */
 	FIXED = 64,   /* it never goes beyond the caller's buffer */
@@ -132,9 +133,11 @@ struct Arena {
 	struct Arena *next, **link;
 };
 
-/* Where home's free bytes start. Under no sanitizer there are no red zones, so the owner's quick
- * ways add none. */
-enum { STRUCT_BYTES = (sizeof(struct Arena) + ALIGN - 1) / ALIGN * ALIGN };
+enum {
+	STRUCT_BYTES = (sizeof(struct Arena) + ALIGN - 1) / ALIGN * ALIGN,
+	STRUCT_LINES = (sizeof(struct Arena) + LINE - 1) / LINE * LINE,
+	PAGE_LEAST = 4096 /* the smallest page of any system */
+};
 
 /* Where the program calls. */
 typedef struct Site {
@@ -255,12 +258,23 @@ static inline size_t padding(const void *p, size_t alignment)
 	return -(size_t)(uintptr_t)p & (alignment - 1);
 }
 
-/* The arena whose home the chunk is. */
-static inline struct Arena *struct_in(Chunk *c)
+static inline char *first_line_of(const Chunk *c)
 {
-	char *p = (char *)c + CHUNK_HEADER;
+	char *p = (char *)(uintptr_t)c + CHUNK_HEADER;
 
-	return (struct Arena *)(void *)(p + padding(p, LINE));
+	return p + padding(p, LINE);
+}
+
+/* Returns the arena whose home the chunk is. The struct is at the start, unless it would reach into
+ * a second page there. Then it is at the end, in the page where malloc's next block starts: so an
+ * empty arena takes one page. */
+static inline struct Arena *struct_in(const Chunk *c)
+{
+	char *p = first_line_of(c);
+
+	if (((uintptr_t)c ^ ((uintptr_t)p + sizeof(struct Arena) - 1)) >= PAGE_LEAST)
+		p = c->limit - ((uintptr_t)c->limit & (LINE - 1)) - STRUCT_LINES;
+	return (struct Arena *)(void *)p;
 }
 
 /* Where the free bytes of a chunk begin. A backing allocator aligns as malloc does, which is to 8
@@ -270,11 +284,6 @@ static inline char *chunk_start(Chunk *c)
 	char *p = (char *)c + CHUNK_HEADER + red_zone();
 
 	return p + padding(p, ALIGN);
-}
-
-static inline char *home_start(const struct Arena *a)
-{
-	return (char *)(uintptr_t)a + STRUCT_BYTES + red_zone();
 }
 
 /* The last byte that a lane may end at: limits are aligned. */
@@ -288,6 +297,15 @@ static inline void set_lane(Lane *l, char *avail, char *limit)
 	l->floor = avail;
 	STORE(l->avail, avail);
 	l->limit = limit;
+}
+
+/* Lets the owner's lane be what home has beside the struct. */
+static inline void enter_home(struct Arena *a)
+{
+	if ((char *)a == first_line_of(a->home))
+		set_lane(&a->lane, (char *)a + STRUCT_BYTES + red_zone(), lane_end(a->home));
+	else
+		set_lane(&a->lane, chunk_start(a->home), (char *)a);
 }
 
 static inline size_t above_floor(const Lane *l)

@@ -210,7 +210,7 @@ static size_t spare_for(size_t used)
  * home. The common lane never is there. */
 static size_t wanted_spare(const struct Arena *a)
 {
-	size_t home = (size_t)(a->home->limit - home_start(a));
+	size_t home = (size_t)(lane_end(a->home) - chunk_start(a->home)) - STRUCT_LINES;
 	size_t common = a->common.wanted < a->wanted ? a->common.wanted : a->wanted;
 	size_t own = a->wanted - common;
 
@@ -272,24 +272,23 @@ static void note_cycle(T a, size_t keep)
 	a->rewinds[0].turn = 0;
 }
 
-/* Clears what has nothing but home, of which keep says nothing, no marks, and nothing that
- * others may touch. Returns 0 if it has, or `slow` a bit of `unless`. */
+/* Clears an arena that has nothing but home, of which keep says nothing, no marks, and nothing
+ * that others may touch. Returns 0 if it has, or if `slow` has a bit of `unless`. */
 int arena__clear_quickly(T a, size_t keep, uint32_t unless)
 {
 	Thread *t = self_now();
-	char *start = (char *)a + STRUCT_BYTES;
 	int done;
 
 	if (!arena__enter(a, t))
 		return 0;
-	done = !(LOAD(a->slow) & unless) && a->lane.floor == start && a->common.wanted == 0;
+	done = !(LOAD(a->slow) & unless) && a->common.wanted == 0;
 	if (done) {
-		size_t used = (size_t)(a->lane.avail - start);
+		size_t used = above_floor(&a->lane);
 
 		if (used > a->used_most)
 			STORE(a->used_most, used);
 		note_cycle(a, keep);
-		STORE(a->lane.avail, start);
+		STORE(a->lane.avail, a->lane.floor);
 	}
 	arena__leave(t);
 	return done;
@@ -309,10 +308,10 @@ static void clear(T a, size_t keep)
 	a->common.wanted = decayed(a->common.wanted, a->common.used);
 	rest = keep_largest(a, cut_list(a, a->home), keep);
 	a->marked = a->home;
-	set_lane(&a->lane, home_start(a), lane_end(a->home));
+	enter_home(a);
 	a->used = a->common.used = 0;
 	a->deferred = NULL;
-	hide(a->lane.avail, (size_t)(a->home->limit - a->lane.avail));
+	hide(a->lane.avail, (size_t)(a->lane.limit - a->lane.avail));
 	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare ? GREW : 0)
 		| (a->running ? DEFERRED : 0)); /* or a call that clears could dispose of it */
 	arena__check(a);
@@ -396,6 +395,7 @@ Arena_Mark Arena_mark(T a)
 	m.serial = (size_t)(a->cycle >> 32);
 	m.cycle = (size_t)a->cycle;
 	m.turn = a->turn;
+	STORE(a->slow, a->slow | MARKED);
 	if (a->log)
 		arena__log_mark(a);
 	arena__unlock(a);

@@ -194,7 +194,7 @@ static int dispose_quickly(T a)
 
 	if (!arena__enter(a, t))
 		return 0;
-	done = LOAD(a->slow) == 0 && keep_home(a);
+	done = !(LOAD(a->slow) & ~(uint32_t)MARKED) && keep_home(a);
 	arena__leave(t);
 	if (done)
 		arena__decay(t);
