@@ -131,6 +131,79 @@ TEST(clear_works_without_memory_and_the_arena_grows_again_later)
 	ck_assert_uint_eq(f.outstanding_bytes, 0);
 }
 
+static void use_kilobytes(Arena_T arena, int n)
+{
+	while (n-- > 0)
+		memset(Arena_alloc(arena, KB), 'x', KB);
+}
+
+/* One spare for the whole cycle, and some room, would pass the limit. */
+TEST(clear_keeps_as_much_as_the_limit_lets_it)
+{
+	struct Failing f;
+	Arena_T arena = counted_arena(&f);
+	size_t requests;
+	int turn;
+
+	Arena_set_limit(arena, 100 * KB);
+	use_kilobytes(arena, 80);
+	Arena_clear(arena);
+	ck_assert_uint_eq(Arena_capacity(arena), 100 * KB);
+	ck_assert_uint_eq(f.outstanding_bytes, 100 * KB);
+	ck_assert_uint_eq(f.outstanding_blocks, 2);
+	requests = f.requests;
+	for (turn = 0; turn < 5; turn++) {
+		use_kilobytes(arena, 80);
+		ck_raises(Arena_Failed, use_kilobytes(arena, 30));
+		Arena_clear(arena);
+	}
+	ck_assert_uint_eq(f.requests, requests);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(f.outstanding_bytes, 0);
+}
+
+/* The cycle wants a larger spare than the one that is there. */
+TEST(a_spare_stays_if_the_limit_lets_no_larger_one_in, .to = 2)
+{
+	static const size_t limits[] = { 100 * KB, 8 * KB };
+	struct Failing f;
+	Arena_T arena = counted_arena(&f);
+	size_t requests, held;
+
+	use_kilobytes(arena, 200);
+	Arena_clear(arena);
+	held = Arena_capacity(arena);
+	use_kilobytes(arena, 300);
+	requests = f.requests;
+	Arena_set_limit(arena, limits[_i]);
+	Arena_clear(arena);
+	ck_assert_uint_eq(f.requests, requests);
+	ck_assert_uint_ge(Arena_capacity(arena), held);
+	ck_assert_uint_eq(f.outstanding_bytes, Arena_capacity(arena));
+	use_kilobytes(arena, 200);
+	ck_assert_uint_eq(f.requests, requests);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(f.outstanding_bytes, 0);
+}
+
+TEST(a_spare_makes_way_for_a_large_object_that_the_limit_would_stop)
+{
+	struct Failing f;
+	Arena_T arena = counted_arena(&f);
+
+	Arena_set_limit(arena, 300 * KB);
+	use_kilobytes(arena, 120);
+	Arena_clear(arena);
+	ck_assert_uint_gt(Arena_capacity(arena), 120 * KB);
+	memset(Arena_alloc(arena, 200 * KB), 'x', 200 * KB);
+	ck_assert_uint_lt(Arena_capacity(arena), 220 * KB);
+	ck_assert_uint_eq(f.outstanding_bytes, Arena_capacity(arena));
+	ck_raises_saying(Arena_Failed, "would pass its limit", Arena_alloc(arena, 200 * KB));
+	ck_assert_uint_eq(f.outstanding_bytes, Arena_capacity(arena));
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(f.outstanding_bytes, 0);
+}
+
 TEST(clear_leaves_the_children_alone)
 {
 	Arena_T parent = Arena_new(), child = Arena_new_child(parent);
