@@ -494,6 +494,46 @@ TEST(a_visitors_newest_block_grows_in_place_and_goes_back)
 	Arena_dispose(&elsewhere);
 }
 
+/* Fills the store with chunks of many sizes. */
+static void store_a_ladder(size_t least)
+{
+	Arena_T arena = Arena_new();
+	size_t i;
+
+	for (i = 0; i < 16; i++)
+		Arena_alloc(arena, least + i * least / 16);
+	Arena_dispose(&arena);
+}
+
+/* The store may give a larger chunk than was asked for. */
+TEST(what_is_kept_is_bounded_whatever_is_in_store)
+{
+	Arena_T elsewhere;
+	pthread_t thread;
+	size_t least;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &elsewhere), 0);
+	pthread_join(thread, NULL);
+	for (least = 20 * KB; least < 60 * KB; least += KB) {
+		Arena_T arena;
+
+		empty_handed();
+		store_a_ladder(least);
+		arena = Arena_new();
+		use_bytes(arena, KB);
+		if (arena->owner)
+			give_to_another(arena);
+		use_bytes(arena, least);
+		Arena_clear(arena);
+		ck_assert_uint_le(Arena_capacity(arena), 2 * Arena_peak(arena));
+		use_bytes(arena, least + 20 * KB);
+		Arena_reset(arena, least);
+		ck_assert_uint_le(Arena_capacity(arena), least);
+		Arena_dispose(&arena);
+	}
+	Arena_dispose(&elsewhere);
+}
+
 static Arena_T shared;
 static pthread_barrier_t turn;
 static const Thread *visitor;

@@ -135,12 +135,10 @@ T arena__take_shell(Thread *t)
 	return struct_in(remove_stored(&t->shells, t->shells.n - 1));
 }
 
-/* With a limit, exactly what was asked for: the arena must not behave otherwise for what is in
- * store. Returns a chunk that is booked, or NULL. */
-static Chunk *take_stored(T a, size_t least)
+/* Returns a chunk that is booked; NULL if there is none. */
+static Chunk *take_stored(T a, size_t least, size_t most)
 {
 	Thread *t = record_now();
-	size_t most = a->most ? least : least + least / 4;
 	Chunk *c = NULL;
 	int i;
 
@@ -280,14 +278,16 @@ int arena__may_hold(const struct Arena *a, size_t size)
 	return !(a->slow & FIXED) && (!a->most || (size <= a->most && a->held <= a->most - size));
 }
 
-Chunk *arena__take_chunk_unlocks(T a, size_t size)
+/* With a limit, the chunk is of the very size: the arena must not behave otherwise for what is in
+ * store. */
+Chunk *arena__take_chunk_unlocks(T a, size_t size, size_t most)
 {
 	Chunk *c;
 	void *p;
 
 	if (!arena__may_hold(a, size))
 		return NULL;
-	c = take_stored(a, size);
+	c = take_stored(a, size, a->most ? size : most);
 	if (c)
 		return c;
 	a->held += size;
@@ -479,11 +479,16 @@ static int enter_spare(T a, size_t size)
 	return 1;
 }
 
+static Chunk *take_for_growth_unlocks(T a, size_t size)
+{
+	return arena__take_chunk_unlocks(a, size, size + size / 4);
+}
+
 /* Returns NULL with no chunk taken if the request is large, or memory is short. */
 static void *allocate_in_new_chunk_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
 {
 	size_t next = next_chunk(a);
-	Chunk *c = size <= next / 8 ? arena__take_chunk_unlocks(a, next) : NULL;
+	Chunk *c = size <= next / 8 ? take_for_growth_unlocks(a, next) : NULL;
 	void *p;
 
 	if (!c)
@@ -502,12 +507,12 @@ static void *allocate_in_new_chunk_unlocks(T a, size_t alignment, size_t nbytes,
 /* A chunk of its own; the lanes stay where they are. A spare that is of no use here makes way. */
 static void *allocate_large_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
 {
-	Chunk *c = arena__take_chunk_unlocks(a, size);
+	Chunk *c = take_for_growth_unlocks(a, size);
 	char *p;
 
 	if (!c && a->spare) {
 		arena__give_back_unlocks(a, arena__drop_spare(a));
-		c = arena__take_chunk_unlocks(a, size);
+		c = take_for_growth_unlocks(a, size);
 	}
 	if (!c)
 		return NULL;

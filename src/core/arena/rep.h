@@ -455,8 +455,9 @@ void arena__give_back_list(const Backing *, Chunk *list); /* without the arena *
 /* The lock is held in these; where the name says so, they let go of it while the backing
  * allocator runs. */
 int arena__may_hold(const struct Arena *, size_t size);
-/* Returns a chunk that is booked and not linked; NULL without memory, or over the limit. */
-Chunk *arena__take_chunk_unlocks(struct Arena *, size_t size);
+/* Returns a chunk that is booked and not linked; NULL without memory, or over the limit. One from
+ * the store may have up to `most` bytes, if the arena has no limit. */
+Chunk *arena__take_chunk_unlocks(struct Arena *, size_t size, size_t most);
 void arena__give_back_unlocks(struct Arena *, Chunk *list); /* booked off already */
 Chunk *arena__drop_spare(struct Arena *);                   /* booked off; NULL if none */
 /* Gives the chunk back if another thread has left a spare meanwhile. */

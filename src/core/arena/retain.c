@@ -178,9 +178,10 @@ static Chunk *keep_largest(T a, Chunk *list, size_t keep)
 	return rest;
 }
 
-/* Replaces the spare by one of so many bytes, or by none. When the larger one is over the limit,
- * the old one stays; when there is no memory for it, the arena grows again as it did at first. */
-static void replace_spare_unlocks(T a, size_t size)
+/* Replaces the spare by one of size to most bytes, or with a size of 0 by none. If the larger one
+ * is over the limit, the old one stays. Without memory for it, the arena grows again as it did at
+ * first. */
+static void replace_spare_unlocks(T a, size_t size, size_t most)
 {
 	size_t have = a->spare ? a->spare->size : 0, others = a->held - have;
 	Chunk *c;
@@ -191,7 +192,9 @@ static void replace_spare_unlocks(T a, size_t size)
 			return;
 	}
 	arena__give_back_unlocks(a, arena__drop_spare(a));
-	c = size ? arena__take_chunk_unlocks(a, size) : NULL;
+	if (most > size + size / 4)
+		most = size + size / 4;
+	c = size ? arena__take_chunk_unlocks(a, size, most) : NULL;
 	if (c)
 		arena__keep_spare_unlocks(a, c);
 }
@@ -234,20 +237,22 @@ static size_t most_spare(const struct Arena *a, size_t want, int grew)
 /* After a clear: one spare, of at most keep bytes. grew: the last cycle needed more. */
 static void consolidate_unlocks(T a, size_t keep, int grew)
 {
-	size_t want = wanted_spare(a), most = most_spare(a, want, grew);
+	size_t want = wanted_spare(a), most = most_spare(a, want, grew), more;
 	size_t have = a->spare ? a->spare->size : 0;
-	size_t more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 
+	if (most > keep)
+		most = keep;
+	more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 	if (!a->backing.free && keep == SIZE_MAX && !grew)
 		return; /* memory that no arena takes would be lost */
 	if (want == 0 || have > keep)
-		replace_spare_unlocks(a, want <= keep ? want : 0);
+		replace_spare_unlocks(a, want <= keep ? want : 0, most);
 	else if (want > keep)
 		return;
 	else if (have > most)
-		replace_spare_unlocks(a, want);
+		replace_spare_unlocks(a, want, most);
 	else if (grew && more > have)
-		replace_spare_unlocks(a, more);
+		replace_spare_unlocks(a, more, most);
 }
 
 /* ---- clear and reset ---- */
@@ -470,7 +475,7 @@ static int rewind_to_unlocks(T a, const Arena_Mark *m)
 		arena__check(a);
 		arena__give_back_unlocks(a, rest);
 		if (a->spare && a->spare->size < want)
-			replace_spare_unlocks(a, want);
+			replace_spare_unlocks(a, want, SIZE_MAX);
 	}
 	arena__unlock(a);
 	return good;
