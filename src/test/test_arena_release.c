@@ -57,7 +57,8 @@ static void rewinding_batch(Arena_T arena)
 	}
 }
 
-static Batch *const batches[] = { small_batch, mixed_batch, growing_batch, large_batch, aligned_batch, rewinding_batch };
+static Batch *const batches[] = { small_batch, mixed_batch, growing_batch, large_batch,
+	aligned_batch, rewinding_batch };
 enum { BATCHES = sizeof batches / sizeof batches[0] };
 
 TEST(clear_keeps_the_memory_for_the_next_batch, .to = BATCHES)
@@ -458,7 +459,8 @@ TEST(marks_nested_ten_deep_stay_good_and_the_deepest_stale_ones_are_found)
 		mark[i] = Arena_mark(arena);
 		Arena_alloc(arena, 5000);
 	}
-	for (i = 0; i < 10; i++) { /* up again from the outermost: every rewind forgets the marks above it */
+	/* up again from the outermost: every rewind forgets the marks above it */
+	for (i = 0; i < 10; i++) {
 		Arena_rewind(arena, mark[i]);
 		Arena_alloc(arena, 100 * KB);
 		if (i < 9)
@@ -670,7 +672,8 @@ TEST(defer_of_no_function_is_checked_and_without_memory_raises)
 	struct Failing f;
 	Arena_T arena = counted_arena(&f);
 
-	ck_raises_saying(Assert_Failed, "Arena_defer: the function is NULL", Arena_defer(arena, NULL, NULL));
+	ck_raises_saying(Assert_Failed, "Arena_defer: the function is NULL",
+		Arena_defer(arena, NULL, NULL));
 	while (f.requests < 2)
 		Arena_alloc(arena, 16);
 	f.fail_at = 0;
@@ -709,8 +712,9 @@ TEST(used_and_peak_follow_the_allocations, .unless = has_fences())
 
 TEST(the_report_shows_the_tree_of_arenas_with_their_names_and_places)
 {
+	Arena_Options server = { .name = "server" };
 	int line = __LINE__ + 1;
-	Arena_T parent = Arena_new_with(&(Arena_Options){ .name = "server" }), child = Arena_new_child(parent);
+	Arena_T parent = Arena_new_with(&server), child = Arena_new_child(parent);
 	Arena_T other = Arena_new_with(&(Arena_Options){ .parent = child, .name = "request" });
 	char place[64], *text, *at;
 
