@@ -127,7 +127,7 @@ void bench_add(const Bench_Case *c)
 
 /* ---- measuring ---- */
 
-static double measure(const Bench_Case *c)
+static double measure_case(const Bench_Case *c)
 {
 	double start;
 
@@ -141,20 +141,20 @@ static double measure(const Bench_Case *c)
 	return (bench_now() - start - paused) / (double)c->n;
 }
 
-static double sample(const Bench_Case *c)
+static double sample_case(const Bench_Case *c)
 {
 	double x = 0;
 	int fds[2];
 	pid_t child;
 
 	if (!c->fresh)
-		return measure(c);
+		return measure_case(c);
 	fflush(NULL);
 	if (pipe(fds) != 0)
 		die("no pipe");
 	child = fork();
 	if (child == 0) {
-		x = measure(c);
+		x = measure_case(c);
 		_exit(write(fds[1], &x, sizeof x) != (ssize_t)sizeof x);
 	}
 	close(fds[1]);
@@ -165,20 +165,20 @@ static double sample(const Bench_Case *c)
 	return x;
 }
 
-/* Warms up as well. */
-/* The least of three, so that an interrupted run does not end the calibration. */
+/* Returns the least of three samples, so that an interrupted run does not end the calibration. */
 static double least_sample(Bench_Case *c)
 {
-	double least = sample(c), next;
+	double least = sample_case(c), next;
 	int i;
 
 	for (i = 1; i < 3; i++)
-		if ((next = sample(c)) < least)
+		if ((next = sample_case(c)) < least)
 			least = next;
 	return least;
 }
 
-static void calibrate(Bench_Case *c)
+/* Also warms up. */
+static void calibrate_case(Bench_Case *c)
 {
 	int given = c->n > 0 || c->fresh || c->value != NULL;
 	double ns = 0;
@@ -188,7 +188,7 @@ static void calibrate(Bench_Case *c)
 	if (!given)
 		c->n = (size_t)((double)(c->n / 2) * ROUND_NS / ns) + 1;
 	else if (!c->fresh)
-		sample(c);
+		sample_case(c);
 }
 
 static int ascending(const void *a, const void *b)
@@ -198,19 +198,19 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Beside a yardstick of 0 (bytes, say) there is no ratio, and JSON has no infinity: 0. */
-static double quotient(double x, double y)
+/* Returns 0 if y is 0, for instance 0 bytes: JSON has no infinity. */
+static double ratio_or_0(double x, double y)
 {
 	return y > 0 ? x / y : 0;
 }
 
-static void summarize(Result *r, size_t rounds)
+static void summarize_samples(Result *r, size_t rounds)
 {
 	static double s[MOST_ROUNDS];
 	size_t i;
 
 	for (i = 0; i < rounds; i++)
-		s[i] = quotient(r->samples[i], r->yardstick->samples[i]);
+		s[i] = ratio_or_0(r->samples[i], r->yardstick->samples[i]);
 	qsort(s, rounds, sizeof *s, ascending);
 	r->ratio = s[rounds / 2];
 	memcpy(s, r->samples, rounds * sizeof *s);
@@ -219,7 +219,7 @@ static void summarize(Result *r, size_t rounds)
 	r->median = s[rounds / 2];
 	r->low = s[rounds / 4];
 	r->high = s[rounds * 3 / 4];
-	r->spread = quotient(r->high - r->low, r->median);
+	r->spread = ratio_or_0(r->high - r->low, r->median);
 }
 
 static void run_group(Result *first, const Result *end)
@@ -229,17 +229,17 @@ static void run_group(Result *first, const Result *end)
 	Result *r;
 
 	for (r = first; r < end; r++)
-		calibrate(&r->c);
+		calibrate_case(&r->c);
 	start = bench_now();
 	for (rounds = 0; rounds < MOST_ROUNDS; rounds++) {
 		if (rounds >= FEWEST_ROUNDS && bench_now() - start > seconds * 1e9)
 			break;
 		for (r = first; r < end; r++)
-			r->samples[rounds] = sample(&r->c);
+			r->samples[rounds] = sample_case(&r->c);
 	}
 	for (r = first; r < end; r++) {
 		r->yardstick = first;
-		summarize(r, rounds);
+		summarize_samples(r, rounds);
 	}
 }
 

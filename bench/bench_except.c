@@ -214,23 +214,23 @@ static void core_catch_0(void *cl, size_t n) { (void)cl; core_catch(n, 0); }
 static void core_catch_10(void *cl, size_t n) { (void)cl; core_catch(n, 10); }
 static void core_catch_100(void *cl, size_t n) { (void)cl; core_catch(n, 100); }
 
-static void __attribute__((noinline)) old_nest(int depth)
+static void __attribute__((noinline)) old_pass_finallys(int depth)
 {
 	if (depth == 0)
 		old_raise(&Oops, __FILE__, __LINE__);
 	OLD_TRY {
-		old_nest(depth - 1);
+		old_pass_finallys(depth - 1);
 	} OLD_FINALLY {
 		sink++;
 	} OLD_END_TRY;
 }
 
-static void __attribute__((noinline)) core_nest(int depth)
+static void __attribute__((noinline)) core_pass_finallys(int depth)
 {
 	if (depth == 0)
 		RAISE(Oops);
 	TRY {
-		core_nest(depth - 1);
+		core_pass_finallys(depth - 1);
 	} FINALLY {
 		sink++;
 	} END_TRY;
@@ -243,17 +243,17 @@ static void old_finallys(void *cl, size_t n)
 	(void)cl;
 	while (left-- > 0)
 		OLD_TRY {
-			old_nest(10);
+			old_pass_finallys(10);
 		} OLD_EXCEPT(Oops) {
 			sink++;
 		} OLD_END_TRY;
 }
 
-static void __attribute__((noinline)) pg_nest(int depth)
+static void __attribute__((noinline)) pg_pass_finallys(int depth)
 {
 	if (depth == 0)
 		siglongjmp(*pg_stack, 1);
-	PG_TRY_FINALLY(pg_nest(depth - 1), sink++);
+	PG_TRY_FINALLY(pg_pass_finallys(depth - 1), sink++);
 }
 
 static void pg_finallys(void *cl, size_t n)
@@ -266,7 +266,7 @@ static void pg_finallys(void *cl, size_t n)
 
 		if (sigsetjmp(local, 0) == 0) {
 			pg_stack = &local;
-			pg_nest(10);
+			pg_pass_finallys(10);
 		} else
 			sink++;
 	}
@@ -279,7 +279,7 @@ static void core_finallys(void *cl, size_t n)
 	(void)cl;
 	while (left-- > 0)
 		TRY {
-			core_nest(10);
+			core_pass_finallys(10);
 		} EXCEPT(Oops) {
 			sink++;
 		} END_TRY;
@@ -299,7 +299,7 @@ static void core_auto(void *cl, size_t n)
 	}
 }
 
-static void __attribute__((noinline)) core_auto_raises(void)
+static void __attribute__((noinline)) raise_past_auto(void)
 {
 	AUTO(int, x, dispose) = 1;
 
@@ -307,14 +307,14 @@ static void __attribute__((noinline)) core_auto_raises(void)
 	RAISE(Oops);
 }
 
-static void core_auto_raise(void *cl, size_t n)
+static void core_raise_past_auto(void *cl, size_t n)
 {
 	volatile size_t left = n;
 
 	(void)cl;
 	while (left-- > 0)
 		TRY {
-			core_auto_raises();
+			raise_past_auto();
 		} EXCEPT(Oops) {
 			sink++;
 		} END_TRY;
@@ -355,7 +355,7 @@ static void core_message(void *cl, size_t n)
 		} END_TRY;
 }
 
-static int __attribute__((noinline)) returns(int x)
+static int __attribute__((noinline)) return_through_finally(int x)
 {
 	TRY {
 		RETURN(x + 1);
@@ -369,7 +369,7 @@ static void core_return(void *cl, size_t n)
 {
 	(void)cl;
 	while (n-- > 0)
-		sink += returns((int)n);
+		sink += return_through_finally((int)n);
 }
 
 /* ---- the table ---- */
@@ -411,7 +411,7 @@ int main(int argc, char *argv[])
 	add("clean-up at the end of a scope", "DEFER", core_defer, 0);
 	add("raise", "RAISE", core_catch_0, 0);
 	add("raise", "RAISE_MSG", core_message, 0);
-	add("raise", "RAISE past an AUTO", core_auto_raise, 0);
+	add("raise", "RAISE past an AUTO", core_raise_past_auto, 0);
 	add("return through FINALLY", "TRY FINALLY", core_finally, 0);
 	add("return through FINALLY", "RETURN", core_return, 0);
 	bench_run();

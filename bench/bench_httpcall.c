@@ -31,7 +31,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* CPU time of a process, all of its threads; 0: this one. */
+/* Returns the CPU time of all threads of a process; 0 means this process. */
 static double cpu_ns(pid_t process)
 {
 	clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
@@ -53,7 +53,7 @@ static void call_once(Arena_T a)
 		die("HTTPCall");
 }
 
-static double by_call(void *cl)
+static double ns_by_call(void *cl)
 {
 	Arena_T a = Arena_new();
 	double before;
@@ -71,7 +71,7 @@ static double by_call(void *cl)
 	return before / CALLS;
 }
 
-static void converse(int fd)
+static void get_by_hand(int fd)
 {
 	static const HTTP_Limits limits = { 8192, 100, 65536, 1 << 20, 1, 1 };
 	char bytes[16384];
@@ -92,16 +92,16 @@ static void converse(int fd)
 	}
 }
 
-static double by_hand(void *cl)
+static double ns_by_hand(void *cl)
 {
 	int fd = http_dial(upstream), i;
 	double before;
 
 	(void)cl;
-	converse(fd);
+	get_by_hand(fd);
 	before = cpu_ns(0);
 	for (i = 0; i < CALLS; i++)
-		converse(fd);
+		get_by_hand(fd);
 	before = cpu_ns(0) - before;
 	close(fd);
 	return before / CALLS;
@@ -149,7 +149,7 @@ static Http_Server proxies[] = {
 };
 
 /* Sends on all connections, then receives on all. The answers are of one length. */
-static void ask_all(const int *fd, size_t *length)
+static void get_on_all(const int *fd, size_t *length)
 {
 	char text[4096];
 	int i;
@@ -167,7 +167,7 @@ static void ask_all(const int *fd, size_t *length)
 			n += (size_t)got;
 			text[n] = '\0';
 		} while (*length ? n < *length : !strstr(text, "Hello, world!"));
-		if (!*length) /* the end of the chunks, if there are some */
+		if (!*length) /* includes the last chunk, if the body is chunked */
 			*length = n;
 	}
 }
@@ -181,10 +181,10 @@ static double proxied_ns(void *cl)
 
 	for (i = 0; i < CLIENTS; i++)
 		fd[i] = http_dial(s);
-	ask_all(fd, &length);
+	get_on_all(fd, &length);
 	before = cpu_ns(s->process);
 	for (i = 0; i < ROUNDS; i++)
-		ask_all(fd, &length);
+		get_on_all(fd, &length);
 	before = cpu_ns(s->process) - before;
 	for (i = 0; i < CLIENTS; i++)
 		close(fd[i]);
@@ -203,11 +203,11 @@ int main(int argc, char *argv[])
 	arena = Arena_new();
 	pool = SocketPool_new(arena, 4, 64);
 	bench_add(&(Bench_Case){ .workload = "CPU of a call on a kept connection", .unit = "ns",
-		.name = "send and recv by hand, the same parser", .value = by_hand });
+		.name = "send and recv by hand, the same parser", .value = ns_by_hand });
 	bench_add(&(Bench_Case){ .workload = "CPU of a call on a kept connection",
 		.unit = "ns",
 		.name = "HTTPCall_run",
-		.value = by_call,
+		.value = ns_by_call,
 		.goal = 1.25 });
 	for (i = 0; i < sizeof proxies / sizeof *proxies; i++) {
 		http_start(&proxies[i]);

@@ -38,7 +38,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-static int dial(void)
+static int connect_client(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
@@ -57,15 +57,15 @@ static pthread_cond_t filled = PTHREAD_COND_INITIALIZER;
 static HTTPResponse_T queue[CLIENTS];
 static size_t first, nqueued;
 
-static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_now(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request, (void)cl;
 	HTTPResponse_set(response, "Content-Type", "text/plain");
 	HTTPResponse_write(response, "Hello, world!", 13);
 }
 
-/* As a worker's queue: first in, first out, under a lock. */
-static void later(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+/* Queues the response as a worker would: first in, first out, under a lock. */
+static void answer_later(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request, (void)cl;
 	HTTPResponse_suspend(response, 0);
@@ -87,7 +87,7 @@ static void *answer_all(void *cl)
 		first = (first + 1) % CLIENTS;
 		nqueued--;
 		pthread_mutex_unlock(&lock);
-		hello(NULL, response, NULL);
+		answer_now(NULL, response, NULL);
 		HTTPResponse_resume(response);
 	}
 	return cl;
@@ -95,8 +95,8 @@ static void *answer_all(void *cl)
 
 static int clients[CLIENTS];
 
-/* n requests, one at a time on each connection. */
-static void ask(void *path, size_t n)
+/* Sends n requests, one at a time on each connection. */
+static void request_pages(void *path, size_t n)
 {
 	char request[80], answer[1024];
 	size_t i, length = (size_t)sprintf(request, "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n",
@@ -116,14 +116,14 @@ static HTTPResponse_T subscribers[SUBSCRIBERS];
 static int nsubscribers, sockets[SUBSCRIBERS];
 static sem_t all_wait;
 
-/* There is one loop. */
-static int more(HTTPResponse_T response, void *cl)
+/* Without a lock, because the server has one loop. */
+static int send_event(HTTPResponse_T response, void *cl)
 {
-	int *told = cl;
+	int *is_open = cl;
 
-	if (*told)
+	if (*is_open)
 		HTTPResponse_write(response, EVENT, sizeof EVENT - 1);
-	*told = 1;
+	*is_open = 1;
 	HTTPResponse_suspend(response, -1);
 	subscribers[nsubscribers++] = response;
 	if (nsubscribers == SUBSCRIBERS)
@@ -131,10 +131,11 @@ static int more(HTTPResponse_T response, void *cl)
 	return 1;
 }
 
-static void subscribe(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void open_stream(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
-	HTTPResponse_stream(response, more, Arena_calloc(HTTPRequest_arena(request), 1, sizeof(int)));
+	HTTPResponse_stream(response, send_event,
+		Arena_calloc(HTTPRequest_arena(request), 1, sizeof(int)));
 }
 
 static double cpu_now(void)
@@ -192,7 +193,7 @@ static void be_subscribers(int plain_port)
 		struct epoll_event e = { EPOLLIN, { .fd = -1 } };
 
 		port = i % 2 ? http_port : plain_port;
-		e.data.fd = dial();
+		e.data.fd = connect_client();
 		if (i % 2 && send(e.data.fd, request, sizeof request - 1, 0) < 0)
 			die("send");
 		epoll_ctl(poll, EPOLL_CTL_ADD, e.data.fd, &e);
@@ -217,7 +218,7 @@ static void accept_subscribers(int listener)
 
 /* ---- the server ---- */
 
-static void *run(void *cl)
+static void *run_server(void *cl)
 {
 	HTTPServer_run(server);
 	return cl;
@@ -231,12 +232,12 @@ static void start_server(Arena_T arena)
 		.host = "127.0.0.1", .service = "0", .threads = 1, .workers = 1
 	});
 	port = HTTPServer_port(server);
-	HTTPServer_route(server, "GET", "/later", later, NULL);
-	HTTPServer_route(server, "GET", "/events", subscribe, NULL);
+	HTTPServer_route(server, "GET", "/later", answer_later, NULL);
+	HTTPServer_route(server, "GET", "/events", open_stream, NULL);
 	HTTPServer_route_with(server, &(HTTPServer_Route){
-		.method = "GET", .pattern = "/worker", .handler = hello, .blocks = 1
+		.method = "GET", .pattern = "/worker", .handler = answer_now, .blocks = 1
 	});
-	if (pthread_create(&thread, NULL, run, NULL) != 0
+	if (pthread_create(&thread, NULL, run_server, NULL) != 0
 			|| pthread_create(&thread, NULL, answer_all, NULL) != 0)
 		die("pthread_create");
 }
@@ -269,11 +270,11 @@ int main(int argc, char *argv[])
 	start_server(Arena_new());
 	start_subscribers();
 	for (i = 0; i < CLIENTS; i++)
-		clients[i] = dial();
+		clients[i] = connect_client();
 	bench_add(&(Bench_Case){ .workload = "a request, 64 connections",
-		.name = "in a worker", .run = ask, .cl = "/worker", .n = 4096 });
+		.name = "in a worker", .run = request_pages, .cl = "/worker", .n = 4096 });
 	bench_add(&(Bench_Case){ .workload = "a request, 64 connections",
-		.name = "suspended, resumed by another thread", .run = ask,
+		.name = "suspended, resumed by another thread", .run = request_pages,
 		.cl = "/later", .n = 4096, .goal = 1.5 });
 	bench_add(&(Bench_Case){ .workload = "CPU of an event to one of 1000 subscribers",
 		.name = "bare sends", .value = send_events, .unit = "ns" });

@@ -30,12 +30,16 @@ enum { LARGE = 100000, PAIRS = 100, EVENTS = 1000 };
 static Arena_T arena;
 static int spare_fd[64];
 
-static void *checked(void *p)
+static void die(void)
 {
-	if (!p) {
-		perror("bench_socketpool");
-		exit(1);
-	}
+	perror("bench_socketpool");
+	exit(1);
+}
+
+static void *require_pointer(void *p)
+{
+	if (!p)
+		die();
 	return p;
 }
 
@@ -46,7 +50,7 @@ static Socket_T make_socket(size_t i)
 
 	if (!spare_fd[i % 64]) {
 		if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
-			checked(NULL);
+			die();
 		spare_fd[i % 64] = fd[0];
 	}
 	return Socket_adopt(spare_fd[i % 64]);
@@ -71,8 +75,8 @@ static void make_table(Table *t, size_t n)
 
 	t->n = n;
 	t->pool = SocketPool_new(arena, n + 1, 0);
-	t->sockets = checked(malloc(n * sizeof *t->sockets));
-	t->order = checked(malloc(n * sizeof *t->order));
+	t->sockets = require_pointer(malloc(n * sizeof *t->sockets));
+	t->order = require_pointer(malloc(n * sizeof *t->order));
 #if HAVE_GLIB
 	t->hash = g_hash_table_new(g_direct_hash, g_direct_equal);
 #endif
@@ -237,7 +241,7 @@ static double resize_us(void *cl)
 }
 
 /* Returns the limit of the contract, the yardstick of the measurement. */
-static double allowance(void *cl)
+static double allowed_us(void *cl)
 {
 	return *(double *)cl;
 }
@@ -248,7 +252,7 @@ static void add_resize(Table *t)
 
 	bench_add(&(Bench_Case){ .workload = "resize 100,000 to 200,000",
 		.name = "allowed",
-		.value = allowance,
+		.value = allowed_us,
 		.cl = &most,
 		.unit = "us" });
 	bench_add(&(Bench_Case){ .workload = "resize 100,000 to 200,000",
@@ -261,7 +265,7 @@ static void add_resize(Table *t)
 
 /* ---- memory of a connection ---- */
 
-typedef struct Weight { /* what it has */
+typedef struct Weight { /* parts that a connection has */
 	int watched, active;
 } Weight;
 
@@ -275,8 +279,8 @@ static int many_descriptors(void)
 	return limit.rlim_cur < 12000 ? (int)limit.rlim_cur - 2000 : 10000;
 }
 
-/* Resident bytes; the kernel's part is not in them. */
-static double weigh(void *cl)
+/* Returns resident bytes, without the kernel's. */
+static double bytes_of_connection(void *cl)
 {
 	const Weight *w = cl;
 	int fd[2], i, n = many_descriptors();
@@ -286,7 +290,7 @@ static double weigh(void *cl)
 	SocketPoll_T loop = SocketPoll_new(a);
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
-		checked(NULL);
+		die();
 	for (i = 0; i < n; i++) {
 		Socket_T s = Socket_adopt(dup(fd[0]));
 		Connection_T c = SocketPool_add(pool, s);
@@ -310,26 +314,26 @@ static void add_memory(void)
 
 	bench_add(&(Bench_Case){ .workload = "memory of a connection",
 		.name = "allowed for an idle one",
-		.value = allowance,
+		.value = allowed_us,
 		.cl = &most,
 		.fresh = 1,
 		.unit = "bytes" });
 	bench_add(&(Bench_Case){ .workload = "memory of a connection",
 		.name = "idle, in a SocketPool",
-		.value = weigh,
+		.value = bytes_of_connection,
 		.cl = &idle,
 		.fresh = 1,
 		.unit = "bytes",
 		.goal = 1 });
 	bench_add(&(Bench_Case){ .workload = "memory of a connection",
 		.name = "and a SocketPoll, with deadline",
-		.value = weigh,
+		.value = bytes_of_connection,
 		.cl = &watched,
 		.fresh = 1,
 		.unit = "bytes" });
 	bench_add(&(Bench_Case){ .workload = "memory of a connection",
 		.name = "and in use: 4 KiB buffer, arena",
-		.value = weigh,
+		.value = bytes_of_connection,
 		.cl = &active,
 		.fresh = 1,
 		.unit = "bytes" });
@@ -366,14 +370,14 @@ static void client_checkout(void *cl, size_t n)
 }
 
 #if HAVE_APR_UTIL
-static apr_status_t construct(void **resource, void *cl, apr_pool_t *pool)
+static apr_status_t make_resource(void **resource, void *cl, apr_pool_t *pool)
 {
 	(void)pool;
 	*resource = cl;
 	return APR_SUCCESS;
 }
 
-static apr_status_t destruct(void *resource, void *cl, apr_pool_t *pool)
+static apr_status_t free_resource(void *resource, void *cl, apr_pool_t *pool)
 {
 	(void)resource;
 	(void)cl;
@@ -387,7 +391,7 @@ static void list_use(Client *c, long ns)
 	void *resource;
 
 	if (apr_reslist_acquire(c->list, &resource) != APR_SUCCESS)
-		checked(NULL);
+		die();
 	if (ns)
 		nanosleep(&t, NULL);
 	apr_reslist_release(c->list, resource);
@@ -402,7 +406,7 @@ static void list_checkout(void *cl, size_t n)
 
 static int peeked;
 
-static void peek(void *cl, size_t n) /* the system call that is in it */
+static void peek_only(void *cl, size_t n) /* the system call in a checkout */
 {
 	char byte;
 
@@ -453,7 +457,7 @@ static double run_crowd(const Crowd *crowd, Member *members)
 	for (i = 0; i < crowd->threads; i++) {
 		members[i] = (Member){ .crowd = crowd };
 		if (pthread_create(&members[i].thread, NULL, use_until_enough, &members[i]) != 0)
-			checked(NULL);
+			die();
 	}
 	pthread_barrier_wait(&all_there);
 	start = bench_now();
@@ -531,14 +535,15 @@ static void add_client(Client *c)
 	apr_pool_t *pool;
 
 	if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS
-		|| apr_reslist_create(&c->list, 0, 8, 8, 0, construct, destruct, c, pool) != APR_SUCCESS)
-		checked(NULL);
+		|| apr_reslist_create(&c->list, 0, 8, 8, 0, make_resource, free_resource, c, pool)
+			!= APR_SUCCESS)
+		die();
 #endif
 	c->pool = SocketPool_new(arena, 8, 0);
 	snprintf(c->port, sizeof c->port, "%d", Socket_port(listener));
 	peeked = Socket_fd(Socket_connect("127.0.0.1", c->port, 1000));
 	bench_add(&(Bench_Case){
-		.workload = "checkout, checkin", .name = "the peek alone", .run = peek
+		.workload = "checkout, checkin", .name = "the peek alone", .run = peek_only
 	});
 #if HAVE_APR_UTIL
 	bench_add(&(Bench_Case){ .workload = "checkout, checkin",
@@ -566,7 +571,7 @@ static void make_pairs(Ring *r)
 
 	for (i = 0; i < PAIRS; i++) {
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) != 0)
-			checked(NULL);
+			die();
 		r->here[i] = fd[0];
 		r->there[i] = fd[1];
 	}
@@ -609,28 +614,28 @@ static void make_loop(Ring *r, const char *backend)
 	}
 }
 
-/* How many bytes: 0 for an event of the round before, whose byte was drained. */
-static size_t pass(int from, int to)
+/* Returns 1, or 0 for an event of the round before, whose byte was drained. */
+static size_t pass_byte(int from, int to)
 {
 	char byte;
 
 	if (recv(from, &byte, 1, 0) != 1)
 		return 0;
 	if (send(to, &byte, 1, 0) != 1)
-		checked(NULL);
+		die();
 	return 1;
 }
 
-static void fill(Ring *r)
+static void fill_ring(Ring *r)
 {
 	int i;
 
 	for (i = 0; i < 10; i++)
 		if (send(r->there[i * 7], "x", 1, 0) != 1)
-			checked(NULL);
+			die();
 }
 
-static void drain(Ring *r)
+static void drain_ring(Ring *r)
 {
 	char byte;
 	int i;
@@ -645,15 +650,15 @@ static void epoll_events(void *cl, size_t n)
 	Ring *r = cl;
 	struct epoll_event events[64];
 
-	fill(r);
+	fill_ring(r);
 	while (n > 0) {
 		int i, count = epoll_wait(r->epoll, events, 64, -1);
 
 		for (i = 0; i < count && n > 0; i++)
-			n -= pass(r->here[events[i].data.fd], r->there[(events[i].data.fd + 1) % PAIRS]);
+			n -= pass_byte(r->here[events[i].data.fd], r->there[(events[i].data.fd + 1) % PAIRS]);
 	}
 	bench_pause();
-	drain(r);
+	drain_ring(r);
 }
 
 static void loop_one_by_one(void *cl, size_t n)
@@ -661,14 +666,14 @@ static void loop_one_by_one(void *cl, size_t n)
 	Ring *r = cl;
 	SocketPoll_Event e;
 
-	fill(r);
+	fill_ring(r);
 	while (n > 0) {
 		SocketPoll_wait(r->loop, &e, 1, -1);
 		SocketPoll_set_deadline(r->loop, e.socket, 60000);
-		n -= pass(Socket_fd(e.socket), r->there[((int *)e.data - r->there + 1) % PAIRS]);
+		n -= pass_byte(Socket_fd(e.socket), r->there[((int *)e.data - r->there + 1) % PAIRS]);
 	}
 	bench_pause();
-	drain(r);
+	drain_ring(r);
 }
 
 /* For sockets or for watched descriptors. */
@@ -677,13 +682,13 @@ static void loop_by_descriptor(void *cl, size_t n)
 	Ring *r = cl;
 	SocketPoll_Event e;
 
-	fill(r);
+	fill_ring(r);
 	while (n > 0) {
 		SocketPoll_wait(r->loop, &e, 1, -1);
-		n -= pass(e.descriptor, r->there[((int *)e.data - r->there + 1) % PAIRS]);
+		n -= pass_byte(e.descriptor, r->there[((int *)e.data - r->there + 1) % PAIRS]);
 	}
 	bench_pause();
-	drain(r);
+	drain_ring(r);
 }
 
 int main(int argc, char *argv[])

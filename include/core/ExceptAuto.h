@@ -19,7 +19,7 @@ static inline void Except__defer(Except_Scoped *s, void (*run)(void *), void *ar
 	s->link.run = run;
 	s->link.argument = argument;
 	s->size = size;
-	Except__push(&s->link, Except__thread());
+	Except__push(&s->link, Except__own_thread());
 }
 
 static inline void Except__auto(Except_Scoped *s, void (*run)(void *), void *variable, size_t size)

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* A TRY's frame and the library's part of it. Included by Except.h alone. Everything in this file
- * and in ExceptTry.h, ExceptReturn.h and ExceptAuto.h is frozen ABI: programs carry these layouts
- * and these few inline lines in their own code. */
+ * and in ExceptThread.h, ExceptTry.h, ExceptReturn.h and ExceptAuto.h is frozen ABI: programs carry
+ * these layouts and these few inline lines in their own code. */
 #if !defined EXCEPT_INCLUDED
 #error "include <core/Except.h>"
 #endif
 
-#define EXCEPT__NORETURN __attribute__((noreturn)) /* not cold, which would optimize for size */
+#include <core/ExceptThread.h>
 
-/* One link of a thread's stack: a TRY (run is NULL) or something to run when the scope is left. */
-typedef struct Except_Link {
-	struct Except_Link *up;   /* the next outer one */
-	void *argument;
-	void (*run)(void *);
-	struct Except_Link **top; /* the thread's innermost link; NULL once unlinked */
-} Except_Link;
+#define EXCEPT__NORETURN __attribute__((noreturn)) /* not cold, which would optimize for size */
 
 typedef struct Except_Frame {
 	Except_Link link;
@@ -27,11 +21,6 @@ typedef struct Except_Frame {
 	jmp_buf env;
 } Except_Frame;
 
-typedef struct Except_Thread {
-	Except_Link *top;
-	char *next;  /* first free byte of the library's stack of records */
-} Except_Thread;
-
 /* The states of a frame that the lines below know. The library's others lie between CLOSING and
  * RAISED, so that one comparison finds the two in which clauses are tried. */
 enum { Except__TRYING, Except__FINISHING, Except__HANDLING, Except__CLOSING,
@@ -41,35 +30,20 @@ enum { Except__TRYING, Except__FINISHING, Except__HANDLING, Except__CLOSING,
  * Set before main. */
 extern CORE_API int Except__first;
 
-CORE_API Except_Thread *Except__thread(void) __attribute__((const, nothrow)); /* once a loop */
 CORE_API int  Except__match(Except_Frame *, const Except_T *);
 CORE_API int  Except__close(Except_Frame *, const char *place);
 CORE_API void Except__pass(Except_Frame *) EXCEPT__NORETURN;
 CORE_API void Except__end(Except_Frame *);
 CORE_API void Except__abandon(Except_Frame *);
 
-static inline void Except__push(Except_Link *link, Except_Thread *thread)
-{
-	link->up = thread->top;
-	link->top = &thread->top;
-	thread->top = link;
-}
-
 static inline void Except__enter(Except_Frame *f)
 {
-	Except_Thread *thread = Except__thread();
+	Except_Thread *thread = Except__own_thread();
 
 	f->link.run = NULL;
 	f->mark = thread->next;
 	f->state = Except__first;
 	Except__push(&f->link, thread);
-}
-
-static inline void Except__unlink(Except_Link *link)
-{
-	/* the top of a link that is in the stack */
-	*link->top = link->up; /* NOLINT(clang-analyzer-core.NullDereference) */
-	link->top = NULL;
 }
 
 static inline int Except__handles(Except_Frame *f, const Except_T *e)

@@ -33,6 +33,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,22 @@ enum { FIRST = TRYING };
 
 int Except__first = FIRST;
 EXCEPT__PER_THREAD Thread except__thread = { { NULL, NULL }, NULL, NULL, NULL, NULL, 0 };
+
+#if EXCEPT__BY_DISTANCE
+/* Until it is known, a TRY would be a segmentation fault; so this runs before all constructors. */
+ptrdiff_t Except__distance = PTRDIFF_MIN;
+
+static void find_distance(void)
+{
+	char *thread_pointer;
+
+	__asm__("mov{q}\t{%%fs:0, %0|%0, QWORD PTR fs:0}" : "=r"(thread_pointer));
+	Except__distance = (char *)&except__thread.public - thread_pointer;
+}
+
+static void (*const before_constructors)(void)
+	__attribute__((section(".init_array.00000"), used)) = find_distance;
+#endif
 
 /* Into each way to raise: an eighth of the time from raise to catch. */
 #define INLINE inline __attribute__((always_inline))
@@ -89,7 +106,7 @@ static INLINE Record *fill_record(Record *r, const Except_T *e, const char *file
 	return r;
 }
 
-static Record *record(const Except_T *e, const char *file, const char *function, int line,
+static Record *record_raise(const Except_T *e, const char *file, const char *function, int line,
 	void *raiser)
 {
 	int error = errno, nframes = __atomic_load_n(&except__nframes, __ATOMIC_RELAXED);
@@ -104,7 +121,8 @@ static Record *record(const Except_T *e, const char *file, const char *function,
 	return r;
 }
 
-static Record *last_of(Record *r)
+/* Returns r itself if it has no cause. */
+static Record *last_cause_of(Record *r)
 {
 	while (r->cause)
 		r = r->cause;
@@ -115,13 +133,13 @@ static Record *last_of(Record *r)
  * two frames hold the same record. Chains that meet end alike. */
 static void add_cause(Record *r, Record *old)
 {
-	if (r && old && last_of(r) != last_of(old))
-		last_of(r)->cause = old;
+	if (r && old && last_cause_of(r) != last_cause_of(old))
+		last_cause_of(r)->cause = old;
 }
 
 /* ---- identity ---- */
 
-static const Except_T *identity(const Except_T *e)
+static const Except_T *identity_of(const Except_T *e)
 {
 	return e->self ? e->self : e;
 }
@@ -129,7 +147,7 @@ static const Except_T *identity(const Except_T *e)
 int except__is_kind_of(const Except_T *e, const Except_T *ancestor)
 {
 	for (; e; e = e->parent)
-		if (identity(e) == identity(ancestor))
+		if (identity_of(e) == identity_of(ancestor))
 			return 1;
 	return 0;
 }
@@ -197,7 +215,7 @@ static void flush_stdout(void)
 	}
 }
 
-static void live_on(int **dying)
+static void clear_dying(int **dying)
 {
 	**dying = 0;
 }
@@ -206,7 +224,7 @@ static void live_on(int **dying)
 static void run_hook(const Except_T *e)
 {
 	if (!except__thread.dying) {
-		int *dying __attribute__((cleanup(live_on))) = &except__thread.dying;
+		int *dying __attribute__((cleanup(clear_dying))) = &except__thread.dying;
 
 		*dying = 1;
 		except__call_hook(e);
@@ -239,9 +257,9 @@ static void __attribute__((noinline)) call_holding(Except_Link *link, const Exce
 	except__run(link); /* NOLINT(clang-analyzer-core.StackAddressEscape) */
 }
 
-static INLINE void arrive(Jump jump, Except_Frame *f, int state, const Except_T *e,
-	const char *file, int line, Record *record) EXCEPT__NORETURN;
-static INLINE void arrive(Jump jump, Except_Frame *f, int state, const Except_T *e,
+/* Goes back to the frame's setjmp. Not declared as noreturn, nor are those into which it is
+ * inlined: the compiler would call the jump instead of jumping to it. */
+static INLINE void jump_to_frame(Jump jump, Except_Frame *f, int state, const Except_T *e,
 	const char *file, int line, Record *record)
 {
 	f->state = state;
@@ -288,8 +306,9 @@ void except__deliver(const Except_T *e, const char *file, int line, Record *reco
 	}
 	if (record)
 		file = record->file;
-	arrive(jump, except__frame_of(link), state_after_raise(except__frame_of(link)), e, file, line,
-		record);
+	jump_to_frame(jump, except__frame_of(link), state_after_raise(except__frame_of(link)), e, file,
+		line, record);
+	__builtin_unreachable();
 }
 
 /* Most raises have nothing between them and the body of a TRY, and are not to pay for the
@@ -299,15 +318,15 @@ static INLINE int is_trying(Except_Link *link)
 	return __builtin_expect(link && !link->run && except__frame_of(link)->state == TRYING, 1);
 }
 
-/* The next frame is in this state, unless it was left already. */
-static INLINE void propagate(Except_Frame *f, int state) EXCEPT__NORETURN;
-static INLINE void propagate(Except_Frame *f, int state)
+/* Raises the exception of f again outside of f. The next frame gets this state if its body runs. */
+static INLINE void propagate_beyond(Except_Frame *f, int state)
 {
 	Except__unlink(&f->link);
 	if (is_trying(f->link.up))
-		arrive(jump_now(), except__frame_of(f->link.up), state, f->exception, f->file, f->line,
-			f->record);
-	except__deliver(f->exception, f->file, f->line, f->record);
+		jump_to_frame(jump_now(), except__frame_of(f->link.up), state, f->exception, f->file,
+			f->line, f->record);
+	else
+		except__deliver(f->exception, f->file, f->line, f->record);
 }
 
 /* ---- the statement ---- */
@@ -368,19 +387,23 @@ void Except__pass(Except_Frame *f)
 	}
 	if (f->state == RETURNING)
 		except__return_on(f);
-	propagate(f, f->state == RAISED_KEPT ? RAISED_KEPT : RAISED);
+	propagate_beyond(f, f->state == RAISED_KEPT ? RAISED_KEPT : RAISED);
+	__builtin_unreachable();
 }
 
 /* At END_TRY, after a handler or a FINALLY with something pending. */
 void Except__end(Except_Frame *f)
 {
-	if (f->state >= CLOSING) {
-		if (f->state == CLOSING_RETURN)
-			except__return_on(f);
-		propagate(f, RAISED_KEPT);
+	switch (f->state) {
+	case CLOSING:
+		propagate_beyond(f, RAISED_KEPT);
+		break;
+	case CLOSING_RETURN:
+		except__return_on(f);
+	default:
+		except__cut_back(f->mark);
+		Except__unlink(&f->link);
 	}
-	except__cut_back(f->mark);
-	Except__unlink(&f->link);
 }
 
 /* The block was left by return, break, continue, goto, or by another language's unwinding. */
@@ -404,7 +427,7 @@ static void __attribute__((noinline)) raise_slowly(const Except_T *e, const char
 	const char *function, int line, void *raiser, const char *call)
 {
 	require_exception(e, file, function, line, call);
-	except__deliver(e, file, line, record(e, file, function, line, raiser));
+	except__deliver(e, file, line, record_raise(e, file, function, line, raiser));
 }
 
 static INLINE void raise_from(const Except_T *e, const char *file, const char *function, int line,
@@ -419,8 +442,9 @@ static INLINE void raise_from(const Except_T *e, const char *file, const char *f
 	if (e && is_trying(link) && except__thread.end - except__thread.public.next >= SIZE
 		&& __atomic_load_n(&except__nframes, __ATOMIC_RELAXED) == 0) {
 		except__thread.public.next += SIZE;
-		arrive(jump_now(), except__frame_of(link), RAISED, e, file, line,
+		jump_to_frame(jump_now(), except__frame_of(link), RAISED, e, file, line,
 			fill_record(r, e, file, function, line));
+		__builtin_unreachable();
 	}
 	raise_slowly(e, file, function, line, raiser, call);
 }
@@ -441,7 +465,7 @@ void Except__raise_msg(const Except_T *e, const char *file, const char *function
 	Record *r;
 
 	require_exception(e, file, function, line, "RAISE_MSG");
-	r = record(e, file, function, line, __builtin_return_address(0));
+	r = record_raise(e, file, function, line, __builtin_return_address(0));
 	if (r) {
 		va_list ap;
 
@@ -474,8 +498,8 @@ void Except__raise_errno(const Except_T *e, const char *file, const char *functi
 	require_exception(e, file, function, line, "RAISE_ERRNO");
 	text__format(end, sizeof end, ": %s", text__error(error, text, sizeof text));
 	va_start(ap, fmt);
-	r = record_for_errno(record(e, file, function, line, __builtin_return_address(0)), error, end,
-		fmt, ap);
+	r = record_for_errno(record_raise(e, file, function, line, __builtin_return_address(0)), error,
+		end, fmt, ap);
 	va_end(ap);
 	except__deliver(e, file, line, r);
 }
@@ -487,8 +511,8 @@ void except__raise_for_errno(const Except_T *e, const char *file, const char *fu
 	va_list ap;
 
 	va_start(ap, fmt);
-	r = record_for_errno(record(e, file, function, line, __builtin_return_address(0)), error, "",
-		fmt, ap);
+	r = record_for_errno(record_raise(e, file, function, line, __builtin_return_address(0)), error,
+		"", fmt, ap);
 	va_end(ap);
 	except__deliver(e, file, line, r);
 }

@@ -28,6 +28,8 @@
 static const uint32_t MAGIC = 0x48545450; /* "HTTP" */
 enum {
 	CONNECTIONS = 10000,
+	THREADS_MOST = 1024,
+	WORKERS_MOST = 4096,
 	OTHERS = 64,           /* descriptors that are left for the program */
 	PIPELINE_LEAST = 256,
 	REQUEST_LEAST = 8192,  /* a request of 2 KiB, and a response */
@@ -61,19 +63,25 @@ static int is_unix(const char *host)
 
 static void check_options(const HTTPServer_Options *o)
 {
-	CHECK(o->threads >= 0 && o->threads <= 1024, "HTTPServer_new: %d threads", o->threads);
-	CHECK(o->workers >= 0 && o->workers <= 4096, "HTTPServer_new: %d workers", o->workers);
+	CHECK(o->threads >= 0 && o->threads <= THREADS_MOST,
+		"HTTPServer_new: threads is %d, not 0 to %d", o->threads, THREADS_MOST);
+	CHECK(o->workers >= 0 && o->workers <= WORKERS_MOST,
+		"HTTPServer_new: workers is %d, not 0 to %d", o->workers, WORKERS_MOST);
 	CHECK(o->connections <= INT_MAX,
-		"HTTPServer_new: %zu connections, more than descriptors", o->connections);
-	CHECK(o->body_rate >= 0, "HTTPServer_new: a rate of %d bytes a second", o->body_rate);
+		"HTTPServer_new: connections is %zu, not 0 to %d", o->connections, INT_MAX);
+	CHECK(o->body_rate >= 0, "HTTPServer_new: body_rate is %d, less than 0", o->body_rate);
 	CHECK(o->request_bytes == 0 || o->request_bytes >= REQUEST_LEAST,
-		"HTTPServer_new: request_bytes is %zu", o->request_bytes);
-	CHECK(o->mode >= 0 && o->mode <= 0777, "HTTPServer_new: the mode is 0%o", (unsigned)o->mode);
+		"HTTPServer_new: request_bytes is %zu, not 0 and less than %d", o->request_bytes,
+		REQUEST_LEAST);
+	CHECK(o->mode >= 0 && o->mode <= 0777,
+		"HTTPServer_new: the mode is 0%o, not 0 to 0777", (unsigned)o->mode);
 	CHECK(!o->mode || is_unix(o->host),
-		"HTTPServer_new: a mode, and %s is no Unix-domain socket", o->host ? o->host : "host");
+		"HTTPServer_new: the mode is 0%o, and %s is no Unix-domain socket", (unsigned)o->mode,
+		o->host ? o->host : "a host of NULL");
 	CHECK(o->pipeline_bytes == 0
 			|| (o->pipeline_bytes >= PIPELINE_LEAST && o->pipeline_bytes <= INT_MAX),
-		"HTTPServer_new: pipeline_bytes is %zu", o->pipeline_bytes);
+		"HTTPServer_new: pipeline_bytes is %zu, not 0 or %d to %d", o->pipeline_bytes,
+		PIPELINE_LEAST, INT_MAX);
 }
 
 static HTTPServer_Options resolve(const HTTPServer_Options *given)

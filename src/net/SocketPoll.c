@@ -47,8 +47,6 @@ void socketpoll__bad(const struct SocketPoll *poll, const char *function)
 void socketpoll__failed(const char *what, int fd, int error)
 {
 	errno = error;
-	if (fd < 0)
-		EXCEPT_RAISE_ERRNO(SocketPoll_Failed, "%s", what);
 	EXCEPT_RAISE_ERRNO(SocketPoll_Failed, "%s: descriptor %d", what, fd);
 }
 
@@ -193,7 +191,8 @@ static const Backend *find_backend(const char *name)
 	for (i = 0; i < sizeof backends / sizeof backends[0]; i++)
 		if (!name || strcmp(backends[i]->name, name) == 0)
 			return backends[i];
-	RAISE_FOR_ERRNO(SocketPoll_Failed, ENOSYS, "SocketPoll_new: there is no %s here", name);
+	RAISE_FOR_ERRNO(SocketPoll_Failed, ENOSYS,
+		"SocketPoll_new: no back end \"%s\" on this system", name);
 }
 
 /* Returns 0 or an error number. */
@@ -233,7 +232,7 @@ static void open_poll(T poll, const char *backend)
 		if (error == 0)
 			error = backend ? open_backend(poll, poll->backend) : open_best(poll);
 		if (error != 0)
-			socketpoll__failed("SocketPoll_new", -1, error);
+			RAISE_FOR_ERRNO(SocketPoll_Failed, error, "SocketPoll_new: %s", strerror(error));
 	} ELSE {
 		close_poll(poll);
 		RERAISE;
@@ -461,7 +460,7 @@ static int take_ready(T poll, int64_t until, int *round_up)
 	if (poll->backend->wait(poll, ms) < 0) {
 		poll->nready = 0;
 		if (errno != EINTR && errno != EAGAIN)
-			socketpoll__failed("SocketPoll_wait", -1, errno);
+			EXCEPT_RAISE_ERRNO(SocketPoll_Failed, "SocketPoll_wait");
 		if (ms != 0 && until != SOCKET__NEVER)
 			*round_up = 1;
 	}
@@ -479,7 +478,8 @@ int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 	int count, awake = 0, round_up = 0, error;
 
 	CHECK_POLL(poll);
-	CHECK(events && n > 0, "SocketPoll_wait: room for %d events at %p", n, (void *)events);
+	CHECK(events, "SocketPoll_wait: events is NULL");
+	CHECK(n > 0, "SocketPoll_wait: room for %d events, not at least 1", n);
 	count = give_ready(poll, events, n);
 	if (count > 0)
 		return count;

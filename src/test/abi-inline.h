@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* How a thread takes memory from an arena that it owns, without a call. Included by Arena.h alone.
- * Everything in this file is frozen ABI: programs carry these layouts and these few lines in their code.
+ * Everything in this file is frozen ABI: programs carry these layouts and these few lines in their
+ * code.
  *
- * Word 0 of an arena is its owner: the record of the one thread that may bump it like this. A program
- * goes to the library whenever that is not its own record, so a library that leaves the word 0 (under
- * sanitizers, in guard mode, or because a later one keeps its arenas otherwise) needs no recompiling.
- * Word 0 of a thread's record says which arena the thread is amid; whoever takes the ownership away waits
- * until it is not this one. docs/design.md has the whole protocol and the meaning of the tags. */
+ * Word 0 of an arena is its owner: the record of the one thread that may bump it like this. A
+ * thread calls the library whenever word 0 is not its own record. So a library that leaves the word
+ * 0 needs no recompiling of programs. It does so under sanitizers and in guard mode, and a later
+ * one may do so because it keeps its arenas otherwise.
+ *
+ * Word 0 of a thread's record says which arena the thread is allocating from. Whoever takes the
+ * ownership away waits until it is not this arena. docs/design.md has the whole protocol and the
+ * meaning of the tags. */
 #if !defined ARENA_INCLUDED
 #error "include <core/Arena.h>"
 #endif
@@ -41,7 +45,8 @@ static inline void *Arena__bump(Arena_T arena, size_t nbytes)
 	if (!ARENA__OFTEN(head))
 		return NULL;
 	ARENA__STORE(self->busy, arena, RELAXED);                /* [own-1] */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);                 /* [own-2] the revoker's membarrier does the rest */
+	/* [own-2] the revoker's membarrier does the rest */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (ARENA__OFTEN(ARENA__LOAD(head->owner, ACQUIRE) == self)) { /* [own-3] */
 		char *p = head->avail;
 
@@ -59,7 +64,8 @@ static inline void *Arena__bump(Arena_T arena, size_t nbytes)
 	return NULL;
 }
 
-/* p, by one instruction: of a value that two places may set, gcc warns (-Wclobbered) where there is a TRY. */
+/* Returns p, set by one instruction. If two places set a value, gcc warns (-Wclobbered) where there
+ * is a TRY. */
 static inline void *Arena__one(void *p)
 {
 #if defined __x86_64__ || defined __i386__
@@ -84,7 +90,8 @@ static inline void *Arena__quick(Arena_T arena, size_t nbytes)
 	return Arena__one(ARENA__OFTEN(p) ? p : Arena_alloc(arena, nbytes));
 }
 
-static inline void *Arena__quick_at(Arena_T arena, size_t nbytes, const char *file, const char *function, int line)
+static inline void *Arena__quick_at(Arena_T arena, size_t nbytes, const char *file,
+	const char *function, int line)
 {
 	void *p = Arena__bump(arena, nbytes);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the code that old programs carry in them depends on: lanes, records, the library as a fallback. Built by abi.sh with
- * the inline code of the baseline. */
+/* What the code that old programs carry in them depends on: lanes, records, the library as a
+ * fallback. Built by abi.sh with the inline code of the baseline. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +72,8 @@ int main(void)
 			pthread_join(threads[i], NULL);
 		allocate(NULL);
 		require(Arena_alloc(arena, 0) != Arena_alloc(arena, 0), "0 bytes are distinct");
-		require(refused((size_t)-1) && refused((size_t)-1 / 2), "what no memory can hold is refused");
+		require(refused((size_t)-1) && refused((size_t)-1 / 2),
+			"what no memory can hold is refused");
 		Arena_clear(arena);
 		require(Arena_used(arena) == 0, "clear forgets all");
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* For the tests of HTTPCall: a server of plain sockets, which reads what is sent and answers what
- * the test's script says: nothing of libcore, so that the two cannot be wrong in the same way;
- * and a pool, and calls to that server. */
+/* For the tests of HTTPCall: a server of plain sockets that reads requests and answers as the
+ * test's script says, a pool, and calls to that server. The server uses nothing of libcore, so
+ * that the two cannot be wrong in the same way. */
 #ifndef CALLSERVER_INCLUDED
 #define CALLSERVER_INCLUDED
 #include <arpa/inet.h>
@@ -29,12 +29,12 @@ enum { HEARD = 1 << 20, EXCHANGES = 64 };
 
 typedef struct Exchange {
 	const char
-		*until; /* it reads until this has come; NULL: nothing; "" until the end of the stream */
-	const char *answer;  /* NULL: nothing */
-	size_t length;       /* of that, if it has NULs */
-	int drip_ms;         /* between bytes of the answer */
-	int wait_ms;         /* before it */
-	int closes;          /* after it */
+		*until; /* it reads until this text; NULL: nothing; "": to the end of the stream */
+	const char *answer;  /* NULL: none */
+	size_t length;       /* of the answer, if it has NULs */
+	int drip_ms;         /* between two bytes of the answer */
+	int wait_ms;         /* before the answer */
+	int closes;          /* after the answer */
 	int resets;
 } Exchange;
 
@@ -44,8 +44,8 @@ static struct Server {
 	Exchange script[EXCHANGES];
 	int exchanges;
 	atomic_int connections, said,
-		left; /* connections accepted; answers sent, connections closed */
-	char heard[HEARD];   /* all that came, of all connections; if it is too much, the last of it */
+		left; /* connections accepted, answers sent, connections closed */
+	char heard[HEARD];   /* all that was received, on all connections; at most the last of it */
 	size_t nheard;
 	char path[64];
 } server;
@@ -57,7 +57,7 @@ static void sleep_ms(int ms)
 	nanosleep(&t, NULL);
 }
 
-/* Returns 0 when the client has left. */
+/* Reads as the exchange says. Returns 0 if the client has left. */
 static int hear(int fd, const Exchange *e)
 {
 	size_t from = server.nheard;
@@ -119,7 +119,7 @@ static void *serve(void *unused)
 				setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 },
 					sizeof(struct linger));
 		}
-		if (goes_on && next == server.exchanges) { /* until the client leaves */
+		if (goes_on && next == server.exchanges) { /* it waits for the client to leave */
 			struct pollfd p = { fd, POLLIN, 0 };
 
 			poll(&p, 1, 3000);
@@ -176,7 +176,7 @@ static void set_up(void)
 	pool = SocketPool_new(pool_arena, 4, 1024);
 }
 
-/* All connections go, and the listener, and with them the server's thread. */
+/* Closes all connections and the listener, which ends the server's thread. */
 static void tear_down(void)
 {
 	Arena_dispose(&pool_arena);
@@ -223,6 +223,21 @@ static size_t idle(void)
 
 	SocketPool_stats(pool, &s);
 	return s.idle;
+}
+
+static void await_readable(Connection_T c, void *cl)
+{
+	struct pollfd p = { Socket_fd(Connection_socket(c)), POLLIN, 0 };
+
+	(void)cl;
+	ck_assert_int_eq(poll(&p, 1, 10000), 1);
+}
+
+/* Waits until the end of the stream has arrived: the server's close may return before that. */
+static inline void await_end_of_connection(void)
+{
+	await(&server.left, 1);
+	SocketPool_map(pool, await_readable, NULL);
 }
 
 #define END "\r\n\r\n"

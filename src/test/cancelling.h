@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Cancels a thread at each cancellation point of a session, one after the other. The program is linked with the objects
- * of the library and with --wrap for each call below (CANCEL_WRAPS in Makefile.am): first the session runs undisturbed
- * and its points are counted, then it runs again and again, and is cancelled at the first, the second, ... of them.
+/* Cancels a thread at each cancellation point of a session, one after the other. The program is
+ * linked with the objects of the library and with --wrap for each call below (CANCEL_WRAPS in
+ * Makefile.am). First the session runs undisturbed and its points are counted. Then it runs
+ * again and again, and is cancelled at the first point, the second, and so on.
  *
- * A point is the call of a function that POSIX lets be one, whether or not this libc makes it one: what holds there holds
- * everywhere. Check's assertions, which write, are none. Only the thread of the session is cancelled, not those that it
- * starts.
+ * A point is a call of a function that POSIX allows to be one, whether or not this libc makes it
+ * one. So the result holds for every libc. Check's assertions write, but do not count as points.
+ * Only the session's thread is cancelled, not those that it starts.
  *
- * cancel_everywhere(session, after, cl): session(cl) is what the thread does. After each run, after(cl, cancelled) runs
- * in the caller: it looks whether everything is in order, and gives back what is still there. Then as many descriptors,
- * address lists and arenas must be open as before. A lock that was left locked shows as a test that takes too long. */
+ * In cancel_everywhere(session, after, cl), the thread runs session(cl). After each run,
+ * after(cl, cancelled) runs in the caller. It checks the state and releases what is left. Then
+ * as many descriptors, address lists and arenas must be open as before. A lock that stays locked
+ * shows as a timeout. */
 #ifndef CANCELLING_INCLUDED
 #define CANCELLING_INCLUDED
 #include <errno.h>
@@ -28,19 +30,23 @@
 #include <unistd.h>
 
 #include <core/core.h>
+#include "descriptors.h"
 #include "testing.h"
+#include "wrapping.h"
 
 NEEDS(.loopback = 1);
 
-static __thread int cancelling;         /* this thread is the session's */
-static __thread int points, point_at;   /* so many so far; the one to be cancelled at, 0: none */
+static __thread int cancelling;         /* this is the session's thread */
+/* the number of points so far; the one to be cancelled at, or 0 */
+static __thread int points, point_at;
 static __thread const char *point_name;
-static int lists;                       /* atomic: of addresses, not freed */
+static int lists;                       /* atomic: address lists that are not freed */
 
-/* AddressSanitizer does not see the frames go that a cancellation unwinds: this makes it forget them. */
+/* AddressSanitizer does not see that a cancellation unwinds frames. This makes it forget their
+ * marks. */
 extern void __asan_handle_no_return(void) __attribute__((weak));
 
-/* Once a cancellation is pending, the first point where cancellation is on acts on it. */
+/* If a cancellation is pending, the first point where cancellation is enabled acts on it. */
 static void cancellation_point(const char *name)
 {
 	if (!cancelling)
@@ -55,46 +61,30 @@ static void cancellation_point(const char *name)
 }
 
 #define CANCEL_POINT(type, name, parameters, arguments) \
-	type __real_##name parameters;                  \
-	type __wrap_##name parameters;                  \
-	type __wrap_##name parameters                   \
-	{                                               \
-		cancellation_point(#name);              \
-		return __real_##name arguments;         \
-	}
+	WRAPPED(type, name, parameters, arguments, cancellation_point(#name))
 
-CANCEL_POINT(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags))
-CANCEL_POINT(int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
-CANCEL_POINT(int, close, (int fd), (fd))
-CANCEL_POINT(ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
-CANCEL_POINT(ssize_t, send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags))
-CANCEL_POINT(ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
-CANCEL_POINT(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n))
-CANCEL_POINT(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n))
-CANCEL_POINT(int, poll, (struct pollfd *p, nfds_t n, int ms), (p, n, ms))
-CANCEL_POINT(int, epoll_wait, (int e, struct epoll_event *events, int n, int ms), (e, events, n, ms))
-CANCEL_POINT(int, lstat, (const char *path, struct stat *s), (path, s))
-CANCEL_POINT(int, unlink, (const char *path), (path))
-CANCEL_POINT(int, usleep, (useconds_t us), (us))
-CANCEL_POINT(int, nanosleep, (const struct timespec *t, struct timespec *left), (t, left))
-CANCEL_POINT(int, pthread_cond_wait, (pthread_cond_t *c, pthread_mutex_t *m), (c, m))
-CANCEL_POINT(int, pthread_cond_timedwait, (pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *t), (c, m, t))
-CANCEL_POINT(int, pthread_join, (pthread_t t, void **result), (t, result))
+CANCEL_POINT(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int flags),
+	(fd, a, n, flags));
+CANCEL_POINT(int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n));
+CANCEL_POINT(int, close, (int fd), (fd));
+CANCEL_POINT(ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags));
+CANCEL_POINT(ssize_t, send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags));
+CANCEL_POINT(ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags));
+CANCEL_POINT(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n));
+CANCEL_POINT(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n));
+CANCEL_POINT(int, poll, (struct pollfd *p, nfds_t n, int ms), (p, n, ms));
+CANCEL_POINT(int, epoll_wait, (int e, struct epoll_event *events, int n, int ms),
+	(e, events, n, ms));
+CANCEL_POINT(int, lstat, (const char *path, struct stat *s), (path, s));
+CANCEL_POINT(int, unlink, (const char *path), (path));
+CANCEL_POINT(int, usleep, (useconds_t us), (us));
+CANCEL_POINT(int, nanosleep, (const struct timespec *t, struct timespec *left), (t, left));
+CANCEL_POINT(int, pthread_cond_wait, (pthread_cond_t *c, pthread_mutex_t *m), (c, m));
+CANCEL_POINT(int, pthread_cond_timedwait,
+	(pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *t), (c, m, t));
+CANCEL_POINT(int, pthread_join, (pthread_t t, void **result), (t, result));
 
-int __real_fcntl(int fd, int what, ...);
-int __wrap_fcntl(int fd, int what, ...);
-int __wrap_fcntl(int fd, int what, ...)
-{
-	int value = 0;
-	va_list list;
-
-	va_start(list, what);
-	if (what == F_SETFD || what == F_SETFL)
-		value = va_arg(list, int);
-	va_end(list);
-	cancellation_point("fcntl");
-	return __real_fcntl(fd, what, value);
-}
+WRAPPED_FCNTL(cancellation_point("fcntl"));
 
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
@@ -111,9 +101,12 @@ int __wrap_open(const char *path, int flags, ...)
 	return __real_open(path, flags, mode);
 }
 
-int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list)
 {
 	int error;
 
@@ -144,27 +137,10 @@ void __wrap__mark_point(const char *file, int line)
 	pthread_setcancelstate(before, NULL);
 }
 
-/* With _FORTIFY_SOURCE they have these names. */
-int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size);
-int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size)
-{
-	(void)size;
-	return __wrap_poll(p, n, ms);
-}
-
-ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags);
-ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags)
-{
-	(void)size;
-	return __wrap_recv(fd, p, n, flags);
-}
-
-ssize_t __wrap___read_chk(int fd, void *p, size_t n, size_t size);
-ssize_t __wrap___read_chk(int fd, void *p, size_t n, size_t size)
-{
-	(void)size;
-	return __wrap_read(fd, p, n);
-}
+WRAPPED_CHECKED(int, poll, (struct pollfd *p, nfds_t n, int ms, size_t size), (p, n, ms));
+WRAPPED_CHECKED(ssize_t, recv, (int fd, void *p, size_t n, size_t size, int flags),
+	(fd, p, n, flags));
+WRAPPED_CHECKED(ssize_t, read, (int fd, void *p, size_t n, size_t size), (fd, p, n));
 
 /* ---- the driver ---- */
 
@@ -203,19 +179,11 @@ static void *run_cancelled(void *cl)
 	return NULL;
 }
 
-static int count_descriptors(void)
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 256; fd++)
-		n += __real_fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
-/* One run: 1 if the thread was cancelled. */
+/* Runs the session once. Returns 1 if the thread was cancelled. */
 static int cancel_at(Cancelling *c, void (*after)(void *cl, int cancelled))
 {
-	int descriptors = count_descriptors(), old_lists = __atomic_load_n(&lists, __ATOMIC_RELAXED), cancelled;
+	int descriptors = count_descriptors(), old_lists = __atomic_load_n(&lists, __ATOMIC_RELAXED),
+		cancelled;
 	size_t arenas = Arena_debug_live_count();
 	pthread_t thread;
 	void *result;
@@ -226,16 +194,20 @@ static int cancel_at(Cancelling *c, void (*after)(void *cl, int cancelled))
 	cancelled = result == PTHREAD_CANCELED;
 	ck_assert_msg(!c->raised[0], "point %d, %s: raised %s", c->at, c->name, c->raised);
 	after(c->cl, cancelled);
-	ck_assert_msg(count_descriptors() == descriptors, "point %d, %s: %d descriptors are left open", c->at, c->name,
+	ck_assert_msg(count_descriptors() == descriptors, "point %d, %s: %d descriptors are left open",
+		c->at, c->name,
 		count_descriptors() - descriptors);
-	ck_assert_msg(__atomic_load_n(&lists, __ATOMIC_RELAXED) == old_lists, "point %d, %s: an address list is left",
+	ck_assert_msg(__atomic_load_n(&lists, __ATOMIC_RELAXED) == old_lists,
+		"point %d, %s: an address list is left",
 		c->at, c->name);
-	ck_assert_msg(Arena_debug_live_count() == arenas, "point %d, %s: an arena is left", c->at, c->name);
+	ck_assert_msg(Arena_debug_live_count() == arenas, "point %d, %s: an arena is left", c->at,
+		c->name);
 	return cancelled;
 }
 
-/* Returns how often the session was cancelled. */
-static int cancel_everywhere(void (*session)(void *cl), void (*after)(void *cl, int cancelled), void *cl)
+/* Returns how many runs were cancelled. */
+static int cancel_everywhere(void (*session)(void *cl), void (*after)(void *cl, int cancelled),
+	void *cl)
 {
 	Cancelling c = { .session = session, .cl = cl };
 	int n = 0;
@@ -245,7 +217,7 @@ static int cancel_everywhere(void (*session)(void *cl), void (*after)(void *cl, 
 	do {
 		c.at++;
 		n += cancel_at(&c, after);
-	} while (c.points >= c.at); /* else the session ended before there were so many */
+	} while (c.points >= c.at); /* a session with fewer points has ended by itself */
 	return n;
 }
 

@@ -84,25 +84,38 @@ function closeIdle(socket, response, idle) {
 	response.on('finish', () => { socket.idle = setTimeout(() => socket.destroy(), idle); });
 }
 
-function listen(name, idle) {
+// The second request of a connection gets no answer but its end.
+function serveOnce(request, response) {
+	if (request.socket.isUsed) {
+		request.socket.destroy();
+	} else {
+		request.socket.isUsed = true;
+		serve(request, response);
+	}
+}
+
+function listen(name, idle, handler) {
 	for (const where of [{ port: 0, host: '127.0.0.1' }, { path: `${work}/${name}.socket` }]) {
-		const server = http.createServer(serve);
+		const server = http.createServer(handler);
 		server.keepAliveTimeout = 60000;
 		if (idle)
 			server.on('request', (request, response) => closeIdle(request.socket, response, idle));
 		server.listen(where, () => where.path || fs.writeFileSync(`${work}/${name}.port`, `${server.address().port}\n`));
 	}
 }
-listen('node', 0);
-listen('hasty', 5);
+listen('node', 0, serve);
+listen('hasty', 5, serve);
+listen('once', 0, serveOnce);
 EOS
 run node node "$work/server.js" "$files" "$work"
-wait_for test -s "$work/node.port" && wait_for test -s "$work/hasty.port" && wait_for test -S "$work/node.socket" ||
+wait_for test -s "$work/node.port" && wait_for test -s "$work/hasty.port" &&
+	wait_for test -s "$work/once.port" && wait_for test -S "$work/node.socket" ||
 	{ cat "$work/node.log"; echo "node did not start"; exit 1; }
 all='get kept head missing unmodified big chunked post stream hints empty refused'
 try_server node 127.0.0.1 "$(cat "$work/node.port")" $all
 try_server node "unix:$work/node.socket" 80 $all
 try_server hasty 127.0.0.1 "$(cat "$work/hasty.port")" stale
+try_server once 127.0.0.1 "$(cat "$work/once.port")" reused
 
 # ---- Python: HTTP/1.1 with kept connections, and HTTP/1.0 without
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* funopen(3) as the BSDs have it, made of fopencookie: enough for a stream that is only written to. */
+/* funopen(3) as the BSDs have it, made of fopencookie. It only writes. */
 #include "config.h"
 
 #include <errno.h>
@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-FILE *funopen(const void *cookie, int (*read)(void *, char *, int), int (*write)(void *, const char *, int),
-	fpos_t (*seek)(void *, fpos_t, int), int (*close)(void *));
+FILE *funopen(const void *cookie, int (*read)(void *, char *, int),
+	int (*write)(void *, const char *, int), fpos_t (*seek)(void *, fpos_t, int),
+	int (*close)(void *));
 
 typedef struct Cookie {
 	void *cl;
@@ -34,8 +35,9 @@ static int pass_close(void *cookie)
 	return result;
 }
 
-FILE *funopen(const void *cookie, int (*read)(void *, char *, int), int (*write)(void *, const char *, int),
-	fpos_t (*seek)(void *, fpos_t, int), int (*close)(void *))
+FILE *funopen(const void *cookie, int (*read)(void *, char *, int),
+	int (*write)(void *, const char *, int), fpos_t (*seek)(void *, fpos_t, int),
+	int (*close)(void *))
 {
 	cookie_io_functions_t calls = { .write = pass_write, .close = pass_close };
 	Cookie *c = malloc(sizeof *c);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Differential fuzzing of HashTable: random calls on tables of every kind, beside a model that is an array, on an
- * arena whose backing allocator fails now and then, with resize callbacks that now and then raise. After each
- * failure everything must be as the model has it.
+/* Differential fuzzing of HashTable: random calls on tables of every kind, beside a model that is
+ * an array. The arena's backing allocator fails now and then, and resize callbacks now and then
+ * raise. After each failure the table must still equal the model.
  *
- *   fuzz_hashtable [operations [seed]]     200,000 and the clock unless given; the seed is printed on a failure */
+ *   fuzz_hashtable [operations [seed]]
+ *
+ * The defaults are 200,000 operations, and the clock as the seed. A failure prints the seed. */
 #include "config.h"
 
 #include <stdint.h>
@@ -37,8 +39,9 @@ static unsigned below(unsigned n)
 static void failed(const char *condition, int line) CORE_NORETURN;
 static void failed(const char *condition, int line)
 {
-	fprintf(stderr, "fuzz_hashtable: line %d, operation %lu: not %s\nagain: fuzz_hashtable %lu %llu\n", line, done,
-		condition, done + 1, (unsigned long long)first_seed);
+	fprintf(stderr,
+		"fuzz_hashtable: line %d, operation %lu: not %s\nagain: fuzz_hashtable %lu %llu\n", line,
+		done, condition, done + 1, (unsigned long long)first_seed);
 	abort();
 }
 
@@ -128,7 +131,8 @@ static uint64_t integer_of(int n)
 	return (uint64_t)n << (n % 2 ? 40 : 8);
 }
 
-/* Where the key lies: with the table's own, or elsewhere, against the end of its memory, the letters changed. */
+/* Where the key lies: with the table's own, or elsewhere, against the end of its memory, the
+ * letters changed. */
 static const char *other_copy(HashTable_Kind kind, int n, char *memory)
 {
 	const struct Borrowed *k = &keys[kind][n];
@@ -146,7 +150,8 @@ static const void *key_for(const Subject *s, int n, char *memory)
 {
 	if (s->kind == HashTable_POINTER)
 		return n ? &keys[0][n] : NULL;
-	return s->kind == HashTable_CUSTOM || s->borrows ? (const void *)&keys[s->kind][n] : other_copy(s->kind, n, memory);
+	return s->kind == HashTable_CUSTOM || s->borrows ? (const void *)&keys[s->kind][n]
+		: other_copy(s->kind, n, memory);
 }
 
 static int is_text(const Subject *s)
@@ -172,9 +177,11 @@ static void *put(Subject *s, int n, void *value, char *memory)
 		return by_slot ? exchange(HashTable_slot_int(s->table, integer_of(n)), value)
 			: HashTable_put_int(s->table, integer_of(n), value);
 	if (s->kind == HashTable_BYTES || (is_text(s) && below(2)))
-		return by_slot ? exchange(HashTable_slot_bytes(s->table, key, keys[s->kind][n].length), value)
+		return by_slot
+			? exchange(HashTable_slot_bytes(s->table, key, keys[s->kind][n].length), value)
 			: HashTable_put_bytes(s->table, key, keys[s->kind][n].length, value);
-	return by_slot ? exchange(HashTable_slot(s->table, key), value) : HashTable_put(s->table, key, value);
+	return by_slot ? exchange(HashTable_slot(s->table, key), value)
+		: HashTable_put(s->table, key, value);
 }
 
 static void *get(Subject *s, int n, char *memory)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Differential fuzzing: requests of the corpus and of http_cases.h, and answers of
- * http_answers.h, mutated, as we read them and as llhttp and h11 do, each where it is installed.
- * A difference that http_oracle.c does not know ends the run.
+/* Differential fuzzing of our parser against llhttp and h11, where they are installed. The input
+ * is requests of the corpus and of http_cases.h, and answers of http_answers.h, all of them
+ * mutated. A difference that http_oracle.c does not list ends the run.
  *
  * fuzz_http [runs [seed]]
  *
- * In the environment: HTTP_CORPUS, a directory; H11_PYTHON, a Python that has h11, and
- * H11_SCRIPT, which answers one request in 64 at the end of two pipes. */
+ * Environment: HTTP_CORPUS is a directory. H11_PYTHON is a Python that has h11, and H11_SCRIPT a
+ * script that answers one request in 64 through two pipes. */
 #include "config.h"
 
 #include <dirent.h>
@@ -100,7 +100,7 @@ typedef struct Message {
 } Message;
 
 static Message seeds[SEEDS];
-static size_t seed_count, good_seeds; /* from there on they are accepted */
+static size_t seed_count, good_seeds; /* seeds from good_seeds on are accepted */
 
 static void add_seed(Kind kind, const char *bytes, size_t n)
 {
@@ -178,7 +178,7 @@ static size_t some(size_t below) /* splitmix64, Steele, Lea, Flood 2014 */
 	return (size_t)((z ^ z >> 31) % below);
 }
 
-/* bytes take the place of r->bytes[from..to) */
+/* Replaces r->bytes[from..to) by other bytes. */
 static void replace(Message *r, size_t from, size_t to, const char *bytes, size_t n)
 {
 	char copy[ROOM];
@@ -227,10 +227,10 @@ static void mutate(Message *r)
 	case 1:
 		replace(r, at, at + length, "", 0);
 		break;
-	case 2: /* a piece of it once more */
+	case 2: /* repeats a piece */
 		replace(r, at, at, r->bytes + at, length);
 		break;
-	case 3: /* a piece of another one */
+	case 3: /* inserts a piece of another seed */
 		from = some(other->n + 1);
 		replace(r, at, at + (some(2) ? length : 0), other->bytes + from,
 			some(other->n - from + 1));

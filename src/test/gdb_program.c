@@ -54,8 +54,8 @@ int main(void)
 	requests = Arena_new_with(&o);
 	fill();
 	Arena_new_child(requests);
-	printf("%zu bytes used, %zu bytes held, %zu bytes at the peak\n", Arena_used(requests), Arena_capacity(requests),
-		Arena_peak(requests));
+	printf("%zu bytes used, %zu bytes held, %zu bytes at the peak\n", Arena_used(requests),
+		Arena_capacity(requests), Arena_peak(requests));
 	Arena_alloc(requests, 16); /* such as an owner does without telling anybody */
 	printf("then %zu bytes used\n", Arena_used(requests));
 	fflush(stdout);

@@ -48,4 +48,11 @@ for inline in '' -DCORE_NO_INLINE; do
 		{ ! command -v "${CXX%% *}" >/dev/null 2>&1 || echo "$short" | $CXX -std=c++17 $inline $flags -I"$include" -x c++ -; } ||
 		{ echo "a program with CORE_NO_SHORT_NAMES $inline does not compile"; status=1; }
 done
+
+# the inline assembly, for programs in the other dialect
+case $(${CC:-cc} -dumpmachine) in x86_64-*)
+	printf '#include <core/Except.h>\nint main(void) { TRY { } FINALLY { } END_TRY; return 0; }\n' |
+		${CC:-cc} -masm=intel -c -o /dev/null -I"$include" -x c - ||
+		{ echo "core/Except.h does not assemble with -masm=intel"; status=1; } ;;
+esac
 exit $status

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers, and what is to be made of each: for the tests of the parser and of HTTPCall, and for
- * those who fuzz either. They cover what the response fixtures of llhttp and the tests of h11
- * do. */
+/* Answers and how a client must read each, for the tests of the parser and of HTTPCall and for
+ * the fuzzers. They cover llhttp's response fixtures and h11's tests. */
 #ifndef HTTP_ANSWERS_INCLUDED
 #define HTTP_ANSWERS_INCLUDED
 #include <stddef.h>
@@ -10,13 +9,13 @@ typedef struct Answer {
 	const char *sentence, *input;
 	size_t n;
 	int status;       /* 0: it is refused */
-	const char *body; /* of a refused one: how the explanation begins */
-	size_t end;       /* bytes that it takes of the input */
-	int kept;         /* another one may follow on the connection */
+	const char *body; /* of a refused answer: how the explanation begins */
+	size_t end;       /* how many bytes of the input belong to the answer */
+	int kept;         /* another answer may follow on the connection */
 	int to_head;
 } Answer;
 
-/* The whole input is the answer; the first so many bytes are; it is refused. */
+/* WHOLE: the whole input is the answer. FIRST: a part of it is. The others are refused. */
 #define ROW(sentence, input, rest, status, body, kept, head) \
 	{ sentence, input rest, sizeof(input rest) - 1, status, body, sizeof(input) - 1, kept, head }
 #define WHOLE(sentence, input, status, body, kept) ROW(sentence, input, "", status, body, kept, 0)
@@ -196,7 +195,7 @@ static const Answer answers[] = {
 		301, "x", 1),
 };
 
-/* Answers that are cut off: nothing follows, and yet they are neither whole nor wrong. */
+/* Answers that are cut off: they are neither complete nor wrong. */
 static const char *const cut_answers[] = {
 	"",
 	"HTTP/1.1 2",

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* http_behind service [direct]: a server for the tests behind proxies. It speaks to none but proxies of this machine, by
- * the PROXY protocol, or to anybody when `direct`; also on the socket of a service manager. SIGTERM drains it.
- *
- *   GET /           the client's address      GET /forwarded  X-Forwarded-For and Host, as the proxy set them
- *   POST /echo      the body; Framed-By says how it came */
+/* http_behind service [direct]: a server for the tests behind proxies. It believes only proxies
+ * of this machine, which speak the PROXY protocol; with `direct`, it serves everybody. It can
+ * take its socket from a service manager. SIGTERM drains it.
+ *   GET /           the client's address
+ *   GET /forwarded  X-Forwarded-For and Host, as the proxy set them
+ *   POST /echo      the body; Framed-By says how it was framed */
 #define _POSIX_C_SOURCE 200809L
 #include <signal.h>
 #include <stdlib.h>
@@ -23,7 +24,8 @@ static void forwarded(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	const char *whom = HTTPRequest_header(request, "X-Forwarded-For");
 
 	(void)cl;
-	HTTPResponse_printf(response, "%s %s\n", whom ? whom : "-", HTTPRequest_header(request, "Host"));
+	HTTPResponse_printf(response, "%s %s\n", whom ? whom : "-",
+		HTTPRequest_header(request, "Host"));
 }
 
 static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)

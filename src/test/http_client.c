@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* http_client host service directory check ...: HTTPCall against a server that serves the files of the directory; see
- * client.sh. Each check is one of those below. Ends with 1 after the first that fails, which says why. */
+/* http_client host service directory check ...: runs checks of HTTPCall against a server that
+ * serves the files of the directory; see client.sh. Prints the first check that fails, and ends
+ * with 1. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdarg.h>
 #include <stdio.h>
@@ -91,7 +92,7 @@ static SocketPool_Stats stats(void)
 	return s;
 }
 
-/* A connection serves many calls. */
+/* Several calls share one connection. */
 static void kept(void)
 {
 	SocketPool_Stats before;
@@ -105,7 +106,7 @@ static void kept(void)
 		fail("%zu connections were opened", stats().opened - before.opened);
 }
 
-/* The server keeps no connection: each body ends with its own. */
+/* The server keeps no connection: the end of the connection ends each body. */
 static void closed(void)
 {
 	get();
@@ -203,7 +204,8 @@ static void post(void)
 	get();
 }
 
-/* Both bodies in steps, of unknown length; path: what sends the body back. */
+/* Sends and reads a body in steps, of unknown length. The server sends back what it gets at
+ * path. */
 static void stream_to(const char *path)
 {
 	HTTPCall_T call = make_call("POST", path);
@@ -248,7 +250,7 @@ static void empty(void)
 	get();
 }
 
-/* The server does not want the body, and says so before it has come. */
+/* The server refuses the body before all of it has arrived. */
 static void refused(void)
 {
 	HTTPCall_T call = make_call("POST", "/small");
@@ -259,7 +261,20 @@ static void refused(void)
 	get();
 }
 
-/* The server closes idle connections after a few milliseconds: some calls meet that moment. */
+/* The server closes each connection when the second request arrives, without an answer. So each
+ * call but the first loses its connection and is made once more. */
+static void reused(void)
+{
+	enum { CALLS = 20 };
+	int i;
+
+	for (i = 0; i < CALLS; i++)
+		get();
+	if (stats().opened != CALLS)
+		fail("%zu connections were opened for %d calls", (size_t)stats().opened, CALLS);
+}
+
+/* The server closes idle connections after 5 ms: before, while or after a call uses one. */
 static void stale(void)
 {
 	int i;
@@ -273,9 +288,11 @@ static void stale(void)
 }
 
 static const struct { const char *name; void (*run)(void); } checks[] = {
-	{ "get", get }, { "kept", kept }, { "closed", closed }, { "head", head }, { "missing", missing },
+	{ "get", get }, { "kept", kept }, { "closed", closed }, { "head", head },
+	{ "missing", missing },
 	{ "unmodified", unmodified }, { "big", big }, { "chunked", chunked }, { "post", post },
-	{ "stream", stream }, { "hints", hints }, { "empty", empty }, { "refused", refused }, { "stale", stale },
+	{ "stream", stream }, { "hints", hints }, { "empty", empty }, { "refused", refused },
+	{ "reused", reused }, { "stale", stale },
 };
 
 static void run_check(const char *name)

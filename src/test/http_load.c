@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* http_load port raw: sends standard input as it is and prints what comes back.
- * http_load port hold connections: has a reply on each and keeps them until its standard input ends.
- * http_load port connections requests: opens all connections at once, sends every request of a round
- * before it reads the first reply, and checks each reply byte by byte. Plain sockets, nothing of
- * libcore, so that the two cannot be wrong in the same way. */
+/* http_load port raw: sends standard input unchanged and prints the answer.
+ * http_load port hold connections: gets a reply on each connection and keeps them open until the
+ * end of standard input.
+ * http_load port connections requests: opens all connections at once, sends every request of a
+ * round before it reads the first reply, and checks each reply byte by byte.
+ *
+ * It uses plain sockets and nothing of libcore, so that the two cannot be wrong in the same way. */
 #define _DEFAULT_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -48,12 +50,13 @@ static void send_request(int fd, int connection, int round)
 	char body[128], request[512];
 	int n = make_body(body, connection, round);
 
-	n = sprintf(request, "POST /echo HTTP/1.1\r\nHost: load\r\nContent-Length: %d\r\n\r\n%s", n, body);
+	n = sprintf(request, "POST /echo HTTP/1.1\r\nHost: load\r\nContent-Length: %d\r\n\r\n%s", n,
+		body);
 	if (write(fd, request, (size_t)n) != n)
 		die("write");
 }
 
-/* 1 if the reply is the one that belongs to the request */
+/* Returns 1 if the reply belongs to the request. */
 static int check_reply(int fd, int connection, int round)
 {
 	char want[128], reply[2048], *body;
@@ -71,7 +74,8 @@ static int check_reply(int fd, int connection, int round)
 		if (body && got - (size_t)(body + 4 - reply) >= (size_t)length)
 			break;
 	}
-	return strncmp(reply, "HTTP/1.1 200 ", 13) == 0 && got == (size_t)(body + 4 - reply) + (size_t)length
+	return strncmp(reply, "HTTP/1.1 200 ", 13) == 0
+		&& got == (size_t)(body + 4 - reply) + (size_t)length
 		&& memcmp(body + 4, want, (size_t)length) == 0;
 }
 
@@ -120,7 +124,8 @@ static void allow_descriptors(void)
 
 int main(int argc, char **argv)
 {
-	int port = argc > 3 ? atoi(argv[1]) : 0, n = argc > 3 ? atoi(argv[2]) : 0, rounds = argc > 3 ? atoi(argv[3]) : 0;
+	int port = argc > 3 ? atoi(argv[1]) : 0, n = argc > 3 ? atoi(argv[2]) : 0,
+		rounds = argc > 3 ? atoi(argv[3]) : 0;
 	int i, round, right = 0, *fds;
 
 	allow_descriptors();
@@ -129,7 +134,8 @@ int main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[2], "hold") == 0)
 		return hold(port, rounds);
 	if (port <= 0 || n <= 0 || rounds <= 0) {
-		fprintf(stderr, "usage: http_load port raw | port hold connections | port connections requests\n");
+		fprintf(stderr,
+			"usage: http_load port raw | port hold connections | port connections requests\n");
 		return 2;
 	}
 	fds = calloc((size_t)n, sizeof *fds);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a parser makes of a request is written down as a text; two parsers agree if the texts are
- * equal. Where they may differ is said below, with the clause that lets us: a difference that is
- * not there is a fault. */
+/* Each parser writes down as a text how it reads a message. Two parsers agree if their texts are
+ * equal. The tables below list the known differences, each with the clause that allows it; any
+ * other difference is a fault. */
 #include "config.h"
 
 #include <stdint.h>
@@ -24,7 +24,7 @@ static void add_text(Seen *seen, const char *bytes, size_t n)
 	seen->length += n;
 }
 
-/* in small letters */
+/* Adds the name in lower case. */
 static void add_name(Seen *seen, const char *bytes, size_t n)
 {
 	size_t i;
@@ -103,7 +103,7 @@ static HTTPParser_Event feed(Seen *seen, HTTPParser *p, const char *bytes, size_
 void see_ours(Seen *seen, Kind kind, const char *bytes, size_t n, size_t step)
 {
 	static const HTTP_Limits limits = { SEEN_ROOM, SEEN_ROOM, SEEN_ROOM, 1024 * 1024, 1,
-		1 }; /* but the body's: no difference */
+		1 }; /* only the body's framing; no difference otherwise */
 	HTTPParser p;
 	HTTPParser_Event event = HTTPParser_MORE;
 	size_t base = 0, at = 0;
@@ -174,7 +174,7 @@ static int ll_line(llhttp_t *p)
 	return 0;
 }
 
-/* Those of a trailer are dropped, as we drop them. */
+/* Drops the fields of a trailer, as our parser does. */
 static int ll_name(llhttp_t *p, const char *s, size_t n)
 {
 	if (!(p->flags & F_TRAILING))
@@ -196,7 +196,7 @@ static int ll_value(llhttp_t *p, const char *s, size_t n)
 	return 0;
 }
 
-/* It leaves white space at the end of a value for its caller to cut off. */
+/* llhttp leaves white space at the end of a value, which its caller has to cut off. */
 static int ll_value_complete(llhttp_t *p)
 {
 	Seen *seen = p->data;
@@ -215,15 +215,16 @@ static int ll_body(llhttp_t *p, const char *s, size_t n)
 	return 0;
 }
 
-/* There is a Transfer-Encoding that it does not see to be chunked, for a tab behind that. As the
- * request asks for an upgrade it ends it with the head, before it would refuse it for that; an
- * answer it reads to the end of the stream. */
+/* llhttp does not see a Transfer-Encoding with a tab behind "chunked". If the request asks for
+ * an upgrade, llhttp ends it with the head instead of refusing it; it reads an answer to the end
+ * of the stream. */
 static int lacks_chunked;
 
-/* Later it would heed a Connection field of the trailer (9110, 6.5.1). It takes Proxy-Connection
- * for Connection (9112, C.2.2) and overlooks "close" and "keep-alive" before a tab (9110, 5.6.1);
- * and in HTTP/1.0 it prefers the second of these to the first (9112, 9.3). That an answer has no
- * body for its status or for what was asked is for its caller to say. */
+/* Takes the state of the connection at the end of the head: later, llhttp would obey a
+ * Connection field of the trailer (9110, 6.5.1). It takes Proxy-Connection for Connection (9112,
+ * C.2.2) and overlooks "close" and "keep-alive" before a tab (9110, 5.6.1). In HTTP/1.0 it
+ * prefers keep-alive to close (9112, 9.3). Its caller must say that an answer has no body
+ * because of its status or of the request's method. */
 static int ll_headed(llhttp_t *p)
 {
 	Seen *seen = p->data;
@@ -309,13 +310,13 @@ int see_llhttp(Seen *seen, Kind kind, const char *bytes, size_t n)
 
 typedef struct Difference {
 	unsigned peers;
-	const char *what; /* how the words of the refusal begin */
-	const char *why;  /* RFC 9110 and 9112 where nothing else is said */
+	const char *what; /* how the refusal begins */
+	const char *why;  /* RFC 9110 and 9112, unless it names another */
 } Difference;
 
 enum { BOTH = LLHTTP | H11 };
 
-/* We refuse, they accept. */
+/* Our parser refuses these, and the peer accepts them. */
 static const Difference stricter_requests[] = {
 	{ LLHTTP, "a CR without LF before the request line",
 		"9112, 2.2: a bare CR is invalid; an empty line is CR LF" },
@@ -365,7 +366,7 @@ static const Difference stricter_requests[] = {
 	{ H11, "the line of a chunk size has a CR without LF", "9112, 2.2: bare CR" },
 };
 
-/* They refuse, we accept. */
+/* The peer refuses these, and our parser accepts them. */
 static const Difference looser_requests[] = {
 	{ LLHTTP, "Duplicate Content-Length",
 		"9112, 6.3 and 9110, 8.6: identical values may count once" },
@@ -385,7 +386,7 @@ static const Difference looser_requests[] = {
 		"9112, 2.2: SHOULD ignore an empty line before the request" },
 };
 
-/* They refuse what we accept in a trailer, which only a chunked body has. */
+/* Peers refuse these in a trailer, which only a chunked body has. */
 static const char framing_in_trailer[] =
 	"9110, 6.5.1: framing in a trailer means nothing: it is dropped";
 static const Difference in_trailer[] = {
@@ -420,7 +421,7 @@ static int is_chunked(const Seen *seen)
 	return memmem(seen->text, seen->length, name, sizeof name - 1) != NULL;
 }
 
-/* h11 writes the value of Transfer-Encoding in small letters. */
+/* h11 writes the value of Transfer-Encoding in lower case. */
 static int equal(const char *x, const char *y, size_t n, Peer peer)
 {
 	return peer == H11 ? strncasecmp(x, y, n) == 0 : memcmp(x, y, n) == 0;
@@ -433,8 +434,8 @@ int same(const Seen *x, const Seen *y)
 		&& (x->verdict != ACCEPTED || (x->end == y->end && x->keep_alive == y->keep_alive));
 }
 
-/* Whoever refuses may see it at once or at the end of the line: that the other waits is no
- * difference. */
+/* One parser may refuse a line at once and the other at its end. So it is no difference that one
+ * waits. */
 int agree(const Seen *ours, const Seen *theirs, Peer peer)
 {
 	if (ours->verdict == REFUSED && theirs->verdict == ACCEPTED)

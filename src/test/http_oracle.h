@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One request or answer, as our parser sees it and as others do, and which differences are known
- * and meant. */
+/* A request or answer as our parser and its peers read it, and which differences are known and
+ * intended. */
 #ifndef HTTP_ORACLE_INCLUDED
 #define HTTP_ORACLE_INCLUDED
 #include <stddef.h>
@@ -12,27 +12,29 @@ typedef enum Kind { REQUEST, ANSWER, ANSWER_TO_HEAD } Kind;
 typedef struct Seen {
 	Kind kind;
 	enum { UNFINISHED, ACCEPTED, REFUSED } verdict;
-	const char *what;  /* of a refusal: a string that does not change with the request */
+	const char *what;  /* the reason of a refusal; the same for each such request */
 	size_t end;        /* where an accepted message ends */
 	int status;        /* of an answer */
-	size_t body;       /* where its body begins in text */
-	int keep_alive;    /* or UNKNOWN */
+	size_t body;       /* where the body begins in text */
+	int keep_alive;    /* 0, 1 or UNKNOWN */
 	const char *bytes; /* the input */
 	size_t n;
 	size_t length;
-	char text[SEEN_ROOM]; /* lines of an accepted message: method and target, or reason; fields with small
-	                       * names; of an answer the status; the body */
+	/* An accepted message, in lines: method and target, or the reason; the fields with their
+	 * names in lower case; the status of an answer; the body. */
+	char text[SEEN_ROOM];
 } Seen;
 
-/* The input in pieces of step bytes; after the head each in memory of its own, exactly as long.
- * The stream ends after an answer. */
+/* Parses the input in pieces of step bytes. After the head, each piece has memory of its own,
+ * exactly as long. The stream ends after an answer. */
 void see_ours(Seen *, Kind, const char *bytes, size_t n, size_t step);
-int see_llhttp(Seen *, Kind, const char *bytes, size_t n); /* 0: it is not there */
+/* Returns 0 if this peer is not installed. */
+int see_llhttp(Seen *, Kind, const char *bytes, size_t n);
 
 typedef enum Peer { LLHTTP = 1, H11 = 2 } Peer;
 
-int same(const Seen *, const Seen *); /* both ours: equal in all */
-/* Whether the two differ in no way, or in a known one. */
+int same(const Seen *, const Seen *); /* Returns whether two results of our parser are equal. */
+/* Returns whether the two are equal or differ in a known way. */
 int agree(const Seen *ours, const Seen *theirs, Peer);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* http_paths service: a server that says which route a path reaches, for proxies.sh. */
+/* http_paths service: a server that answers with the route that a path reaches, for proxies.sh. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 
@@ -13,7 +13,8 @@ static void say(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 
 int main(int argc, char **argv)
 {
-	HTTPServer_Options options = { .host = "127.0.0.1", .service = argc > 1 ? argv[1] : "0", .threads = 1 };
+	HTTPServer_Options options = { .host = "127.0.0.1", .service = argc > 1 ? argv[1] : "0",
+		.threads = 1 };
 	Arena_T arena = Arena_new();
 	HTTPServer_T server = HTTPServer_new(arena, &options);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A server in a thread of the test, and clients that are plain sockets: nothing of libcore, so that the two cannot be
- * wrong in the same way. */
+/* A server in a thread of the test, and clients of plain sockets. The clients use nothing of
+ * libcore, so that the two cannot be wrong in the same way. */
 #ifndef HTTPCLIENT_INCLUDED
 #define HTTPCLIENT_INCLUDED
 #include <arpa/inet.h>
@@ -43,7 +43,7 @@ static inline void *run_server(void *unused)
 	return NULL;
 }
 
-/* options: service and threads have the test's own defaults */
+/* Makes the server. Options that are 0 get the defaults of the tests. */
 static inline void make_server(HTTPServer_Options options)
 {
 	arena = Arena_new();
@@ -76,7 +76,7 @@ static inline void end_server(void)
 	join_server();
 }
 
-/* -1 and errno if nobody listens */
+/* Returns -1 and sets errno if the connection fails. */
 static inline int try_dial(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
@@ -116,10 +116,11 @@ static inline void say(int fd, const char *text)
 }
 
 enum { HEARD = 1 << 20, PATIENCE = 30000 };
-static char heard[HEARD + 1]; /* what hear and hear_all got */
+static char heard[HEARD + 1]; /* what hear, hear_one and hear_all have read */
 static size_t nheard;
 
-/* What comes within ms: bytes, 0 at the end, -1: reset, -2: nothing */
+/* Reads what arrives within ms. Returns the number of bytes, 0 at the end of the stream, -1
+ * after a reset, or -2 if nothing came. */
 static inline ssize_t listen_for(int fd, char *into, size_t n, int ms)
 {
 	struct pollfd p = { fd, POLLIN, 0 };
@@ -129,7 +130,8 @@ static inline ssize_t listen_for(int fd, char *into, size_t n, int ms)
 	return recv(fd, into, n, 0);
 }
 
-/* One response, head and body by its Content-Length (none: no body), and nothing behind it; heard holds it. Its status. */
+/* Reads one response into heard and nothing behind it: the head, and as many bytes of a body as
+ * Content-Length says (without it: none). Returns the status. */
 static inline int hear_one(int fd, int has_body)
 {
 	const char *length;
@@ -139,7 +141,8 @@ static inline int hear_one(int fd, int has_body)
 	while (nheard < 4 || memcmp(heard + nheard - 4, "\r\n\r\n", 4) != 0) {
 		ssize_t n = nheard < HEARD ? listen_for(fd, heard + nheard, 1, PATIENCE) : 0;
 
-		ck_assert_msg(n == 1, "the response ends after %zu bytes (%zd): %.*s", nheard, n, (int)nheard, heard);
+		ck_assert_msg(n == 1, "the response ends after %zu bytes (%zd): %.*s", nheard, n,
+			(int)nheard, heard);
 		nheard++;
 	}
 	heard[nheard] = '\0';
@@ -162,7 +165,7 @@ static inline int hear(int fd)
 	return hear_one(fd, 1);
 }
 
-/* Until the end; 1: it was an orderly one */
+/* Reads until the connection ends. Returns 1 if its end was orderly. */
 static inline int hear_all(int fd)
 {
 	ssize_t n;
@@ -197,7 +200,7 @@ static inline int count(const char *text)
 	return n;
 }
 
-/* A connection of its own for one exchange. */
+/* Makes one request on a connection of its own. Returns the status. */
 static inline int ask(const char *request)
 {
 	int fd = dial(), status;
@@ -223,7 +226,7 @@ static inline int64_t clock_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Until the condition is true, ten seconds at most. */
+/* Waits until the condition is true, at most ten seconds. */
 #define await(condition)                                                             \
 	do {                                                                         \
 		int64_t await_end_ = clock_ms() + 10000;                             \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Small fixed workloads, a function each, whose instructions callgrind counts (src/test/instructions.sh): ROUNDS rounds of
- * what is named. Their own loops are counted too, what prepares a round is not. */
+/* Small fixed workloads, one function each, whose instructions callgrind counts
+ * (src/test/instructions.sh). A count is for ROUNDS rounds. It includes the loop, but not what
+ * prepares a round. */
 #include "config.h"
 
 #include <stdio.h>
@@ -187,7 +188,8 @@ static void pool_add_remove(void)
 
 /* ---- HTTP ---- */
 
-static const char request[] = "GET /a/b.html?q=1 HTTP/1.1\r\nHost: example.org\r\nUser-Agent: count/1.0\r\n"
+static const char request[] =
+	"GET /a/b.html?q=1 HTTP/1.1\r\nHost: example.org\r\nUser-Agent: count/1.0\r\n"
 	"Accept: text/html\r\nAccept-Language: en\r\nConnection: keep-alive\r\n\r\n";
 
 static void http_request(void)
@@ -238,14 +240,15 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } workloads[] = {
-	{ "except-try", except_try }, { "except-finally", except_finally }, { "except-raise", except_raise },
-	{ "except-auto", except_auto },
-	{ "arena-alloc", arena_alloc }, { "arena-calloc", arena_calloc }, { "arena-cycle", arena_cycle },
-	{ "arena-new-dispose", arena_new_dispose },
-	{ "int-insert", int_insert }, { "int-hit", int_hit }, { "int-miss", int_miss }, { "int-walk", int_walk },
-	{ "int-remove", int_remove },
-	{ "string-insert", string_insert }, { "string-hit", string_hit }, { "string-miss", string_miss },
-	{ "string-walk", string_walk }, { "string-remove", string_remove },
+	{ "except-try", except_try }, { "except-finally", except_finally },
+	{ "except-raise", except_raise }, { "except-auto", except_auto },
+	{ "arena-alloc", arena_alloc }, { "arena-calloc", arena_calloc },
+	{ "arena-cycle", arena_cycle }, { "arena-new-dispose", arena_new_dispose },
+	{ "int-insert", int_insert }, { "int-hit", int_hit }, { "int-miss", int_miss },
+	{ "int-walk", int_walk }, { "int-remove", int_remove },
+	{ "string-insert", string_insert }, { "string-hit", string_hit },
+	{ "string-miss", string_miss }, { "string-walk", string_walk },
+	{ "string-remove", string_remove },
 	{ "pool-get", pool_get }, { "pool-add-remove", pool_add_remove },
 	{ "http-request", http_request }, { "http-response", http_response }
 };

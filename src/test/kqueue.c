@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* kqueue(2) for the tests of its back end on Linux, made of epoll: a queue is an epoll that holds a descriptor once, and
- * a table of what each filter of a descriptor was added with. The errors and the order of things are those of FreeBSD's
- * manual: to add to a closed descriptor is EBADF, to delete what is not there ENOENT; a closed descriptor is in no queue;
- * reading and writing are events of their own; a signal ends a wait. */
+/* kqueue(2) on Linux, for the tests of that back end. A queue is an epoll that holds each
+ * descriptor once, and a table of what each filter was added with. Errors and order are those of
+ * FreeBSD's manual. To add a closed descriptor is EBADF, and to delete one that is not there is
+ * ENOENT. A closed descriptor is in no queue. Reading and writing are separate events. A signal
+ * ends a wait. */
 #include "config.h"
 
 #include <errno.h>
@@ -20,7 +21,8 @@ typedef struct Queue {
 	void *udata[MOST][2];
 } Queue;
 
-static Queue *queues[MOST]; /* by descriptor; one that was closed is the next one's */
+/* by descriptor; a closed one's place goes to the next with its number */
+static Queue *queues[MOST];
 
 int kqueue(void)
 {
@@ -54,7 +56,7 @@ static int add(int queue, const struct kevent *change, int which)
 	uint32_t events = q->events[fd] | interest[which];
 
 	if (!q->events[fd] || (control(queue, EPOLL_CTL_MOD, fd, events) != 0 && errno == ENOENT))
-		q->events[fd] = 0; /* closed since, and another now */
+		q->events[fd] = 0; /* its number belongs to a new descriptor */
 	if (!q->events[fd] && control(queue, EPOLL_CTL_ADD, fd, events = interest[which]) != 0)
 		return -1;
 	q->events[fd] = events;
@@ -89,10 +91,11 @@ static int milliseconds(const struct timespec *t)
 {
 	if (!t)
 		return -1;
-	return t->tv_sec >= INT_MAX / 1000 - 1 ? INT_MAX : (int)(t->tv_sec * 1000 + (t->tv_nsec + 999999) / 1000000);
+	return t->tv_sec >= INT_MAX / 1000 - 1 ? INT_MAX
+		: (int)(t->tv_sec * 1000 + (t->tv_nsec + 999999) / 1000000);
 }
 
-/* The events of a descriptor, two at most; an error or hang-up is one of either filter. */
+/* Adds at most two events for a descriptor. An error or hang-up is reported for either filter. */
 static int tell(const Queue *q, const struct epoll_event *e, struct kevent *events)
 {
 	static const short filters[2] = { EVFILT_READ, EVFILT_WRITE };
@@ -102,11 +105,13 @@ static int tell(const Queue *q, const struct epoll_event *e, struct kevent *even
 	for (which = READING; which <= WRITING; which++)
 		if ((q->events[fd] & interest[which]) && (always || (e->events & interest[which])))
 			EV_SET(&events[n++], (uintptr_t)fd, filters[which],
-				(unsigned short)(e->events & (EPOLLHUP | EPOLLRDHUP) ? EV_EOF : 0), 0, 0, q->udata[fd][which]);
+				(unsigned short)(e->events & (EPOLLHUP | EPOLLRDHUP) ? EV_EOF : 0), 0, 0,
+				q->udata[fd][which]);
 	return n;
 }
 
-int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events, int nevents,
+int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events,
+	int nevents,
 	const struct timespec *timeout)
 {
 	struct epoll_event got[MOST];

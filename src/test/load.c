@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* load LIBRARY: loads a libcore by dlopen, as an interpreter's extension would, and allocates from an arena. */
+/* load LIBRARY: loads libcore by dlopen, as an interpreter's extension would, and allocates from
+ * an arena. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a test may need of the machine: for testing.c, see NEEDS there, for programs without Check, and
- * for scripts, see needs.sh. */
+/* What a test may need of the machine: for testing.c (see NEEDS), for programs without Check,
+ * and for scripts (see needs.sh). */
 #ifndef NEEDS_INCLUDED
 #define NEEDS_INCLUDED
 #include <netinet/in.h>
@@ -10,9 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { NEEDS_SKIPPED = 77 }; /* the exit status that Automake takes for a skipped test */
+enum { NEEDS_SKIPPED = 77 }; /* Automake takes this exit status for a skipped test */
 
-/* Returns whether a connection to 127.0.0.1 comes about; else says that it does not. */
+/* Returns whether a connection to 127.0.0.1 succeeds; if not, says so. */
 static inline int has_loopback(void)
 {
 	struct sockaddr_in a;
@@ -32,8 +32,8 @@ static inline int has_loopback(void)
 	return has;
 }
 
-/* Returns whether the process may open so many descriptors, if need be by raising its soft limit;
- * else says that it may not. */
+/* Returns whether the process may open so many descriptors, and raises its soft limit if needed;
+ * if not, says so. */
 static inline int has_descriptors(unsigned long most)
 {
 	struct rlimit limit;

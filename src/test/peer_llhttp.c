@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* llhttp, a peer of our parser: its generated machine in strict mode, from where configure found it. */
+/* llhttp, a peer of our parser: its generated state machine in strict mode. configure finds it. */
 #include "config.h"
 
 #if HAVE_LLHTTP

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* llhttp, a peer of our parser: the rest of it, whose declarations differ from those of the machine. */
+/* llhttp, a peer of our parser: its API, whose declarations differ from those of the state
+ * machine. */
 #include "config.h"
 
 #if HAVE_LLHTTP

@@ -72,11 +72,12 @@ check_links "$installed" $(pages "$installed")
 for target in $(sed -n '/^\.PHONY:/,$p' "$abs_top_srcdir/Makefile.am" | sed 's/^\.PHONY://' | tr -d '\\'); do
 	[ "$target" = help ] || grep -q "\\(^\\|[ ,]\\)$target\\([ ,]\\|\$\\)" help || fail "make help does not name $target"
 done
-# The scripts that it names say with --help what they do, and do nothing with an argument that they do not know.
+# The scripts say with --help what they do, and do nothing with an argument that they do not know.
 for script in "$abs_top_srcdir"/scripts/*; do
 	name=scripts/${script##*/}
-	grep -q '/setup"$' "$script" || continue
-	sh "$script" --help >help && grep -q . help || fail "$name --help fails"
+	sh "$script" --help >help && [ "# $(head -n 1 help)" = "$(sed -n 3p "$script")" ] ||
+		fail "$name --help does not print its head"
+	[ "$name" = scripts/setup ] && continue # the others source it
 	sh "$script" --no-such >out 2>&1
 	[ $? -eq 2 ] && grep -q 'no such\|no arguments' out || { cat out; fail "$name --no-such does not end with 2"; }
 done

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* soak: the request server under clients of every kind for as long as one likes, and whether it stays as it was.
+/* soak [seconds [connections]]: runs the request server under clients of every kind and checks
+ * that it stays as it was. Default: 8 s and 1,000 connections (200 under sanitizers), or
+ * SOAK_SECONDS and SOAK_CONNECTIONS.
  *
- *	soak [seconds [connections]]         8 s and 1,000 (200 under sanitizers), or what SOAK_SECONDS and SOAK_CONNECTIONS say
+ * It starts examples/request-server, under SERVER_WRAPPER if that is set. One process has all
+ * the connections. A second one has a tenth as many more, and is stopped, killed and replaced
+ * every few seconds. Each reply is checked to its last byte. In the end, when all are answered,
+ * it sends SIGTERM: the server must close its idle connections, exit with 0 and have no live
+ * arena.
  *
- * Starts examples/request-server (under SERVER_WRAPPER, if that is set). The connections belong to one process; a tenth as
- * many more to another, which is stopped, killed and replaced every few seconds. Each reply is checked to its last byte. In
- * the end, when all are answered, SIGTERM: the server must end what is idle, exit with 0 and have no live arena.
- * Its memory must stay flat: after the settling (two minutes, or half of a short run) it takes at most GROWTH_KIB
- * and a hundredth more. Not where a tool keeps memory back: under a wrapper and with sanitizers. */
+ * The server's memory must stay flat. After a settling time (two minutes, or half of a short
+ * run) it may grow by GROWTH_KIB and one per cent. This is not checked under a wrapper or with
+ * sanitizers, which keep freed memory. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
@@ -38,7 +42,7 @@
 enum {
 	SETTLING = 120, GROWTH_KIB = 4096,
 	STARTUP_MS = 60000, ANSWERS_MS = 90000, STOP_MS = 60000,
-	LIFE = 3000             /* of a client that is killed, at most */
+	LIFE = 3000             /* how long a client lives at most before it is killed, in ms */
 };
 
 Shared *shared;
@@ -81,8 +85,9 @@ static void become_server(void)
 {
 	char command[200];
 
-	/* each loop has its share of connections, and gets what the kernel deals to it */
-	snprintf(command, sizeof command, "exec $SERVER_WRAPPER ./examples/request-server 0 %d", 2 * connections + 100);
+	/* each loop has its share of the limit, and the kernel may deal connections out unevenly */
+	snprintf(command, sizeof command, "exec $SERVER_WRAPPER ./examples/request-server 0 %d",
+		2 * connections + 100);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	dup2(fileno(said), STDOUT_FILENO);
 	dup2(fileno(complained), STDERR_FILENO);
@@ -90,7 +95,7 @@ static void become_server(void)
 	_exit(127);
 }
 
-/* What the server said, as a whole. */
+/* Returns all that the server has printed. */
 static const char *text_of(FILE *file)
 {
 	static char text[8192];
@@ -139,7 +144,7 @@ static long rss_kib(void)
 	return kib;
 }
 
-/* 1: the process ended, as *status has it, within ms */
+/* Waits at most ms. Returns 1 if the process ended, and sets *status. */
 static int ends_within(pid_t process, int ms, int *status)
 {
 	int64_t end = clock_ms() + ms;
@@ -165,7 +170,7 @@ static pid_t start_clients(int n, int ramp_ms, unsigned seed, int doomed)
 	_exit(0);
 }
 
-/* Stopped, left so for a while, killed, and another in its place. */
+/* Stops the second process, kills it later, and starts another. */
 static void kill_victim(int64_t now)
 {
 	static int64_t next, stopped;
@@ -186,7 +191,8 @@ static void kill_victim(int64_t now)
 
 static void progress(int second)
 {
-	printf("soak: %d of %d s: %lld connections of those that stay, %llu requests, %llu right, %llu wrong, RSS %.1f MiB\n", second, seconds,
+	printf("soak: %d of %d s: %lld connections of those that stay, %llu requests, %llu right, "
+		"%llu wrong, RSS %.1f MiB\n", second, seconds,
 		(long long)GET(now_open), (unsigned long long)GET(requests), (unsigned long long)GET(right),
 		(unsigned long long)GET(wrong), (double)rss_last / 1024);
 	fflush(stdout);
@@ -270,7 +276,8 @@ static void judge_memory(void)
 {
 	long bound = rss_settled / 100 + GROWTH_KIB;
 
-	printf("soak: RSS %.1f MiB at most while it settled, %.1f at the end, %.1f at most; may grow by %.1f\n", (double)rss_settled / 1024,
+	printf("soak: RSS %.1f MiB at most while it settled, %.1f at the end, %.1f at most; "
+		"may grow by %.1f\n", (double)rss_settled / 1024,
 		(double)rss_last / 1024, (double)rss_most / 1024, (double)bound / 1024);
 	if (rss_most - rss_settled > bound && is_bare() && !SANITIZED)
 		fail("the server's memory grows");
@@ -283,11 +290,16 @@ static void report(void)
 		fail("replies were wrong");
 	if (GET(right) == 0)
 		fail("nothing was answered");
-	printf("soak: %llu requests, %llu right (%.1f MB), %llu wrong; %llu refused as malformed, %llu told that they take too long, %llu idle ones closed, %llu that were late\n",
-		(unsigned long long)GET(requests), (unsigned long long)GET(right), (double)GET(bytes) / 1e6, (unsigned long long)GET(wrong),
-		(unsigned long long)GET(refused), (unsigned long long)GET(timed_out), (unsigned long long)GET(ended), (unsigned long long)GET(late));
-	printf("soak: %d s, %lld connections at once and %d more of clients to be killed, %llu in all, %llu broken off, %d of them killed; %d failures\n", seconds,
-		(long long)GET(most_open), connections / 10, (unsigned long long)GET(opened), (unsigned long long)GET(reset), killed, failures);
+	printf("soak: %llu requests, %llu right (%.1f MB), %llu wrong; %llu refused as malformed, "
+		"%llu told that they take too long, %llu idle ones closed, %llu that were late\n",
+		(unsigned long long)GET(requests), (unsigned long long)GET(right), (double)GET(bytes) / 1e6,
+		(unsigned long long)GET(wrong),
+		(unsigned long long)GET(refused), (unsigned long long)GET(timed_out),
+		(unsigned long long)GET(ended), (unsigned long long)GET(late));
+	printf("soak: %d s, %lld connections at once and %d more of clients to be killed, %llu in all, "
+		"%llu broken off, %d of them killed; %d failures\n", seconds,
+		(long long)GET(most_open), connections / 10, (unsigned long long)GET(opened),
+		(unsigned long long)GET(reset), killed, failures);
 }
 
 int main(int argc, char *argv[])
@@ -297,13 +309,15 @@ int main(int argc, char *argv[])
 	seconds = number(argc > 1 ? argv[1] : NULL, "SOAK_SECONDS", 8);
 	connections = number(argc > 2 ? argv[2] : NULL, "SOAK_CONNECTIONS", SANITIZED ? 200 : 1000);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)connections + 100) {
-		printf("soak: %d connections need as many descriptors, of which there are %llu\n", connections, (unsigned long long)limit.rlim_max);
+		printf("soak: %d connections need as many descriptors, of which there are %llu\n",
+			connections, (unsigned long long)limit.rlim_max);
 		return 77;
 	}
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED || !start_server())
 		return 1;
-	steady = start_clients(connections, seconds * 1000 / 5 < 15000 ? seconds * 1000 / 5 : 15000, 1, 0);
+	steady = start_clients(connections, seconds * 1000 / 5 < 15000 ? seconds * 1000 / 5 : 15000, 1,
+		0);
 	victim = start_clients(connections / 10, 500, 2, 1);
 	watch();
 	await_answers();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The clients of soak: one process with an epoll, some of every kind that a server on the open net meets. Plain sockets,
- * nothing of libcore, so that the two cannot be wrong in the same way. A client is a record with the time of its next
- * act and a queue of the replies that it is owed; the bytes of a body follow from its seed, so none are kept. */
+/* The clients of soak: one process with an epoll, and clients of every kind that a server on the
+ * open net meets. They use plain sockets and nothing of libcore, so that the two cannot be wrong
+ * in the same way. A client is a record with the time of its next act and a queue of the replies
+ * that it expects. The bytes of a body follow from a seed, so that none are stored. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,21 +20,23 @@
 #include "soak.h"
 
 enum {
-	DEPTH = 4,              /* requests in one pipeline */
-	HEAD = 1200,            /* of a reply, with a small body */
+	DEPTH = 4,              /* requests in a pipeline */
+	HEAD = 1200,            /* bytes of a reply, with a small body */
 	TICK = 20,
-	PATIENCE = 60000,       /* for a reply */
-	PAUSE = 4000,           /* between requests, at most */
-	IDLE = 12000,           /* somewhat less than idle_ms of examples/request-server */
-	HEAD_MS = 9000,         /* and than HTTP_Limits.head_ms */
+	PATIENCE = 60000,       /* ms to wait for a reply */
+	PAUSE = 4000,           /* ms between requests, at most */
+	IDLE = 12000,           /* less than idle_ms of examples/request-server */
+	HEAD_MS = 9000,         /* less than HTTP_Limits.head_ms */
 	SLOW_BODY = 200 * 1000,
-	ADDRESSES = 8           /* of the server, 127.0.0.1 and on: as many times more ports for us */
+	/* the server is asked at 127.0.0.1 to 127.0.0.8: eight times as many ports for us */
+	ADDRESSES = 8
 };
 
 typedef enum Role { USUAL, DRIPS, SIPS, MALFORMED, STALLS, SILENT, VANISHES, ROLES } Role;
 
-/* How many of a hundred new connections are of it. */
-static const unsigned char share[ROLES] = { [USUAL] = 64, [DRIPS] = 10, [SIPS] = 4, [MALFORMED] = 8, [STALLS] = 3, [SILENT] = 3, [VANISHES] = 8 };
+/* How many of a hundred new connections have this role. */
+static const unsigned char share[ROLES] = { [USUAL] = 64, [DRIPS] = 10, [SIPS] = 4, [MALFORMED] = 8,
+	[STALLS] = 3, [SILENT] = 3, [VANISHES] = 8 };
 
 typedef enum Kind { ECHO, PAGE, FIELDS, ANY, NO_BODY } Kind;
 
@@ -41,22 +44,22 @@ typedef struct Reply {
 	Kind kind;
 	int status;
 	unsigned seed;
-	size_t nbytes;          /* ECHO */
+	size_t nbytes;          /* of ECHO */
 } Reply;
 
 typedef struct Client {
 	int fd;                 /* -1: none */
 	Role role;
 	int requests;           /* still to be made */
-	int closes;             /* the server is to close after the last reply */
-	int64_t due;            /* its next act */
-	int64_t heard, asked;   /* when something came, was asked last */
-	int64_t quiet;          /* for how long nothing had been asked then */
+	int closes;             /* the server closes after the last reply */
+	int64_t due;            /* when it acts next */
+	int64_t heard, asked;   /* when a byte arrived; when it last made a request */
+	int64_t quiet;          /* how long there had been no request then */
 	char *out;
 	size_t nout, sent;
 	Reply owed[DEPTH];
 	int first, nowed;
-	char head[HEAD + 1];    /* of the reply that comes, and its body if that is not an echo */
+	char head[HEAD + 1];    /* of the current reply; and its body, unless that is an echo */
 	size_t nhead, nbody, body_left;
 	int in_body;
 } Client;
@@ -64,9 +67,11 @@ typedef struct Client {
 static const struct { int status; const char *bytes; } malformed[] = {
 	{ 400, "GET / HTTP/1.1\r\n\r\n" },
 	{ 400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" },
-	{ 400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
+	{ 400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+		"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
 	{ 400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello" },
-	{ 400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n" },
+	{ 400, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+		"fffffffffffffffff\r\n" },
 	{ 400, "GET / HTTP/1.1\r\nHost : a\r\n\r\n" },
 	{ 505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n" },
 	{ 413, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n" },
@@ -133,15 +138,18 @@ static void fail(Client *c, const char *what)
 
 	COUNT(wrong, 1);
 	if (said++ < 10)
-		fprintf(stderr, "soak: %s: role %d, %d replies owed, %lld ms after it was asked, %lld after it was heard; got %zu: %.200s\n",
-			what, (int)c->role, c->nowed, (long long)(now - c->asked), (long long)(now - c->heard), c->nhead, c->head);
+		fprintf(stderr, "soak: %s: role %d, %d replies owed, %lld ms after it was asked, "
+			"%lld after it was heard; got %zu: %.200s\n",
+			what, (int)c->role, c->nowed, (long long)(now - c->asked), (long long)(now - c->heard),
+			c->nhead, c->head);
 	leave(c, 1);
 }
 
 static void join(Client *c)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
-	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c };
+	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+		.data.ptr = c };
 	unsigned die_roll = below(100), role;
 	int on = 1, small = 4096, open_now;
 
@@ -221,9 +229,13 @@ static void put_echo(Client *c, size_t nbytes, int in_chunks, const char *connec
 	char head[200];
 
 	if (in_chunks)
-		put(c, head, (size_t)sprintf(head, "POST /echo HTTP/1.1\r\nHost: soak\r\nTransfer-Encoding: chunked\r\n%s\r\n", connection));
+		put(c, head, (size_t)sprintf(head,
+			"POST /echo HTTP/1.1\r\nHost: soak\r\nTransfer-Encoding: chunked\r\n%s\r\n",
+			connection));
 	else
-		put(c, head, (size_t)sprintf(head, "POST /echo HTTP/1.1\r\nHost: soak\r\nContent-Length: %zu\r\n%s\r\n", nbytes, connection));
+		put(c, head, (size_t)sprintf(head,
+			"POST /echo HTTP/1.1\r\nHost: soak\r\nContent-Length: %zu\r\n%s\r\n", nbytes,
+			connection));
 	if (in_chunks)
 		put_chunks(c, seed, nbytes);
 	else
@@ -236,16 +248,19 @@ static void put_plain(Client *c, const char *line, const char *connection, Kind 
 	unsigned seed = below(1u << 31);
 	char head[200];
 
-	put(c, head, (size_t)sprintf(head, "%s HTTP/1.1\r\nHost: soak\r\nX-Soak: %u\r\n%s\r\n", line, seed, connection));
+	put(c, head, (size_t)sprintf(head, "%s HTTP/1.1\r\nHost: soak\r\nX-Soak: %u\r\n%s\r\n", line,
+		seed, connection));
 	owe(c, kind, status, seed, 0);
 }
 
 static void put_any(Client *c, const char *connection)
 {
 	switch (below(20)) {
+	/* suspended until another thread resumes it */
 	case 16:
-	case 17: put_plain(c, "GET /later", connection, ANY, 200); break; /* suspended until another thread resumes it */
-	case 18: put_plain(c, "GET /slowly", connection, ANY, 200); break; /* and a stream of which each part is */
+	case 17: put_plain(c, "GET /later", connection, ANY, 200); break;
+	/* a stream whose parts are suspended so */
+	case 18: put_plain(c, "GET /slowly", connection, ANY, 200); break;
 	case 0:  put_plain(c, "GET /nothing/here", connection, ANY, 404); break;
 	case 1:
 		if (below(2))
@@ -272,7 +287,7 @@ static void flush(Client *c)
 		ssize_t n = send(c->fd, c->out + c->sent, c->nout - c->sent, MSG_NOSIGNAL);
 
 		if (n < 0)
-			return; /* until there is room; or broken, which is met at the next recv */
+			return; /* until there is room; the next recv meets a broken connection */
 		c->sent += (size_t)n;
 	}
 	free(c->out);
@@ -299,7 +314,7 @@ static int owed_something(const Client *c)
 	return c->nowed > 0;
 }
 
-/* of a reply that is all here; NULL: what had to come came */
+/* Returns why a complete reply is wrong, or NULL if it is right. */
 static const char *wrong_with(const Client *c, const Reply *r)
 {
 	char field[40];
@@ -339,7 +354,8 @@ static void end_of_reply(Client *c)
 		c->due = c->closes ? now + PATIENCE : now + below(PAUSE);
 }
 
-/* What a head says. Who was too slow to ask, as we may be on a busy machine, may be told so. */
+/* Takes the head of a reply. A client that asked too late, as may happen on a busy machine, may
+ * be told so. */
 static void end_of_head(Client *c)
 {
 	const Reply *r = &c->owed[c->first];
@@ -362,7 +378,7 @@ static void end_of_head(Client *c)
 		end_of_reply(c);
 }
 
-/* 1 if they are of the body that is owed */
+/* Returns 1 if the bytes belong to the expected body. */
 static int take_body(Client *c, const char *bytes, size_t n)
 {
 	const Reply *r = &c->owed[c->first];
@@ -420,8 +436,9 @@ static void take(Client *c, const char *bytes, size_t n)
 	}
 }
 
-/* The server may close what was idle for long, what it refused, what was to be closed, and everything when it ends. We
- * may be late to ask, or to see its answer and that it closed after it, on a busy machine. */
+/* The server may close connections that were idle for long, that it refused or that were to be
+ * closed, and all when it ends. On a busy machine we may be late to ask, or to see its answer
+ * and close. */
 static void server_left(Client *c)
 {
 	int64_t quiet = owed_something(c) ? c->quiet : now - (c->asked ? c->asked : c->heard);
@@ -444,7 +461,7 @@ static void server_left(Client *c)
 	leave(c, 0);
 }
 
-/* some of what is there: all but those who sip take everything */
+/* Reads once if the client sips, and else all that is there. */
 static void receive(Client *c)
 {
 	static char buffer[65536];
@@ -476,7 +493,7 @@ static void act_usual(Client *c)
 		ask(c, n < c->requests ? n : c->requests);
 }
 
-/* A request in pieces of three bytes, four seconds long. */
+/* Sends a request in pieces of three bytes, which takes four seconds. */
 static void act_drips(Client *c)
 {
 	size_t rest;
@@ -502,7 +519,7 @@ static void act_drips(Client *c)
 	}
 }
 
-/* A large reply, of which it takes a little at a time. */
+/* Takes a large reply a little at a time. */
 static void act_sips(Client *c)
 {
 	if (!c->asked) {
@@ -573,11 +590,11 @@ static void act(Client *c)
 	case MALFORMED: act_malformed(c); break;
 	case STALLS:    act_stalls(c); break;
 	case VANISHES:  act_vanishes(c); break;
-	default:        break; /* silent */
+	default:        break; /* silent ones do nothing */
 	}
 }
 
-/* The replies that are owed still have to come; the others, of whom nothing can be expected, go. */
+/* Returns whether the client has all replies that it is owed, or can expect none. */
 static int is_done_at_the_end(Client *c)
 {
 	if (c->role == USUAL && !owed_something(c))

@@ -43,7 +43,9 @@ TEST(calls_of_except_leave_errno_alone)
 	KEEPS(Except_set_backtrace(0));
 	KEEPS(Except_set_uncaught(NULL, NULL));
 	KEEPS(TRY { RAISE(Failed); } ELSE { Except_capture(&c); Except_report(out); } END_TRY);
-	KEEPS(TRY { RAISE_MSG(Failed, "%d", 1); } EXCEPT(Failed) { Except_message(); } FINALLY { Except_errno(); } END_TRY);
+	KEEPS(TRY { RAISE_MSG(Failed, "%d", 1); }
+		EXCEPT(Failed) { Except_message(); }
+		FINALLY { Except_errno(); } END_TRY);
 	KEEPS(Except_call(nothing, NULL, &c));
 	KEEPS(Except_save(&stack));
 	KEEPS(Except_restore(&stack));
@@ -77,7 +79,7 @@ TEST(calls_of_arena_leave_errno_alone)
 	KEEPS(Arena_realloc(a, Arena_strdup(a, "x"), 2, 100000));
 	KEEPS(stream = Arena_open_stream(child, &text, &n));
 	KEEPS(fputs("text", stream));
-#if SANITIZED_THREADS /* whose fclose asks for a descriptor that the stream has not */
+#if SANITIZED_THREADS /* its fclose asks for the descriptor of a stream that has none */
 	fclose(stream);
 #else
 	KEEPS(fclose(stream));

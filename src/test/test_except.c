@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Except, in the order of its header: exceptions, what a handler can ask, uncaught ones, backtraces. */
+/* Except, in the order of its header: exceptions, what a handler can ask, uncaught ones,
+ * backtraces. */
 #include "config.h"
 
 #include "test_except.h"
@@ -8,7 +9,8 @@ static void ck_aborts(void (*f)(void))
 {
 	int status = child_says(f);
 
-	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status %#x; it said: %s", status, said);
+	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status %#x; it said: %s",
+		status, said);
 }
 
 /* ---- exceptions ---- */
@@ -442,8 +444,8 @@ TEST(a_report_names_type_message_place_errno_and_causes)
 		} END_TRY;
 	} EXCEPT(X) {
 		snprintf(wanted, sizeof wanted, "x failed: page 7: %s\n    raised in %s() at %s:%d\n"
-			"    errno was %d: %s\n  caused by a failed\n    raised at disk.c:12\n", strerror(ENOSPC),
-			__func__, __FILE__, Except_line(), ENOSPC, strerror(ENOSPC));
+			"    errno was %d: %s\n  caused by a failed\n    raised at disk.c:12\n",
+			strerror(ENOSPC), __func__, __FILE__, Except_line(), ENOSPC, strerror(ENOSPC));
 		report_into(text, sizeof text);
 		ck_assert_str_eq(text, wanted);
 	} END_TRY;
@@ -486,7 +488,8 @@ TEST(a_raise_for_errno_takes_it_before_its_arguments)
 	} EXCEPT(A) {
 		ck_assert_ptr_nonnull(strstr(Except_message(), "0...: No such file or directory"));
 	} END_TRY;
-	ck_raises_saying(Assert_Failed, "RAISE_ERRNO: the exception is NULL", RAISE_ERRNO(*(const Except_T *)NULL, "x"));
+	ck_raises_saying(Assert_Failed, "RAISE_ERRNO: the exception is NULL",
+		RAISE_ERRNO(*(const Except_T *)NULL, "x"));
 }
 
 TEST(a_report_names_errno_only_if_the_raise_was_for_it)
@@ -559,8 +562,10 @@ static const Except_T *volatile nothing;
 
 TEST(raising_null_is_a_checked_error)
 {
-	ck_raises_saying(Assert_Failed, "Except_raise: the exception is NULL", Except_raise(nothing, "disk.c", 12));
-	ck_raises_saying(Assert_Failed, "RAISE: the exception is NULL", Except__raise(nothing, "disk.c", "f", 12));
+	ck_raises_saying(Assert_Failed, "Except_raise: the exception is NULL",
+		Except_raise(nothing, "disk.c", 12));
+	ck_raises_saying(Assert_Failed, "RAISE: the exception is NULL",
+		Except__raise(nothing, "disk.c", "f", 12));
 	ck_raises_saying(Assert_Failed, "RAISE_MSG: the exception is NULL",
 		Except__raise_msg(nothing, "disk.c", "f", 12, "%d", 1));
 }
@@ -591,7 +596,8 @@ static void die_of_two(void)
 TEST(an_uncaught_exception_reports_and_aborts)
 {
 	ck_aborts(die_of_two);
-	ck_said("finally, uncaught exception: x failed: and more\n    raised in die_of_two() at " __FILE__ ":");
+	ck_said("finally, uncaught exception: x failed: and more\n"
+		"    raised in die_of_two() at " __FILE__ ":");
 	ck_said("  caused by ab failed: the 2nd\n    raised in die_of_two() at " __FILE__ ":");
 }
 
@@ -647,7 +653,8 @@ static void die_with_auto(void)
 
 static void hook(const Except_T *e, void *cl)
 {
-	fprintf(stderr, "[hook %s %s %s %s]", (const char *)cl, e->reason, Except_message(), Except_function());
+	fprintf(stderr, "[hook %s %s %s %s]", (const char *)cl, e->reason, Except_message(),
+		Except_function());
 	TRY {
 		RAISE(A);
 	} EXCEPT(A) {

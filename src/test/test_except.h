@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the parts of test_except: exceptions, the log of words into which a test writes what happens,
- * and children that are to abort. */
+/* Shared by the parts of test_except: exceptions, the log of words into which a test writes what
+ * happens, and children that are to abort. */
 #ifndef TEST_EXCEPT_INCLUDED
 #define TEST_EXCEPT_INCLUDED
 #include <complex.h>
@@ -56,8 +56,8 @@ static inline void L_number(long n)
 
 static inline const char *first_letters(const Except_T *e)
 {
-	return e == &A ? "A" : e == &AB ? "AB" : e == &ABC ? "ABC" : e == &X ? "X" : e == &Assert_Failed ? "Assert"
-		: e == &Plain ? "Plain" : "?";
+	return e == &A ? "A" : e == &AB ? "AB" : e == &ABC ? "ABC" : e == &X ? "X"
+		: e == &Assert_Failed ? "Assert" : e == &Plain ? "Plain" : "?";
 }
 
 /* what is current and its causes, as in X<A */
@@ -153,7 +153,8 @@ static inline int child_says(void (*f)(void))
 }
 
 #define ck_said(text) ck_assert_msg(strstr(said, text) != NULL, "\"%s\" is not in: %s", text, said)
-#define ck_did_not_say(text) ck_assert_msg(strstr(said, text) == NULL, "\"%s\" is in: %s", text, said)
+#define ck_did_not_say(text)                                                                \
+	ck_assert_msg(strstr(said, text) == NULL, "\"%s\" is in: %s", text, said)
 
 static inline void raise_in_three_places(void)
 {

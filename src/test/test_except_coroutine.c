@@ -50,7 +50,8 @@ static Coroutine *start(void (*body)(Coroutine *), int number)
 	c->self.uc_stack.ss_sp = c->stack;
 	c->self.uc_stack.ss_size = STACK;
 	c->self.uc_link = &c->caller;
-	makecontext(&c->self, (void (*)(void))enter, 2, (unsigned)((uintptr_t)c >> 16 >> 16), (unsigned)(uintptr_t)c);
+	makecontext(&c->self, (void (*)(void))enter, 2, (unsigned)((uintptr_t)c >> 16 >> 16),
+		(unsigned)(uintptr_t)c);
 	return c;
 }
 
@@ -245,7 +246,8 @@ TEST(handlers_that_were_not_saved_are_a_checked_error)
 {
 	Coroutine *c = start(yields_in_a_try_without_saving, 0);
 
-	ck_raises_saying(Assert_Failed, "the coroutine that ran before had handlers and did not save them", resume(c));
+	ck_raises_saying(Assert_Failed,
+		"the coroutine that ran before had handlers and did not save them", resume(c));
 	end(c);
 	ck_raises(Oops, RAISE(Oops)); /* and this stack has its own again */
 }

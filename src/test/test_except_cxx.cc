@@ -60,7 +60,11 @@ static void test_statement()
 }
 
 static int an_int() { TRY { RETURN(1); } FINALLY { events += "i"; } END_TRY; return 0; }
-static const char *a_string() { TRY { RETURN("x"); } FINALLY { events += "s"; } END_TRY; return nullptr; }
+static const char *a_string()
+{
+	TRY { RETURN("x"); } FINALLY { events += "s"; } END_TRY;
+	return nullptr;
+}
 static void *null() { TRY { RETURN(nullptr); } FINALLY { events += "n"; } END_TRY; return &events; }
 static void nothing() { TRY { RETURN(); } FINALLY { events += "v"; } END_TRY; events += "!"; }
 static std::pair<int, long> a_pair()
@@ -186,8 +190,8 @@ static void thrower(void *)
 	throw std::runtime_error("through C");
 }
 
-// Arena_clear calls what was deferred inside a TRY of its own, in C compiled with -fexceptions. The arena is
-// left alone: its clear never ended.
+// Arena_clear calls deferred functions inside a TRY of its own, in C compiled with -fexceptions.
+// The test leaks the arena, because its clear never ended.
 static void throw_through_the_library()
 {
 	Arena_T arena = Arena_new();
@@ -291,8 +295,8 @@ static void test_a_raise_runs_destructors_if_it_is_asked_to()
 	unwind(raise_past_a_destructor, "H");
 }
 
-// What the opt-in costs C++: a catch (...) that keeps the exception, a noexcept function and a clean-up that raises on the
-// way end the process, as with pthread_cancel(3).
+// The price of the opt-in for C++: a catch (...) that keeps the exception, a noexcept function, and
+// a clean-up that raises on the way end the process, as with pthread_cancel(3).
 static void keep_it()
 {
 	try {

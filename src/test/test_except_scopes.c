@@ -255,6 +255,18 @@ TEST(each_thread_has_its_own_stack)
 	}
 }
 
+static void *find_thread(void *unused)
+{
+	ck_assert_ptr_eq(Except__own_thread(), Except__thread());
+	return unused;
+}
+
+TEST(the_inline_code_finds_the_thread_that_the_library_finds)
+{
+	find_thread(NULL);
+	run_thread(find_thread, NULL);
+}
+
 static void *raise_once(void *message)
 {
 	TRY {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Except: the statement with every way out of every part of it, and RETURN; what is left without memory. */
+/* Except: the statement with every way out of every part of it, and RETURN; what is left without
+ * memory. */
 #include "config.h"
 
 #include "test_except.h"
@@ -155,21 +156,23 @@ static const struct {
 	{ TRIED, WENT, "[ t 2", "[ t 1 2", "t 1 2", "t t 1 2", "t 2" },
 	{ HANDLED, FALL, "[ t h f ] [ t h f ] 0", "[ t h f ] 1 F [ t h f ] 1 F 0",
 		"t h f ] 1 F t h f ] 1 F 0", "t t h f ] 1 t t h f ] 1 0", "t h f ] ; t h f ] ; 0" },
-	{ HANDLED, RAISED, "[ t h f ABC<A", "[ t h f 1 F ABC<A", "t h f 1 F ABC<A<Plain", "t t h f 1 ABC<A",
-		"t h f ABC<A" },
-	{ HANDLED, RERAISED, "[ t h f A", "[ t h f 1 F A", "t h f 1 F A<Plain", "t t h f 1 A", "t h f A" },
+	{ HANDLED, RAISED, "[ t h f ABC<A", "[ t h f 1 F ABC<A", "t h f 1 F ABC<A<Plain",
+		"t t h f 1 ABC<A", "t h f ABC<A" },
+	{ HANDLED, RERAISED, "[ t h f A", "[ t h f 1 F A", "t h f 1 F A<Plain", "t t h f 1 A",
+		"t h f A" },
 	{ HANDLED, RETURNED, "[ t h v f 7", "[ t h v f 1 F 7", "t h v f 1 F 7", "t t h v f 1 7",
 		"t h v f 7" },
 	{ HANDLED, PLAIN_RETURN, "[ t h 5", "[ t h 1 5", "t h 1 5", "t t h 1 5", "t h 5" },
 	{ HANDLED, BROKE, "[ t h 0", "[ t h 1 0", "t h 1 0", "t t h 1 0", "t h ; t h ; 0" },
-	{ HANDLED, CONTINUED, "[ t h [ t h 0", "[ t h 1 [ t h 1 0", "t h 1 t h 1 0", "t t h 1 t t h 1 0",
-		"t h t h 0" },
+	{ HANDLED, CONTINUED, "[ t h [ t h 0", "[ t h 1 [ t h 1 0", "t h 1 t h 1 0",
+		"t t h 1 t t h 1 0", "t h t h 0" },
 	{ HANDLED, WENT, "[ t h 2", "[ t h 1 2", "t h 1 2", "t t h 1 2", "t h 2" },
 	{ ELSED, FALL, "[ t e f ] [ t e f ] 0", "[ t e f ] 1 F [ t e f ] 1 F 0",
 		"t e f ] 1 F t e f ] 1 F 0", "t t e f ] 1 t t e f ] 1 0", "t e f ] ; t e f ] ; 0" },
-	{ ELSED, RAISED, "[ t e f ABC<X", "[ t e f 1 F ABC<X", "t e f 1 F ABC<X<Plain", "t t e f 1 ABC<X",
-		"t e f ABC<X" },
-	{ ELSED, RERAISED, "[ t e f X", "[ t e f 1 F X", "t e f 1 F X<Plain", "t t e f 1 X", "t e f X" },
+	{ ELSED, RAISED, "[ t e f ABC<X", "[ t e f 1 F ABC<X", "t e f 1 F ABC<X<Plain",
+		"t t e f 1 ABC<X", "t e f ABC<X" },
+	{ ELSED, RERAISED, "[ t e f X", "[ t e f 1 F X", "t e f 1 F X<Plain", "t t e f 1 X",
+		"t e f X" },
 	{ ELSED, RETURNED, "[ t e v f 7", "[ t e v f 1 F 7", "t e v f 1 F 7", "t t e v f 1 7",
 		"t e v f 7" },
 	{ ELSED, PLAIN_RETURN, "[ t e 5", "[ t e 1 5", "t e 1 5", "t t e 1 5", "t e 5" },
@@ -179,19 +182,20 @@ static const struct {
 	{ ELSED, WENT, "[ t e 2", "[ t e 1 2", "t e 1 2", "t t e 1 2", "t e 2" },
 	{ FINISHED, FALL, "[ t f ] [ t f ] 0", "[ t f ] 1 F [ t f ] 1 F 0", "t f ] 1 F t f ] 1 F 0",
 		"t t f ] 1 t t f ] 1 0", "t f ] ; t f ] ; 0" },
-	{ FINISHED, RAISED, "[ t f ABC", "[ t f 1 F ABC", "t f 1 F ABC<Plain", "t t f 1 ABC", "t f ABC" },
+	{ FINISHED, RAISED, "[ t f ABC", "[ t f 1 F ABC", "t f 1 F ABC<Plain", "t t f 1 ABC",
+		"t f ABC" },
 	{ FINISHED, RERAISED, "[ t f Assert", "[ t f 1 F Assert", "t f 1 F Plain", "t t f 1 Assert",
 		"t f Assert" },
 	{ FINISHED, RETURNED, "[ t f v 7", "[ t f v 1 F 7", "t f v 1 F 7", "t t f v 1 7", "t f v 7" },
 	{ FINISHED, PLAIN_RETURN, "[ t f 5", "[ t f 1 5", "t f 1 5", "t t f 1 5", "t f 5" },
 	{ FINISHED, BROKE, "[ t f 0", "[ t f 1 0", "t f 1 0", "t t f 1 0", "t f ; t f ; 0" },
-	{ FINISHED, CONTINUED, "[ t f [ t f 0", "[ t f 1 [ t f 1 0", "t f 1 t f 1 0", "t t f 1 t t f 1 0",
-		"t f t f 0" },
+	{ FINISHED, CONTINUED, "[ t f [ t f 0", "[ t f 1 [ t f 1 0", "t f 1 t f 1 0",
+		"t t f 1 t t f 1 0", "t f t f 0" },
 	{ FINISHED, WENT, "[ t f 2", "[ t f 1 2", "t f 1 2", "t t f 1 2", "t f 2" },
 	{ PENDED, FALL, "[ t h f Plain<A", "[ t h f 1 F Plain<A", "t h f 1 F Plain<A<Plain",
 		"t t h f 1 Plain<A", "t h f Plain<A" },
-	{ PENDED, RAISED, "[ t h f ABC<Plain<A", "[ t h f 1 F ABC<Plain<A", "t h f 1 F ABC<Plain<A<Plain",
-		"t t h f 1 ABC<Plain<A", "t h f ABC<Plain<A" },
+	{ PENDED, RAISED, "[ t h f ABC<Plain<A", "[ t h f 1 F ABC<Plain<A",
+		"t h f 1 F ABC<Plain<A<Plain", "t t h f 1 ABC<Plain<A", "t h f ABC<Plain<A" },
 	{ PENDED, RERAISED, "[ t h f Plain<A", "[ t h f 1 F Plain<A", "t h f 1 F Plain<A<Plain",
 		"t t h f 1 Plain<A", "t h f Plain<A" },
 	{ PENDED, RETURNED, "[ t h f v 7", "[ t h f v 1 F 7", "t h f v 1 F 7", "t t h f v 1 7",
@@ -435,8 +439,9 @@ enum { HIGH = 40 };
 #endif
 RETURNS(Wide, a_wide_int, Wide x = 7, x << HIGH)
 RETURNS(Large, a_struct, Large l = { { 0 } }; l.a[49] = 49, l)
-RETURNS(Large, a_literal, (void)0, (Large){ { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
-	22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40 } })
+RETURNS(Large, a_literal, (void)0, (Large){ { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+	17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39,
+	40 } })
 RETURNS(Either, a_union, Either e = { .d = 2.5 }, e)
 RETURNS(const char *, a_string, (void)0, "string")
 RETURNS(char *, null, (void)0, NULL)
@@ -476,9 +481,10 @@ TEST(return_gives_a_value_of_any_type)
 	ck_assert_ptr_eq(an_array(), table);
 	ck_assert_ptr_eq(a_sum(), table + 1);
 	ck_assert(a_function() == twice);
-	expect("an_int a_call a_comma a_parenthesis a_choice a_const a_volatile an_atomic a_narrowed_int a_char a_bool "
-		"a_bit_field a_signed_bit_field a_float a_long_double a_complex a_complex a_wide_int a_struct a_literal "
-		"a_union a_string null zero an_array a_sum a_function");
+	expect("an_int a_call a_comma a_parenthesis a_choice a_const a_volatile an_atomic "
+		"a_narrowed_int a_char a_bool a_bit_field a_signed_bit_field a_float a_long_double "
+		"a_complex a_complex a_wide_int a_struct a_literal a_union a_string null zero an_array "
+		"a_sum a_function");
 }
 
 static void return_nothing(int early)
@@ -655,8 +661,8 @@ TEST(a_plain_return_past_a_finally_is_reported_in_a_debug_build)
 	ck_assert_int_eq(child_says(skip_a_finally), 0);
 	if (debug) {
 		ck_said("libcore: " __FILE__ ":");
-		ck_said(": this FINALLY was skipped by return, break, continue, goto, a C++ exception or the end of the "
-			"thread; RETURN runs it\n");
+		ck_said(": this FINALLY was skipped by return, break, continue, goto, a C++ exception or "
+			"the end of the thread; RETURN runs it\n");
 	} else
 		ck_assert_str_eq(said, "");
 	ck_assert_int_eq(child_says(skip_no_finally), 0);
@@ -668,7 +674,7 @@ TEST(a_plain_return_past_a_finally_is_reported_in_a_debug_build)
 CASE("without memory");
 
 #if !SANITIZED && defined __GLIBC__
-/* glibc's own, under the names that the program interposes. Under Valgrind these are never called. */
+/* glibc's own, under the names that the program interposes. Valgrind never calls these. */
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Exceptions that travel: captures, rethrowing, calls for foreign code, and what is known of causes. */
+/* Exceptions that travel: captures, rethrowing, calls for foreign code, and what is known of
+ * causes. */
 #include "config.h"
 
 #include <errno.h>
@@ -106,8 +107,10 @@ static void *rethrow_in_thread(void *cl)
 	Except_Capture copy = *(const Except_Capture *)cl;
 	char text[1024], wanted[1024];
 
-	snprintf(wanted, sizeof wanted, "page failed: page 3: No space left on device\n    raised in raise_chain() at %s:%d\n"
-		"    errno was %d: No space left on device\n  caused by disk failed\n  caused by disk full\n",
+	snprintf(wanted, sizeof wanted,
+		"page failed: page 3: No space left on device\n    raised in raise_chain() at %s:%d\n"
+		"    errno was %d: No space left on device\n  caused by disk failed\n"
+		"  caused by disk full\n",
 		__FILE__, copy.line, ENOSPC);
 	TRY {
 		AUTO(Arena_T, arena, Arena_dispose) = Arena_new();
@@ -300,13 +303,17 @@ TEST(wrong_calls_are_checked)
 {
 	Except_Capture c = { .message = "x" };
 
-	ck_raises_saying(Assert_Failed, "Except_capture: no exception is being handled", Except_capture(&c));
+	ck_raises_saying(Assert_Failed, "Except_capture: no exception is being handled",
+		Except_capture(&c));
 	ck_raises_saying(Assert_Failed, "Except_rethrow: the capture is NULL", Except_rethrow(NULL));
-	ck_raises_saying(Assert_Failed, "Except_rethrow: there is no exception in the capture", Except_rethrow(&c));
-	ck_raises_saying(Assert_Failed, "Except_call: the function is NULL", Except_call(NULL, NULL, &c));
+	ck_raises_saying(Assert_Failed, "Except_rethrow: there is no exception in the capture",
+		Except_rethrow(&c));
+	ck_raises_saying(Assert_Failed, "Except_call: the function is NULL",
+		Except_call(NULL, NULL, &c));
 	TRY {
 		RAISE(Disk_Full);
 	} ELSE {
-		ck_raises_saying(Assert_Failed, "Except_capture: the capture is NULL", Except_capture(NULL));
+		ck_raises_saying(Assert_Failed, "Except_capture: the capture is NULL",
+			Except_capture(NULL));
 	} END_TRY;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTP by its public interface: what is refused, limits, the end and time. */
+/* HTTP by its public interface: refusals, limits, the end of the stream, timeouts. */
 #include "config.h"
 
 #include "test_http.h"
 
 NEEDS(.loopback = 1);
 
-/* All that comes until the server ends the connection */
+/* Reads all that comes until the server ends the connection. */
 static size_t hear_all(void)
 {
 	size_t n = 0;
@@ -26,7 +26,8 @@ CASE("refused", .setup = setup, .teardown = teardown);
 
 TEST(each_exception_has_the_status_to_answer)
 {
-	static const Except_T mine = { "mine", &HTTP_URI_Too_Long, NULL }, other = { "other", NULL, NULL };
+	static const Except_T mine = { "mine", &HTTP_URI_Too_Long, NULL },
+		other = { "other", NULL, NULL };
 
 	ck_assert_int_eq(HTTP_status(&HTTP_Closed), 0);
 	ck_assert_int_eq(HTTP_status(&HTTP_Bad_Request), 400);
@@ -53,7 +54,8 @@ TEST(each_exception_has_the_status_to_answer)
 	ck_raises(Assert_Failed, HTTP_status(NULL));
 }
 
-/* iana.org/assignments/http-status-codes; neither what is unused (306, 418) nor what is there for a time (104) nor obsolete (510) */
+/* iana.org/assignments/http-status-codes, without the unused (306, 418), the temporary (104) and
+ * the obsolete (510). */
 static const char registry[] =
 		"100 Continue\n"
 		"101 Switching Protocols\n"
@@ -139,13 +141,16 @@ static const struct {
 	const Except_T *exception;
 	const char *input, *saying;
 } refusals[] = {
-	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\n" TE "\r\n0\r\n\r\n", "beside Content-Length: \"5\"" },
-	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "given twice: \"5\", \"6\"" },
+	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\n" TE "\r\n0\r\n\r\n",
+		"beside Content-Length: \"5\"" },
+	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+		"given twice: \"5\", \"6\"" },
 	{ &HTTP_Bad_Request, POST HOST "Content-Length: +5\r\n\r\nhello", "\"+5\"" },
 	{ &HTTP_Bad_Request, POST HOST "Content-Length: 5, 5\r\n\r\nhello", "\"5, 5\"" },
 	{ &HTTP_Bad_Request, "POST / HTTP/1.0\r\n" HOST TE "\r\n0\r\n\r\n", "HTTP/1.0" },
 	{ &HTTP_Bad_Request, POST HOST "Transfer-Encoding: xchunked\r\n\r\n", "\"xchunked\"" },
-	{ &HTTP_Not_Implemented, POST HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", "\"gzip, chunked\"" },
+	{ &HTTP_Not_Implemented, POST HOST "Transfer-Encoding: gzip, chunked\r\n\r\n",
+		"\"gzip, chunked\"" },
 	{ &HTTP_Bad_Request, GET HOST "X : y\r\n\r\n", "white space before the colon of \"X\"" },
 	{ &HTTP_Bad_Request, GET HOST "X: y\r\n z\r\n\r\n", "starts with white space" },
 	{ &HTTP_Bad_Request, GET HOST "X: a\x1b[2J\r\n\r\n", "\"\\x1b\"" },
@@ -156,8 +161,10 @@ static const struct {
 	{ &HTTP_Bad_Request, "GET  / HTTP/1.1\r\n" HOST "\r\n", "two spaces" },
 	{ &HTTP_Bad_Request, "GET * HTTP/1.1\r\n" HOST "\r\n", "\"*\"" },
 	{ &HTTP_Bad_Request, "GET a:80 HTTP/1.1\r\n" HOST "\r\n", "\"a:80\"" },
-	{ &HTTP_Bad_Request, "GET /../etc/passwd HTTP/1.1\r\n" HOST "\r\n", "above the root: \"/../etc/passwd\"" },
-	{ &HTTP_Bad_Request, "GET /%2e%2e/etc/passwd HTTP/1.1\r\n" HOST "\r\n", "\"/%2e%2e/etc/passwd\"" },
+	{ &HTTP_Bad_Request, "GET /../etc/passwd HTTP/1.1\r\n" HOST "\r\n",
+		"above the root: \"/../etc/passwd\"" },
+	{ &HTTP_Bad_Request, "GET /%2e%2e/etc/passwd HTTP/1.1\r\n" HOST "\r\n",
+		"\"/%2e%2e/etc/passwd\"" },
 	{ &HTTP_Bad_Request, "GET /%zz HTTP/1.1\r\n" HOST "\r\n", "escape in the path: \"/%zz\"" },
 	{ &HTTP_Bad_Request, "GET /%00 HTTP/1.1\r\n" HOST "\r\n", "\"/%00\"" },
 	{ &HTTP_Bad_Version, "GET / HTTP/2.0\r\n" HOST "\r\n", "\"HTTP/2.0\"" },
@@ -180,7 +187,8 @@ TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, .to
 		parse();
 	} EXCEPT(HTTP_Failed) {
 		status = HTTP_status(Except_current());
-		ck_assert_msg(Except_current() == refusals[_i].exception, "%s raised %s", refusals[_i].input, Except_message());
+		ck_assert_msg(Except_current() == refusals[_i].exception, "%s raised %s",
+			refusals[_i].input, Except_message());
 		ck_assert_msg(strstr(Except_message(), refusals[_i].saying) != NULL, "\"%s\" lacks \"%s\"",
 			Except_message(), refusals[_i].saying);
 	} END_TRY;
@@ -202,8 +210,8 @@ TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, .to
 
 #define GOOD "GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
 
-/* A pair that keeps what is sent together apart from the rest, one read taking one packet, under a socket that was
- * made for a stream. */
+/* Opens a pair that keeps packet boundaries, under a socket that was made for a stream: one read
+ * takes one packet. */
 static void open_packets(void)
 {
 	int fds[2], room = 1 << 20;
@@ -218,8 +226,9 @@ static void open_packets(void)
 	setsockopt(client, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
 }
 
-/* A good request, the row's with its first part in the same packet, the rest in packets of step bytes, and after it
- * another good one: then nothing of this one has been left or taken. */
+/* Sends a good request with the first part of the row's in one packet, the rest in packets of
+ * step bytes, and another good request. If that is answered, nothing of the row's was left or
+ * taken from it. */
 static void say_row(const Row *row, size_t first, size_t step)
 {
 	char packet[1024] = GOOD;
@@ -233,7 +242,7 @@ static void say_row(const Row *row, size_t first, size_t step)
 	hush();
 }
 
-/* The status; 0 if it is accepted */
+/* Returns the status, or 0 if the request is accepted. */
 static int status_behind_a_good_one(const Row *row, size_t first, size_t step)
 {
 	volatile int status = 0;
@@ -261,18 +270,20 @@ static void check_row(const Row *row)
 {
 	size_t first;
 
-	ck_assert_msg(status_behind_a_good_one(row, 0, 1) == row->status, "%s, byte by byte", row->sentence);
+	ck_assert_msg(status_behind_a_good_one(row, 0, 1) == row->status, "%s, byte by byte",
+		row->sentence);
 	for (first = 0; first <= row->n; first++)
-		ck_assert_msg(status_behind_a_good_one(row, first, row->n) == row->status, "%s, cut after %zu bytes",
+		ck_assert_msg(status_behind_a_good_one(row, first, row->n) == row->status,
+			"%s, cut after %zu bytes",
 			row->sentence, first);
 }
 
-TEST(what_is_refused_is_refused_behind_a_good_request_too_however_it_is_cut, .to = COUNT(refused))
+TEST(a_bad_request_is_refused_behind_a_good_one_too_in_whatever_pieces, .to = COUNT(refused))
 {
 	check_row(&refused[_i]);
 }
 
-TEST(what_is_accepted_is_accepted_between_good_requests_however_it_is_cut, .to = COUNT(accepted))
+TEST(a_request_is_accepted_between_others_in_whatever_pieces, .to = COUNT(accepted))
 {
 	check_row(&accepted[_i]);
 }
@@ -299,7 +310,7 @@ TEST(a_large_body_that_is_refused_does_not_cut_off_the_reply)
 	memcpy(request, head, sizeof head - 1);
 	start_writer(&w, request, sizeof request - 1, SIZE_MAX);
 	ck_raises(HTTP_Content_Too_Large, parse());
-	answer("too large"); /* while most of it is still to come */
+	answer("too large"); /* most of it has not arrived yet */
 	Socket_close(&server);
 	join_writer(&w);
 	hear_all();
@@ -323,8 +334,10 @@ static int status_with(HTTP_Limits limits, const char *input)
 
 TEST(each_limit_holds_to_the_byte)
 {
-	HTTP_Limits limits = { .request_line = 40, .header_bytes = 60, .header_count = 3, .body_bytes = 10 };
-	static const char xs[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+	HTTP_Limits limits = { .request_line = 40, .header_bytes = 60, .header_count = 3,
+		.body_bytes = 10 };
+	static const char xs[] =
+		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 	char input[400];
 	int more;
 
@@ -338,7 +351,8 @@ TEST(each_limit_holds_to_the_byte)
 		ck_assert_int_eq(status_with(limits, input), more > 0 ? 431 : 0);
 		sprintf(input, POST HOST "Content-Length: %d\r\n\r\n%.*s", 10 + more, 10 + more, xs);
 		ck_assert_int_eq(status_with(limits, input), more > 0 ? 413 : 0);
-		sprintf(input, POST HOST TE "\r\n4\r\nxxxx\r\n%x\r\n%.*s\r\n0\r\n\r\n", (unsigned)(6 + more), 6 + more, xs);
+		sprintf(input, POST HOST TE "\r\n4\r\nxxxx\r\n%x\r\n%.*s\r\n0\r\n\r\n",
+			(unsigned)(6 + more), 6 + more, xs);
 		ck_assert_int_eq(status_with(limits, input), more > 0 ? 413 : 0);
 	}
 	open_pair();
@@ -448,8 +462,8 @@ static void check_timeout(const HTTP_Limits *limits, const char *text, const cha
 	open_pair();
 }
 
-/* RFC 9112, 2.2: the clock of a request begins with its first line. The connection stays as it was, half an empty line
- * too. */
+/* RFC 9112, 2.2: the time of a request begins with its first line. The connection stays as it
+ * was, also after half of an empty line. */
 TEST(an_empty_line_is_no_request_begun, .to = 3)
 {
 	static const char *const before[] = { "\r\n", "\r", "\r\n\r\n\r" };
@@ -461,7 +475,8 @@ TEST(an_empty_line_is_no_request_begun, .to = 3)
 	ck_raises(Socket_Timeout, HTTPRequest_parse_with(arena, server, &limits));
 	ck_raises(Socket_Timeout, HTTPRequest_parse_with(arena, server, &limits));
 	say(then[_i]);
-	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /later HTTP/1.1\r\n" HOST "\r\n")), "/later");
+	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /later HTTP/1.1\r\n" HOST "\r\n")),
+		"/later");
 	answer("ok");
 	ck_assert_ptr_nonnull(strstr(hear(), "200 OK"));
 	say("\r\n");
@@ -475,7 +490,8 @@ TEST(a_request_that_comes_too_slowly_is_HTTP_Timeout)
 
 	check_timeout(&limits, "G", "1 bytes of the request's head");
 	check_timeout(&limits, GET "Host: a\r", "of the request's head");
-	check_timeout(&limits, POST HOST "Content-Length: 5\r\n\r\nhel", "3 bytes of the request's body");
+	check_timeout(&limits, POST HOST "Content-Length: 5\r\n\r\nhel",
+		"3 bytes of the request's body");
 	check_timeout(&limits, POST HOST TE "\r\n5\r\nhel", "3 bytes of the request's body");
 	check_timeout(&limits, POST HOST TE "\r\n0\r\nX: y", "0 bytes of the request's body");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the parts of test_http: a server's end that is a Socket_T, and a client's end that is a bare
+/* Shared by the parts of test_http: the server's end is a Socket_T and the client's end a bare
  * descriptor, over a socketpair or loopback TCP. */
 #ifndef TEST_HTTP_INCLUDED
 #define TEST_HTTP_INCLUDED
@@ -25,7 +25,7 @@ static int client;
 static size_t live_before;
 static int descriptor_before;
 static char reply[1 << 16];
-static size_t heard; /* bytes in it */
+static size_t heard; /* how many bytes it has */
 
 static inline int next_descriptor(void)
 {
@@ -77,19 +77,20 @@ static inline void say(const char *text)
 	say_bytes(text, strlen(text));
 }
 
-/* What has come, without waiting; "" if nothing has. */
+/* Returns what has arrived, without waiting; "" if nothing has. */
 static inline const char *hear(void)
 {
 	ssize_t got;
 
 	heard = 0;
-	while (heard < sizeof reply - 1 && (got = recv(client, reply + heard, sizeof reply - 1 - heard, MSG_DONTWAIT)) > 0)
+	while (heard < sizeof reply - 1
+		&& (got = recv(client, reply + heard, sizeof reply - 1 - heard, MSG_DONTWAIT)) > 0)
 		heard += (size_t)got;
 	reply[heard] = '\0';
 	return reply;
 }
 
-/* The client has said all it will: what lingers need not wait for more. */
+/* Ends the client's sending, so that a linger need not wait for more. */
 static inline void hush(void)
 {
 	shutdown(client, SHUT_WR);
@@ -121,7 +122,8 @@ static inline void answer(const char *body)
 	HTTPResponse_send(server, response);
 }
 
-/* The exception that parse raises; NULL if none. volatile: set inside TRY, read after */
+/* Returns the exception that parse raises, or NULL. It is volatile: set inside TRY and read
+ * after it. */
 static inline const Except_T *parse_raises(const HTTP_Limits *limits)
 {
 	const Except_T *volatile raised = NULL;
@@ -143,8 +145,8 @@ typedef struct Writer {
 	pthread_t thread;
 	int fd;
 	const char *bytes;
-	size_t n, step; /* so many at a time */
-	int hushes;     /* at the end */
+	size_t n, step; /* of which step are sent at a time */
+	int hushes;     /* it ends the sending afterwards */
 } Writer;
 
 static inline void *write_all(void *cl)
@@ -193,7 +195,8 @@ static inline void use_tcp(void)
 	Socket_close(&listener);
 }
 
-static const char whole_request[] = POST "Host: a\r\nX: y\r\nX: z\r\n" TE "\r\n5\r\nhello\r\n0\r\nT: u\r\n\r\n";
+static const char whole_request[] = POST "Host: a\r\nX: y\r\nX: z\r\n" TE
+	"\r\n5\r\nhello\r\n0\r\nT: u\r\n\r\n";
 static const char whole_request_by_length[] = POST "Host: a\r\nContent-Length: 5\r\n\r\nhello";
 
 #define FORM "Content-Type: application/x-www-form-urlencoded\r\n"

@@ -17,9 +17,10 @@ static int body_is(HTTPRequest_T request, const char *text)
 SUITE("http");
 CASE("request", .setup = setup, .teardown = teardown);
 
-TEST(a_request_is_what_was_sent)
+TEST(a_request_has_all_that_was_sent)
 {
-	HTTPRequest_T r = parse_saying("PUT /a%20b/../c?d=%20&e HTTP/1.1\r\nHost: h:80\r\nContent-Length: 4\r\nX-Empty:\r\n\r\nbody");
+	HTTPRequest_T r = parse_saying("PUT /a%20b/../c?d=%20&e HTTP/1.1\r\nHost: h:80\r\n"
+		"Content-Length: 4\r\nX-Empty:\r\n\r\nbody");
 
 	ck_assert_str_eq(HTTPRequest_method(r), "PUT");
 	ck_assert_str_eq(HTTPRequest_target(r), "/a%20b/../c?d=%20&e");
@@ -79,12 +80,13 @@ TEST(the_target_gives_path_query_and_host, .to = COUNT(targets))
 
 TEST(repeated_fields_are_joined_and_cookies_with_a_semicolon)
 {
-	HTTPRequest_T r = parse_saying(POST HOST "Accept: a\r\nCookie: x=1\r\nACCEPT:  b \r\nX: 1\r\naccept:\r\nCookie: y=2\r\n"
-		"Accept: a much longer value than all those before it, so that the text has to move elsewhere\r\n"
+	HTTPRequest_T r = parse_saying(POST HOST
+		"Accept: a\r\nCookie: x=1\r\nACCEPT:  b \r\nX: 1\r\naccept:\r\nCookie: y=2\r\n"
+		"Accept: a much longer value than all those before it, so that the text has to move\r\n"
 		"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok");
 
 	ck_assert_str_eq(HTTPRequest_header(r, "Accept"),
-		"a, b, , a much longer value than all those before it, so that the text has to move elsewhere");
+		"a, b, , a much longer value than all those before it, so that the text has to move");
 	ck_assert_str_eq(HTTPRequest_header(r, "Cookie"), "x=1; y=2");
 	ck_assert_str_eq(HTTPRequest_header(r, "X"), "1");
 	ck_assert_str_eq(HTTPRequest_header(r, "Content-Length"), "2");
@@ -119,7 +121,7 @@ static const struct {
 	{ "\r\n\r\n" GET HOST "Content-Length: 2\r\n\r\nab", "ab" },
 };
 
-TEST(a_body_is_decoded_and_what_follows_it_stays, .to = COUNT(bodies))
+TEST(a_body_is_decoded_and_the_bytes_behind_it_stay, .to = COUNT(bodies))
 {
 	HTTPRequest_T r;
 
@@ -136,14 +138,20 @@ TEST(a_body_is_decoded_and_what_follows_it_stays, .to = COUNT(bodies))
 static const struct {
 	const char *text, *pairs;
 } forms[] = {
-	{ "", "" }, { "&", "" }, { "&&&", "" }, { "a=b", "<a=b>" }, { "a", "<a=>" }, { "a=", "<a=>" }, { "=b", "<=b>" }, { "=", "<=>" },
-	{ "a=b&c=d", "<a=b><c=d>" }, { "&a=b&&c=d&", "<a=b><c=d>" }, { "a&b&c", "<a=><b=><c=>" }, { "a=b=c", "<a=b=c>" },
+	{ "", "" }, { "&", "" }, { "&&&", "" }, { "a=b", "<a=b>" }, { "a", "<a=>" }, { "a=", "<a=>" },
+	{ "=b", "<=b>" }, { "=", "<=>" },
+	{ "a=b&c=d", "<a=b><c=d>" }, { "&a=b&&c=d&", "<a=b><c=d>" }, { "a&b&c", "<a=><b=><c=>" },
+	{ "a=b=c", "<a=b=c>" },
 	{ "a=1&b=2&a=3&A=4", "<a=1><b=2><a=3><A=4>" }, { "a=b;c=d", "<a=b;c=d>" },
-	{ "a+b=c++d", "<a b=c  d>" }, { "a%20b=%2B%26%3d%3D", "<a b=+&==>" }, { "%61=%41%7e", "<a=A~>" },
-	{ "a=%252e", "<a=%2e>" }, { "a=%c3%A4", "<a=\xc3\xa4>" }, { "a=%ff", "<a=\xff>" }, { "a=%0d%0A", "<a=\r\n>" },
+	{ "a+b=c++d", "<a b=c  d>" }, { "a%20b=%2B%26%3d%3D", "<a b=+&==>" },
+	{ "%61=%41%7e", "<a=A~>" },
+	{ "a=%252e", "<a=%2e>" }, { "a=%c3%A4", "<a=\xc3\xa4>" }, { "a=%ff", "<a=\xff>" },
+	{ "a=%0d%0A", "<a=\r\n>" },
 	{ "a=/b/../c?d", "<a=/b/../c?d>" },
-	{ "%", NULL }, { "a=%", NULL }, { "a=%4", NULL }, { "a=%4&b=c", NULL }, { "a=%zz", NULL }, { "a=%4g", NULL }, { "a=%g4", NULL },
-	{ "a=%-1", NULL }, { "a=% 1", NULL }, { "a=%+1", NULL }, { "a=%u0041", NULL }, { "a=%00", NULL }, { "%00=b", NULL },
+	{ "%", NULL }, { "a=%", NULL }, { "a=%4", NULL }, { "a=%4&b=c", NULL }, { "a=%zz", NULL },
+	{ "a=%4g", NULL }, { "a=%g4", NULL },
+	{ "a=%-1", NULL }, { "a=% 1", NULL }, { "a=%+1", NULL }, { "a=%u0041", NULL },
+	{ "a=%00", NULL }, { "%00=b", NULL },
 	{ "a=b&c=%", NULL }, { "a%=b", NULL },
 };
 
@@ -163,7 +171,8 @@ static HTTPRequest_T request_with(const char *query, const char *fields, const c
 {
 	char text[1024];
 
-	sprintf(text, "POST /?%s HTTP/1.1\r\n" HOST "%sContent-Length: %zu\r\n\r\n%s", query, fields, strlen(body), body);
+	sprintf(text, "POST /?%s HTTP/1.1\r\n" HOST "%sContent-Length: %zu\r\n\r\n%s", query, fields,
+		strlen(body), body);
 	return parse_saying(text);
 }
 
@@ -174,7 +183,7 @@ TEST(a_query_is_pairs_in_the_order_sent_or_is_refused, .to = COUNT(forms))
 	HTTPRequest_T r;
 
 	if (strchr(text, ' '))
-		return; /* not in a target */
+		return; /* a target has no such byte */
 	r = request_with(text, "", "");
 	if (forms[_i].pairs) {
 		const HTTP_Param *pairs = HTTPRequest_query_params(r, &n);
@@ -226,8 +235,10 @@ static const struct {
 	int is_form;
 } types[] = {
 	{ FORM, 1 }, { "content-type: Application/X-WWW-Form-URLEncoded; charset=UTF-8\r\n", 1 },
-	{ "Content-Type: application/x-www-form-urlencoded;charset=UTF-8\r\n", 1 }, { "", 0 }, { "Content-Type:\r\n", 0 },
-	{ "Content-Type: text/plain\r\n", 0 }, { "Content-Type: application/x-www-form-urlencoded2\r\n", 0 },
+	{ "Content-Type: application/x-www-form-urlencoded;charset=UTF-8\r\n", 1 }, { "", 0 },
+	{ "Content-Type:\r\n", 0 },
+	{ "Content-Type: text/plain\r\n", 0 },
+	{ "Content-Type: application/x-www-form-urlencoded2\r\n", 0 },
 	{ "Content-Type: multipart/form-data; boundary=b\r\n", 0 },
 };
 
@@ -250,10 +261,11 @@ TEST(a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused)
 	answer("");
 	say_bytes(nul, sizeof nul - 1);
 	r = parse();
-	ck_raises_saying(HTTP_Bad_Request, "a NUL in the form: \"\\x00c\"", HTTPRequest_form_param(r, "a"));
+	ck_raises_saying(HTTP_Bad_Request, "a NUL in the form: \"\\x00c\"",
+		HTTPRequest_form_param(r, "a"));
 }
 
-/* c as a client may send it: escaped, or as it is if that means the same */
+/* Writes c as a client may send it: escaped, or plain if that means the same. */
 static int encode(char *out, int c, int escape)
 {
 	if (c == ' ' && !escape)
@@ -288,7 +300,8 @@ TEST(every_byte_but_NUL_is_decoded_to_itself_at_every_place)
 	pairs = HTTPRequest_form_params(r, &n);
 	ck_assert_uint_eq(n, 4 * 255);
 	for (i = 0; i < n; i++) {
-		const char name[] = { (char)(i % 255 + 1), 'x', 0 }, value[] = { 'y', (char)(i % 255 + 1), 0 };
+		const char name[] = { (char)(i % 255 + 1), 'x', 0 },
+			value[] = { 'y', (char)(i % 255 + 1), 0 };
 
 		ck_assert_str_eq(pairs[i].name, name);
 		ck_assert_str_eq(pairs[i].value, value);
@@ -299,7 +312,8 @@ TEST(an_explanation_of_a_malformed_query_shows_where_it_is_malformed)
 {
 	HTTPRequest_T r = request_with("a=b&c=100%&d=e", "", "");
 
-	ck_raises_saying(HTTP_Bad_Request, "a malformed escape in the query: \"%&d=e\"", HTTPRequest_query_param(r, "a"));
+	ck_raises_saying(HTTP_Bad_Request, "a malformed escape in the query: \"%&d=e\"",
+		HTTPRequest_query_param(r, "a"));
 }
 
 TEST(a_request_that_comes_byte_by_byte_is_the_same)
@@ -437,7 +451,8 @@ TEST(a_pipeline_of_sixteen_is_answered_in_order)
 	int i;
 
 	for (i = 0; i < 16; i++) {
-		sprintf(text, "%s /%d HTTP/1.1\r\n" HOST "%s\r\n", i % 3 ? "GET" : "POST", i, i % 3 ? "" : "Content-Length: 2\r\n");
+		sprintf(text, "%s /%d HTTP/1.1\r\n" HOST "%s\r\n", i % 3 ? "GET" : "POST", i,
+			i % 3 ? "" : "Content-Length: 2\r\n");
 		say(text);
 		if (i % 3 == 0)
 			say("ab");
@@ -478,7 +493,7 @@ TEST(memory_stays_flat_over_a_thousand_requests_on_one_connection)
 static const struct {
 	const char *request;
 	int keeps;
-	const char *connection; /* line of the response; "": none */
+	const char *connection; /* a line of the response; "": none */
 } connections[] = {
 	{ GET HOST "\r\n", 1, "" },
 	{ GET HOST "Connection: keep-alive\r\n\r\n", 1, "" },
@@ -488,7 +503,7 @@ static const struct {
 	{ "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 1, "\r\nConnection: keep-alive\r\n" },
 };
 
-TEST(the_connection_goes_on_or_ends_as_the_client_asked, .to = COUNT(connections))
+TEST(the_connection_stays_or_ends_as_the_client_asked, .to = COUNT(connections))
 {
 	HTTPRequest_T r = parse_saying(connections[_i].request);
 
@@ -532,7 +547,7 @@ TEST(another_connection_option_is_sent_as_it_is)
 	ck_assert(has("\r\nConnection: X-Hop, not-close\r\n"));
 }
 
-TEST(a_response_that_nobody_asked_for_ends_the_connection)
+TEST(a_response_without_a_request_ends_the_connection)
 {
 	answer("busy");
 	hear();

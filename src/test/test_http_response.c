@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTP: the response, streams of a length, framing; then memory, contracts, threads. */
+/* HTTP: the response, streams of a length, framing, memory, checks, threads. */
 #include "config.h"
 
 #include "test_http.h"
@@ -20,7 +20,8 @@ TEST(a_new_response_is_200_without_fields_or_body)
 	HTTPResponse_send(server, asked(GET HOST "\r\n"));
 	hear();
 	ck_assert_ptr_eq(strstr(reply, "HTTP/1.1 200 OK\r\nDate: "), reply);
-	ck_assert_str_eq(reply + strlen("HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), "Content-Length: 0\r\n\r\n");
+	ck_assert_str_eq(reply + strlen("HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
+		"Content-Length: 0\r\n\r\n");
 }
 
 TEST(the_date_is_now_in_the_form_of_RFC_9110)
@@ -40,7 +41,7 @@ TEST(the_date_is_now_in_the_form_of_RFC_9110)
 	ck_assert_msg(has(expected), "%s", reply);
 }
 
-/* The library's time() is this one. */
+/* The library calls this time(). */
 static int at_the_epoch;
 
 __attribute__((visibility("default"))) time_t time(time_t *t)
@@ -63,7 +64,7 @@ static void *send_ok(void *cl)
 
 TEST(the_date_of_the_epoch_is_a_date)
 {
-	pthread_t thread; /* a new one has made no date yet */
+	pthread_t thread; /* a new thread has made no date yet */
 
 	at_the_epoch = 1;
 	ck_assert_int_eq(pthread_create(&thread, NULL, send_ok, NULL), 0);
@@ -118,13 +119,15 @@ static const struct {
 	size_t n;
 	const char *encoded;
 } encodings[] = {
-	{ "", 0, "" }, { "azAZ09-._~", 10, "azAZ09-._~" }, { "a/b\\c", 5, "a%2Fb%5Cc" }, { "a b+c%", 6, "a%20b%2Bc%25" },
+	{ "", 0, "" }, { "azAZ09-._~", 10, "azAZ09-._~" }, { "a/b\\c", 5, "a%2Fb%5Cc" },
+	{ "a b+c%", 6, "a%20b%2Bc%25" },
 	{ "\0\xff\x7f?#", 5, "%00%FF%7F%3F%23" }, { "\xc3\xa4", 2, "%C3%A4" },
 };
 
 TEST(text_is_encoded_as_one_segment_of_a_path, .to = COUNT(encodings))
 {
-	ck_assert_str_eq(HTTP_encode(arena, encodings[_i].text, encodings[_i].n), encodings[_i].encoded);
+	ck_assert_str_eq(HTTP_encode(arena, encodings[_i].text, encodings[_i].n),
+		encodings[_i].encoded);
 }
 
 static int never_more(HTTPResponse_T r, void *cl)
@@ -148,7 +151,8 @@ TEST(a_response_that_was_reset_is_as_new)
 	HTTPResponse_printf(response, "error");
 	HTTPResponse_send(server, response);
 	hear();
-	ck_assert(has("HTTP/1.1 200 OK\r\n") && has("\r\nContent-Length: 5\r\n") && has("\r\nX-C: d\r\n\r\nerror"));
+	ck_assert(has("HTTP/1.1 200 OK\r\n") && has("\r\nContent-Length: 5\r\n")
+		&& has("\r\nX-C: d\r\n\r\nerror"));
 	ck_assert(!has("X-A"));
 }
 
@@ -172,7 +176,8 @@ static int write_part(HTTPResponse_T r, void *cl)
 	return *p->part && *++p->part;
 }
 
-static HTTPResponse_T streamed(const char *request, Parts *parts, uint64_t length, const char *before)
+static HTTPResponse_T streamed(const char *request, Parts *parts, uint64_t length,
+	const char *before)
 {
 	HTTPResponse_T response = asked(request);
 
@@ -190,10 +195,12 @@ TEST(a_stream_of_a_length_is_sent_with_it_and_keeps_the_connection, .to = 2)
 
 	HTTPResponse_send(server, streamed(_i ? old : GET HOST "\r\n", &p, 14, "> "));
 	hear();
-	ck_assert_msg(has("\r\nContent-Length: 14\r\n") && !has("chunked") && has("\r\n\r\n> hello, world"), "%s", reply);
+	ck_assert_msg(has("\r\nContent-Length: 14\r\n") && !has("chunked")
+		&& has("\r\n\r\n> hello, world"), "%s", reply);
 	ck_assert_ptr_eq(strstr(reply, "> hello, world") + 14, reply + heard);
 	ck_assert_int_eq(has("Connection: keep-alive\r\n"), _i);
-	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /next HTTP/1.1\r\n" HOST "\r\n")), "/next");
+	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /next HTTP/1.1\r\n" HOST "\r\n")),
+		"/next");
 }
 
 TEST(a_stream_of_another_length_than_announced_is_broken_off, .to = 3)
@@ -261,12 +268,13 @@ TEST(a_field_is_replaced_in_any_case_and_keeps_its_place)
 	ck_assert(has("\r\nX-A: a\tlonger value \xc3\xa4\r\nX-B: 2\r\nX-Empty: \r\n\r\n"));
 }
 
-TEST(what_would_split_a_response_is_refused)
+TEST(a_field_that_would_split_the_response_is_refused)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 
 	HTTPResponse_set(response, "X", "before");
-	ck_raises_saying(HTTP_Failed, "value of X: \"a\\x0d\\x0aSet-Cookie: b\"", HTTPResponse_set(response, "X", "a\r\nSet-Cookie: b"));
+	ck_raises_saying(HTTP_Failed, "value of X: \"a\\x0d\\x0aSet-Cookie: b\"",
+		HTTPResponse_set(response, "X", "a\r\nSet-Cookie: b"));
 	ck_raises(HTTP_Failed, HTTPResponse_set(response, "X", "a\nb"));
 	ck_raises(HTTP_Failed, HTTPResponse_set(response, "X", "a\x1b"));
 	ck_raises(HTTP_Failed, HTTPResponse_set(response, "X", "a\x7f"));
@@ -283,7 +291,8 @@ TEST(framing_is_not_for_the_program_to_set)
 {
 	HTTPResponse_T response = HTTPResponse_new(arena);
 
-	ck_raises_saying(Assert_Failed, "content-LENGTH", HTTPResponse_set(response, "content-LENGTH", "5"));
+	ck_raises_saying(Assert_Failed, "content-LENGTH",
+		HTTPResponse_set(response, "content-LENGTH", "5"));
 	ck_raises(Assert_Failed, HTTPResponse_set(response, "Transfer-Encoding", "chunked"));
 }
 
@@ -329,7 +338,7 @@ TEST(a_body_is_all_that_was_written_and_printed)
 
 static const char *const nothing_wide = "%ls";
 
-TEST(printf_of_what_cannot_be_printed_raises_and_adds_nothing)
+TEST(printf_that_fails_raises_and_adds_nothing)
 {
 	HTTPResponse_T response = asked(GET HOST "\r\n");
 	static const wchar_t no_character[] = { (wchar_t)0x7FFFFFFE, 0 };
@@ -345,7 +354,7 @@ TEST(printf_of_what_cannot_be_printed_raises_and_adds_nothing)
 	ck_assert_str_eq(strstr(reply, "\r\n\r\n") + 4, "abc");
 }
 
-typedef struct Sender { /* the server's end in a thread */
+typedef struct Sender { /* a thread at the server's end */
 	pthread_t thread;
 	size_t nbytes;
 } Sender;
@@ -454,7 +463,7 @@ TEST(a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends)
 
 CASE("memory, contracts, threads", .setup = setup, .teardown = teardown);
 
-/* 1 when it did not raise. What is refused is memory, whatever name it goes by. */
+/* Returns 1 if f did not raise. Any exception must be a lack of memory, whichever its kind. */
 static int survives(void (*f)(Arena_T), struct Failing *failing)
 {
 	volatile int fine = 0;
@@ -478,10 +487,12 @@ static int survives(void (*f)(Arena_T), struct Failing *failing)
 	return fine;
 }
 
-/* A head larger than the first buffer, joined fields, a body that grows, and the start of a next request */
+/* Sends a head larger than the first buffer, with repeated fields, a body that grows, and the
+ * start of a next request. */
 static void say_demanding_request(void)
 {
-	static const char path[] = "/a/path/that/is/long/enough/not/to/fit/into/what/is/left/of/a/small/chunk";
+	static const char path[] =
+		"/a/path/that/is/long/enough/not/to/fit/into/what/is/left/of/a/small/chunk";
 	static char bytes[6001];
 
 	memset(bytes, 'x', sizeof bytes - 1);
@@ -532,7 +543,8 @@ TEST(without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_whole_
 	ck_assert_int_gt(ended, 1);
 }
 
-/* An arena hides most requests from its allocator; in a buffer of every size each of them fails once. */
+/* Runs f in an arena of this buffer. An arena hides most requests from its allocator; in a
+ * buffer of every size each of them fails once. */
 static int fits(void (*f)(Arena_T), void *buffer, size_t size)
 {
 	Arena_Options o = { .buffer = buffer, .buffer_size = size, .fixed = 1 };
@@ -582,9 +594,11 @@ static void respond_in(Arena_T a)
 	HTTPResponse_T response = HTTPResponse_new(a);
 	int i;
 
-	HTTPResponse_set(response, "X-One", "a value that is long enough not to fit into what is left of a chunk");
+	HTTPResponse_set(response, "X-One",
+		"a value that is long enough not to fit into what is left of a chunk");
 	HTTPResponse_set(response, "X-Two", "2");
-	HTTPResponse_set(response, "x-one", "another value that is long enough not to fit into what is left of a chunk");
+	HTTPResponse_set(response, "x-one",
+		"another value that is long enough not to fit into what is left of a chunk");
 	for (i = 0; i < 100; i++)
 		HTTPResponse_printf(response, "%s %d, ", "some text", i);
 	HTTPResponse_write(response, whole_request, sizeof whole_request);
@@ -655,7 +669,7 @@ TEST(without_memory_at_any_point_a_response_raises_and_nothing_was_sent)
 			ck_assert(has("X-One: another") && has("X-Two: 2") && has("some text 99, POST"));
 		else {
 			ck_assert_str_eq(reply, "");
-			answer("sorry"); /* from another arena it still works */
+			answer("sorry"); /* a response in another arena still works */
 			hear();
 			ck_assert(has("sorry") && !has("Connection"));
 		}

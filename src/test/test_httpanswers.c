@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The answers of http_answers.h: each is what the table says, however it is cut; and the small
- * form of fuzz/answer.c. */
+/* The answers of http_answers.h: each is what the table says, whatever pieces it comes in. And
+ * the same check as fuzz/answer.c, in small. */
 #include "config.h"
 
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static void check_seen(const Answer *a, const Seen *seen)
 SUITE("answers");
 CASE("answers");
 
-TEST(each_answer_of_the_table_is_what_the_table_says_however_it_is_cut, .to = ANSWERS)
+TEST(each_answer_is_read_as_the_table_says_in_whatever_pieces, .to = ANSWERS)
 {
 	static Seen seen;
 	const Answer *a = &answers[_i];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPCall_run and HTTPCall_over: framing, errors, time limits, kept connections. */
+/* HTTPCall_run and HTTPCall_over: framing, errors, timeouts, kept connections. */
 #include "config.h"
 
 #include "callserver.h"
@@ -40,7 +40,8 @@ TEST(cookies_that_are_set_are_no_list)
 	HTTPCall_T call = call_of("GET", "/");
 
 	SERVE({ .until = END,
-		.answer = "HTTP/1.1 204 No Content\r\nSet-Cookie: a=1; Expires=Thu, 01 Jan 2030\r\nA: 1\r\nset-cookie: b=2\r\n"
+		.answer = "HTTP/1.1 204 No Content\r\nSet-Cookie: a=1; Expires=Thu, 01 Jan 2030\r\nA: 1\r\n"
+		"set-cookie: b=2\r\n"
 			"A: 2\r\n\r\n" });
 	run(call);
 	ck_assert_str_eq(HTTPCall_header(call, "Set-Cookie"), "a=1; Expires=Thu, 01 Jan 2030\r\nb=2");
@@ -79,7 +80,8 @@ static const struct {
 } answers[] = {
 	{ "a length", OK("abc", "3"), "abc", 0, 0, 1 },
 	{ "chunks",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: 1\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n"
+		"T: 1\r\n\r\n",
 		"abcde", 0, 0, 1 },
 	{ "until the end of the connection", "HTTP/1.1 200 OK\r\n\r\nabc", "abc", 0, 1, 0 },
 	{ "until the end, and nothing", "HTTP/1.1 200 OK\r\n\r\n", "", 0, 1, 0 },
@@ -354,7 +356,7 @@ TEST(causes_are_those_of_the_layers_below)
 	ck_assert_int_eq(causes, 3);
 }
 
-TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
+TEST(a_kept_connection_that_the_server_closes_without_an_answer_is_replaced_once)
 {
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("GET", "/2");
 
@@ -367,7 +369,7 @@ TEST(a_connection_that_the_server_closed_at_that_moment_is_replaced_once)
 	ck_assert_uint_eq(idle(), 1);
 }
 
-TEST(a_reset_at_that_moment_is_the_same)
+TEST(a_kept_connection_that_the_server_resets_is_replaced_too)
 {
 	HTTPCall_T call = call_of("PUT", "/1"), again = call_of("PUT", "/2");
 
@@ -420,7 +422,7 @@ TEST(an_answer_before_the_end_of_a_large_body_stops_the_sending)
 	run(call);
 	ck_assert_int_eq(HTTPCall_status(call), 413);
 	check_body(call, "big");
-	ck_assert_uint_eq(idle(), 0); /* nobody knows where the next request would begin */
+	ck_assert_uint_eq(idle(), 0); /* the body was not sent to its end: no request can follow */
 }
 
 TEST(an_interim_response_does_not_end_the_sending)
@@ -437,7 +439,7 @@ TEST(an_interim_response_does_not_end_the_sending)
 		{ .until = "last", .answer = "/a>\r\n\r\n" OK("y", "1") });
 	run(call);
 	check_body(call, "y");
-	ck_assert_uint_eq(idle(), 1); /* all of the request was sent */
+	ck_assert_uint_eq(idle(), 1); /* the whole request was sent */
 }
 
 TEST(an_interim_response_does_not_end_a_stream)
@@ -496,7 +498,7 @@ TEST(a_call_over_a_socket_leaves_it_open)
 	ck_assert_ptr_nonnull(strstr(server.heard, "Host: here\r\n"));
 	sleep_ms(50);
 	HTTPCall_set(next, "Host", "here");
-	HTTPCall_over(next, s); /* what came behind the first answer is the beginning of the second */
+	HTTPCall_over(next, s); /* the bytes behind the first answer begin the second */
 	check_body(next, "b");
 	Socket_close(&s);
 }

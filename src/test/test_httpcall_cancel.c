@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A thread that makes calls is cancelled at each of its cancellation points in turn: no
- * connection stays checked out, and nothing is lost. */
+/* A thread that makes calls is cancelled at each of its cancellation points in turn. No
+ * connection stays checked out, and nothing leaks. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -14,14 +14,14 @@
 
 NEEDS(.loopback = 1);
 
-/* ---- a server of plain sockets: after each CR LF CR LF, or the end of the chunks if it is a
- * POST, an answer ---- */
+/* ---- a server of plain sockets ---- */
 
 enum { UPLOAD = 4 << 20 };
 
 static int listener;
 static char service[16];
 
+/* A POST ends with its last chunk, and another request with its head. */
 static int ends_request(const char *bytes, size_t n)
 {
 	const char *end = strstr(bytes, "POST") ? "\r\n0\r\n\r\n" : "\r\n\r\n";
@@ -84,7 +84,7 @@ static void stop_server(pid_t server)
 /* ---- the session ---- */
 
 typedef struct Session {
-	Arena_T arena, pool_arena; /* outlive the thread */
+	Arena_T arena, pool_arena; /* they outlive the thread */
 	SocketPool_T pool;
 	char *upload;
 } Session;

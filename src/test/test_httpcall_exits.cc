@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Every way out of the program's code amid a call, which is the on_open of its pool: it returns, raises, throws a C++
-// exception, its thread is cancelled in it or ends in it. Afterwards the call has failed and no connection is checked out.
+// Every way out of the program's code during a call, which is the on_open of its pool: it returns,
+// raises, throws a C++ exception, or its thread is cancelled or ends in it. Afterwards the call has
+// failed and no connection is checked out.
 #include <core/core.h>
 
 #include <string>
@@ -47,20 +48,6 @@ static void run_steps()
 	done = true;
 }
 
-static void *run_act(void *act)
-{
-	try {
-		TRY {
-			reinterpret_cast<void (*)()>(act)();
-		} EXCEPT(Left) {
-			CHECK(way == RAISES);
-		} END_TRY;
-	} catch (const Thrown &) {
-		CHECK(way == THROWS);
-	}
-	return nullptr;
-}
-
 static bool may_run_again()
 {
 	volatile bool may = true;
@@ -77,12 +64,10 @@ static void try_way(void (*act)())
 {
 	Arena_T mine = Arena_new();
 	SocketPool_Stats stats;
-	pthread_t thread;
 
 	done = false;
 	call = HTTPCall_new(mine, "GET", "/");
-	CHECK(pthread_create(&thread, nullptr, run_act, reinterpret_cast<void *>(act)) == 0);
-	CHECK(pthread_join(thread, nullptr) == 0);
+	run_in_thread(act);
 	SocketPool_stats(pool, &stats);
 	CHECK(stats.checked_out == 0);
 	CHECK(stats.idle == (way == RETURNS));
@@ -106,7 +91,7 @@ int main()
 	server = HTTPServer_new(arena, &options);
 	HTTPServer_route(server, "GET", "/", greet, nullptr);
 	service = std::to_string(HTTPServer_port(server));
-	CHECK(pthread_create(&thread, nullptr, run_server, nullptr) == 0);
+	thread = start_thread(run_server, nullptr);
 	pool = SocketPool_new(arena, 2, 64);
 	limits.on_open = leave;
 	SocketPool_set_limits(pool, &limits);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The head that HTTPCall makes: what a test against a server could not see, as the usual port. */
+/* The head that HTTPCall makes, where a test against a server cannot see it, as for the usual
+ * port. */
 #include "config.h"
 
 #include <string.h>
@@ -31,7 +32,7 @@ static const char *head_of(HTTPCall_T call, const char *host, const char *servic
 SUITE("HTTPCall, head");
 CASE("head");
 
-TEST(Host_is_host_and_service_without_what_is_usual, .to = HOSTS)
+TEST(Host_is_host_and_service_without_the_usual_port, .to = HOSTS)
 {
 	Arena_T arena = Arena_new();
 	HTTPCall_T call = HTTPCall_new(arena, "GET", "/"), set = HTTPCall_new(arena, "GET", "/");

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPCall in steps, in a handler, without memory, in threads that are cancelled; and what it
- * checks. */
+/* HTTPCall in steps, in a handler, without memory, and what it checks. */
 #include "config.h"
 
 #include <wchar.h>
@@ -28,7 +27,8 @@ TEST(a_call_in_steps_streams_both_ways, .from = 1, .to = 12)
 
 	SERVE({ .until = "0\r\n\r\n",
 		.answer =
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n" });
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n"
+			"0\r\n\r\n" });
 	HTTPCall_begin(call, pool, "127.0.0.1", service, -1);
 	HTTPCall_send(call, "abc", 3);
 	HTTPCall_send(call, "", 0);
@@ -93,7 +93,7 @@ TEST(an_early_answer_ends_the_sending_in_steps)
 	HTTPCall_send(call, "x", 1);
 	await(&server.said, 1);
 	HTTPCall_send(call, "y", 1);
-	ck_assert_int_eq(HTTPCall_answer(call), 403); /* 998 bytes are not sent */
+	ck_assert_int_eq(HTTPCall_answer(call), 403); /* 998 bytes were not sent */
 	ck_assert_uint_eq(read_all(call, body, sizeof body, 16), 2);
 	ck_assert_uint_eq(idle(), 0);
 	ck_assert_ptr_null(strstr(server.heard, "xy"));
@@ -108,7 +108,7 @@ TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent)
 		{ .until = "data", .answer = OK("b", "1") });
 	run(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, 4);
-	await(&server.left, 1);
+	await_end_of_connection();
 	HTTPCall_send(again, "data", 4);
 	ck_assert_int_eq(HTTPCall_answer(again), 200);
 	ck_assert_uint_eq(HTTPCall_recv(again, &byte, 1), 1);
@@ -124,7 +124,7 @@ TEST(a_part_that_is_slow_has_the_timeout_for_itself)
 	SERVE({ .until = END,
 		.answer = OK("012345678901234567890123456789012345678901234567890123456789", "60"),
 		.drip_ms = 15 });
-	HTTPCall_timeout(call, 800); /* the whole takes longer than that, each part does not */
+	HTTPCall_timeout(call, 800); /* longer than each part takes, and shorter than all of them */
 	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
 	HTTPCall_answer(call);
 	ck_assert_uint_eq(read_all(call, body, sizeof body, sizeof body), 60);
@@ -198,7 +198,7 @@ TEST(the_end_of_an_empty_stream_is_sent_again_with_it)
 		{ .until = "\r\n\r\n0\r\n\r\n", .answer = OK("b", "1") });
 	run(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, -1);
-	await(&server.left, 1);
+	await_end_of_connection();
 	ck_assert_int_eq(HTTPCall_answer(again), 200);
 	ck_assert_uint_eq(HTTPCall_recv(again, &byte, 1), 1);
 	ck_assert_int_eq(byte, 'b');
@@ -213,7 +213,7 @@ TEST(a_stream_of_which_a_part_was_sent_does_not_begin_again)
 	run(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, 8);
 	HTTPCall_send(again, "data", 4);
-	await(&server.left, 1);
+	await_end_of_connection();
 	HTTPCall_send(again, "more", 4);
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", HTTPCall_answer(again));
 	ck_assert_int_eq(server.connections, 1);
@@ -280,7 +280,7 @@ static int ask_gateway(const char *path, const char *port)
 	return HTTPCall_status(call);
 }
 
-TEST(what_a_handler_lets_pass_is_502_503_and_504)
+TEST(an_exception_of_a_call_that_leaves_the_handler_is_502_503_or_504)
 {
 	SocketPool_T full = SocketPool_new(pool_arena, 1, 64),
 				 some = SocketPool_new(pool_arena, 4, 64);
@@ -317,7 +317,7 @@ TEST(what_a_handler_lets_pass_is_502_503_and_504)
 
 /* ---- memory, threads that end ---- */
 
-/* A large body in chunks, so that the reader's blocks fail, too; whole, and in steps. */
+/* Gets a large body in chunks, so that the reader's blocks fail, too: as a whole, or in steps. */
 static void call_for_all(Arena_T a, int in_steps)
 {
 	HTTPCall_T call = HTTPCall_new(a, "POST", "/last");
@@ -403,7 +403,7 @@ TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
 
 /* ---- checked runtime errors, and fields that are refused ---- */
 
-TEST(what_a_caller_gets_wrong_is_checked)
+TEST(wrong_calls_are_checked)
 {
 	static const wchar_t wrong_text[] = { 0xd800, 0 };
 	HTTPCall_T call = call_of("GET", "/"), written = call_of("POST", "/"),
@@ -492,7 +492,7 @@ TEST(what_a_caller_gets_wrong_is_checked)
 	ck_raises_saying(Assert_Failed, "HTTPCall_begin: the call has begun already",
 		HTTPCall_begin(call, pool, "127.0.0.1", service, 1));
 	ck_raises_saying(Assert_Failed, "no answer to read",
-		HTTPCall_recv(call, &byte, 1)); /* it was collected */
+		HTTPCall_recv(call, &byte, 1)); /* HTTPCall_run collected it */
 	HTTPCall_begin(steps, pool, "127.0.0.1", service, 2);
 	ck_raises_saying(Assert_Failed, "HTTPCall_send: NULL with 2 bytes",
 		HTTPCall_send(steps, NULL, 2));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPResponse_file: which part of a file goes out, by Range and If-Range, and that the descriptor is closed on every way. */
+/* HTTPResponse_file: which part of a file is sent, by Range and If-Range, and that the
+ * descriptor is always closed. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -9,7 +10,7 @@
 
 EXCEPT_DEFINE(Odd, NULL, "odd");
 
-#if defined WITHOUT_SENDFILE /* linked so that the library's calls come here */
+#if defined WITHOUT_SENDFILE /* Linked so that the library's calls reach it. */
 ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t n);
 ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t n)
 {
@@ -22,7 +23,7 @@ ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t n)
 }
 #endif
 
-static int file_fd = -1;             /* the last that a response was given */
+static int file_fd = -1;             /* the last one that a response was given */
 static char path[] = "/tmp/httpfileXXXXXX";
 static const char digits[] = "0123456789";
 
@@ -67,10 +68,12 @@ static void send_file(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	int64_t status = number_of(request, "status", 200);
 
 	(void)cl;
-	HTTPResponse_set(response, "ETag", HTTPRequest_query_param(request, "weak") ? "W/\"v1\"" : "\"v1\"");
+	HTTPResponse_set(response, "ETag", HTTPRequest_query_param(request, "weak") ? "W/\"v1\""
+		: "\"v1\"");
 	HTTPResponse_set(response, "Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT");
 	HTTPResponse_status(response, (int)status);
-	HTTPResponse_file(response, open_file(), number_of(request, "offset", 0), number_of(request, "nbytes", -1));
+	HTTPResponse_file(response, open_file(), number_of(request, "offset", 0),
+		number_of(request, "nbytes", -1));
 	if (HTTPRequest_query_param(request, "reset")) {
 		HTTPResponse_reset(response);
 		ck_assert(is_closed());
@@ -97,7 +100,8 @@ static void keep_entry(const HTTPServer_Entry *e, void *cl)
 	atomic_fetch_add(&nlogged, 1);
 }
 
-static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
+static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status,
+	const char *message, void *cl)
 {
 	(void)cl;
 	ck_assert_ptr_nonnull(HTTPRequest_method(request));
@@ -133,11 +137,12 @@ static void end(void)
 SUITE("files as responses");
 CASE("whole");
 
-TEST(a_file_goes_out_with_its_length)
+TEST(a_file_is_sent_with_its_length)
 {
 	start();
 	ck_assert_int_eq(ask(GET("/")), 200);
-	ck_assert(has("Content-Length: 10\r\n") && has("Accept-Ranges: bytes\r\n") && !has("Transfer-Encoding"));
+	ck_assert(has("Content-Length: 10\r\n") && has("Accept-Ranges: bytes\r\n")
+		&& !has("Transfer-Encoding"));
 	ck_assert_str_eq(body(), digits);
 	ck_assert_int_eq(ask(GET("/blocks")), 200);
 	ck_assert_str_eq(body(), digits);
@@ -150,12 +155,14 @@ TEST(a_file_goes_out_with_its_length)
 static const struct {
 	const char *query, *body;
 } parts[] = {
-	{ "offset=3", "3456789" }, { "offset=3&nbytes=4", "3456" }, { "nbytes=0", "" }, { "offset=10", "" }, { "offset=11", "" },
-	{ "nbytes=10", "0123456789" }, { "twice=1", "3456" }, { "status=404", "0123456789" }, { "reset=1", "reset" }
+	{ "offset=3", "3456789" }, { "offset=3&nbytes=4", "3456" }, { "nbytes=0", "" },
+	{ "offset=10", "" }, { "offset=11", "" },
+	{ "nbytes=10", "0123456789" }, { "twice=1", "3456" }, { "status=404", "0123456789" },
+	{ "reset=1", "reset" }
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
-TEST(a_part_of_a_file_goes_out, .to = PARTS)
+TEST(a_part_of_a_file_is_sent, .to = PARTS)
 {
 	char request[200];
 
@@ -215,7 +222,8 @@ TEST(files_of_a_pipeline_go_out_in_order)
 
 	start();
 	fd = dial();
-	say(fd, GET("/?offset=8") GET("/none") GET("/?nbytes=2") "HEAD / HTTP/1.1\r\n" HOST "\r\n" GET("/?nbytes=1"));
+	say(fd, GET("/?offset=8") GET("/none") GET("/?nbytes=2") "HEAD / HTTP/1.1\r\n" HOST
+		"\r\n" GET("/?nbytes=1"));
 	shutdown(fd, SHUT_WR);
 	hear_all(fd);
 	ck_assert_int_eq(count("HTTP/1.1 "), 5);
@@ -266,7 +274,8 @@ static const struct {
 	{ "Range: bytes=1-2\r\nIf-Range: \"v1\"\r\n", 206, "bytes 1-2/10", "12" },
 	{ "Range: bytes=1-2\r\nIf-Range: \"v2\"\r\n", 200, NULL, "0123456789" },
 	{ "Range: bytes=1-2\r\nIf-Range: W/\"v1\"\r\n", 200, NULL, "0123456789" },
-	{ "Range: bytes=1-2\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 206, "bytes 1-2/10", "12" },
+	{ "Range: bytes=1-2\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 206, "bytes 1-2/10",
+		"12" },
 	{ "Range: bytes=1-2\r\nIf-Range: Sun, 06 Nov 1994 08:49:38 GMT\r\n", 200, NULL, "0123456789" },
 	{ "Range: bytes=1-2\r\nIf-Range: \r\n", 200, NULL, "0123456789" },
 	{ "Range: bytes=10-\r\nIf-Range: \"v2\"\r\n", 200, NULL, "0123456789" },
@@ -288,7 +297,8 @@ TEST(one_range_of_a_file_is_answered_by_that_part, .to = RANGES)
 
 	start();
 	ck_assert_int_eq(ask_with("/", ranges[_i].fields), ranges[_i].status);
-	snprintf(field, sizeof field, "Content-Range: %s\r\n", ranges[_i].range ? ranges[_i].range : "");
+	snprintf(field, sizeof field, "Content-Range: %s\r\n", ranges[_i].range ? ranges[_i].range
+		: "");
 	ck_assert_int_eq(has(ranges[_i].range ? field : "Content-Range"), ranges[_i].range != NULL);
 	if (ranges[_i].body) {
 		ck_assert_str_eq(body(), ranges[_i].body);
@@ -307,7 +317,7 @@ TEST(a_weak_ETag_is_none_for_If_Range)
 	end();
 }
 
-TEST(a_range_is_within_what_the_handler_gave)
+TEST(a_range_is_within_the_part_that_the_handler_gave)
 {
 	start();
 	ck_assert_int_eq(ask_with("/?offset=2&nbytes=5", "Range: bytes=1-2\r\n"), 206);
@@ -346,21 +356,23 @@ static char *large_bytes(void)
 	return bytes;
 }
 
-/* Bytes of the body that are as those of the file, until the connection ends or all is there. */
+/* Returns how many bytes of the body equal those of the file, until the connection ends or the
+ * body is complete. */
 static size_t compare_body(int fd, const char *bytes, size_t n)
 {
 	static char buffer[1 << 16];
 	size_t got = 0;
 	ssize_t part;
 
-	while (got < n && (part = listen_for(fd, buffer, sizeof buffer < n - got ? sizeof buffer : n - got, PATIENCE)) > 0) {
+	while (got < n && (part = listen_for(fd, buffer, sizeof buffer < n - got ? sizeof buffer
+		: n - got, PATIENCE)) > 0) {
 		ck_assert(memcmp(buffer, bytes + got, (size_t)part) == 0);
 		got += (size_t)part;
 	}
 	return got;
 }
 
-TEST(a_large_file_goes_to_a_slow_client_while_others_are_served)
+TEST(a_large_file_is_sent_to_a_slow_client_while_others_are_served)
 {
 	char *bytes = large_bytes();
 	int fd, i;
@@ -381,7 +393,7 @@ TEST(a_large_file_goes_to_a_slow_client_while_others_are_served)
 	end();
 }
 
-/* SIGPIPE has its default: it would end the test. */
+/* SIGPIPE has its default action, which would end the test. */
 TEST(a_client_that_leaves_amid_a_file_costs_its_connection, .to = 2)
 {
 	char *bytes = large_bytes();
@@ -477,8 +489,10 @@ TEST(HTTPResponse_send_sends_the_whole_file)
 	int fd[2];
 
 	write_file(digits, 10);
-	exchange_with("GET /?offset=2 HTTP/1.1\r\n" HOST "Range: bytes=1-2\r\nConnection: close\r\n\r\n", fd);
-	ck_assert(has("HTTP/1.1 200") && has("Content-Length: 8\r\n") && strcmp(body(), "23456789") == 0);
+	exchange_with("GET /?offset=2 HTTP/1.1\r\n" HOST
+		"Range: bytes=1-2\r\nConnection: close\r\n\r\n", fd);
+	ck_assert(has("HTTP/1.1 200") && has("Content-Length: 8\r\n")
+		&& strcmp(body(), "23456789") == 0);
 	exchange_with("HEAD / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", fd);
 	ck_assert(has("Content-Length: 10\r\n") && strcmp(body(), "") == 0);
 	exchange_with("GET /?nbytes=11 HTTP/1.1\r\n" HOST "\r\n", fd);
@@ -496,7 +510,7 @@ static int more(HTTPResponse_T response, void *cl)
 	return 0;
 }
 
-TEST(what_is_no_regular_file_is_refused_and_closed)
+TEST(a_descriptor_of_no_regular_file_is_refused_and_closed)
 {
 	Arena_T a = Arena_new();
 	HTTPResponse_T r = HTTPResponse_new(a);
@@ -510,7 +524,9 @@ TEST(what_is_no_regular_file_is_refused_and_closed)
 	file_fd = open("/tmp", O_RDONLY);
 	ck_raises_saying(HTTP_Failed, "is not a regular file", HTTPResponse_file(r, file_fd, 0, -1));
 	ck_assert(is_closed());
-	ck_raises_saying(HTTP_Failed, "descriptor -1", HTTPResponse_file(r, -1, 0, -1));
+	ck_raises_saying(HTTP_Failed, "descriptor -1, of a failed open: No such file",
+		HTTPResponse_file(r, open("/no/such/file", O_RDONLY), 0, -1));
+	ck_raises_saying(HTTP_Failed, "descriptor 99999: ", HTTPResponse_file(r, 99999, 0, -1));
 	HTTPResponse_write(r, "x", 1); /* nothing has changed */
 	Arena_dispose(&a);
 }
@@ -521,14 +537,17 @@ TEST(misuse_is_checked_and_the_descriptor_closed)
 	HTTPResponse_T r = HTTPResponse_new(a);
 
 	write_file(digits, 10);
-	ck_raises_saying(Assert_Failed, "the response is NULL", HTTPResponse_file(NULL, open_file(), 0, -1));
+	ck_raises_saying(Assert_Failed, "the response is NULL",
+		HTTPResponse_file(NULL, open_file(), 0, -1));
 	ck_assert(is_closed());
 	ck_raises_saying(Assert_Failed, "the offset is -1", HTTPResponse_file(r, open_file(), -1, -1));
 	ck_assert(is_closed());
-	ck_raises_saying(Assert_Failed, "9223372036854775807 bytes from 1 on", HTTPResponse_file(r, open_file(), 1, INT64_MAX));
+	ck_raises_saying(Assert_Failed, "9223372036854775807 bytes from 1 on",
+		HTTPResponse_file(r, open_file(), 1, INT64_MAX));
 	ck_assert(is_closed());
 	HTTPResponse_write(r, "x", 1);
-	ck_raises_saying(Assert_Failed, "1 bytes were written", HTTPResponse_file(r, open_file(), 0, -1));
+	ck_raises_saying(Assert_Failed, "1 bytes were written",
+		HTTPResponse_file(r, open_file(), 0, -1));
 	ck_assert(is_closed());
 	HTTPResponse_reset(r);
 	HTTPResponse_stream(r, more, NULL);

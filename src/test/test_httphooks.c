@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The hooks of a server's options, `before` and `on_error`: when and where they run, and what becomes of what they write
- * and raise. The log's entry, the latencies, the loops' time, and the mode of a Unix-domain listener. */
+/* The hooks of a server's options, `before` and `on_error`: when and where they run, and what
+ * happens to what they write and raise. The log's entry, the latencies, the loops' time, and the
+ * mode of a Unix-domain listener. */
 #include "config.h"
 
 #include <sys/stat.h>
@@ -11,7 +12,7 @@
 EXCEPT_DEFINE(No_Entry, &HTTP_Forbidden, "no entry");
 EXCEPT_DEFINE(Odd, NULL, "odd");
 
-static char events[1000]; /* what ran, a letter each; one thread at a time writes it */
+static char events[1000]; /* which hooks ran, a letter each; one thread at a time writes it */
 static atomic_int nevents;
 static pthread_t before_thread, handler_thread, error_thread;
 
@@ -69,13 +70,15 @@ static void body_part(HTTPRequest_T request, const void *bytes, size_t n, void *
 static char error_head[200], error_message[200];
 static int error_status, error_raises, error_exits;
 
-static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
+static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status,
+	const char *message, void *cl)
 {
 	note('e');
 	error_thread = pthread_self();
 	ck_assert_ptr_eq(cl, &key);
 	error_status = status;
-	snprintf(error_head, sizeof error_head, "%s %s %s", HTTPRequest_method(request) ? HTTPRequest_method(request) : "-",
+	snprintf(error_head, sizeof error_head, "%s %s %s", HTTPRequest_method(request)
+		? HTTPRequest_method(request) : "-",
 		HTTPRequest_target(request) ? HTTPRequest_target(request) : "-",
 		HTTPRequest_route(request) ? HTTPRequest_route(request) : "-");
 	snprintf(error_message, sizeof error_message, "%s", message ? message : "-");
@@ -87,7 +90,8 @@ static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status,
 		pthread_exit(NULL);
 }
 
-static char entry_route[100], entry_error[100], entry_kind[100], entry_cause[100], entry_place[100], entry_head[100];
+static char entry_route[100], entry_error[100], entry_kind[100], entry_cause[100], entry_place[100],
+	entry_head[100];
 static size_t entry_memory;
 static atomic_int nlogged;
 
@@ -97,9 +101,11 @@ static void keep_entry(const HTTPServer_Entry *e, void *cl)
 	snprintf(entry_route, sizeof entry_route, "%s", e->route ? e->route : "-");
 	snprintf(entry_error, sizeof entry_error, "%s", e->error ? e->error : "-");
 	snprintf(entry_kind, sizeof entry_kind, "%s", e->raised ? e->raised->exception->reason : "-");
-	snprintf(entry_cause, sizeof entry_cause, "%s", e->raised && e->raised->causes[0] ? e->raised->causes[0]->reason : "-");
+	snprintf(entry_cause, sizeof entry_cause, "%s", e->raised && e->raised->causes[0]
+		? e->raised->causes[0]->reason : "-");
 	snprintf(entry_place, sizeof entry_place, "%s", e->raised ? e->raised->function : "-");
-	snprintf(entry_head, sizeof entry_head, "%s %s", HTTPRequest_method(e->request) ? HTTPRequest_method(e->request) : "-",
+	snprintf(entry_head, sizeof entry_head, "%s %s", HTTPRequest_method(e->request)
+		? HTTPRequest_method(e->request) : "-",
 		HTTPRequest_target(e->request) ? HTTPRequest_target(e->request) : "-");
 	entry_memory = e->memory;
 	atomic_fetch_add(&nlogged, 1);
@@ -134,10 +140,12 @@ TEST(before_runs_ahead_of_the_handler_in_its_thread_and_with_its_response)
 	start_with((HTTPServer_Options){ .before = before });
 	ck_assert_int_eq(ask(GET("/")), 200);
 	ck_assert(has("X-Before: yes") && strcmp(body(), "hello ann") == 0);
-	ck_assert(pthread_equal(before_thread, handler_thread) && pthread_equal(before_thread, server_thread));
+	ck_assert(pthread_equal(before_thread, handler_thread)
+		&& pthread_equal(before_thread, server_thread));
 	ck_assert_int_eq(ask(GET("/blocks")), 200);
 	ck_assert(has("X-Before: yes") && strcmp(body(), "hello ann") == 0);
-	ck_assert(pthread_equal(before_thread, handler_thread) && !pthread_equal(before_thread, server_thread));
+	ck_assert(pthread_equal(before_thread, handler_thread)
+		&& !pthread_equal(before_thread, server_thread));
 	ck_assert_int_eq(ask("HEAD / HTTP/1.1\r\n" HOST "\r\n"), 200);
 	ck_assert(has("X-Before: yes"));
 	ck_assert_int_eq(ask("GET / HTTP/1.0\r\n\r\n"), 200);
@@ -145,7 +153,7 @@ TEST(before_runs_ahead_of_the_handler_in_its_thread_and_with_its_response)
 	end_server();
 }
 
-TEST(what_before_raises_is_answered_and_nothing_else_of_the_route_runs)
+TEST(an_exception_of_before_is_answered_and_the_handler_does_not_run)
 {
 	start_with((HTTPServer_Options){ .before = before });
 	ck_assert_int_eq(ask(GET("/?refuse")), 403);
@@ -254,7 +262,8 @@ static const struct {
 	{ "GET /none HTTP/1.0\r\n\r\n", "GET /none -", "-", 404 },
 	{ "GET / HTTP/1.1\r\nHost a\r\n\r\n", "- - -", NULL, 400 },
 	{ "GET / HTTP/3.0\r\n\r\n", "- - -", NULL, 505 },
-	{ "POST /collected HTTP/1.1\r\n" HOST "Content-Length: 2000000\r\n\r\n", "POST /collected /collected", NULL, 413 },
+	{ "POST /collected HTTP/1.1\r\n" HOST "Content-Length: 2000000\r\n\r\n",
+		"POST /collected /collected", NULL, 413 },
 	{ "POST /none HTTP/1.1\r\n" HOST LENGTH_5 EXPECT "\r\n", "POST /none -", "-", 404 }
 };
 enum { ERRORS = sizeof errors / sizeof errors[0] };
@@ -275,7 +284,8 @@ TEST(on_error_makes_the_body_of_every_error, .to = ERRORS)
 		ck_assert_str_eq(error_message, errors[_i].message);
 	else
 		ck_assert_int_gt((int)strlen(error_message), 10);
-	ck_assert_int_eq(!pthread_equal(error_thread, server_thread), strstr(errors[_i].request, "/blocks") != NULL);
+	ck_assert_int_eq(!pthread_equal(error_thread, server_thread),
+		strstr(errors[_i].request, "/blocks") != NULL);
 	end_server();
 }
 
@@ -317,7 +327,8 @@ TEST(a_request_that_is_too_slow_has_its_body_from_on_error)
 	end_server();
 }
 
-static void one_page(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
+static void one_page(HTTPRequest_T request, HTTPResponse_T response, int status,
+	const char *message, void *cl)
 {
 	(void)request;
 	(void)message;
@@ -339,7 +350,7 @@ TEST(on_error_may_change_the_status_and_end_the_connection)
 
 CASE("log and counts");
 
-TEST(an_entry_has_the_route_and_what_was_raised_where_and_why)
+TEST(an_entry_has_the_route_the_exception_its_place_and_its_cause)
 {
 	start_with((HTTPServer_Options){ .log = keep_entry });
 	ck_assert_int_eq(ask(GET("/?raise")), 409);
@@ -394,7 +405,7 @@ static const struct {
 };
 enum { REFUSED = sizeof refused / sizeof refused[0] };
 
-TEST(an_entry_of_a_refused_request_has_what_of_its_head_was_right, .to = 2 * REFUSED)
+TEST(an_entry_of_a_refused_request_has_the_right_part_of_its_head, .to = 2 * REFUSED)
 {
 	int fd;
 
@@ -443,12 +454,14 @@ TEST(latencies_are_counted_by_powers_of_two_if_that_is_asked_for, .to = 2)
 	ck_assert_int_eq(ask(GET("/none")), 404);
 	s = stats_now();
 	ck_assert_uint_eq(counted(s.latency, 0, HTTPServer_LATENCIES), _i ? 2 : 0);
-	ck_assert_uint_ge(counted(s.latency, 16, HTTPServer_LATENCIES), _i ? 1 : 0); /* 40 ms is over 2^15 us */
-	ck_assert_uint_eq(counted(s.latency, 0, 15), _i && counted(s.latency, 15, HTTPServer_LATENCIES) == 1);
+	/* 40 ms is more than 2^15 us */
+	ck_assert_uint_ge(counted(s.latency, 16, HTTPServer_LATENCIES), _i ? 1 : 0);
+	ck_assert_uint_eq(counted(s.latency, 0, 15),
+		_i && counted(s.latency, 15, HTTPServer_LATENCIES) == 1);
 	end_server();
 }
 
-/* The clock is exact to a tick; a loop that sleeps in a handler is busy. */
+/* The clock is exact to a tick. A loop whose handler sleeps counts as busy. */
 TEST(the_loops_time_is_busy_or_idle)
 {
 	HTTPServer_Stats s;
@@ -504,6 +517,7 @@ TEST(a_mode_that_is_none_is_checked)
 	ck_raises_saying(Assert_Failed, "HTTPServer_new: the mode is",
 		HTTPServer_new(a, &(HTTPServer_Options){ .host = "unix:/tmp/x", .mode = -1 }));
 	ck_raises_saying(Assert_Failed, "127.0.0.1 is no Unix-domain socket",
-		HTTPServer_new(a, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .mode = 0600 }));
+		HTTPServer_new(a, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0",
+		.mode = 0600 }));
 	Arena_dispose(&a);
 }

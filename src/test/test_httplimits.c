@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The limits of memory of a server: request_bytes of one request, memory_bytes of all in progress. */
+/* The limits of a server's memory: request_bytes for one request, memory_bytes for all in
+ * progress. */
 #include "config.h"
 
 #include "httpclient.h"
@@ -20,7 +21,8 @@ static size_t asked_for(HTTPRequest_T request, const char *name)
 static void take(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	Arena_T own = HTTPRequest_arena(request);
-	size_t nbytes = asked_for(request, "bytes"), in_child = asked_for(request, "child"), other = asked_for(request, "other");
+	size_t nbytes = asked_for(request, "bytes"), in_child = asked_for(request, "child"),
+		other = asked_for(request, "other");
 
 	(void)cl;
 	if (nbytes)
@@ -32,19 +34,20 @@ static void take(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 		Arena_alloc(kept, asked_for(request, "keep"));
 		Arena_adopt(kept, NULL);
 	}
-	if (other) { /* of an arena that is not the request's */
+	if (other) { /* from an arena that is not the request's */
 		AUTO(Arena_T, a, Arena_dispose) = Arena_new_with(&(Arena_Options){ .limit = 64 * KIB });
 
 		Arena_alloc(a, other);
 	}
 	if (asked_for(request, "write"))
-		HTTPResponse_write(response, Arena_alloc(own, asked_for(request, "write")), asked_for(request, "write"));
+		HTTPResponse_write(response, Arena_alloc(own, asked_for(request, "write")),
+			asked_for(request, "write"));
 	HTTPResponse_printf(response, "ok");
 }
 
 static atomic_int let_go, waiting;
 
-/* Holds its memory until the test lets it go. */
+/* Keeps its memory until the test releases it. */
 static void hold(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	take(request, response, cl);
@@ -87,8 +90,10 @@ static void start_with(HTTPServer_Options options)
 	make_server(options);
 	HTTPServer_route(server, NULL, "/", take, NULL);
 	HTTPServer_route(server, "GET", "/stream", stream, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/blocks", .handler = take, .blocks = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/blocks",
+		.handler = take, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
+		.handler = hold, .blocks = 1 });
 	launch();
 }
 
@@ -98,7 +103,8 @@ CASE("request_bytes");
 
 TEST(a_request_that_takes_too_much_is_answered_503_and_the_next_is_served, .to = 4)
 {
-	static const char *const queries[] = { "/?bytes=200000", "/?child=200000", "/blocks?bytes=200000", "/?write=80000" };
+	static const char *const queries[] =
+		{ "/?bytes=200000", "/?child=200000", "/blocks?bytes=200000", "/?write=80000" };
 	char request[100];
 	int fd = -1, i;
 
@@ -136,7 +142,8 @@ TEST(a_request_within_its_limit_is_served_as_without, .to = 2)
 TEST(a_body_that_takes_too_much_is_answered_503)
 {
 	static char request[60000];
-	size_t n = (size_t)sprintf(request, "POST / HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n", 50000);
+	size_t n = (size_t)sprintf(request, "POST / HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n",
+		50000);
 
 	start_with((HTTPServer_Options){ .request_bytes = 40 * KIB });
 	memset(request + n, 'x', 50000);
@@ -153,7 +160,7 @@ TEST(memory_of_another_arena_is_no_503)
 	end_server();
 }
 
-TEST(a_stream_goes_on_beyond_the_limit)
+TEST(a_stream_may_be_longer_than_the_limit)
 {
 	int fd;
 
@@ -184,7 +191,7 @@ TEST(a_child_that_outlives_its_request_does_not_count_for_the_next_ones)
 	HTTPServer_stop(server);
 	pthread_join(server_thread, NULL);
 	Arena_dispose(&arena);
-	for (i = 0; i < 30; i++) /* after the server */
+	for (i = 0; i < 30; i++) /* the server is stopped already */
 		Arena_dispose(&children[i]);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
@@ -217,14 +224,14 @@ TEST(requests_beyond_the_memory_of_all_are_answered_503_until_others_have_ended)
 	ck_assert_int_eq(hear(open_before), 503);
 	close(open_before);
 	atomic_store(&let_go, 1);
-	ck_assert_int_eq(hear(holder), 200); /* what runs goes on */
+	ck_assert_int_eq(hear(holder), 200); /* a running request continues */
 	close(holder);
 	ck_assert_int_eq(ask(GET("/")), 200);
 	ck_assert_uint_eq(stats_now().refused, 1);
 	end_server();
 }
 
-TEST(who_comes_beyond_the_memory_of_all_waits_in_the_backlog)
+TEST(clients_beyond_the_memory_of_all_wait_in_the_backlog)
 {
 	int holder, fd;
 
@@ -308,7 +315,7 @@ static void count_before(HTTPRequest_T request, HTTPResponse_T response, void *c
 	atomic_fetch_add(&nbefore, 1);
 }
 
-TEST(requests_beyond_the_queue_are_answered_503_and_nothing_of_them_runs)
+TEST(requests_beyond_the_queue_are_answered_503_and_no_callback_runs)
 {
 	int holder, queued, fd;
 
@@ -324,7 +331,7 @@ TEST(requests_beyond_the_queue_are_answered_503_and_nothing_of_them_runs)
 	ck_assert_int_eq(hear(fd), 503);
 	ck_assert(!has("Connection: close"));
 	ck_assert_int_eq(atomic_load(&nbefore), 1);
-	say(fd, GET("/")); /* which no worker answers */
+	say(fd, GET("/")); /* no worker answers it */
 	ck_assert_int_eq(hear(fd), 200);
 	ck_assert_uint_eq(stats_now().refused, 1);
 	atomic_store(&let_go, 1);
@@ -344,7 +351,8 @@ TEST(a_request_of_which_something_ran_is_not_refused)
 	int holder, queued, fd;
 
 	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
+		.handler = hold, .blocks = 1 });
 	HTTPServer_route_with(server, &(HTTPServer_Route){
 		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
 	launch();
@@ -372,7 +380,8 @@ TEST(a_body_that_finds_the_queue_full_ends_its_connection)
 	int holder, queued, fd;
 
 	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold", .handler = hold, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
+		.handler = hold, .blocks = 1 });
 	HTTPServer_route_with(server, &(HTTPServer_Route){
 		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
 	launch();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The parser by itself: what it refuses and accepts, however the input is cut. Each run feeds copies of
- * the input that are exactly as long as what the parser may see, so that a sanitizer sees it look
- * further, and writes all events into a transcript; two runs are equal if their transcripts are. */
+/* The parser alone: what it refuses and accepts, whatever pieces the input comes in. Each run
+ * feeds copies that are exactly as long as what the parser may read, so that a sanitizer sees it
+ * read further. It writes all events into a transcript; two runs are equal if their transcripts
+ * are. */
 #include "config.h"
 
 #include <stdarg.h>
@@ -19,7 +20,7 @@ static const HTTP_Limits usual = { 8192, 32768, 100, 1024 * 1024, 1, 1 };
 typedef struct Run {
 	HTTPParser parser;
 	HTTPParser_Event last;
-	size_t end;         /* bytes taken at END */
+	size_t end;         /* how many bytes were taken at END */
 	char text[8192];    /* the transcript */
 	size_t length;
 	char explanation[512];
@@ -85,7 +86,7 @@ static void note_event(Run *run, const char *bytes)
 	}
 }
 
-/* Everything there is to say about the bytes [from..to) of the input; returns 0 at the end. */
+/* Writes all that the parser says of the bytes [from..to) of the input. Returns 0 at the end. */
 static int feed(Run *run, const char *bytes, size_t n)
 {
 	for (;;) {
@@ -106,7 +107,8 @@ static char *exact_copy(const char *bytes, size_t n)
 	return memcpy(copy, bytes, n);
 }
 
-/* The input in pieces whose lengths piece() gives. After the head each piece comes in a buffer of its own. */
+/* Feeds the input in pieces whose lengths piece() gives. After the head, each piece has a buffer
+ * of its own. */
 static void run_in_pieces(Run *run, const HTTP_Limits *limits, const char *input, size_t n,
 	size_t (*piece)(void *cl, size_t at), void *cl)
 {
@@ -128,7 +130,7 @@ static void run_in_pieces(Run *run, const HTTP_Limits *limits, const char *input
 		copy = exact_copy(input + base, at - base);
 		more = feed(run, copy, at - base);
 		headed = run->parser.mark > 0 && strstr(run->text, "head ") != NULL;
-		if (run->last == HTTPParser_ERROR) { /* it stays */
+		if (run->last == HTTPParser_ERROR) { /* an error stays */
 			ck_assert_int_eq(httpparser__next(&run->parser, copy, at - base), HTTPParser_ERROR);
 		}
 		free(copy);
@@ -162,7 +164,7 @@ static void run_whole(Run *run, const char *input, size_t n)
 	run_in_pieces(run, &usual, input, n, all, NULL);
 }
 
-/* The same whole, byte by byte, and cut in two at every position. */
+/* Runs the whole input, byte by byte, and cut in two at every position. */
 static void run_every_way(Run *whole, const HTTP_Limits *limits, const char *input, size_t n)
 {
 	Run run;
@@ -184,7 +186,7 @@ CASE("parser");
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
-TEST(what_can_be_read_in_two_ways_is_refused_however_it_is_cut, .to = ROWS(refused))
+TEST(an_ambiguous_request_is_refused_in_whatever_pieces, .to = ROWS(refused))
 {
 	const Row *row = &refused[_i];
 	Run run;
@@ -193,10 +195,11 @@ TEST(what_can_be_read_in_two_ways_is_refused_however_it_is_cut, .to = ROWS(refus
 	ck_assert_msg(run.last == HTTPParser_ERROR, "%s was not refused: %s", row->sentence, run.text);
 	ck_assert_msg(run.parser.status == row->status, "%s: %d, not %d: %s", row->sentence,
 		run.parser.status, row->status, run.text);
-	ck_assert_msg(strlen(run.explanation) > 10, "%s: \"%s\" explains nothing", row->sentence, run.explanation);
+	ck_assert_msg(strlen(run.explanation) > 10, "%s: \"%s\" explains nothing", row->sentence,
+		run.explanation);
 }
 
-TEST(what_the_RFC_means_is_accepted_however_it_is_cut, .to = ROWS(accepted))
+TEST(a_valid_request_is_accepted_in_whatever_pieces, .to = ROWS(accepted))
 {
 	const Row *row = &accepted[_i];
 	Run run;
@@ -225,8 +228,10 @@ static const struct {
 } transcripts[] = {
 	{ "GET /a/b?c=d&e HTTP/1.1\r\nHost: h:1\r\nX-Y:  z z\t\r\n\r\n",
 	  "<GET></a/b?c=d&e><></a/b><c=d&e><Host><h:1><X-Y><z z>head 8 0 body  end at 50" },
-	{ "GET http://b:2/c?d HTTP/1.0\r\n\r\n", "<GET><http://b:2/c?d><b:2></c><d>head 1 0 body  end at 31" },
-	{ "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "<OPTIONS><*><><*><><Host><a>head c 0 body  end at 31" },
+	{ "GET http://b:2/c?d HTTP/1.0\r\n\r\n",
+		"<GET><http://b:2/c?d><b:2></c><d>head 1 0 body  end at 31" },
+	{ "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+		"<OPTIONS><*><><*><><Host><a>head c 0 body  end at 31" },
 	{ "HEAD /? HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
 	  "<HEAD></?><></><><Host><a><Connection><x, Close>head 4a 0 body  end at 51" },
 	{ POST HOST "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabcGET",
@@ -250,7 +255,8 @@ static const struct {
 	size_t n;
 } explanations[] = {
 #define SAYS(input, explanation) { input, explanation, sizeof(input) - 1 }
-	SAYS(POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "Content-Length given twice: \"5\", \"6\""),
+	SAYS(POST HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+		"Content-Length given twice: \"5\", \"6\""),
 	SAYS(GET "Host: a\r\nHost: b\r\n\r\n", "Host given twice: \"a\", \"b\""),
 	SAYS(GET "Host: a\tb\"\\\xff\r\n\r\n", "Host is malformed: \"a\\x09b\\\"\\\\\\xff\""),
 	SAYS(GET HOST "X-Y: a\x1b[2J\r\n\r\n", "the value of \"X-Y\" has the byte \"\\x1b\""),
@@ -258,9 +264,12 @@ static const struct {
 	SAYS("G\nT / HTTP/1.1\r\n\r\n", "the method has the byte \"\\x0a\""),
 	SAYS("GET / HTTP/3.0\r\n\r\n", "the version is not of HTTP/1: \"HTTP/3.0\""),
 	SAYS("GET / HTTX/3.0\r\n\r\n", "the version is malformed: \"HTTX\""),
-	SAYS(POST HOST "Content-Length: 9999999\r\n\r\n", "a body of \"9999999\" bytes is more than 1048576"),
-	SAYS(POST HOST "Transfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding is not just \"chunked\": \"gzip\""),
-	SAYS(CHUNKED "0\r\nX: \x01\r\n\r\n", "the value of a field of the trailer has the byte \"\\x01\""),
+	SAYS(POST HOST "Content-Length: 9999999\r\n\r\n",
+		"a body of \"9999999\" bytes is more than 1048576"),
+	SAYS(POST HOST "Transfer-Encoding: gzip\r\n\r\n",
+		"Transfer-Encoding is not just \"chunked\": \"gzip\""),
+	SAYS(CHUNKED "0\r\nX: \x01\r\n\r\n",
+		"the value of a field of the trailer has the byte \"\\x01\""),
 	SAYS(CHUNKED "g\r\n", "a chunk size has the byte \"g\""),
 };
 
@@ -295,10 +304,12 @@ TEST(an_explanation_fits_whatever_the_peer_sent)
 
 /* ---- bytes ---- */
 
-/* RFC 9110, 5.6.2, spelt out once more */
+/* RFC 9110, 5.6.2, written a second time */
 static int is_tchar(int c)
 {
-	return c != 0 && strchr("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", c) != NULL;
+	return c != 0
+		&& strchr("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+		c) != NULL;
 }
 
 static int takes(const char *before, int c, const char *after)
@@ -313,8 +324,10 @@ static int takes(const char *before, int c, const char *after)
 	return run.last == HTTPParser_END;
 }
 
-/* Bytes are looked at sixteen or eight at a time, and the last ones by other ways: so c stands at each place of them. */
-static void check_class(const char *what, const char *before, const char *after, int (*is_one)(int c))
+/* The parser reads sixteen or eight bytes at a time, and the last ones in other ways. So c
+ * stands at each place of them. */
+static void check_class(const char *what, const char *before, const char *after,
+	int (*is_one)(int c))
 {
 	static const char filler[] = "abcdefghijklmnopqrstuvwxyz";
 	int c, first, last;
@@ -326,7 +339,8 @@ static void check_class(const char *what, const char *before, const char *after,
 
 				sprintf(head, "%s%.*s", before, first, filler);
 				sprintf(tail, "%.*s%s", last, filler, after);
-				ck_assert_msg(takes(head, c, tail) == is_one(c), "%s: %02x after %d", what, (unsigned)c, first);
+				ck_assert_msg(takes(head, c, tail) == is_one(c), "%s: %02x after %d", what,
+					(unsigned)c, first);
 			}
 }
 
@@ -349,13 +363,15 @@ TEST(of_all_bytes_only_tchar_makes_methods_and_names)
 {
 	check_class("method", "G", "T / HTTP/1.0\r\n\r\n", is_tchar);
 	check_class("name", "GET / HTTP/1.0\r\nX", "Y: z\r\n\r\n", is_tchar_or_colon);
-	check_class("name before others", "GET / HTTP/1.0\r\nX", "Y: z\r\nAnother-Field: abcdefgh\r\n\r\n", is_tchar_or_colon);
+	check_class("name before others", "GET / HTTP/1.0\r\nX",
+		"Y: z\r\nAnother-Field: abcdefgh\r\n\r\n", is_tchar_or_colon);
 }
 
 TEST(of_all_bytes_only_text_is_taken_in_a_value_at_any_place_of_it)
 {
 	check_class("value", "GET / HTTP/1.0\r\nX: a", "\r\n\r\n", is_text);
-	check_class("value before others", "GET / HTTP/1.0\r\nX: a", "\r\nAnother-Field: abcdefgh\r\n\r\n", is_text);
+	check_class("value before others", "GET / HTTP/1.0\r\nX: a",
+		"\r\nAnother-Field: abcdefgh\r\n\r\n", is_text);
 }
 
 TEST(of_all_bytes_only_visible_ones_are_taken_in_a_target)
@@ -372,7 +388,7 @@ static const char *repeat(char *out, char c, size_t n)
 	return out;
 }
 
-/* Status of a request with the given limits; 0 if accepted */
+/* Returns the status of a request with the given limits, or 0 if it is accepted. */
 static int status_of(HTTP_Limits limits, const char *input)
 {
 	Run run;
@@ -397,7 +413,8 @@ TEST(a_request_line_may_be_as_long_as_its_limit_and_no_longer)
 		sprintf(input, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", repeat(x, 'x', (size_t)n - 11));
 		ck_assert_int_eq(status_of(limits, input), want);
 	}
-	ck_assert_int_eq(status_of(limits, repeat(input, 'x', 65)), 501); /* RFC 9112, 3: it is the method that is too long */
+	/* RFC 9112, 3: it is the method that is too long */
+	ck_assert_int_eq(status_of(limits, repeat(input, 'x', 65)), 501);
 	sprintf(input, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", repeat(x, 'x', 65));
 	ck_assert_int_eq(status_of(limits, input), 501);
 	sprintf(input, "GET /%s", repeat(x, 'x', 60));
@@ -462,7 +479,8 @@ TEST(a_body_may_be_as_long_as_its_limit_and_no_longer)
 		ck_assert_int_eq(status_of(limits, input), want);
 		sprintf(input, CHUNKED "%x\r\n%s\r\n0\r\n\r\n", n, repeat(x, 'x', n));
 		ck_assert_int_eq(status_of(limits, input), want);
-		sprintf(input, CHUNKED "7\r\n1234567\r\n%x\r\n%s\r\n0\r\n\r\n", n - 7, repeat(x, 'x', n - 7));
+		sprintf(input, CHUNKED "7\r\n1234567\r\n%x\r\n%s\r\n0\r\n\r\n", n - 7,
+			repeat(x, 'x', n - 7));
 		ck_assert_int_eq(status_of(limits, input), want);
 	}
 }
@@ -490,7 +508,8 @@ TEST(the_largest_limits_do_not_wrap)
 
 	run_every_way(&run, &limits, accepted[0].input, accepted[0].n);
 	ck_assert_int_eq(run.last, HTTPParser_END);
-	run_in_pieces(&run, &limits, CHUNKED "1\r\na\r\nffffffffffffffff\r\n", sizeof(CHUNKED "1\r\na\r\nffffffffffffffff\r\n") - 1,
+	run_in_pieces(&run, &limits, CHUNKED "1\r\na\r\nffffffffffffffff\r\n",
+		sizeof(CHUNKED "1\r\na\r\nffffffffffffffff\r\n") - 1,
 		all, NULL);
 	ck_assert_int_eq(run.parser.status, 413);
 }
@@ -544,7 +563,7 @@ static const struct {
 	{ "GET / HTTP/1.0\r\n\r\n", 0 },
 	{ "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", 1 },
 	{ "GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n", 0 },
-	/* which llhttp reads otherwise */
+	/* llhttp reads this differently */
 	{ GET HOST "Connection: x, close\t,\r\n\r\n", 0 },
 	{ "GET / HTTP/1.0\r\nConnection: Keep-Alive\t\r\n\r\n", 1 },
 	{ GET HOST "Proxy-Connection: close\r\n\r\n", 1 },
@@ -567,17 +586,25 @@ static const struct {
 } paths[] = {
 	{ "", "/" }, { "/", "/" }, { "/a", "/a" }, { "/a/", "/a/" }, { "/a/b", "/a/b" },
 	{ "/.", "/" }, { "/./", "/" }, { "/a/.", "/a/" }, { "/a/./b", "/a/b" },
-	{ "/a/..", "/" }, { "/a/../", "/" }, { "/a/../b", "/b" }, { "/a/b/../c", "/a/c" }, { "/a/b/..", "/a/" },
-	{ "/a/b/../..", "/" }, { "/...", "/..." }, { "/a.", "/a." }, { "/.a", "/.a" }, { "/..a", "/..a" }, { "/a..", "/a.." },
-	{ "//", "/" }, { "//a", "/a" }, { "/a//b", "/a/b" }, { "/a//../b", "/b" }, { "//evil.example/", "/evil.example/" },
-	{ "/%41%7e", "/A~" }, { "/%2e", "/" }, { "/a/%2E%2e/b", "/b" }, { "/a/.%2e/b", "/b" }, { "/a%2Fb", "/a%2Fb" },
+	{ "/a/..", "/" }, { "/a/../", "/" }, { "/a/../b", "/b" }, { "/a/b/../c", "/a/c" },
+	{ "/a/b/..", "/a/" },
+	{ "/a/b/../..", "/" }, { "/...", "/..." }, { "/a.", "/a." }, { "/.a", "/.a" },
+	{ "/..a", "/..a" }, { "/a..", "/a.." },
+	{ "//", "/" }, { "//a", "/a" }, { "/a//b", "/a/b" }, { "/a//../b", "/b" },
+	{ "//evil.example/", "/evil.example/" },
+	{ "/%41%7e", "/A~" }, { "/%2e", "/" }, { "/a/%2E%2e/b", "/b" }, { "/a/.%2e/b", "/b" },
+	{ "/a%2Fb", "/a%2Fb" },
 	{ "/a/b%2f..%2fc", "/a/b%2F..%2Fc" }, { "/a%2f..%2f..%2fb", "/a%2F..%2F..%2Fb" },
-	{ "/%2f", "/%2F" }, { "/a%2f/..", "/" }, { "/a/..%2f/b", "/a/..%2F/b" }, { "/a%5c..%5Cb", "/a%5C..%5Cb" }, { "/%252F", "/%2F" },
+	{ "/%2f", "/%2F" }, { "/a%2f/..", "/" }, { "/a/..%2f/b", "/a/..%2F/b" },
+	{ "/a%5c..%5Cb", "/a%5C..%5Cb" }, { "/%252F", "/%2F" },
 	 { "/%25", "/%" }, { "/%252e%252e/a", "/%2e%2e/a" }, { "/a+b", "/a+b" },
-	{ "/%5C", "/%5C" }, { "/%c3%a4", "/\xc3\xa4" }, { "/a%20b", "/a b" }, { "/a;b=c,d", "/a;b=c,d" },
-	{ "/..", NULL }, { "/../", NULL }, { "/../a", NULL }, { "/a/../..", NULL }, { "/a/../../b", NULL },
+	{ "/%5C", "/%5C" }, { "/%c3%a4", "/\xc3\xa4" }, { "/a%20b", "/a b" },
+	{ "/a;b=c,d", "/a;b=c,d" },
+	{ "/..", NULL }, { "/../", NULL }, { "/../a", NULL }, { "/a/../..", NULL },
+	{ "/a/../../b", NULL },
 	{ "/%2e%2e/a", NULL }, { "//..", NULL }, { "/.%2E", NULL },
-	{ "/%00", NULL }, { "/a%00.html", NULL }, { "/%", NULL }, { "/%4", NULL }, { "/%4g", NULL }, { "/%g4", NULL },
+	{ "/%00", NULL }, { "/a%00.html", NULL }, { "/%", NULL }, { "/%4", NULL }, { "/%4g", NULL },
+	{ "/%g4", NULL },
 	{ "/%u0041", NULL }, { "/a\\..\\b", NULL }, { "/%-1", NULL },
 };
 
@@ -599,15 +626,17 @@ TEST(a_path_is_decoded_then_resolved_and_never_climbs_out, .to = ROWS(paths))
 	free(raw);
 }
 
-TEST(a_path_says_what_is_wrong_with_it)
+TEST(the_explanation_of_a_bad_path_names_its_fault)
 {
 	char out[32];
 	size_t length;
 
 	ck_assert_str_eq(httpparser__path("/a%00", 5, out, &length), "a NUL in the path: %1");
-	ck_assert_str_eq(httpparser__path("/a%0", 4, out, &length), "a malformed escape in the path: %1");
+	ck_assert_str_eq(httpparser__path("/a%0", 4, out, &length),
+		"a malformed escape in the path: %1");
 	ck_assert_str_eq(httpparser__path("/a\\", 3, out, &length), "a backslash in the path: %1");
-	ck_assert_str_eq(httpparser__path("/..", 3, out, &length), "the path climbs above the root: %1");
+	ck_assert_str_eq(httpparser__path("/..", 3, out, &length),
+		"the path climbs above the root: %1");
 }
 
 TEST(words_compare_without_case_and_only_as_a_whole)
@@ -645,7 +674,8 @@ static size_t some(void *cl, size_t at)
 
 static size_t mutate(char *input, size_t n, size_t room, uint32_t *state)
 {
-	static const char *const words[] = { "\r\n", "\n", "\r", " ", "\t", ":", ",", "0", "f", "chunked", "Content-Length: 5\r\n",
+	static const char *const words[] = { "\r\n", "\n", "\r", " ", "\t", ":", ",", "0", "f",
+		"chunked", "Content-Length: 5\r\n",
 		TE, HOST, "\r\n\r\n", ";", "HTTP/1.0", "..", "%", "/", "[", "http://", "close" };
 	size_t at = next_random(state) % (n + 1), length;
 	const char *word;
@@ -668,7 +698,7 @@ static size_t mutate(char *input, size_t n, size_t room, uint32_t *state)
 		memmove(input + at + length, input + at, n - at);
 		memcpy(input + at, word, length);
 		return n + length;
-	default: /* a piece of it once more */
+	default: /* repeats a piece */
 		length = next_random(state) % 16;
 		length = length < n - at ? length : n - at;
 		if (n + length > room)
@@ -697,7 +727,8 @@ TEST(twenty_thousand_mutations_are_read_the_same_way_however_they_are_cut)
 			n = mutate(input, n, sizeof input, &state);
 		run_whole(&whole, input, n);
 		run_in_pieces(&cut, &usual, input, n, some, &state);
-		ck_assert_msg(strcmp(whole.text, cut.text) == 0, "mutation %d: \"%s\" is not \"%s\"", i, whole.text, cut.text);
+		ck_assert_msg(strcmp(whole.text, cut.text) == 0, "mutation %d: \"%s\" is not \"%s\"", i,
+			whole.text, cut.text);
 		ends += whole.last == HTTPParser_END;
 		errors += whole.last == HTTPParser_ERROR;
 	}

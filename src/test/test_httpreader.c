@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The reader of requests by itself: what it makes of a request does not depend on how the input was cut, nor on whose
- * memory it lies in, and what a request in progress holds is bounded by what has come. */
+/* The reader of requests alone. Its result does not depend on how the input was cut, nor on
+ * whose memory it lies in. What a request in progress holds is bounded by what has arrived. */
 #include "config.h"
 
 #include <stdio.h>
@@ -35,7 +35,7 @@ typedef struct Run {
 	HTTPReader reader;
 	struct HTTPRequest request;
 	HTTPReader_Event last;
-	size_t taken;       /* of the input */
+	size_t taken;       /* how many bytes of the input */
 	char explanation[512];
 } Run;
 
@@ -54,7 +54,8 @@ static char *exact_copy(const char *bytes, size_t n)
 	return memcpy(copy, bytes, n);
 }
 
-/* All of these bytes, which change after each call as a loop's buffer does. Returns 0 at the end. */
+/* Feeds all of these bytes, which change after each call as a loop's buffer does. Returns 0 at
+ * the end. */
 static int feed(Run *run, const char *bytes, size_t n)
 {
 	size_t used;
@@ -74,7 +75,7 @@ static int feed(Run *run, const char *bytes, size_t n)
 	return run->last == HTTPReader_MORE;
 }
 
-/* As a socket would put them where the reader has room. */
+/* The same, with the bytes where the reader has room, as a socket would put them. */
 static int feed_in_place(Run *run, const char *bytes, size_t n)
 {
 	size_t room, used;
@@ -94,10 +95,12 @@ static int feed_in_place(Run *run, const char *bytes, size_t n)
 	return run->last == HTTPReader_MORE;
 }
 
-static void run_in_pieces(Run *run, const char *input, size_t n, size_t piece, int (*how)(Run *, const char *, size_t))
+static void run_in_pieces(Run *run, const char *input, size_t n, size_t piece,
+	int (*how)(Run *, const char *, size_t))
 {
 	begin(run, arena);
-	while (run->taken < n && how(run, input + run->taken, piece < n - run->taken ? piece : n - run->taken))
+	while (run->taken < n && how(run, input + run->taken, piece < n - run->taken ? piece
+		: n - run->taken))
 		;
 }
 
@@ -108,7 +111,8 @@ static const char *or_none(const char *s)
 
 static void compare(Run *run, Run *whole, const Row *row)
 {
-	ck_assert_msg(run->last == whole->last && run->reader.parser.status == whole->reader.parser.status,
+	ck_assert_msg(run->last == whole->last
+		&& run->reader.parser.status == whole->reader.parser.status,
 		"%s: %d, %d", row->sentence, run->last, run->reader.parser.status);
 	ck_assert_str_eq(run->explanation, whole->explanation);
 	ck_assert_str_eq(or_none(run->request.method), or_none(whole->request.method));
@@ -119,7 +123,8 @@ static void compare(Run *run, Run *whole, const Row *row)
 	if (run->last != HTTPReader_READY)
 		return;
 	ck_assert_uint_eq(run->taken, whole->taken);
-	ck_assert_str_eq(or_none(HTTPRequest_header(&run->request, "Host")), or_none(HTTPRequest_header(&whole->request, "Host")));
+	ck_assert_str_eq(or_none(HTTPRequest_header(&run->request, "Host")),
+		or_none(HTTPRequest_header(&whole->request, "Host")));
 	ck_assert_uint_eq(HashTable_length(HTTPRequest_headers(&run->request)),
 		HashTable_length(HTTPRequest_headers(&whole->request)));
 }
@@ -204,7 +209,7 @@ TEST(a_body_with_a_length_holds_at_most_1_3_times_its_bytes, .to = COUNT(sizes))
 
 	begin(&run, a);
 	feed(&run, head, (size_t)sprintf(head, POST HOST "Content-Length: %zu\r\n\r\n", n));
-	ck_assert_uint_le(held.now, 4096); /* a promise costs nothing */
+	ck_assert_uint_le(held.now, 4096); /* a promised length takes no memory */
 	feed_body(&run, n - 1);
 	ck_assert_int_eq(run.last, HTTPReader_MORE);
 	ck_assert_uint_le(held.most, n + n * 3 / 10);
@@ -239,7 +244,7 @@ TEST(a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its_end, 
 	ck_assert_uint_eq(held.now, 0);
 }
 
-TEST(what_follows_a_chunked_body_in_place_stays_where_it_is)
+TEST(bytes_behind_a_chunked_body_in_place_do_not_move)
 {
 	static char input[40000];
 	size_t n = (size_t)sprintf(input, CHUNKED "8000\r\n"), at = 0, used = 0, room, got = 0;
@@ -293,9 +298,11 @@ static size_t put_head(char *out, int fields, int length)
 
 TEST(a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB, .to = 4)
 {
-	static const struct { int fields, length; } heads[] = { { 0, 0 }, { 98, 0 }, { 98, 310 }, { 10, 1000 } };
+	static const struct { int fields, length; } heads[] =
+		{ { 0, 0 }, { 98, 0 }, { 98, 310 }, { 10, 1000 } };
 	static char head[40000];
-	size_t n = put_head(head, heads[_i].fields, heads[_i].length), before = Arena_used(arena), piece;
+	size_t n = put_head(head, heads[_i].fields, heads[_i].length), before = Arena_used(arena),
+		piece;
 	Run run;
 
 	for (piece = 1; piece < n; piece *= 2) {
@@ -329,8 +336,10 @@ TEST(a_body_behind_a_head_in_pieces_is_not_kept_with_the_head)
 static const struct {
 	const char *target, *path, *last; /* last: the last segment, decoded */
 } slashes[] = {
-	{ "/x%2F..%2Fadmin", "/x%2F..%2Fadmin", "x/../admin" }, { "/x%2f", "/x%2F", "x/" }, { "/a/%5cb", "/a/%5Cb", "\\b" },
-	{ "/a%2Fb/../c%2fd", "/c%2Fd", "c/d" }, { "/%252F", "/%2F", "%2F" }, { "/%2F%252F%5C", "/%2F%2F%5C", "/%2F\\" },
+	{ "/x%2F..%2Fadmin", "/x%2F..%2Fadmin", "x/../admin" }, { "/x%2f", "/x%2F", "x/" },
+	{ "/a/%5cb", "/a/%5Cb", "\\b" },
+	{ "/a%2Fb/../c%2fd", "/c%2Fd", "c/d" }, { "/%252F", "/%2F", "%2F" },
+	{ "/%2F%252F%5C", "/%2F%2F%5C", "/%2F\\" },
 	{ "/plain", "/plain", "plain" },
 };
 
@@ -340,17 +349,19 @@ TEST(an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decoded, .to
 	const char *last;
 	Run run;
 
-	run_in_pieces(&run, input, (size_t)sprintf(input, "GET %s HTTP/1.1\r\n" HOST "\r\n", slashes[_i].target), 200, feed);
+	run_in_pieces(&run, input, (size_t)sprintf(input, "GET %s HTTP/1.1\r\n" HOST "\r\n",
+		slashes[_i].target), 200, feed);
 	ck_assert_int_eq(run.last, HTTPReader_READY);
 	ck_assert_str_eq(HTTPRequest_path(&run.request), slashes[_i].path);
 	last = strrchr(HTTPRequest_path(&run.request), '/') + 1;
-	ck_assert_str_eq(httprequest__segment(&run.request, (size_t)(last - run.request.path), strlen(last)), slashes[_i].last);
+	ck_assert_str_eq(httprequest__segment(&run.request, (size_t)(last - run.request.path),
+		strlen(last)), slashes[_i].last);
 	ck_assert_str_eq(httprequest__segment(&run.request, 1, 0), "");
 }
 
 /* ---- handles ---- */
 
-TEST(a_handle_that_was_kept_is_told_from_the_next_one_in_its_place)
+TEST(an_old_handle_differs_from_the_next_one_in_its_place)
 {
 	static HTTPRequestPlace requests;
 	static HTTPResponsePlace responses;
@@ -366,14 +377,18 @@ TEST(a_handle_that_was_kept_is_told_from_the_next_one_in_its_place)
 		old[i] = q = httpresponse__renew(&responses, arena);
 		HTTPResponse_printf(q, "x");
 		for (j = 0; j < i; j++) {
-			ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request has ended", HTTPRequest_path(kept[j]));
+			ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request has ended",
+				HTTPRequest_path(kept[j]));
 			if (j >= i - newest)
-				ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended", HTTPResponse_reset(old[j]));
+				ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended",
+					HTTPResponse_reset(old[j]));
 		}
 		httpresponse__end(&responses);
-		ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended", HTTPResponse_reset(q));
+		ck_raises_saying(Assert_Failed, "HTTPResponse_reset: the response has ended",
+			HTTPResponse_reset(q));
 	}
-	ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request is NULL", HTTPRequest_path(NULL));
+	ck_raises_saying(Assert_Failed, "HTTPRequest_path: the request is NULL",
+		HTTPRequest_path(NULL));
 }
 
 /* ---- empty lines, pauses, limits ---- */
@@ -445,13 +460,15 @@ TEST(another_limit_of_the_body_is_looked_at_before_its_first_byte)
 
 	tight.body_bytes = 4;
 	begin(&run, arena);
-	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n", sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
+	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n",
+		sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
 	ck_assert_int_eq(httpreader__limit_body(&run.reader, &tight), HTTPReader_ERROR);
 	ck_assert_int_eq(run.reader.parser.status, 413);
 	httpreader__explain(&run.reader, run.explanation, sizeof run.explanation);
 	ck_assert_str_eq(run.explanation, "a body of \"5\" bytes is more than 4");
 	tight.body_bytes = 5;
 	begin(&run, arena);
-	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n", sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
+	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n",
+		sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
 	ck_assert_int_eq(httpreader__limit_body(&run.reader, &tight), HTTPReader_MORE);
 }

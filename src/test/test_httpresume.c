@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Who wins: threads that resume, fail and ask for gone, against the client's departure, the time, the server's end and each
- * other. Made for ThreadSanitizer. And ten thousand at once. */
+/* Races: threads that resume, fail and ask for gone, against each other, the client's departure,
+ * the timeout and the server's end. It is made for ThreadSanitizer. And ten thousand suspended
+ * responses. */
 #include "config.h"
 
 #include <sys/resource.h>
@@ -11,7 +12,8 @@ SUITE("answers that come later, and threads");
 
 enum { THREADS = 8, RING = 64 };
 
-/* Handles that were suspended; resumers look at all of them, again and again, also when they have ended long ago. */
+/* Handles of suspended responses. The resumers look at all of them again and again, also when
+ * they ended long ago. */
 static HTTPResponse_T handles[RING];
 static atomic_int nsuspended, nresumed, nfreed, nlogged, done;
 static atomic_int next;
@@ -67,7 +69,7 @@ static void take(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
 	publish(HTTPRequest_response(request));
 }
 
-/* One of them, if it may be resumed. */
+/* Resumes one of them, if it may be resumed. */
 static void resume_one(unsigned *seed)
 {
 	HTTPResponse_T r = __atomic_load_n(&handles[rand_r(seed) % RING], __ATOMIC_ACQUIRE);
@@ -78,7 +80,8 @@ static void resume_one(unsigned *seed)
 		if (HTTPResponse_gone(r) && rand_r(seed) % 2)
 			nap(1);
 		if (by_fail && rand_r(seed) % 4 == 0) {
-			static const Except_Capture capture = { .exception = &HTTP_Conflict, .message = "a conflict" };
+			static const Except_Capture capture =
+				{ .exception = &HTTP_Conflict, .message = "a conflict" };
 
 			HTTPResponse_fail(r, &capture);
 		} else
@@ -102,12 +105,14 @@ static void *resume_all(void *cl)
 
 static const char *const requests[] = {
 	GET("/later"), GET("/stream"), GET("/work"), GET("/work-stream"),
-	"POST /body HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
-	"POST /work-body HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
+	"POST /body HTTP/1.1\r\n" HOST
+	"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
+	"POST /work-body HTTP/1.1\r\n" HOST
+	"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
 	GET("/later") GET("/later") GET("/stream")
 };
 
-/* Asks, and leaves at once, after some of the answer, or when it has heard something. */
+/* Makes requests, and leaves at once, after a part of the answer, or when it has read something. */
 static void *be_client(void *cl)
 {
 	unsigned seed = (unsigned)(uintptr_t)cl;
@@ -140,7 +145,8 @@ static void route(const char *method, const char *pattern, int blocks, int strea
 {
 	static int yes = 1;
 
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = method, .pattern = pattern, .handler = later,
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = method, .pattern = pattern,
+		.handler = later,
 		.cl = streams ? &yes : NULL, .blocks = blocks, .body = has_body ? take : NULL });
 }
 
@@ -148,7 +154,8 @@ static void start(int suspend_ms)
 {
 	memset(handles, 0, sizeof handles);
 	nsuspended = nresumed = nfreed = nlogged = done = 0;
-	make_server((HTTPServer_Options){ .threads = 2, .workers = 2, .suspend_ms = suspend_ms, .drain_ms = 20, .log = log_entry });
+	make_server((HTTPServer_Options){ .threads = 2, .workers = 2, .suspend_ms = suspend_ms,
+		.drain_ms = 20, .log = log_entry });
 	route("GET", "/later", 0, 0, 0);
 	route("GET", "/stream", 0, 1, 0);
 	route("GET", "/work", 1, 0, 0);
@@ -158,7 +165,7 @@ static void start(int suspend_ms)
 	launch();
 }
 
-/* What was suspended and not resumed is still there when run has returned, and goes when it is resumed. */
+/* A response that was suspended and not resumed outlives run, and is freed when it is resumed. */
 static void resume_rest(void)
 {
 	volatile int i;
@@ -184,7 +191,7 @@ TEST(threads_resume_against_departure_time_the_servers_end_and_each_other, .to =
 	for (i = 0; i < 4; i++)
 		pthread_create(&clients[i], NULL, be_client, (void *)(i + 100));
 	await(atomic_load(&nresumed) > 300);
-	HTTPServer_stop(server); /* while everything goes on */
+	HTTPServer_stop(server); /* while requests and resumes go on */
 	pthread_join(server_thread, NULL);
 	atomic_store(&done, 1);
 	for (i = 0; i < THREADS; i++)
@@ -251,7 +258,7 @@ static void keep(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	(void)cl;
 	(void)request;
 	HTTPResponse_suspend(response, -1);
-	many[atomic_load(&nsuspended)] = response; /* there is one loop */
+	many[atomic_load(&nsuspended)] = response; /* there is only one loop */
 	atomic_fetch_add(&nsuspended, 1);
 }
 
@@ -281,7 +288,7 @@ static int count_threads(void)
 	return n;
 }
 
-/* As many as descriptors allow: each has two ends here. */
+/* As many as the descriptors allow: each takes two here. */
 TEST(ten_thousand_wait_without_a_thread)
 {
 	static int fds[MANY];
@@ -319,6 +326,7 @@ TEST(ten_thousand_wait_without_a_thread)
 		ck_assert_int_gt(listen_for(fds[i], text, sizeof text, PATIENCE), 12);
 		close(fds[i]);
 	}
-	printf("%d suspended: %zu bytes each; all resumed and answered in %d ms\n", n, each, (int)(clock_ms() - start_ms));
+	printf("%d suspended: %zu bytes each; all resumed and answered in %d ms\n", n, each,
+		(int)(clock_ms() - start_ms));
 	end_server();
 }

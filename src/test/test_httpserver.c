@@ -26,7 +26,8 @@ static void routes_to(const char *path, const char *text)
 	char request[512];
 
 	sprintf(request, "GET %s HTTP/1.1\r\n" HOST "\r\n", path);
-	ck_assert_msg(ask(request) == 200 && strcmp(body(), text) == 0, "%s is answered %s", path, heard);
+	ck_assert_msg(ask(request) == 200 && strcmp(body(), text) == 0, "%s is answered %s", path,
+		heard);
 }
 
 TEST(parameters_and_rests_come_from_the_path)
@@ -66,7 +67,7 @@ TEST(literals_go_before_parameters_and_these_before_rests)
 	routes_to("/a/b/c", "deep");
 	routes_to("/a/d", "parameter id=d");
 	routes_to("/z/d", "other id=z");
-	routes_to("/a/b/x", "rest *=a/b/x"); /* back from where /a/b ended */
+	routes_to("/a/b/x", "rest *=a/b/x"); /* the match goes back from where /a/b ended */
 	routes_to("/", "rest *=");
 	end_server();
 }
@@ -100,7 +101,7 @@ TEST(HEAD_is_served_by_GET_and_has_no_body)
 	say(fd, "HEAD / HTTP/1.1\r\n" HOST "\r\n" GET("/"));
 	ck_assert_int_eq(hear_one(fd, 0), 200);
 	ck_assert(has("Content-Length: 5\r\n"));
-	ck_assert_int_eq(hear(fd), 200); /* follows at once: there was no body */
+	ck_assert_int_eq(hear(fd), 200); /* it comes at once, as there was no body */
 	say(fd, "HEAD /nothing HTTP/1.1\r\n" HOST "\r\n" GET("/"));
 	ck_assert_int_eq(hear_one(fd, 0), 404);
 	ck_assert_int_eq(hear(fd), 200);
@@ -125,21 +126,29 @@ TEST(routes_of_HEAD_and_of_every_method_have_their_say)
 	end_server();
 }
 
-TEST(what_is_no_route_is_checked)
+TEST(a_wrong_route_is_checked)
 {
 	HTTPServer_Route none = { .method = "GET", .pattern = "/" };
 
 	make_server((HTTPServer_Options){ 0 });
-	ck_raises_saying(Assert_Failed, "does not start with a slash", HTTPServer_route(server, "GET", "a", hello, NULL));
-	ck_raises_saying(Assert_Failed, "has no name", HTTPServer_route(server, "GET", "/a/:/b", hello, NULL));
-	ck_raises_saying(Assert_Failed, "has no name", HTTPServer_route(server, "GET", "/:", hello, NULL));
-	ck_raises_saying(Assert_Failed, "goes on after its rest", HTTPServer_route(server, "GET", "/*a/b", hello, NULL));
+	ck_raises_saying(Assert_Failed, "does not start with a slash",
+		HTTPServer_route(server, "GET", "a", hello, NULL));
+	ck_raises_saying(Assert_Failed, "has no name",
+		HTTPServer_route(server, "GET", "/a/:/b", hello, NULL));
+	ck_raises_saying(Assert_Failed, "has no name",
+		HTTPServer_route(server, "GET", "/:", hello, NULL));
+	ck_raises_saying(Assert_Failed, "goes on after its rest",
+		HTTPServer_route(server, "GET", "/*a/b", hello, NULL));
 	ck_raises_saying(Assert_Failed, "more than 16 parameters", HTTPServer_route(server, "GET",
 		"/:1/:2/:3/:4/:5/:6/:7/:8/:9/:10/:11/:12/:13/:14/:15/:16/:17", hello, NULL));
-	ck_raises_saying(Assert_Failed, "\"GET \" is not a method", HTTPServer_route(server, "GET ", "/", hello, NULL));
-	ck_raises_saying(Assert_Failed, "the handler is NULL", HTTPServer_route(server, "GET", "/", NULL, NULL));
-	ck_raises_saying(Assert_Failed, "the pattern is NULL", HTTPServer_route(server, "GET", NULL, hello, NULL));
-	ck_raises_saying(Assert_Failed, "the server is NULL", HTTPServer_route(NULL, "GET", "/", hello, NULL));
+	ck_raises_saying(Assert_Failed, "\"GET \" is not a method",
+		HTTPServer_route(server, "GET ", "/", hello, NULL));
+	ck_raises_saying(Assert_Failed, "the handler is NULL",
+		HTTPServer_route(server, "GET", "/", NULL, NULL));
+	ck_raises_saying(Assert_Failed, "the pattern is NULL",
+		HTTPServer_route(server, "GET", NULL, hello, NULL));
+	ck_raises_saying(Assert_Failed, "the server is NULL",
+		HTTPServer_route(NULL, "GET", "/", hello, NULL));
 	ck_raises_saying(Assert_Failed, "the handler is NULL", HTTPServer_route_with(server, &none));
 	ck_raises_saying(Assert_Failed, "the route is NULL", HTTPServer_route_with(server, NULL));
 	HTTPServer_route(server, "GET", "/a/:id", hello, NULL);
@@ -147,7 +156,8 @@ TEST(what_is_no_route_is_checked)
 		HTTPServer_route(server, "GET", "/a/:name", hello, NULL));
 	launch();
 	ck_assert_int_eq(ask(GET("/a/b")), 200);
-	ck_raises_saying(Assert_Failed, "too late", HTTPServer_route(server, "GET", "/late", hello, NULL));
+	ck_raises_saying(Assert_Failed, "too late",
+		HTTPServer_route(server, "GET", "/late", hello, NULL));
 	ck_raises_saying(Assert_Failed, "ran already", HTTPServer_run(server));
 	end_server();
 }
@@ -164,7 +174,8 @@ TEST(a_handler_that_raises_is_answered_by_500_and_the_connection_lives)
 	fd = dial();
 	say(fd, GET("/raise"));
 	ck_assert_int_eq(hear(fd), 500);
-	ck_assert_str_eq(body(), "500 Internal Server Error\n"); /* nothing of the page, and no secret */
+	/* nothing of the page, and no secret */
+	ck_assert_str_eq(body(), "500 Internal Server Error\n");
 	say(fd, GET("/raise/mine") GET("/"));
 	ck_assert_int_eq(hear(fd), 500);
 	ck_assert(!has("secret"));
@@ -245,7 +256,7 @@ static void large_spoiler(HTTPRequest_T request, HTTPResponse_T response, void *
 	spoiler(request, response, cl);
 }
 
-TEST(what_is_raised_after_the_response_was_sent_ends_the_connection)
+TEST(an_exception_after_the_response_was_sent_ends_the_connection)
 {
 	int fd;
 
@@ -264,7 +275,7 @@ TEST(what_is_raised_after_the_response_was_sent_ends_the_connection)
 	end_server();
 }
 
-TEST(no_response_is_lost_for_what_is_raised_when_the_arena_is_cleared)
+TEST(an_exception_when_the_arena_is_cleared_loses_no_response)
 {
 	static const char *const paths[] = { "/", "/worker", "/large" };
 	char request[200];
@@ -274,12 +285,14 @@ TEST(no_response_is_lost_for_what_is_raised_when_the_arena_is_cleared)
 	HTTPServer_route(server, "GET", "/cookies", cookies, NULL);
 	HTTPServer_route(server, "GET", "/fields", fields, NULL);
 	HTTPServer_route(server, "GET", "/", spoiler, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/worker", .handler = spoiler, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/worker", .handler = spoiler,
+		.blocks = 1 });
 	HTTPServer_route(server, "GET", "/large", large_spoiler, NULL);
 	launch();
 	for (i = 0; i < 3; i++) {
 		fd = dial();
-		snprintf(request, sizeof request, GET("/cookies") "GET %s HTTP/1.1\r\n" HOST "\r\n" GET("/fields"), paths[i]);
+		snprintf(request, sizeof request, GET("/cookies") "GET %s HTTP/1.1\r\n" HOST
+			"\r\n" GET("/fields"), paths[i]);
 		say(fd, request);
 		ck_assert(hear_all(fd)); /* an orderly end */
 		ck_assert_int_eq(count("HTTP/1.1 200 OK\r\n"), 2);
@@ -302,7 +315,8 @@ TEST(a_field_can_be_sent_twice)
 TEST(the_fields_of_a_request_are_there_when_they_are_asked_for)
 {
 	start();
-	ck_assert_int_eq(ask("GET http://b/fields HTTP/1.1\r\nX-One: 1\r\nhost: a\r\nx-ONE: 2\r\nY: 3\r\n\r\n"), 200);
+	ck_assert_int_eq(ask("GET http://b/fields HTTP/1.1\r\nX-One: 1\r\nhost: a\r\nx-ONE: 2\r\n"
+		"Y: 3\r\n\r\n"), 200);
 	ck_assert_str_eq(body(), "1, 2 b 3");
 	ck_assert_int_eq(ask(GET("/fields")), 200);
 	ck_assert_str_eq(body(), "- a 1");
@@ -322,8 +336,10 @@ static void keep(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 static void look_at_kept(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request, (void)cl;
-	ck_raises_saying(Assert_Failed, "HTTPRequest_header: the request has ended", HTTPRequest_header(kept_request, "Cookie"));
-	ck_raises_saying(Assert_Failed, "HTTPResponse_printf: the response has ended", HTTPResponse_printf(kept_response, "x"));
+	ck_raises_saying(Assert_Failed, "HTTPRequest_header: the request has ended",
+		HTTPRequest_header(kept_request, "Cookie"));
+	ck_raises_saying(Assert_Failed, "HTTPResponse_printf: the response has ended",
+		HTTPResponse_printf(kept_response, "x"));
 	HTTPResponse_printf(response, "checked");
 }
 
@@ -346,7 +362,8 @@ TEST(a_handle_that_is_kept_after_its_response_reads_nothing_of_another_client)
 static void say_param(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
-	HTTPResponse_printf(response, "%s %s %s", HTTPRequest_route(request), HTTPRequest_path(request), HTTPRequest_param(request, "name"));
+	HTTPResponse_printf(response, "%s %s %s", HTTPRequest_route(request), HTTPRequest_path(request),
+		HTTPRequest_param(request, "name"));
 }
 
 TEST(an_encoded_slash_does_not_change_the_route)
@@ -365,7 +382,7 @@ TEST(an_encoded_slash_does_not_change_the_route)
 	end_server();
 }
 
-TEST(a_handler_that_blocks_keeps_nobody_else_waiting)
+TEST(a_handler_that_blocks_does_not_delay_other_clients)
 {
 	int slow[3], i;
 
@@ -387,7 +404,7 @@ TEST(a_handler_that_blocks_keeps_nobody_else_waiting)
 	end_server();
 }
 
-TEST(a_worker_survives_what_its_handler_raises)
+TEST(a_worker_survives_an_exception_of_its_handler)
 {
 	int fd, i;
 
@@ -428,7 +445,8 @@ static void streamed_all(HTTPRequest_T request, HTTPResponse_T response, void *c
 
 TEST(a_body_can_be_taken_as_it_comes)
 {
-	HTTPServer_Route route = { .method = "POST", .pattern = "/stream", .handler = streamed_all, .body = take_stream };
+	HTTPServer_Route route = { .method = "POST", .pattern = "/stream", .handler = streamed_all,
+		.body = take_stream };
 	static char bytes[200000];
 	int fd;
 
@@ -445,13 +463,15 @@ TEST(a_body_can_be_taken_as_it_comes)
 	ck_assert_int_eq(hear(fd), 200);
 	ck_assert_str_eq(body(), "200000 and 0");
 	ck_assert(memcmp(streamed, bytes, sizeof bytes) == 0);
-	say(fd, "POST /stream HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\n!\r\n0\r\n\r\n");
+	say(fd, "POST /stream HTTP/1.1\r\n" HOST
+		"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\n!\r\n0\r\n\r\n");
 	ck_assert_int_eq(hear(fd), 400);
 	ck_assert(has("no exclamation marks"));
 	close(fd);
-	/* the limit is that of the other routes still */
+	/* other routes keep the limit */
 	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1001\r\n\r\n"), 413);
-	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3e9\r\n"), 413);
+	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST
+		"Transfer-Encoding: chunked\r\n\r\n3e9\r\n"), 413);
 	end_server();
 }
 
@@ -461,10 +481,12 @@ TEST(a_stream_is_sent_in_chunks_as_it_is_made)
 
 	start_streams((HTTPServer_Options){ 0 });
 	fd = dial();
-	say(fd, GET("/stream?3") "HEAD /stream?3 HTTP/1.1\r\n" HOST "\r\n" GET("/nothing") "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	say(fd, GET("/stream?3") "HEAD /stream?3 HTTP/1.1\r\n" HOST
+		"\r\n" GET("/nothing") "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
 	ck_assert(hear_all(fd));
-	ck_assert(has("Transfer-Encoding: chunked\r\n\r\n8\r\nfrom 3: \r\n7\r\n000003 \r\n7\r\n000002 \r\n7\r\n000001 \r\n0\r\n\r\nHTTP/1.1 200"));
-	ck_assert(has("chunked\r\n\r\nHTTP/1.1 200")); /* HEAD */
+	ck_assert(has("Transfer-Encoding: chunked\r\n\r\n8\r\nfrom 3: \r\n7\r\n000003 \r\n7\r\n"
+		"000002 \r\n7\r\n000001 \r\n0\r\n\r\nHTTP/1.1 200"));
+	ck_assert(has("chunked\r\n\r\nHTTP/1.1 200")); /* of HEAD */
 	ck_assert(has("chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200"));
 	ck_assert_int_eq(count("HTTP/1.1 200"), 4);
 	ck_assert(has("\r\n\r\nhello"));
@@ -478,7 +500,7 @@ TEST(a_stream_is_sent_in_chunks_as_it_is_made)
 	end_server();
 }
 
-TEST(a_stream_waits_for_who_reads_slowly_and_no_one_for_it)
+TEST(a_stream_waits_for_its_slow_client_and_delays_no_other)
 {
 	char *s;
 	int fd, i;
@@ -529,7 +551,8 @@ TEST(the_blocking_pair_streams_too)
 		HTTPRequest_T request;
 		HTTPResponse_T response = HTTPResponse_new(arena);
 
-		ck_raises_saying(Assert_Failed, "the function is NULL", HTTPResponse_stream(response, NULL, NULL));
+		ck_raises_saying(Assert_Failed, "the function is NULL",
+			HTTPResponse_stream(response, NULL, NULL));
 		say(fd[1], GET("/stream?2"));
 		request = HTTPRequest_parse(arena, s);
 		stream(request, response, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the parts of test_httpserver: handlers and what asks them. */
+/* Shared by the parts of test_httpserver: handlers, servers of them, and clients. */
 #ifndef TEST_HTTPSERVER_INCLUDED
 #define TEST_HTTPSERVER_INCLUDED
 #include <fcntl.h>
@@ -82,10 +82,12 @@ static inline void cookies(HTTPRequest_T request, HTTPResponse_T response, void 
 
 static inline void fields(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	const char *x = HTTPRequest_header(request, "x-one"), *host = HTTPRequest_header(request, "HOST");
+	const char *x = HTTPRequest_header(request, "x-one"),
+		*host = HTTPRequest_header(request, "HOST");
 
 	(void)cl;
-	HTTPResponse_printf(response, "%s %s %zu", x ? x : "-", host, HashTable_length(HTTPRequest_headers(request)));
+	HTTPResponse_printf(response, "%s %s %zu", x ? x : "-", host,
+		HashTable_length(HTTPRequest_headers(request)));
 }
 
 static inline void everything(void)
@@ -125,7 +127,8 @@ static inline void blocker(HTTPRequest_T request, HTTPResponse_T response, void 
 
 static inline void start_blocking(HTTPServer_Options options)
 {
-	HTTPServer_Route route = { .method = "GET", .pattern = "/slow/:id", .handler = blocker, .cl = "slow", .blocks = 1 };
+	HTTPServer_Route route = { .method = "GET", .pattern = "/slow/:id", .handler = blocker,
+		.cl = "slow", .blocks = 1 };
 	HTTPServer_Route bad = { .method = "GET", .pattern = "/bad", .handler = raiser, .blocks = 1 };
 	HTTPServer_Route post = { .method = "POST", .pattern = "/post", .handler = echo, .blocks = 1 };
 
@@ -138,7 +141,7 @@ static inline void start_blocking(HTTPServer_Options options)
 	launch();
 }
 
-/* Its window is small, so that the server's side of the socket fills. */
+/* Connects with a small window, so that the server's side of the socket fills. */
 static inline int dial_narrow(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
@@ -209,7 +212,8 @@ static inline void start_streams(HTTPServer_Options options)
 }
 
 static const char three[] = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nfirst"
-	"POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nsec\r\n3;x=y\r\nond\r\n0\r\nT: u\r\n\r\n"
+	"POST /echo HTTP/1.1\r\n" HOST
+	"Transfer-Encoding: chunked\r\n\r\n3\r\nsec\r\n3;x=y\r\nond\r\n0\r\nT: u\r\n\r\n"
 	"\r\n" GET("/");
 
 static inline void slow_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)

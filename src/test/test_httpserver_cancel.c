@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The thread of HTTPServer_new and HTTPServer_run is cancelled at each of its cancellation points in turn: the loops and
- * workers end, the listeners and connections are closed, and nothing is lost. */
+/* The thread of HTTPServer_new and HTTPServer_run is cancelled at each of its cancellation
+ * points in turn. Loops and workers end, listeners and connections are closed, and nothing
+ * leaks. */
 #include "config.h"
 
 #include "cancelling.h"
@@ -26,7 +27,7 @@ static void doze(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	greet(request, response, cl);
 }
 
-/* Whatever the answer is. */
+/* Sends the request and reads any answer, or none. */
 static void exchange(const char *request)
 {
 	int fd = try_dial();
@@ -45,7 +46,8 @@ static void *be_client(void *cl)
 	exchange("GET /doze HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
 	exchange("GET /doze HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
 	exchange("GET /work HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
-	exchange("GET /work HTTP/1.1\r\n" HOST "\r\nGET /nothing HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	exchange("GET /work HTTP/1.1\r\n" HOST "\r\nGET /nothing HTTP/1.1\r\n" HOST
+		"Connection: close\r\n\r\n");
 	HTTPServer_stop(server);
 	return NULL;
 }
@@ -71,7 +73,8 @@ static void look_after(void *cl, int cancelled)
 	if (s->has_client)
 		ck_assert_int_eq(__real_pthread_join(s->client, NULL), 0);
 	if (s->has_client && cancelled)
-		ck_assert_msg(try_dial() < 0, "somebody listens at the port of a server that was cancelled");
+		ck_assert_msg(try_dial() < 0,
+			"somebody listens at the port of a server that was cancelled");
 	s->has_client = 0;
 	server = NULL;
 	Arena_dispose(&arena);
@@ -82,7 +85,8 @@ CASE("points", .timeout = 240);
 
 TEST(a_cancelled_server_leaves_neither_threads_nor_descriptors, .to = 2)
 {
-	Session s = { .options = { .host = "127.0.0.1", .service = "0", .threads = 2, .workers = 1, .drain_ms = 1000 } };
+	Session s = { .options = { .host = "127.0.0.1", .service = "0", .threads = 2, .workers = 1,
+		.drain_ms = 1000 } };
 
 	if (_i == 0)
 		s.options.threads = 1;
@@ -91,7 +95,8 @@ TEST(a_cancelled_server_leaves_neither_threads_nor_descriptors, .to = 2)
 
 TEST(so_does_one_of_a_name_and_a_fixed_port)
 {
-	Session s = { .options = { .host = "localhost", .threads = 2, .workers = 1, .drain_ms = 1000 } };
+	Session s = { .options = { .host = "localhost", .threads = 2, .workers = 1,
+		.drain_ms = 1000 } };
 	char service[8];
 
 	make_server((HTTPServer_Options){ 0 });

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPServer at its edges: routes that could not match, methods that no route has, what proxies send, places, signals, and
- * threads that a handler ends. */
+/* HTTPServer at its edges: routes that cannot match, methods that no route has, what proxies
+ * send, limits of connections, signals, and threads that a handler ends. */
 #include "config.h"
 
 #include <signal.h>
@@ -48,7 +48,7 @@ static const struct {
 };
 enum { HOPELESS = sizeof hopeless / sizeof hopeless[0] };
 
-TEST(what_could_never_match_is_no_route)
+TEST(a_route_that_can_never_match_is_refused)
 {
 	int i;
 
@@ -61,11 +61,13 @@ TEST(what_could_never_match_is_no_route)
 	end_server();
 }
 
-TEST(what_looks_like_it_is_one)
+TEST(a_route_that_only_looks_like_that_is_accepted)
 {
 	static const char *const pairs[][2] = {
-		{ "/a/", "/a/" }, { "/...", "/..." }, { "/.a", "/.a" }, { "/a..", "/a.." }, { "/100%", "/100%25" },
-		{ "/5%z", "/5%25z" }, { "/a:b", "/a:b" }, { "/a*", "/a*" }, { "/a b", "/a%20b" }, { "/:id/x/:ids", "/1/x/2" },
+		{ "/a/", "/a/" }, { "/...", "/..." }, { "/.a", "/.a" }, { "/a..", "/a.." },
+		{ "/100%", "/100%25" },
+		{ "/5%z", "/5%25z" }, { "/a:b", "/a:b" }, { "/a*", "/a*" }, { "/a b", "/a%20b" },
+		{ "/:id/x/:ids", "/1/x/2" },
 		{ "/u/:i/*id", "/u/1/2/3" }
 	};
 	size_t i, n = sizeof pairs / sizeof pairs[0];
@@ -100,11 +102,12 @@ TEST(a_method_of_no_route_is_501_and_one_of_another_path_405)
 	ck_assert_int_eq(ask("PATCH /c HTTP/1.1\r\n" HOST "\r\n"), 501);
 	ck_assert_int_eq(ask("GE /a HTTP/1.1\r\n" HOST "\r\n"), 501);
 	ck_assert_int_eq(ask("PUTS /b HTTP/1.1\r\n" HOST "\r\n"), 501);
-	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nxx" GET("/a")), 501);
+	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nxx" GET("/a")),
+		501);
 	end_server();
 }
 
-TEST(a_route_for_every_method_knows_every_method)
+TEST(a_route_for_every_method_matches_unknown_methods)
 {
 	make_server((HTTPServer_Options){ 0 });
 	HTTPServer_route(server, NULL, "/a", hello, NULL);
@@ -119,7 +122,8 @@ TEST(a_route_for_every_method_knows_every_method)
 static void show_segment(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
-	HTTPResponse_printf(response, "%s of %s", HTTPRequest_param(request, "name"), HTTPRequest_path(request));
+	HTTPResponse_printf(response, "%s of %s", HTTPRequest_param(request, "name"),
+		HTTPRequest_path(request));
 }
 
 static void segment_is(const char *target, const char *text)
@@ -127,7 +131,8 @@ static void segment_is(const char *target, const char *text)
 	char request[200];
 
 	sprintf(request, "GET %s HTTP/1.1\r\n" HOST "\r\n", target);
-	ck_assert_msg(ask(request) == 200 && strcmp(body(), text) == 0, "%s is answered %s", target, heard);
+	ck_assert_msg(ask(request) == 200 && strcmp(body(), text) == 0, "%s is answered %s", target,
+		heard);
 }
 
 TEST(an_encoded_slash_stays_in_its_segment)
@@ -174,8 +179,10 @@ TEST(a_port_of_version_1_has_no_zeros_before_it)
 		const char *ports;
 		int right;
 	} lines[] = {
-		{ "4711 80", 1 }, { "0 0", 1 }, { "65535 1", 1 }, { "04711 80", 0 }, { "4711 080", 0 }, { "00 80", 0 },
-		{ "+1 80", 0 }, { "1 65536", 0 }, { "1 99999999999999999999999", 0 }, { "1x 80", 0 }, { " 80", 0 }
+		{ "4711 80", 1 }, { "0 0", 1 }, { "65535 1", 1 }, { "04711 80", 0 }, { "4711 080", 0 },
+		{ "00 80", 0 },
+		{ "+1 80", 0 }, { "1 65536", 0 }, { "1 99999999999999999999999", 0 }, { "1x 80", 0 },
+		{ " 80", 0 }
 	};
 	char text[200];
 	size_t i;
@@ -187,7 +194,8 @@ TEST(a_port_of_version_1_has_no_zeros_before_it)
 		sprintf(text, "PROXY TCP4 192.0.2.1 198.51.100.1 %s\r\n" GET("/who"), lines[i].ports);
 		say(fd, text);
 		if (lines[i].right)
-			ck_assert_msg(hear(fd) == 200 && strncmp(body(), "192.0.2.1:", 10) == 0, "%s: %s", text, heard);
+			ck_assert_msg(hear(fd) == 200 && strncmp(body(), "192.0.2.1:", 10) == 0, "%s: %s", text,
+				heard);
 		else {
 			hear_all(fd);
 			ck_assert_msg(nheard == 0, "%s: %s", text, heard);
@@ -197,10 +205,12 @@ TEST(a_port_of_version_1_has_no_zeros_before_it)
 	end_server();
 }
 
-/* A header of version 2 with so many bytes in all, which names 192.0.2.1:4711; what is behind the address is skipped. */
+/* Writes a header of version 2 of this length, which names 192.0.2.1:4711. The server skips what
+ * follows the address. */
 static size_t long_header(char *out, size_t nbytes)
 {
-	static const char first[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\0\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50";
+	static const char first[] = "\r\n\r\n\0\r\n"
+		"QUIT\n\x21\x11\0\0\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50";
 
 	memset(out, 'x', nbytes);
 	memcpy(out, first, sizeof first - 1);
@@ -252,7 +262,7 @@ TEST(a_header_of_version_2_may_have_64_KiB)
 
 CASE("places", .timeout = 120);
 
-/* None of them is idle, which would be closed for the next one. */
+/* None of them is idle: an idle one would be closed for the next one. */
 TEST(no_more_connections_than_were_asked_for)
 {
 	enum { CLIENTS = 40, PLACES = 5 };
@@ -296,7 +306,7 @@ CASE("signals", .timeout = 120);
 static const int urgent[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF };
 static const int others[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
 
-/* The signals that are blocked, as a number; the program of a child prints its own. */
+/* Returns the blocked signals as a number; a child's program prints its own. */
 static unsigned long long mask_bits(const sigset_t *mask)
 {
 	unsigned long long bits = 0;
@@ -336,7 +346,7 @@ static unsigned long long blocked_in_fork(void)
 	return bits;
 }
 
-/* Not by a shell: dash clears the mask. */
+/* Does not use a shell, as dash clears the mask. */
 static unsigned long long blocked_in_program(void)
 {
 	static char *arguments[] = { "sed", "-n", "s/^SigBlk:.//p", "/proc/self/status", NULL };
@@ -365,10 +375,12 @@ static void masks(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
-	HTTPResponse_printf(response, "%llx %llx %llx", blocked_now(), blocked_in_fork(), blocked_in_program());
+	HTTPResponse_printf(response, "%llx %llx %llx", blocked_now(), blocked_in_fork(),
+		blocked_in_program());
 }
 
-/* As many loops as make it certain that one is not the thread of run: each connection goes to one by chance. */
+/* There are so many loops that one is certainly not the thread of run: the kernel deals
+ * connections out by chance. */
 static void ask_for_masks(const char *request, unsigned long long right)
 {
 	unsigned long long thread, child, program;
@@ -377,9 +389,12 @@ static void ask_for_masks(const char *request, unsigned long long right)
 	for (i = 0; i < 12; i++) {
 		ck_assert_int_eq(ask(request), 200);
 		ck_assert_int_eq(sscanf(body(), "%llx %llx %llx", &thread, &child, &program), 3);
-		ck_assert_msg(thread == right, "%s: the thread's mask is %llx, that of run %llx", request, thread, right);
-		ck_assert_msg(child == right, "%s: a child's mask is %llx, that of run %llx", request, child, right);
-		ck_assert_msg(program == right, "%s: a program's mask is %llx, that of run %llx", request, program, right);
+		ck_assert_msg(thread == right, "%s: the thread's mask is %llx, that of run %llx", request,
+			thread, right);
+		ck_assert_msg(child == right, "%s: a child's mask is %llx, that of run %llx", request,
+			child, right);
+		ck_assert_msg(program == right, "%s: a program's mask is %llx, that of run %llx", request,
+			program, right);
 	}
 }
 
@@ -425,7 +440,8 @@ static void fault(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 
 static void crash_in_child(int blocks)
 {
-	HTTPServer_Route route = { .method = "GET", .pattern = "/", .handler = fault, .blocks = blocks };
+	HTTPServer_Route route = { .method = "GET", .pattern = "/", .handler = fault,
+		.blocks = blocks };
 	int fd, i;
 
 	signal(SIGSEGV, caught);
@@ -444,7 +460,7 @@ TEST(a_crash_in_a_worker_or_loop_is_the_programs_to_handle, .to = 2)
 {
 	int result, round;
 
-	if (RUNNING_ON_VALGRIND) /* which reports the crash and has an exit status of its own for it */
+	if (RUNNING_ON_VALGRIND) /* Valgrind reports the crash and exits with its own status */
 		return;
 	for (round = 0; round < (_i ? 1 : 4); round++) {
 		pid_t child = fork();
@@ -504,7 +520,7 @@ static void *run_noting(void *unused)
 	return run_server(unused);
 }
 
-/* Ends the thread of run, or with cl each other one. */
+/* Ends the thread of run; with cl, that of any other loop. */
 static void leave(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	hello(request, response, NULL);

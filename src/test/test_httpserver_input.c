@@ -149,7 +149,8 @@ TEST(one_that_pipelines_does_not_keep_the_others_waiting)
 	while (n < sizeof pipeline - 100)
 		n += (size_t)sprintf(pipeline + n, "%s", GET("/"));
 	for (i = 0; i < 50; i++) {
-		ssize_t sent = send(fd, pipeline, n, MSG_NOSIGNAL); /* part of a request is sent, and its rest never */
+		/* a part of a request is sent, and the rest never */
+		ssize_t sent = send(fd, pipeline, n, MSG_NOSIGNAL);
 
 		big_sent += sent > 0;
 		ck_assert_int_eq(ask(GET("/")), 200);
@@ -161,7 +162,7 @@ TEST(one_that_pipelines_does_not_keep_the_others_waiting)
 	end_server();
 }
 
-TEST(a_large_body_comes_and_goes)
+TEST(a_large_body_is_echoed)
 {
 	static char bytes[1000000];
 	size_t i;
@@ -181,7 +182,7 @@ TEST(a_large_body_comes_and_goes)
 	end_server();
 }
 
-TEST(who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain)
+TEST(a_client_that_expects_100_gets_100_or_the_refusal)
 {
 	int fd;
 
@@ -192,8 +193,9 @@ TEST(who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain)
 	say(fd, "hello");
 	ck_assert_int_eq(hear(fd), 200);
 	ck_assert_str_eq(body(), "hello");
-	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
-	ck_assert_int_eq(hear(fd), 200); /* it did not wait to be told */
+	say(fd, "POST /echo HTTP/1.1\r\n" HOST
+		"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
+	ck_assert_int_eq(hear(fd), 200); /* it did not wait for 100 Continue */
 	say(fd, "POST /nothing HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
 	ck_assert(hear_all(fd));
 	ck_assert_int_eq(atoi(heard + 9), 404);
@@ -202,7 +204,7 @@ TEST(who_expects_a_hundred_is_told_to_continue_or_that_it_is_in_vain)
 	end_server();
 }
 
-TEST(who_shuts_down_its_side_is_answered_all_the_same)
+TEST(a_client_that_shuts_down_its_side_is_still_answered)
 {
 	int fd;
 
@@ -247,15 +249,17 @@ static void start_behind(const char *const *proxies)
 static const struct {
 	const char *header;
 	size_t n;
-	const char *name; /* NULL: no header; "": it names nobody */
+	const char *name; /* NULL: not a header; "": it names no client */
 } spoken[] = {
 	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n", "192.0.2.1:4711"),
 	SPOKEN("PROXY TCP6 2001:db8::1 2001:db8::2 4711 80\r\n", "[2001:db8::1]:4711"),
 	SPOKEN("PROXY UNKNOWN\r\n", ""),
 	SPOKEN("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", ""),
 	SPOKEN(V2 "\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", "192.0.2.1:4711"),
-	SPOKEN(V2 "\x21\x11\0\x0f\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50\x04\0\0", "192.0.2.1:4711"),
-	SPOKEN(V2 "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02"
+	SPOKEN(V2 "\x21\x11\0\x0f\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50\x04\0\0",
+		"192.0.2.1:4711"),
+	SPOKEN(V2 "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
+		"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02"
 		"\x12\x67\0\x50", "[2001:db8::1]:4711"),
 	SPOKEN(V2 "\x20\0\0\0", ""),
 	SPOKEN("", NULL),
@@ -266,7 +270,8 @@ static const struct {
 	SPOKEN("PROXY TCP4 2001:db8::1 198.51.100.1 4711 80\r\n", NULL),
 	SPOKEN("PROXY TCP5 192.0.2.1 198.51.100.1 4711 80\r\n", NULL),
 	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\n", NULL),
-	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711                                                              "
+	SPOKEN("PROXY TCP4 192.0.2.1 198.51.100.1 4711                                     "
+		"                         "
 		"                                           80\r\n", NULL),
 	SPOKEN(V2 "\x11\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", NULL),
 	SPOKEN(V2 "\x22\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x12\x67\0\x50", NULL),
@@ -368,9 +373,10 @@ TEST(a_proxy_may_connect_to_a_Unix_domain_socket)
 	ck_believed("unix", name, "0");
 }
 
-TEST(who_is_no_proxy_cannot_say_that_it_is_somebody_else)
+TEST(only_a_proxy_may_name_another_client)
 {
-	static const char *const proxies[] = { "10.0.0.0/8", "::1", "127.0.0.2", "127.0.0.2/31", "unix", NULL };
+	static const char *const proxies[] = { "10.0.0.0/8", "::1", "127.0.0.2", "127.0.0.2/31", "unix",
+		NULL };
 
 	start_behind(proxies);
 	ck_assert_int_eq(ask("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n" GET("/who")), 400);
@@ -390,7 +396,8 @@ static const struct {
 	{ 400, "GET / HTTP/1.1\r\n\r\n" },
 	{ 400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" },
 	{ 400, "GET / HTTP/1.1\r\nHost : a\r\n\r\n" },
-	{ 400, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
+	{ 400, "POST /echo HTTP/1.1\r\n" HOST
+		"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
 	{ 400, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: +5\r\n\r\nhello" },
 	{ 400, "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nxyz\r\n" },
 	{ 400, "GET /%zz HTTP/1.1\r\n" HOST "\r\n" },
@@ -401,7 +408,7 @@ static const struct {
 };
 enum { REFUSED = sizeof refused / sizeof refused[0] };
 
-TEST(what_must_be_refused_is_and_nothing_behind_it_is_read)
+TEST(a_bad_request_is_refused_and_the_next_is_not_read)
 {
 	int fd, i, before;
 
@@ -416,7 +423,8 @@ TEST(what_must_be_refused_is_and_nothing_behind_it_is_read)
 			hear_all(fd);
 			ck_assert_int_eq(count("200 OK"), before);
 			ck_assert_msg(atoi(strstr(heard, "HTTP/1.1 4") || strstr(heard, "HTTP/1.1 5")
-				? (strstr(heard, "HTTP/1.1 4") ? strstr(heard, "HTTP/1.1 4") : strstr(heard, "HTTP/1.1 5")) + 9 : "0")
+				? (strstr(heard, "HTTP/1.1 4") ? strstr(heard, "HTTP/1.1 4")
+				: strstr(heard, "HTTP/1.1 5")) + 9 : "0")
 				== refused[i].status, "%s is answered %s", refused[i].request, heard);
 			ck_assert(has("Connection: close\r\n"));
 			close(fd);
@@ -428,16 +436,20 @@ TEST(what_must_be_refused_is_and_nothing_behind_it_is_read)
 
 TEST(the_limits_are_those_of_the_options)
 {
-	start_with((HTTPServer_Options){ .limits = { .request_line = 40, .header_bytes = 60, .header_count = 3, .body_bytes = 10 } });
-	ck_assert_int_eq(ask("GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\n" HOST "\r\n"), 414);
-	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n" HOST "X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n"), 431);
+	start_with((HTTPServer_Options){ .limits = { .request_line = 40, .header_bytes = 60,
+		.header_count = 3, .body_bytes = 10 } });
+	ck_assert_int_eq(ask("GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\n" HOST "\r\n"),
+		414);
+	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n" HOST
+		"X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n"), 431);
 	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n" HOST "A: b\r\nC: d\r\nE: f\r\n\r\n"), 431);
 	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\n"), 413);
-	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n0123456789"), 200);
+	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n0123456789"),
+		200);
 	end_server();
 }
 
-TEST(who_uploads_too_much_still_reads_why)
+TEST(a_client_that_uploads_too_much_still_reads_the_refusal)
 {
 	static char bytes[3000000];
 	int fd, i;
@@ -447,7 +459,8 @@ TEST(who_uploads_too_much_still_reads_why)
 	for (i = 0; i < 5; i++) {
 		fd = dial();
 		say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3000000\r\n\r\n");
-		say_bytes(fd, bytes, sizeof bytes); /* all of it: nobody is reset while sending */
+		/* the server reads all of it: it does not reset a client that still sends */
+		say_bytes(fd, bytes, sizeof bytes);
 		ck_assert(hear_all(fd));
 		ck_assert(has("413 Content Too Large"));
 		close(fd);
@@ -455,13 +468,14 @@ TEST(who_uploads_too_much_still_reads_why)
 	end_server();
 }
 
-/* Both ends of so many connections are this process's. */
+/* Both ends of so many connections belong to this process. */
 static void allow_descriptors(rlim_t n)
 {
 	struct rlimit limit;
 
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	ck_assert_msg(limit.rlim_max >= n, "the machine allows %lu descriptors", (unsigned long)limit.rlim_max);
+	ck_assert_msg(limit.rlim_max >= n, "the machine allows %lu descriptors",
+		(unsigned long)limit.rlim_max);
 	if (limit.rlim_cur < n) {
 		limit.rlim_cur = n;
 		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -475,7 +489,7 @@ static int reads_slowly(int i)
 	return i % 50 == 0;
 }
 
-/* Half of a head or of a body, or nothing of a response that fits into no buffer is taken. */
+/* Sends half of a head or of a body, or takes nothing of a response that fits into no buffer. */
 static int begin_slowly(int i)
 {
 	int fd = reads_slowly(i) ? dial_narrow() : dial();
@@ -500,13 +514,14 @@ static void end_slowly(int fd, int i)
 	close(fd);
 }
 
-TEST(a_thousand_slow_clients_slow_nobody)
+TEST(a_thousand_slow_clients_delay_no_other)
 {
 	static int fd[SLOW];
 	int i;
 
 	allow_descriptors(2 * SLOW + 200);
-	start_streams((HTTPServer_Options){ .limits = { .head_ms = 60000, .body_ms = 60000 }, .send_ms = 60000 });
+	start_streams((HTTPServer_Options){ .limits = { .head_ms = 60000, .body_ms = 60000 },
+		.send_ms = 60000 });
 	for (i = 0; i < SLOW; i++)
 		fd[i] = begin_slowly(i);
 	await(stats_now().connections == SLOW);
@@ -559,7 +574,7 @@ TEST(a_body_slower_than_its_rate_is_408)
 	hear_all(fd);
 	ck_assert(has("TTP/1.1 408"));
 	close(fd);
-	/* at its rate, it takes its time */
+	/* a client at the minimum rate is not too slow */
 	fd = dial();
 	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
 	for (i = 0; i < 10; i++) {
@@ -605,7 +620,9 @@ TEST(a_connection_whose_requests_wait_for_their_turn_is_not_idle)
 		strcat(text, GET("/"));
 	for (i = 0; i < CLIENTS; i++) {
 		fd[i] = dial();
-		say(fd[i], text); /* in one piece: the kernel drops many small ones, and sends them again after the idle time */
+		/* in one piece: the kernel drops many small ones, and sends them again after the idle
+		 * time */
+		say(fd[i], text);
 	}
 	launch();
 	for (i = 0; i < CLIENTS; i++) {
@@ -616,7 +633,8 @@ TEST(a_connection_whose_requests_wait_for_their_turn_is_not_idle)
 	end_server();
 }
 
-/* Those that have places are in the middle of a request: idle ones would go (test_httpserverlife.c). */
+/* The clients that are served are in the middle of a request: idle ones would be closed
+ * (test_httpserverlife.c). */
 TEST(more_connections_than_fit_wait_until_there_is_room)
 {
 	int fd[4], i;

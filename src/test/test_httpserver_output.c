@@ -22,7 +22,7 @@ static void check_big(void)
 	}
 }
 
-TEST(who_reads_slowly_gets_every_byte_and_holds_up_nobody)
+TEST(a_slow_reader_gets_every_byte_and_delays_no_other)
 {
 	enum { TIMES = 3 };
 	int fd, i;
@@ -54,7 +54,7 @@ TEST(nothing_is_read_of_a_client_that_does_not_read)
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	while (n < sizeof pipeline - 100)
 		n += (size_t)sprintf(pipeline + n, "%s", GET("/big"));
-	while (idle < 20) { /* the sockets' buffers fill, and then that is all */
+	while (idle < 20) { /* until the sockets' buffers are full */
 		ssize_t sent = send(fd, pipeline + taken % n, n - taken % n, MSG_NOSIGNAL);
 
 		if (sent > 0)
@@ -69,7 +69,7 @@ TEST(nothing_is_read_of_a_client_that_does_not_read)
 	end_server();
 }
 
-TEST(who_does_not_take_a_response_in_time_is_let_go)
+TEST(a_client_that_does_not_take_its_response_in_time_is_closed)
 {
 	int fd, i;
 
@@ -107,9 +107,10 @@ static int dial_unix(const char *path)
 	return fd;
 }
 
-/* Of the clients that ask for 0, 1, 2, ... large responses before one that a worker makes, some have a socket that takes no
- * more just when the worker begins: a Unix socket, whose buffer does not grow. */
-TEST(the_time_that_a_worker_takes_is_not_the_clients_who_has_responses_to_take_before)
+/* The clients ask for 0, 1, 2, ... large responses before one that a worker makes. So some of
+ * their sockets are full just when the worker begins. They are Unix sockets, whose buffers do
+ * not grow. */
+TEST(a_workers_time_is_not_counted_against_a_client_with_earlier_responses_unsent)
 {
 	enum { CLIENTS = sizeof entered / sizeof entered[0], SEND_MS = 1500 };
 	char path[64], host[80], request[64];
@@ -120,7 +121,8 @@ TEST(the_time_that_a_worker_takes_is_not_the_clients_who_has_responses_to_take_b
 	atomic_store(&unblocked, 0);
 	make_server((HTTPServer_Options){ .host = host, .send_ms = SEND_MS, .workers = CLIENTS });
 	HTTPServer_route(server, "GET", "/pad", pad, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ "GET", "/slow/:id", enter, "slow", 1, NULL });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ "GET", "/slow/:id", enter, "slow", 1,
+		NULL });
 	launch();
 	for (i = 0; i < CLIENTS; i++) {
 		fd[i] = dial_unix(path);
@@ -136,7 +138,8 @@ TEST(the_time_that_a_worker_takes_is_not_the_clients_who_has_responses_to_take_b
 		if (atomic_load(&entered[i])) {
 			hear_all(fd[i]);
 			sprintf(request, "slow id=%d", i);
-			ck_assert_msg(nheard > strlen(request) && strcmp(heard + nheard - strlen(request), request) == 0,
+			ck_assert_msg(nheard > strlen(request)
+				&& strcmp(heard + nheard - strlen(request), request) == 0,
 				"after %d large responses the last one is missing: %zu bytes", i, nheard);
 		}
 		close(fd[i]);
@@ -144,7 +147,7 @@ TEST(the_time_that_a_worker_takes_is_not_the_clients_who_has_responses_to_take_b
 	end_server();
 }
 
-TEST(who_leaves_in_the_middle_of_anything_does_no_harm)
+TEST(a_client_may_leave_at_any_point)
 {
 	size_t n;
 	int fd;
@@ -178,8 +181,9 @@ TEST(no_client_ever_sees_the_bytes_of_another)
 	for (i = 0; i < CLIENTS; i++)
 		fd[i] = dial();
 	for (round = 0; round < 5; round++) {
-		for (i = 0; i < CLIENTS; i++) { /* a request, and half of the next */
-			sprintf(text, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\nclient %04dPOST /ec", i);
+		for (i = 0; i < CLIENTS; i++) { /* a whole request, and half of the next */
+			sprintf(text, "POST /echo HTTP/1.1\r\n" HOST
+				"Content-Length: 11\r\n\r\nclient %04dPOST /ec", i);
 			say(fd[i], text);
 		}
 		for (i = CLIENTS; i-- > 0; ) {
@@ -194,7 +198,7 @@ TEST(no_client_ever_sees_the_bytes_of_another)
 			ck_assert_int_eq(hear(fd[i]), 200);
 			sprintf(text, "mo%04d", i);
 			ck_assert_str_eq(body(), text);
-			if (i % 3 == round % 3) { /* another client has its place */
+			if (i % 3 == round % 3) { /* a new client takes its place */
 				close(fd[i]);
 				fd[i] = dial();
 			}
@@ -209,7 +213,7 @@ TEST(no_client_ever_sees_the_bytes_of_another)
 
 CASE("the end");
 
-TEST(stop_ends_the_idle_and_answers_those_at_hand)
+TEST(stop_closes_idle_connections_and_answers_requests_in_progress)
 {
 	int idle, half, working;
 
@@ -237,7 +241,7 @@ TEST(stop_ends_the_idle_and_answers_those_at_hand)
 	join_server();
 }
 
-TEST(who_is_not_done_by_the_deadline_is_cut_off)
+TEST(a_client_that_is_not_done_by_the_deadline_is_cut_off)
 {
 	int64_t start_ms;
 	int fd;
@@ -253,10 +257,11 @@ TEST(who_is_not_done_by_the_deadline_is_cut_off)
 	close(fd);
 }
 
-/* -1: there is no such address of our own here */
+/* Returns -1 if this machine has no such address of its own. */
 static int dial_from(const char *address)
 {
-	struct sockaddr_in from = { .sin_family = AF_INET }, to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
+	struct sockaddr_in from = { .sin_family = AF_INET },
+		to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	inet_pton(AF_INET, address, &from.sin_addr);
@@ -269,7 +274,7 @@ static int dial_from(const char *address)
 	return fd;
 }
 
-TEST(who_waits_at_the_listener_behind_one_that_is_turned_away_is_answered_too)
+TEST(a_client_in_the_backlog_behind_a_refused_one_is_answered)
 {
 	int fd[3], i;
 
@@ -302,7 +307,7 @@ static void huge(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 
 static char huge_heard[HUGE + 2000];
 
-/* All that comes until an orderly end: so many bytes. */
+/* Returns how many bytes come until an orderly end. */
 static size_t hear_huge(int fd)
 {
 	size_t total = 0;
@@ -314,8 +319,9 @@ static size_t hear_huge(int fd)
 	return total;
 }
 
-/* To close while its next request lies unread would reset the connection, and take from it what it has not read yet. */
-TEST(who_takes_a_response_while_the_server_drains_gets_all_of_it_and_the_next_one)
+/* Closing a connection with an unread next request would reset it, and take from the client what
+ * it has not read. */
+TEST(a_client_that_reads_during_the_drain_gets_all_of_its_response_and_the_next)
 {
 	size_t total;
 	int fd;
@@ -343,15 +349,16 @@ static void nap_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl
 	hello(request, response, cl);
 }
 
-/* An empty line after the request, as some send. */
-TEST(what_comes_after_the_last_request_takes_nothing_from_its_response)
+/* Some clients send an empty line after the request. */
+TEST(bytes_after_the_last_request_do_not_cut_off_its_response)
 {
 	size_t total;
 	int fd;
 
 	make_server((HTTPServer_Options){ 0 });
 	HTTPServer_route(server, "GET", "/huge", huge, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/slow", .handler = nap_handler, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/slow", .handler = nap_handler,
+		.blocks = 1 });
 	launch();
 	fd = dial_narrow();
 	say(fd, "GET /huge HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
@@ -388,7 +395,8 @@ TEST(after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others)
 	await(stats_now().requests == CLIENTS && atomic_load(&inside) == 1);
 	HTTPServer_stop(server);
 	pthread_join(server_thread, NULL);
-	ck_assert_int_le(atomic_load(&inside), 2); /* the second one if the first ended before the deadline */
+	/* 2, if the first one ended before the deadline */
+	ck_assert_int_le(atomic_load(&inside), 2);
 	for (i = 0; i < CLIENTS; i++) {
 		hear_all(fd[i]);
 		ck_assert(i < atomic_load(&inside) ? has("200 OK") && has("hello") : nheard == 0);
@@ -403,7 +411,7 @@ TEST(stop_before_run_makes_run_return)
 	make_server((HTTPServer_Options){ .threads = 2 });
 	HTTPServer_stop(server);
 	HTTPServer_run(server);
-	HTTPServer_stop(server); /* and again does nothing */
+	HTTPServer_stop(server); /* a second call has no effect */
 	Arena_dispose(&arena);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
@@ -438,7 +446,8 @@ TEST(stop_in_a_signal_handler_makes_run_return)
 
 static atomic_int good, lost;
 
-/* Asks until the server is gone: a connection may end between two responses, but never within one. */
+/* Makes requests until the server is gone. A connection may end between two responses, but never
+ * within one. */
 static void *press(void *cl)
 {
 	for (;;) {

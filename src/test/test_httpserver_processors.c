@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* How many loops a server makes by default: the processors of its affinity, no more than the quotas of its cgroups. The
- * files of /proc and /sys are the test's own, and so is the time of the day. */
+/* How many loops a server makes by default: as many as the processors of its affinity, and not
+ * more than the quotas of its cgroups. The test replaces the files of /proc and /sys, and the
+ * time. */
 #include "config.h"
 
 #include <sched.h>
@@ -12,7 +13,7 @@ typedef struct File {
 	const char *name, *text;
 } File;
 
-static const File *files; /* that there are; the last has no name */
+static const File *files; /* the files that exist; the last has no name */
 static int nallowed, affinity_error;
 
 FILE *__wrap_fopen(const char *name, const char *mode);
@@ -57,14 +58,14 @@ time_t __wrap_time(time_t *t)
 	return 0;
 }
 
-static int at_nought; /* the clocks stand still at their beginning */
+static int clock_is_zero; /* the clocks stand still at 0 */
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *t);
 int __real_clock_gettime(clockid_t id, struct timespec *t);
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *t)
 {
-	if (!at_nought)
+	if (!clock_is_zero)
 		return __real_clock_gettime(id, t);
 	*t = (struct timespec){ 0 };
 	return 0;
@@ -85,32 +86,32 @@ static int processors_with(const File *given, int allowed)
 #define ME(text) { "/proc/self/cgroup", text }
 #define MOUNTS(text) { "/proc/self/mountinfo", text }
 #define NO_MORE { NULL, NULL }
-#define V2 "30 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 master:1 - cgroup2 cgroup2 rw,nsdelegate\n"
+#define V2 "30 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 master:1 - cgroup2 cgroup2 rw,x\n"
 #define V1 "33 25 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:15 - cgroup cgroup rw,cpu,cpuacct\n" \
 	"34 25 0:29 / /sys/fs/cgroup/cpuset rw shared:16 - cgroup cgroup rw,cpuset\n"
+/* The files of the cgroup /a of version 2, with this limit. */
+#define OF_A(limit) { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", limit }, NO_MORE }
 
 static const struct {
-	const char *what;
+	const char *name;
 	int allowed, right;
 	File files[6];
 } machines[] = {
 	{ "no cgroups at all", 6, 6, { NO_MORE } },
-	{ "version 2, no limit", 6, 6, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "max 100000\n" }, NO_MORE } },
-	{ "version 2, one and a half", 6, 2, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "150000 100000\n" },
-		NO_MORE } },
-	{ "version 2, three exactly", 6, 3, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "300000 100000\n" },
-		NO_MORE } },
-	{ "version 2, a tenth", 6, 1, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "10000 100000\n" }, NO_MORE } },
-	{ "version 2, more than there are", 2, 2, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "900000 100000\n" },
-		NO_MORE } },
-	{ "version 2, above ours", 6, 4, { ME("0::/a.slice/b.service\n"), MOUNTS(V2),
+	{ "version 2, no limit", 6, 6, OF_A("max 100000\n") },
+	{ "version 2, one and a half", 6, 2, OF_A("150000 100000\n") },
+	{ "version 2, three exactly", 6, 3, OF_A("300000 100000\n") },
+	{ "version 2, a tenth", 6, 1, OF_A("10000 100000\n") },
+	{ "version 2, more than there are", 2, 2, OF_A("900000 100000\n") },
+	{ "version 2, a limit of the parent", 6, 4, { ME("0::/a.slice/b.service\n"), MOUNTS(V2),
 		{ "/sys/fs/cgroup/a.slice/cpu.max", "350000 100000\n" },
 		{ "/sys/fs/cgroup/a.slice/b.service/cpu.max", "500000 100000\n" }, NO_MORE } },
-	{ "version 2, a container's own root", 6, 2, { ME("0::/\n"), MOUNTS(V2), { "/sys/fs/cgroup/cpu.max", "200000 100000\n" },
-		NO_MORE } },
+	{ "version 2, a container's own root", 6, 2, { ME("0::/\n"), MOUNTS(V2),
+		{ "/sys/fs/cgroup/cpu.max", "200000 100000\n" }, NO_MORE } },
 	{ "version 2, mounted below its root", 6, 2, { ME("0::/docker/7/worker\n"),
-		MOUNTS("30 24 0:27 /docker/7 /cg rw - cgroup2 cgroup2 rw\n"), { "/cg/worker/cpu.max", "max 100000\n" },
-		{ "/cg/cpu.max", "200000 100000\n" }, { "/cg/docker/7/worker/cpu.max", "100000 100000\n" }, NO_MORE } },
+		MOUNTS("30 24 0:27 /docker/7 /cg rw - cgroup2 cgroup2 rw\n"),
+		{ "/cg/worker/cpu.max", "max 100000\n" }, { "/cg/cpu.max", "200000 100000\n" },
+		{ "/cg/docker/7/worker/cpu.max", "100000 100000\n" }, NO_MORE } },
 	{ "version 1", 6, 3, { ME("5:cpuset:/z\n4:cpu,cpuacct:/a\n0::/\n"), MOUNTS(V1),
 		{ "/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "250000\n" },
 		{ "/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000\n" }, NO_MORE } },
@@ -119,11 +120,11 @@ static const struct {
 		{ "/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000\n" }, NO_MORE } },
 	{ "version 1 of a container that sees the machine's paths", 6, 1, { ME("4:cpu:/docker/7\n"),
 		MOUNTS("9 8 0:1 /docker/7 /sys/fs/cgroup/cpu ro - cgroup cpu rw,cpu\n"),
-		{ "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n" }, { "/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n" },
-		NO_MORE } },
-	{ "nonsense", 6, 6, { ME("0\n\n:::\n0::/a\n"), MOUNTS("\nx\n - cgroup2 \n" V2), { "/sys/fs/cgroup/a/cpu.max", "many\n" },
-		NO_MORE } },
-	{ "a period of nothing", 6, 6, { ME("0::/a\n"), MOUNTS(V2), { "/sys/fs/cgroup/a/cpu.max", "100000 0\n" }, NO_MORE } }
+		{ "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n" },
+		{ "/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n" }, NO_MORE } },
+	{ "nonsense", 6, 6, { ME("0\n\n:::\n0::/a\n"), MOUNTS("\nx\n - cgroup2 \n" V2),
+		{ "/sys/fs/cgroup/a/cpu.max", "many\n" }, NO_MORE } },
+	{ "a period of 0", 6, 6, OF_A("100000 0\n") }
 };
 enum { MACHINES = sizeof machines / sizeof machines[0] };
 
@@ -137,7 +138,8 @@ TEST(no_more_loops_than_affinity_and_quota_have_processors)
 	for (i = 0; i < MACHINES; i++) {
 		int n = processors_with(machines[i].files, machines[i].allowed);
 
-		ck_assert_msg(n == machines[i].right, "%s: %d processors, not %d", machines[i].what, n, machines[i].right);
+		ck_assert_msg(n == machines[i].right, "%s: %d processors, not %d", machines[i].name, n,
+			machines[i].right);
 	}
 	ck_assert_int_eq(processors_with(machines[0].files, 1500), 1024);
 }
@@ -178,7 +180,7 @@ TEST(loops_share_the_places_out_and_none_has_none)
 	}
 }
 
-/* Monotonic clocks begin when the machine does. */
+/* A monotonic clock may begin at 0 when the machine does. */
 TEST(a_pool_lets_in_a_seconds_worth_when_its_clock_begins)
 {
 	SocketPool_Limits limits = { .rate = 3 };
@@ -187,7 +189,7 @@ TEST(a_pool_lets_in_a_seconds_worth_when_its_clock_begins)
 	Socket_T s;
 
 	arena = Arena_new();
-	at_nought = 1;
+	clock_is_zero = 1;
 	pool = SocketPool_new(arena, 10, 1024);
 	SocketPool_set_limits(pool, &limits);
 	for (i = 0; i < 4; i++) {
@@ -198,11 +200,11 @@ TEST(a_pool_lets_in_a_seconds_worth_when_its_clock_begins)
 			Socket_close(&s);
 		close(ends[1]);
 	}
-	at_nought = 0;
+	clock_is_zero = 0;
 	Arena_dispose(&arena);
 }
 
-TEST(a_clock_may_begin_at_nought)
+TEST(a_servers_clock_may_begin_at_zero)
 {
 	make_server((HTTPServer_Options){ 0 });
 	launch();

@@ -11,7 +11,7 @@ CASE("descriptors, threads, memory");
 
 enum { TAKEN = 200 };
 
-/* Takes every descriptor that a lower limit leaves; the number of those taken. */
+/* Takes every descriptor that a lower limit leaves. Returns how many it took. */
 static int take_descriptors(int *taken)
 {
 	struct rlimit low;
@@ -25,7 +25,7 @@ static int take_descriptors(int *taken)
 	return n;
 }
 
-TEST(without_descriptors_it_goes_on_and_recovers)
+TEST(without_descriptors_the_server_runs_on_and_recovers)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET };
 	struct rlimit limit;
@@ -41,7 +41,9 @@ TEST(without_descriptors_it_goes_on_and_recovers)
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	to.sin_port = htons((unsigned short)port);
 	ck_assert_int_eq(connect(outside, (struct sockaddr *)&to, sizeof to), 0);
-	hear_all(outside); /* a clear end, and now: Valgrind's accept closes it itself, so no count here */
+	/* The end comes at once. The statistics are not checked: under Valgrind, accept closes the
+	 * connection itself. */
+	hear_all(outside);
 	ck_assert_uint_eq(nheard, 0);
 	say(inside_fd, GET("/"));
 	ck_assert_int_eq(hear(inside_fd), 200);
@@ -62,7 +64,8 @@ static void *ask_often(void *cl)
 	for (i = 0; i < 200; i++) {
 		char request[200];
 		ssize_t got = 0, n;
-		int length = sprintf(request, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 12\r\n\r\n%4d %6d\n", (int)(intptr_t)cl, i);
+		int length = sprintf(request, "POST /echo HTTP/1.1\r\n" HOST
+			"Content-Length: 12\r\n\r\n%4d %6d\n", (int)(intptr_t)cl, i);
 
 		say_bytes(fd, request, (size_t)length);
 		while ((n = recv(fd, text + got, sizeof text - 1 - (size_t)got, 0)) > 0) {
@@ -71,7 +74,8 @@ static void *ask_often(void *cl)
 			if (got > 12 && text[got - 1] == '\n' && text[got - 13] == '\n')
 				break;
 		}
-		ck_assert_msg(n > 0 && memcmp(text + got - 12, request + length - 12, 12) == 0, "%.*s", (int)got, text);
+		ck_assert_msg(n > 0 && memcmp(text + got - 12, request + length - 12, 12) == 0, "%.*s",
+			(int)got, text);
 	}
 	close(fd);
 	return NULL;
@@ -151,17 +155,19 @@ static void log_all_parts(const HTTPServer_Entry *e, void *cl)
 	HTTPRequest_T r = e->request;
 	size_t n = 1, length = 1;
 
-	if (HTTPRequest_method(r)) { /* the request line was right */
+	if (HTTPRequest_method(r)) { /* only if the request line was right */
 		ck_assert_str_eq(HTTPRequest_method(r), "GET");
 		ck_assert_ptr_nonnull(strstr(HTTPRequest_target(r), "?a=b"));
 		ck_assert_str_eq(HTTPRequest_query(r), "a=b");
 		ck_assert_str_eq(HTTPRequest_version(r), "HTTP/1.1");
 		ck_assert_str_eq(HTTPRequest_query_param(r, "a"), "b");
 	} else {
-		ck_assert(!HTTPRequest_target(r) && !HTTPRequest_path(r) && !HTTPRequest_query(r) && !HTTPRequest_version(r));
+		ck_assert(!HTTPRequest_target(r) && !HTTPRequest_path(r) && !HTTPRequest_query(r)
+			&& !HTTPRequest_version(r));
 		ck_assert(HTTPRequest_query_params(r, &n) && n == 0);
 	}
-	ck_assert(!HTTPRequest_header(r, "Host") && !HTTPRequest_form_param(r, "a") && !HTTPRequest_param(r, "a"));
+	ck_assert(!HTTPRequest_header(r, "Host") && !HTTPRequest_form_param(r, "a")
+		&& !HTTPRequest_param(r, "a"));
 	ck_assert(HTTPRequest_body(r, &length) && length == 0);
 	ck_assert_int_eq(e->status, 400);
 	atomic_fetch_add((atomic_int *)cl, 1);
@@ -170,8 +176,10 @@ static void log_all_parts(const HTTPServer_Entry *e, void *cl)
 TEST(a_request_whose_head_was_refused_has_its_line_in_the_log_and_no_field)
 {
 	static const char *const heads[] = {
-		GET("/%zz?a=b"), GET("/../?a=b"), GET("/a\\b?a=b"), "GET /?a=b HTTP/1.1\r\n\r\n", "GET /?a=b HTTP/1.1\r\nX : y\r\n\r\n",
-		"GET http://:80/?a=b HTTP/1.1\r\n" HOST "\r\n", "GET http://b/..?a=b HTTP/1.1\r\n" HOST "\r\n"
+		GET("/%zz?a=b"), GET("/../?a=b"), GET("/a\\b?a=b"), "GET /?a=b HTTP/1.1\r\n\r\n",
+			"GET /?a=b HTTP/1.1\r\nX : y\r\n\r\n",
+		"GET http://:80/?a=b HTTP/1.1\r\n" HOST "\r\n",
+			"GET http://b/..?a=b HTTP/1.1\r\n" HOST "\r\n"
 	};
 	atomic_int entries = 0;
 	int i;
@@ -271,7 +279,7 @@ TEST(a_unix_socket_serves_all_loops)
 	ck_assert_int_ne(access(to.sun_path, F_OK), 0);
 }
 
-/* Without Check, which writes to descriptor 3. */
+/* Does not use Check, which writes to descriptor 3. */
 static int is_served(void)
 {
 	char text[16] = "";
@@ -283,7 +291,7 @@ static int is_served(void)
 	return strcmp(text, "HTTP/1.1 200") == 0;
 }
 
-/* Another server of the process, which has the options of the first: its socket is its own. */
+/* Makes another server of the process with the options of the first. Its socket must be its own. */
 static int is_alone(HTTPServer_Options options)
 {
 	Arena_T other = Arena_new();
@@ -293,13 +301,15 @@ static int is_alone(HTTPServer_Options options)
 	return alone && fcntl(3, F_GETFD) >= 0;
 }
 
-/* In a child, whose descriptors are its own. fds: what LISTEN_FDS says. The exit status: 0 when it serves there. */
+/* Runs in a child, which has its own descriptors. fds is the value of LISTEN_FDS. The child's
+ * exit status is 0 if it serves there. */
 static int activate(const char *fds, const char *pid)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	socklen_t n = sizeof a;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	HTTPServer_Options options = { .host = "127.0.0.1", .service = "0", .threads = 2, .activated = 1 };
+	HTTPServer_Options options = { .host = "127.0.0.1", .service = "0", .threads = 2,
+		.activated = 1 };
 	volatile int status = 2;
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -345,24 +355,31 @@ static int activated(const char *fds, int for_me)
 TEST(a_socket_of_the_service_manager_is_served_if_it_is_for_us)
 {
 	ck_assert_int_eq(activated("1", 1), 0);
-	ck_assert_int_eq(activated("1", 0), 1); /* another process's: a socket of our own */
-	ck_assert_int_eq(activated("2", 1), 2); /* raises */
+	ck_assert_int_eq(activated("1", 0), 1); /* meant for another process: a socket of our own */
+	ck_assert_int_eq(activated("2", 1), 2); /* it raises */
 }
 
 TEST(options_out_of_range_are_checked)
 {
-	static const char *const wrong[] = { "localhost", "1.2.3.4/33", "1.2.3.4/", "::1/129", "1.2.3/8", "1.2.3.4/x", "" };
+	static const char *const wrong[] = { "localhost", "1.2.3.4/33", "1.2.3.4/", "::1/129",
+		"1.2.3/8", "1.2.3.4/x", "" };
 	volatile size_t i;
 	Arena_T a = Arena_new();
 
-	ck_raises_saying(Assert_Failed, "-1 threads", HTTPServer_new(a, &(HTTPServer_Options){ .threads = -1 }));
-	ck_raises_saying(Assert_Failed, "-1 workers", HTTPServer_new(a, &(HTTPServer_Options){ .workers = -1 }));
-	ck_raises_saying(Assert_Failed, "-5 bytes", HTTPServer_new(a, &(HTTPServer_Options){ .body_rate = -5 }));
-	ck_raises_saying(Assert_Failed, " connections",
-		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .threads = 2, .connections = SIZE_MAX }));
-	ck_raises_saying(Assert_Failed, "2147483648 connections",
-		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .connections = (size_t)2147483647 + 1 }));
-	ck_raises_saying(Assert_Failed, "pipeline_bytes is 100", HTTPServer_new(a, &(HTTPServer_Options){ .pipeline_bytes = 100 }));
+	ck_raises_saying(Assert_Failed, "threads is -1, not 0 to 1024",
+		HTTPServer_new(a, &(HTTPServer_Options){ .threads = -1 }));
+	ck_raises_saying(Assert_Failed, "workers is -1, not 0 to 4096",
+		HTTPServer_new(a, &(HTTPServer_Options){ .workers = -1 }));
+	ck_raises_saying(Assert_Failed, "body_rate is -5",
+		HTTPServer_new(a, &(HTTPServer_Options){ .body_rate = -5 }));
+	ck_raises_saying(Assert_Failed, "connections is ",
+		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0", .threads = 2,
+		.connections = SIZE_MAX }));
+	ck_raises_saying(Assert_Failed, "connections is 2147483648, not 0 to 2147483647",
+		HTTPServer_new(a, &(HTTPServer_Options){ .service = "0",
+		.connections = (size_t)2147483647 + 1 }));
+	ck_raises_saying(Assert_Failed, "pipeline_bytes is 100, not 0 or 256 to",
+		HTTPServer_new(a, &(HTTPServer_Options){ .pipeline_bytes = 100 }));
 	for (i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
 		const char *const proxies[] = { wrong[i], NULL };
 
@@ -374,7 +391,8 @@ TEST(options_out_of_range_are_checked)
 	ck_raises_saying(Assert_Failed, "HTTPServer_run: the server is NULL", HTTPServer_run(NULL));
 	ck_raises_saying(Assert_Failed, "HTTPServer_stop: the server is NULL", HTTPServer_stop(NULL));
 	ck_raises_saying(Assert_Failed, "HTTPServer_port: the server is NULL", HTTPServer_port(NULL));
-	ck_raises_saying(Assert_Failed, "HTTPServer_stats: the server is NULL", HTTPServer_stats(NULL, NULL));
+	ck_raises_saying(Assert_Failed, "HTTPServer_stats: the server is NULL",
+		HTTPServer_stats(NULL, NULL));
 	ck_raises_saying(Assert_Failed, "request is NULL", HTTPRequest_param(NULL, "a"));
 	Arena_dispose(&a);
 }
@@ -387,11 +405,13 @@ static int make_without_memory(int fail_at)
 
 	f.fail_at = fail_at;
 	TRY {
-		HTTPServer_T s = HTTPServer_new(a, &(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .threads = 2 });
+		HTTPServer_T s = HTTPServer_new(a,
+			&(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .threads = 2 });
 
 		HTTPServer_route(s, "GET", "/users/:id/*rest", hello, NULL);
 		HTTPServer_route(s, "POST", "/users", hello, NULL);
-		HTTPServer_route(s, "PUT", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/:id/*rest", hello, NULL);
+		HTTPServer_route(s, "PUT", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/:id/*rest",
+			hello, NULL);
 		made = 1;
 	} EXCEPT(Arena_Failed) {
 	} END_TRY;

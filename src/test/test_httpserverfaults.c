@@ -1,56 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* A server whose n-th allocation fails, or all from there on, for every n: run raises if it cannot start, and what fails
- * later costs the connection that met it and no other. One that gets no threads. Linked with malloc and pthread_create
- * wrapped. */
+/* A server whose n-th allocation fails, or all from the n-th on, for every n. HTTPServer_run
+ * raises if it cannot start. Later a failure costs its own connection and no other. Then a
+ * server that gets no threads. The program is linked with --wrap for malloc and pthread_create. */
 #include "config.h"
 
 #include <fcntl.h>
 
-#include "httpclient.h"
+#include "failing_malloc.h"
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t count, size_t n);
-void *__real_realloc(void *p, size_t n);
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t count, size_t n);
-void *__wrap_realloc(void *p, size_t n);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl);
+static int threads_left; /* how many a server may make */
 
-static int fail_at = -1; /* atomic: allocations of the server's thread until the one that fails */
-static int lasting;      /* and every one after it does */
-static __thread int is_server;
-
-static int fails(void)
-{
-	int left = is_server ? __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST) : -1;
-
-	if (left > 0 || (left == 0 && !lasting))
-		__atomic_fetch_sub(&fail_at, 1, __ATOMIC_SEQ_CST);
-	return left == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t count_, size_t n)
-{
-	return fails() ? NULL : __real_calloc(count_, n);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
-
-static int threads_left; /* that a server may make */
-
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl)
-{
-	return is_server && threads_left-- <= 0 ? EAGAIN : __real_pthread_create(thread, attributes, start, cl);
-}
+WRAPPED(int, pthread_create,
+	(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl),
+	(thread, attributes, start, cl), if (is_server && threads_left-- <= 0) return EAGAIN);
 
 static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
@@ -95,7 +57,8 @@ static void before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_set(response, "X-Before", "yes");
 }
 
-static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
+static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status,
+	const char *message, void *cl)
 {
 	(void)request;
 	(void)cl;
@@ -109,13 +72,8 @@ static void take_log(const HTTPServer_Entry *e, void *cl)
 		abort();
 }
 
-static void *run_failing(void *cl)
-{
-	is_server = 1;
-	return run_server(cl);
-}
-
-/* A head in two pieces and a pipeline; whatever comes back is whole or cut off, and then the server is asked again. */
+/* Sends a head in two pieces and a pipeline. The answers are whole or cut off; then the server
+ * must still answer. */
 static void disturb(void)
 {
 	static char request[9000];
@@ -125,7 +83,8 @@ static void disturb(void)
 	if (fd < 0)
 		return;
 	memset(request + n, 'x', 7000);
-	sprintf(request + n + 7000, "\r\nContent-Length: 5\r\n\r\nhello" GET("/large") GET("/file") GET("/none")
+	sprintf(request + n + 7000, "\r\nContent-Length: 5\r\n\r\n"
+		"hello" GET("/large") GET("/file") GET("/none")
 		"GET /file HTTP/1.1\r\n" HOST "Range: bytes=5-6\r\n\r\n"
 		"GET /upgrade HTTP/1.1\r\n" HOST "Connection: upgrade\r\nUpgrade: chat\r\n\r\nahead");
 	send(fd, request, 3000, MSG_NOSIGNAL);
@@ -136,7 +95,7 @@ static void disturb(void)
 	close(fd);
 }
 
-/* 1: as ever */
+/* Returns 1 if the server answers as usual. */
 static int serves(void)
 {
 	int fd = try_dial();
@@ -166,17 +125,11 @@ static int serve_failing(int n, int with_hooks)
 	HTTPServer_route(server, "GET", "/upgrade", upgrade, NULL);
 	HTTPServer_route(server, "POST", "/echo", echo, NULL);
 	HTTPServer_route(server, "GET", "/large", large, NULL);
-	run_failed = 0;
-	fail_at = n;
-	pthread_create(&server_thread, NULL, run_failing, NULL);
+	launch_failing(n);
 	disturb();
-	failed_once = __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST) < lasting;
-	__atomic_store_n(&fail_at, -1, __ATOMIC_SEQ_CST);
+	failed_once = end_failing();
 	await(run_failed || serves());
-	HTTPServer_stop(server);
-	pthread_join(server_thread, NULL);
-	Arena_dispose(&arena);
-	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+	end_failed_server();
 	return failed_once;
 }
 
@@ -196,7 +149,8 @@ TEST(each_allocation_may_fail_or_all_after_it, .to = 4)
 static void run_with_threads(int left, int blocks, const char *message)
 {
 	make_server((HTTPServer_Options){ .threads = 3, .workers = 2 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/large", .handler = large, .blocks = blocks });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/large",
+		.handler = large, .blocks = blocks });
 	threads_left = left;
 	is_server = 1;
 	ck_raises_saying(HTTP_Failed, message, HTTPServer_run(server));

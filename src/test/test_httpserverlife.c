@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A connection's life: when a request begins, who keeps a place, how the server ends, and what callbacks may do to the
- * server: dispose of its arena, fork, or end their thread. */
+/* A connection's life: when a request begins, which connections are closed for others, how the
+ * server ends, and what callbacks may do to it: dispose of its arena, fork, or end their thread. */
 #include "config.h"
 
 #include <sys/wait.h>
@@ -56,7 +56,7 @@ TEST(empty_lines_are_no_request, .to = EMPTIES)
 	say(fd, rest);
 	ck_assert_int_eq(hear(fd), 200);
 	await(atomic_load(&nlogged) == 2);
-	ck_assert_int_lt(atomic_load(&last_us), 200000); /* its clock begins with its line */
+	ck_assert_int_lt(atomic_load(&last_us), 200000); /* its time begins with its request line */
 	ck_assert_uint_eq(stats_now().refused, 0);
 	ck_assert_uint_eq(stats_now().timed_out, 0);
 	close(fd);
@@ -71,7 +71,8 @@ TEST(empty_lines_do_not_make_the_idle_time_longer, .to = EMPTIES)
 	start_with((HTTPServer_Options){ .idle_ms = 300 });
 	fd = dial();
 	start_ms = clock_ms();
-	while (send(fd, empties[_i], strlen(empties[_i]) & ~1u, MSG_NOSIGNAL) >= 0 && listen_for(fd, heard, 1, 40) == -2)
+	while (send(fd, empties[_i], strlen(empties[_i]) & ~1u, MSG_NOSIGNAL) >= 0
+		&& listen_for(fd, heard, 1, 40) == -2)
 		ck_assert_int_lt(clock_ms() - start_ms, 5000);
 	ck_assert_int_ge(clock_ms() - start_ms, 250);
 	await(stats_now().timed_out == 1);
@@ -80,7 +81,7 @@ TEST(empty_lines_do_not_make_the_idle_time_longer, .to = EMPTIES)
 	end_server();
 }
 
-TEST(stop_does_not_wait_for_who_sent_an_empty_line, .to = EMPTIES)
+TEST(stop_does_not_wait_for_a_client_that_sent_an_empty_line, .to = EMPTIES)
 {
 	int64_t start_ms;
 	int fd;
@@ -133,7 +134,7 @@ TEST(half_a_PROXY_header_is_closed_without_a_word, .to = 2)
 
 /* ---- places ---- */
 
-TEST(the_longest_idle_connection_goes_when_places_are_full)
+TEST(the_longest_idle_connection_is_closed_for_a_new_one)
 {
 	enum { PLACES = 8 };
 	int fd[PLACES + 1], i;
@@ -144,7 +145,8 @@ TEST(the_longest_idle_connection_goes_when_places_are_full)
 		fd[i] = dial();
 		await(stats_now().connections == (size_t)i + 1);
 	}
-	say(fd[0], GET("/")); /* so fd[1] is the longest idle now, and fd[2] is in the middle of a request */
+	/* now fd[1] is the longest idle, and fd[2] is in the middle of a request */
+	say(fd[0], GET("/"));
 	ck_assert_int_eq(hear(fd[0]), 200);
 	say(fd[1], "\r\n");
 	say(fd[2], "GET /");
@@ -179,7 +181,7 @@ static void count_handled(HTTPRequest_T request, HTTPResponse_T response, void *
 	atomic_fetch_add(&handled, 1);
 }
 
-/* Connects, asks, reads, closes, without an end. */
+/* Connects, makes a request, reads and closes, in an endless loop. */
 static void *connect_often(void *cl)
 {
 	while (!atomic_load(&quit)) {
@@ -229,14 +231,14 @@ static void stop_and_nap(HTTPRequest_T request, HTTPResponse_T response, void *c
 {
 	if (!stopped_ms) {
 		stopped_ms = clock_ms();
-		HTTPServer_stop(server); /* from now on, not from when the loop has time to look */
+		HTTPServer_stop(server); /* the deadline counts from now, not from when the loop can look */
 	}
 	last_begun_ms = clock_ms();
 	nap(150);
 	hello(request, response, cl);
 }
 
-/* They wait at the listener, in connections, and in a pipeline. */
+/* Requests wait at the listener, in connections, and in a pipeline. */
 TEST(no_handler_begins_when_the_drain_is_over)
 {
 	enum { CLIENTS = 6 };
@@ -251,7 +253,7 @@ TEST(no_handler_begins_when_the_drain_is_over)
 	stopped_ms = 0;
 	launch();
 	pthread_join(server_thread, NULL);
-	ck_assert_int_le(last_begun_ms - stopped_ms, 300); /* the third one would begin then */
+	ck_assert_int_le(last_begun_ms - stopped_ms, 300); /* a third one would begin then */
 	ck_assert_int_lt(clock_ms() - stopped_ms, 1500);
 	for (i = 0; i < CLIENTS; i++)
 		close(fd[i]);
@@ -334,10 +336,14 @@ TEST(a_request_that_harms_its_arena_is_checked_and_the_next_is_served, .to = 2)
 
 	make_server((HTTPServer_Options){ .log = keep_entry });
 	taken = Arena_new_child(arena);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/dispose", .handler = dispose_of_it, .blocks = _i });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/clear", .handler = clear_it, .blocks = _i });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/adopt", .handler = adopt_it, .blocks = _i });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/catch", .handler = catch_it, .blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/dispose",
+		.handler = dispose_of_it, .blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/clear", .handler = clear_it,
+		.blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/adopt", .handler = adopt_it,
+		.blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/catch", .handler = catch_it,
+		.blocks = _i });
 	HTTPServer_route(server, "GET", "/", hello, NULL);
 	launch();
 	fd = dial();
@@ -403,7 +409,8 @@ TEST(a_handle_that_was_kept_is_checked_and_sees_no_other_request, .to = 2)
 
 	kept_request = NULL;
 	make_server((HTTPServer_Options){ 0 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/keep", .handler = keep_handles, .blocks = _i });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/keep", .handler = keep_handles,
+		.blocks = _i });
 	launch();
 	fd = dial();
 	for (i = 0; i < 5; i++) {
@@ -419,7 +426,8 @@ TEST(a_handle_that_was_kept_is_checked_and_sees_no_other_request, .to = 2)
 
 typedef enum Place { IN_HANDLER, IN_WORKER, IN_BODY, IN_MORE, IN_LOG, PLACES_TO } Place;
 static const char *const requests[PLACES_TO] = {
-	GET("/handler"), GET("/worker"), "POST /body HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nbytes", GET("/more"), GET("/logged")
+	GET("/handler"), GET("/worker"), "POST /body HTTP/1.1\r\n" HOST
+		"Content-Length: 5\r\n\r\nbytes", GET("/more"), GET("/logged")
 };
 static Place place;
 static void (*way)(void);
@@ -472,14 +480,17 @@ static void start_ways(int threads)
 	make_server((HTTPServer_Options){ .threads = threads, .workers = 1, .log = in_log });
 	HTTPServer_route(server, "GET", "/", hello, NULL);
 	HTTPServer_route(server, "GET", "/handler", in_handler, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/worker", .handler = in_handler, .cl = "w", .blocks = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/body", .handler = hello, .body = in_body });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/worker", .handler = in_handler,
+		.cl = "w", .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/body", .handler = hello,
+		.body = in_body });
 	HTTPServer_route(server, "GET", "/more", streams, NULL);
 	HTTPServer_route(server, "GET", "/logged", hello, NULL);
 	launch();
 }
 
-/* One exchange on a connection of its own: what comes until the end, with what comes of a request behind it. */
+/* Makes a request on a connection of its own. Reads until the end, and also what follows the
+ * first response. */
 static void ask_all(const char *request)
 {
 	static const char last[] = "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n";
@@ -506,7 +517,7 @@ static void raise_it(void)
 	RAISE_MSG(HTTP_Failed, "on its way out");
 }
 
-TEST(what_a_callback_raises_is_logged_and_the_server_serves, .to = PLACES_TO)
+TEST(an_exception_of_a_callback_is_logged_and_the_server_serves, .to = PLACES_TO)
 {
 	int round;
 
@@ -520,7 +531,7 @@ TEST(what_a_callback_raises_is_logged_and_the_server_serves, .to = PLACES_TO)
 		ck_assert_int_eq(atomic_load(&armed), 0);
 		await(stats_now().connections == 0);
 		if (place == IN_LOG)
-			ck_assert_int_eq(count("HTTP/1.1 200"), 2); /* the response is not to blame */
+			ck_assert_int_eq(count("HTTP/1.1 200"), 2); /* the response was right */
 		else if (place != IN_BODY)
 			ck_assert_uint_eq(stats_now().raised, 1);
 		if (place == IN_MORE) {

@@ -1,46 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A server whose answers come later, and whose n-th allocation fails, or all from there on, for every n: in its threads and
- * in the one that resumes. What fails costs the connection that met it and no other. Linked with malloc wrapped. */
+/* A server whose answers come later and whose n-th allocation fails, or all from the n-th on,
+ * for every n: in its threads and in the one that resumes. A failure costs its own connection
+ * and no other. The program is linked with --wrap for malloc. */
 #include "config.h"
 
-#include "httpclient.h"
+#include "failing_malloc.h"
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t count, size_t n);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t count, size_t n);
-void *__wrap_realloc(void *p, size_t n);
-
-static atomic_int fail_at = -1; /* allocations of the server's threads until the one that fails */
-static int lasting;             /* and every one after it does */
-static __thread int is_server;
-
-static int fails(void)
-{
-	int left = is_server ? atomic_load(&fail_at) : -1;
-
-	if (left > 0 || (left == 0 && !lasting))
-		atomic_fetch_sub(&fail_at, 1);
-	return left == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t count_, size_t n)
-{
-	return fails() ? NULL : __real_calloc(count_, n);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
-
-static atomic_int in_progress; /* suspended, and not resumed yet */
+static atomic_int in_progress; /* threads that have not resumed their response yet */
 static int blocks;
 
 static void *resume_later(void *cl)
@@ -83,7 +49,7 @@ static int more(HTTPResponse_T response, void *cl)
 {
 	int *left = cl;
 
-	is_server = 1; /* also in a worker */
+	is_server = 1; /* workers count, too */
 	HTTPResponse_printf(response, "%*s", 3000, "part");
 	if (--*left == 0)
 		return 0;
@@ -121,16 +87,11 @@ static void body_later(HTTPRequest_T request, const void *bytes, size_t n, void 
 	suspend(HTTPRequest_response(request), 0);
 }
 
-static void *run_failing(void *cl)
-{
-	is_server = 1;
-	return run_server(cl);
-}
-
 static void route(const char *method, const char *pattern, HTTPServer_Handler *handler,
 	void (*body_)(HTTPRequest_T, const void *, size_t, void *))
 {
-	HTTPServer_Route r = { .method = method, .pattern = pattern, .handler = handler, .body = body_, .blocks = blocks };
+	HTTPServer_Route r = { .method = method, .pattern = pattern, .handler = handler, .body = body_,
+		.blocks = blocks };
 
 	HTTPServer_route_with(server, &r);
 }
@@ -158,7 +119,8 @@ static int serves(void)
 static const char *const requests[] = {
 	"GET /stream HTTP/1.1\r\n" HOST CLOSE,
 	"GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST CLOSE,
-	"POST /body HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n" CLOSE "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
+	"POST /body HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n" CLOSE
+	"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
 };
 
 static int serve_failing(int n)
@@ -170,19 +132,13 @@ static int serve_failing(int n)
 	route("GET", "/stream", stream, NULL);
 	route("GET", "/later", later, NULL);
 	route("POST", "/body", stream, body_later);
-	run_failed = 0;
-	atomic_store(&fail_at, n);
-	pthread_create(&server_thread, NULL, run_failing, NULL);
+	launch_failing(n);
 	for (i = 0; i < sizeof requests / sizeof requests[0]; i++)
 		disturb(requests[i]);
-	failed_once = atomic_load(&fail_at) < lasting;
-	atomic_store(&fail_at, -1);
+	failed_once = end_failing();
 	await(atomic_load(&in_progress) == 0);
 	await(run_failed || serves());
-	HTTPServer_stop(server);
-	pthread_join(server_thread, NULL);
-	Arena_dispose(&arena);
-	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+	end_failed_server();
 	return failed_once;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPResponse_upgrade: when the connection leaves the server, what goes with it, and who ends it. */
+/* HTTPResponse_upgrade: when the connection leaves the server, what it takes along, and who
+ * closes it. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -8,13 +9,14 @@
 
 EXCEPT_DEFINE(Odd, NULL, "odd");
 
-#define UPGRADE(path) "GET " path " HTTP/1.1\r\n" HOST "Connection: upgrade\r\nUpgrade: echo\r\n\r\n"
+#define UPGRADE(path) \
+	"GET " path " HTTP/1.1\r\n" HOST "Connection: upgrade\r\nUpgrade: echo\r\n\r\n"
 
 static atomic_int ntaken, ncleaned, stop_in_take;
 static pthread_t take_thread, handler_thread;
 static size_t pending, connections;
 static int is_nonblocking, is_arena_alive;
-static Socket_T kept;            /* of the program's, once take has it */
+static Socket_T kept;            /* it belongs to the program once take has it */
 static enum { ECHOES, KEEPS, RAISES, EXITS } way;
 
 typedef struct Upgrade {
@@ -28,7 +30,7 @@ static void clean_up(void *cl)
 	atomic_fetch_add(&ncleaned, 1);
 }
 
-/* Everything back until the client ends. */
+/* Sends everything back until the client ends. */
 static void echo_all(Socket_T s)
 {
 	char bytes[100];
@@ -48,7 +50,8 @@ static void take(Socket_T s, void *cl)
 	take_thread = pthread_self();
 	pending = Socket_pending(s);
 	is_nonblocking = (fcntl(Socket_fd(s), F_GETFL) & O_NONBLOCK) != 0;
-	is_arena_alive = strcmp(HTTPRequest_path(u->request), u->path) == 0 && atomic_load(&ncleaned) == 0;
+	is_arena_alive = strcmp(HTTPRequest_path(u->request), u->path) == 0
+		&& atomic_load(&ncleaned) == 0;
 	HTTPServer_stats(server, &stats);
 	connections = stats.connections;
 	kept = s;
@@ -156,7 +159,8 @@ TEST(the_socket_leaves_the_server_with_what_was_read_ahead, .to = 2)
 		way = KEEPS;
 	say(fd, _i ? UPGRADE("/blocks") "one " : UPGRADE("/") "one ");
 	ck_assert_int_eq(hear_one(fd, 0), 101);
-	ck_assert(has("Connection: upgrade\r\n") && has("Upgrade: echo\r\n") && has("X-Accept: yes\r\n"));
+	ck_assert(has("Connection: upgrade\r\n") && has("Upgrade: echo\r\n")
+		&& has("X-Accept: yes\r\n"));
 	ck_assert(!has("Content-Length") && !has("Transfer-Encoding") && !has("close"));
 	await(atomic_load(&ntaken) == 1);
 	ck_assert_uint_eq(pending, 4);
@@ -164,7 +168,7 @@ TEST(the_socket_leaves_the_server_with_what_was_read_ahead, .to = 2)
 	ck_assert_uint_eq(connections, 0);
 	ck_assert(pthread_equal(take_thread, server_thread) == !_i);
 	ck_assert_int_eq(ask(GET("/hello")), 200);
-	if (_i == 0) { /* it is ours, beside the server */
+	if (_i == 0) { /* the program has it, and the server runs on */
 		await(atomic_load(&ncleaned) == 1);
 		say(fd, "two");
 		shutdown(fd, SHUT_WR);
@@ -261,7 +265,7 @@ TEST(a_place_is_free_once_its_connection_has_left)
 
 CASE("ends", .timeout = 60);
 
-TEST(what_take_raises_is_counted_and_the_socket_stays_its, .to = 2)
+TEST(an_exception_of_take_is_counted_and_the_socket_stays_with_take, .to = 2)
 {
 	int fd;
 
@@ -355,12 +359,15 @@ static const struct {
 	int status;
 } requests[] = {
 	{ "GET /blocks HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: ECHO\r\n\r\n", 101 },
-	{ "GET /blocks HTTP/1.1\r\n" HOST "Connection: keep-alive, upgrade\r\nUpgrade: h2c, echo\r\n\r\n", 101 },
-	{ "GET /blocks HTTP/1.1\r\n" HOST "Connection: upgrade\r\nUpgrade: h2c\r\nUpgrade: echo\r\n\r\n", 101 },
+	{ "GET /blocks HTTP/1.1\r\n" HOST
+		"Connection: keep-alive, upgrade\r\nUpgrade: h2c, echo\r\n\r\n", 101 },
+	{ "GET /blocks HTTP/1.1\r\n" HOST
+		"Connection: upgrade\r\nUpgrade: h2c\r\nUpgrade: echo\r\n\r\n", 101 },
 	{ "GET / HTTP/1.1\r\n" HOST "\r\n", 400 },
 	{ "GET / HTTP/1.1\r\n" HOST "Connection: upgrade\r\n\r\n", 400 },
 	{ "GET / HTTP/1.1\r\n" HOST "Upgrade: echo\r\n\r\n", 400 },
-	{ "GET / HTTP/1.1\r\n" HOST "Connection: upgrade\r\nUpgrade: echo/2, echoes, ech\r\n\r\n", 400 },
+	{ "GET / HTTP/1.1\r\n" HOST "Connection: upgrade\r\nUpgrade: echo/2, echoes, ech\r\n\r\n",
+		400 },
 	{ "GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n", 400 }
 };
 enum { REQUESTS = sizeof requests / sizeof requests[0] };
@@ -369,7 +376,8 @@ TEST(a_request_that_does_not_ask_for_the_protocol_is_refused, .to = REQUESTS)
 {
 	start();
 	ck_assert_int_eq(ask(requests[_i].request), requests[_i].status);
-	ck_assert_int_eq(atomic_load(&ntaken) > 0 || requests[_i].status == 101, requests[_i].status == 101);
+	ck_assert_int_eq(atomic_load(&ntaken) > 0 || requests[_i].status == 101,
+		requests[_i].status == 101);
 	end_server();
 }
 
@@ -386,29 +394,38 @@ static void misuse(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 
 	(void)request;
 	(void)cl;
-	ck_raises_saying(Assert_Failed, "the protocol is NULL", HTTPResponse_upgrade(response, NULL, take, NULL));
-	ck_raises_saying(Assert_Failed, "\"e cho\" is no protocol", HTTPResponse_upgrade(response, "e cho", take, NULL));
-	ck_raises_saying(Assert_Failed, "\"echo/\" is no protocol", HTTPResponse_upgrade(response, "echo/", take, NULL));
-	ck_raises_saying(Assert_Failed, "the function is NULL", HTTPResponse_upgrade(response, "echo", NULL, NULL));
+	ck_raises_saying(Assert_Failed, "the protocol is NULL",
+		HTTPResponse_upgrade(response, NULL, take, NULL));
+	ck_raises_saying(Assert_Failed, "\"e cho\" is no protocol",
+		HTTPResponse_upgrade(response, "e cho", take, NULL));
+	ck_raises_saying(Assert_Failed, "\"echo/\" is no protocol",
+		HTTPResponse_upgrade(response, "echo/", take, NULL));
+	ck_raises_saying(Assert_Failed, "the function is NULL",
+		HTTPResponse_upgrade(response, "echo", NULL, NULL));
 	HTTPResponse_write(response, "x", 1);
-	ck_raises_saying(Assert_Failed, "1 bytes were written", HTTPResponse_upgrade(response, "echo", take, NULL));
+	ck_raises_saying(Assert_Failed, "1 bytes were written",
+		HTTPResponse_upgrade(response, "echo", take, NULL));
 	HTTPResponse_reset(response);
 	HTTPResponse_stream(response, more, NULL);
-	ck_raises_saying(Assert_Failed, "is a stream", HTTPResponse_upgrade(response, "echo", take, NULL));
+	ck_raises_saying(Assert_Failed, "is a stream",
+		HTTPResponse_upgrade(response, "echo", take, NULL));
 	HTTPResponse_reset(response);
 	HTTPResponse_file(response, fd, 0, 1);
-	ck_raises_saying(Assert_Failed, "is a file", HTTPResponse_upgrade(response, "echo", take, NULL));
+	ck_raises_saying(Assert_Failed, "is a file",
+		HTTPResponse_upgrade(response, "echo", take, NULL));
 	HTTPResponse_reset(response);
 	HTTPResponse_upgrade(response, "echo", take, NULL);
 	ck_raises_saying(Assert_Failed, "or there is none", HTTPResponse_write(response, "x", 1));
 	ck_raises_saying(Assert_Failed, "or there is none", HTTPResponse_stream(response, more, NULL));
 	ck_raises_saying(Assert_Failed, "or there is none", HTTPResponse_length(response, 1));
-	ck_raises_saying(Assert_Failed, "is an upgrade", HTTPResponse_file(response, open("/proc/self/exe", O_RDONLY), 0, 1));
+	ck_raises_saying(Assert_Failed, "is an upgrade",
+		HTTPResponse_file(response, open("/proc/self/exe", O_RDONLY), 0, 1));
 	HTTPResponse_reset(response);
 	HTTPResponse_printf(response, "checked");
 }
 
-static void upgrade_error(HTTPRequest_T request, HTTPResponse_T response, int status, const char *message, void *cl)
+static void upgrade_error(HTTPRequest_T request, HTTPResponse_T response, int status,
+	const char *message, void *cl)
 {
 	(void)request;
 	(void)status;
@@ -421,8 +438,10 @@ TEST(misuse_is_checked)
 {
 	Arena_T a = Arena_new();
 
-	ck_raises_saying(Assert_Failed, "the response is NULL", HTTPResponse_upgrade(NULL, "echo", take, NULL));
-	ck_raises_saying(Assert_Failed, "not of a server's route", HTTPResponse_upgrade(HTTPResponse_new(a), "echo", take, NULL));
+	ck_raises_saying(Assert_Failed, "the response is NULL",
+		HTTPResponse_upgrade(NULL, "echo", take, NULL));
+	ck_raises_saying(Assert_Failed, "not of a server's route",
+		HTTPResponse_upgrade(HTTPResponse_new(a), "echo", take, NULL));
 	Arena_dispose(&a);
 	make_server((HTTPServer_Options){ .on_error = upgrade_error });
 	HTTPServer_route(server, "GET", "/", misuse, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the library does when malloc itself fails: the program is linked with --wrap=malloc and the
- * objects of the library, so that every request of theirs passes here. */
+/* What the library does if malloc fails. The program is linked with the objects of the library
+ * and with --wrap for malloc, so that each allocation of theirs passes here. */
 #define _DEFAULT_SOURCE
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -9,43 +9,27 @@
 #include <core/core.h>
 #include "arena/rep.h"
 #include "socket/internal.h"
+#include "descriptors.h"
 #include "testing.h"
+#include "wrapping.h"
 
 NEEDS(.loopback = 1);
 
 static int fail_at = -1; /* the request to refuse, and all after it; -1: none */
 
-void *__real_malloc(size_t);
-void *__real_calloc(size_t, size_t);
-void *__real_realloc(void *, size_t);
-void *__wrap_malloc(size_t);
-void *__wrap_calloc(size_t, size_t);
-void *__wrap_realloc(void *, size_t);
-
-static int refuse(void)
+static int is_refused(void)
 {
 	if (fail_at > 0)
 		fail_at--;
 	return fail_at == 0;
 }
 
-void *__wrap_malloc(size_t n)
-{
-	return refuse() ? NULL : __real_malloc(n);
-}
+WRAPPED(void *, malloc, (size_t n), (n), if (is_refused()) return NULL);
+WRAPPED(void *, calloc, (size_t m, size_t n), (m, n), if (is_refused()) return NULL);
+WRAPPED(void *, realloc, (void *p, size_t n), (p, n), if (is_refused()) return NULL);
 
-void *__wrap_calloc(size_t count, size_t n)
-{
-	return refuse() ? NULL : __real_calloc(count, n);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return refuse() ? NULL : __real_realloc(p, n);
-}
-
-/* Runs step with the first request refused, then the second, ... until it succeeds; each time the
- * exception must be a kind of e and name the lack of memory, and no arena may be left. */
+/* Runs step with the first request refused, then the second, and so on until it succeeds. Each
+ * time the exception must be a kind of e and name the lack of memory, and no arena may be left. */
 static int failures(void (*step)(void), const Except_T *e)
 {
 	size_t before = Arena_debug_live_count();
@@ -76,7 +60,7 @@ static void make_arena(void)
 {
 	Arena_T a;
 
-	if (arena__thread()) /* nothing in store: each chunk is asked for */
+	if (arena__thread()) /* no chunk is in store, so each is asked of malloc */
 		arena__empty_store(arena__thread());
 	a = Arena_new();
 
@@ -166,21 +150,12 @@ static void listen_and_connect(void)
 	}
 }
 
-static int open_descriptors(void)
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
 {
-	int before = open_descriptors();
+	int before = count_descriptors();
 
 	ck_assert_int_ge(failures(listen_and_connect, &Socket_Failed), 3);
-	ck_assert_int_eq(open_descriptors(), before);
+	ck_assert_int_eq(count_descriptors(), before);
 }
 
 TEST(a_report_without_memory_is_an_exception)
@@ -236,7 +211,7 @@ static int has_line(FILE *file, const char *text)
 }
 
 /* src/test/arena_guard_suites.sh runs this program with CORE_ARENA_DEBUG=profile, too. */
-TEST(a_profile_without_memory_raises_nothing_and_says_what_it_lacks)
+TEST(a_profile_without_memory_raises_nothing_and_says_so)
 {
 	FILE *file = tmpfile();
 	Arena_T arena = Arena_new();
@@ -252,7 +227,7 @@ TEST(a_profile_without_memory_raises_nothing_and_says_what_it_lacks)
 	ck_assert_int_eq(has_line(file, "1000        100  (no memory)"), profiled);
 	ck_assert_int_eq(has_line(file, "no memory to follow 1000 bytes"), profiled);
 	fail_at = 1;
-	Arena_debug_profile(file); /* in any order, then */
+	Arena_debug_profile(file); /* in any order from then on */
 	fail_at = -1;
 	Arena_dispose(&arena);
 	fclose(file);
@@ -270,4 +245,23 @@ TEST(a_raise_with_a_message_needs_no_malloc)
 	} END_TRY;
 	fail_at = -1;
 	ck_assert(caught);
+}
+
+/* The program is linked with the library's objects: this comes before their constructors. */
+static int caught_early;
+
+static void __attribute__((constructor(101))) raise_early(void)
+{
+	TRY {
+		RAISE_MSG(Arena_Failed, "early");
+	} EXCEPT(Arena_Failed) {
+		caught_early++;
+	} FINALLY {
+		caught_early++;
+	} END_TRY;
+}
+
+TEST(a_constructor_may_raise_before_the_library_has_called_its_own)
+{
+	ck_assert_int_eq(caught_early, 2);
 }

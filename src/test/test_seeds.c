@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The patterns that people are taught to use arenas for, as they are printed in what teaches them: a C
- * project's guide to its Arena_T first, with its names and the shape of its code; then those of Zig's
- * ArenaAllocator and of a C web framework, in this library's calls. */
+/* Patterns of arenas as they are taught: first in a C project's guide to its Arena_T, with its
+ * names and the shape of its code, then in Zig's ArenaAllocator and of a C web framework, in the
+ * calls of this library. */
 #include "config.h"
 
 #include <pthread.h>
@@ -33,7 +33,7 @@ static void no_arena_leaks(void)
 	ASSERT_EQ(before, after); /* No arena leaks */
 }
 
-/* Two ends of a connection: the client's as a plain descriptor, the server's as a socket. */
+/* Connects a plain descriptor, the client's, with a socket, the server's. */
 static Socket_T connection(int *peer)
 {
 	int ends[2];
@@ -149,7 +149,7 @@ TEST(pattern_1_a_request_has_an_arena_of_its_own)
 	close(peer);
 }
 
-TEST(pattern_1_the_arena_goes_when_the_request_fails_too)
+TEST(pattern_1_the_arena_is_disposed_of_when_the_request_fails_too)
 {
 	int peer;
 	Socket_T client = connection(&peer);
@@ -186,7 +186,7 @@ TEST(pattern_2_a_pool_and_its_buffers_share_an_arena)
 	/* When done: */
 	Arena_dispose(&arena);  /* Frees pool AND all connection buffers */
 	for (i = 0; i < 3; i++) {
-		ck_assert_str_eq(hear(peer[i]), ""); /* and the sockets were closed */
+		ck_assert_str_eq(hear(peer[i]), ""); /* the sockets were closed, too */
 		close(peer[i]);
 	}
 }
@@ -305,7 +305,7 @@ static void on_resize(SocketPool_T pool, void *userdata) {
 	resizes++;
 }
 
-TEST(rule_3_the_pre_resize_callback_clears_what_was_cached)
+TEST(rule_3_the_pre_resize_callback_clears_a_cached_pointer)
 {
 	int peer, on_table = 0;
 	size_t new_size = 1000;
@@ -338,7 +338,7 @@ TEST(rule_3_a_connection_held_across_a_resize_is_no_use_after_free_here)
 	Connection_T conn = SocketPool_get(pool, sock);
 	Connection_set_data(conn, &data);
 	SocketPool_resize(pool, 5000);
-	ck_assert_ptr_eq(Connection_data(conn), &data); /* growing never moves a connection */
+	ck_assert_ptr_eq(Connection_data(conn), &data); /* a pool that grows never moves a connection */
 	Arena_dispose(&arena);
 	close(peer);
 }
@@ -391,7 +391,8 @@ static void *allocate_shared(void *cl)
 	int i;
 
 	for (i = 0; i < 500; i++) {
-		pthread_mutex_lock(&arena_mutex); /* as printed, though Arena_alloc has a lock of its own */
+		/* as in the guide, though Arena_alloc has a lock of its own */
+		pthread_mutex_lock(&arena_mutex);
 		void *ptr = Arena_alloc(shared_arena, size);
 		pthread_mutex_unlock(&arena_mutex);
 		memset(ptr, 1, size);
@@ -478,7 +479,8 @@ TEST(headers_live_in_one_arena_and_replacing_them_is_no_problem)
 
 	for (request = 0; request < 20; request++) {
 		for (i = 0; i < 50; i++)
-			set_header(&self, i % 2 ? "X-Replaced" : Arena_sprintf(self.header_arena, "X-%d", i), "value");
+			set_header(&self, i % 2 ? "X-Replaced" : Arena_sprintf(self.header_arena, "X-%d", i),
+				"value");
 		ck_assert_uint_eq(HashTable_length(self.headers), 26);
 		ck_assert_str_eq(HashTable_get(self.headers, "X-Replaced"), "value");
 		self.headers = NULL;
@@ -564,7 +566,7 @@ TEST(reset_freeing_all_gives_the_blocks_back)
 	ck_assert_uint_eq(heap.outstanding_bytes, 0);
 }
 
-/* An arena kept beside what outlives each request. */
+/* An arena is kept for what outlives each request. */
 typedef struct RequestProcessor {
 	Arena_T arena;
 	int requests;
@@ -611,10 +613,10 @@ TEST(server_request_and_parse_are_nested_lifetimes)
 		Arena_dispose(&parsing);
 		ck_assert_int_eq(atoi(parsed), i);
 		if (i % 2)
-			Arena_dispose(&request); /* the others go with the server */
+			Arena_dispose(&request); /* the others are disposed of with the server */
 	}
 	ck_assert_str_eq(config, "config");
-	ck_assert_uint_eq(Arena_used(server), used); /* nothing gathers over the requests */
+	ck_assert_uint_eq(Arena_used(server), used); /* requests leave nothing behind */
 	ck_assert_uint_eq(Arena_debug_live_count(), before + 1 + 5);
 	Arena_dispose(&server);
 }
@@ -660,7 +662,8 @@ TEST(a_stack_buffer_saves_the_heap_and_spills_when_it_is_full)
 	char *s = Arena_sprintf(arena, "{\"id\": %d}", 1);
 
 	ck_assert(s > buffer && s < buffer + sizeof buffer);
-	ck_assert_uint_eq(Arena_capacity(arena), 0); /* all allocations come from the stack buffer (if they fit) */
+	/* all allocations come from the stack buffer (if they fit) */
+	ck_assert_uint_eq(Arena_capacity(arena), 0);
 	Arena_alloc(arena, sizeof buffer);
 	ck_assert_uint_gt(Arena_capacity(arena), 0);
 	Arena_dispose(&arena);
@@ -669,7 +672,8 @@ TEST(a_stack_buffer_saves_the_heap_and_spills_when_it_is_full)
 TEST(a_fixed_buffer_fails_with_out_of_memory)
 {
 	_Alignas(max_align_t) char buffer[4096];
-	Arena_T arena = Arena_new_with(&(Arena_Options){ .buffer = buffer, .buffer_size = sizeof buffer, .fixed = 1 });
+	Arena_T arena = Arena_new_with(&(Arena_Options){ .buffer = buffer, .buffer_size = sizeof buffer,
+		.fixed = 1 });
 
 	Arena_alloc(arena, 1000);
 	ck_raises(Arena_Failed, Arena_alloc(arena, sizeof buffer));
@@ -752,7 +756,7 @@ TEST(strings_numbers_and_blocks_come_from_one_arena)
 	Arena_dispose(&arena);
 }
 
-TEST(used_and_total_tell_what_is_allocated_and_what_is_held)
+TEST(used_and_total_are_the_bytes_allocated_and_held)
 {
 	Arena_T arena = Arena_new();
 	size_t total = Arena_capacity(arena), used;
@@ -803,7 +807,7 @@ static int handler(RequestContext ctx, size_t size)
 	return 200;
 }
 
-TEST(who_prefers_null_to_an_exception_gets_it)
+TEST(a_program_that_prefers_NULL_to_an_exception_gets_it)
 {
 	RequestContext ctx = { Arena_new() };
 

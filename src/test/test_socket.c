@@ -6,7 +6,7 @@
 
 NEEDS(.loopback = 1);
 
-/* A port nobody listens on. */
+/* Returns a port without a listener. */
 static const char *free_port(void)
 {
 	Socket_T s = listen_tcp();
@@ -16,8 +16,9 @@ static const char *free_port(void)
 	return port;
 }
 
-/* The errno, and whether the message has text in it, of what connect raises. */
-static int connect_errno(const Except_T *e, const char *host, const char *service, int ms, const char *text)
+/* Returns the errno of what connect raises. Its message must have text in it. */
+static int connect_errno(const Except_T *e, const char *host, const char *service, int ms,
+	const char *text)
 {
 	volatile int error = -1;
 
@@ -27,7 +28,8 @@ static int connect_errno(const Except_T *e, const char *host, const char *servic
 		Socket_close(&s);
 	} EXCEPT(*e) {
 		error = Except_errno();
-		ck_assert_msg(strstr(Except_message(), text) != NULL, "\"%s\" lacks \"%s\"", Except_message(), text);
+		ck_assert_msg(strstr(Except_message(), text) != NULL, "\"%s\" lacks \"%s\"",
+			Except_message(), text);
 	} END_TRY;
 	return error;
 }
@@ -42,7 +44,8 @@ static int listen_errno(const char *host, const char *service, const char *text)
 		Socket_close(&s);
 	} EXCEPT(Socket_Failed) {
 		error = Except_errno();
-		ck_assert_msg(strstr(Except_message(), text) != NULL, "\"%s\" lacks \"%s\"", Except_message(), text);
+		ck_assert_msg(strstr(Except_message(), text) != NULL, "\"%s\" lacks \"%s\"",
+			Except_message(), text);
 	} END_TRY;
 	return error;
 }
@@ -88,7 +91,8 @@ static int has_ipv6(void)
 
 TEST(a_listener_for_all_addresses_takes_IPv4_and_IPv6)
 {
-	Socket_T s = Socket_listen(NULL, "0", 0), client = Socket_connect("127.0.0.1", port_of(s), 5000);
+	Socket_T s = Socket_listen(NULL, "0", 0),
+		client = Socket_connect("127.0.0.1", port_of(s), 5000);
 	Socket_T server = Socket_accept(s);
 
 	ck_assert_int_eq(strncmp(Socket_peer(server, arena), "127.0.0.1:", 10), 0);
@@ -100,7 +104,8 @@ TEST(a_listener_for_all_addresses_takes_IPv4_and_IPv6)
 	if (has_ipv6()) {
 		client = Socket_connect("::1", port_of(s), 5000);
 		server = Socket_accept(s);
-		ck_assert_str_eq(Socket_peer(client, arena), Arena_sprintf(arena, "[::1]:%d", Socket_port(s)));
+		ck_assert_str_eq(Socket_peer(client, arena),
+			Arena_sprintf(arena, "[::1]:%d", Socket_port(s)));
 		echo(server, client);
 		Socket_close(&client);
 		Socket_close(&server);
@@ -112,7 +117,8 @@ TEST(a_port_in_use_is_named)
 {
 	Socket_T s = listen_tcp();
 
-	ck_assert_int_eq(listen_errno("127.0.0.1", port_of(s), loopback("listen ", s, ": Address already in use")),
+	ck_assert_int_eq(listen_errno("127.0.0.1", port_of(s),
+		loopback("listen ", s, ": Address already in use")),
 		EADDRINUSE);
 	Socket_close(&s);
 	ck_assert_int_eq(listen_errno("::1::", "0", "listen [::1::]:0: "), 0);
@@ -126,7 +132,7 @@ TEST(a_port_can_be_listened_on_again_while_old_connections_wait)
 
 	client = Socket_connect("127.0.0.1", port, 5000);
 	server = Socket_accept(s);
-	Socket_close(&server); /* first: this end goes to TIME_WAIT */
+	Socket_close(&server); /* this end closes first, and so goes to TIME_WAIT */
 	ck_assert_uint_eq(Socket_recv(client, &byte, 1), 0);
 	Socket_close(&client);
 	Socket_close(&s);
@@ -134,7 +140,7 @@ TEST(a_port_can_be_listened_on_again_while_old_connections_wait)
 	Socket_close(&s);
 }
 
-/* How many of n connections this listener, which does not block, gets when nobody else accepts. */
+/* Returns how many of n connections this non-blocking listener gets if no other process accepts. */
 static int gets(Socket_T s, int n)
 {
 	int i, got = 0;
@@ -158,7 +164,9 @@ TEST(listeners_that_share_a_port_share_its_connections)
 	ck_assert_int_eq(gets(a, 50), 50);
 	b = Socket_listen_shared("127.0.0.1", port_of(a), 0);
 	ck_assert_int_eq(Socket_port(a), Socket_port(b));
-	n = gets(a, 100); /* by a hash of the client's port: none or all has a chance of 2 to the -100 */
+	/* the kernel chooses by a hash of the client's port: that one gets none has a chance of 2 to
+	 * the -100 */
+	n = gets(a, 100);
 	ck_assert_int_gt(n, 0);
 	ck_assert_int_lt(n, 100);
 	ck_assert_int_eq(listen_errno("127.0.0.1", port_of(a), "Address already in use"), EADDRINUSE);
@@ -169,6 +177,7 @@ TEST(listeners_that_share_a_port_share_its_connections)
 TEST(listen_shared_checks_that_there_is_a_port)
 {
 	ck_raises_saying(Assert_Failed, "no port to share", Socket_listen_shared(path, "0", 0));
+	ck_raises_saying(Assert_Failed, "no port to share", Socket_listen_shared(path, NULL, 0));
 	ck_raises_saying(Assert_Failed, "service", Socket_listen_shared("127.0.0.1", NULL, 0));
 }
 
@@ -190,16 +199,19 @@ TEST(a_bad_service_is_named)
 
 	for (i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		ck_bad_service(bad[i]);
+	ck_raises_saying(Socket_Unresolved, "there is no service \"nope-nope\"",
+		Socket_listen("127.0.0.1", "nope-nope", 0));
 }
 
 TEST(a_host_that_cannot_be_resolved_is_named)
 {
 	ck_raises_saying(Socket_Unresolved, "listen *:99999: ", Socket_listen(NULL, "99999", 0));
-	ck_raises_saying(Socket_Unresolved, "connect [::1::]:80: ", Socket_connect("::1::", "80", 1000));
+	ck_raises_saying(Socket_Unresolved, "connect [::1::]:80: ",
+		Socket_connect("::1::", "80", 1000));
 	ck_raises_saying(Assert_Failed, "service", Socket_listen("127.0.0.1", NULL, 0));
 }
 
-TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
+TEST(the_path_of_a_Unix_socket_is_removed_when_the_listener_is_closed)
 {
 	Socket_T s = Socket_listen(path, NULL, 0), client = Socket_connect(path, NULL, 5000);
 	Socket_T server = Socket_accept(s);
@@ -212,7 +224,8 @@ TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
 	ck_assert_int_eq(Socket_port(s), 0);
 	echo(client, server);
 	Socket_set_timeout(server, 1);
-	ck_raises_saying(Socket_Timeout, Arena_sprintf(arena, "recv %s: ", path), Socket_recv(server, arena, 1));
+	ck_raises_saying(Socket_Timeout, Arena_sprintf(arena, "recv %s: ", path),
+		Socket_recv(server, arena, 1));
 	Socket_close(&client);
 	Socket_close(&server);
 	ck_assert_int_eq(access(path + 5, F_OK), 0);
@@ -220,7 +233,7 @@ TEST(a_Unix_socket_has_a_path_that_goes_when_the_listener_is_closed)
 	ck_assert_int_ne(access(path + 5, F_OK), 0);
 }
 
-TEST(a_relative_path_goes_even_if_the_process_is_in_another_directory_by_then)
+TEST(a_relative_path_is_removed_from_another_directory_too)
 {
 	char before[4096];
 	Socket_T s;
@@ -255,7 +268,8 @@ TEST(listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask)
 			Socket_T s, client;
 
 			umask(masks[i]);
-			s = Socket_listen_unix(i % 2 ? path : path + 5, modes[k], 1); /* with "unix:" and without */
+			/* with "unix:" and without */
+			s = Socket_listen_unix(i % 2 ? path : path + 5, modes[k], 1);
 			ck_assert_int_eq(mode_of(path + 5), modes[k]);
 			if (geteuid() == 0 || modes[k] >= 0600) {
 				client = Socket_connect(path, NULL, 1000);
@@ -268,14 +282,15 @@ TEST(listen_unix_has_the_mode_that_was_asked_for_whatever_the_umask)
 	umask(before);
 }
 
-TEST(listen_unix_names_what_is_wrong)
+TEST(the_exceptions_of_listen_unix_name_the_fault)
 {
 	Socket_T s = Socket_listen_unix(path, 0600, 1);
 
 	ck_raises_saying(Socket_Failed, path, Socket_listen_unix(path, 0666, 1));
 	ck_assert_int_eq(mode_of(path + 5), 0600);
 	Socket_close(&s);
-	ck_raises_saying(Socket_Failed, "unix:/nonexistent/x: No such", Socket_listen_unix("/nonexistent/x", 0600, 1));
+	ck_raises_saying(Socket_Failed, "unix:/nonexistent/x: No such",
+		Socket_listen_unix("/nonexistent/x", 0600, 1));
 	ck_raises_saying(Assert_Failed, "the path is NULL", Socket_listen_unix(NULL, 0600, 1));
 	ck_raises_saying(Assert_Failed, "mode is 01777", Socket_listen_unix(path, 01777, 1));
 	ck_raises_saying(Assert_Failed, "mode", Socket_listen_unix(path, -1, 1));
@@ -285,7 +300,7 @@ TEST(listen_unix_names_what_is_wrong)
 
 TEST(the_path_of_a_process_that_died_is_taken_over)
 {
-	static volatile Socket_T left_open; /* for Valgrind, which looks for leaks in the child */
+	static volatile Socket_T left_open; /* so that Valgrind finds no leak in the child */
 	pid_t child = fork();
 	Socket_T s, client;
 
@@ -386,9 +401,11 @@ TEST(an_impossible_path_is_named)
 
 	memset(name + 10, 'x', 200);
 	ck_assert_int_eq(listen_errno(name, NULL, "listen unix:/tmp/xxxx"), ENAMETOOLONG);
-	ck_assert_int_eq(connect_errno(&Socket_Failed, name, NULL, 1000, "connect unix:/tmp/xxxx"), ENAMETOOLONG);
+	ck_assert_int_eq(connect_errno(&Socket_Failed, name, NULL, 1000, "connect unix:/tmp/xxxx"),
+		ENAMETOOLONG);
 	ck_assert_int_eq(listen_errno("unix:", NULL, "listen unix:: "), EINVAL);
-	ck_assert_int_eq(listen_errno("unix:/no/such/directory/s", NULL, "/no/such/directory/s: No such file"), ENOENT);
+	ck_assert_int_eq(listen_errno("unix:/no/such/directory/s", NULL,
+		"/no/such/directory/s: No such file"), ENOENT);
 }
 
 /* ---- connect ---- */
@@ -445,7 +462,7 @@ TEST(connect_checks_its_arguments)
 	ck_raises_saying(Assert_Failed, "service", Socket_connect("127.0.0.1", NULL, 1));
 }
 
-/* 1 when connected, 0 when it was refused. */
+/* Returns 1 if it is connected, 0 if it was refused. */
 static int finish_within(Socket_T s, int ms)
 {
 	volatile int result = -1;
@@ -491,7 +508,7 @@ TEST(a_connection_that_was_started_is_finished_later)
 	Socket_close(&file);
 }
 
-/* Whether the system says so at once, as Linux does, or later. */
+/* Returns whether connect is refused, at once as on Linux or later. */
 static int is_refused(const char *address, const char *service)
 {
 	volatile int refused = 0;
@@ -534,7 +551,8 @@ TEST(a_connection_is_not_yet_finished_while_the_other_side_is_deaf)
 TEST(connect_start_resolves_no_names)
 {
 	ck_raises_saying(Socket_Unresolved, "localhost:80", Socket_connect_start("localhost", "80"));
-	ck_raises_saying(Socket_Unresolved, "127.0.0.1:http", Socket_connect_start("127.0.0.1", "http"));
+	ck_raises_saying(Socket_Unresolved, "127.0.0.1:http",
+		Socket_connect_start("127.0.0.1", "http"));
 	ck_raises_saying(Socket_Unresolved, "65536", Socket_connect_start("127.0.0.1", "65536"));
 	ck_raises_saying(Assert_Failed, "address", Socket_connect_start(NULL, "80"));
 	ck_raises_saying(Assert_Failed, "service", Socket_connect_start("127.0.0.1", NULL));
@@ -614,7 +632,8 @@ TEST(accept_times_out_and_then_works_as_before)
 	int64_t start = now_ms();
 
 	Socket_set_timeout(s, 30);
-	ck_raises_saying(Socket_Timeout, loopback("accept ", s, ": timed out after 30 ms"), Socket_accept(s));
+	ck_raises_saying(Socket_Timeout, loopback("accept ", s, ": timed out after 30 ms"),
+		Socket_accept(s));
 	ck_assert_int_ge(now_ms() - start, 28);
 	client = Socket_connect("127.0.0.1", port_of(s), 5000);
 	server = Socket_accept(s);
@@ -632,7 +651,8 @@ TEST(accept_times_out_and_then_works_as_before)
 
 TEST(accept_without_descriptors_names_the_listener_and_works_when_there_are_some)
 {
-	Socket_T s = listen_tcp(), client = Socket_connect("127.0.0.1", port_of(s), 5000), other, server;
+	Socket_T s = listen_tcp(), client = Socket_connect("127.0.0.1", port_of(s), 5000), other,
+		server;
 	struct rlimit limit, none;
 	const char *message = loopback("accept ", s, ": Too many open files");
 	volatile int error = 0;
@@ -668,7 +688,7 @@ TEST(a_peer_that_reset_before_it_was_accepted_does_no_harm)
 	Socket_close(&client);
 	Socket_set_timeout(s, 50);
 	TRY {
-		server = Socket_accept(s); /* NULL on some systems, a dead one on others */
+		server = Socket_accept(s); /* NULL on some systems, a dead connection on others */
 		if (server) {
 			TRY {
 				Socket_recv(server, &byte, 1);

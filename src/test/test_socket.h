@@ -54,7 +54,7 @@ static inline Socket_T listen_tcp(void)
 	return Socket_listen("127.0.0.1", "0", 0);
 }
 
-/* A connection over TCP: here and there are its ends. */
+/* Makes a connection over TCP, with the ends here and there. */
 static inline void connect_pair(Socket_T *here, Socket_T *there)
 {
 	Socket_T listener = listen_tcp();

@@ -9,7 +9,7 @@
 SUITE("Socket");
 CASE("Socket", .setup = set_up, .teardown = tear_down);
 
-TEST(recv_gives_what_is_there_and_0_at_the_end)
+TEST(recv_returns_the_bytes_that_are_there_and_0_at_the_end)
 {
 	Socket_T here, there;
 	char buffer[16];
@@ -85,7 +85,8 @@ TEST(a_reset_names_the_peer_that_the_kernel_has_forgotten)
 		Socket_recv(there, &byte, 1);
 	} EXCEPT(Socket_Closed) {
 		error = Except_errno();
-		ck_assert_str_eq(Except_message(), Arena_sprintf(arena, "recv %s: Connection reset by peer", peer));
+		ck_assert_str_eq(Except_message(),
+			Arena_sprintf(arena, "recv %s: Connection reset by peer", peer));
 	} END_TRY;
 	ck_assert_int_eq(error, ECONNRESET);
 	ck_assert_str_eq(Socket_peer(there, arena), peer);
@@ -159,7 +160,8 @@ TEST(signals_do_not_shorten_a_wait_by_less_than_a_millisecond_either)
 		clock_gettime(CLOCK_MONOTONIC, &start);
 		ck_raises(Socket_Timeout, Socket_recv(here, &byte, 1));
 		clock_gettime(CLOCK_MONOTONIC, &end);
-		ck_assert_int_ge((end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec, 3000000);
+		ck_assert_int_ge((end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec,
+			3000000);
 	}
 	start_alarms(0);
 	Socket_close(&here);
@@ -204,7 +206,8 @@ TEST(send_times_out_when_the_peer_does_not_read)
 	fill(here);
 	Socket_set_nonblocking(here, 0);
 	Socket_set_timeout(here, 20);
-	ck_raises_saying(Socket_Timeout, loopback("send ", there, ": timed out after 20 ms with 0 of 1 bytes sent"),
+	ck_raises_saying(Socket_Timeout,
+		loopback("send ", there, ": timed out after 20 ms with 0 of 1 bytes sent"),
 		Socket_send(here, block, 1));
 	ck_raises_saying(Socket_Timeout, "bytes sent", Socket_sendall(here, block, sizeof block));
 	Socket_close(&here);
@@ -251,7 +254,8 @@ TEST(a_peer_that_is_gone_is_an_exception_and_never_SIGPIPE)
 	ck_broken_pipe(send_two_parts);
 	connect_pair(&here, &there);
 	Socket_close(&there);
-	ck_raises_saying(Socket_Closed, "sendall 127.0.0.1:", for (;;) Socket_sendall(here, block, sizeof block));
+	ck_raises_saying(Socket_Closed, "sendall 127.0.0.1:",
+		for (;;) Socket_sendall(here, block, sizeof block));
 	Socket_close(&here);
 }
 
@@ -267,7 +271,7 @@ struct Reader {
 	size_t expected, received, wrong;
 };
 
-/* Reads until the end, and looks whether byte i is pattern(i). */
+/* Reads until the end and checks that byte i is pattern(i). */
 static void *read_pattern(void *cl)
 {
 	struct Reader *r = cl;
@@ -447,7 +451,7 @@ TEST(keepalive_asks_a_silent_peer_and_a_listener_hands_it_on)
 	Socket_close(&there);
 	Socket_close(&s);
 	adopt_pair(&here, &there);
-	Socket_set_keepalive(here, 1000); /* nothing to ask: the kernel knows */
+	Socket_set_keepalive(here, 1000); /* there is nothing to ask: the kernel knows */
 	Socket_close(&here);
 	Socket_close(&there);
 }
@@ -501,7 +505,7 @@ static void *send_late(void *s)
 	return NULL;
 }
 
-/* Each waits or fails inside, and succeeds in the end. */
+/* Each call waits or fails inside, and then succeeds. */
 static void ck_waits_keep_errno(Socket_T here, Socket_T there)
 {
 	static char many[1 << 20];
@@ -531,7 +535,7 @@ TEST(a_call_that_succeeds_leaves_errno_alone)
 	int fd[2];
 
 	ck_keeps_errno(listener = Socket_listen(NULL, "0", 0));
-	ck_keeps_errno(Socket_peer(listener, arena)); /* it has none */
+	ck_keeps_errno(Socket_peer(listener, arena)); /* it has no peer */
 	ck_keeps_errno(here = Socket_connect("localhost", port_of(listener), 5000));
 	ck_keeps_errno(there = Socket_accept(listener));
 	Socket_set_nonblocking(listener, 1);
@@ -553,7 +557,7 @@ TEST(a_call_that_succeeds_leaves_errno_alone)
 	Socket_close(&there);
 }
 
-/* 1 + 2 * n bytes: x and so many e with an acute accent. */
+/* Returns 1 + 2 * n bytes: x and n times e with an acute accent. */
 static const char *accents(int n)
 {
 	char *text = Arena_alloc(arena, 2 + 2 * (size_t)n);
@@ -596,7 +600,7 @@ static void ck_checks(Socket_T s)
 
 TEST(every_function_checks_that_the_socket_is_open)
 {
-	Socket_T not_one = Arena_calloc(arena, 1, 1024); /* a closed one must not be read under ASan */
+	Socket_T not_one = Arena_calloc(arena, 1, 1024); /* under ASan, a closed one must not be read */
 
 	ck_checks(NULL);
 	ck_checks(not_one);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Socket and SocketPoll in a thread that is cancelled, at each cancellation point of a session that uses all of them. */
+/* Socket and SocketPoll in a thread that is cancelled at each cancellation point of a session
+ * that uses all of them. */
 #define _GNU_SOURCE
 #include "config.h"
 
@@ -14,7 +15,8 @@ typedef struct Session {
 	Arena_T arena;
 	SocketPoll_T loop;
 	Socket_T sockets[SOCKETS]; /* NULL: closed, or not yet open */
-	int pair[2];               /* the first is a socket's, once it is adopted; -1: closed, or a socket's */
+	/* pair[0] is adopted by a socket; -1: closed or adopted */
+	int pair[2];
 	char host[64], stale[64], port[8];
 } Session;
 
@@ -58,7 +60,7 @@ static void use_tcp(Session *s)
 	close_both(&s->sockets[3], &s->sockets[4]);
 }
 
-/* The third waits for room in the backlog until its time is up. */
+/* The third one waits for room in the backlog until its timeout. */
 static void fill_backlog(Session *s)
 {
 	s->sockets[6] = Socket_connect(s->host, NULL, 1000);
@@ -82,24 +84,6 @@ static void use_files(Session *s)
 	Socket_close(&s->sockets[8]);
 }
 
-static void tick(void *n)
-{
-	++*(int *)n;
-}
-
-static void use_timer(Session *s)
-{
-	int ticks = 0;
-	SocketPoll_Timer_T timer = SocketPoll_timer(s->loop, tick, &ticks);
-	SocketPoll_Event e;
-
-	SocketPoll_set_timer(s->loop, timer, 0);
-	SocketPoll_wake(s->loop);
-	while (ticks == 0)
-		SocketPoll_wait(s->loop, &e, 1, 1000);
-	SocketPoll_drop_timer(s->loop, &timer);
-}
-
 static void use_loop(Session *s)
 {
 	Socket_T *inside = &s->sockets[9];
@@ -118,7 +102,7 @@ static void use_loop(Session *s)
 	SocketPoll_watch(s->loop, s->pair[1], SocketPoll_WRITE, NULL);
 	ck_assert_int_eq(SocketPoll_wait(s->loop, &e, 1, 1000), 1);
 	SocketPoll_unwatch(s->loop, s->pair[1]);
-	use_timer(s);
+	run_timer_once(s->loop);
 	SocketPoll_close(s->loop, inside);
 	ck_assert_int_eq(SocketPoll_wait(s->loop, &e, 1, 1), 0);
 	Arena_dispose(&s->arena);
@@ -133,7 +117,7 @@ static void run_session(void *cl)
 	use_loop(s);
 }
 
-/* A socket file whose process has died. */
+/* Leaves a socket file whose process has died. */
 static void leave_stale(const char *path)
 {
 	struct sockaddr_un a = { 0 };
@@ -170,7 +154,7 @@ static void after(void *cl, int cancelled)
 	begin(s);
 }
 
-/* after has begun the next run, so there is always one arena, and never a descriptor. */
+/* `after` has begun the next run, so there is always one arena, and never a descriptor. */
 static void cancel_with(const char *backend)
 {
 	Session s = { .backend = backend };

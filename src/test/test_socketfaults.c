@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What the modules of sockets do when the system fails them: the program is linked with --wrap for each call below and
- * the objects of the library. A session that uses all of them runs again and again; each time one call, at one of its
- * occurrences, fails with one of the errors that it documents. Whatever is raised, nothing may stay open or allocated,
- * and the pools must agree with themselves. */
+/* What the modules of sockets do if a system call fails. The program is linked with the objects
+ * of the library and with --wrap for each call below. A session that uses all modules runs again
+ * and again. Each time one call, at one of its occurrences, fails with one of its documented
+ * errors. Whatever is raised, nothing may stay open or allocated, and the pools' counts must be
+ * right. */
 #define _GNU_SOURCE
 #include "config.h"
 
@@ -19,19 +20,21 @@
 #include <unistd.h>
 
 #include <core/core.h>
+#include "descriptors.h"
 #include "testing.h"
+#include "wrapping.h"
 
 NEEDS(.loopback = 1);
 
 /* ---- the shim ---- */
 
-enum Call { SOCKET, BIND, LISTEN, ACCEPT, CONNECT, RECV, SEND, SENDMSG, SHUTDOWN, CLOSE, POLL, FCNTL, OPEN,
-	SETSOCKOPT, GETSOCKOPT, GETSOCKNAME, GETPEERNAME, GETADDRINFO, MUTEX_INIT, COND_INIT, EPOLL_CREATE, EPOLL_CTL,
-	EPOLL_WAIT, EVENTFD, MALLOC, CALLS };
+enum Call { SOCKET, BIND, LISTEN, ACCEPT, CONNECT, RECV, SEND, SENDMSG, SHUTDOWN, CLOSE, POLL,
+	FCNTL, OPEN, SETSOCKOPT, GETSOCKOPT, GETSOCKNAME, GETPEERNAME, GETADDRINFO, MUTEX_INIT,
+	COND_INIT, EPOLL_CREATE, EPOLL_CTL, EPOLL_WAIT, EVENTFD, MALLOC, CALLS };
 
 static int failing = -1, fail_at, fail_with, fired;
 
-/* 1 when this is the one that is to fail. */
+/* Returns 1 if this call is the one that must fail. */
 static int fails(enum Call call)
 {
 	if ((int)call != failing || --fail_at != 0)
@@ -42,44 +45,45 @@ static int fails(enum Call call)
 }
 
 #define WRAP(type, name, call, failure, parameters, arguments) \
-	type __real_##name parameters;                         \
-	type __wrap_##name parameters;                         \
-	type __wrap_##name parameters                          \
-	{                                                      \
-		return fails(call) ? failure : __real_##name arguments; \
-	}
+	WRAPPED(type, name, parameters, arguments, if (fails(call)) return failure)
 
-WRAP(int, socket, SOCKET, -1, (int a, int b, int c), (a, b, c))
-WRAP(int, bind, BIND, -1, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
-WRAP(int, listen, LISTEN, -1, (int fd, int n), (fd, n))
-WRAP(int, accept4, ACCEPT, -1, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags))
-WRAP(ssize_t, recv, RECV, -1, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
-WRAP(ssize_t, send, SEND, -1, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags))
-WRAP(ssize_t, sendmsg, SENDMSG, -1, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
-WRAP(int, shutdown, SHUTDOWN, -1, (int fd, int how), (fd, how))
+WRAP(int, socket, SOCKET, -1, (int a, int b, int c), (a, b, c));
+WRAP(int, bind, BIND, -1, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n));
+WRAP(int, listen, LISTEN, -1, (int fd, int n), (fd, n));
+WRAP(int, accept4, ACCEPT, -1, (int fd, struct sockaddr *a, socklen_t *n, int flags),
+	(fd, a, n, flags));
+WRAP(ssize_t, recv, RECV, -1, (int fd, void *p, size_t n, int flags), (fd, p, n, flags));
+WRAP(ssize_t, send, SEND, -1, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags));
+WRAP(ssize_t, sendmsg, SENDMSG, -1, (int fd, const struct msghdr *m, int flags), (fd, m, flags));
+WRAP(int, shutdown, SHUTDOWN, -1, (int fd, int how), (fd, how));
 WRAP(int, setsockopt, SETSOCKOPT, -1, (int fd, int level, int option, const void *p, socklen_t n),
-	(fd, level, option, p, n))
-WRAP(int, getsockopt, GETSOCKOPT, -1, (int fd, int level, int option, void *p, socklen_t *n), (fd, level, option, p, n))
-WRAP(int, getsockname, GETSOCKNAME, -1, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n))
-WRAP(int, getpeername, GETPEERNAME, -1, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n))
-WRAP(int, pthread_mutex_init, MUTEX_INIT, fail_with, (pthread_mutex_t *m, const pthread_mutexattr_t *a), (m, a))
-WRAP(int, pthread_cond_init, COND_INIT, fail_with, (pthread_cond_t *c, const pthread_condattr_t *a), (c, a))
-WRAP(int, poll, POLL, -1, (struct pollfd *p, nfds_t n, int ms), (p, n, ms))
-WRAP(int, epoll_create1, EPOLL_CREATE, -1, (int flags), (flags))
-WRAP(int, epoll_ctl, EPOLL_CTL, -1, (int e, int what, int fd, struct epoll_event *event), (e, what, fd, event))
-WRAP(int, epoll_wait, EPOLL_WAIT, -1, (int e, struct epoll_event *events, int n, int ms), (e, events, n, ms))
-WRAP(int, eventfd, EVENTFD, -1, (unsigned n, int flags), (n, flags))
-WRAP(void *, malloc, MALLOC, NULL, (size_t n), (n))
-WRAP(void *, calloc, MALLOC, NULL, (size_t count, size_t n), (count, n))
+	(fd, level, option, p, n));
+WRAP(int, getsockopt, GETSOCKOPT, -1, (int fd, int level, int option, void *p, socklen_t *n),
+	(fd, level, option, p, n));
+WRAP(int, getsockname, GETSOCKNAME, -1, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n));
+WRAP(int, getpeername, GETPEERNAME, -1, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n));
+WRAP(int, pthread_mutex_init, MUTEX_INIT, fail_with,
+	(pthread_mutex_t *m, const pthread_mutexattr_t *a), (m, a));
+WRAP(int, pthread_cond_init, COND_INIT, fail_with, (pthread_cond_t *c, const pthread_condattr_t *a),
+	(c, a));
+WRAP(int, poll, POLL, -1, (struct pollfd *p, nfds_t n, int ms), (p, n, ms));
+WRAP(int, epoll_create1, EPOLL_CREATE, -1, (int flags), (flags));
+WRAP(int, epoll_ctl, EPOLL_CTL, -1, (int e, int what, int fd, struct epoll_event *event),
+	(e, what, fd, event));
+WRAP(int, epoll_wait, EPOLL_WAIT, -1, (int e, struct epoll_event *events, int n, int ms),
+	(e, events, n, ms));
+WRAP(int, eventfd, EVENTFD, -1, (unsigned n, int flags), (n, flags));
+WRAP(void *, malloc, MALLOC, NULL, (size_t n), (n));
+WRAP(void *, calloc, MALLOC, NULL, (size_t count, size_t n), (count, n));
 
-/* A connect that a signal interrupts, or that does not wait, goes on by itself. */
+/* A connect that a signal interrupts, or that does not wait, continues by itself. */
 int __real_connect(int fd, const struct sockaddr *a, socklen_t n);
 int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n);
 int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n)
 {
 	if (!fails(CONNECT))
 		return __real_connect(fd, a, n);
-	if (a->sa_family == AF_UNIX) /* is there at once, or waits for room in the backlog */
+	if (a->sa_family == AF_UNIX) /* it succeeds at once, or waits for room in the backlog */
 		return fail_with == EINPROGRESS ? __real_connect(fd, a, n) : -1;
 	if (fail_with == EINTR || fail_with == EINPROGRESS) {
 		__real_connect(fd, a, n);
@@ -88,7 +92,7 @@ int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n)
 	return -1;
 }
 
-/* The descriptor is gone whatever close says (Linux; POSIX leaves it open). */
+/* Linux closes the descriptor even if close fails; POSIX may leave it open. */
 int __real_close(int fd);
 int __wrap_close(int fd);
 int __wrap_close(int fd)
@@ -98,32 +102,22 @@ int __wrap_close(int fd)
 	return fails(CLOSE) ? -1 : result;
 }
 
-/* The third argument, an int or nothing, of what the library asks for. */
-int __real_fcntl(int fd, int what, ...);
-int __wrap_fcntl(int fd, int what, ...);
-int __wrap_fcntl(int fd, int what, ...)
-{
-	int value = 0;
-	va_list list;
-
-	va_start(list, what);
-	if (what == F_SETFD || what == F_SETFL)
-		value = va_arg(list, int);
-	va_end(list);
-	return fails(FCNTL) ? -1 : __real_fcntl(fd, what, value);
-}
+WRAPPED_FCNTL(if (fails(FCNTL)) return -1);
 
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...) /* never to create one */
+int __wrap_open(const char *path, int flags, ...) /* it never creates a file */
 {
 	return fails(OPEN) ? -1 : __real_open(path, flags);
 }
 
-/* The host "both" has an address where nobody listens, then one where somebody does. */
-int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
-int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+/* The host "both" has first an address without a listener, and then one with a listener. */
+int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list)
 {
 	int error;
 
@@ -135,20 +129,9 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
 	return error ? error : __real_getaddrinfo("127.0.0.1", service, hints, &(*list)->ai_next);
 }
 
-/* What they are with _FORTIFY_SOURCE. */
-int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size);
-int __wrap___poll_chk(struct pollfd *p, nfds_t n, int ms, size_t size)
-{
-	(void)size;
-	return __wrap_poll(p, n, ms);
-}
-
-ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags);
-ssize_t __wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags)
-{
-	(void)size;
-	return __wrap_recv(fd, p, n, flags);
-}
+WRAPPED_CHECKED(int, poll, (struct pollfd *p, nfds_t n, int ms, size_t size), (p, n, ms));
+WRAPPED_CHECKED(ssize_t, recv, (int fd, void *p, size_t n, size_t size, int flags),
+	(fd, p, n, flags));
 
 typedef struct Faults {
 	const char *name;
@@ -159,9 +142,10 @@ static const Faults faults[CALLS] = {
 	[SOCKET] = { "socket", { EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, EAFNOSUPPORT } },
 	[BIND] = { "bind", { EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOMEM } },
 	[LISTEN] = { "listen", { EADDRINUSE, EOPNOTSUPP } },
-	[ACCEPT] = { "accept", { EINTR, EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTO, EPERM } },
-	[CONNECT] = { "connect", { EINTR, EINPROGRESS, ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EADDRNOTAVAIL, EACCES, EAGAIN,
-		ENOMEM } },
+	[ACCEPT] = { "accept", { EINTR, EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTO,
+		EPERM } },
+	[CONNECT] = { "connect", { EINTR, EINPROGRESS, ECONNREFUSED, ETIMEDOUT, ENETUNREACH,
+		EADDRNOTAVAIL, EACCES, EAGAIN, ENOMEM } },
 	[RECV] = { "recv", { EINTR, EAGAIN, ECONNRESET, ENOMEM, ETIMEDOUT, ENOTCONN } },
 	[SEND] = { "send", { EINTR, EAGAIN, EPIPE, ECONNRESET, ENOBUFS, ENOMEM } },
 	[SENDMSG] = { "sendmsg", { EINTR, EAGAIN, EPIPE, ECONNRESET, ENOBUFS, ENOMEM } },
@@ -173,7 +157,8 @@ static const Faults faults[CALLS] = {
 	[GETSOCKOPT] = { "getsockopt", { EACCES, ENOBUFS, ENOPROTOOPT } },
 	[GETSOCKNAME] = { "getsockname", { EINVAL, ENOBUFS, EOPNOTSUPP } },
 	[GETPEERNAME] = { "getpeername", { EINVAL, ENOBUFS, ENOTCONN } },
-	[GETADDRINFO] = { "getaddrinfo", { EAI_AGAIN, EAI_FAIL, EAI_FAMILY, EAI_MEMORY, EAI_NONAME, EAI_SERVICE, EAI_SYSTEM } },
+	[GETADDRINFO] = { "getaddrinfo",
+		{ EAI_AGAIN, EAI_FAIL, EAI_FAMILY, EAI_MEMORY, EAI_NONAME, EAI_SERVICE, EAI_SYSTEM } },
 	[MUTEX_INIT] = { "pthread_mutex_init", { EAGAIN, ENOMEM, EPERM } },
 	[COND_INIT] = { "pthread_cond_init", { EAGAIN, ENOMEM } },
 	[POLL] = { "poll", { EINTR, EAGAIN, ENOMEM } },
@@ -187,17 +172,18 @@ static const Faults faults[CALLS] = {
 /* ---- the session ---- */
 
 static const Except_T Cut_Short = { "the session was cut short", NULL, NULL };
-static const Except_T Wrong = { "a call did not do what it should", NULL, NULL }; /* Check allocates: it may not be asked here */
+/* Check allocates, so its assertions cannot be used here */
+static const Except_T Wrong = { "a call did not do what it should", NULL, NULL };
 
 typedef struct Session {
 	const char *backend;
 	Arena_T arena;
-	SocketPool_T servers, clients; /* their ends of the connections */
+	SocketPool_T servers, clients; /* the server's and the client's ends of the connections */
 	SocketPoll_T loop;
 	Socket_T listener;
-	Connection_T out; /* to the end */
-	int adopted;      /* not yet; -1: none */
-	int drained;      /* the pools, perhaps */
+	Connection_T out; /* checked out until the end */
+	int adopted;      /* a descriptor that is not adopted yet; -1: none */
+	int drained;      /* the pools may be drained */
 	char port[8];
 } Session;
 
@@ -210,7 +196,7 @@ static SocketPoll_Event next_event(Session *s)
 	return e;
 }
 
-/* A connection that was taken for a stale one has a successor, which waits to be accepted. */
+/* If a connection was taken for a stale one, a new one waits to be accepted. */
 static SocketPoll_Event next_connection_event(Session *s)
 {
 	SocketPoll_Event e = next_event(s);
@@ -272,8 +258,8 @@ static void exchange(Session *s, Connection_T client)
 	Socket_recv(Connection_socket(client), Connection_buffer(client, NULL), 2);
 }
 
-/* What connects other than by checkout: addresses that race, a name without a file, a port that is shared, a descriptor
- * that was inherited. Each is in a pool from the start, or a raise would leave it open. */
+/* Sockets that do not come from checkout: addresses that race, an abstract name, a shared port,
+ * an inherited descriptor. Each is added to a pool at once, or a raise would leave it open. */
 static Socket_T keep(Session *s, Socket_T socket)
 {
 	Connection_T c = NULL;
@@ -324,7 +310,7 @@ static void remove_one(Connection_T c, void *cl)
 	Socket_close(&socket);
 }
 
-/* Up, down, and farther down than it may. */
+/* Grows and shrinks the pool, also below its count, which must fail. */
 static void resize(SocketPool_T pool)
 {
 	volatile int refused = 0;
@@ -342,7 +328,7 @@ static void resize(SocketPool_T pool)
 	SocketPool_resize(pool, 10);
 }
 
-/* Two are out, and more may not be open to the host. */
+/* Two are checked out, and no more may be open to the host. */
 static void wait_in_vain(Session *s)
 {
 	volatile int waited = 0;
@@ -356,24 +342,6 @@ static void wait_in_vain(Session *s)
 		RAISE(Wrong);
 }
 
-static void tick(void *n)
-{
-	++*(int *)n;
-}
-
-static void use_timers(Session *s)
-{
-	int ticks = 0;
-	SocketPoll_Timer_T timer = SocketPoll_timer(s->loop, tick, &ticks);
-	SocketPoll_Event e;
-
-	SocketPoll_set_timer(s->loop, timer, 0);
-	SocketPoll_wake(s->loop);
-	while (ticks == 0)
-		SocketPoll_wait(s->loop, &e, 1, 1000);
-	SocketPoll_drop_timer(s->loop, &timer);
-}
-
 static void use_loop(Session *s, Connection_T client)
 {
 	SocketPoll_Event e;
@@ -381,10 +349,10 @@ static void use_loop(Session *s, Connection_T client)
 	SocketPool_discard(s->clients, client);
 	e = next_connection_event(s);
 	SocketPoll_close(s->loop, &e.socket);
-	use_timers(s);
+	run_timer_once(s->loop);
 }
 
-/* What is checked out comes back when the drain is over. */
+/* The connection that is checked out comes back after the drain. */
 static void drain(Session *s)
 {
 	s->drained = 1;
@@ -395,7 +363,8 @@ static void drain(Session *s)
 
 static void run_session(Session *s)
 {
-	static const SocketPool_Limits limits = { .per_address = 10, .rate = 1000, .idle_ms = 60000, .per_host = 2,
+	static const SocketPool_Limits limits = { .per_address = 10, .rate = 1000, .idle_ms = 60000,
+		.per_host = 2,
 		.max_idle = 1 };
 	Connection_T c;
 
@@ -431,7 +400,7 @@ static void count_one(Connection_T c, void *n)
 	++*(size_t *)n;
 }
 
-/* Nothing is reserved for ever: a pool for one more than it has takes one more. */
+/* No place stays reserved: a pool that is resized to one more than its count takes one more. */
 static void ck_has_place(SocketPool_T pool, size_t n)
 {
 	SocketPool_Limits none = { 0 };
@@ -466,22 +435,14 @@ static void ck_consistent(SocketPool_T pool, int drained)
 static int is_ours(const Except_T *e)
 {
 	for (; e; e = e->parent)
-		if (e == &Socket_Failed || e == &SocketPool_Failed || e == &SocketPoll_Failed || e == &Arena_Failed
+		if (e == &Socket_Failed || e == &SocketPool_Failed || e == &SocketPoll_Failed
+			|| e == &Arena_Failed
 				|| e == &Cut_Short)
 			return 1;
 	return 0;
 }
 
-static __attribute__((noinline)) int open_descriptors(void)
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 128; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
-/* 1 when it came to the end. */
+/* Returns 1 if the session reached its end. */
 static int attempt(Session *s)
 {
 	volatile int whole = 0;
@@ -493,7 +454,8 @@ static int attempt(Session *s)
 		whole = 1;
 	} ELSE {
 		failing = -1;
-		ck_assert_msg(is_ours(Except_current()), "%s: %s", Except_current()->reason, Except_message());
+		ck_assert_msg(is_ours(Except_current()), "%s: %s", Except_current()->reason,
+			Except_message());
 		ck_assert_uint_gt(strlen(Except_message()), 0);
 	} END_TRY;
 	failing = -1;
@@ -506,7 +468,7 @@ static int attempt(Session *s)
 	return whole;
 }
 
-/* Calls whose failing once is nobody's business but ours. */
+/* Returns whether such a failure must not be visible to the caller if it happens once. */
 static int is_hidden(enum Call call, int error)
 {
 	if (call == MALLOC || call == ACCEPT || call == RECV)
@@ -514,14 +476,14 @@ static int is_hidden(enum Call call, int error)
 	if (call == CLOSE || call == SHUTDOWN || call == OPEN || call == GETPEERNAME)
 		return 1;
 	if (error == ENOSYS || (error == EPERM && (call == EPOLL_CREATE || call == EVENTFD)))
-		return 1; /* as under a filter of system calls: the poll does without */
+		return 1; /* as under a filter of system calls: SocketPoll works without the call */
 	return error == EINTR || error == EINPROGRESS
 		|| (error == EAGAIN && call != CONNECT && call != MUTEX_INIT && call != COND_INIT);
 }
 
 static void fail_everywhere(enum Call call, int error, const char *backend, int *sessions)
 {
-	int before = open_descriptors(), n;
+	int before = count_descriptors(), n;
 	size_t arenas = Arena_debug_live_count();
 
 	for (n = 1; ; n++) {
@@ -534,8 +496,9 @@ static void fail_everywhere(enum Call call, int error, const char *backend, int 
 		fail_with = error;
 		fired = 0;
 		whole = attempt(&s);
-		ck_assert_msg(open_descriptors() == before, "%s %d: %s: %d descriptors leaked", faults[call].name, n,
-			strerror(error), open_descriptors() - before);
+		ck_assert_msg(count_descriptors() == before, "%s %d: %s: %d descriptors leaked",
+			faults[call].name, n,
+			strerror(error), count_descriptors() - before);
 		ck_assert_uint_eq(Arena_debug_live_count(), arenas);
 		if (!fired) {
 			ck_assert_msg(whole, "%s: without a fault the session failed", faults[call].name);

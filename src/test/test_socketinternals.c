@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the protocols and the pool ask of a socket, and connect among several addresses: the program is linked
- * with --wrap=getaddrinfo, so that a host has the addresses that a test gives it. */
+/* What the protocols and the pool need of a socket, and connect to several addresses. The
+ * program is linked with --wrap=getaddrinfo, so that a host has the addresses that a test gives
+ * it. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -16,6 +17,7 @@
 
 #include <core/SocketPoll.h>
 #include "socket/internal.h"
+#include "descriptors.h"
 #include "testing.h"
 
 NEEDS(.loopback = 1);
@@ -31,7 +33,8 @@ int __wrap_getaddrinfo(const char *, const char *, const struct addrinfo *, stru
 void __real_freeaddrinfo(struct addrinfo *);
 void __wrap_freeaddrinfo(struct addrinfo *);
 
-int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **result)
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **result)
 {
 	if (!host || strcmp(host, "several.test") != 0)
 		return __real_getaddrinfo(host, service, hints, result);
@@ -91,7 +94,7 @@ static void add_address(int family, const char *address, int port)
 	naddresses++;
 }
 
-/* One of a kind that this machine lacks, as ::1 is where there is no IPv6. */
+/* Adds an address of a family that this machine lacks, as ::1 is without IPv6. */
 static void add_lacking(void)
 {
 	add_address(AF_INET, "127.0.0.1", 1);
@@ -147,15 +150,6 @@ static int64_t took_since(int64_t start)
 	return socket__now_ms() - start;
 }
 
-static __attribute__((noinline)) int open_descriptors(void) /* inlined, gcc fears for its n */
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 /* ---- listen ---- */
 
 SUITE("Socket, within");
@@ -176,7 +170,7 @@ TEST(listen_takes_the_first_address_that_this_machine_has)
 TEST(listen_does_not_take_another_address_when_the_port_of_the_first_is_taken)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 0);
-	int before = open_descriptors();
+	int before = count_descriptors();
 
 	add_lacking();
 	add_address(AF_INET, "127.0.0.1", Socket_port(s));
@@ -184,7 +178,7 @@ TEST(listen_does_not_take_another_address_when_the_port_of_the_first_is_taken)
 	add_lacking();
 	ck_raises_saying(Socket_Failed, "listen several.test:1: Address already in use",
 		Socket_listen("several.test", "1", 0));
-	ck_assert_int_eq(open_descriptors(), before);
+	ck_assert_int_eq(count_descriptors(), before);
 	Socket_close(&s);
 }
 
@@ -200,14 +194,15 @@ TEST(an_address_that_does_not_answer_costs_a_quarter_of_a_second)
 	make_deaf(&deaf);
 	add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
 	add_address(AF_INET, "127.0.0.1", Socket_port(s));
-	before = open_descriptors();
+	before = count_descriptors();
 	start = socket__now_ms();
 	client = Socket_connect("several.test", "1", -1);
 	ck_assert_int_ge(took_since(start), 240);
 	ck_assert_int_lt(took_since(start), 900);
-	ck_assert_str_eq(Socket_peer(client, arena), Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
+	ck_assert_str_eq(Socket_peer(client, arena),
+		Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
 	Socket_close(&client);
-	ck_assert_int_eq(open_descriptors(), before);
+	ck_assert_int_eq(count_descriptors(), before);
 	Socket_close(&s);
 	hear(&deaf);
 }
@@ -233,7 +228,8 @@ TEST(a_short_time_is_shared_so_that_the_last_address_is_tried)
 
 TEST(an_address_that_refuses_costs_nothing)
 {
-	Socket_T s = Socket_listen("127.0.0.1", "0", 0), closed = Socket_listen("127.0.0.1", "0", 0), client;
+	Socket_T s = Socket_listen("127.0.0.1", "0", 0), closed = Socket_listen("127.0.0.1", "0", 0),
+		client;
 	int64_t start;
 	int i;
 
@@ -258,11 +254,13 @@ TEST(the_families_take_turns)
 	make_deaf(&deaf);
 	for (i = 0; i < 6; i++)
 		add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
-	add_address(AF_INET6, "::ffff:127.0.0.1", Socket_port(s)); /* the last in the list, the second in turn */
+	/* the last in the list, which is tried second */
+	add_address(AF_INET6, "::ffff:127.0.0.1", Socket_port(s));
 	start = socket__now_ms();
 	client = Socket_connect("several.test", "1", -1);
 	ck_assert_int_lt(took_since(start), 480);
-	ck_assert_str_eq(Socket_peer(client, arena), Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
+	ck_assert_str_eq(Socket_peer(client, arena),
+		Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
 	Socket_close(&client);
 	Socket_close(&s);
 	hear(&deaf);
@@ -275,15 +273,15 @@ TEST(a_host_none_of_whose_addresses_answers_is_given_up_in_time)
 	int i, before;
 
 	make_deaf(&deaf);
-	for (i = 0; i < MOST; i++) /* more than are tried at once */
+	for (i = 0; i < MOST; i++) /* more than connect tries at once */
 		add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
-	before = open_descriptors();
+	before = count_descriptors();
 	start = socket__now_ms();
 	ck_raises_saying(Socket_Timeout, "connect several.test:1: timed out after 80 ms",
 		Socket_connect("several.test", "1", 80));
 	ck_assert_int_ge(took_since(start), 79);
 	ck_assert_int_lt(took_since(start), 1000);
-	ck_assert_int_eq(open_descriptors(), before);
+	ck_assert_int_eq(count_descriptors(), before);
 	hear(&deaf);
 }
 
@@ -310,7 +308,8 @@ TEST(an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_failed)
 	ck_raises_saying(Socket_Refused, "Connection refused", Socket_connect("several.test", "1", -1));
 	naddresses = 0;
 	add_lacking();
-	ck_raises_saying(Socket_Failed, "Address family not supported", Socket_connect("several.test", "1", -1));
+	ck_raises_saying(Socket_Failed, "Address family not supported",
+		Socket_connect("several.test", "1", -1));
 }
 
 /* ---- for the protocols ---- */
@@ -341,7 +340,8 @@ static int start_is_refused(const char *port)
 	return refused;
 }
 
-/* A connection to itself: by the port that the system chose, here by one that was bound before. */
+/* A connection to itself can come about if the system chooses the same port. Here the port is
+ * bound before. */
 static void ck_refuses_itself(int connected_at_once)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 1);
@@ -354,11 +354,11 @@ static void ck_refuses_itself(int connected_at_once)
 	ck_raises_saying(Socket_Refused, "Connection refused", Socket_connect("127.0.0.1", port, 1000));
 	ck_assert(start_is_refused(port));
 	meets_itself = 0;
-	s = Socket_listen("127.0.0.1", port, 1); /* it is free at once */
+	s = Socket_listen("127.0.0.1", port, 1); /* the port is free at once */
 	Socket_close(&s);
 }
 
-TEST(a_port_where_nobody_listens_refuses_a_connection_that_would_meet_itself)
+TEST(a_connection_to_itself_is_refused_as_by_a_port_without_a_listener)
 {
 	ck_refuses_itself(0);
 	ck_refuses_itself(1);
@@ -403,7 +403,8 @@ TEST(recv_deadline_waits_until_the_earlier_of_deadline_and_timeout)
 	adopt_pair(&a, &b);
 	Socket_set_nonblocking(a, 1);
 	start = socket__now_ms();
-	ck_raises_saying(Socket_Timeout, "timed out", socket__recv_deadline(a, &byte, 1, socket__now_ms() + 30));
+	ck_raises_saying(Socket_Timeout, "timed out",
+		socket__recv_deadline(a, &byte, 1, socket__now_ms() + 30));
 	ck_assert_int_ge(took_since(start), 29);
 	Socket_set_timeout(a, 20);
 	start = socket__now_ms();
@@ -415,7 +416,7 @@ TEST(recv_deadline_waits_until_the_earlier_of_deadline_and_timeout)
 	Socket_close(&b);
 }
 
-TEST(after_the_deadline_there_is_only_what_was_read_ahead)
+TEST(after_the_deadline_only_bytes_read_ahead_are_received)
 {
 	Socket_T a, b;
 	char byte;
@@ -434,7 +435,7 @@ TEST(after_the_deadline_there_is_only_what_was_read_ahead)
 	Socket_close(&b);
 }
 
-TEST(what_is_put_back_comes_first_and_the_latest_before_the_others)
+TEST(bytes_that_are_put_back_come_first_and_the_latest_before_others)
 {
 	Socket_T a, b;
 	char buffer[16] = "";
@@ -454,7 +455,7 @@ TEST(what_is_put_back_comes_first_and_the_latest_before_the_others)
 	Socket_close(&b);
 }
 
-/* A connection over TCP whose client has sent n bytes that nobody has read. */
+/* Makes a connection over TCP. Its client has sent n bytes, which nothing has read. */
 static void tcp_pair(Socket_T *server, Socket_T *client, size_t n)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 0);
@@ -552,7 +553,7 @@ static void *close_one(void *s)
 	return s;
 }
 
-/* The end of its stream. */
+/* Reads the end of the stream. */
 static void ck_closed(int other)
 {
 	char byte;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPoll, in the order of its header, once with each back end that is here: new, events, wait, wake,
- * deadlines. The build makes a second program against src/test/bsd, whose best back end is kqueue. */
+/* SocketPoll, in the order of its header, with each back end of this machine: new, events, wait,
+ * wake, deadlines. The build makes a second program with src/test/bsd, whose best back end is
+ * kqueue. */
 #include "config.h"
 
 #include "test_socketpoll.h"
@@ -15,7 +16,7 @@ NEEDS(.descriptors = 1100);
 #define BEST "poll"
 #endif
 
-/* On a busy machine there may be more. */
+/* On a busy machine it may take several waits. */
 static void ck_next(Socket_T s, unsigned expected)
 {
 	ck_among(s, expected, 1);
@@ -33,7 +34,8 @@ TEST(the_back_end_is_the_one_asked_for)
 		ck_assert_str_eq(SocketPoll_backend(loop), backend);
 	else
 		ck_assert_str_eq(SocketPoll_backend(loop), BEST);
-	ck_raises_saying(SocketPoll_Failed, "no select here", SocketPoll_new_with(arena, "select"));
+	ck_raises_saying(SocketPoll_Failed, "no back end \"select\" on this system",
+		SocketPoll_new_with(arena, "select"));
 	ck_assert_uint_eq(SocketPoll_count(SocketPoll_new(arena)), 0);
 }
 
@@ -41,7 +43,7 @@ TEST(a_poll_for_which_there_is_no_descriptor_leaves_nothing_open)
 {
 	struct rlimit limit, few;
 	volatile int n;
-	int before = open_descriptors(), lowest = dup(0);
+	int before = count_descriptors(), lowest = dup(0);
 
 	close(lowest);
 	getrlimit(RLIMIT_NOFILE, &limit);
@@ -57,13 +59,13 @@ TEST(a_poll_for_which_there_is_no_descriptor_leaves_nothing_open)
 		} END_TRY;
 		setrlimit(RLIMIT_NOFILE, &limit);
 		if (backend)
-			break; /* with one it works */
-		ck_assert_int_eq(open_descriptors(), before);
+			break; /* it works with one */
+		ck_assert_int_eq(count_descriptors(), before);
 	}
 }
 
 #if SECCOMP_HERE
-/* From here on this process may not make the call. */
+/* From here on the kernel refuses this call of the process. */
 static int refuse_call(unsigned number, unsigned error)
 {
 	struct sock_filter filter[] = {
@@ -74,10 +76,12 @@ static int refuse_call(unsigned number, unsigned error)
 	};
 	struct sock_fprog program = { sizeof filter / sizeof filter[0], filter };
 
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+		&& prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-/* 0: a poll was made, with the back end that is left, and works; 77: there are no filters here. */
+/* Returns 0 if a poll was made with the back end that is left, and works; 77 if the kernel has
+ * no filters. */
 static int use_without(unsigned number, unsigned error, const char *left)
 {
 	int fd[2];
@@ -124,7 +128,7 @@ TEST(under_a_filter_of_system_calls_it_does_with_those_that_are_left)
 
 /* ---- in and out ---- */
 
-TEST(an_event_tells_what_was_asked_for_and_what_was_added)
+TEST(an_event_has_the_conditions_that_were_asked_for_and_the_data)
 {
 	Socket_T s = add_one(READ);
 
@@ -146,7 +150,7 @@ TEST(an_event_tells_what_was_asked_for_and_what_was_added)
 	ck_only(s, READ);
 }
 
-TEST(what_is_not_dealt_with_is_told_again)
+TEST(an_event_that_is_not_handled_is_reported_again)
 {
 	Socket_T s = add_one(READ);
 
@@ -160,7 +164,7 @@ TEST(what_is_not_dealt_with_is_told_again)
 	ck_quiet();
 }
 
-TEST(the_end_of_the_stream_and_errors_are_told_as_what_was_asked_for)
+TEST(the_end_of_the_stream_and_errors_are_reported_as_the_conditions_asked_for)
 {
 	Socket_T reader = add_one(READ), writer = add_one(WRITE);
 	char byte;
@@ -197,7 +201,8 @@ TEST(adding_twice_is_checked)
 	Socket_T s = add_one(READ), twin = Socket_adopt(Socket_fd(s));
 
 	ck_raises_saying(Assert_Failed, "in this poll already", SocketPoll_add(loop, s, READ, NULL));
-	ck_raises_saying(Assert_Failed, "in another poll already", SocketPoll_add(other, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "in another poll already",
+		SocketPoll_add(other, s, READ, NULL));
 	ck_raises_saying(Assert_Failed, "another socket's", SocketPoll_add(loop, twin, READ, NULL));
 	ck_assert_uint_eq(SocketPoll_count(loop), 1);
 	send_to(0);
@@ -206,7 +211,7 @@ TEST(adding_twice_is_checked)
 	SocketPoll_add(loop, twin, READ, NULL);
 	ck_only(twin, READ);
 	SocketPoll_remove(loop, twin);
-	Socket_close(&twin); /* and the other one's in the end, when nothing else has it */
+	Socket_close(&twin); /* the other's is free, too, when nothing else has it */
 }
 
 TEST(a_descriptor_closed_behind_its_sockets_back_is_checked)
@@ -215,7 +220,8 @@ TEST(a_descriptor_closed_behind_its_sockets_back_is_checked)
 	int keep = dup(Socket_fd(s)), fd = Socket_fd(s);
 
 	close(fd);
-	ck_raises_saying(Assert_Failed, "behind its socket's back", SocketPoll_add(loop, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "behind its socket's back",
+		SocketPoll_add(loop, s, READ, NULL));
 	ck_raises_saying(Assert_Failed, "behind its socket's back", SocketPoll_add(loop, s, 0, NULL));
 	ck_assert_uint_eq(SocketPoll_count(loop), 0);
 	ck_assert_int_eq(dup2(keep, fd), fd);
@@ -229,19 +235,25 @@ TEST(a_socket_that_is_not_inside_is_checked)
 {
 	Socket_T s = make_one(), none = NULL;
 	SocketPoll_T not_one = Arena_calloc(arena, 1, 8192);
-	SocketPoll_Timer_T timer = SocketPoll_timer(loop, (void (*)(void *))free, NULL), no_timer = NULL;
+	SocketPoll_Timer_T timer = SocketPoll_timer(loop, (void (*)(void *))free, NULL),
+		no_timer = NULL;
 
-	ck_raises_saying(Assert_Failed, "SocketPoll_change: socket", SocketPoll_change(loop, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_change: socket",
+		SocketPoll_change(loop, s, READ, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_remove: socket", SocketPoll_remove(loop, s));
-	ck_raises_saying(Assert_Failed, "SocketPoll_set_deadline: socket", SocketPoll_set_deadline(loop, s, 1));
+	ck_raises_saying(Assert_Failed, "SocketPoll_set_deadline: socket",
+		SocketPoll_set_deadline(loop, s, 1));
 	ck_raises_saying(Assert_Failed, "SocketPoll_add: 0x4", SocketPoll_add(loop, s, TIMEOUT, NULL));
 	SocketPoll_add(loop, s, READ, NULL);
 	ck_raises_saying(Assert_Failed, "SocketPoll_change: 0x8", SocketPoll_change(loop, s, 8, NULL));
-	ck_raises_saying(Assert_Failed, "SocketPoll_add: the poll is NULL", SocketPoll_add(NULL, s, READ, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_add: the poll is NULL",
+		SocketPoll_add(NULL, s, READ, NULL));
 	ck_raises_saying(Assert_Failed, "not a live poll", SocketPoll_add(not_one, s, READ, NULL));
-	ck_raises_saying(Assert_Failed, "SocketPoll_add: the socket is NULL", SocketPoll_add(loop, NULL, READ, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_add: the socket is NULL",
+		SocketPoll_add(loop, NULL, READ, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_change", SocketPoll_change(NULL, s, READ, NULL));
-	ck_raises_saying(Assert_Failed, "the socket is NULL", SocketPoll_change(loop, NULL, READ, NULL));
+	ck_raises_saying(Assert_Failed, "the socket is NULL",
+		SocketPoll_change(loop, NULL, READ, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_remove", SocketPoll_remove(NULL, s));
 	ck_raises_saying(Assert_Failed, "the socket is NULL", SocketPoll_remove(loop, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_close", SocketPoll_close(NULL, &s));
@@ -251,13 +263,14 @@ TEST(a_socket_that_is_not_inside_is_checked)
 	ck_raises_saying(Assert_Failed, "SocketPoll_backend", SocketPoll_backend(NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_wait", SocketPoll_wait(NULL, events, 1, 0));
 	ck_raises_saying(Assert_Failed, "room for 0 events", SocketPoll_wait(loop, events, 0, 0));
-	ck_raises_saying(Assert_Failed, "SocketPoll_wait", SocketPoll_wait(loop, NULL, 1, 0));
+	ck_raises_saying(Assert_Failed, "events is NULL", SocketPoll_wait(loop, NULL, 1, 0));
 	ck_raises_saying(Assert_Failed, "SocketPoll_holds", SocketPoll_holds(loop, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_holds", SocketPoll_holds(NULL, events));
 	ck_raises_saying(Assert_Failed, "SocketPoll_wake", SocketPoll_wake(NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_set_deadline", SocketPoll_set_deadline(NULL, s, 1));
 	ck_raises_saying(Assert_Failed, "the socket is NULL", SocketPoll_set_deadline(loop, NULL, 1));
-	ck_raises_saying(Assert_Failed, "SocketPoll_timer", SocketPoll_timer(NULL, (void (*)(void *))free, NULL));
+	ck_raises_saying(Assert_Failed, "SocketPoll_timer",
+		SocketPoll_timer(NULL, (void (*)(void *))free, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_timer", SocketPoll_timer(loop, NULL, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPoll_set_timer", SocketPoll_set_timer(NULL, timer, 1));
 	ck_raises_saying(Assert_Failed, "the timer is NULL", SocketPoll_set_timer(loop, NULL, 1));
@@ -282,7 +295,7 @@ TEST(an_event_is_never_that_of_another_socket_with_the_same_descriptor)
 		ck_assert_int_eq(write(peers[1], "y", 1), 1);
 		ck_assert_int_eq(SocketPoll_wait(loop, &first, 1, 1000), 1);
 		held = first;
-		if (first.socket == a) { /* let it be the other one that goes away */
+		if (first.socket == a) { /* the other one of the two is to be closed */
 			ck_assert_int_eq(SocketPoll_holds(loop, &held), 1);
 			fd[0] = Socket_fd(b);
 			Socket_close(&b);
@@ -308,7 +321,7 @@ TEST(an_event_is_never_that_of_another_socket_with_the_same_descriptor)
 	}
 }
 
-TEST(what_leaves_or_is_not_asked_for_any_more_is_not_told_of_within_the_tick)
+TEST(a_removed_or_changed_socket_gets_no_old_event_in_the_same_tick)
 {
 	int i;
 
@@ -334,15 +347,16 @@ TEST(a_close_is_put_off_until_the_events_of_the_tick_are_given_out)
 
 	for (i = 0; i < 4; i++)
 		add_one(WRITE);
-	ck_assert_int_eq(SocketPoll_wait(loop, events, 2, 0), 2); /* two more are to come */
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 2, 0), 2); /* two more events are ready */
 	i = (int)((Socket_T *)events[1].data - sockets);
 	fd = Socket_fd(sockets[i]);
 	SocketPoll_close(loop, &sockets[i]);
 	ck_assert_ptr_null(sockets[i]);
 	ck_assert_uint_eq(SocketPoll_count(loop), 3);
 	ck_assert_int_eq(SocketPoll_holds(loop, &events[1]), 0);
-	ck_assert_int_eq(Socket_fd(events[1].socket), fd); /* does not dangle */
-	ck_raises_saying(Assert_Failed, "not in the poll", SocketPoll_change(loop, events[1].socket, READ, NULL));
+	ck_assert_int_eq(Socket_fd(events[1].socket), fd); /* the socket is not dangling */
+	ck_raises_saying(Assert_Failed, "not in the poll",
+		SocketPoll_change(loop, events[1].socket, READ, NULL));
 	ck_assert_int_eq(peer_reads_the_end(i), 0);
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 4, 0), 2);
 	ck_assert_int_eq(peer_reads_the_end(i), 0);
@@ -362,8 +376,8 @@ TEST(close_closes_a_socket_that_is_not_inside_at_once)
 	ck_assert_int_eq(peer_reads_the_end(0), 1);
 }
 
-/* As a pool does with those inside that it evicts. */
-TEST(what_is_closed_before_the_tick_ends_is_not_closed_again)
+/* As a pool does with idle connections that it evicts. */
+TEST(a_socket_that_is_closed_before_the_tick_ends_is_not_closed_again)
 {
 	Socket_T closing[4], s;
 	int i;
@@ -372,20 +386,21 @@ TEST(what_is_closed_before_the_tick_ends_is_not_closed_again)
 		closing[i] = add_one(WRITE);
 		SocketPoll_close(loop, &sockets[i]);
 	}
-	ck_raises_saying(Assert_Failed, "in this poll already", SocketPoll_add(loop, closing[3], READ, NULL));
+	ck_raises_saying(Assert_Failed, "in this poll already",
+		SocketPoll_add(loop, closing[3], READ, NULL));
 	Socket_close(&closing[3]);
 	Socket_close(&closing[1]);
 	SocketPoll_close(loop, &closing[0]);
 	for (i = 0; i < 4; i++)
 		ck_assert_int_eq(peer_reads_the_end(i), i != 2);
-	s = add_one(WRITE); /* with a descriptor that was among them */
+	s = add_one(WRITE); /* it takes the number of one of them */
 	ck_only(s, WRITE);
 	ck_assert_int_eq(peer_reads_the_end(2), 1);
 	ck_assert_int_eq(peer_reads_the_end(4), 0);
 	ck_assert_uint_eq(SocketPoll_count(loop), 1);
 }
 
-TEST(disposing_closes_what_was_to_be_closed_and_lets_the_others_go)
+TEST(disposing_does_the_closes_that_were_put_off_and_releases_the_others)
 {
 	Socket_T s = add_one(READ);
 
@@ -435,12 +450,13 @@ TEST(signals_do_not_shorten_it_by_less_than_a_millisecond_either)
 		clock_gettime(CLOCK_MONOTONIC, &start);
 		ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 3), 0);
 		clock_gettime(CLOCK_MONOTONIC, &end);
-		ck_assert_int_ge((end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec, 3000000);
+		ck_assert_int_ge((end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec,
+			3000000);
 	}
 	start_alarms(0, on_alarm);
 }
 
-TEST(more_sockets_than_a_batch_are_all_told_of)
+TEST(all_ready_sockets_are_reported_even_if_they_exceed_a_batch)
 {
 	int i, n, seen[MOST] = { 0 }, all = 0;
 
@@ -459,7 +475,7 @@ TEST(more_sockets_than_a_batch_are_all_told_of)
 	ck_assert_int_lt(i, 2 * MOST / 7 + 80); /* about two rounds */
 }
 
-/* One step of the model: what the loop tells must be what poll(2) says of those inside. */
+/* Compares the events with what poll(2) says of the same sockets. */
 static void ck_as_poll(const unsigned *asked, int n)
 {
 	unsigned told[MOST] = { 0 };
@@ -493,10 +509,10 @@ static void renew(int i)
 	sockets[i] = Socket_adopt(fd[0]);
 }
 
-TEST(at_random_it_tells_what_poll_tells)
+TEST(at_random_the_events_are_those_of_poll)
 {
 	enum { N = 24 };
-	unsigned asked[N], random = 12345; /* 8: not inside */
+	unsigned asked[N], random = 12345; /* 8: not in the poll */
 	char byte;
 	int i, step;
 
@@ -597,7 +613,7 @@ TEST(no_wake_up_from_other_threads_is_lost)
 	posted = 0;
 	for (i = 0; i < WAKERS; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, post, NULL), 0);
-	while (seen < WAKERS * WAKES) { /* one lost would hang here */
+	while (seen < WAKERS * WAKES) { /* a lost wake-up would hang here */
 		SocketPoll_wait(loop, events, 1, -1);
 		seen = __atomic_load_n(&posted, __ATOMIC_ACQUIRE);
 	}
@@ -605,8 +621,9 @@ TEST(no_wake_up_from_other_threads_is_lost)
 		pthread_join(threads[i], NULL);
 }
 
-static int said;       /* not atomic: the wake-up is what orders it, or thread sanitizers complain */
-static int was_woken;  /* atomic, and orders nothing */
+/* not atomic: the wake-up orders it, or else thread sanitizers complain */
+static int said;
+static int was_woken;  /* atomic and relaxed: it orders nothing */
 
 static void *say_and_wake(void *cl)
 {
@@ -616,12 +633,12 @@ static void *say_and_wake(void *cl)
 	return cl;
 }
 
-TEST(what_was_said_before_a_wake_up_is_seen_after_the_wait_that_it_ended)
+TEST(writes_before_a_wake_up_are_seen_after_the_wait_that_it_ended)
 {
 	pthread_t thread;
 
 	said = was_woken = 0;
-	SocketPoll_wake(loop); /* the next one finds that it is said already, and writes nothing */
+	SocketPoll_wake(loop); /* the next one finds it set, and writes nothing */
 	ck_assert_int_eq(pthread_create(&thread, NULL, say_and_wake, NULL), 0);
 	while (!__atomic_load_n(&was_woken, __ATOMIC_RELAXED))
 		wait_ms(1);
@@ -633,7 +650,7 @@ TEST(what_was_said_before_a_wake_up_is_seen_after_the_wait_that_it_ended)
 
 /* ---- deadlines ---- */
 
-TEST(a_deadline_is_told_once_and_never_early)
+TEST(a_deadline_is_reported_once_and_never_early)
 {
 	Socket_T s = add_one(READ);
 	int64_t start = now_ms();
@@ -674,7 +691,7 @@ TEST(a_deadline_can_be_moved_both_ways_and_taken_back)
 	ck_only(c, TIMEOUT);
 }
 
-TEST(bytes_that_came_in_time_are_told_before_the_deadline)
+TEST(bytes_that_came_in_time_are_reported_before_the_deadline)
 {
 	Socket_T s = add_one(READ);
 
@@ -689,12 +706,12 @@ TEST(bytes_that_came_in_time_are_told_before_the_deadline)
 	send_to(0);
 	wait_ms(20);
 	ck_only(s, READ);
-	ck_only(s, TIMEOUT); /* nobody moved it */
+	ck_only(s, TIMEOUT); /* nothing moved it */
 }
 
 TEST(deadlines_come_in_their_order_and_busy_sockets_do_not_hold_them_up)
 {
-	int64_t least[60], most[60], last = 0; /* when each is due, as far as the clock tells */
+	int64_t least[60], most[60], last = 0; /* when each is due, by the coarse clock */
 	int i, busy, n = 0;
 
 	for (i = 0; i < 60; i++) {

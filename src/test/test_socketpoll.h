@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the parts of test_socketpoll: a poll of each back end, and ends of socketpairs inside it. */
+/* Shared by the parts of test_socketpoll: a poll with each back end, and socketpairs, one end of
+ * which is in the poll. */
 #ifndef TEST_SOCKETPOLL_INCLUDED
 #define TEST_SOCKETPOLL_INCLUDED
 #include <errno.h>
@@ -24,6 +25,7 @@
 #endif
 
 #include <core/SocketPoll.h>
+#include "descriptors.h"
 #include "testing.h"
 
 enum { MOST = 400, READ = SocketPoll_READ, WRITE = SocketPoll_WRITE, TIMEOUT = SocketPoll_TIMEOUT };
@@ -78,7 +80,7 @@ static inline Socket_T make_one(void)
 	return sockets[made++];
 }
 
-/* One that is inside, with its number as data. */
+/* Adds a socket to the poll, with its number as data. */
 static inline Socket_T add_one(unsigned asked)
 {
 	Socket_T s = make_one();
@@ -115,7 +117,7 @@ static inline void wait_ms(long ms)
 		;
 }
 
-/* What the loop says of this socket now, all that it has to say. */
+/* Waits once and returns the events of this socket. */
 static inline unsigned told_of(Socket_T s)
 {
 	unsigned told = 0;
@@ -142,15 +144,6 @@ static inline void ck_among(Socket_T s, unsigned expected, int most)
 static inline void ck_only(Socket_T s, unsigned expected)
 {
 	ck_among(s, expected, MOST);
-}
-
-static __attribute__((noinline, unused)) int open_descriptors(void) /* inlined, gcc fears for its n */
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
 }
 
 static inline int peer_reads_the_end(int i)

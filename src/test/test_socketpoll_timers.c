@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPoll: timers, descriptors that are no sockets of ours, another loop, memory and fork. */
+/* SocketPoll: timers, descriptors that are not Socket_T, several polls, memory and fork. */
 #include "config.h"
 
 #include "test_socketpoll.h"
@@ -34,7 +34,7 @@ static void ignore(void *cl)
 	(void)cl;
 }
 
-/* ns, of the fastest of many. */
+/* Returns the fastest of many, in ns. */
 static int64_t time_of_a_wait(void)
 {
 	int64_t least = INT64_MAX;
@@ -53,7 +53,7 @@ static int64_t time_of_a_wait(void)
 	return least;
 }
 
-/* To look at each of them would take twenty times as long as to ask the kernel. */
+/* A look at each deadline would take twenty times as long as the system call. */
 TEST(a_wait_costs_the_same_however_many_deadlines_there_are)
 {
 	int64_t alone = time_of_a_wait();
@@ -119,7 +119,7 @@ static void do_everything(void *cl)
 	SocketPoll_close(loop, &sockets[0]);
 	Socket_close(&sockets[1]);
 	s = add_one(WRITE);
-	while (SocketPoll_wait(loop, events, 1, 0) == 0) /* the others' turn, perhaps */
+	while (SocketPoll_wait(loop, events, 1, 0) == 0) /* other deadlines may be due first */
 		;
 	ck_assert_ptr_eq(events[0].socket, s);
 	SocketPoll_wake(loop);
@@ -176,7 +176,7 @@ TEST(a_call_that_succeeds_leaves_errno_alone)
 	SocketPoll_wake(loop);
 	SocketPoll_wait(loop, events, MOST, 0);
 	start_alarms(1, on_alarm);
-	SocketPoll_wait(loop, events, MOST, 20); /* its socket has nothing */
+	SocketPoll_wait(loop, events, MOST, 20); /* its socket is not ready */
 	start_alarms(0, on_alarm);
 	SocketPoll_set_deadline(loop, s, 0);
 	SocketPoll_wait(loop, events, MOST, 1000);
@@ -200,7 +200,7 @@ TEST(a_repeated_timer_does_not_drift_and_skips_the_turns_that_it_missed)
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
 	ck_assert_int_eq(turns, 1);
 	ck_assert_int_ge(now_ms() - start, 10);
-	wait_ms(45); /* some four turns */
+	wait_ms(45); /* some four ticks */
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 0), 0);
 	ck_assert_int_eq(turns, 2);
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
@@ -214,7 +214,7 @@ TEST(a_repeated_timer_does_not_drift_and_skips_the_turns_that_it_missed)
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 30), 0);
 	ck_assert_int_eq(turns, 20);
 	SocketPoll_repeat_timer(loop, t, 5);
-	SocketPoll_set_timer(loop, t, 5); /* once more */
+	SocketPoll_set_timer(loop, t, 5); /* the same timer again */
 	SocketPoll_wait(loop, events, 1, 20);
 	SocketPoll_wait(loop, events, 1, 20);
 	ck_assert_int_eq(turns, 21);
@@ -228,12 +228,12 @@ static void raise_then_go_on(void *cl)
 		RAISE(Test_Failed);
 }
 
-TEST(a_repeated_timer_that_raises_goes_on)
+TEST(a_repeated_timer_that_raises_continues)
 {
 	int turns = 0;
 	SocketPoll_Timer_T t = SocketPoll_timer(loop, raise_then_go_on, &turns);
 
-	SocketPoll_repeat_timer(loop, t, 0); /* each tick, a millisecond apart at least */
+	SocketPoll_repeat_timer(loop, t, 0); /* at each tick, at least a millisecond apart */
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
 	ck_raises(Test_Failed, SocketPoll_wait(loop, events, 1, -1));
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, -1), 0);
@@ -305,7 +305,7 @@ static void put_byte(int fd)
 	ck_assert_int_eq((int)write(fd, "x", 1), 1);
 }
 
-TEST(a_watched_descriptor_is_told_of_as_a_socket_is)
+TEST(a_watched_descriptor_is_reported_as_a_socket_is)
 {
 	int fd[2], one, two;
 	char byte;
@@ -338,7 +338,7 @@ TEST(a_watched_descriptor_is_told_of_as_a_socket_is)
 	close_pipe(fd);
 }
 
-TEST(hang_ups_and_errors_come_as_what_was_asked_for)
+TEST(hang_ups_and_errors_are_reported_as_the_conditions_asked_for)
 {
 	int fd[2];
 
@@ -368,7 +368,7 @@ TEST(an_event_from_before_the_last_watch_is_not_given)
 	SocketPoll_watch(loop, b[0], READ, &one);
 	put_byte(a[1]);
 	put_byte(b[1]);
-	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 1000), 1); /* the other is in hand */
+	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 1000), 1); /* the other event was taken */
 	if (events[0].descriptor == a[0])
 		SocketPoll_watch(loop, b[0], READ, &two);
 	else
@@ -382,7 +382,7 @@ TEST(an_event_from_before_the_last_watch_is_not_given)
 	close_pipe(b);
 }
 
-/* A library that closes its descriptors as it likes. */
+/* A library closes its descriptors as it likes. */
 TEST(a_number_that_was_closed_and_opened_anew_is_watched_anew)
 {
 	int a[2], b[2], one, two;
@@ -437,10 +437,13 @@ TEST(a_regular_file_or_no_descriptor_at_all_is_not_watched_by_any_back_end)
 	ck_not_watched(file, EPERM);
 	ck_not_watched(closed, EBADF);
 	ck_not_watched(-1, EBADF);
+	ck_raises_saying(SocketPoll_Failed, "SocketPoll_watch: descriptor -1: Bad file descriptor",
+		SocketPoll_watch(loop, -1, READ, NULL));
 	make_pipe(fd);
 	SocketPoll_watch(loop, fd[0], READ, NULL);
 	ck_assert_int_eq(dup2(file, fd[0]), fd[0]);
-	ck_raises_saying(SocketPoll_Failed, "SocketPoll_watch: descriptor", SocketPoll_watch(loop, fd[0], READ, NULL));
+	ck_raises_saying(SocketPoll_Failed, "SocketPoll_watch: descriptor",
+		SocketPoll_watch(loop, fd[0], READ, NULL));
 	ck_assert_uint_eq(SocketPoll_count(loop), 0);
 	ck_quiet();
 	close_pipe(fd);
@@ -454,7 +457,7 @@ TEST(a_descriptor_is_a_sockets_or_watched_never_both)
 	int fd = Socket_fd(s);
 
 	ck_raises_saying(Assert_Failed, "that of a socket", SocketPoll_watch(loop, fd, READ, NULL));
-	SocketPoll_unwatch(loop, fd); /* is not watched */
+	SocketPoll_unwatch(loop, fd); /* it is not watched */
 	ck_assert_uint_eq(SocketPoll_count(loop), 1);
 	SocketPoll_remove(loop, s);
 	SocketPoll_watch(loop, fd, READ, &fd);
@@ -464,10 +467,12 @@ TEST(a_descriptor_is_a_sockets_or_watched_never_both)
 	SocketPoll_unwatch(loop, fd);
 	SocketPoll_add(loop, s, READ, NULL);
 	ck_only(s, READ);
-	ck_raises_saying(Assert_Failed, "0x4 is not made of", SocketPoll_watch(loop, peers[0], TIMEOUT, NULL));
-	ck_raises_saying(Assert_Failed, "the poll is NULL", SocketPoll_watch(NULL, peers[0], READ, NULL));
+	ck_raises_saying(Assert_Failed, "0x4 is not made of",
+		SocketPoll_watch(loop, peers[0], TIMEOUT, NULL));
+	ck_raises_saying(Assert_Failed, "the poll is NULL",
+		SocketPoll_watch(NULL, peers[0], READ, NULL));
 	ck_raises_saying(Assert_Failed, "the poll is NULL", SocketPoll_unwatch(NULL, peers[0]));
-	SocketPoll_close(loop, &sockets[0]); /* its number is its own until the tick ends */
+	SocketPoll_close(loop, &sockets[0]); /* its number stays its own until the tick ends */
 	ck_raises_saying(Assert_Failed, "that of a socket", SocketPoll_watch(loop, fd, READ, NULL));
 }
 
@@ -582,7 +587,7 @@ static void timer_scarce(void *cl)
 
 TEST(a_poll_that_cannot_be_made_leaves_nothing_behind)
 {
-	int before = open_descriptors(), n, works = 0;
+	int before = count_descriptors(), n, works = 0;
 
 	for (n = 0; !works; n++) {
 		struct Failing f = { -1, 0, 0, 0 };
@@ -591,10 +596,10 @@ TEST(a_poll_that_cannot_be_made_leaves_nothing_behind)
 		f.fail_at = n;
 		works = attempt(make_scarce, a);
 		if (!works)
-			ck_assert_int_eq(open_descriptors(), before);
+			ck_assert_int_eq(count_descriptors(), before);
 		Arena_dispose(&a);
 		ck_assert_uint_eq(f.outstanding_blocks, 0);
-		ck_assert_int_eq(open_descriptors(), before);
+		ck_assert_int_eq(count_descriptors(), before);
 	}
 	ck_assert_int_gt(n, 1);
 }

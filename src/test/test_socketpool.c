@@ -133,7 +133,7 @@ TEST(the_next_client_gets_nothing_of_the_one_before)
 	int i, j, peer;
 
 	for (i = 0; i < 200; i++) {
-		Socket_T s = make_socket(&peer); /* the same descriptor, most often the same address */
+		Socket_T s = make_socket(&peer); /* the same descriptor, and most often the same address */
 		Connection_T c = SocketPool_add(pool, s);
 		char *buffer = Connection_buffer(c, NULL);
 
@@ -164,8 +164,8 @@ TEST(a_socket_that_is_closed_without_the_pool_leaves_it)
 	ck_assert_ptr_eq(Connection_socket(c), sockets[1]);
 }
 
-/* A poll puts the close off to the end of its tick, and the connection is inside until then. */
-TEST(what_a_poll_is_about_to_close_may_be_evicted_and_disposed_of)
+/* A poll closes at the end of its tick, and the connection stays in the pool until then. */
+TEST(a_connection_that_a_poll_is_closing_may_be_evicted_and_disposed_of)
 {
 	Arena_T other = Arena_new();
 	SocketPoll_T loop = SocketPoll_new(other);
@@ -194,12 +194,12 @@ static void expect_no_event(void *cl)
 	SocketPoll_Event e;
 	int i;
 
-	for (i = 0; i < 2; i++) /* the second ends the tick */
+	for (i = 0; i < 2; i++) /* the second wait ends the tick */
 		if (SocketPoll_wait(cl, &e, 1, 0) == 1)
 			ck_abort_msg("an event of a socket that is being closed");
 }
 
-TEST(a_deferred_call_that_runs_the_loop_is_given_no_event_of_what_is_being_closed)
+TEST(a_deferred_call_that_runs_the_loop_gets_no_event_of_the_socket_being_closed)
 {
 	enum { EVICTED, CLOSED, CLOSED_WITHOUT, PUT_OFF, WAYS };
 	Arena_T other = Arena_new();
@@ -265,7 +265,8 @@ TEST(growing_moves_no_connection)
 
 enum { MULTITUDE = 100 * 1000 };
 
-/* Over few descriptors, which are closed when the process ends: 0 when all is right, or the line that says what is not. */
+/* Runs in a child with few descriptors. Returns 0 if all is right, or the number of the line
+ * that is not. */
 static int keep_a_multitude(void)
 {
 	Socket_T *s = Arena_alloc(arena, MULTITUDE * sizeof *s);
@@ -335,7 +336,7 @@ TEST(shrinking_takes_free_capacity_wherever_the_connections_are)
 	add_one();
 }
 
-TEST(shrinking_below_what_is_inside_fails_and_changes_nothing)
+TEST(shrinking_below_the_count_fails_and_changes_nothing)
 {
 	Connection_T a = add_one(), b = add_one(), c = add_one();
 
@@ -466,7 +467,7 @@ TEST(a_resize_in_a_callback_takes_effect_at_once_and_calls_no_callback)
 {
 	watch(on_pre, on_post);
 	seen.resize_to = 7;
-	SocketPool_resize(pool, 10); /* what was asked for first is set last */
+	SocketPool_resize(pool, 10); /* the outer resize takes effect last */
 	ck_assert_int_eq(seen.pre, 1);
 	ck_assert_int_eq(seen.post, 1);
 	ck_assert_uint_eq(SocketPool_capacity(pool), 10);
@@ -556,7 +557,7 @@ static void move_out_and_in(Connection_T c, void *n)
 		add_one();
 }
 
-TEST(apply_may_remove_and_add_the_connection_at_hand_included)
+TEST(apply_may_remove_connections_also_its_own_and_add_some)
 {
 	int n = 0, i;
 
@@ -573,7 +574,7 @@ TEST(apply_may_remove_and_add_the_connection_at_hand_included)
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 }
 
-TEST(map_does_not_visit_what_apply_has_removed)
+TEST(map_does_not_visit_connections_that_apply_has_removed)
 {
 	int n = 0;
 

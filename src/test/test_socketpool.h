@@ -62,7 +62,7 @@ static inline Connection_T add_one(void)
 	return c;
 }
 
-/* The peer of sockets[i] reads the end of the stream: the socket is closed. */
+/* Returns whether the peer of sockets[i] reads the end of the stream: the socket is closed. */
 static inline int is_closed(int i)
 {
 	char byte;
@@ -81,7 +81,7 @@ static inline void raise_one(void *cl)
 	RAISE(Test_Failed);
 }
 
-/* What a callback saw, and what it shall do. */
+/* What a callback saw, and what it must do. */
 static struct {
 	int pre, post;
 	size_t capacity_in_pre, capacity_in_post, resize_to;

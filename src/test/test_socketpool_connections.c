@@ -40,8 +40,8 @@ TEST(evict_idle_closes_those_that_were_not_used_for_so_long)
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 }
 
-/* A tick of the coarse clock is 10 ms at most. */
-TEST(what_was_unused_for_so_long_is_never_taken_for_younger)
+/* A tick of the coarse clock is at most 10 ms. */
+TEST(a_connection_idle_for_so_long_is_never_taken_for_younger)
 {
 	Connection_T c;
 	int i;
@@ -199,7 +199,8 @@ static int try_arena(Connection_T c)
 	return works;
 }
 
-/* Until try works, with the allocator failing at ever later requests; how often it did not. */
+/* Runs try until it works, while the allocator fails at ever later requests. Returns how often
+ * it did not work. */
 static int failures(struct Failing *f, int (*try)(Connection_T), Connection_T c)
 {
 	int n;
@@ -287,12 +288,15 @@ TEST(every_function_checks_for_NULL)
 	ck_raises_saying(Assert_Failed, "SocketPool_count", SocketPool_count(NULL));
 	ck_raises_saying(Assert_Failed, "SocketPool_capacity", SocketPool_capacity(NULL));
 	ck_raises_saying(Assert_Failed, "SocketPool_resize", SocketPool_resize(NULL, 1));
-	ck_raises_saying(Assert_Failed, "pre_resize", SocketPool_set_pre_resize_callback(NULL, on_pre, NULL));
-	ck_raises_saying(Assert_Failed, "post_resize", SocketPool_set_post_resize_callback(NULL, on_pre, NULL));
+	ck_raises_saying(Assert_Failed, "pre_resize",
+		SocketPool_set_pre_resize_callback(NULL, on_pre, NULL));
+	ck_raises_saying(Assert_Failed, "post_resize",
+		SocketPool_set_post_resize_callback(NULL, on_pre, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPool_map", SocketPool_map(NULL, close_it, NULL));
 	ck_raises_saying(Assert_Failed, "SocketPool_evict_idle", SocketPool_evict_idle(NULL, 1));
 	ck_raises_saying(Assert_Failed, "Connection_active", Connection_active(NULL));
-	ck_raises_saying(Assert_Failed, "Connection_socket: the connection is NULL", Connection_socket(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_socket: the connection is NULL",
+		Connection_socket(NULL));
 	ck_raises_saying(Assert_Failed, "Connection_data", Connection_data(NULL));
 	ck_raises_saying(Assert_Failed, "Connection_set_data", Connection_set_data(NULL, NULL));
 	ck_raises_saying(Assert_Failed, "Connection_arena", Connection_arena(NULL));
@@ -306,14 +310,15 @@ TEST(every_function_checks_for_NULL)
 
 TEST(disposing_of_the_arena_closes_the_sockets_inside)
 {
-	size_t arenas = Arena_debug_live_count() - 2; /* the pool's, and the parent of the connections' */
+	/* the pool's arena, and the parent of the connections' arenas */
+	size_t arenas = Arena_debug_live_count() - 2;
 	int calls = 0;
 
 	Arena_defer(Connection_arena(add_one()), count_call, &calls);
 	Connection_buffer(add_one(), NULL);
 	Arena_defer(Connection_arena(add_one()), raise_one, NULL);
 	Connection_arena(add_one());
-	SocketPool_close(pool, &sockets[3]); /* a spare arena */
+	SocketPool_close(pool, &sockets[3]); /* it leaves a spare arena */
 	ck_raises(Test_Failed, Arena_dispose(&arena));
 	ck_assert_int_eq(calls, 1);
 	ck_assert_int_eq(is_closed(0) + is_closed(1) + is_closed(2) + is_closed(3), 4);
@@ -404,7 +409,8 @@ static void leave(struct Worker *w, Socket_T s)
 	Connection_T c = SocketPool_get(pool, s);
 	const char *buffer = c ? Connection_buffer(c, NULL) : NULL;
 
-	w->wrong += !buffer || buffer[0] != w->number || buffer[BUFFER - 1] != w->number || Connection_socket(c) != s;
+	w->wrong += !buffer || buffer[0] != w->number || buffer[BUFFER - 1] != w->number
+		|| Connection_socket(c) != s;
 	w->wrong += SocketPool_remove(pool, s) != s || (c && Connection_active(c));
 }
 

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Every way out of every callback of a SocketPool: it returns, raises, throws a C++ exception, its thread is cancelled in it
-// or ends in it. Afterwards no lock is held, the places and descriptors add up, and the pool is checked out from.
+// Every way out of every callback of a SocketPool: it returns, raises, throws a C++ exception, or
+// its thread is cancelled or ends in it. Afterwards no lock is held, the counts of places and
+// descriptors are right, and a checkout works.
 #include <core/core.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <dirent.h>
-#include <pthread.h>
 #include <string>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,10 +22,10 @@
 
 #include "ways.h"
 
-static bool armed; // the callbacks leave their own way
+static bool armed; // the callbacks leave as `way` says
 static int calls;
 
-// An exception that another one replaces in C code is not deleted: there is nobody who could catch it.
+// An exception that another one replaces in C code is not deleted: no handler can catch it.
 extern "C" const char *__lsan_default_suppressions() { return "leak:__cxa_allocate_exception\n"; }
 
 static void leave()
@@ -34,10 +33,12 @@ static void leave()
 	calls++;
 	if (!armed)
 		return;
-#if defined __clang__ // whose clean-ups do not take a second exception or end of the thread amid the first
+#if defined __clang__
+	// Its clean-ups do not allow a second exception or end of the thread amid the first.
 	armed = way < THROWS;
 #else
-	armed = way < THROWS || !RUNNING_ON_VALGRIND; // which says that an exception that another replaces is lost
+	// Valgrind reports an exception that another one replaces as lost.
+	armed = way < THROWS || !RUNNING_ON_VALGRIND;
 #endif
 	take_way();
 }
@@ -57,19 +58,6 @@ static Connection_T connections[PLACES];
 static Connection_T out; // checked out
 static Socket_T listener;
 static std::string service;
-
-static int count_descriptors()
-{
-	DIR *d = opendir("/proc/self/fd");
-	int n = 0;
-
-	if (!d)
-		return 0;
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 static void add_connections(int n)
 {
@@ -96,34 +84,16 @@ static void check_out_one()
 	Arena_defer(Connection_arena(out), leave_deferred, nullptr);
 }
 
-// Runs act in a thread of its own, which a cancellation or an exit ends.
-static void *run_act(void *act)
-{
-	try {
-		TRY {
-			reinterpret_cast<void (*)()>(act)();
-		} EXCEPT(Left) {
-			CHECK(way == RAISES);
-		} END_TRY;
-	} catch (const Thrown &) {
-		CHECK(way == THROWS);
-	}
-	return nullptr;
-}
-
 static void run(void (*act)())
 {
-	pthread_t thread;
-
 	armed = true;
-	CHECK(pthread_create(&thread, nullptr, run_act, reinterpret_cast<void *>(act)) == 0);
-	CHECK(pthread_join(thread, nullptr) == 0);
+	run_in_thread(act);
 	armed = false;
 }
 
 // ---- what has to hold afterwards ----
 
-// Why none can be checked out now.
+// Returns the errno of a checkout, or 0 if one is possible.
 static int check_out_error()
 {
 	TRY {
@@ -134,7 +104,7 @@ static int check_out_error()
 	return 0;
 }
 
-// All places that are free can be checked out, and not one more.
+// Checks that all free places can be checked out, and not one more.
 static void check_places(size_t inside)
 {
 	size_t capacity = SocketPool_capacity(pool), n = 0;
@@ -165,7 +135,8 @@ static bool is_closed(int i)
 	return recv(peers[i], &byte, 1, MSG_DONTWAIT) == 0;
 }
 
-// The calls that leave are as if they had raised: their connection is closed, its arena cleared.
+// A call that a callback leaves ends as if it had raised: the connection is closed and its arena
+// cleared.
 static void remove_one() { CHECK(SocketPool_remove(pool, sockets[0]) == sockets[0]); }
 static void close_one() { SocketPool_close(pool, &sockets[0]); }
 static void close_behind_the_pool() { Socket_close(&sockets[0]); }
@@ -208,7 +179,7 @@ static void test_close()
 	check_places(2);
 }
 
-// Socket_close never raises: what a deferred call raises is dropped there.
+// Socket_close never raises: it drops what a deferred call raises.
 static void test_socket_close()
 {
 	add_connections(1);
@@ -226,19 +197,28 @@ static void test_on_open()
 	SocketPool_set_limits(pool, &limits);
 	run([] { SocketPool_discard(pool, check_out(5000)); });
 	SocketPool_stats(pool, &stats);
-	CHECK(calls == 1 && stats.count == 0 && stats.checked_out == 0 && stats.failed == (way == RETURNS ? 0 : 1));
+	CHECK(calls == 1 && stats.count == 0 && stats.checked_out == 0
+		&& stats.failed == (way == RETURNS ? 0 : 1));
 	limits.on_open = nullptr;
 	SocketPool_set_limits(pool, &limits);
 	check_places(0);
 }
 
-// A checkout that makes room for another host closes an idle connection, whose arena has a deferred call again.
+// A checkout that makes room for another host closes an idle connection, whose arena has a deferred
+// call.
+static void defer_leaving(Connection_T c, void *)
+{
+	Arena_defer(Connection_arena(c), leave_deferred, nullptr);
+}
+
 static void test_make_room()
 {
 	SocketPool_resize(pool, 1);
 	SocketPool_checkin(pool, check_out(5000));
-	SocketPool_map(pool, [](Connection_T c, void *) { Arena_defer(Connection_arena(c), leave_deferred, nullptr); }, nullptr);
-	run([] { SocketPool_discard(pool, SocketPool_checkout(pool, "localhost", service.c_str(), 5000)); });
+	SocketPool_map(pool, defer_leaving, nullptr);
+	run([] {
+		SocketPool_discard(pool, SocketPool_checkout(pool, "localhost", service.c_str(), 5000));
+	});
 	CHECK(calls == 1);
 	check_places(0);
 }
@@ -322,7 +302,8 @@ static void test_post_resize()
 	check_places(0);
 }
 
-// The callback throws where it was called from the thread that catches: no later resize finds the first one still running.
+// The callback throws where the calling thread catches it. No later resize finds the first one
+// still running.
 static void test_resize_within_a_thread()
 {
 	SocketPool_set_pre_resize_callback(pool, leave_resize, nullptr);
@@ -345,7 +326,7 @@ static void test_dispose()
 {
 	add_connections(3);
 	run(dispose);
-	Arena_dispose(&arena); // what did not return
+	Arena_dispose(&arena); // a callback that did not return
 	CHECK(calls == 3 && !arena && is_closed(0) && is_closed(1) && is_closed(2));
 }
 
@@ -392,7 +373,7 @@ static void *leave_alloc(size_t n, void *)
 
 static void free_any(void *p, size_t, void *) { free(p); }
 
-// One call for which the pool asks its backing allocator, which leaves.
+// Runs a call in which the pool asks its backing allocator, which leaves.
 static void test_allocation(void (*act)())
 {
 	Arena_Options options = {};
@@ -420,9 +401,21 @@ static void test_allocation(void (*act)())
 	check_places(1);
 }
 
-static void test_allocation_of_arena() { test_allocation([] { (void)Arena_alloc(Connection_arena(connections[0]), 5000); }); }
-static void test_allocation_of_buffer() { test_allocation([] { (void)Connection_buffer(connections[0], nullptr); }); }
-static void test_allocation_of_slots() { test_allocation([] { SocketPool_resize(pool, 1000 * 1000); }); }
+static void test_allocation_of_arena()
+{
+	test_allocation([] { (void)Arena_alloc(Connection_arena(connections[0]), 5000); });
+}
+
+static void test_allocation_of_buffer()
+{
+	test_allocation([] { (void)Connection_buffer(connections[0], nullptr); });
+}
+
+static void test_allocation_of_slots()
+{
+	test_allocation([] { SocketPool_resize(pool, 1000 * 1000); });
+}
+
 static void test_allocation_of_host() { test_allocation(check_out_and_evict); }
 
 static void test_cancel_state()
@@ -449,15 +442,15 @@ static void test_cancel_state()
 static const struct {
 	const char *name;
 	void (*run)();
-} tests[] = { TEST(remove), TEST(close), TEST(evict), TEST(drain), TEST(checkin), TEST(discard), TEST(rest), TEST(map),
-	TEST(pre_resize), TEST(post_resize), TEST(resize_within_a_thread), TEST(dispose), TEST(accept), TEST(checkout),
-	TEST(cancel_state), TEST(socket_close), TEST(on_open), TEST(make_room), TEST(allocation_of_arena), TEST(allocation_of_buffer), TEST(allocation_of_slots),
-	TEST(allocation_of_host) };
+} tests[] = { TEST(remove), TEST(close), TEST(evict), TEST(drain), TEST(checkin), TEST(discard),
+	TEST(rest), TEST(map), TEST(pre_resize), TEST(post_resize), TEST(resize_within_a_thread),
+	TEST(dispose), TEST(accept), TEST(checkout), TEST(cancel_state), TEST(socket_close),
+	TEST(on_open), TEST(make_room), TEST(allocation_of_arena), TEST(allocation_of_buffer),
+	TEST(allocation_of_slots), TEST(allocation_of_host) };
 
 static void test_one(void (*test)())
 {
-	int descriptors = count_descriptors();
-	size_t arenas = Arena_debug_live_count();
+	Resources before;
 
 	calls = 0;
 	for (int &fd : peers)
@@ -473,17 +466,16 @@ static void test_one(void (*test)())
 	for (int fd : peers)
 		if (fd >= 0)
 			close(fd);
-	CHECK(count_descriptors() == descriptors);
-	CHECK(Arena_debug_live_count() == arenas);
+	before.check_unchanged();
 }
 
-// With the name of a test, that alone.
+// With the name of a test, runs that alone.
 int main(int argc, char **argv)
 {
 	if (!has_loopback())
 		return NEEDS_SKIPPED;
 	std::setvbuf(stdout, nullptr, _IONBF, 0);
-	alarm(120); // a lock that stays held
+	alarm(120); // a lock that stays held would hang
 	for (const auto &test : tests)
 		for (int w = 0; w < WAYS && (argc < 2 || !strcmp(argv[1], test.name)); w++) {
 			scenario = test.name;

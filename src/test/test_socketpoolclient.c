@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The client side of SocketPool: out and in, waiting. */
+/* The client side of SocketPool: checkout, checkin, waiting. */
 #include "config.h"
 
 #include "test_socketpoolclient.h"
@@ -280,7 +280,7 @@ TEST(lifetime_uses_idle_time_and_the_number_of_idle_ones_are_limited)
 
 /* ---- waiting ---- */
 
-TEST(who_waits_too_long_is_told_who_has_them)
+TEST(a_waiter_that_times_out_learns_who_has_the_connections)
 {
 	SocketPool_Limits limits = { 0 };
 	Server server;
@@ -334,7 +334,7 @@ TEST(first_come_first_served_and_one_that_gave_up_costs_nothing)
 	stop(&server);
 }
 
-/* ASan leaves the stack poisoned that a cancelled thread unwinds, and stumbles over it. */
+/* ASan keeps the marks of the frames that a cancellation unwinds, and reports them later. */
 #if !SANITIZED_ADDRESSES
 TEST(a_cancelled_waiter_leaves_its_place)
 {
@@ -352,7 +352,7 @@ TEST(a_cancelled_waiter_leaves_its_place)
 		norder = 0;
 		for (i = 0; i < 3; i++)
 			start_waiting(&w[i], i, &server, 20000);
-		if (round % 2) /* while it is being served */
+		if (round % 2) /* while the pool serves it */
 			SocketPool_checkin(pool, c);
 		pthread_cancel(w[0].thread);
 		pthread_cancel(w[1].thread);
@@ -363,7 +363,7 @@ TEST(a_cancelled_waiter_leaves_its_place)
 		for (i = served = 0; i < norder; i++)
 			served += order[i] == 2;
 		ck_assert_int_eq(served, 1);
-		if (stats().checked_out) /* cancelled with one in its hands, not in the pool's */
+		if (stats().checked_out) /* it was cancelled when it had the connection already */
 			break;
 		ck_assert_uint_eq(stats().waiting, 0);
 		SocketPool_discard(pool, checkout(&server));
@@ -392,7 +392,7 @@ TEST(an_idle_connection_makes_room_for_another_host)
 	c = checkout(&a);
 	norder = 0;
 	start_waiting(&w, 1, &b, 20000);
-	SocketPool_checkin(pool, c); /* which is of no use to who waits */
+	SocketPool_checkin(pool, c); /* the waiter is for another host */
 	pthread_join(w.thread, NULL);
 	ck_assert_int_eq(norder, 1);
 	stop(&a);
@@ -440,7 +440,7 @@ TEST(a_busy_host_does_not_keep_others_waiting)
 	norder = 0;
 	start_waiting(&other, 0, &b, 20000);
 	for (i = 0; i < BUSY; i++)
-		start_waiting(&w[i], 2 * i + 1, &a, 20000); /* odd: each gives it to the next */
+		start_waiting(&w[i], 2 * i + 1, &a, 20000); /* odd numbers: each passes the connection on */
 	SocketPool_checkin(pool, c);
 	pthread_join(other.thread, NULL);
 	for (i = 0; i < BUSY; i++)
@@ -454,7 +454,7 @@ TEST(a_busy_host_does_not_keep_others_waiting)
 	stop(&b);
 }
 
-TEST(a_larger_pool_serves_who_waits)
+TEST(growing_the_pool_serves_the_waiters)
 {
 	Server server;
 	struct Waiting w;
@@ -479,8 +479,9 @@ struct Worker {
 	int64_t longest;
 };
 
-static int turns; /* atomic: taken by all of them */
-static pthread_barrier_t all_there; /* who starts early would have turns without competition */
+static int turns; /* atomic: taken by all threads */
+/* a thread that starts early would have turns without competition */
+static pthread_barrier_t all_there;
 
 static void use_once(struct Worker *w)
 {
@@ -493,7 +494,7 @@ static void use_once(struct Worker *w)
 		w->longest = took;
 	Socket_sendall(Connection_socket(c), "x", 1);
 	w->failures += Socket_recv(Connection_socket(c), &byte, 1) != 1 || byte != 'x';
-	wait_ms(2); /* so that the turns are the pool's to give, and not the processor's */
+	wait_ms(2); /* so that the pool gives the turns, and not the scheduler */
 	w->uses++;
 	if (w->uses % 50 == 0)
 		SocketPool_discard(pool, c);
@@ -537,7 +538,8 @@ TEST(sixty_four_threads_share_four_connections_fairly)
 		most = w[i].uses > most ? w[i].uses : most;
 		longest = w[i].longest > longest ? w[i].longest : longest;
 	}
-	printf("fairness: of %d threads each had %d to %d turns, and waited %lld ms for one at most\n", THREADS, least, most,
+	printf("fairness: of %d threads each had %d to %d turns, and waited %lld ms for one at most\n",
+		THREADS, least, most,
 		(long long)longest);
 	ck_assert_int_gt(least, 0);
 	ck_assert_int_le(most, 3 * least);
@@ -546,7 +548,7 @@ TEST(sixty_four_threads_share_four_connections_fairly)
 	stop(&server);
 }
 
-/* A use that the drain cuts short is a connection to discard. */
+/* A connection whose use the drain interrupts must be discarded. */
 static void use_or_discard(struct Worker *w, Connection_T c, int round)
 {
 	volatile int keep = 0;
@@ -566,14 +568,15 @@ static void use_or_discard(struct Worker *w, Connection_T c, int round)
 
 static void change_all(struct Worker *w, int round)
 {
-	SocketPool_Limits limits = { .per_host = (size_t)round % 4, .max_idle = (size_t)round % 3, .uses = round % 5,
+	SocketPool_Limits limits = { .per_host = (size_t)round % 4, .max_idle = (size_t)round % 3,
+		.uses = round % 5,
 		.lifetime_ms = round % 6 ? 0 : 20 };
 	FILE *null = fopen("/dev/null", "w");
 	SocketPool_Stats now;
 
 	TRY {
 		SocketPool_resize(pool, (size_t)(1 + round % 8));
-	} EXCEPT(SocketPool_Failed) { /* more are inside */
+	} EXCEPT(SocketPool_Failed) { /* more connections are in the pool */
 	} END_TRY;
 	SocketPool_set_limits(pool, &limits);
 	SocketPool_evict_idle(pool, 0);
@@ -583,7 +586,7 @@ static void change_all(struct Worker *w, int round)
 	fclose(null);
 }
 
-/* To the drain. */
+/* Works until the drain. */
 static void *work_and_change(void *cl)
 {
 	struct Worker *w = cl;
@@ -591,7 +594,8 @@ static void *work_and_change(void *cl)
 
 	TRY {
 		for (;; round++) {
-			use_or_discard(w, SocketPool_checkout(pool, "127.0.0.1", w->server->port, 10000), round);
+			use_or_discard(w, SocketPool_checkout(pool, "127.0.0.1", w->server->port, 10000),
+				round);
 			if (round % 3 == 0)
 				change_all(w, round);
 		}

@@ -64,7 +64,7 @@ static inline void serve_one(Socket_T s, enum Manner manner)
 
 	if (manner == RESET) {
 		setsockopt(Socket_fd(s), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-		wait_ms(10); /* or connect itself may see it */
+		wait_ms(10); /* connect itself may see the close */
 	}
 	if (manner == GREET)
 		Socket_sendall(s, "hello", 5);

@@ -9,7 +9,8 @@
 SUITE("SocketPool's client side");
 CASE("client", .setup = set_up, .teardown = tear_down);
 
-/* One that is not among those that connections take for themselves: nobody gets it before the server does. */
+/* Returns a port below those that the kernel gives to connections, so that no other takes it
+ * before the server. */
 static const char *free_port(void)
 {
 	volatile int port = 20000 + (int)(getpid() * 31 % 10000);
@@ -47,7 +48,8 @@ TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
 	wait_ms(320);
 	ck_raises(Socket_Refused, SocketPool_checkout(pool, "127.0.0.1", port, 5000));
 	wait_ms(320);
-	ck_raises_saying(SocketPool_Failed, "held down", SocketPool_checkout(pool, "127.0.0.1", port, 5000));
+	ck_raises_saying(SocketPool_Failed, "held down",
+		SocketPool_checkout(pool, "127.0.0.1", port, 5000));
 	ck_assert_uint_eq(stats().failed, 2);
 	start_at(&server, ECHO, port);
 	wait_ms(320);
@@ -81,7 +83,8 @@ TEST(an_idle_connection_makes_way_when_another_hosts_hold_down_ends)
 	stop(&other);
 }
 
-/* The waiter hopes for the connection that is out. When it has gone, the hold-down is the reason. */
+/* The waiter waits for the connection that is checked out. When that is gone, the hold-down is
+ * the reason. */
 TEST(a_checkout_whose_last_hope_has_left_says_that_its_host_is_held_down)
 {
 	SocketPool_Limits limits = { .hold_ms = 4000 };
@@ -157,7 +160,8 @@ TEST(hosts_that_are_not_used_any_more_cost_no_memory)
 		if (i == 199)
 			used = Arena_used(arena);
 	}
-	ck_assert_uint_le(Arena_used(arena), used + 200 * (64 + 48)); /* the names, and no hosts */
+	/* of the names, and of no hosts */
+	ck_assert_uint_le(Arena_used(arena), used + 200 * (64 + 48));
 	stop(&server);
 }
 
@@ -184,7 +188,7 @@ TEST(a_leak_is_reported_with_the_line_that_checked_it_out)
 	stop(&server);
 }
 
-TEST(a_drain_shuts_down_what_is_checked_out_and_refuses_who_waits)
+TEST(a_drain_shuts_down_connections_in_use_and_refuses_waiters)
 {
 	SocketPool_Limits limits = { 0 };
 	Server server;
@@ -208,7 +212,8 @@ TEST(a_drain_shuts_down_what_is_checked_out_and_refuses_who_waits)
 	ck_assert_uint_eq(Socket_recv(Connection_socket(c), &byte, 1), 0);
 	SocketPool_checkin(pool, c);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
-	ck_raises_saying(SocketPool_Failed, "is drained", SocketPool_checkout(pool, "127.0.0.1", server.port, 1));
+	ck_raises_saying(SocketPool_Failed, "is drained",
+		SocketPool_checkout(pool, "127.0.0.1", server.port, 1));
 	stop(&server);
 }
 
@@ -240,7 +245,7 @@ static void end(pid_t child)
 	waitpid(child, NULL, 0);
 }
 
-/* The first connection to a server that is starting. */
+/* Makes the first connection to a server that is starting. */
 static Connection_T first_checkout(const char *port)
 {
 	Connection_T volatile c = NULL;
@@ -271,7 +276,7 @@ static void ck_exchange(Connection_T c, const char *request, const char *end_of_
 	} while (!strstr(reply, end_of_reply));
 }
 
-TEST(nginx_closes_idle_connections_and_none_of_them_is_used)
+TEST(idle_connections_that_nginx_has_closed_are_not_used)
 {
 	static char program[] = "/usr/sbin/nginx";
 	char directory[] = "/tmp/test_upstream.XXXXXX", path[64], option[64];
@@ -287,8 +292,10 @@ TEST(nginx_closes_idle_connections_and_none_of_them_is_used)
 	snprintf(path, sizeof path, "%s/conf", directory);
 	snprintf(option, sizeof option, "%s", path);
 	f = fopen(path, "w");
-	fprintf(f, "daemon off; master_process off; pid %s/pid; error_log stderr;\nevents {}\nhttp { access_log off;\n"
-		"client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; uwsgi_temp_path %s; scgi_temp_path %s;\n"
+	fprintf(f, "daemon off; master_process off; pid %s/pid; error_log stderr;\n"
+		"events {}\nhttp { access_log off;\n"
+		"client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; "
+		"uwsgi_temp_path %s; scgi_temp_path %s;\n"
 		"server { listen 127.0.0.1:%s; keepalive_timeout 1s; location / { return 200 done; } } }\n",
 		directory, directory, directory, directory, directory, directory, port);
 	fclose(f);
@@ -313,7 +320,8 @@ TEST(redis_is_spoken_to_over_connections_that_are_checked_out)
 {
 	static char program[] = "/usr/bin/redis-server";
 	const char *port = free_port();
-	char *argv[] = { program, (char[]){"--port"}, (char *)(uintptr_t)port, (char[]){"--save"}, (char[]){""},
+	char *argv[] = { program, (char[]){"--port"}, (char *)(uintptr_t)port, (char[]){"--save"},
+		(char[]){""},
 		(char[]){"--dir"}, (char[]){"/tmp"}, NULL };
 	char request[64], expected[32];
 	pid_t redis;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool's limits: who may come in, who has to go, and in which order. */
+/* SocketPool's limits: which connections are accepted, and which are evicted, in which order. */
 #include "config.h"
 
 #include <errno.h>
@@ -42,7 +42,7 @@ static void tear_down(void)
 		close(clients[--nclients]);
 }
 
-/* A client at 127.0.0.n; its number. */
+/* Connects a client at 127.0.0.n. Returns its number. */
 static int connect_from(unsigned n)
 {
 	struct sockaddr_in a = { 0 };
@@ -167,17 +167,17 @@ TEST(at_random_eviction_is_in_the_order_of_use)
 			when[k] = now_ms();
 		}
 		if (step % 10 == 5)
-			SocketPool_evict_idle(pool, 100000); /* a look at the heap */
+			SocketPool_evict_idle(pool, 100000); /* evicts none, and looks at the heap */
 	}
 	wait_ms(20);
 	ck_assert_uint_eq(SocketPool_evict_idle(pool, 0), 40);
 	for (i = 0; i < 40; i++) {
-		ck_assert_int_ge(when[order[i]], last - 12); /* the coarse clock ticks so often */
+		ck_assert_int_ge(when[order[i]], last - 12); /* a tick of the coarse clock */
 		last = when[order[i]] > last ? when[order[i]] : last;
 	}
 }
 
-TEST(add_evicts_what_was_idle_for_too_long)
+TEST(add_evicts_connections_that_were_idle_for_too_long)
 {
 	SocketPool_Limits limits = { 0 };
 	int i;
@@ -201,7 +201,8 @@ TEST(an_address_may_have_so_many_connections)
 	int i;
 
 	limits.per_address = 2;
-	ck_assert_ptr_nonnull(SocketPool_add(pool, accepted_from(1))); /* before, so not counted */
+	/* before the limits, so not counted */
+	ck_assert_ptr_nonnull(SocketPool_add(pool, accepted_from(1)));
 	SocketPool_set_limits(pool, &limits);
 	for (i = 0; i < 3; i++)
 		s[i] = accepted_from(1);
@@ -210,12 +211,12 @@ TEST(an_address_may_have_so_many_connections)
 	ck_assert_ptr_null(SocketPool_add(pool, s[2]));
 	s[3] = accepted_from(2);
 	ck_assert_ptr_nonnull(SocketPool_add(pool, s[3]));
-	ck_assert_ptr_nonnull(SocketPool_add(pool, make_pair())); /* has no address */
+	ck_assert_ptr_nonnull(SocketPool_add(pool, make_pair())); /* it has no address */
 	SocketPool_close(pool, &s[0]);
 	ck_assert_ptr_nonnull(SocketPool_add(pool, s[2]));
 	s[4] = accepted_from(1);
 	ck_assert_ptr_null(SocketPool_add(pool, s[4]));
-	Socket_close(&s[1]); /* behind the pool's back counts */
+	Socket_close(&s[1]); /* closed without the pool, it counts no more */
 	ck_assert_ptr_nonnull(SocketPool_add(pool, s[4]));
 	ck_assert_uint_eq(stats().refused, 2);
 	limits.per_address = 0;
@@ -316,7 +317,7 @@ TEST(statistics_count)
 
 /* ---- accept ---- */
 
-TEST(accept_adds_what_waits)
+TEST(accept_adds_a_waiting_client)
 {
 	int pause = 7;
 	Connection_T c;
@@ -345,7 +346,7 @@ TEST(a_full_pool_leaves_clients_in_the_backlog)
 	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
 }
 
-TEST(accept_closes_who_has_too_many)
+TEST(accept_closes_a_client_whose_address_has_too_many)
 {
 	SocketPool_Limits limits = { 0 };
 	int pause;
@@ -366,12 +367,13 @@ TEST(without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause)
 	struct rlimit limit, few;
 	int pause = 0, highest, i;
 
-	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause)); /* takes the spare descriptor */
+	/* the pool opens its spare descriptor */
+	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
 	getrlimit(RLIMIT_NOFILE, &limit);
 	few = limit;
-	for (i = 1; i <= 3; i++) { /* the spare one comes back each time */
+	for (i = 1; i <= 3; i++) { /* the pool opens the spare descriptor again each time */
 		connect_from(1);
-		connect_from(1); /* under Valgrind, the accept that fails drops one */
+		connect_from(1); /* under Valgrind, the failing accept drops one */
 		highest = dup(0);
 		close(highest);
 		few.rlim_cur = (rlim_t)highest;
@@ -546,7 +548,7 @@ static Socket_T connect_to_self(struct Worker *w)
 	return Socket_adopt(fd);
 }
 
-/* One is added in two steps, the next in one; NULL when the limits of this moment do not let it in. */
+/* Adds one in two steps, the next one in one. Returns NULL if the limits do not allow it. */
 static Socket_T come_in(struct Worker *w, int i)
 {
 	Socket_T client = connect_to_self(w), s = NULL;
@@ -561,7 +563,7 @@ static Socket_T come_in(struct Worker *w, int i)
 	} else {
 		c = SocketPool_accept(pool, w->listener, &pause);
 		s = c ? Connection_socket(c) : NULL;
-		if (!c && pause != 0) { /* it was left in the backlog */
+		if (!c && pause != 0) { /* it stayed in the backlog */
 			Socket_T left = Socket_accept(w->listener);
 
 			Socket_close(&left);
@@ -588,11 +590,12 @@ static void change_all(struct Worker *w, int round)
 	SocketPool_set_limits(pool, &limits);
 	TRY {
 		SocketPool_resize(pool, round % 7 ? (size_t)(THREADS * OWN + round) : 2);
-	} EXCEPT(SocketPool_Failed) { /* more are inside */
+	} EXCEPT(SocketPool_Failed) { /* more are in the pool */
 	} END_TRY;
 	SocketPool_map(pool, count_active, &active);
 	SocketPool_stats(pool, &now);
-	w->wrong += now.count > THREADS * OWN || now.added < now.count + now.evicted || now.peak < now.count;
+	w->wrong += now.count > THREADS * OWN || now.added < now.count + now.evicted
+		|| now.peak < now.count;
 }
 
 static void come_and_go(struct Worker *w)
@@ -614,8 +617,9 @@ static void come_and_go(struct Worker *w)
 	}
 }
 
-/* After a phase in which all come and go the counts of the addresses are right: one and no more may come. All of
- * these are evicted by all threads at once; then all drain while half of them still have connections inside. */
+/* After a phase of adding and closing, the counts by address are right: one more may come, and
+ * not two. All threads evict these at once. Then all threads drain, while half of them still
+ * have connections. */
 static void come_in_turn(struct Worker *w)
 {
 	int i;

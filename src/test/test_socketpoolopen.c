@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPool's client side, continued: preparing what was opened, taking only what is there,
- * sweeping, the statistics of waiting. The server is a listener of this process, whose backlog is
- * enough where nothing is said. */
+/* SocketPool's client side, continued: preparing a new connection, taking only an idle one,
+ * sweeping, the statistics of waiting. The server is a listener of this process, whose backlog
+ * accepts the connections unless a test says more. */
 #include "config.h"
 
 #include <errno.h>
@@ -102,7 +102,7 @@ static void raise_at_open(Connection_T c, void *cl)
 		RAISE_MSG(Test_Failed, "wrong password");
 }
 
-TEST(what_on_open_raises_closes_the_connection_and_holds_nothing_down)
+TEST(an_exception_of_on_open_closes_the_connection_and_holds_no_host_down)
 {
 	int times = 2;
 	Socket_T served;
@@ -131,7 +131,7 @@ static void hear(Connection_T c, void *cl)
 	Socket_recv(Connection_socket(c), &byte, 1);
 }
 
-TEST(on_open_has_what_is_left_of_the_deadline_and_the_caller_no_timeout)
+TEST(on_open_has_the_rest_of_the_deadline_as_timeout_and_the_caller_has_none)
 {
 	Connection_T c;
 
@@ -188,7 +188,7 @@ TEST(on_open_may_call_the_pool)
 
 /* ---- try_checkout ---- */
 
-TEST(try_checkout_takes_only_what_is_idle)
+TEST(try_checkout_takes_only_an_idle_connection)
 {
 	Connection_T c;
 	Socket_T s;
@@ -212,10 +212,11 @@ TEST(try_checkout_takes_only_what_is_idle)
 	ck_assert_ptr_null(SocketPool_try_checkout(pool, "localhost", port));
 }
 
-TEST(try_checkout_closes_what_is_not_fit_and_takes_the_next)
+TEST(try_checkout_closes_an_unfit_connection_and_takes_the_next)
 {
 	Connection_T a = checkout(), b = checkout();
-	Socket_T first = Socket_accept(listener), second = Socket_accept(listener), s = Connection_socket(a);
+	Socket_T first = Socket_accept(listener), second = Socket_accept(listener),
+		s = Connection_socket(a);
 
 	SocketPool_checkin(pool, a);
 	SocketPool_checkin(pool, b);
@@ -236,12 +237,17 @@ TEST(try_checkout_closes_what_is_not_fit_and_takes_the_next)
 
 TEST(checkout_and_try_checkout_check_their_arguments)
 {
-	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the pool is NULL", SocketPool_try_checkout(NULL, "a", "1"));
-	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the host is NULL", SocketPool_try_checkout(pool, NULL, "1"));
-	ck_raises_saying(Assert_Failed, "the service is NULL", SocketPool_try_checkout(pool, "a", NULL));
+	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the pool is NULL",
+		SocketPool_try_checkout(NULL, "a", "1"));
+	ck_raises_saying(Assert_Failed, "SocketPool_try_checkout: the host is NULL",
+		SocketPool_try_checkout(pool, NULL, "1"));
+	ck_raises_saying(Assert_Failed, "the service is NULL",
+		SocketPool_try_checkout(pool, "a", NULL));
 	ck_assert_ptr_null(SocketPool_try_checkout(pool, "unix:/nowhere", NULL));
-	ck_raises_saying(Assert_Failed, "SocketPool__at: the connection is NULL", SocketPool__at(NULL, "file", 1));
-	ck_raises_saying(Assert_Failed, "SocketPool_new: the arena is NULL", SocketPool_new(NULL, 1, 1));
+	ck_raises_saying(Assert_Failed, "SocketPool__at: the connection is NULL",
+		SocketPool__at(NULL, "file", 1));
+	ck_raises_saying(Assert_Failed, "SocketPool_new: the arena is NULL",
+		SocketPool_new(NULL, 1, 1));
 }
 
 TEST(a_checkout_that_succeeds_leaves_errno_alone)
@@ -254,7 +260,7 @@ TEST(a_checkout_that_succeeds_leaves_errno_alone)
 
 /* ---- sweep ---- */
 
-TEST(sweep_closes_what_has_expired_and_says_when_to_come_again)
+TEST(sweep_closes_expired_connections_and_returns_when_to_sweep_again)
 {
 	SocketPool_Limits limits = { .idle_ms = 200 };
 	Connection_T c;
@@ -333,7 +339,7 @@ static void *check_in_later(void *c)
 	return NULL;
 }
 
-TEST(who_waits_is_counted_and_so_is_the_time)
+TEST(waiters_and_their_time_are_counted)
 {
 	Connection_T c = checkout();
 	pthread_t thread;
@@ -365,7 +371,8 @@ static void *connect_to_full(void *name)
 TEST(a_thread_that_connects_can_be_cancelled_and_holds_nothing_down)
 {
 	char name[] = "unix:@libcore-pool-full";
-	Socket_T full = Socket_listen(name, NULL, 1), a = Socket_connect(name, NULL, 1000), b = Socket_connect(name, NULL, 1000);
+	Socket_T full = Socket_listen(name, NULL, 1), a = Socket_connect(name, NULL, 1000),
+		b = Socket_connect(name, NULL, 1000);
 	int next = dup(0);
 	pthread_t thread;
 	void *result;

@@ -53,7 +53,7 @@ static unsigned char byte_at(size_t i)
 	return (unsigned char)(i % 251);
 }
 
-static size_t sent; /* of the sequence */
+static size_t sent; /* how much of the sequence */
 
 static void send_next(size_t n)
 {
@@ -66,7 +66,7 @@ static void send_next(size_t n)
 	sent += n;
 }
 
-/* Reads what there is, and looks whether it is the sequence. */
+/* Reads what is there and checks that it is the sequence. */
 static size_t receive_some(size_t from)
 {
 	unsigned char bytes[1000];
@@ -89,7 +89,7 @@ static size_t receive_all(size_t from)
 SUITE("SocketPool's output");
 CASE("Connection_send", .setup = set_up, .teardown = tear_down);
 
-TEST(what_the_kernel_takes_is_not_queued)
+TEST(bytes_that_the_kernel_takes_are_not_queued)
 {
 	sent = 0;
 	send_next(100);
@@ -101,7 +101,7 @@ TEST(what_the_kernel_takes_is_not_queued)
 	ck_assert_uint_eq(Connection_pending(c), 0);
 }
 
-TEST(what_it_does_not_take_is_queued_and_arrives_in_order)
+TEST(bytes_that_the_kernel_does_not_take_are_queued_and_arrive_in_order)
 {
 	size_t received = 0;
 	int i, flushed;
@@ -110,13 +110,13 @@ TEST(what_it_does_not_take_is_queued_and_arrives_in_order)
 	errno = 0;
 	for (i = 0; i < 200; i++)
 		send_next((size_t)i * 7 + 1);
-	ck_assert_int_eq(errno, 0); /* a full kernel is no failure */
+	ck_assert_int_eq(errno, 0); /* a full socket is no failure */
 	ck_assert_uint_gt(Connection_pending(c), 50 * 1000);
 	ck_assert_int_eq(Connection_flush(c), 0);
 	do {
 		received += receive_some(received);
 		flushed = Connection_flush(c);
-		if (received > 20 * 1000 && i < 400) { /* more is queued while some is sent */
+		if (received > 20 * 1000 && i < 400) { /* more is queued while a part is sent */
 			send_next(500);
 			i++;
 			flushed = 0;
@@ -133,7 +133,8 @@ TEST(over_the_limit_nothing_is_taken)
 	volatile int n = 0;
 
 	limit_output(10 * 1000);
-	ck_raises_saying(SocketPool_Failed, "0 bytes are queued, and 10001 more are over the limit of 10000",
+	ck_raises_saying(SocketPool_Failed,
+		"0 bytes are queued, and 10001 more are over the limit of 10000",
 		Connection_send(c, Arena_calloc(arena, 1, 10001), 10001));
 	ck_assert_uint_eq(receive_all(0), 0);
 	while (Connection_pending(c) == 0)
@@ -149,7 +150,7 @@ TEST(over_the_limit_nothing_is_taken)
 	} END_TRY;
 	ck_assert_int_eq(n, 1);
 	ck_assert_uint_eq(Connection_pending(c), pending);
-	Connection_send(c, block, 10 * 1000 - pending); /* exactly */
+	Connection_send(c, block, 10 * 1000 - pending); /* exactly the limit */
 	limit_output(0);
 	Connection_send(c, Arena_calloc(arena, 1, 100 * 1000), 100 * 1000);
 	ck_assert_uint_ge(Connection_pending(c), 100 * 1000);
@@ -193,7 +194,8 @@ TEST(queued_bytes_stay_when_the_connection_rests_and_go_when_it_leaves)
 	SocketPool_remove(pool, s);
 	c = SocketPool_add(pool, s);
 	ck_assert_uint_eq(Connection_pending(c), 0);
-	Connection_send(c, Arena_calloc(arena, 1, 1000 * 1000), 1000 * 1000); /* the pool's arena goes with some queued */
+	/* the pool's arena is disposed of while output is queued */
+	Connection_send(c, Arena_calloc(arena, 1, 1000 * 1000), 1000 * 1000);
 }
 
 TEST(a_connection_with_queued_bytes_is_not_kept_at_checkin)
@@ -218,17 +220,21 @@ TEST(they_check_their_connection)
 {
 	Connection_T gone = c;
 
-	ck_raises_saying(Assert_Failed, "Connection_send: the connection is NULL", Connection_send(NULL, "x", 1));
-	ck_raises_saying(Assert_Failed, "Connection_pending: the connection is NULL", Connection_pending(NULL));
-	ck_raises_saying(Assert_Failed, "Connection_flush: the connection is NULL", Connection_flush(NULL));
-	ck_raises_saying(Assert_Failed, "Connection_send: the bytes are NULL", Connection_send(c, NULL, 1));
+	ck_raises_saying(Assert_Failed, "Connection_send: the connection is NULL",
+		Connection_send(NULL, "x", 1));
+	ck_raises_saying(Assert_Failed, "Connection_pending: the connection is NULL",
+		Connection_pending(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_flush: the connection is NULL",
+		Connection_flush(NULL));
+	ck_raises_saying(Assert_Failed, "Connection_send: the bytes are NULL",
+		Connection_send(c, NULL, 1));
 	SocketPool_close(pool, &s);
 	ck_raises_saying(Assert_Failed, "has left its pool", Connection_send(gone, "x", 1));
 	ck_raises_saying(Assert_Failed, "has left its pool", Connection_pending(gone));
 	ck_raises_saying(Assert_Failed, "has left its pool", Connection_flush(gone));
 }
 
-/* To Valgrind such a size is an error of the caller. */
+/* Valgrind reports such a size as an error of the caller. */
 TEST(a_message_for_which_there_is_no_memory_is_not_taken, .unless = RUNNING_ON_VALGRIND)
 {
 	ck_raises_saying(SocketPool_Failed, "no memory", Connection_send(c, "x", SIZE_MAX / 2));

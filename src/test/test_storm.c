@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads that come and go by thousands, and forks amid them, each life a little of everything: arenas with chunks
- * in store, tables, exceptions, an arena that all share. STORM (1): how many times as long. */
+/* Threads that come and go by thousands, and forks among them. Each thread does a little of
+ * everything: arenas with chunks in store, tables, exceptions, an arena that all share. STORM:
+ * how many times as long (default: 1). */
 #include "config.h"
 
 #include <pthread.h>
@@ -79,7 +80,7 @@ static int wrong_in_raise(uint64_t id)
 	return 2 - right;
 }
 
-/* Shared memory that is nobody else's. */
+/* Uses memory in the shared arena that no other thread has. Returns whether it changed. */
 static int wrong_in_shared(Arena_T shared, uint64_t id)
 {
 	uint64_t *mine[MINE];
@@ -98,7 +99,8 @@ static int wrong_in_life(Arena_T shared, uint64_t id)
 	Arena_T child = new_arena(arena), large = new_arena(NULL);
 	int wrong = wrong_in_table(child, id) + wrong_in_raise(id) + wrong_in_shared(shared, id);
 
-	memset(Arena_alloc(large, 200 * KB), 1, 200 * KB); /* of which the thread keeps a part in store */
+	/* the thread keeps a part of it in store */
+	memset(Arena_alloc(large, 200 * KB), 1, 200 * KB);
 	Arena_dispose(&large);
 	Arena_clear(arena);
 	return wrong + wrong_in_table(arena, id);
@@ -144,7 +146,9 @@ static void *wait_to_be_cancelled(void *shared)
 		AUTO(Arena_T, arena, Arena_dispose) = new_arena(NULL);
 		live(shared);
 		Arena_alloc(arena, 100);
-		for (;;) { /* not in pause(): TSan takes a thread that left that so for one that still waits, and sees no locks */
+		/* not in pause(): TSan takes a thread that left it by cancellation for one that still
+		 * waits, and misses its locks */
+		for (;;) {
 			pthread_testcancel();
 			sched_yield();
 		}
@@ -154,7 +158,8 @@ static void *wait_to_be_cancelled(void *shared)
 	return NULL;
 }
 
-static void *(*const lives[])(void *) = { return_after_life, exit_in_a_statement, return_after_life, wait_to_be_cancelled };
+static void *(*const lives[])(void *) = { return_after_life, exit_in_a_statement, return_after_life,
+	wait_to_be_cancelled };
 
 static void wave(Arena_T shared)
 {
@@ -174,7 +179,8 @@ static void wave(Arena_T shared)
 	}
 }
 
-/* KiB that this process has in memory, and its mappings; 0 where that is not to be known */
+/* Returns the KiB that this process has in memory, and its number of mappings; 0 where they are
+ * unknown. */
 static long resident(long *mappings)
 {
 	FILE *file = fopen("/proc/self/statm", "r");
@@ -215,7 +221,9 @@ TEST(threads_that_come_and_go_by_thousands_leave_nothing_behind)
 	ck_assert_uint_ge(threads_begun, (size_t)waves * WAVE);
 	if (!SANITIZED && !RUNNING_ON_VALGRIND) {
 		ck_assert_msg(kib <= settled + 4 * KB, "%ld KiB became %ld", settled, kib);
-		ck_assert_msg(maps <= maps_settled + 4 * WAVE, "%ld mappings became %ld", maps_settled, maps); /* malloc's, of each thread */
+		/* malloc's arenas, one of each thread */
+		ck_assert_msg(maps <= maps_settled + 4 * WAVE, "%ld mappings became %ld", maps_settled,
+			maps);
 	}
 }
 
@@ -228,7 +236,8 @@ TEST(threads_that_end_leave_their_part_of_a_shared_arena_to_those_that_come)
 	for (i = 0; i < waves; i++) {
 		wave(shared);
 		Arena_clear(shared);
-		if (i <= waves / 2 && capacity < Arena_capacity(shared)) /* how many overlap differs */
+		/* how many threads overlap varies */
+		if (i <= waves / 2 && capacity < Arena_capacity(shared))
 			capacity = Arena_capacity(shared);
 	}
 	ck_assert_uint_le(Arena_capacity(shared), 4 * capacity);
@@ -249,13 +258,13 @@ static void *keep_living(void *shared)
 	return NULL;
 }
 
-/* Everything that the thread that forked can do, and, where malloc can stand it, with threads. */
+/* Does all that the thread that forked can do, and, where malloc allows it, with threads. */
 static void live_in_child(Arena_T shared)
 {
 	pthread_t thread;
 	int i;
 
-	alarm(60); /* a lock that is held for ever */
+	alarm(60); /* ends a child that waits for a lock */
 	wrong_total = 0;
 	for (i = 0; i < 3; i++)
 		live(shared);
@@ -289,7 +298,7 @@ static void *keep_forking(void *shared)
 	return (void *)failed;
 }
 
-/* To Valgrind, what the threads held that a child has not is lost. */
+/* Valgrind reports as lost what other threads held, which a child has not. */
 TEST(children_forked_by_several_threads_amid_a_storm_can_do_everything,
 	.unless = RUNNING_ON_VALGRIND)
 {

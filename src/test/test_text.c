@@ -26,7 +26,7 @@ TEST(a_text_is_cut_between_characters, .to = 4)
 		ck_assert_uint_eq(text__cut(text, n), n / width * width);
 }
 
-TEST(a_character_of_which_only_the_start_was_kept_goes)
+TEST(a_character_whose_end_was_cut_off_is_removed)
 {
 	ck_assert_uint_eq(text__cut("ab\xe2\x82", 4), 2);
 	ck_assert_uint_eq(text__cut("ab\xf0\x9f\x98", 5), 2);
@@ -52,7 +52,7 @@ static size_t count_dots(const char *s)
 	return (size_t)(end - p);
 }
 
-TEST(what_does_not_fit_ends_in_dots_after_a_whole_character, .to = 4)
+TEST(text_that_does_not_fit_ends_in_dots_after_a_whole_character, .to = 4)
 {
 	const char *c = characters[_i];
 	char text[64] = "", buffer[48];
@@ -71,7 +71,7 @@ TEST(what_does_not_fit_ends_in_dots_after_a_whole_character, .to = 4)
 		}
 		ck_assert_uint_eq(count_dots(buffer), 3);
 		ck_assert_uint_eq((n - 3) % width, 0);
-		ck_assert_uint_gt(n + width, size - 1); /* no more is lost than must be */
+		ck_assert_uint_gt(n + width, size - 1); /* no more is cut than necessary */
 		ck_assert_int_eq(strncmp(buffer, text, n - 3), 0);
 		ck_assert(size == sizeof buffer || buffer[size] == '#');
 	}

@@ -18,7 +18,7 @@ void testing_add(struct Testing_Entry *entry)
 	*at = entry;
 }
 
-/* A suite that several files of a program name is one. */
+/* Several files of a program may name the same suite. */
 static Suite *get_suite(SRunner *runner, const struct Testing_Entry *entry)
 {
 	const struct Testing_Entry *e;
@@ -50,7 +50,7 @@ static void add_test(TCase *tcase, const struct Testing_Entry *entry)
 	_tcase_add_test(tcase, entry->test, entry->signal, 0, entry->from, once ? 1 : entry->to);
 }
 
-/* Returns how many there are. */
+/* Returns how many tests there are. */
 static int add_all(SRunner *runner)
 {
 	struct Testing_Entry *e;
@@ -68,7 +68,8 @@ static int add_all(SRunner *runner)
 			tcase = add_case(suite, e);
 		} else if (!unless && !e->unless) {
 			if (!suite || !tcase) {
-				fprintf(stderr, "%s: %s has no SUITE or no CASE before it\n", e->file, e->test->name);
+				fprintf(stderr, "%s: %s has no SUITE or no CASE before it\n", e->file,
+					e->test->name);
 				exit(99);
 			}
 			add_test(tcase, e);
@@ -79,7 +80,7 @@ static int add_all(SRunner *runner)
 	return n;
 }
 
-static struct Testing_Needs needed; /* by all that say so */
+static struct Testing_Needs needed; /* the most that any file of the program needs */
 
 void testing_need(const struct Testing_Needs *needs)
 {
@@ -88,7 +89,7 @@ void testing_need(const struct Testing_Needs *needs)
 		needed.descriptors = needs->descriptors;
 }
 
-/* Returns whether the machine has what is needed; else says what it lacks. */
+/* Returns whether the machine has what is needed; if not, says what it lacks. */
 static int can_run(void)
 {
 	return has_descriptors(needed.descriptors) && (!needed.loopback || has_loopback());

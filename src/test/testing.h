@@ -93,8 +93,8 @@ void testing_add(struct Testing_Entry *entry);
 	TESTING_ENTRY(__COUNTER__, __VA_ARGS__ .test = &name##_test);                           \
 	static void name(int _i CK_ATTRIBUTE_UNUSED)
 
-/* What the program needs of the machine: NEEDS(.loopback = 1, .descriptors = 300). Where that is missing
- * the program is skipped. */
+/* What the program needs of the machine: NEEDS(.loopback = 1, .descriptors = 300). If the
+ * machine lacks it, the program is skipped. */
 #define NEEDS(...) TESTING_NEEDS(__COUNTER__, __VA_ARGS__)
 
 struct Testing_Needs {
@@ -111,7 +111,7 @@ void testing_need(const struct Testing_Needs *needs);
 	}                                                                                       \
 	struct Testing_Needs
 
-/* Fails unless the statement raises (a kind of) e with a message that contains text. */
+/* Fails unless the statement raises e, or a kind of it, with a message that contains text. */
 #define ck_raises_saying(e, text, statement)                                                \
 	do {                                                                                \
 		volatile int ck_caught_ = 0;                                                \
@@ -144,7 +144,7 @@ static inline void *failing_alloc(size_t nbytes, void *cl)
 
 	f->requests++;
 	if (f->fail_at == 0)
-		return NULL; /* and every one after it */
+		return NULL; /* all later requests fail, too */
 	if (f->fail_at > 0)
 		f->fail_at--;
 	p = malloc(nbytes);
@@ -164,7 +164,7 @@ static inline void failing_free(void *p, size_t nbytes, void *cl)
 	free(p);
 }
 
-/* Memory straight from the system: the malloc of ASan is not safe after a fork amid threads. */
+/* Allocates from the system: malloc of ASan is not safe after a fork among threads. */
 static inline void *map_alloc(size_t nbytes, void *cl)
 {
 	void *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -181,10 +181,11 @@ static inline void map_free(void *p, size_t nbytes, void *cl)
 
 static inline Arena_T mapped_arena(Arena_T parent)
 {
-	return Arena_new_with(&(Arena_Options){ .alloc = map_alloc, .free = map_free, .parent = parent });
+	return Arena_new_with(&(Arena_Options){ .alloc = map_alloc, .free = map_free,
+		.parent = parent });
 }
 
-/* Whether CORE_ARENA_DEBUG asks for fences. They take room, and no object grows in place. */
+/* Whether CORE_ARENA_DEBUG asks for fences. Fences take room, and no object can grow in place. */
 static inline int has_fences(void)
 {
 	const char *guards = getenv("CORE_ARENA_DEBUG");
@@ -192,7 +193,8 @@ static inline int has_fences(void)
 	return guards && (strstr(guards, "fill") || strstr(guards, "guard"));
 }
 
-/* An arena over it, with a first chunk so small that most requests reach the allocator. */
+/* An arena over a failing allocator. Its first chunk is so small that most requests reach the
+ * allocator. */
 static inline Arena_T failing_arena(struct Failing *f)
 {
 	Arena_Options o = { 0 };

@@ -58,7 +58,8 @@ static void *run(void *cl)
 
 static void serve(void)
 {
-	HTTPServer_Options options = { .host = "127.0.0.1", .service = "0", .threads = 1, .workers = 3, .log = note };
+	HTTPServer_Options options = { .host = "127.0.0.1", .service = "0", .threads = 1, .workers = 3,
+		.log = note };
 	HTTPServer_Route route = { .method = "GET", .pattern = "/work", .handler = work, .blocks = 1 };
 	pthread_t loop, clients[CLIENTS];
 	int i;

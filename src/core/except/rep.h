@@ -9,7 +9,7 @@
 typedef struct Record {
 	struct Record *cause;
 	const Except_T *exception;
-	const Except_T *kept; /* of a record that is kept: exception, or a copy of it and its parents */
+	const Except_T *kept; /* if RECORD_IS_KEPT: exception, or a copy of it and its parents */
 	const char *file, *function, *message;
 	int line, error;
 	unsigned short nframes, flags;
@@ -28,9 +28,9 @@ enum { RECORDS_SIZE = 1024 * 1024 };
 
 typedef struct Thread {
 	Except_Thread public;
-	char *records, *end;  /* the stack of records, which public.next is in */
+	char *records, *end;  /* the stack of records; public.next is in it */
 	struct Mapping *free;
-	int *error;           /* &errno, if there are records: a call less */
+	int *error;           /* &errno, which would be a call, if there are records */
 	int dying;            /* the hook for uncaught exceptions runs */
 } Thread;
 
@@ -50,7 +50,7 @@ enum {
 		| 1 << UNWINDING
 };
 
-/* except/stack.c: makes the thread's stack of records; 0: no memory */
+/* except/stack.c: makes the thread's stack of records. Returns 0 if there is no memory. */
 int except__map_records(void) __attribute__((cold));
 
 /* Returns room at the end of the thread's stack of records; NULL if there is none. */
@@ -91,32 +91,33 @@ EXCEPT__ANY_FUNCTION static inline void except__run(Except_Link *link)
 		link->run(link->argument);
 }
 
-/* except/keep.c: the first is called before main; the second before the first clean-up that r's
- * exception passes */
+/* except/keep.c. Called before main. */
 void except__find_permanent(void);
+/* Called before the first clean-up that the exception of r passes. */
 void except__keep(Record *r);
 
-/* except/return.c: f, which a RETURN goes through, has been cleaned up */
+/* except/return.c: a RETURN goes on after the FINALLY of f. */
 void except__return_on(Except_Frame *f) EXCEPT__NORETURN;
 
-/* except/unwind.c: goes to a handler; longjmp, unless clean-ups on the way are to run. Read and
- * written atomically. */
-typedef void (*Jump)(jmp_buf, int) EXCEPT__NORETURN;
+/* except/unwind.c: how to go to a handler: longjmp, unless clean-ups on the way must run. Read
+ * and written atomically. */
+typedef void (*Jump)(jmp_buf, int);
 extern Jump except__jump __attribute__((visibility("hidden")));
-/* f is UNWINDING: the first returns the state that it is to have, the second goes to its handler */
+/* f is UNWINDING. Returns the state that f gets next. */
 int except__end_walk(const Except_Frame *f);
+/* f is UNWINDING. Goes to the handler of f. */
 void except__arrive(Except_Frame *f) EXCEPT__NORETURN;
 
-/* Except.c: raises e with this record, which may be NULL */
+/* Except.c: raises e with this record, which may be NULL. */
 void except__deliver(const Except_T *e, const char *file, int line, Record *) EXCEPT__NORETURN;
 
-/* Except.c: the frame that holds what is being handled or passing; NULL if there is none */
+/* Except.c: returns the frame whose exception is handled or passes; NULL if there is none. */
 Except_Frame *except__current(void);
 
 /* except/report.c */
-/* return addresses to capture at a raise; read and written atomically */
+/* How many return addresses a raise captures. Read and written atomically. */
 extern int except__nframes __attribute__((visibility("hidden")));
-void except__read_debug(void); /* before main, what CORE_EXCEPT_DEBUG asks for */
+void except__read_debug(void); /* reads CORE_EXCEPT_DEBUG, before main */
 void except__call_hook(const Except_T *e);
 void except__report(FILE *out, const Except_Frame *f);
 void except__lock_hook(void); /* before a fork, and after it */

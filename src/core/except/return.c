@@ -26,7 +26,7 @@ typedef struct Return {
 	unsigned char bytes[];
 } Return;
 
-static void leave(Except_Link *link, Return *r)
+static void leave_link(Except_Link *link, Return *r)
 {
 	Left *left = r ? except__take(sizeof *left) : NULL;
 
@@ -38,8 +38,8 @@ static void leave(Except_Link *link, Return *r)
 	Except__unlink(link);
 }
 
-static void resume(void *mark, jmp_buf site, const Return *r) EXCEPT__NORETURN;
-static void resume(void *mark, jmp_buf site, const Return *r)
+static void resume_return(void *mark, jmp_buf site, const Return *r) EXCEPT__NORETURN;
+static void resume_return(void *mark, jmp_buf site, const Return *r)
 {
 	if (r) {
 		const Left *left;
@@ -79,11 +79,11 @@ static void return_through(Except_Frame *outermost, jmp_buf site, Return *r)
 		link = except__thread.public.top;
 		if (except__is_in(link, CATCHING))
 			go_to_finally(except__frame_of(link), outermost, site, r);
-		leave(link, r);
+		leave_link(link, r);
 		if (link->run)
 			except__run(link);
 	} while (link != &outermost->link);
-	resume(outermost->mark, site, r);
+	resume_return(outermost->mark, site, r);
 }
 
 void Except__return(Except_Frame *outermost, jmp_buf site, void *value, size_t size)
@@ -105,8 +105,8 @@ void except__return_on(Except_Frame *f)
 {
 	Except_Frame *outermost = f->link.argument;
 
-	leave(&f->link, f->record);
+	leave_link(&f->link, f->record);
 	if (f != outermost)
 		return_through(outermost, f->env, f->record);
-	resume(f->mark, f->env, f->record);
+	resume_return(f->mark, f->env, f->record);
 }

@@ -41,7 +41,7 @@ static void free_mappings(void *mappings)
 /* Before other constructors, which may raise, and so that the key is among those for which
  * pthread_setspecific never allocates. A fork while another thread sets the hook must not leave the
  * child with a locked lock. */
-static void __attribute__((constructor(101))) initialize(void)
+static void __attribute__((constructor(101))) set_up_before_main(void)
 {
 	except__find_permanent();
 	except__read_debug();

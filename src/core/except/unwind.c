@@ -38,7 +38,7 @@ extern struct Cxx {
 #endif
 
 /* The frame of the innermost TRY: if a walk is on its way, that to which it is. */
-static Except_Frame *innermost(void)
+static Except_Frame *innermost_frame(void)
 {
 	Except_Link *link = except__thread.public.top;
 
@@ -47,7 +47,7 @@ static Except_Frame *innermost(void)
 	return except__frame_of(link);
 }
 
-int except__is_passing(void) { return innermost()->state == UNWINDING; }
+int except__is_passing(void) { return innermost_frame()->state == UNWINDING; }
 
 int except__end_walk(const Except_Frame *f)
 {
@@ -83,10 +83,11 @@ void except__arrive(Except_Frame *f)
 #if CAN_UNWIND
 
 /* Called before each function's clean-ups, with the lower end of its stack as "CFA". */
-static _Unwind_Reason_Code visit(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
-	struct _Unwind_Exception *exception, struct _Unwind_Context *context, void *cl)
+static _Unwind_Reason_Code visit_function(int version, _Unwind_Action actions,
+	_Unwind_Exception_Class class, struct _Unwind_Exception *exception,
+	struct _Unwind_Context *context, void *cl)
 {
-	Except_Frame *f = innermost();
+	Except_Frame *f = innermost_frame();
 	uintptr_t address = (uintptr_t)_Unwind_GetCFA(context);
 
 	(void)version, (void)class, (void)exception, (void)cl;
@@ -96,7 +97,7 @@ static _Unwind_Reason_Code visit(int version, _Unwind_Action actions, _Unwind_Ex
 	return _URC_NO_REASON;
 }
 
-static void caught_for_good(_Unwind_Reason_Code code, struct _Unwind_Exception *exception)
+static void die_of_kept_exception(_Unwind_Reason_Code code, struct _Unwind_Exception *exception)
 {
 	(void)code, (void)exception;
 	fputs("libcore: a catch (...) kept an exception: it has to end in throw;\n", stderr);
@@ -107,7 +108,7 @@ static void caught_for_good(_Unwind_Reason_Code code, struct _Unwind_Exception *
 static struct {
 	char no_type[128]; /* where std::terminate looks for one */
 	struct _Unwind_Exception exception;
-} walk = { .exception = { .exception_cleanup = caught_for_good } };
+} walk = { .exception = { .exception_cleanup = die_of_kept_exception } };
 
 /* TRYs on the way are done with. Their frames' clean-ups would cut back the stack of records. */
 static void unlink_frames_inside(const Except_Frame *f)
@@ -126,7 +127,7 @@ static void unlink_frames_inside(const Except_Frame *f)
 /* A function that does not return, so that AddressSanitizer forgets the frames above it. */
 static __attribute__((noinline, noreturn)) void walk_to(Except_Frame *f)
 {
-	_Unwind_ForcedUnwind(&walk.exception, visit, NULL);
+	_Unwind_ForcedUnwind(&walk.exception, visit_function, NULL);
 	except__arrive(f); /* the unwinder does not know the way */
 }
 

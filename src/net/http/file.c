@@ -44,10 +44,14 @@ static void check_response(HTTPResponse_T r, int64_t offset, int64_t nbytes)
 		"HTTPResponse_file: %lld bytes from %lld on", (long long)nbytes, (long long)offset);
 }
 
+/* A negative descriptor is the result of an open whose errno is still there: a file that is
+ * missing is named by its reason, not as a bad descriptor. */
 static int64_t size_of(int fd)
 {
 	struct stat st;
 
+	if (fd < 0)
+		EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPResponse_file: descriptor %d, of a failed open", fd);
 	if (fstat(fd, &st) != 0)
 		EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPResponse_file: descriptor %d", fd);
 	if (!S_ISREG(st.st_mode))

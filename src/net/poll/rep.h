@@ -35,7 +35,7 @@
 
 enum {
 	BATCH = 256,   /* events taken from the kernel at once */
-	WAKE_TAG = 0,  /* of the poll's own descriptor; no slot in the kernel's set has it */
+	WAKE_TAG = 0,  /* the poll's own descriptor has it; no slot in the kernel's set */
 	LAST_TAG = (1 << 30) - 1,
 	SEGMENT = 256, /* descriptors, or slots */
 	ASKABLE = SocketPoll_READ | SocketPoll_WRITE
@@ -44,11 +44,11 @@ enum {
 /* A time in the heap. It is the first member of a slot (a socket's deadline) and of a timer. */
 typedef struct Due {
 	union {
-		uint32_t place;     /* in the heap, which identifies an object by it; 0: not in the heap */
-		uint32_t next_free; /* of a free slot: the number of the next one */
+		uint32_t place;     /* where the heap has it: the heap's name for an object; 0: nowhere */
+		uint32_t next_free; /* in a free slot: the number of the next one */
 	};
-	unsigned tag : 30;          /* of a slot; 0 in a timer, or if the socket is closing */
-	unsigned events : 2;        /* that the kernel waits for */
+	unsigned tag : 30;          /* 0 in a timer, or if the socket is closing */
+	unsigned events : 2;        /* the events that the kernel waits for */
 	union {
 		int64_t at;         /* the deadline, or LAZYHEAP_NEVER */
 		int64_t watched;    /* the watched descriptor, which has no deadline */
@@ -102,13 +102,13 @@ struct SocketPoll {
 	pid_t process;
 	Arena_T arena;
 	const Backend *backend;
-	int fd;                     /* of epoll or kqueue; -1: none */
+	int fd;                     /* an epoll or a kqueue; -1: none */
 	int wake[2];                /* to read from and to write to; equal for an eventfd */
 	int waking;                 /* atomic; 1 if a wake-up was written and not yet read */
-	struct PollSet *set;        /* of the poll back end */
-	uint32_t **numbers;         /* of slots, by descriptor; 0: none */
-	Slot **slots;               /* by number */
-	size_t nnumbers, nslots;    /* segments of them */
+	struct PollSet *set;        /* only the poll back end has one */
+	uint32_t **numbers;         /* the slots' numbers by descriptor; 0: none */
+	Slot **slots;               /* the slots by number */
+	size_t nnumbers, nslots;    /* how many segments of each */
 	uint32_t free;              /* number of a slot; 0: none */
 	size_t count, ntimers;
 	Slot *closing;

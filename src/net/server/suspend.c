@@ -142,6 +142,8 @@ void HTTPResponse_fail(T r, const Except_Capture *capture)
 	Exchange *x;
 
 	if (!capture) {
+		CHECK(Except_current(),
+			"HTTPResponse_fail: the capture is NULL, and no exception is being handled");
 		Except_capture(&current);
 		capture = &current;
 	}

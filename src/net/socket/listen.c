@@ -252,8 +252,8 @@ T Socket_listen_shared(const char *host, const char *service, int backlog)
 	int error = errno;
 	T s;
 
-	CHECK(service, "Socket_listen_shared: the service is NULL");
 	CHECK(!socket__unix_path(host), "Socket_listen_shared: %s has no port to share", host);
+	CHECK(service, "Socket_listen_shared: the service is NULL");
 	s = listen_port(&how);
 	errno = error;
 	return s;

@@ -196,6 +196,9 @@ struct addrinfo *socket__resolve(const char *what, const char *host, const char 
 	if (e == EAI_SYSTEM)
 		EXCEPT_RAISE_ERRNO(Socket_Unresolved, "%s %s", what, name);
 	errno = 0;
+	if (e == EAI_SERVICE)
+		EXCEPT_RAISE_MSG(Socket_Unresolved,
+			"%s %s: there is no service \"%s\"", what, name, service);
 	EXCEPT_RAISE_MSG(Socket_Unresolved, "%s %s: %s", what, name, gai_strerror(e));
 }
 

@@ -45,7 +45,7 @@ typedef struct Peer { /* the address in a sockaddr, without the rest of its 128 
 
 typedef struct Path {
 	pid_t creator; /* the process that unlinks it at close, or 0 */
-	dev_t device;  /* of the file that we made; another may have replaced it */
+	dev_t device;  /* the file that we made; another may have replaced it */
 	ino_t file;
 	char name[];   /* absolute if possible: the process may change its directory */
 } Path;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers. However the input is cut, the parser reads the same; llhttp agrees where it is installed;
- * HTTPCall returns the same body, or refuses what the parser refuses. test_httpanswers runs this on
- * the cases of http_answers.h. */
+/* Answers. However the input is cut, the parser reads the same; llhttp agrees where it is
+ * installed; HTTPCall returns the same body, or refuses what the parser refuses. test_httpanswers
+ * runs this on the cases of http_answers.h. */
 #include "config.h"
 
 #include <errno.h>

@@ -4,7 +4,8 @@
  *   TARGET [-runs=N] [-seed=N] [FILE or DIRECTORY ...]
  *
  * Every file is one input. After them come N changed copies (none by default): bytes are replaced,
- * removed, inserted or taken from another file. The seed and the run's number make an input again. */
+ * removed, inserted or taken from another file. The seed and the run's number reproduce an
+ * input. */
 #include "config.h"
 
 #include <dirent.h>

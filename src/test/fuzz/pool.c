@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls of SocketPool beside a model: on one pool connections that were added, on another those that
- * were checked out, to a listener of this process. Callbacks raise, memory fails and peers leave
- * when the input says so. At the end no descriptor is lost. */
+/* Calls of SocketPool beside a model: on one pool connections that were added, on another those
+ * that were checked out, to a listener of this process. Callbacks raise, memory fails and peers
+ * leave when the input says so. At the end no descriptor is lost. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -52,7 +52,8 @@ static void backing_free(void *p, size_t nbytes, void *cl)
 static void before_resize(SocketPool_T pool, void *cl)
 {
 	(void)cl;
-	require(SocketPool_count(pool) == server.length && SocketPool_capacity(pool) == server.capacity);
+	require(SocketPool_count(pool) == server.length
+		&& SocketPool_capacity(pool) == server.capacity);
 	if (refuses)
 		RAISE(Refused);
 }
@@ -79,7 +80,8 @@ static void check_connection(Connection_T c, void *cl)
 
 	for (i = 0; i < ADDED && server.connections[i] != c; i++)
 		;
-	require(i < ADDED && Connection_socket(c) == server.sockets[i] && Connection_data(c) == &server.peers[i]);
+	require(i < ADDED && Connection_socket(c) == server.sockets[i]
+		&& Connection_data(c) == &server.peers[i]);
 	require(Connection_active(c));
 	++*seen;
 }
@@ -92,7 +94,8 @@ static void check_server(void)
 	SocketPool_map(server.pool, check_connection, &seen);
 	require(seen == server.length && SocketPool_count(server.pool) == server.length);
 	SocketPool_stats(server.pool, &stats);
-	require(stats.count == server.length && stats.capacity == server.capacity && stats.peak >= stats.count);
+	require(stats.count == server.length && stats.capacity == server.capacity
+		&& stats.peak >= stats.count);
 }
 
 static void make_socket(unsigned i)
@@ -214,7 +217,8 @@ static void resize(size_t max)
 	} EXCEPT(SocketPool_Failed) {
 		require(max < server.length);
 	} END_TRY;
-	require(SocketPool_capacity(server.pool) == server.capacity && (server.capacity == max || server.capacity == before));
+	require(SocketPool_capacity(server.pool) == server.capacity
+		&& (server.capacity == max || server.capacity == before));
 }
 
 static void accept_peers(void)
@@ -270,7 +274,8 @@ static void check_client(void)
 	SocketPool_Stats stats;
 
 	SocketPool_stats(client.pool, &stats);
-	require(stats.checked_out == client.nout && stats.count == stats.checked_out + stats.idle && stats.waiting == 0);
+	require(stats.checked_out == client.nout && stats.count == stats.checked_out + stats.idle
+		&& stats.waiting == 0);
 }
 
 static void step(Input *in)
@@ -294,7 +299,8 @@ static void step(Input *in)
 		break;
 	case 6:
 		i %= ADDED;
-		require((server.sockets[i] ? SocketPool_get(server.pool, server.sockets[i]) : NULL) == server.connections[i]);
+		require(server.connections[i]
+			== (server.sockets[i] ? SocketPool_get(server.pool, server.sockets[i]) : NULL));
 		break;
 	case 7: case 8:
 		check_out(i);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests. However the input is cut, the parser reads the same; llhttp agrees where it is installed;
- * a target becomes a path without a read or a write beside it. */
+/* Requests. However the input is cut, the parser reads the same; llhttp agrees where it is
+ * installed; a target becomes a path without a read or a write beside it. */
 #include "config.h"
 
 #include <stdint.h>
@@ -20,7 +20,8 @@ static void make_path(const char *bytes, size_t n)
 
 	if (!httpparser__path(bytes, n, out, &length)) {
 		httpparser__show_path(out, length);
-		if ((length > 0 && strlen(out) != length) || out[0] != '/' || strstr(out, "/../") || strstr(out, "//"))
+		if ((length > 0 && strlen(out) != length) || out[0] != '/' || strstr(out, "/../")
+			|| strstr(out, "//"))
 			abort();
 	}
 	free(out);

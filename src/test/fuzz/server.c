@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPServer, to which up to three clients send at once, piece by piece. Each must get the answers to
- * what it sent alone, as HTTPRequest_parse reads that. Input: pieces, each a client (and whether to
- * wait for the server before it), a length, and as many bytes. */
+/* HTTPServer, to which up to three clients send at once, piece by piece. Each must get the answers
+ * to what it sent alone, as HTTPRequest_parse reads that. Input: pieces, each a client (and
+ * whether to wait for the server before it), a length, and as many bytes. */
 #include "config.h"
 
 #include <poll.h>
@@ -37,8 +37,9 @@ static const char *describe(HTTPRequest_T request)
 
 	for (i = 0; i < n; i++)
 		sum = sum * 33 + body[i];
-	return Arena_sprintf(HTTPRequest_arena(request), "%s %s?%s %zu %lx\n", HTTPRequest_method(request),
-		HTTPRequest_path(request), HTTPRequest_query(request), n, sum);
+	return Arena_sprintf(HTTPRequest_arena(request), "%s %s?%s %zu %lx\n",
+		HTTPRequest_method(request), HTTPRequest_path(request),
+		HTTPRequest_query(request), n, sum);
 }
 
 static void answer(HTTPRequest_T request, HTTPResponse_T response, void *cl)
@@ -75,7 +76,8 @@ static int connect_client(void)
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	memcpy(to.sun_path + 1, name, strlen(name));
-	require(connect(fd, (struct sockaddr *)&to, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name))) == 0);
+	require(connect(fd, (struct sockaddr *)&to,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name))) == 0);
 	return fd;
 }
 

@@ -50,13 +50,14 @@ static void refuse(HashTable_T table, void *cl)
 		RAISE(Refused);
 }
 
-/* Keys are short, so that they come again; in a NOCASE table one that comes again is in capitals. */
+/* Keys are short, so that they come again. In a NOCASE table the second is in capitals. */
 static void make_keys(void)
 {
 	int i;
 
 	for (i = 0; i < KEYS; i++) {
-		model.entries[i].n = (size_t)snprintf(model.entries[i].key, KEY_ROOM, "%s%d", i % 3 ? "key-" : "", i);
+		model.entries[i].n = (size_t)snprintf(model.entries[i].key, KEY_ROOM, "%s%d",
+			i % 3 ? "key-" : "", i);
 		model.entries[i].number = i % 2 ? (uint64_t)i << 40 : (uint64_t)i;
 		model.entries[i].value = NULL;
 	}
@@ -77,16 +78,19 @@ static void *call(int which, unsigned i, void *value)
 	case HashTable_INTEGER: {
 		uint64_t number = model.entries[i].number;
 
-		return which == 0 ? HashTable_put_int(t, number, value) : which == 1 ? HashTable_get_int(t, number)
+		return which == 0 ? HashTable_put_int(t, number, value)
+			: which == 1 ? HashTable_get_int(t, number)
 			: which == 2 ? HashTable_remove_int(t, number) : HashTable_slot_int(t, number);
 	}
 	case HashTable_BYTES:
-		return which == 0 ? HashTable_put_bytes(t, key, n, value) : which == 1 ? HashTable_get_bytes(t, key, n)
+		return which == 0 ? HashTable_put_bytes(t, key, n, value)
+			: which == 1 ? HashTable_get_bytes(t, key, n)
 			: which == 2 ? HashTable_remove_bytes(t, key, n) : HashTable_slot_bytes(t, key, n);
 	default: {
 		const void *k = model.kind == HashTable_POINTER ? (const void *)model.entries[i].key : key;
 
-		return which == 0 ? HashTable_put(t, k, value) : which == 1 ? HashTable_get(t, k)
+		return which == 0 ? HashTable_put(t, k, value)
+			: which == 1 ? HashTable_get(t, k)
 			: which == 2 ? HashTable_remove(t, k) : HashTable_slot(t, k);
 	}
 	}
@@ -101,7 +105,8 @@ static unsigned find_key(const HashTable_Iter *at)
 			: model.kind == HashTable_POINTER ? at->key == model.entries[i].key
 			: at->key_length == model.entries[i].n && model.kind == HashTable_STRING_NOCASE
 			? strncasecmp(at->key, model.entries[i].key, at->key_length) == 0
-			: at->key_length == model.entries[i].n && memcmp(at->key, model.entries[i].key, at->key_length) == 0)
+			: at->key_length == model.entries[i].n
+				&& memcmp(at->key, model.entries[i].key, at->key_length) == 0)
 			return i;
 	abort();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* How targets and forms are decoded. The path of an accepted request has no "." or ".." and, encoded
- * again, is the same path; so it is with the pairs of a form. Input: the target, NUL, the form. */
+/* How targets and forms are decoded. The path of an accepted request has no "." or ".." and,
+ * encoded again, is the same path; so it is with the pairs of a form. Input: the target, NUL, the
+ * form. */
 #include "config.h"
 
 #include <string.h>
@@ -23,7 +24,8 @@ static HTTPRequest_T parse(Arena_T arena, const char *target, const char *form, 
 {
 	static const char FORM[] = "Content-Type: application/x-www-form-urlencoded";
 	Socket_T socket;
-	char *head = Arena_sprintf(arena, "POST %s HTTP/1.1\r\nHost: fuzz\r\n%s\r\nContent-Length: %zu\r\n\r\n",
+	char *head = Arena_sprintf(arena,
+		"POST %s HTTP/1.1\r\nHost: fuzz\r\n%s\r\nContent-Length: %zu\r\n\r\n",
 		target, FORM, form_bytes);
 	size_t head_bytes = strlen(head);
 	int ends[2];
@@ -53,7 +55,8 @@ static void check_path(Arena_T arena, const char *path)
 	for (segment = path; *segment == '/'; segment = end) {
 		end = ++segment;
 		end += strcspn(end, "/");
-		again = Arena_sprintf(arena, "%s/%s", again, HTTP_encode(arena, segment, (size_t)(end - segment)));
+		again = Arena_sprintf(arena, "%s/%s", again,
+			HTTP_encode(arena, segment, (size_t)(end - segment)));
 	}
 	request = parse(arena, again, "", 0);
 	require(strcmp(HTTPRequest_path(request), path) == 0);
@@ -74,7 +77,8 @@ static void check_pairs(Arena_T arena, const HTTP_Param *pairs, size_t n)
 	again = HTTPRequest_form_params(request, &count);
 	require(count == n);
 	for (i = 0; i < n; i++)
-		require(strcmp(again[i].name, pairs[i].name) == 0 && strcmp(again[i].value, pairs[i].value) == 0);
+		require(strcmp(again[i].name, pairs[i].name) == 0
+			&& strcmp(again[i].value, pairs[i].value) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* As much of kqueue(2) as SocketPoll uses, for systems without; ../../kqueue.c has the functions. */
+/* The part of kqueue(2) that SocketPoll uses, for systems without it. ../../kqueue.c has the
+ * functions. */
 #ifndef TEST_EVENT_INCLUDED
 #define TEST_EVENT_INCLUDED
 #include <stdint.h>
@@ -24,7 +25,8 @@ struct kevent {
 	(*(event) = (struct kevent){ (ident_), (filter_), (flags_), (fflags_), (data_), (udata_) })
 
 int kqueue(void);
-int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events, int nevents,
+int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events,
+	int nevents,
 	const struct timespec *timeout);
 
 #endif
