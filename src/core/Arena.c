@@ -209,7 +209,7 @@ static T make_arena(const Arena_Options *o, const Backing *backing, Thread *t)
 		arena__give_back_list(&a->backing, c);
 		EXCEPT_RAISE_MSG(Arena_Failed, "no mutex for an arena");
 	}
-	hide(a->lane.avail, (size_t)(a->lane.limit - a->lane.avail));
+	hide(a->lane.avail - red_zone(), (size_t)(a->lane.limit - a->lane.avail) + red_zone());
 	arena__register(a);
 	STORE_RELEASE(a->owner, t);
 	return a;
