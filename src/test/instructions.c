@@ -186,6 +186,36 @@ static void pool_add_remove(void)
 	COUNTED(i, SocketPool_add(pool, here); SocketPool_remove(pool, here));
 }
 
+/* ---- HTTPCall: the answer is there before the request goes out ---- */
+
+static void call_over(Arena_T a)
+{
+	HTTPCall_T call = HTTPCall_new(a, "GET", "/a/b.html");
+
+	HTTPCall_set(call, "Host", "example.org");
+	HTTPCall_over(call, here);
+	sink = (uintptr_t)HTTPCall_status(call);
+}
+
+static void http_call(void)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nDate: Mon, 30 Nov 2026 09:35:00 GMT\r\n"
+		"Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nhello, world\n";
+	Arena_T a = Arena_new();
+	char heard[1000];
+	int i;
+
+	EACH(i) {
+		Socket_sendall(there, answer, sizeof answer - 1);
+		count(1);
+		call_over(a);
+		Arena_clear(a);
+		count(0);
+		Socket_recv(there, heard, sizeof heard);
+	}
+	Arena_dispose(&a);
+}
+
 /* ---- HTTP ---- */
 
 static const char request[] =
@@ -248,7 +278,7 @@ static const struct {
 	{ "int-walk", int_walk }, { "int-remove", int_remove },
 	{ "string-insert", string_insert }, { "string-hit", string_hit },
 	{ "string-miss", string_miss }, { "string-walk", string_walk },
-	{ "string-remove", string_remove },
+	{ "string-remove", string_remove }, { "http-call", http_call },
 	{ "pool-get", pool_get }, { "pool-add-remove", pool_add_remove },
 	{ "http-request", http_request }, { "http-response", http_response }
 };
