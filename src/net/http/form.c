@@ -41,9 +41,9 @@ static char decode_form_byte(Decoder *d)
 	if (c == '+')
 		return ' ';
 	if (c == '%') {
-		if (d->end - at < 3 || hex(at[1]) < 0 || hex(at[2]) < 0)
+		if (d->end - at < 3 || hex_value(at[1]) < 0 || hex_value(at[2]) < 0)
 			refuse_escape(d, "a malformed escape", at);
-		c = hex(at[1]) << 4 | hex(at[2]);
+		c = hex_value(at[1]) << 4 | hex_value(at[2]);
 		d->in += 2;
 	}
 	if (c == '\0')
