@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* gateway SERVICE UPSTREAM-HOST UPSTREAM-SERVICE: passes each request on and the answer back, both
- * as streams. The route blocks: its functions run in workers. A slow client or upstream holds
- * memory for one part, and a slow upstream a worker. An exception of HTTPCall is answered with 502,
- * 503 or 504. */
+ * as streams. The route blocks: its functions run in workers. A slow client holds memory for one
+ * part, a slow upstream a worker. An exception of HTTPCall is answered with 502, 503 or 504. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include <core/core.h>
 
@@ -18,51 +16,51 @@ static const char *const hop[] = { "Connection", "Keep-Alive", "Proxy-Connection
 
 static int is_for_one_hop(const char *name)
 {
-	int i;
+	const char *const *h = hop;
 
-	for (i = 0; hop[i] && strcasecmp(name, hop[i]) != 0; i++)
-		;
-	return hop[i] != NULL;
+	while (*h && strcasecmp(name, *h) != 0)
+		h++;
+	return *h != NULL;
 }
 
 /* The call of a request: the first part of the body begins it, or the handler if it has none. */
-static HTTPCall_T begun_call(HTTPRequest_T request, SocketPool_T upstreams)
+static HTTPCall_T begun_call(HTTPRequest_T r, SocketPool_T upstreams, int nbytes)
 {
-	const char *length = HTTPRequest_header(request, "Content-Length");
-	int chunked = HTTPRequest_header(request, "Transfer-Encoding") != NULL;
-	HTTPCall_T call = HTTPRequest_data(request);
+	const char *length = HTTPRequest_header(r, "Content-Length");
+	HTTPCall_T call = HTTPRequest_data(r);
 	HashTable_Iter it;
 
 	if (call)
 		return call;
-	call = HTTPCall_new(HTTPRequest_arena(request), HTTPRequest_method(request),
-		HTTPRequest_target(request));
-	for (HashTable_iterate(HTTPRequest_headers(request), &it); HashTable_next(&it);)
+	call = HTTPCall_new(HTTPRequest_arena(r), HTTPRequest_method(r), HTTPRequest_target(r));
+	for (HashTable_iterate(HTTPRequest_headers(r), &it); HashTable_next(&it);)
 		if (!is_for_one_hop(it.key))
 			HTTPCall_set(call, it.key, it.value);
-	HTTPRequest_set_data(request, call);
-	HTTPCall_begin(call, upstreams, argument[2], argument[3],
-		length ? strtoll(length, NULL, 10) : -chunked);
+	HTTPRequest_set_data(r, call);
+	HTTPCall_begin(call, upstreams, argument[2], argument[3], length ? atoll(length) : nbytes);
 	return call;
 }
 
 static void send_part(HTTPRequest_T request, const void *bytes, size_t nbytes, void *cl)
 {
-	HTTPCall_send(begun_call(request, cl), bytes, nbytes);
+	HTTPCall_send(begun_call(request, cl, -1), bytes, nbytes);
 }
 
+/* Passes on at once what came at once: the visit of a worker costs more than a small answer. */
 static int receive_part(HTTPResponse_T response, void *cl)
 {
 	char part[16384];
-	size_t n = HTTPCall_recv(cl, part, sizeof part);
+	size_t n;
 
-	HTTPResponse_write(response, part, n);
+	do
+		HTTPResponse_write(response, part, n = HTTPCall_recv(cl, part, sizeof part));
+	while (n > 0 && HTTPCall_ready(cl));
 	return n > 0;
 }
 
 static void answer(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	HTTPCall_T call = begun_call(request, cl);
+	HTTPCall_T call = begun_call(request, cl, 0);
 	char *s, *rest; /* several cookies are several lines */
 	HashTable_Iter it;
 
@@ -73,7 +71,8 @@ static void answer(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 				HTTPResponse_add(response, it.key, s);
 	if (HTTPCall_header(call, "Content-Length"))
 		HTTPResponse_length(response, strtoull(HTTPCall_header(call, "Content-Length"), NULL, 10));
-	HTTPResponse_stream(response, receive_part, call);
+	if (!HTTPCall_ready(call) || receive_part(response, call))
+		HTTPResponse_stream(response, receive_part, call);
 }
 
 static void stop(int signal)

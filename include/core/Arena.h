@@ -22,9 +22,9 @@ extern CORE_API const Except_T Arena_Failed; /* out of memory, over the limit, s
 typedef struct Arena_Options { /* a zero field means the default */
 	size_t chunk; /* usable bytes of the first chunk */
 	size_t limit; /* most bytes held from the backing allocator; 0 means no limit */
-	/* The backing allocator. Memory is aligned as malloc aligns it. NULL, or raising Arena_Failed,
-	 * means out of memory. free gets the size that alloc was asked for, must not raise, and may be
-	 * NULL. No lock is held in either. */
+	/* The backing allocator. alloc returns memory that is aligned for max_align_t. If it has none,
+	 * it returns NULL or raises Arena_Failed. free gets the size that alloc was asked for, must not
+	 * raise, and may be NULL. No lock is held in either. */
 	void *(*alloc)(size_t nbytes, void *cl);
 	void (*free)(void *p, size_t nbytes, void *cl);
 	void *cl;
@@ -53,14 +53,15 @@ CORE_API void Arena_dispose(Arena_T *arena);
 CORE_API void Arena_adopt(Arena_T child, Arena_T new_parent);
 
 /* Aligned for max_align_t. 0 bytes give a distinct, valid pointer. An alignment is a power of 2.
- * Raises: Arena_Failed. Checked: an alignment that is none, NULL with bytes, no format. */
+ * Raises: Arena_Failed. Checked: an alignment that is not, NULL to copy or to print. */
 CORE_API void *Arena_alloc(Arena_T arena, size_t nbytes);
 CORE_API void *Arena_calloc(Arena_T arena, size_t count, size_t nbytes); /* zeroed */
 CORE_API void *Arena_alloc_aligned(Arena_T arena, size_t alignment, size_t nbytes);
+/* Returns p, grown in place, if it is the newest and there is room; otherwise a copy. */
 CORE_API void *Arena_realloc(Arena_T arena, void *p, size_t old_nbytes, size_t new_nbytes);
 CORE_API void *Arena_try_alloc(Arena_T arena, size_t nbytes); /* NULL, no raise */
 CORE_API char *Arena_strdup(Arena_T arena, const char *s);
-CORE_API char *Arena_strndup(Arena_T arena, const char *s, size_t n); /* n at most */
+CORE_API char *Arena_strndup(Arena_T arena, const char *s, size_t n); /* n bytes at most */
 CORE_API void *Arena_memdup(Arena_T arena, const void *p, size_t nbytes);
 CORE_API char *Arena_sprintf(Arena_T arena, const char *fmt, ...) CORE_PRINTF(2, 3);
 CORE_API char *Arena_vsprintf(Arena_T arena, const char *fmt, va_list ap) CORE_PRINTF(2, 0);

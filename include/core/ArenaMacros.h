@@ -5,7 +5,8 @@
 #error "include <core/Arena.h>"
 #endif
 
-/* ALLOC and CALLOC are the functions. NEW makes p point to sizeof *p bytes, which NEW0 zeroes. */
+/* ALLOC and CALLOC do the same as Arena_alloc and Arena_calloc. NEW makes p point to sizeof *p new
+ * bytes; NEW0 zeroes them. */
 #if defined CORE_NO_INLINE
 #define ARENA_ALLOC(arena, nbytes) \
 	Arena__alloc((arena), (nbytes), __FILE__, __func__, __LINE__)

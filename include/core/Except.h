@@ -16,9 +16,8 @@
 #include <core/api.h>
 
 CORE_BEGIN_DECLS
-
-/* An exception is a constant object; reason says what happened, parent (or NULL) what it is a kind
- * of, self (or NULL for the object's own address) is its identity across shared libraries. */
+/* A constant object. reason says what happened. It is a kind of parent, which may be NULL. self, or
+ * its own address if self is NULL, identifies it across shared libraries. */
 typedef struct Except_T {
 	const char *reason;
 	const struct Except_T *parent, *self;
@@ -40,7 +39,7 @@ CORE_API const Except_T *Except_cause(int depth); /* 1: the one that it replaced
 CORE_API const char *Except_cause_message(int depth); /* these three: NULL or 0 past the end */
 CORE_API const char *Except_cause_file(int depth);
 CORE_API int Except_cause_line(int depth);
-CORE_API void Except_report(FILE *out); /* prints all that. Checked: out is NULL. */
+CORE_API void Except_report(FILE *out); /* prints all of it. Checked: out is NULL */
 
 /* An exception that travels: a plain value; its layout is frozen. Longer texts are cut and end in
  * dots, a path begins with them. The exception objects must stay loaded. */
@@ -61,21 +60,22 @@ CORE_API void Except_rethrow(const Except_Capture *) __attribute__((noreturn));
  * exception. C++ exceptions, pthread_exit and longjmp pass it by. Checked: fn is NULL. */
 CORE_API int Except_call(void (*fn)(void *), void *cl, Except_Capture *);
 
-/* Called once at the raise of an exception that no TRY of the thread encloses, stack intact, before
- * the report and abort(). One hook a process; NULL removes it. */
+/* Is called at the raise of an exception that no TRY of the thread encloses, with the stack intact,
+ * before the report and abort(). One hook a process; NULL removes it. */
 typedef void Except_Hook(const Except_T *e, void *cl);
 CORE_API void Except_set_uncaught(Except_Hook *hook, void *cl);
 
-/* So many return addresses each raise captures for reports; 0 at start. Checked: not 0 to 32. */
+/* Each raise captures up to so many return addresses for the report. Default: 0. Checked: not 0 to
+ * 32. */
 CORE_API void Except_set_backtrace(int frames);
 
-/* On: a raise also runs C++ destructors, __attribute__((cleanup)) and defer on its way, in code
- * compiled with -fexceptions: see Except(3) for the rules. Returns on; 0 where it is impossible. */
+/* If on is not 0, a raise also runs C++ destructors, __attribute__((cleanup)) and defer on its way,
+ * with rules: see Except(3). Returns 1 if it does so now, else 0: always where it is impossible. */
 CORE_API int Except_set_unwinding(int on);
 
-/* For coroutines: before a switch to another stack of calls, Except_save moves the thread's
- * handlers to *stack, and the other starts with none; Except_restore, after it, returns them.
- * Checked: not saved, restored twice, by another thread, over handlers that were not saved. */
+/* For coroutines. Before a switch to another stack, Except_save moves the thread's handlers to
+ * *stack and leaves none. After it, Except_restore returns them. Checked: they were not saved, are
+ * restored twice or by another thread, or would overwrite handlers that were not saved. */
 typedef struct Except_Stack {
 	void *top, *next, *records, *thread; /* private */
 } Except_Stack;

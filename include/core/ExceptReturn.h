@@ -23,8 +23,8 @@ enum { Except_scope, Except_owner };
 CORE_API void Except__return(Except_Frame *outermost, jmp_buf, void *value, size_t size)
 	EXCEPT__NORETURN;
 
-/* Only the frames of this function are for its RETURN: not what a nested function or lambda sees
- * around it. */
+/* Returns f if it is a frame of this function. A nested function or a lambda also sees the frame
+ * of the function around it, which is not for its RETURN. */
 static inline Except_Frame *Except__own(Except_Frame *f, const char *owner, const char *function)
 {
 	return owner == function ? f : NULL;

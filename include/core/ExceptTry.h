@@ -11,10 +11,10 @@
  *      else Except__pass(&frame);
  *      Except__done(&frame); });
  *
- * A raise in B comes back to setjmp as "raised", one in H as "pending", which no clause matches,
- * so that F runs and Except__done passes it on; one in F finds the frame closed and goes further
- * out. A statement expression, because it is one C statement and leaves break and continue to the
- * user. */
+ * A raise in B comes back to setjmp as "raised". A raise in H comes back as "pending", which no
+ * clause matches: F runs, and Except__done passes the exception on. A raise in F finds the frame
+ * closed and goes further out. A statement expression is one C statement, and leaves break and
+ * continue to the user. */
 #if !defined EXCEPT_INCLUDED
 #error "include <core/Except.h>"
 #endif
@@ -27,22 +27,22 @@ CORE_API void Except__raise_errno(const Except_T *, const char *file, const char
 	int line, int error, const char *fmt, ...) EXCEPT__NORETURN CORE_PRINTF(6, 7);
 CORE_API void Except__reraise(const char *file, const char *function, int line) EXCEPT__NORETURN;
 
-/* x, as a value that no optimizer can tell from the state. clang does not see that control comes
- * back to a RETURN after the state has been read once more, and would take a copy of it for "we
- * are returning". */
+/* Returns x, so that no optimizer can derive it from the state. clang does not see that control
+ * comes back to a RETURN after the state was read again. It would use an old copy of the state to
+ * decide whether a RETURN is on its way. */
 static inline int Except__opaque(int x)
 {
 	__asm__ volatile("" : "+r"(x));
 	return x;
 }
 
-/* Nested statements shadow each other's frame on purpose: so quiet, there alone. */
+/* Nested statements shadow each other's frame on purpose, so the warning is off there. */
 #define EXCEPT__QUIET _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wshadow\"")
 #define EXCEPT__LOUD  _Pragma("GCC diagnostic pop")
 
 /* ELSE and FINALLY redefine the tag Except_clauses for what follows them in the statement, so that
- * a clause after them does not compile. A tag, as these shadow each other without a warning, but
- * not in C++, which has no such check. */
+ * a clause after them does not compile. It is a tag because tags shadow each other without a
+ * warning. They do not in C++, which has no such check. */
 #if !defined __cplusplus
 #define EXCEPT__OPEN   struct Except_clauses { char open; };
 #define EXCEPT__LAST   (void)sizeof(struct Except_clauses { char closed[2]; }),

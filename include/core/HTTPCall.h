@@ -11,8 +11,8 @@
  * pool must live until then. Raises, wherever it talks to the server: HTTP_Unavailable (the pool
  * has no connection: none became free in time, the host is held down, the pool is drained),
  * HTTP_Gateway_Timeout, HTTP_Bad_Gateway (all else of the network or of the answer).
- * Except_cause(1) is the Socket_ or SocketPool_ kind. Checked everywhere: NULL arguments; a call
- * of a function out of its turn. */
+ * Except_cause(1) is the exception of Socket or SocketPool. Checked everywhere: NULL arguments, and
+ * a function that is called out of its turn. */
 #ifndef HTTPCALL_INCLUDED
 #define HTTPCALL_INCLUDED
 #include <stddef.h>
@@ -65,6 +65,9 @@ CORE_API int HTTPCall_answer(HTTPCall_T);
 /* Returns how many bytes of the answer's body it stored, as soon as there are any. Returns 0 once
  * all were read; the connection is checked in then. Checked: nbytes is 0. */
 CORE_API size_t HTTPCall_recv(HTTPCall_T, void *bytes, size_t nbytes);
+/* Returns 1 if HTTPCall_recv has bytes, or the end, that came with earlier ones, and 0 if
+ * HTTPCall_recv would ask the socket. Does not wait, and makes no system call to read. */
+CORE_API int HTTPCall_ready(HTTPCall_T);
 
 /* Once the head of the answer was read: */
 CORE_API int HTTPCall_status(HTTPCall_T);

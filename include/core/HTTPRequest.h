@@ -12,13 +12,14 @@ CORE_BEGIN_DECLS
 
 typedef struct HTTPRequest *HTTPRequest_T;
 
-typedef struct HTTP_Limits { /* a member that is 0 has the default, which its comment gives */
+/* A member that is 0 has the default, which its comment gives. A negative time means no limit. */
+typedef struct HTTP_Limits {
 	size_t request_line;  /* bytes; 8,192 */
 	size_t header_bytes;  /* all field lines together; 32,768 */
 	size_t header_count;  /* 100 */
 	size_t body_bytes;    /* 1 MiB */
-	int head_ms;          /* from the request line on, for the head; 10,000; negative: no limit */
-	int body_ms;          /* for the whole body; 30,000; negative: no limit */
+	int head_ms;          /* from the request line to the end of the head; 10,000 */
+	int body_ms;          /* for the whole body; 30,000 */
 } HTTP_Limits;
 
 /* Reads one request. Raises: HTTP_Closed (no byte came), other HTTP_Failed kinds (then send the
@@ -43,12 +44,13 @@ CORE_API const char *HTTPRequest_header(HTTPRequest_T, const char *name);
 CORE_API HashTable_T HTTPRequest_headers(HTTPRequest_T);
 /* Never NULL; a NUL follows the nbytes bytes. */
 CORE_API const void *HTTPRequest_body(HTTPRequest_T, size_t *nbytes);
-CORE_API const char *HTTPRequest_peer(HTTPRequest_T);    /* while it is open: "192.0.2.1:4711" */
+CORE_API const char *HTTPRequest_peer(HTTPRequest_T); /* "192.0.2.1:4711"; ask while it is open */
 CORE_API Arena_T HTTPRequest_arena(HTTPRequest_T);
-CORE_API const char *HTTPRequest_route(HTTPRequest_T);   /* its route's pattern; NULL if none */
+CORE_API const char *HTTPRequest_route(HTTPRequest_T);   /* the pattern of its route, or NULL */
 CORE_API void HTTPRequest_set_data(HTTPRequest_T, void *data); /* a pointer of the program's */
-CORE_API void *HTTPRequest_data(HTTPRequest_T);          /* which all callbacks of a request see */
-/* Returns the response that the handler gets, for a route's body. Checked: the request has none. */
+CORE_API void *HTTPRequest_data(HTTPRequest_T);          /* that pointer, in every callback */
+/* Returns the response that the handler gets, for the body function of a route. Checked: the
+ * request has no response. */
 CORE_API HTTPResponse_T HTTPRequest_response(HTTPRequest_T);
 CORE_API int HTTPRequest_keep_alive(HTTPRequest_T);      /* the client wants another request here */
 

@@ -10,7 +10,7 @@
 
 CORE_BEGIN_DECLS
 
-/* The parent of the others. HTTP_Closed: the connection ended. */
+/* HTTP_Failed is the parent of the others. HTTP_Closed: the connection ended between requests. */
 extern CORE_API const Except_T HTTP_Failed, HTTP_Closed /* no status: 0 */,
 	HTTP_Bad_Request /* 400 */, HTTP_Unauthorized /* 401 */, HTTP_Forbidden /* 403 */,
 	HTTP_Not_Found /* 404 */, HTTP_Timeout /* 408 */, HTTP_Conflict /* 409 */,
@@ -19,9 +19,10 @@ extern CORE_API const Except_T HTTP_Failed, HTTP_Closed /* no status: 0 */,
 	HTTP_Not_Implemented /* 501 */, HTTP_Bad_Gateway /* 502 */, HTTP_Unavailable /* 503 */,
 	HTTP_Gateway_Timeout /* 504 */, HTTP_Bad_Version /* 505 */;
 
-/* Returns the status that answers an exception; 500 for one that is not of HTTP. Checked: NULL. */
+/* Returns the status that answers an exception: that of its nearest ancestor above; 500 for any
+ * other. Checked: e is NULL. */
 CORE_API int HTTP_status(const Except_T *e);
-CORE_API const char *HTTP_reason(int status);     /* "Not Found"; "" if unknown */
+CORE_API const char *HTTP_reason(int status); /* returns "Not Found" for 404; "" if unknown */
 
 CORE_END_DECLS
 

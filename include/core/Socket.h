@@ -56,7 +56,7 @@ CORE_API Socket_T Socket_adopt(int fd);
  * Socket_Timeout (also if it does not block and nothing is there), Socket_Closed, Socket_Failed. */
 CORE_API size_t Socket_recv(Socket_T, void *buffer, size_t nbytes);
 /* Returns how many bytes were sent, perhaps fewer than nbytes; 0 if it does not block and is full.
- * Raises as recv. The two after it send all bytes, whether or not the socket blocks. */
+ * Raises as recv. sendall and sendv send all bytes, whether or not the socket blocks. */
 CORE_API size_t Socket_send(Socket_T, const void *buffer, size_t nbytes);
 CORE_API void Socket_sendall(Socket_T, const void *buffer, size_t nbytes);
 CORE_API void Socket_sendv(Socket_T, const struct iovec *vector, int n);
@@ -65,13 +65,13 @@ CORE_API void Socket_sendv(Socket_T, const struct iovec *vector, int n);
 CORE_API void Socket_set_timeout(Socket_T, int ms);
 CORE_API void Socket_set_nonblocking(Socket_T, int on);
 /* Probes a peer that has been silent for ms, and gives it up after half as long again: the next
- * recv or send then raises Socket_Timeout. Counted in seconds, at least 1. Default: 0, off. TCP
- * only. */
+ * recv or send then raises Socket_Timeout. It is counted in seconds, at least 1. Default: 0, which
+ * means off. For TCP only. */
 CORE_API void Socket_set_keepalive(Socket_T, int ms);
 CORE_API size_t Socket_pending(Socket_T); /* bytes read ahead, which recv gives without waiting */
 CORE_API void Socket_shutdown(Socket_T);  /* ends our side: the peer reads the end of the stream */
 
-CORE_API int Socket_fd(Socket_T);   /* which is still the socket's own */
+CORE_API int Socket_fd(Socket_T);   /* the descriptor, which the socket still owns */
 CORE_API int Socket_port(Socket_T); /* the local TCP port; 0 if it has none */
 /* Return "127.0.0.1:80", "[::1]:80" or "unix:/path", from the arena. Raise: Arena_Failed. */
 CORE_API const char *Socket_peer(Socket_T, Arena_T arena);

@@ -22,13 +22,13 @@ typedef struct SocketPoll *SocketPoll_T;
 extern CORE_API const Except_T SocketPoll_Failed; /* the kernel has no descriptor or memory */
 
 enum {
-	SocketPoll_READ = 1,   /* recv or accept would not wait; so after an error or at the end */
-	SocketPoll_WRITE = 2,  /* send would not wait; so after an error */
+	SocketPoll_READ = 1,   /* recv or accept would not wait: also after an error or at the end */
+	SocketPoll_WRITE = 2,  /* send would not wait: also after an error */
 	SocketPoll_TIMEOUT = 4 /* its deadline has passed */
 };
 
 typedef struct SocketPoll_Event {
-	Socket_T socket; /* NULL: a descriptor that is watched */
+	Socket_T socket; /* NULL for a watched descriptor */
 	void *data;      /* as added, or as watched */
 	unsigned events; /* READ and WRITE as far as asked for, or TIMEOUT */
 	unsigned tag;    /* private */
@@ -48,16 +48,16 @@ CORE_API const char *SocketPoll_backend(SocketPoll_T);
 CORE_API void SocketPoll_add(SocketPoll_T, Socket_T, unsigned events, void *data);
 CORE_API void SocketPoll_change(SocketPoll_T, Socket_T, unsigned events, void *data);
 CORE_API void SocketPoll_remove(SocketPoll_T, Socket_T);
-/* Removes the socket at once, and sets it to NULL. The socket is closed by the wait that finds all
- * events of this tick given out, so that events in the caller's hands do not dangle. A socket that
- * is not inside is closed at once. Never raises. */
+/* Removes the socket at once, and sets it to NULL. A later wait closes it, when all events of this
+ * tick are given out: so events that the caller still has do not dangle. A socket that is not
+ * inside is closed at once. Never raises. */
 CORE_API void SocketPoll_close(SocketPoll_T, Socket_T *);
 CORE_API size_t SocketPoll_count(SocketPoll_T); /* sockets and watched descriptors */
 
 /* Watches any descriptor that can be waited for: a pipe, an eventfd, another library's. Sets
- * events, as in add, and data, whether the descriptor is new, watched already, or closed and opened
- * anew since: no event from before this call is given. There is no deadline: use a timer. Unwatch
- * before the descriptor is closed. Raises: SocketPoll_Failed (also for a regular file),
+ * events, as in add, and data. The descriptor may be new, watched already, or closed and opened
+ * again: no event from before this call is reported. For a deadline, use a timer. Call unwatch
+ * before you close the descriptor. Raises: SocketPoll_Failed (also for a regular file),
  * Arena_Failed; it is not watched then. Checked: events is anything else; the descriptor is that of
  * a socket inside; and in add: the socket's descriptor is watched. */
 CORE_API void SocketPoll_watch(SocketPoll_T, int fd, unsigned events, void *data);
@@ -76,7 +76,8 @@ CORE_API int SocketPoll_next_ms(SocketPoll_T);
 /* Returns 0 if the socket has left since wait gave the event: its data may be gone. Reads nothing
  * but the event. */
 CORE_API int SocketPoll_holds(SocketPoll_T, const SocketPoll_Event *);
-/* Makes wait return, this one or the next. For any thread, and signal handlers; keeps errno. */
+/* Makes the wait that runs, or else the next one, return. For any thread and signal handlers. Keeps
+ * errno. */
 CORE_API void SocketPoll_wake(SocketPoll_T);
 
 /* Reports TIMEOUT for the socket once, ms from now, unless the deadline is set again first.
@@ -89,8 +90,8 @@ CORE_API void SocketPoll_set_deadline(SocketPoll_T, Socket_T, int ms);
 typedef struct SocketPoll_Timer *SocketPoll_Timer_T;
 CORE_API SocketPoll_Timer_T SocketPoll_timer(SocketPoll_T, void (*fn)(void *cl), void *cl);
 CORE_API void SocketPoll_set_timer(SocketPoll_T, SocketPoll_Timer_T, int ms); /* negative: none */
-/* Sets it, and again each ms milliseconds, from turn to turn without drift. Turns that were missed
- * are skipped. Negative: it stops. */
+/* Sets the timer for every ms milliseconds, without drift. Turns that were missed are skipped. A
+ * negative ms stops it. */
 CORE_API void SocketPoll_repeat_timer(SocketPoll_T, SocketPoll_Timer_T, int ms);
 CORE_API void SocketPoll_drop_timer(SocketPoll_T, SocketPoll_Timer_T *); /* sets it to NULL */
 

@@ -5,9 +5,9 @@
  *
  * The call has a socket from SENDING to DONE: that of a connection that it has checked out, or
  * the caller's own (over). If a step is left in any other way than its return (an exception, a
- * C++ exception, a cancellation), end_step discards the connection; if the arena ends, let_go
- * does. A connection is checked in only if the answer is whole, nothing came behind it, all of
- * the request was sent, and both sides keep the connection.
+ * C++ exception, a cancellation), end_step discards the connection. If the arena ends,
+ * discard_left_connection does. A connection is checked in only if the answer is whole, nothing
+ * came behind it, all of the request was sent, and both sides keep the connection.
  *
  * A call reads while it sends: when the socket takes no more, it waits for either direction. Once
  * the head of the final answer is there, the rest of the request is not sent. */
@@ -130,7 +130,7 @@ void HTTPCall_timeout(T call, int ms)
 /* ---- the ends of a step and of a call ---- */
 
 /* The end of the arena. */
-static void let_go(void *cl)
+static void discard_left_connection(void *cl)
 {
 	httpcall__release_connection(cl, 0);
 }
@@ -162,8 +162,8 @@ static void finish_call(T call)
 
 typedef void Step(T call);
 
-static void translate(T call, const Except_T *e) CORE_NORETURN;
-static void translate(T call, const Except_T *e)
+static void raise_as(T call, const Except_T *e) CORE_NORETURN;
+static void raise_as(T call, const Except_T *e)
 {
 	if (call->pool)
 		EXCEPT_RAISE_MSG(*e, "%s %s of %s:%s: %s", call->method, call->target, call->host,
@@ -178,23 +178,23 @@ static void take_step(T call, Step *step)
 	TRY {
 		step(call);
 	} EXCEPT(Socket_Timeout) {
-		translate(call, &HTTP_Gateway_Timeout);
+		raise_as(call, &HTTP_Gateway_Timeout);
 	} EXCEPT(SocketPool_Failed) {
-		translate(call, &HTTP_Unavailable);
+		raise_as(call, &HTTP_Unavailable);
 	} EXCEPT(Socket_Failed) {
-		translate(call, &HTTP_Bad_Gateway);
+		raise_as(call, &HTTP_Bad_Gateway);
 	} END_TRY;
 	call->in_step = 0;
 }
 
-static void begin(T call)
+static void begin_exchange(T call)
 {
 	if (call->pool)
 		httpcall__open_connection(call);
 	httpcall__send_request(call);
 }
 
-static void answer(T call)
+static void begin_answer(T call)
 {
 	if (call->unsent < 0)
 		httpcall__end_chunks(call);
@@ -204,9 +204,9 @@ static void answer(T call)
 		finish_call(call);
 }
 
-static void exchange(T call)
+static void run_exchange(T call)
 {
-	begin(call);
+	begin_exchange(call);
 	httpcall__read_head(call);
 	httpcall__read_body(call);
 	finish_call(call);
@@ -228,6 +228,12 @@ static void read_part(T call)
 		finish_call(call);
 }
 
+static void read_part_ahead(T call)
+{
+	if (httpcall__read_buffer(call))
+		finish_call(call);
+}
+
 /* ---- the public steps ---- */
 
 static void set_server(T call, SocketPool_T pool, const char *host, const char *service)
@@ -235,10 +241,10 @@ static void set_server(T call, SocketPool_T pool, const char *host, const char *
 	call->pool = pool;
 	call->host = Arena_strdup(call->arena, host);
 	call->service = Arena_strdup(call->arena, service);
-	Arena_defer(call->arena, let_go, call);
+	Arena_defer(call->arena, discard_left_connection, call);
 }
 
-static void start(T call, int64_t nbytes)
+static void start_call(T call, int64_t nbytes)
 {
 	httpcall__make_head(call, nbytes);
 	httpcall__expect_answer(call);
@@ -259,9 +265,9 @@ void HTTPCall_run(T call, SocketPool_T pool, const char *host, const char *servi
 {
 	check_server(call, "HTTPCall_run", pool, host, service);
 	set_server(call, pool, host, service);
-	start(call, (int64_t)call->message.nbytes);
+	start_call(call, (int64_t)call->message.nbytes);
 	call->keeps_body = 1;
-	take_step(call, exchange);
+	take_step(call, run_exchange);
 }
 
 void HTTPCall_over(T call, Socket_T socket)
@@ -269,10 +275,10 @@ void HTTPCall_over(T call, Socket_T socket)
 	check_making(call, "HTTPCall_over");
 	CHECK(socket, "HTTPCall_over: the socket is NULL");
 	CHECK(httpmessage__find(&call->message, "host", 4), "HTTPCall_over: no Host was set");
-	start(call, (int64_t)call->message.nbytes);
+	start_call(call, (int64_t)call->message.nbytes);
 	call->socket = socket;
 	call->keeps_body = 1;
-	take_step(call, exchange);
+	take_step(call, run_exchange);
 }
 
 /* The limit of a body is for one that is collected. */
@@ -284,9 +290,9 @@ void HTTPCall_begin(T call, SocketPool_T pool, const char *host, const char *ser
 		"HTTPCall_begin: a body was written, which is for HTTPCall_run");
 	set_server(call, pool, host, service);
 	call->limits.body_bytes = SIZE_MAX;
-	start(call, nbytes);
+	start_call(call, nbytes);
 	call->unsent = nbytes;
-	take_step(call, begin);
+	take_step(call, begin_exchange);
 }
 
 void HTTPCall_send(T call, const void *bytes, size_t nbytes)
@@ -315,24 +321,42 @@ int HTTPCall_answer(T call)
 		"HTTPCall_answer: the call is not waiting for its answer");
 	CHECK(call->unsent <= 0 || call->stopped,
 		"HTTPCall_answer: %lld bytes of the body were not sent", (long long)call->unsent);
-	take_step(call, answer);
+	take_step(call, begin_answer);
 	return call->reader.parser.answer;
+}
+
+static void check_receiving(T call, const char *function)
+{
+	CHECK(call, "%s: the call is NULL", function);
+	CHECK(!call->keeps_body && (call->stage == HTTPCall_RECEIVING || call->stage == HTTPCall_DONE),
+		"%s: the call has no answer to read", function);
+}
+
+/* Takes the step if the caller has got all that was read. */
+static void take_part(T call, Step *step)
+{
+	if (call->stage != HTTPCall_RECEIVING || call->part_length > 0)
+		return;
+	call->reader.take = keep_part;
+	call->reader.cl = call;
+	take_step(call, step);
+}
+
+int HTTPCall_ready(T call)
+{
+	check_receiving(call, "HTTPCall_ready");
+	take_part(call, read_part_ahead);
+	return call->stage == HTTPCall_DONE || call->part_length > 0;
 }
 
 size_t HTTPCall_recv(T call, void *bytes, size_t nbytes)
 {
 	size_t n;
 
-	CHECK_CALL(call);
-	CHECK(!call->keeps_body && (call->stage == HTTPCall_RECEIVING || call->stage == HTTPCall_DONE),
-		"HTTPCall_recv: the call has no answer to read");
+	check_receiving(call, "HTTPCall_recv");
 	CHECK(bytes, "HTTPCall_recv: the buffer is NULL");
 	CHECK(nbytes > 0, "HTTPCall_recv: no bytes are asked for");
-	if (call->stage == HTTPCall_RECEIVING && call->part_length == 0) {
-		call->reader.take = keep_part;
-		call->reader.cl = call;
-		take_step(call, read_part);
-	}
+	take_part(call, read_part);
 	n = call->part_length < nbytes ? call->part_length : nbytes;
 	if (n == 0)
 		return 0;

@@ -58,7 +58,7 @@ static void sleep_ms(int ms)
 }
 
 /* Reads as the exchange says. Returns 0 if the client has left. */
-static int hear(int fd, const Exchange *e)
+static int read_request(int fd, const Exchange *e)
 {
 	size_t from = server.nheard;
 
@@ -80,7 +80,7 @@ static int hear(int fd, const Exchange *e)
 	return 1;
 }
 
-static void say(int fd, const Exchange *e)
+static void send_answer(int fd, const Exchange *e)
 {
 	size_t n = e->length ? e->length
 		: e->answer      ? strlen(e->answer)
@@ -95,7 +95,7 @@ static void say(int fd, const Exchange *e)
 	}
 }
 
-static void *serve(void *unused)
+static void *serve_script(void *unused)
 {
 	int next = 0;
 
@@ -109,10 +109,10 @@ static void *serve(void *unused)
 		while (goes_on && next < server.exchanges) {
 			const Exchange *e = &server.script[next];
 
-			if (!hear(fd, e))
+			if (!read_request(fd, e))
 				break;
 			next++;
-			say(fd, e);
+			send_answer(fd, e);
 			server.said++;
 			goes_on = !e->closes && !e->resets;
 			if (e->resets)
@@ -130,7 +130,7 @@ static void *serve(void *unused)
 	return NULL;
 }
 
-static void await(atomic_int *count, int n)
+static void await_count(atomic_int *count, int n)
 {
 	while (*count < n)
 		sleep_ms(1);
@@ -147,7 +147,7 @@ static void start_server(const Exchange *script, int n)
 	server.connections = server.said = server.left = 0;
 	server.nheard = 0;
 	memset(server.heard, 0, 4096);
-	ck_assert_int_eq(pthread_create(&server.thread, NULL, serve, NULL), 0);
+	ck_assert_int_eq(pthread_create(&server.thread, NULL, serve_script, NULL), 0);
 }
 
 #define SERVE(...)                                                                                \
@@ -195,7 +195,7 @@ static HTTPCall_T call_of(const char *method, const char *target)
 	return call;
 }
 
-static void run(HTTPCall_T call)
+static void run_call(HTTPCall_T call)
 {
 	HTTPCall_run(call, pool, "127.0.0.1", service);
 }
@@ -209,7 +209,7 @@ static void check_body(HTTPCall_T call, const char *expected)
 	ck_assert_uint_eq(n, strlen(expected));
 }
 
-static size_t checked_out(void)
+static size_t count_checked_out(void)
 {
 	SocketPool_Stats s;
 
@@ -217,7 +217,7 @@ static size_t checked_out(void)
 	return s.checked_out;
 }
 
-static size_t idle(void)
+static size_t count_idle(void)
 {
 	SocketPool_Stats s;
 
@@ -236,7 +236,7 @@ static void await_readable(Connection_T c, void *cl)
 /* Waits until the end of the stream has arrived: the server's close may return before that. */
 static inline void await_end_of_connection(void)
 {
-	await(&server.left, 1);
+	await_count(&server.left, 1);
 	SocketPool_map(pool, await_readable, NULL);
 }
 

@@ -195,8 +195,7 @@ static int cancel_at(Cancelling *c, void (*after)(void *cl, int cancelled))
 	ck_assert_msg(!c->raised[0], "point %d, %s: raised %s", c->at, c->name, c->raised);
 	after(c->cl, cancelled);
 	ck_assert_msg(count_descriptors() == descriptors, "point %d, %s: %d descriptors are left open",
-		c->at, c->name,
-		count_descriptors() - descriptors);
+		c->at, c->name, count_descriptors() - descriptors);
 	ck_assert_msg(__atomic_load_n(&lists, __ATOMIC_RELAXED) == old_lists,
 		"point %d, %s: an address list is left",
 		c->at, c->name);

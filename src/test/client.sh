@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# HTTPCall against nginx, lighttpd, h2o, node's http and Python's http.server, each on a port and on a Unix socket where it
-# can: the checks of http_client.c, and that connections are kept, or not, as the server has it. Servers that are not
-# installed are left out, but node, which others pass requests on to.
+# HTTPCall against nginx, lighttpd, h2o, node's http and Python's http.server, on a port and, where
+# the server can, on a Unix socket. It runs the checks of http_client.c, and checks that
+# connections are kept as the server says. Servers that are not installed are left out. node is
+# needed, as some of the others pass requests on to it.
 . "$(dirname "$0")/http_tools.sh"
 PATH=$PATH:/usr/sbin:/sbin
 need node python3
@@ -22,7 +23,8 @@ answers() {
 try_server() {
 	name=$1 host=$2 service=$3
 	shift 3
-	wait_for answers "$host" "$service" || { fail "$name does not answer: $(cat "$work/first" "$work"/*.log)"; return; }
+	wait_for answers "$host" "$service" ||
+		{ fail "$name does not answer: $(cat "$work/first" "$work"/*.log)"; return; }
 	if ./src/test/http_client "$host" "$service" "$files" "$@" >"$work/out" 2>&1; then
 		echo "$name at $host: $*"
 	else
@@ -100,7 +102,8 @@ function listen(name, idle, handler) {
 		server.keepAliveTimeout = 60000;
 		if (idle)
 			server.on('request', (request, response) => closeIdle(request.socket, response, idle));
-		server.listen(where, () => where.path || fs.writeFileSync(`${work}/${name}.port`, `${server.address().port}\n`));
+		server.listen(where, () => where.path ||
+			fs.writeFileSync(`${work}/${name}.port`, `${server.address().port}\n`));
 	}
 }
 listen('node', 0, serve);
@@ -165,9 +168,11 @@ for name, handler in ("old", Old), ("python", Handler):
     os.rename(work + "/" + name + ".new", work + "/" + name + ".port")
 EOS
 run python python3 "$work/server.py" "$files" "$work"
-wait_for test -s "$work/python.port" || { cat "$work/python.log"; echo "Python did not start"; exit 1; }
-try_server python 127.0.0.1 "$(cat "$work/python.port")" get kept head missing unmodified big post empty
-try_server python "unix:$work/python.socket" 80 get kept head missing unmodified big post empty
+wait_for test -s "$work/python.port" ||
+	{ cat "$work/python.log"; echo "Python did not start"; exit 1; }
+some='get kept head missing unmodified big post empty'
+try_server python 127.0.0.1 "$(cat "$work/python.port")" $some
+try_server python "unix:$work/python.socket" 80 $some
 try_server old 127.0.0.1 "$(cat "$work/old.port")" get closed head missing unmodified big post empty
 
 # ---- nginx: files, SSI in chunks, limits; bodies are passed on to node
@@ -178,7 +183,9 @@ if command -v nginx >/dev/null; then
 		echo "daemon off; pid $work/nginx.pid; worker_processes 1; error_log stderr; events { }"
 		[ "$(id -u)" -ne 0 ] || echo "user root;"
 		echo "http { access_log off;"
-		for part in client_body proxy fastcgi uwsgi scgi; do echo "${part}_temp_path $work/tmp/$part;"; done
+		for part in client_body proxy fastcgi uwsgi scgi; do
+			echo "${part}_temp_path $work/tmp/$part;"
+		done
 		cat <<-END
 			server {
 			 listen 127.0.0.1:$port; listen unix:$work/nginx.socket;
@@ -186,7 +193,8 @@ if command -v nginx >/dev/null; then
 			 client_max_body_size 20m;
 			 location = /chunked { ssi on; ssi_types *; alias $files/text; }
 			 location = /none { return 204; }
-			 location = /small { client_max_body_size 1k; proxy_pass http://unix:$work/node.socket:; }
+			 location = /small {
+				client_max_body_size 1k; proxy_pass http://unix:$work/node.socket:; }
 			 location = /echo { proxy_http_version 1.1; proxy_pass http://unix:$work/node.socket:; }
 			}
 			}
@@ -209,14 +217,16 @@ lighttpd_on() { # name, address
 		server.max-keep-alive-requests = 1000
 		server.stream-response-body = 1
 		mimetype.assign = ( "" => "text/plain" )
-		alias.url = ( "/chunked" => "$work/chunked.cgi", "/echo" => "$work/echo.cgi", "/none" => "$work/none.cgi" )
+		alias.url = ( "/chunked" => "$work/chunked.cgi", "/echo" => "$work/echo.cgi",
+			"/none" => "$work/none.cgi" )
 		cgi.assign = ( ".cgi" => "/bin/sh" )
 		\$HTTP["url"] == "/small" { server.max-request-size = 1 }
 	END
 	run "$1" lighttpd -D -f "$work/$1.conf"
 }
 if command -v lighttpd >/dev/null; then
-	printf 'printf "Content-Type: text/plain\\r\\n\\r\\n"; cat %s\n' "$files/text" >"$work/chunked.cgi"
+	printf 'printf "Content-Type: text/plain\\r\\n\\r\\n"; cat %s\n' "$files/text" \
+		>"$work/chunked.cgi"
 	printf 'printf "Content-Type: text/plain\\r\\n\\r\\n"; cat\n' >"$work/echo.cgi"
 	printf 'cat >/dev/null; printf "Status: 204\\r\\n\\r\\n"\n' >"$work/none.cgi"
 	checks='get kept head missing unmodified big chunked post stream empty refused'

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A name server for a test: slow.test answers after 300 ms, gone.test does not exist, silent.test is never answered; the
-address of every other name is 192.0.2.7, and it has none of IPv6."""
+"""A name server for a test. It answers slow.test after 300 ms and silent.test never; gone.test does
+not exist. The address of every other name is 192.0.2.7, without one of IPv6."""
 import socket, struct, threading, time
 
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -17,7 +17,9 @@ def answer(query, client):
     if name == b"slow":
         time.sleep(0.3) # in a thread of its own: the others are answered in their order
     code = 3 if name == b"gone" else 0
-    record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([192, 0, 2, 7]) if kind == 1 and code == 0 else b""
+    record = b""
+    if kind == 1 and code == 0:
+        record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([192, 0, 2, 7])
     head = query[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, 1 if record else 0, 0, 0)
     server.sendto(head + question + record, client)
 

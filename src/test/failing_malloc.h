@@ -11,7 +11,7 @@ static atomic_int fail_at = -1;
 static int lasting;             /* all later ones fail, too */
 static __thread int is_server;
 
-static int fails(void)
+static int fails_now(void)
 {
 	int left = is_server ? atomic_load(&fail_at) : -1;
 
@@ -20,9 +20,9 @@ static int fails(void)
 	return left == 0;
 }
 
-WRAPPED(void *, malloc, (size_t n), (n), if (fails()) return NULL);
-WRAPPED(void *, calloc, (size_t m, size_t n), (m, n), if (fails()) return NULL);
-WRAPPED(void *, realloc, (void *p, size_t n), (p, n), if (fails()) return NULL);
+WRAPPED(void *, malloc, (size_t n), (n), if (fails_now()) return NULL);
+WRAPPED(void *, calloc, (size_t m, size_t n), (m, n), if (fails_now()) return NULL);
+WRAPPED(void *, realloc, (void *p, size_t n), (p, n), if (fails_now()) return NULL);
 
 static void *run_failing(void *cl)
 {

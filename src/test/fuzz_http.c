@@ -24,7 +24,7 @@
 
 enum { ROOM = 8192, SEEDS = 512, H11_EVERY = 64, MUTATIONS = 5, SKIP = 77 };
 
-static void die(const char *what)
+static void exit_because(const char *what)
 {
 	perror(what);
 	exit(1);
@@ -43,7 +43,7 @@ static void start_h11(void)
 	if (!python || !*python || !script)
 		return;
 	if (pipe(in) != 0 || pipe(out) != 0 || (h11 = fork()) < 0)
-		die("h11");
+		exit_because("h11");
 	if (h11 == 0) {
 		if (dup2(in[0], 0) == 0 && dup2(out[1], 1) == 1 && close(in[1]) == 0 && close(out[0]) == 0)
 			execlp(python, python, script, (char *)NULL);
@@ -64,10 +64,10 @@ static void stop_h11(void)
 	fclose(to_h11);
 	fclose(from_h11);
 	if (waitpid(h11, &status, 0) != h11 || status != 0)
-		die("h11");
+		exit_because("h11");
 }
 
-static size_t number(const unsigned char *p)
+static size_t read_number(const unsigned char *p)
 {
 	return (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
 }
@@ -79,14 +79,14 @@ static void see_h11(Seen *seen, Kind kind, const char *bytes, size_t n)
 
 	if (fwrite(head, 1, 5, to_h11) != 5 || fwrite(bytes, 1, n, to_h11) != n || fflush(to_h11) != 0
 			|| fread(head, 1, 9, from_h11) != 9)
-		die("h11");
+		exit_because("h11");
 	seen->kind = kind;
 	seen->verdict = head[0] == 'A' ? ACCEPTED : head[0] == 'R' ? REFUSED : UNFINISHED;
-	seen->end = number(head + 1);
+	seen->end = read_number(head + 1);
 	seen->keep_alive = UNKNOWN;
-	seen->length = number(head + 5);
+	seen->length = read_number(head + 5);
 	if (seen->length >= SEEN_ROOM || fread(seen->text, 1, seen->length, from_h11) != seen->length)
-		die("h11");
+		exit_because("h11");
 	seen->text[seen->length] = '\0';
 	seen->what = seen->text;
 }
@@ -117,7 +117,7 @@ static void read_corpus(const char *directory)
 	struct dirent *entry;
 
 	if (!d)
-		die(directory);
+		exit_because(directory);
 	while ((entry = readdir(d)) != NULL) {
 		char name[4096], bytes[ROOM];
 		FILE *f;
@@ -169,7 +169,7 @@ static void collect_seeds(Kind kind)
 
 static uint64_t state;
 
-static size_t some(size_t below) /* splitmix64, Steele, Lea, Flood 2014 */
+static size_t random_below(size_t below) /* splitmix64, Steele, Lea, Flood 2014 */
 {
 	uint64_t z = state += 0x9e3779b97f4a7c15u;
 
@@ -179,7 +179,7 @@ static size_t some(size_t below) /* splitmix64, Steele, Lea, Flood 2014 */
 }
 
 /* Replaces r->bytes[from..to) by other bytes. */
-static void replace(Message *r, size_t from, size_t to, const char *bytes, size_t n)
+static void replace_bytes(Message *r, size_t from, size_t to, const char *bytes, size_t n)
 {
 	char copy[ROOM];
 
@@ -200,40 +200,40 @@ static void insert_word(Message *r, size_t at)
 		"Connection: ", "Expect: 100-continue\r\n", "HTTP/1.0", "HTTP/1.1", "http://b",
 		"HTTP/1.1 200 OK\r\n", " 204 ", " 304 ", "101", "GET ", "POST ", "*", "[", "\"", "\x7f",
 		"\x80" };
-	const char *word = words[some(sizeof words / sizeof *words)];
+	const char *word = words[random_below(sizeof words / sizeof *words)];
 
-	replace(r, at, at, word, strlen(word));
+	replace_bytes(r, at, at, word, strlen(word));
 }
 
 static const Message *any_seed(void)
 {
-	size_t from = some(4) ? good_seeds : 0;
+	size_t from = random_below(4) ? good_seeds : 0;
 
-	return &seeds[from + some(seed_count - from)];
+	return &seeds[from + random_below(seed_count - from)];
 }
 
-static void mutate(Message *r)
+static void mutate_message(Message *r)
 {
-	const Message *other = &seeds[some(seed_count)];
-	size_t at = some(r->n + 1), length = some(12), from;
-	char byte = (char)some(256);
+	const Message *other = &seeds[random_below(seed_count)];
+	size_t at = random_below(r->n + 1), length = random_below(12), from;
+	char byte = (char)random_below(256);
 
 	if (length > r->n - at)
 		length = r->n - at;
-	switch (some(6)) {
+	switch (random_below(6)) {
 	case 0:
-		replace(r, at, at + (at < r->n), &byte, 1);
+		replace_bytes(r, at, at + (at < r->n), &byte, 1);
 		break;
 	case 1:
-		replace(r, at, at + length, "", 0);
+		replace_bytes(r, at, at + length, "", 0);
 		break;
 	case 2: /* repeats a piece */
-		replace(r, at, at, r->bytes + at, length);
+		replace_bytes(r, at, at, r->bytes + at, length);
 		break;
 	case 3: /* inserts a piece of another seed */
-		from = some(other->n + 1);
-		replace(r, at, at + (some(2) ? length : 0), other->bytes + from,
-			some(other->n - from + 1));
+		from = random_below(other->n + 1);
+		replace_bytes(r, at, at + (random_below(2) ? length : 0), other->bytes + from,
+			random_below(other->n - from + 1));
 		break;
 	default:
 		insert_word(r, at);
@@ -244,7 +244,7 @@ static void mutate(Message *r)
 
 static Seen ours, theirs, again;
 
-static void show(const char *name, const Seen *seen)
+static void print_seen(const char *name, const Seen *seen)
 {
 	static const char *const verdicts[] = { "unfinished", "accepted", "refused" };
 
@@ -253,7 +253,7 @@ static void show(const char *name, const Seen *seen)
 		seen->text);
 }
 
-static int compare(const Message *r, const char *name, Peer peer)
+static int compare_with_peer(const Message *r, const char *name, Peer peer)
 {
 	size_t i;
 
@@ -264,26 +264,26 @@ static int compare(const Message *r, const char *name, Peer peer)
 		fprintf(stderr, r->bytes[i] >= ' ' && r->bytes[i] < 0x7f ? "%c" : "\\x%02x",
 			(unsigned char)r->bytes[i]);
 	fputs("\"\n", stderr);
-	show("ours", &ours);
-	show(name, &theirs);
+	print_seen("ours", &ours);
+	print_seen(name, &theirs);
 	return 0;
 }
 
-static int look(const Message *r, int ask_h11)
+static int compare_all(const Message *r, int ask_h11)
 {
 	int good = 1;
 
 	see_ours(&ours, r->kind, r->bytes, r->n, r->n + 1);
-	see_ours(&again, r->kind, r->bytes, r->n, 1 + some(40));
+	see_ours(&again, r->kind, r->bytes, r->n, 1 + random_below(40));
 	if (!same(&ours, &again)) {
 		fprintf(stderr, "cut, it is not the same: %.*s\n", (int)r->n, r->bytes);
 		good = 0;
 	}
 	if (see_llhttp(&theirs, r->kind, r->bytes, r->n))
-		good &= compare(r, "llhttp", LLHTTP);
+		good &= compare_with_peer(r, "llhttp", LLHTTP);
 	if (ask_h11 && to_h11) {
 		see_h11(&theirs, r->kind, r->bytes, r->n);
-		good &= compare(r, "h11", H11);
+		good &= compare_with_peer(r, "h11", H11);
 	}
 	return good;
 }
@@ -296,11 +296,11 @@ static unsigned long fuzz(Kind kind, unsigned long runs)
 	collect_seeds(kind);
 	for (i = 0; i < runs && wrong < 10; i++) {
 		Message r = *(i < seed_count ? &seeds[i] : any_seed());
-		size_t times = i < seed_count ? 0 : 1 + some(1 + some(MUTATIONS));
+		size_t times = i < seed_count ? 0 : 1 + random_below(1 + random_below(MUTATIONS));
 
 		while (times-- > 0)
-			mutate(&r);
-		wrong += !look(&r, i < seed_count || i % H11_EVERY == 0);
+			mutate_message(&r);
+		wrong += !compare_all(&r, i < seed_count || i % H11_EVERY == 0);
 		verdicts[ours.verdict]++;
 	}
 	printf("%lu %s: %lu accepted, %lu refused, %lu unfinished\n", i,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# gateway.py PROGRAM: examples/gateway between clients and an upstream, both made here of plain sockets.
+# gateway.py PROGRAM: tests examples/gateway between clients and an upstream, both of plain sockets.
 import re
 import socket
 import statistics
@@ -42,7 +42,8 @@ def answer_one(s, stream):
             s.sendall(b"1\r\n.\r\n")
         return s.sendall(b"0\r\n\r\n")
     if path == b"/parts":  # its second part when the client has the first
-        s.sendall(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1, b\r\nSet-Cookie: c=2\r\nContent-Length: 6\r\n\r\none")
+        s.sendall(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1, b\r\nSet-Cookie: c=2\r\n"
+                  b"Content-Length: 6\r\n\r\none")
         told["go on"].wait(30)
         return s.sendall(b"two")
     if path == b"/many":
@@ -106,11 +107,13 @@ def check(what, condition):
 def check_streams():
     s, stream = client(b"GET /parts HTTP/1.1\r\nHost: a\r\n\r\n")
     lines = list(iter(stream.readline, b"\r\n"))
-    check("each cookie has a line", b"Set-Cookie: a=1, b\r\n" in lines and b"Set-Cookie: c=2\r\n" in lines)
+    check("each cookie has a line",
+          b"Set-Cookie: a=1, b\r\n" in lines and b"Set-Cookie: c=2\r\n" in lines)
     check("the first part comes before the second is made", stream.read(3) == b"one")
     told["go on"].set()
     check("the second part comes", stream.read(3) == b"two")
-    s, stream = client(b"POST /now HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    s, stream = client(b"POST /now HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                       b"3\r\nabc\r\n")
     check("the upstream has a part before the next is sent", told["part"].wait(30))
     s.sendall(b"2\r\nde\r\n0\r\n\r\n")
     check("the body is passed on", answer_to(stream) == (200, b"%8d" % 5))
@@ -126,7 +129,8 @@ def check_pressure():
     sender = threading.Thread(target=s.sendall, args=(bytes(MANY),))
     sender.start()
     sender.join(0.5)
-    check("an upstream that does not read holds the client back", sender.is_alive() and memory() < idle + FEW)
+    check("an upstream that does not read holds the client back",
+          sender.is_alive() and memory() < idle + FEW)
     told["read"].set()
     check("all of it goes", answer_to(stream) == (200, b"%8d" % MANY))
     sender.join()
@@ -165,7 +169,8 @@ try:
             pass
     upstream.close()
     statuses = {get(b"/now")[2][0][1] for _ in range(6)}
-    check("without an upstream it is 502, and 503 when that is known", b"502" in statuses and statuses <= {b"502", b"503"})
+    check("without an upstream it is 502, and 503 when that is known",
+          b"502" in statuses and statuses <= {b"502", b"503"})
     gateway.terminate()
     check("it ends well", gateway.wait(60) == 0)
 finally:

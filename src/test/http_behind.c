@@ -13,13 +13,13 @@
 
 static HTTPServer_T server;
 
-static void who(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_peer(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	HTTPResponse_printf(response, "%s\n", HTTPRequest_peer(request));
 }
 
-static void forwarded(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_forwarded(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	const char *whom = HTTPRequest_header(request, "X-Forwarded-For");
 
@@ -28,7 +28,7 @@ static void forwarded(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 		HTTPRequest_header(request, "Host"));
 }
 
-static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_body(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	const char *coding = HTTPRequest_header(request, "Transfer-Encoding");
 	size_t n;
@@ -39,7 +39,7 @@ static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_write(response, body, n);
 }
 
-static void stop(int signal)
+static void stop_server(int signal)
 {
 	(void)signal;
 	HTTPServer_stop(server);
@@ -60,10 +60,10 @@ int main(int argc, char **argv)
 	Arena_T arena = Arena_new();
 
 	server = HTTPServer_new(arena, &options);
-	HTTPServer_route(server, "GET", "/", who, NULL);
-	HTTPServer_route(server, "GET", "/forwarded", forwarded, NULL);
-	HTTPServer_route(server, "POST", "/echo", echo, NULL);
-	catch_signals(stop);
+	HTTPServer_route(server, "GET", "/", answer_peer, NULL);
+	HTTPServer_route(server, "GET", "/forwarded", answer_forwarded, NULL);
+	HTTPServer_route(server, "POST", "/echo", answer_body, NULL);
+	catch_signals(stop_server);
 	printf("listening on port %d\n", HTTPServer_port(server));
 	fflush(stdout);
 	HTTPServer_run(server);

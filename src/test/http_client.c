@@ -17,8 +17,8 @@ static const char *host, *service, *directory, *check;
 static Arena_T arena;
 static SocketPool_T pool;
 
-static void fail(const char *format, ...) CORE_NORETURN CORE_PRINTF(1, 2);
-static void fail(const char *format, ...)
+static void fail_check(const char *format, ...) CORE_NORETURN CORE_PRINTF(1, 2);
+static void fail_check(const char *format, ...)
 {
 	va_list ap;
 
@@ -41,7 +41,7 @@ static File read_file(const char *name)
 	File file = { Arena_alloc(arena, BIG), 0 };
 
 	if (!stream)
-		fail("there is no file %s", name);
+		fail_check("there is no file %s", name);
 	file.n = fread(file.bytes, 1, BIG, stream);
 	fclose(stream);
 	return file;
@@ -58,7 +58,7 @@ static HTTPCall_T make_call(const char *method, const char *target)
 static void expect_status(HTTPCall_T call, int status)
 {
 	if (HTTPCall_status(call) != status)
-		fail("status %d, not %d", HTTPCall_status(call), status);
+		fail_check("status %d, not %d", HTTPCall_status(call), status);
 }
 
 static void expect_body(HTTPCall_T call, File file)
@@ -67,24 +67,24 @@ static void expect_body(HTTPCall_T call, File file)
 	const void *body = HTTPCall_body(call, &n);
 
 	if (n != file.n || memcmp(body, file.bytes, n) != 0)
-		fail("%zu other bytes than the %zu of the file", n, file.n);
+		fail_check("the body of %zu bytes differs from the file's %zu", n, file.n);
 }
 
-static void run(HTTPCall_T call, int status)
+static void run_expecting(HTTPCall_T call, int status)
 {
 	HTTPCall_run(call, pool, host, service);
 	expect_status(call, status);
 }
 
-static void get(void)
+static void check_get(void)
 {
 	HTTPCall_T call = make_call("GET", "/hello");
 
-	run(call, 200);
+	run_expecting(call, 200);
 	expect_body(call, read_file("hello"));
 }
 
-static SocketPool_Stats stats(void)
+static SocketPool_Stats pool_stats(void)
 {
 	SocketPool_Stats s;
 
@@ -93,64 +93,64 @@ static SocketPool_Stats stats(void)
 }
 
 /* Several calls share one connection. */
-static void kept(void)
+static void check_kept(void)
 {
 	SocketPool_Stats before;
 	int i;
 
-	get();
-	before = stats();
+	check_get();
+	before = pool_stats();
 	for (i = 0; i < 20; i++)
-		get();
-	if (stats().opened != before.opened || stats().idle == 0)
-		fail("%zu connections were opened", stats().opened - before.opened);
+		check_get();
+	if (pool_stats().opened != before.opened || pool_stats().idle == 0)
+		fail_check("%zu connections were opened", pool_stats().opened - before.opened);
 }
 
 /* The server keeps no connection: the end of the connection ends each body. */
-static void closed(void)
+static void check_closed(void)
 {
-	get();
-	get();
-	if (stats().idle > 0)
-		fail("a connection was kept");
+	check_get();
+	check_get();
+	if (pool_stats().idle > 0)
+		fail_check("a connection was kept");
 }
 
-static void head(void)
+static void check_head(void)
 {
 	HTTPCall_T call = make_call("HEAD", "/hello");
 	const char *length;
 
-	run(call, 200);
+	run_expecting(call, 200);
 	expect_body(call, (File){ "", 0 });
 	length = HTTPCall_header(call, "Content-Length");
 	if (length && strtoul(length, NULL, 10) != read_file("hello").n)
-		fail("Content-Length %s", length);
-	get();
+		fail_check("Content-Length %s", length);
+	check_get();
 }
 
-static void missing(void)
+static void check_missing(void)
 {
-	run(make_call("GET", "/not/here"), 404);
-	get();
+	run_expecting(make_call("GET", "/not/here"), 404);
+	check_get();
 }
 
-static void unmodified(void)
+static void check_unmodified(void)
 {
 	HTTPCall_T call = make_call("GET", "/hello"), again = make_call("GET", "/hello");
 	const char *tag, *date;
 
-	run(call, 200);
+	run_expecting(call, 200);
 	tag = HTTPCall_header(call, "ETag");
 	date = HTTPCall_header(call, "Last-Modified");
 	if (!tag && !date)
-		fail("neither ETag nor Last-Modified");
+		fail_check("neither ETag nor Last-Modified");
 	if (tag)
 		HTTPCall_set(again, "If-None-Match", tag);
 	if (date)
 		HTTPCall_set(again, "If-Modified-Since", date);
-	run(again, 304);
+	run_expecting(again, 304);
 	expect_body(again, (File){ "", 0 });
-	get();
+	check_get();
 }
 
 /* Reads the body in steps and compares it with the file. */
@@ -161,47 +161,47 @@ static void expect_stream(HTTPCall_T call, File file)
 
 	while ((n = HTTPCall_recv(call, piece, sizeof piece)) > 0) {
 		if (n > file.n - at || memcmp(piece, file.bytes + at, n) != 0)
-			fail("other bytes than those of the file from %zu on", at);
+			fail_check("the body differs from the file from byte %zu on", at);
 		at += n;
 	}
 	if (at != file.n)
-		fail("%zu bytes instead of %zu", at, file.n);
+		fail_check("%zu bytes instead of %zu", at, file.n);
 }
 
-static void big(void)
+static void check_big(void)
 {
 	HTTPCall_T whole = make_call("GET", "/big"), steps = make_call("GET", "/big");
 	File file = read_file("big");
 
-	run(whole, 200);
+	run_expecting(whole, 200);
 	expect_body(whole, file);
 	HTTPCall_begin(steps, pool, host, service, 0);
 	HTTPCall_answer(steps);
 	expect_status(steps, 200);
 	expect_stream(steps, file);
-	get();
+	check_get();
 }
 
-static void chunked(void)
+static void check_chunked(void)
 {
 	HTTPCall_T call = make_call("GET", "/chunked");
 
-	run(call, 200);
+	run_expecting(call, 200);
 	if (!HTTPCall_header(call, "Transfer-Encoding"))
-		fail("not in chunks");
+		fail_check("not in chunks");
 	expect_body(call, read_file("text"));
-	get();
+	check_get();
 }
 
-static void post(void)
+static void check_post(void)
 {
 	HTTPCall_T call = make_call("POST", "/echo");
 	File file = read_file("text");
 
 	HTTPCall_write(call, file.bytes, file.n);
-	run(call, 200);
+	run_expecting(call, 200);
 	expect_body(call, file);
-	get();
+	check_get();
 }
 
 /* Sends and reads a body in steps, of unknown length. The server sends back what it gets at
@@ -220,79 +220,79 @@ static void stream_to(const char *path)
 	HTTPCall_answer(call);
 	expect_status(call, 200);
 	expect_stream(call, file);
-	get();
+	check_get();
 }
 
-static void stream(void)
+static void check_stream(void)
 {
 	stream_to("/echo");
 }
 
 /* The server sends interim responses before it has the body. */
-static void hints(void)
+static void check_hints(void)
 {
 	HTTPCall_T call = make_call("POST", "/hints");
 	File file = read_file("big");
 
 	HTTPCall_write(call, file.bytes, file.n);
-	run(call, 200);
+	run_expecting(call, 200);
 	expect_body(call, file);
 	stream_to("/hints");
 }
 
-static void empty(void)
+static void check_empty(void)
 {
 	HTTPCall_T call = make_call("POST", "/none");
 
 	HTTPCall_printf(call, "some bytes");
-	run(call, 204);
+	run_expecting(call, 204);
 	expect_body(call, (File){ "", 0 });
-	get();
+	check_get();
 }
 
 /* The server refuses the body before all of it has arrived. */
-static void refused(void)
+static void check_refused(void)
 {
 	HTTPCall_T call = make_call("POST", "/small");
 	File file = read_file("big");
 
 	HTTPCall_write(call, file.bytes, file.n);
-	run(call, 413);
-	get();
+	run_expecting(call, 413);
+	check_get();
 }
 
 /* The server closes each connection when the second request arrives, without an answer. So each
  * call but the first loses its connection and is made once more. */
-static void reused(void)
+static void check_reused(void)
 {
 	enum { CALLS = 20 };
 	int i;
 
 	for (i = 0; i < CALLS; i++)
-		get();
-	if (stats().opened != CALLS)
-		fail("%zu connections were opened for %d calls", (size_t)stats().opened, CALLS);
+		check_get();
+	if (pool_stats().opened != CALLS)
+		fail_check("%zu connections were opened for %d calls", (size_t)pool_stats().opened, CALLS);
 }
 
 /* The server closes idle connections after 5 ms: before, while or after a call uses one. */
-static void stale(void)
+static void check_stale(void)
 {
 	int i;
 
 	for (i = 0; i < 200; i++) {
-		get();
+		check_get();
 		nanosleep(&(struct timespec){ 0, (3 + i % 5) * 1000000L }, NULL);
 	}
-	if (stats().opened < 2)
-		fail("the server closed no connection");
+	if (pool_stats().opened < 2)
+		fail_check("the server closed no connection");
 }
 
 static const struct { const char *name; void (*run)(void); } checks[] = {
-	{ "get", get }, { "kept", kept }, { "closed", closed }, { "head", head },
-	{ "missing", missing },
-	{ "unmodified", unmodified }, { "big", big }, { "chunked", chunked }, { "post", post },
-	{ "stream", stream }, { "hints", hints }, { "empty", empty }, { "refused", refused },
-	{ "reused", reused }, { "stale", stale },
+	{ "get", check_get }, { "kept", check_kept }, { "closed", check_closed },
+	{ "head", check_head }, { "missing", check_missing }, { "unmodified", check_unmodified },
+	{ "big", check_big }, { "chunked", check_chunked }, { "post", check_post },
+	{ "stream", check_stream }, { "hints", check_hints }, { "empty", check_empty },
+	{ "refused", check_refused }, { "reused", check_reused }, { "stale", check_stale },
 };
 
 static void run_check(const char *name)
@@ -307,7 +307,7 @@ static void run_check(const char *name)
 			Arena_dispose(&arena);
 			return;
 		}
-	fail("there is no such check");
+	fail_check("there is no such check");
 }
 
 int main(int argc, char **argv)
@@ -325,10 +325,10 @@ int main(int argc, char **argv)
 		for (i = 4; i < argc; i++)
 			run_check(argv[i]);
 	} EXCEPT(HTTP_Failed) {
-		fail("%s", Except_message());
+		fail_check("%s", Except_message());
 	} END_TRY;
 	Arena_dispose(&pool_arena);
 	if (Arena_debug_live_count() != 0)
-		fail("%zu arenas stayed alive", Arena_debug_live_count());
+		fail_check("%zu arenas stayed alive", Arena_debug_live_count());
 	return 0;
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-# h11 behind a pipe. Asked: a letter (Q: a request; A, H: an answer to a GET, to a HEAD) and the length in four bytes, big
-# end first, then that many bytes. Answered: a verdict (A, R, U), the end and the length of a text in four bytes each, the
-# text (of a refusal: why). See http_oracle.h.
+# h11 behind a pipe, for http_oracle.c. It reads a letter (Q: a request; A, H: an answer to a GET or
+# a HEAD), a length in four bytes, the most significant first, and that many bytes. It writes a
+# verdict (A, R or U), the end and the length of a text in four bytes each, and the text (of a
+# refusal: why).
 import struct
 import sys
 import h11
@@ -16,7 +17,8 @@ def talk(kind):
     if kind == b"Q":
         return h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 17)
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 17)
-    connection.send(h11.Request(method="GET" if kind == b"A" else "HEAD", target="/", headers=[("Host", "a")]))
+    method = "GET" if kind == b"A" else "HEAD"
+    connection.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
     connection.send(h11.EndOfMessage())
     return connection
 

@@ -18,7 +18,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static void die(const char *what)
+static void exit_because(const char *what)
 {
 	fprintf(stderr, "http_load: %s: %s\n", what, strerror(errno));
 	exit(2);
@@ -32,10 +32,10 @@ static int open_connection(int port)
 
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (fd < 0)
-		die("socket");
+		exit_because("socket");
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
 	if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
-		die("connect");
+		exit_because("connect");
 	return fd;
 }
 
@@ -53,7 +53,7 @@ static void send_request(int fd, int connection, int round)
 	n = sprintf(request, "POST /echo HTTP/1.1\r\nHost: load\r\nContent-Length: %d\r\n\r\n%s", n,
 		body);
 	if (write(fd, request, (size_t)n) != n)
-		die("write");
+		exit_because("write");
 }
 
 /* Returns 1 if the reply belongs to the request. */
@@ -79,7 +79,7 @@ static int check_reply(int fd, int connection, int round)
 		&& memcmp(body + 4, want, (size_t)length) == 0;
 }
 
-static int raw(int port)
+static int send_input(int port)
 {
 	char buffer[4096];
 	ssize_t n;
@@ -87,14 +87,14 @@ static int raw(int port)
 
 	while ((n = read(STDIN_FILENO, buffer, sizeof buffer)) > 0)
 		if (write(fd, buffer, (size_t)n) != n)
-			die("write");
+			exit_because("write");
 	while ((n = read(fd, buffer, sizeof buffer)) > 0)
 		fwrite(buffer, 1, (size_t)n, stdout);
 	close(fd);
 	return n < 0;
 }
 
-static int hold(int port, int connections)
+static int hold_connections(int port, int connections)
 {
 	int i;
 
@@ -103,7 +103,7 @@ static int hold(int port, int connections)
 
 		send_request(fd, i, 0);
 		if (!check_reply(fd, i, 0))
-			die("reply");
+			exit_because("reply");
 	}
 	printf("%d connections\n", connections);
 	fflush(stdout);
@@ -130,9 +130,9 @@ int main(int argc, char **argv)
 
 	allow_descriptors();
 	if (argc == 3 && strcmp(argv[2], "raw") == 0)
-		return raw(atoi(argv[1]));
+		return send_input(atoi(argv[1]));
 	if (argc == 4 && strcmp(argv[2], "hold") == 0)
-		return hold(port, rounds);
+		return hold_connections(port, rounds);
 	if (port <= 0 || n <= 0 || rounds <= 0) {
 		fprintf(stderr,
 			"usage: http_load port raw | port hold connections | port connections requests\n");
@@ -140,7 +140,7 @@ int main(int argc, char **argv)
 	}
 	fds = calloc((size_t)n, sizeof *fds);
 	if (!fds)
-		die("calloc");
+		exit_because("calloc");
 	for (i = 0; i < n; i++)
 		fds[i] = open_connection(port);
 	for (round = 0; round < rounds; round++) {

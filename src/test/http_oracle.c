@@ -87,7 +87,8 @@ static void see_event(Seen *seen, HTTPParser *p, HTTPParser_Event event, const c
 	}
 }
 
-static HTTPParser_Event feed(Seen *seen, HTTPParser *p, const char *bytes, size_t n, int *headed)
+static HTTPParser_Event feed_parser(Seen *seen, HTTPParser *p, const char *bytes, size_t n,
+	int *headed)
 {
 	HTTPParser_Event event;
 
@@ -124,7 +125,7 @@ void see_ours(Seen *seen, Kind kind, const char *bytes, size_t n, size_t step)
 		at = step < n - at ? at + step : n;
 		copy = malloc(at - base);
 		memcpy(copy, bytes + base, at - base);
-		event = feed(seen, &p, copy, at - base, &headed);
+		event = feed_parser(seen, &p, copy, at - base, &headed);
 		if (event == HTTPParser_ERROR) {
 			char explanation[128];
 
@@ -404,7 +405,7 @@ static const Difference in_trailer[] = {
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-static int known(const Difference *d, size_t count, Peer peer, const char *what)
+static int is_known(const Difference *d, size_t count, Peer peer, const char *what)
 {
 	size_t i;
 
@@ -422,7 +423,7 @@ static int is_chunked(const Seen *seen)
 }
 
 /* h11 writes the value of Transfer-Encoding in lower case. */
-static int equal(const char *x, const char *y, size_t n, Peer peer)
+static int are_equal(const char *x, const char *y, size_t n, Peer peer)
 {
 	return peer == H11 ? strncasecmp(x, y, n) == 0 : memcmp(x, y, n) == 0;
 }
@@ -440,13 +441,13 @@ int agree(const Seen *ours, const Seen *theirs, Peer peer)
 {
 	if (ours->verdict == REFUSED && theirs->verdict == ACCEPTED)
 		return ours->kind == REQUEST
-			? known(stricter_requests, COUNT(stricter_requests), peer, ours->what)
-			: known(stricter_answers, COUNT(stricter_answers), peer, ours->what);
+			? is_known(stricter_requests, COUNT(stricter_requests), peer, ours->what)
+			: is_known(stricter_answers, COUNT(stricter_answers), peer, ours->what);
 	if (ours->verdict == ACCEPTED && theirs->verdict == REFUSED)
 		return (ours->kind == REQUEST
-					   ? known(looser_requests, COUNT(looser_requests), peer, theirs->what)
-					   : known(looser_answers, COUNT(looser_answers), peer, theirs->what))
-			|| (is_chunked(ours) && known(in_trailer, COUNT(in_trailer), peer, theirs->what));
+					   ? is_known(looser_requests, COUNT(looser_requests), peer, theirs->what)
+					   : is_known(looser_answers, COUNT(looser_answers), peer, theirs->what))
+			|| (is_chunked(ours) && is_known(in_trailer, COUNT(in_trailer), peer, theirs->what));
 	if (ours->verdict == REFUSED || theirs->verdict == REFUSED)
 		return 1;
 	if (ours->verdict != theirs->verdict)
@@ -454,5 +455,5 @@ int agree(const Seen *ours, const Seen *theirs, Peer peer)
 	return ours->verdict == UNFINISHED
 		|| (ours->end == theirs->end && ours->length == theirs->length
 			&& (theirs->keep_alive == UNKNOWN || !ours->keep_alive == !theirs->keep_alive)
-			&& equal(ours->text, theirs->text, ours->length, peer));
+			&& are_equal(ours->text, theirs->text, ours->length, peer));
 }

@@ -5,7 +5,7 @@
 
 #include <core/core.h>
 
-static void say(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_route(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	HTTPResponse_printf(response, "%s\n", (const char *)cl);
@@ -18,9 +18,9 @@ int main(int argc, char **argv)
 	Arena_T arena = Arena_new();
 	HTTPServer_T server = HTTPServer_new(arena, &options);
 
-	HTTPServer_route(server, "GET", "/*path", say, "other");
-	HTTPServer_route(server, "GET", "/admin", say, "ADMIN");
-	HTTPServer_route(server, "GET", "/admin/*path", say, "ADMIN");
+	HTTPServer_route(server, "GET", "/*path", answer_route, "other");
+	HTTPServer_route(server, "GET", "/admin", answer_route, "ADMIN");
+	HTTPServer_route(server, "GET", "/admin/*path", answer_route, "ADMIN");
 	printf("listening on port %d\n", HTTPServer_port(server));
 	fflush(stdout);
 	HTTPServer_run(server);

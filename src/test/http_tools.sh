@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Sourced by the tests of servers as whole programs: a directory to work in, which goes with its servers at the end.
+# Sourced by the tests of servers as whole programs: makes a directory to work in. At the end it is
+# removed, and its servers are killed.
 . "$(dirname "$0")/needs.sh"
 cd "${top_builddir:-.}" || exit 1
 work=$(mktemp -d) || exit 1
@@ -49,6 +50,7 @@ load() { # log, URL: 6,000 requests, of which none may be lost
 	ab -q -n 6000 -c 8 -s 10 "$2" >"$1" 2>&1 || fail "ab: $(cat "$1")"
 	grep -q 'Complete requests: *6000$' "$1" || fail "not all requests: $(cat "$1")"
 	if grep -q 'Non-2xx' "$1"; then fail "$(grep Non-2xx "$1")"; fi
-	awk '/\(Connect:/ { gsub(/[^0-9 ]/, ""); if ($1 + $2 + $4) exit 1 }' "$1" || fail "$(cat "$1")" # lengths do differ
+	awk '/\(Connect:/ { gsub(/[^0-9 ]/, ""); if ($1 + $2 + $4) exit 1 }' "$1" ||
+		fail "$(cat "$1")" # lengths do differ
 	return $status
 }

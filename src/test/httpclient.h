@@ -57,7 +57,7 @@ static inline void make_server(HTTPServer_Options options)
 	port = HTTPServer_port(server);
 }
 
-static inline void launch(void)
+static inline void launch_server(void)
 {
 	ck_assert_int_eq(pthread_create(&server_thread, NULL, run_server, NULL), 0);
 }
@@ -77,7 +77,7 @@ static inline void end_server(void)
 }
 
 /* Returns -1 and sets errno if the connection fails. */
-static inline int try_dial(void)
+static inline int try_to_dial(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
 	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
@@ -91,15 +91,15 @@ static inline int try_dial(void)
 	return fd;
 }
 
-static inline int dial(void)
+static inline int dial_server(void)
 {
-	int fd = try_dial();
+	int fd = try_to_dial();
 
 	ck_assert_msg(fd >= 0, "connect: %s", strerror(errno));
 	return fd;
 }
 
-static inline void say_bytes(int fd, const char *bytes, size_t n)
+static inline void send_bytes(int fd, const char *bytes, size_t n)
 {
 	while (n > 0) {
 		ssize_t sent = send(fd, bytes, n, MSG_NOSIGNAL);
@@ -110,18 +110,18 @@ static inline void say_bytes(int fd, const char *bytes, size_t n)
 	}
 }
 
-static inline void say(int fd, const char *text)
+static inline void send_text(int fd, const char *text)
 {
-	say_bytes(fd, text, strlen(text));
+	send_bytes(fd, text, strlen(text));
 }
 
 enum { HEARD = 1 << 20, PATIENCE = 30000 };
-static char heard[HEARD + 1]; /* what hear, hear_one and hear_all have read */
+static char heard[HEARD + 1]; /* what the functions below have read */
 static size_t nheard;
 
 /* Reads what arrives within ms. Returns the number of bytes, 0 at the end of the stream, -1
  * after a reset, or -2 if nothing came. */
-static inline ssize_t listen_for(int fd, char *into, size_t n, int ms)
+static inline ssize_t read_within(int fd, char *into, size_t n, int ms)
 {
 	struct pollfd p = { fd, POLLIN, 0 };
 
@@ -132,14 +132,14 @@ static inline ssize_t listen_for(int fd, char *into, size_t n, int ms)
 
 /* Reads one response into heard and nothing behind it: the head, and as many bytes of a body as
  * Content-Length says (without it: none). Returns the status. */
-static inline int hear_one(int fd, int has_body)
+static inline int read_one_response(int fd, int has_body)
 {
 	const char *length;
 	size_t want = 0;
 
 	nheard = 0;
 	while (nheard < 4 || memcmp(heard + nheard - 4, "\r\n\r\n", 4) != 0) {
-		ssize_t n = nheard < HEARD ? listen_for(fd, heard + nheard, 1, PATIENCE) : 0;
+		ssize_t n = nheard < HEARD ? read_within(fd, heard + nheard, 1, PATIENCE) : 0;
 
 		ck_assert_msg(n == 1, "the response ends after %zu bytes (%zd): %.*s", nheard, n,
 			(int)nheard, heard);
@@ -150,7 +150,7 @@ static inline int hear_one(int fd, int has_body)
 	if (has_body && length)
 		want = strtoul(length + 16, NULL, 10);
 	while (want > 0) {
-		ssize_t n = listen_for(fd, heard + nheard, want, PATIENCE);
+		ssize_t n = read_within(fd, heard + nheard, want, PATIENCE);
 
 		ck_assert_msg(n > 0, "%zu bytes of the body are missing", want);
 		nheard += (size_t)n;
@@ -160,37 +160,37 @@ static inline int hear_one(int fd, int has_body)
 	return atoi(heard + 9);
 }
 
-static inline int hear(int fd)
+static inline int read_response(int fd)
 {
-	return hear_one(fd, 1);
+	return read_one_response(fd, 1);
 }
 
 /* Reads until the connection ends. Returns 1 if its end was orderly. */
-static inline int hear_all(int fd)
+static inline int read_to_end(int fd)
 {
 	ssize_t n;
 
 	for (nheard = 0; nheard < HEARD; nheard += (size_t)n)
-		if ((n = listen_for(fd, heard + nheard, HEARD - nheard, PATIENCE)) <= 0)
+		if ((n = read_within(fd, heard + nheard, HEARD - nheard, PATIENCE)) <= 0)
 			break;
 	heard[nheard] = '\0';
 	ck_assert_msg(nheard == HEARD || n != -2, "the connection does not end");
 	return n == 0;
 }
 
-static inline int has(const char *text)
+static inline int response_has(const char *text)
 {
 	return strstr(heard, text) != NULL;
 }
 
-static inline const char *body(void)
+static inline const char *response_body(void)
 {
 	const char *end = strstr(heard, "\r\n\r\n");
 
 	return end ? end + 4 : "";
 }
 
-static inline int count(const char *text)
+static inline int count_in_response(const char *text)
 {
 	const char *s;
 	int n = 0;
@@ -201,17 +201,17 @@ static inline int count(const char *text)
 }
 
 /* Makes one request on a connection of its own. Returns the status. */
-static inline int ask(const char *request)
+static inline int ask_server(const char *request)
 {
-	int fd = dial(), status;
+	int fd = dial_server(), status;
 
-	say(fd, request);
-	status = hear_one(fd, strncmp(request, "HEAD", 4) != 0);
+	send_text(fd, request);
+	status = read_one_response(fd, strncmp(request, "HEAD", 4) != 0);
 	close(fd);
 	return status;
 }
 
-static inline void nap(int ms)
+static inline void sleep_ms(int ms)
 {
 	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
 
@@ -231,8 +231,8 @@ static inline int64_t clock_ms(void)
 	do {                                                                         \
 		int64_t await_end_ = clock_ms() + 10000;                             \
 		while (!(condition)) {                                               \
-			ck_assert_msg(clock_ms() < await_end_, "never: " #condition); \
-			nap(2);                                                      \
+			ck_assert_msg(clock_ms() < await_end_, "not so after ten seconds: " #condition); \
+			sleep_ms(2);                                                      \
 		}                                                                    \
 	} while (0)
 

@@ -4,6 +4,7 @@
  * prepares a round. */
 #include "config.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -186,6 +187,36 @@ static void pool_add_remove(void)
 	COUNTED(i, SocketPool_add(pool, here); SocketPool_remove(pool, here));
 }
 
+/* ---- HTTPCall: the answer is there before the request goes out ---- */
+
+static void call_over(Arena_T a)
+{
+	HTTPCall_T call = HTTPCall_new(a, "GET", "/a/b.html");
+
+	HTTPCall_set(call, "Host", "example.org");
+	HTTPCall_over(call, here);
+	sink = (uintptr_t)HTTPCall_status(call);
+}
+
+static void http_call(void)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nDate: Mon, 30 Nov 2026 09:35:00 GMT\r\n"
+		"Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nhello, world\n";
+	Arena_T a = Arena_new();
+	char heard[1000];
+	int i;
+
+	EACH(i) {
+		Socket_sendall(there, answer, sizeof answer - 1);
+		count(1);
+		call_over(a);
+		Arena_clear(a);
+		count(0);
+		Socket_recv(there, heard, sizeof heard);
+	}
+	Arena_dispose(&a);
+}
+
 /* ---- HTTP ---- */
 
 static const char request[] =
@@ -234,6 +265,91 @@ static void http_response(void)
 	Arena_dispose(&a);
 }
 
+/* ---- HTTPServer: one loop, and a client in another thread, where callgrind does not count ---- */
+
+enum { ROW = 20 }; /* requests that are sent at once; ROUNDS is a multiple of it */
+
+typedef struct Serving {
+	HTTPServer_T server;
+	int row;           /* requests that the client sends at once */
+	int begun;         /* calls of the handler */
+} Serving;
+
+/* The first row warms up. ROUNDS requests are counted from the beginning of one handler to the
+ * beginning of another. */
+static void answer(HTTPRequest_T q, HTTPResponse_T response, void *cl)
+{
+	Serving *s = cl;
+
+	(void)q;
+	if (s->begun == s->row || s->begun == s->row + ROUNDS)
+		count(s->begun == s->row);
+	s->begun++;
+	HTTPResponse_set(response, "Content-Type", "text/plain");
+	HTTPResponse_write(response, "hello, world!", 13);
+}
+
+/* The only '!' of an answer is its last byte. */
+static void await_answers(Socket_T client, int n)
+{
+	char bytes[ROW * 200];
+
+	while (n > 0) {
+		size_t got = Socket_recv(client, bytes, sizeof bytes), i;
+
+		for (i = 0; i < got; i++)
+			n -= bytes[i] == '!';
+	}
+}
+
+static void *ask(void *cl)
+{
+	static const char small[] = "GET / HTTP/1.1\r\nHost: count\r\n\r\n";
+	Serving *s = cl;
+	size_t length = sizeof small - 1;
+	char service[8], requests[ROW * sizeof small];
+	Socket_T client;
+	int i;
+
+	snprintf(service, sizeof service, "%d", HTTPServer_port(s->server));
+	client = Socket_connect("127.0.0.1", service, -1);
+	for (i = 0; i < s->row; i++)
+		memcpy(requests + (size_t)i * length, small, length);
+	for (i = 0; i < ROUNDS + 2 * s->row; i += s->row) {
+		Socket_sendall(client, requests, (size_t)s->row * length);
+		await_answers(client, s->row);
+	}
+	HTTPServer_stop(s->server);
+	Socket_close(&client);
+	return NULL;
+}
+
+static void serve(int row)
+{
+	HTTPServer_Options options = { .host = "127.0.0.1", .service = "0", .threads = 1 };
+	Arena_T a = Arena_new();
+	Serving s = { .row = row };
+	pthread_t client;
+
+	s.server = HTTPServer_new(a, &options);
+	HTTPServer_route(s.server, "GET", "/", answer, &s);
+	if (pthread_create(&client, NULL, ask, &s) != 0)
+		_exit(2);
+	HTTPServer_run(s.server);
+	pthread_join(client, NULL);
+	Arena_dispose(&a);
+}
+
+static void http_server(void)
+{
+	serve(1);
+}
+
+static void http_server_row(void)
+{
+	serve(ROW);
+}
+
 /* ---- all of them; later ones of a module use what earlier ones have made ---- */
 
 static const struct {
@@ -248,9 +364,10 @@ static const struct {
 	{ "int-walk", int_walk }, { "int-remove", int_remove },
 	{ "string-insert", string_insert }, { "string-hit", string_hit },
 	{ "string-miss", string_miss }, { "string-walk", string_walk },
-	{ "string-remove", string_remove },
+	{ "string-remove", string_remove }, { "http-call", http_call },
 	{ "pool-get", pool_get }, { "pool-add-remove", pool_add_remove },
-	{ "http-request", http_request }, { "http-response", http_response }
+	{ "http-request", http_request }, { "http-response", http_response },
+	{ "http-server", http_server }, { "http-server-row", http_server_row }
 };
 
 static void prepare(void)

@@ -40,7 +40,7 @@ int kqueue(void)
 	return fd;
 }
 
-static int control(int queue, int operation, int fd, uint32_t events)
+static int control_epoll(int queue, int operation, int fd, uint32_t events)
 {
 	struct epoll_event e = { 0 };
 
@@ -49,22 +49,22 @@ static int control(int queue, int operation, int fd, uint32_t events)
 	return epoll_ctl(queue, operation, fd, &e);
 }
 
-static int add(int queue, const struct kevent *change, int which)
+static int add_filter(int queue, const struct kevent *change, int which)
 {
 	Queue *q = queues[queue];
 	int fd = (int)change->ident;
 	uint32_t events = q->events[fd] | interest[which];
 
-	if (!q->events[fd] || (control(queue, EPOLL_CTL_MOD, fd, events) != 0 && errno == ENOENT))
+	if (!q->events[fd] || (control_epoll(queue, EPOLL_CTL_MOD, fd, events) != 0 && errno == ENOENT))
 		q->events[fd] = 0; /* its number belongs to a new descriptor */
-	if (!q->events[fd] && control(queue, EPOLL_CTL_ADD, fd, events = interest[which]) != 0)
+	if (!q->events[fd] && control_epoll(queue, EPOLL_CTL_ADD, fd, events = interest[which]) != 0)
 		return -1;
 	q->events[fd] = events;
 	q->udata[fd][which] = change->udata;
 	return 0;
 }
 
-static int delete(int queue, const struct kevent *change, int which)
+static int delete_filter(int queue, const struct kevent *change, int which)
 {
 	Queue *q = queues[queue];
 	int fd = (int)change->ident;
@@ -75,19 +75,20 @@ static int delete(int queue, const struct kevent *change, int which)
 		return -1;
 	}
 	q->events[fd] = events;
-	return control(queue, events ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, fd, events);
+	return control_epoll(queue, events ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, fd, events);
 }
 
-static int apply(int queue, const struct kevent *change)
+static int apply_change(int queue, const struct kevent *change)
 {
 	int which = change->filter == EVFILT_WRITE ? WRITING : READING;
 
 	if (change->ident >= MOST)
 		abort();
-	return change->flags & EV_DELETE ? delete(queue, change, which) : add(queue, change, which);
+	return change->flags & EV_DELETE ? delete_filter(queue, change, which)
+		: add_filter(queue, change, which);
 }
 
-static int milliseconds(const struct timespec *t)
+static int to_milliseconds(const struct timespec *t)
 {
 	if (!t)
 		return -1;
@@ -96,7 +97,7 @@ static int milliseconds(const struct timespec *t)
 }
 
 /* Adds at most two events for a descriptor. An error or hang-up is reported for either filter. */
-static int tell(const Queue *q, const struct epoll_event *e, struct kevent *events)
+static int add_events(const Queue *q, const struct epoll_event *e, struct kevent *events)
 {
 	static const short filters[2] = { EVFILT_READ, EVFILT_WRITE };
 	uint32_t always = e->events & (EPOLLERR | EPOLLHUP);
@@ -111,19 +112,18 @@ static int tell(const Queue *q, const struct epoll_event *e, struct kevent *even
 }
 
 int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events,
-	int nevents,
-	const struct timespec *timeout)
+	int nevents, const struct timespec *timeout)
 {
 	struct epoll_event got[MOST];
 	int i, n, told = 0;
 
 	for (i = 0; i < nchanges; i++)
-		if (apply(queue, &changes[i]) != 0)
+		if (apply_change(queue, &changes[i]) != 0)
 			return -1;
 	if (nevents == 0)
 		return 0;
-	n = epoll_wait(queue, got, nevents / 2 < MOST ? nevents / 2 : MOST, milliseconds(timeout));
+	n = epoll_wait(queue, got, nevents / 2 < MOST ? nevents / 2 : MOST, to_milliseconds(timeout));
 	for (i = 0; i < n; i++)
-		told += tell(queues[queue], &got[i], &events[told]);
+		told += add_events(queues[queue], &got[i], &events[told]);
 	return n < 0 ? -1 : told;
 }

@@ -11,6 +11,7 @@ for header in include/core/[A-Z]*.h; do
 	case $module in # parts of a header are in its page
 	ExceptAuto | ExceptFrame | ExceptReturn | ExceptThread | ExceptTry | ArenaInline | ArenaMacros) continue ;;
 	ArenaDebug) module=Arena ;;
+	Connection) module=SocketPool ;;
 	HTTPRequest | HTTPResponse | HTTPStatus) module=HTTP ;;
 	HTTPServerOptions) module=HTTPServer ;;
 	esac

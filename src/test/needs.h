@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a test may need of the machine: for testing.c (see NEEDS), for programs without Check,
- * and for scripts (see needs.sh). */
+/* Checks of what a test may need of the machine: for testing.c (see NEEDS), for programs without
+ * Check, and for scripts (see needs.sh). */
 #ifndef NEEDS_INCLUDED
 #define NEEDS_INCLUDED
 #include <netinet/in.h>

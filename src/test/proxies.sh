@@ -1,12 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Which paths reach the route /admin through proxies that have a rule against it: the table of docs/deployment.md, for the
-# proxies that are installed. With --write it prints the table.
+# Which paths reach the route /admin through proxies that have a rule against it: compares the
+# table of docs/deployment.md with the proxies that are installed. With --write it prints the
+# table.
 . "$(dirname "$0")/http_tools.sh"
 PATH=$PATH:/usr/sbin
 need loopback curl descriptors=1024
 page=$abs_top_srcdir/docs/deployment.md
-paths='/admin /admin/x //admin /./admin /x/../admin /%61dmin /%2e/admin /x/%2e%2e/admin /x%2F..%2Fadmin /admin%2Fx /%2Fadmin /x%5C..%5Cadmin /ADMIN'
+paths='/admin /admin/x //admin /./admin /x/../admin /%61dmin /%2e/admin /x/%2e%2e/admin'
+paths="$paths /x%2F..%2Fadmin /admin%2Fx /%2Fadmin /x%5C..%5Cadmin /ADMIN"
 
 start "$work/paths" ./src/test/http_paths 0
 back=$port
@@ -78,7 +80,8 @@ run_varnishd() {
 		 return (pass);
 		}
 	END
-	exec varnishd -F -j none -n "$work/varnish" -a "127.0.0.1:$front" -f "$work/rules.vcl" -s malloc,8m
+	exec varnishd -F -j none -n "$work/varnish" -a "127.0.0.1:$front" -f "$work/rules.vcl" \
+		-s malloc,8m
 }
 
 run_squid() {
@@ -111,7 +114,8 @@ column() { # proxy: a line for each path
 	free_port; front=$port
 	"run_$1" >"$work/$1.out" 2>&1 &
 	servers="$servers $!"
-	wait_for curl -s -o "$work/body" "http://127.0.0.1:$front/" || { echo "$1 does not answer: $(cat "$work/$1.out")" >&2; exit 1; }
+	wait_for curl -s -o "$work/body" "http://127.0.0.1:$front/" ||
+		{ echo "$1 does not answer: $(cat "$work/$1.out")" >&2; exit 1; }
 	for path in $paths; do answer $front "$path"; done >"$work/column-$1"
 }
 
@@ -128,12 +132,14 @@ done
 if [ "$1" = --write ]; then
 	echo "| path | none | haproxy | nginx | apache2 | varnishd | squid |"
 	echo "|---|---|---|---|---|---|---|"
-	paste -d'|' "$work/rows" "$work/column-none" "$work/column-haproxy" "$work/column-nginx" "$work/column-apache2" \
-		"$work/column-varnishd" "$work/column-squid" | sed 's/|/ | /g; s/^/| `/; s/ |/` |/; s/$/ |/'
+	paste -d'|' "$work/rows" "$work/column-none" "$work/column-haproxy" "$work/column-nginx" \
+		"$work/column-apache2" "$work/column-varnishd" "$work/column-squid" |
+		sed 's/|/ | /g; s/^/| `/; s/ |/` |/; s/$/ |/'
 	exit
 fi
 for proxy in $here; do
-	n=$(awk -F' *[|] *' -v proxy="$proxy" '$2 == "path" { for (i = 3; i <= NF; i++) if ($i == proxy) print i }' "$page")
+	n=$(awk -F' *[|] *' -v proxy="$proxy" \
+		'$2 == "path" { for (i = 3; i <= NF; i++) if ($i == proxy) print i }' "$page")
 	awk -F' *[|] *' -v n="$n" '$2 ~ /^`\// { print $n }' "$page" >"$work/table"
 	paste -d' ' "$work/rows" "$work/table" >"$work/should"
 	paste -d' ' "$work/rows" "$work/column-$proxy" >"$work/is"

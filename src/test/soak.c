@@ -52,20 +52,20 @@ static FILE *said, *complained;
 static long rss_settled, rss_last, rss_most;
 static int killed;
 
-static void fail(const char *what)
+static void report_failure(const char *what)
 {
 	printf("soak: FAILED: %s\n", what);
 	failures++;
 }
 
-static void nap(int ms)
+static void sleep_ms(int ms)
 {
 	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
 
 	nanosleep(&t, NULL);
 }
 
-static int number(const char *argument, const char *variable, int otherwise)
+static int read_option(const char *argument, const char *variable, int otherwise)
 {
 	const char *text = argument ? argument : getenv(variable);
 
@@ -122,7 +122,7 @@ static int start_server(void)
 			port = atoi(at + 18);
 			return port > 0;
 		}
-		nap(20);
+		sleep_ms(20);
 	}
 	fprintf(stderr, "soak: the server did not start: %s", text_of(complained));
 	return 0;
@@ -152,7 +152,7 @@ static int ends_within(pid_t process, int ms, int *status)
 	while (waitpid(process, status, WNOHANG) == 0) {
 		if (clock_ms() > end)
 			return 0;
-		nap(10);
+		sleep_ms(10);
 	}
 	return 1;
 }
@@ -189,7 +189,7 @@ static void kill_victim(int64_t now)
 	}
 }
 
-static void progress(int second)
+static void print_progress(int second)
 {
 	printf("soak: %d of %d s: %lld connections of those that stay, %llu requests, %llu right, "
 		"%llu wrong, RSS %.1f MiB\n", second, seconds,
@@ -198,7 +198,7 @@ static void progress(int second)
 	fflush(stdout);
 }
 
-static void sample(int second)
+static void sample_memory(int second)
 {
 	int settling = seconds >= 5 * SETTLING ? SETTLING : seconds / 2;
 
@@ -208,27 +208,27 @@ static void sample(int second)
 	if (rss_last > rss_most)
 		rss_most = rss_last;
 	if (second > 0 && second % (seconds > 60 ? 30 : 5) == 0)
-		progress(second);
+		print_progress(second);
 }
 
-static void watch(void)
+static void watch_server(void)
 {
 	int64_t start = clock_ms(), now = start;
 	int second = -1, status;
 
 	for (; now < start + (int64_t)seconds * 1000; now = clock_ms()) {
 		if ((now - start) / 1000 > second)
-			sample(second = (int)((now - start) / 1000));
+			sample_memory(second = (int)((now - start) / 1000));
 		kill_victim(now);
 		if (waitpid(server, &status, WNOHANG) != 0) {
 			printf("soak: the server ended with %#x: %s\n", (unsigned)status, text_of(complained));
 			exit(1);
 		}
 		if (waitpid(steady, &status, WNOHANG) != 0) {
-			fail("the clients ended");
+			report_failure("the clients ended");
 			return;
 		}
-		nap(20);
+		sleep_ms(20);
 	}
 }
 
@@ -240,9 +240,9 @@ static void await_answers(void)
 	waitpid(victim, NULL, 0);
 	__atomic_store_n(&shared->ending, 1, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&shared->settled, __ATOMIC_ACQUIRE) && clock_ms() < end)
-		nap(20);
+		sleep_ms(20);
 	if (!GET(settled))
-		fail("some were not answered");
+		report_failure("some were not answered");
 }
 
 static void stop_server(void)
@@ -251,7 +251,7 @@ static void stop_server(void)
 
 	kill(server, SIGTERM);
 	if (!ends_within(server, STOP_MS, &status)) {
-		fail("the server did not stop");
+		report_failure("the server did not stop");
 		kill(server, SIGKILL);
 		waitpid(server, &status, 0);
 	} else if (status != 0) {
@@ -259,14 +259,14 @@ static void stop_server(void)
 		failures++;
 	}
 	if (!strstr(text_of(said), "live arenas 0\n"))
-		fail("arenas stayed alive");
+		report_failure("arenas stayed alive");
 	printf("soak: %s", strchr(text_of(said), '\n') + 1);
 	if (*text_of(complained)) {
-		fail("the server complained");
+		report_failure("the server complained");
 		printf("%s", text_of(complained));
 	}
 	if (!ends_within(steady, STOP_MS, &status)) {
-		fail("connections stayed open");
+		report_failure("connections stayed open");
 		kill(steady, SIGKILL);
 		waitpid(steady, &status, 0);
 	}
@@ -280,16 +280,16 @@ static void judge_memory(void)
 		"may grow by %.1f\n", (double)rss_settled / 1024,
 		(double)rss_last / 1024, (double)rss_most / 1024, (double)bound / 1024);
 	if (rss_most - rss_settled > bound && is_bare() && !SANITIZED)
-		fail("the server's memory grows");
+		report_failure("the server's memory grows");
 }
 
-static void report(void)
+static void print_report(void)
 {
 	judge_memory();
 	if (GET(wrong) > 0)
-		fail("replies were wrong");
+		report_failure("replies were wrong");
 	if (GET(right) == 0)
-		fail("nothing was answered");
+		report_failure("nothing was answered");
 	printf("soak: %llu requests, %llu right (%.1f MB), %llu wrong; %llu refused as malformed, "
 		"%llu told that they take too long, %llu idle ones closed, %llu that were late\n",
 		(unsigned long long)GET(requests), (unsigned long long)GET(right), (double)GET(bytes) / 1e6,
@@ -306,8 +306,9 @@ int main(int argc, char *argv[])
 {
 	struct rlimit limit;
 
-	seconds = number(argc > 1 ? argv[1] : NULL, "SOAK_SECONDS", 8);
-	connections = number(argc > 2 ? argv[2] : NULL, "SOAK_CONNECTIONS", SANITIZED ? 200 : 1000);
+	seconds = read_option(argc > 1 ? argv[1] : NULL, "SOAK_SECONDS", 8);
+	connections = read_option(argc > 2 ? argv[2] : NULL, "SOAK_CONNECTIONS",
+		SANITIZED ? 200 : 1000);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)connections + 100) {
 		printf("soak: %d connections need as many descriptors, of which there are %llu\n",
 			connections, (unsigned long long)limit.rlim_max);
@@ -319,9 +320,9 @@ int main(int argc, char *argv[])
 	steady = start_clients(connections, seconds * 1000 / 5 < 15000 ? seconds * 1000 / 5 : 15000, 1,
 		0);
 	victim = start_clients(connections / 10, 500, 2, 1);
-	watch();
+	watch_server();
 	await_answers();
 	stop_server();
-	report();
+	print_report();
 	return failures != 0;
 }

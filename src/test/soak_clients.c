@@ -93,7 +93,7 @@ int64_t clock_ms(void)
 }
 
 /* xorshift64* (Vigna, 2016) */
-static unsigned below(unsigned n)
+static unsigned random_below(unsigned n)
 {
 	random_state ^= random_state >> 12;
 	random_state ^= random_state << 25;
@@ -101,12 +101,12 @@ static unsigned below(unsigned n)
 	return (unsigned)((random_state * 0x2545F4914F6CDD1Dull >> 33) % n);
 }
 
-static char pattern(unsigned seed, size_t k)
+static char pattern_byte(unsigned seed, size_t k)
 {
 	return (char)((seed >> (k & 15)) + k * 31 + (k >> 8));
 }
 
-static void die(const char *what)
+static void exit_because(const char *what)
 {
 	fprintf(stderr, "soak: %s: %s\n", what, strerror(errno));
 	_exit(2);
@@ -114,7 +114,7 @@ static void die(const char *what)
 
 /* ---- connections ---- */
 
-static void leave(Client *c, int reset)
+static void close_client(Client *c, int reset)
 {
 	struct linger at_once = { 1, 0 };
 
@@ -129,10 +129,10 @@ static void leave(Client *c, int reset)
 	COUNT(closed, 1);
 	memset(c, 0, sizeof *c);
 	c->fd = -1;
-	c->due = now + below(50);
+	c->due = now + random_below(50);
 }
 
-static void fail(Client *c, const char *what)
+static void report_wrong(Client *c, const char *what)
 {
 	static int said;
 
@@ -142,34 +142,34 @@ static void fail(Client *c, const char *what)
 			"%lld after it was heard; got %zu: %.200s\n",
 			what, (int)c->role, c->nowed, (long long)(now - c->asked), (long long)(now - c->heard),
 			c->nhead, c->head);
-	leave(c, 1);
+	close_client(c, 1);
 }
 
-static void join(Client *c)
+static void connect_client(Client *c)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
 	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
 		.data.ptr = c };
-	unsigned die_roll = below(100), role;
+	unsigned die_roll = random_below(100), role;
 	int on = 1, small = 4096, open_now;
 
 	for (role = 0; die_roll >= share[role]; role++)
 		die_roll -= share[role];
 	c->role = (Role)role;
-	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK + below(ADDRESSES));
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK + random_below(ADDRESSES));
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
-		die("socket");
+		exit_because("socket");
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	if (c->role == SIPS)
 		setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
 	if (connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0 && errno != EINPROGRESS)
-		die("connect");
+		exit_because("connect");
 	if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &event) != 0)
-		die("epoll_ctl");
-	c->requests = c->role == USUAL ? 1 + (int)below(40) : 1;
+		exit_because("epoll_ctl");
+	c->requests = c->role == USUAL ? 1 + (int)random_below(40) : 1;
 	c->heard = now;
-	c->due = now + below(c->role == USUAL ? PAUSE : 100);
+	c->due = now + random_below(c->role == USUAL ? PAUSE : 100);
 	COUNT(opened, 1);
 	if (doomed)
 		return;
@@ -180,16 +180,16 @@ static void join(Client *c)
 
 /* ---- requests ---- */
 
-static void owe(Client *c, Kind kind, int status, unsigned seed, size_t nbytes)
+static void expect_reply(Client *c, Kind kind, int status, unsigned seed, size_t nbytes)
 {
 	c->owed[(c->first + c->nowed++) % DEPTH] = (Reply){ kind, status, seed, nbytes };
 }
 
-static void put(Client *c, const char *bytes, size_t n)
+static void queue_bytes(Client *c, const char *bytes, size_t n)
 {
 	c->out = realloc(c->out, c->nout + n + 1);
 	if (!c->out)
-		die("realloc");
+		exit_because("realloc");
 	memcpy(c->out + c->nout, bytes, n);
 	c->nout += n;
 }
@@ -202,8 +202,8 @@ static void put_pattern(Client *c, unsigned seed, size_t from, size_t to)
 		size_t n;
 
 		for (n = 0; n < sizeof piece && from < to; n++)
-			piece[n] = pattern(seed, from++);
-		put(c, piece, n);
+			piece[n] = pattern_byte(seed, from++);
+		queue_bytes(c, piece, n);
 	}
 }
 
@@ -213,49 +213,49 @@ static void put_chunks(Client *c, unsigned seed, size_t nbytes)
 	size_t at, n;
 
 	for (at = 0; at < nbytes; at += n) {
-		n = 1 + below(3000);
+		n = 1 + random_below(3000);
 		if (n > nbytes - at)
 			n = nbytes - at;
-		put(c, line, (size_t)sprintf(line, "%zx\r\n", n));
+		queue_bytes(c, line, (size_t)sprintf(line, "%zx\r\n", n));
 		put_pattern(c, seed, at, at + n);
-		put(c, "\r\n", 2);
+		queue_bytes(c, "\r\n", 2);
 	}
-	put(c, "0\r\n\r\n", 5);
+	queue_bytes(c, "0\r\n\r\n", 5);
 }
 
 static void put_echo(Client *c, size_t nbytes, int in_chunks, const char *connection)
 {
-	unsigned seed = below(1u << 31);
+	unsigned seed = random_below(1u << 31);
 	char head[200];
 
 	if (in_chunks)
-		put(c, head, (size_t)sprintf(head,
+		queue_bytes(c, head, (size_t)sprintf(head,
 			"POST /echo HTTP/1.1\r\nHost: soak\r\nTransfer-Encoding: chunked\r\n%s\r\n",
 			connection));
 	else
-		put(c, head, (size_t)sprintf(head,
+		queue_bytes(c, head, (size_t)sprintf(head,
 			"POST /echo HTTP/1.1\r\nHost: soak\r\nContent-Length: %zu\r\n%s\r\n", nbytes,
 			connection));
 	if (in_chunks)
 		put_chunks(c, seed, nbytes);
 	else
 		put_pattern(c, seed, 0, nbytes);
-	owe(c, ECHO, 200, seed, nbytes);
+	expect_reply(c, ECHO, 200, seed, nbytes);
 }
 
 static void put_plain(Client *c, const char *line, const char *connection, Kind kind, int status)
 {
-	unsigned seed = below(1u << 31);
+	unsigned seed = random_below(1u << 31);
 	char head[200];
 
-	put(c, head, (size_t)sprintf(head, "%s HTTP/1.1\r\nHost: soak\r\nX-Soak: %u\r\n%s\r\n", line,
-		seed, connection));
-	owe(c, kind, status, seed, 0);
+	queue_bytes(c, head, (size_t)sprintf(head, "%s HTTP/1.1\r\nHost: soak\r\nX-Soak: %u\r\n%s\r\n",
+		line, seed, connection));
+	expect_reply(c, kind, status, seed, 0);
 }
 
 static void put_any(Client *c, const char *connection)
 {
-	switch (below(20)) {
+	switch (random_below(20)) {
 	/* suspended until another thread resumes it */
 	case 16:
 	case 17: put_plain(c, "GET /later", connection, ANY, 200); break;
@@ -263,7 +263,7 @@ static void put_any(Client *c, const char *connection)
 	case 18: put_plain(c, "GET /slowly", connection, ANY, 200); break;
 	case 0:  put_plain(c, "GET /nothing/here", connection, ANY, 404); break;
 	case 1:
-		if (below(2))
+		if (random_below(2))
 			put_plain(c, "GET /echo", connection, ANY, 405);
 		else
 			put_plain(c, "DELETE /echo", connection, ANY, 501);
@@ -275,13 +275,14 @@ static void put_any(Client *c, const char *connection)
 	case 6:
 	case 7:
 	case 8:  put_plain(c, "GET /", connection, PAGE, 200); break;
-	case 9:  put_echo(c, below(20000), below(2), connection); break;
-	case 10: put_echo(c, below(8) ? below(2000) : below(65536), below(2), connection); break;
-	default: put_echo(c, below(200), below(4) == 0, connection); break;
+	case 9:  put_echo(c, random_below(20000), random_below(2), connection); break;
+	case 10: put_echo(c, random_below(8) ? random_below(2000) : random_below(65536),
+		random_below(2), connection); break;
+	default: put_echo(c, random_below(200), random_below(4) == 0, connection); break;
 	}
 }
 
-static void flush(Client *c)
+static void send_queued(Client *c)
 {
 	while (c->sent < c->nout) {
 		ssize_t n = send(c->fd, c->out + c->sent, c->nout - c->sent, MSG_NOSIGNAL);
@@ -295,16 +296,16 @@ static void flush(Client *c)
 	c->nout = c->sent = 0;
 }
 
-static void ask(Client *c, int n)
+static void send_requests(Client *c, int n)
 {
 	c->quiet = now - (c->asked ? c->asked : c->heard);
 	c->asked = now;
 	COUNT(requests, n);
 	while (n-- > 0) {
-		c->closes = --c->requests == 0 && below(2);
+		c->closes = --c->requests == 0 && random_below(2);
 		put_any(c, c->closes ? "Connection: close\r\n" : "");
 	}
-	flush(c);
+	send_queued(c);
 }
 
 /* ---- replies ---- */
@@ -337,7 +338,7 @@ static void end_of_reply(Client *c)
 	const char *wrong = wrong_with(c, r);
 
 	if (wrong) {
-		fail(c, wrong);
+		report_wrong(c, wrong);
 		return;
 	}
 	COUNT(right, 1);
@@ -351,7 +352,7 @@ static void end_of_reply(Client *c)
 	c->head[0] = '\0';
 	c->in_body = 0;
 	if (!owed_something(c))
-		c->due = c->closes ? now + PATIENCE : now + below(PAUSE);
+		c->due = c->closes ? now + PATIENCE : now + random_below(PAUSE);
 }
 
 /* Takes the head of a reply. A client that asked too late, as may happen on a busy machine, may
@@ -364,11 +365,11 @@ static void end_of_head(Client *c)
 
 	if (status == 408 && c->role != STALLS && now - c->asked > HEAD_MS) {
 		COUNT(late, 1);
-		leave(c, 0);
+		close_client(c, 0);
 		return;
 	}
 	if (status != r->status || (!length && r->kind != NO_BODY)) {
-		fail(c, "another status");
+		report_wrong(c, "a wrong status");
 		return;
 	}
 	c->in_body = 1;
@@ -385,7 +386,7 @@ static int take_body(Client *c, const char *bytes, size_t n)
 	size_t i;
 
 	for (i = 0; r->kind == ECHO && i < n; i++)
-		if (bytes[i] != pattern(r->seed, c->nbody + i))
+		if (bytes[i] != pattern_byte(r->seed, c->nbody + i))
 			return 0;
 	if (r->kind != ECHO && c->nhead + n <= HEAD) {
 		memcpy(c->head + c->nhead, bytes, n);
@@ -410,18 +411,18 @@ static size_t take_head(Client *c, const char *bytes, size_t n)
 		}
 	}
 	if (c->nhead == HEAD)
-		fail(c, "a head without an end");
+		report_wrong(c, "a head without an end");
 	return i;
 }
 
-static void take(Client *c, const char *bytes, size_t n)
+static void take_bytes(Client *c, const char *bytes, size_t n)
 {
 	size_t taken;
 
 	COUNT(bytes, n);
 	for (; n > 0 && c->fd >= 0; bytes += taken, n -= taken) {
 		if (!owed_something(c)) {
-			fail(c, "a reply that nobody asked for");
+			report_wrong(c, "a reply without a request");
 			return;
 		}
 		if (!c->in_body) {
@@ -430,7 +431,7 @@ static void take(Client *c, const char *bytes, size_t n)
 		}
 		taken = n < c->body_left ? n : c->body_left;
 		if (!take_body(c, bytes, taken))
-			fail(c, "bytes of another");
+			report_wrong(c, "wrong bytes in a body");
 		else if (c->body_left == 0)
 			end_of_reply(c);
 	}
@@ -444,7 +445,7 @@ static void server_left(Client *c)
 	int64_t quiet = owed_something(c) ? c->quiet : now - (c->asked ? c->asked : c->heard);
 
 	if (c->role == SILENT && quiet < IDLE) {
-		fail(c, "closed too soon");
+		report_wrong(c, "closed too soon");
 		return;
 	}
 	if (c->role == SILENT)
@@ -452,17 +453,17 @@ static void server_left(Client *c)
 	else if (!c->closes && c->role != VANISHES && quiet > IDLE && c->nhead == 0)
 		COUNT(late, 1);
 	else if (owed_something(c) && c->role != VANISHES) {
-		fail(c, "closed instead of an answer");
+		report_wrong(c, "closed instead of an answer");
 		return;
 	} else if (!c->closes && c->role != VANISHES && !GET(ending)) {
-		fail(c, "closed without a reason");
+		report_wrong(c, "closed without a reason");
 		return;
 	}
-	leave(c, 0);
+	close_client(c, 0);
 }
 
 /* Reads once if the client sips, and else all that is there. */
-static void receive(Client *c)
+static void receive_bytes(Client *c)
 {
 	static char buffer[65536];
 	ssize_t n;
@@ -470,7 +471,7 @@ static void receive(Client *c)
 	do {
 		n = recv(c->fd, buffer, c->role == SIPS ? 8192 : sizeof buffer, 0);
 		if (n > 0) {
-			take(c, buffer, (size_t)n);
+			take_bytes(c, buffer, (size_t)n);
 			if (c->fd >= 0)
 				c->heard = now;
 		}
@@ -483,14 +484,14 @@ static void receive(Client *c)
 
 static void act_usual(Client *c)
 {
-	int n = below(4) ? 1 : 1 + (int)below(DEPTH);
+	int n = random_below(4) ? 1 : 1 + (int)random_below(DEPTH);
 
 	if (c->closes)
 		return;
 	if (c->requests == 0)
-		leave(c, below(4) == 0);
+		close_client(c, random_below(4) == 0);
 	else if (!GET(ending))
-		ask(c, n < c->requests ? n : c->requests);
+		send_requests(c, n < c->requests ? n : c->requests);
 }
 
 /* Sends a request in pieces of three bytes, which takes four seconds. */
@@ -501,7 +502,7 @@ static void act_drips(Client *c)
 	if (!c->asked) {
 		if (GET(ending))
 			return;
-		put_echo(c, below(30), 0, "");
+		put_echo(c, random_below(30), 0, "");
 		c->asked = now;
 		COUNT(requests, 1);
 	}
@@ -512,10 +513,10 @@ static void act_drips(Client *c)
 			c->sent++;
 		c->nout = rest;
 		if (c->sent == c->nout)
-			flush(c);
+			send_queued(c);
 		c->due = now + 100;
 	} else if (!owed_something(c)) {
-		leave(c, 0);
+		close_client(c, 0);
 	}
 }
 
@@ -529,27 +530,27 @@ static void act_sips(Client *c)
 		c->asked = now;
 		COUNT(requests, 1);
 	}
-	flush(c);
-	receive(c);
+	send_queued(c);
+	receive_bytes(c);
 	if (c->fd < 0)
 		return;
 	c->due = now + 100;
 	if (!owed_something(c))
-		leave(c, 0);
+		close_client(c, 0);
 }
 
 static void act_malformed(Client *c)
 {
-	unsigned i = below(sizeof malformed / sizeof *malformed);
+	unsigned i = random_below(sizeof malformed / sizeof *malformed);
 
 	if (c->asked)
 		return;
 	c->closes = 1;
-	owe(c, ANY, malformed[i].status, 0, 0);
-	put(c, malformed[i].bytes, strlen(malformed[i].bytes));
+	expect_reply(c, ANY, malformed[i].status, 0, 0);
+	queue_bytes(c, malformed[i].bytes, strlen(malformed[i].bytes));
 	c->asked = now;
 	COUNT(requests, 1);
-	flush(c);
+	send_queued(c);
 }
 
 static void act_stalls(Client *c)
@@ -557,30 +558,31 @@ static void act_stalls(Client *c)
 	if (c->asked)
 		return;
 	c->closes = 1;
-	owe(c, ANY, 408, 0, 0);
-	put(c, "GET / HTTP/1.1\r\nHost: so", 24);
+	expect_reply(c, ANY, 408, 0, 0);
+	queue_bytes(c, "GET / HTTP/1.1\r\nHost: so", 24);
 	c->asked = now;
 	COUNT(requests, 1);
-	flush(c);
+	send_queued(c);
 }
 
 static void act_vanishes(Client *c)
 {
 	if (!c->asked) {
-		put_echo(c, below(3) ? below(2000) : below(100000), below(2), "");
-		if (below(2))
-			c->nout -= below((unsigned)c->nout);
+		put_echo(c, random_below(3) ? random_below(2000) : random_below(100000), random_below(2),
+			"");
+		if (random_below(2))
+			c->nout -= random_below((unsigned)c->nout);
 		else
 			COUNT(requests, 1);
 		c->asked = now;
-		flush(c);
-		c->due = now + below(below(4) ? 3 : 3000);
+		send_queued(c);
+		c->due = now + random_below(random_below(4) ? 3 : 3000);
 	} else {
-		leave(c, below(2) != 0);
+		close_client(c, random_below(2) != 0);
 	}
 }
 
-static void act(Client *c)
+static void act_by_role(Client *c)
 {
 	c->due = now + PATIENCE;
 	switch (c->role) {
@@ -600,7 +602,7 @@ static int is_done_at_the_end(Client *c)
 	if (c->role == USUAL && !owed_something(c))
 		return 1;
 	if (c->role == STALLS || c->role == SILENT || c->role == VANISHES || !c->asked)
-		leave(c, 0);
+		close_client(c, 0);
 	return c->fd < 0;
 }
 
@@ -610,19 +612,19 @@ static int is_overdue(const Client *c)
 		&& (owed_something(c) || c->closes || c->role == SILENT);
 }
 
-static void tend(Client *c, int ending, int *pending)
+static void tend_client(Client *c, int ending, int *pending)
 {
 	if (c->fd < 0) {
 		if (c->due <= now && !ending)
-			join(c);
+			connect_client(c);
 		return;
 	}
 	if (is_overdue(c)) {
-		fail(c, owed_something(c) ? "no answer" : "not closed");
+		report_wrong(c, owed_something(c) ? "no answer" : "not closed");
 		return;
 	}
 	if (c->due <= now && !(c->role == USUAL && owed_something(c)))
-		act(c);
+		act_by_role(c);
 	if (ending && c->fd >= 0 && !is_done_at_the_end(c))
 		++*pending;
 }
@@ -632,7 +634,7 @@ static void look_after_all(void)
 	int i, pending = 0, ending = GET(ending);
 
 	for (i = 0; i < nclients; i++)
-		tend(&clients[i], ending, &pending);
+		tend_client(&clients[i], ending, &pending);
 	if (ending && !pending && !doomed)
 		__atomic_store_n(&shared->settled, 1, __ATOMIC_RELEASE);
 }
@@ -649,7 +651,7 @@ static void set_up(int ramp_ms)
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	clients = calloc((size_t)nclients, sizeof *clients);
 	if (epoll < 0 || !clients)
-		die("clients");
+		exit_because("clients");
 	now = clock_ms();
 	for (i = 0; i < nclients; i++) {
 		clients[i].fd = -1;
@@ -685,9 +687,9 @@ void run_clients(int server_port, int n, int ramp_ms, unsigned seed, int to_be_k
 			Client *c = events[i].data.ptr;
 
 			if (c->fd >= 0 && c->out && c->role != DRIPS)
-				flush(c);
+				send_queued(c);
 			if (c->fd >= 0 && c->role != SIPS)
-				receive(c);
+				receive_bytes(c);
 		}
 		if (now - looked >= TICK) {
 			looked = now;

@@ -17,12 +17,12 @@ EXCEPT_DEFINE(Failed, NULL, "failed");
 		ck_assert_msg(errno == 4711, "%s left errno %d", #statement, errno);        \
 	} while (0)
 
-static void nothing(void *cl)
+static void do_nothing(void *cl)
 {
 	(void)cl;
 }
 
-static void visit(const void *key, void **value, void *cl)
+static void visit_entry(const void *key, void **value, void *cl)
 {
 	(void)key;
 	(void)value;
@@ -46,7 +46,7 @@ TEST(calls_of_except_leave_errno_alone)
 	KEEPS(TRY { RAISE_MSG(Failed, "%d", 1); }
 		EXCEPT(Failed) { Except_message(); }
 		FINALLY { Except_errno(); } END_TRY);
-	KEEPS(Except_call(nothing, NULL, &c));
+	KEEPS(Except_call(do_nothing, NULL, &c));
 	KEEPS(Except_save(&stack));
 	KEEPS(Except_restore(&stack));
 	fclose(out);
@@ -84,7 +84,7 @@ TEST(calls_of_arena_leave_errno_alone)
 #else
 	KEEPS(fclose(stream));
 #endif
-	KEEPS(Arena_defer(a, nothing, NULL));
+	KEEPS(Arena_defer(a, do_nothing, NULL));
 	KEEPS(mark = Arena_mark(a));
 	KEEPS(Arena_alloc(a, 50000));
 	KEEPS(Arena_rewind(a, mark));
@@ -154,7 +154,7 @@ TEST(calls_of_a_table_leave_errno_alone)
 	}
 	KEEPS(HashTable_get(t, "5"));
 	KEEPS(HashTable_remove(t, "5"));
-	KEEPS(HashTable_map(t, visit, NULL));
+	KEEPS(HashTable_map(t, visit_entry, NULL));
 	KEEPS(HashTable_iterate(t, &it));
 	KEEPS(while (HashTable_next(&it)) { });
 	KEEPS(HashTable_stats(t, &stats));

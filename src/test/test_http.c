@@ -7,7 +7,7 @@
 NEEDS(.loopback = 1);
 
 /* Reads all that comes until the server ends the connection. */
-static size_t hear_all(void)
+static size_t read_to_end(void)
 {
 	size_t n = 0;
 	ssize_t got;
@@ -22,7 +22,7 @@ static size_t hear_all(void)
 /* ---- status and reason ---- */
 
 SUITE("http");
-CASE("refused", .setup = setup, .teardown = teardown);
+CASE("refused", .setup = set_up_pair, .teardown = tear_down_pair);
 
 TEST(each_exception_has_the_status_to_answer)
 {
@@ -181,10 +181,10 @@ TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, .to
 	volatile int status = 0;
 	char status_line[32];
 
-	say(refusals[_i].input);
-	hush();
+	send_text(refusals[_i].input);
+	end_sending();
 	TRY {
-		parse();
+		parse_request();
 	} EXCEPT(HTTP_Failed) {
 		status = HTTP_status(Except_current());
 		ck_assert_msg(Except_current() == refusals[_i].exception, "%s raised %s",
@@ -193,19 +193,19 @@ TEST(a_request_that_is_refused_says_why_is_answered_and_ends_the_connection, .to
 			Except_message(), refusals[_i].saying);
 	} END_TRY;
 	ck_assert_int_ne(status, 0);
-	ck_raises(HTTP_Closed, parse());
+	ck_raises(HTTP_Closed, parse_request());
 	TRY {
 		HTTPResponse_T response = HTTPResponse_new(arena);
 
 		HTTPResponse_status(response, status);
 		HTTPResponse_send(server, response);
 	} END_TRY;
-	hear();
+	read_reply();
 	sprintf(status_line, "HTTP/1.1 %d ", status);
 	ck_assert_ptr_eq(strstr(reply, status_line), reply);
-	ck_assert(has("\r\nConnection: close\r\n"));
+	ck_assert(reply_has("\r\nConnection: close\r\n"));
 	ck_assert(at_end());
-	ck_raises(HTTP_Closed, parse());
+	ck_raises(HTTP_Closed, parse_request());
 }
 
 #define GOOD "GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -235,11 +235,11 @@ static void say_row(const Row *row, size_t first, size_t step)
 	size_t at;
 
 	memcpy(packet + strlen(GOOD), row->input, first);
-	say_bytes(packet, strlen(GOOD) + first);
+	send_bytes(packet, strlen(GOOD) + first);
 	for (at = first; at < row->n; at += step)
-		say_bytes(row->input + at, step < row->n - at ? step : row->n - at);
-	say(GOOD);
-	hush();
+		send_bytes(row->input + at, step < row->n - at ? step : row->n - at);
+	send_text(GOOD);
+	end_sending();
 }
 
 /* Returns the status, or 0 if the request is accepted. */
@@ -250,19 +250,19 @@ static int status_behind_a_good_one(const Row *row, size_t first, size_t step)
 	open_packets();
 	Arena_clear(arena);
 	say_row(row, first, step);
-	ck_assert_str_eq(HTTPRequest_path(parse()), "/good");
-	answer("good");
+	ck_assert_str_eq(HTTPRequest_path(parse_request()), "/good");
+	send_answer("good");
 	TRY {
-		int more = HTTPRequest_keep_alive(parse());
+		int more = HTTPRequest_keep_alive(parse_request());
 
-		answer("accepted");
+		send_answer("accepted");
 		if (more)
-			ck_assert_str_eq(HTTPRequest_path(parse()), "/good");
+			ck_assert_str_eq(HTTPRequest_path(parse_request()), "/good");
 	} EXCEPT(HTTP_Failed) {
 		status = HTTP_status(Except_current());
 	} END_TRY;
 	if (status != 0)
-		ck_raises(HTTP_Closed, parse());
+		ck_raises(HTTP_Closed, parse_request());
 	return status;
 }
 
@@ -290,12 +290,12 @@ TEST(a_request_is_accepted_between_others_in_whatever_pieces, .to = COUNT(accept
 
 TEST(the_refusal_of_a_HEAD_has_no_body)
 {
-	say("HEAD / HTTP/1.1\r\n\r\n");
-	hush();
-	ck_raises(HTTP_Bad_Request, parse());
-	answer("no Host");
-	hear();
-	ck_assert(has("Content-Length: 7\r\n"));
+	send_text("HEAD / HTTP/1.1\r\n\r\n");
+	end_sending();
+	ck_raises(HTTP_Bad_Request, parse_request());
+	send_answer("no Host");
+	read_reply();
+	ck_assert(reply_has("Content-Length: 7\r\n"));
 	ck_assert_str_eq(reply + strlen(reply) - 4, "\r\n\r\n");
 }
 
@@ -309,12 +309,12 @@ TEST(a_large_body_that_is_refused_does_not_cut_off_the_reply)
 	memset(request, 'x', sizeof request);
 	memcpy(request, head, sizeof head - 1);
 	start_writer(&w, request, sizeof request - 1, SIZE_MAX);
-	ck_raises(HTTP_Content_Too_Large, parse());
-	answer("too large"); /* most of it has not arrived yet */
+	ck_raises(HTTP_Content_Too_Large, parse_request());
+	send_answer("too large"); /* most of it has not arrived yet */
 	Socket_close(&server);
 	join_writer(&w);
-	hear_all();
-	ck_assert(has("too large"));
+	read_to_end();
+	ck_assert(reply_has("too large"));
 }
 
 /* ---- limits ---- */
@@ -325,7 +325,7 @@ static int status_with(HTTP_Limits limits, const char *input)
 	int status;
 
 	open_pair();
-	say(input);
+	send_text(input);
 	e = parse_raises(&limits);
 	status = e ? HTTP_status(e) : 0;
 	close_pair();
@@ -383,20 +383,20 @@ TEST(the_default_limits_are_those_of_the_manual)
 
 /* ---- the end, and time ---- */
 
-CASE("end and time", .setup = setup, .teardown = teardown);
+CASE("end and time", .setup = set_up_pair, .teardown = tear_down_pair);
 
 TEST(a_peer_that_leaves_between_requests_is_HTTP_Closed)
 {
-	hush();
-	ck_raises(HTTP_Closed, parse());
-	ck_raises(HTTP_Closed, parse());
+	end_sending();
+	ck_raises(HTTP_Closed, parse_request());
+	ck_raises(HTTP_Closed, parse_request());
 }
 
 TEST(a_peer_that_leaves_after_an_empty_line_is_HTTP_Closed)
 {
-	say("\r\n");
-	hush();
-	ck_raises(HTTP_Closed, parse());
+	send_text("\r\n");
+	end_sending();
+	ck_raises(HTTP_Closed, parse_request());
 }
 
 static void leave_at_every_byte(const char *request)
@@ -408,8 +408,8 @@ static void leave_at_every_byte(const char *request)
 		const Except_T *e;
 
 		open_pair();
-		say_bytes(request, n);
-		hush();
+		send_bytes(request, n);
+		end_sending();
 		e = parse_raises(NULL);
 		ck_assert_msg(e == &HTTP_Bad_Request, "%zu bytes", n);
 		ck_assert_ptr_eq(parse_raises(NULL), &HTTP_Closed);
@@ -427,29 +427,30 @@ TEST(a_peer_that_leaves_at_any_byte_of_a_request_leaves_nothing_behind)
 
 TEST(a_cut_off_request_says_how_much_of_it_came)
 {
-	say("GET / HTTP");
-	hush();
-	ck_raises_saying(HTTP_Bad_Request, "closed after 10 bytes of the request head", parse());
+	send_text("GET / HTTP");
+	end_sending();
+	ck_raises_saying(HTTP_Bad_Request, "closed after 10 bytes of the request head",
+		parse_request());
 	close_pair();
 	open_pair();
-	say(POST HOST "Content-Length: 5\r\n\r\nhel");
-	hush();
-	ck_raises_saying(HTTP_Bad_Request, "closed after 3 bytes of the request body", parse());
+	send_text(POST HOST "Content-Length: 5\r\n\r\nhel");
+	end_sending();
+	ck_raises_saying(HTTP_Bad_Request, "closed after 3 bytes of the request body", parse_request());
 }
 
 TEST(no_byte_in_the_sockets_timeout_is_Socket_Timeout_and_the_connection_lives)
 {
 	Socket_set_timeout(server, 20);
-	ck_raises(Socket_Timeout, parse());
-	ck_raises(Socket_Timeout, parse());
+	ck_raises(Socket_Timeout, parse_request());
+	ck_raises(Socket_Timeout, parse_request());
 	ck_assert_str_eq(HTTPRequest_method(parse_saying(GET HOST "\r\n")), "GET");
-	answer("x");
-	ck_raises(Socket_Timeout, parse());
+	send_answer("x");
+	ck_raises(Socket_Timeout, parse_request());
 }
 
 static void check_timeout(const HTTP_Limits *limits, const char *text, const char *saying)
 {
-	say(text);
+	send_text(text);
 	TRY {
 		HTTPRequest_parse_with(arena, server, limits);
 		ck_abort_msg("\"%s\" did not time out", text);
@@ -457,7 +458,7 @@ static void check_timeout(const HTTP_Limits *limits, const char *text, const cha
 		ck_assert_ptr_eq(Except_cause(1), &Socket_Timeout);
 		ck_assert_msg(strstr(Except_message(), saying) != NULL, "%s", Except_message());
 	} END_TRY;
-	ck_raises(HTTP_Closed, parse());
+	ck_raises(HTTP_Closed, parse_request());
 	close_pair();
 	open_pair();
 }
@@ -471,17 +472,17 @@ TEST(an_empty_line_is_no_request_begun, .to = 3)
 	HTTP_Limits limits = { .head_ms = 20 };
 
 	Socket_set_timeout(server, 60);
-	say(before[_i]);
+	send_text(before[_i]);
 	ck_raises(Socket_Timeout, HTTPRequest_parse_with(arena, server, &limits));
 	ck_raises(Socket_Timeout, HTTPRequest_parse_with(arena, server, &limits));
-	say(then[_i]);
+	send_text(then[_i]);
 	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /later HTTP/1.1\r\n" HOST "\r\n")),
 		"/later");
-	answer("ok");
-	ck_assert_ptr_nonnull(strstr(hear(), "200 OK"));
-	say("\r\n");
-	hush();
-	ck_raises(HTTP_Closed, parse());
+	send_answer("ok");
+	ck_assert_ptr_nonnull(strstr(read_reply(), "200 OK"));
+	send_text("\r\n");
+	end_sending();
+	ck_raises(HTTP_Closed, parse_request());
 }
 
 TEST(a_request_that_comes_too_slowly_is_HTTP_Timeout)
@@ -496,7 +497,7 @@ TEST(a_request_that_comes_too_slowly_is_HTTP_Timeout)
 	check_timeout(&limits, POST HOST TE "\r\n0\r\nX: y", "0 bytes of the request's body");
 }
 
-static void *trickle(void *cl)
+static void *send_slowly(void *cl)
 {
 	int fd = *(int *)cl;
 
@@ -510,7 +511,7 @@ TEST(a_client_that_never_stops_trickling_meets_the_deadline_all_the_same)
 	HTTP_Limits limits = { .head_ms = 60 };
 	pthread_t thread;
 
-	pthread_create(&thread, NULL, trickle, &client);
+	pthread_create(&thread, NULL, send_slowly, &client);
 	ck_raises(HTTP_Timeout, HTTPRequest_parse_with(arena, server, &limits));
 	Socket_close(&server);
 	pthread_join(thread, NULL);
@@ -521,9 +522,9 @@ TEST(a_reset_connection_is_Socket_Closed)
 	struct linger reset = { 1, 0 };
 
 	use_tcp();
-	say("GET / HT");
+	send_text("GET / HT");
 	setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	close(client);
 	client = -1;
-	ck_raises(Socket_Failed, parse());
+	ck_raises(Socket_Failed, parse_request());
 }

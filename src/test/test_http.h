@@ -51,7 +51,7 @@ static inline void close_pair(void)
 		close(client);
 }
 
-static inline void setup(void)
+static inline void set_up_pair(void)
 {
 	descriptor_before = next_descriptor();
 	live_before = Arena_debug_live_count();
@@ -59,7 +59,7 @@ static inline void setup(void)
 	open_pair();
 }
 
-static inline void teardown(void)
+static inline void tear_down_pair(void)
 {
 	close_pair();
 	Arena_dispose(&arena);
@@ -67,18 +67,18 @@ static inline void teardown(void)
 	ck_assert_int_eq(next_descriptor(), descriptor_before);
 }
 
-static inline void say_bytes(const char *bytes, size_t n)
+static inline void send_bytes(const char *bytes, size_t n)
 {
 	ck_assert_int_eq(send(client, bytes, n, MSG_NOSIGNAL), (ssize_t)n);
 }
 
-static inline void say(const char *text)
+static inline void send_text(const char *text)
 {
-	say_bytes(text, strlen(text));
+	send_bytes(text, strlen(text));
 }
 
 /* Returns what has arrived, without waiting; "" if nothing has. */
-static inline const char *hear(void)
+static inline const char *read_reply(void)
 {
 	ssize_t got;
 
@@ -91,7 +91,7 @@ static inline const char *hear(void)
 }
 
 /* Ends the client's sending, so that a linger need not wait for more. */
-static inline void hush(void)
+static inline void end_sending(void)
 {
 	shutdown(client, SHUT_WR);
 }
@@ -103,18 +103,18 @@ static inline int at_end(void)
 	return recv(client, &c, 1, MSG_DONTWAIT) == 0;
 }
 
-static inline HTTPRequest_T parse(void)
+static inline HTTPRequest_T parse_request(void)
 {
 	return HTTPRequest_parse(arena, server);
 }
 
 static inline HTTPRequest_T parse_saying(const char *text)
 {
-	say(text);
-	return parse();
+	send_text(text);
+	return parse_request();
 }
 
-static inline void answer(const char *body)
+static inline void send_answer(const char *body)
 {
 	HTTPResponse_T response = HTTPResponse_new(arena);
 
@@ -122,7 +122,7 @@ static inline void answer(const char *body)
 	HTTPResponse_send(server, response);
 }
 
-/* Returns the exception that parse raises, or NULL. It is volatile: set inside TRY and read
+/* Returns the exception that parse_request raises, or NULL. It is volatile: set inside TRY and read
  * after it. */
 static inline const Except_T *parse_raises(const HTTP_Limits *limits)
 {
@@ -136,7 +136,7 @@ static inline const Except_T *parse_raises(const HTTP_Limits *limits)
 	return raised;
 }
 
-static inline int has(const char *text)
+static inline int reply_has(const char *text)
 {
 	return strstr(reply, text) != NULL;
 }

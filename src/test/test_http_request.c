@@ -15,7 +15,7 @@ static int body_is(HTTPRequest_T request, const char *text)
 /* ---- the request ---- */
 
 SUITE("http");
-CASE("request", .setup = setup, .teardown = teardown);
+CASE("request", .setup = set_up_pair, .teardown = tear_down_pair);
 
 TEST(a_request_has_all_that_was_sent)
 {
@@ -71,7 +71,7 @@ TEST(the_target_gives_path_query_and_host, .to = COUNT(targets))
 {
 	HTTPRequest_T r;
 
-	say(targets[_i].line);
+	send_text(targets[_i].line);
 	r = parse_saying(HOST "\r\n");
 	ck_assert_str_eq(HTTPRequest_path(r), targets[_i].path);
 	ck_assert_str_eq(HTTPRequest_query(r), targets[_i].query);
@@ -104,7 +104,7 @@ TEST(a_head_full_of_one_field_takes_no_more_than_a_few_times_its_size)
 	for (; end < input + 32000; n++)
 		end += sprintf(end, "%c:\r\n", "AB"[n % 2]);
 	sprintf(end, "\r\n");
-	say(input);
+	send_text(input);
 	r = HTTPRequest_parse_with(arena, server, &limits);
 	ck_assert_uint_eq(strlen(HTTPRequest_header(r, "a")), (n / 2 - 1) * 2);
 	ck_assert_uint_lt(Arena_used(arena), 8 * 32768);
@@ -125,12 +125,12 @@ TEST(a_body_is_decoded_and_the_bytes_behind_it_stay, .to = COUNT(bodies))
 {
 	HTTPRequest_T r;
 
-	say(bodies[_i].request);
+	send_text(bodies[_i].request);
 	r = parse_saying("GET /next HTTP/1.1\r\n" HOST "\r\n");
 	ck_assert(body_is(r, bodies[_i].body));
 	ck_assert_ptr_null(HTTPRequest_header(r, "X"));
 	if (HTTPRequest_keep_alive(r))
-		ck_assert_str_eq(HTTPRequest_path(parse()), "/next");
+		ck_assert_str_eq(HTTPRequest_path(parse_request()), "/next");
 }
 
 /* ---- queries and forms ---- */
@@ -195,7 +195,7 @@ TEST(a_query_is_pairs_in_the_order_sent_or_is_refused, .to = COUNT(forms))
 		ck_raises(HTTP_Bad_Request, HTTPRequest_query_param(r, "not there"));
 	}
 	ck_assert_str_eq(HTTPRequest_query(r), text);
-	answer("and the connection goes on");
+	send_answer("and the connection goes on");
 	ck_assert_str_eq(HTTPRequest_path(request_with("", "", "")), "/");
 }
 
@@ -258,15 +258,15 @@ TEST(a_form_may_come_in_chunks_and_a_NUL_in_it_is_refused)
 
 	ck_assert_str_eq(HTTPRequest_form_param(r, "a"), "A");
 	ck_assert_str_eq(HTTPRequest_form_param(r, "b"), "c");
-	answer("");
-	say_bytes(nul, sizeof nul - 1);
-	r = parse();
+	send_answer("");
+	send_bytes(nul, sizeof nul - 1);
+	r = parse_request();
 	ck_raises_saying(HTTP_Bad_Request, "a NUL in the form: \"\\x00c\"",
 		HTTPRequest_form_param(r, "a"));
 }
 
 /* Writes c as a client may send it: escaped, or plain if that means the same. */
-static int encode(char *out, int c, int escape)
+static int encode_byte(char *out, int c, int escape)
 {
 	if (c == ' ' && !escape)
 		return sprintf(out, "+");
@@ -287,16 +287,16 @@ TEST(every_byte_but_NUL_is_decoded_to_itself_at_every_place)
 
 	for (escape = 0; escape < 4; escape++)
 		for (c = 1; c < 256; c++) {
-			end += encode(end, c, escape);
+			end += encode_byte(end, c, escape);
 			end += sprintf(end, "x=y");
-			end += encode(end, c, escape);
+			end += encode_byte(end, c, escape);
 			*end++ = '&';
 		}
 	*end = '\0';
 	sprintf(text, POST HOST FORM "Content-Length: %zu\r\n\r\n", (size_t)(end - body));
-	say(text);
-	say(body);
-	r = parse();
+	send_text(text);
+	send_text(body);
+	r = parse_request();
 	pairs = HTTPRequest_form_params(r, &n);
 	ck_assert_uint_eq(n, 4 * 255);
 	for (i = 0; i < n; i++) {
@@ -323,7 +323,7 @@ TEST(a_request_that_comes_byte_by_byte_is_the_same)
 
 	use_tcp();
 	start_writer(&w, whole_request, sizeof whole_request - 1, 1);
-	r = parse();
+	r = parse_request();
 	join_writer(&w);
 	ck_assert(body_is(r, "hello"));
 	ck_assert_str_eq(HTTPRequest_header(r, "X"), "y, z");
@@ -353,8 +353,8 @@ TEST(a_body_of_a_mebibyte_arrives_whole)
 		request[n++] = (char)(i * 7 >> 3);
 	n += (size_t)sprintf(request + n, "GET /next HTTP/1.1\r\n" HOST "\r\n");
 	start_writer(&w, request, n, SIZE_MAX);
-	check_large(parse());
-	ck_assert_str_eq(HTTPRequest_path(parse()), "/next");
+	check_large(parse_request());
+	ck_assert_str_eq(HTTPRequest_path(parse_request()), "/next");
 	join_writer(&w);
 }
 
@@ -375,8 +375,8 @@ TEST(chunks_of_a_mebibyte_arrive_whole)
 	n += (size_t)sprintf(request + n, "0\r\n\r\nGET /next HTTP/1.1\r\n" HOST "\r\n");
 	ck_assert_uint_lt(n, sizeof request);
 	start_writer(&w, request, n, 5000);
-	check_large(parse());
-	ck_assert_str_eq(HTTPRequest_path(parse()), "/next");
+	check_large(parse_request());
+	ck_assert_str_eq(HTTPRequest_path(parse_request()), "/next");
 	join_writer(&w);
 }
 
@@ -422,28 +422,28 @@ static const char *const no_continue[] = {
 TEST(a_body_that_is_there_already_or_never_comes_is_not_asked_for, .to = COUNT(no_continue))
 {
 	parse_saying(no_continue[_i]);
-	ck_assert_str_eq(hear(), "");
+	ck_assert_str_eq(read_reply(), "");
 }
 
 TEST(an_HTTP_1_0_client_gets_no_100)
 {
 	HTTP_Limits limits = { .body_ms = 20 };
 
-	say("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+	send_text("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
 	ck_raises(HTTP_Timeout, HTTPRequest_parse_with(arena, server, &limits));
-	ck_assert_str_eq(hear(), "");
+	ck_assert_str_eq(read_reply(), "");
 }
 
 TEST(a_body_over_the_limit_is_refused_at_once_instead_of_100)
 {
-	say(POST HOST "Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n");
-	ck_raises(HTTP_Content_Too_Large, parse());
-	ck_assert_str_eq(hear(), "");
+	send_text(POST HOST "Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n");
+	ck_raises(HTTP_Content_Too_Large, parse_request());
+	ck_assert_str_eq(read_reply(), "");
 }
 
 /* ---- connections ---- */
 
-CASE("connections", .setup = setup, .teardown = teardown);
+CASE("connections", .setup = set_up_pair, .teardown = tear_down_pair);
 
 TEST(a_pipeline_of_sixteen_is_answered_in_order)
 {
@@ -453,22 +453,22 @@ TEST(a_pipeline_of_sixteen_is_answered_in_order)
 	for (i = 0; i < 16; i++) {
 		sprintf(text, "%s /%d HTTP/1.1\r\n" HOST "%s\r\n", i % 3 ? "GET" : "POST", i,
 			i % 3 ? "" : "Content-Length: 2\r\n");
-		say(text);
+		send_text(text);
 		if (i % 3 == 0)
-			say("ab");
+			send_text("ab");
 	}
 	for (i = 0; i < 16; i++) {
-		HTTPRequest_T r = parse();
+		HTTPRequest_T r = parse_request();
 
 		sprintf(text, "/%d", i);
 		ck_assert_str_eq(HTTPRequest_path(r), text);
 		ck_assert_uint_eq(Socket_pending(server) > 0, i < 15);
-		answer(text);
-		hear();
+		send_answer(text);
+		read_reply();
 		ck_assert_str_eq(strstr(reply, "\r\n\r\n") + 4, text);
 	}
 	Socket_set_timeout(server, 10);
-	ck_raises(Socket_Timeout, parse());
+	ck_raises(Socket_Timeout, parse_request());
 }
 
 TEST(memory_stays_flat_over_a_thousand_requests_on_one_connection)
@@ -480,9 +480,9 @@ TEST(memory_stays_flat_over_a_thousand_requests_on_one_connection)
 		HTTPRequest_T r = parse_saying(whole_request);
 
 		ck_assert(body_is(r, "hello"));
-		answer("a reply");
-		hear();
-		ck_assert(has("a reply"));
+		send_answer("a reply");
+		read_reply();
+		ck_assert(reply_has("a reply"));
 		Arena_clear(arena);
 		if (i == 10)
 			capacity = Arena_capacity(arena);
@@ -508,32 +508,32 @@ TEST(the_connection_stays_or_ends_as_the_client_asked, .to = COUNT(connections))
 	HTTPRequest_T r = parse_saying(connections[_i].request);
 
 	ck_assert_int_eq(HTTPRequest_keep_alive(r) != 0, connections[_i].keeps);
-	answer("x");
-	hear();
+	send_answer("x");
+	read_reply();
 	if (*connections[_i].connection)
-		ck_assert_msg(has(connections[_i].connection), "%s", reply);
+		ck_assert_msg(reply_has(connections[_i].connection), "%s", reply);
 	else
-		ck_assert(!has("Connection"));
+		ck_assert(!reply_has("Connection"));
 	if (connections[_i].keeps)
 		ck_assert_str_eq(HTTPRequest_method(parse_saying(GET HOST "\r\n")), "GET");
 	else
-		ck_raises(HTTP_Closed, parse());
+		ck_raises(HTTP_Closed, parse_request());
 }
 
 TEST(a_response_that_says_close_ends_the_connection)
 {
 	HTTPResponse_T response = HTTPResponse_new(arena);
 
-	say(GET HOST "\r\n");
+	send_text(GET HOST "\r\n");
 	parse_saying(GET HOST "\r\n");
-	hush();
+	end_sending();
 	HTTPResponse_set(response, "connection", "Close");
 	HTTPResponse_send(server, response);
-	hear();
-	ck_assert(has("\r\nConnection: close\r\n"));
-	ck_assert(!has("connection"));
+	read_reply();
+	ck_assert(reply_has("\r\nConnection: close\r\n"));
+	ck_assert(!reply_has("connection"));
 	ck_assert(at_end());
-	ck_raises(HTTP_Closed, parse());
+	ck_raises(HTTP_Closed, parse_request());
 }
 
 TEST(another_connection_option_is_sent_as_it_is)
@@ -543,16 +543,16 @@ TEST(another_connection_option_is_sent_as_it_is)
 	parse_saying(GET HOST "\r\n");
 	HTTPResponse_set(response, "Connection", "X-Hop, not-close");
 	HTTPResponse_send(server, response);
-	hear();
-	ck_assert(has("\r\nConnection: X-Hop, not-close\r\n"));
+	read_reply();
+	ck_assert(reply_has("\r\nConnection: X-Hop, not-close\r\n"));
 }
 
 TEST(a_response_without_a_request_ends_the_connection)
 {
-	answer("busy");
-	hear();
-	ck_assert(has("\r\nConnection: close\r\n"));
-	ck_raises(HTTP_Closed, parse());
+	send_answer("busy");
+	read_reply();
+	ck_assert(reply_has("\r\nConnection: close\r\n"));
+	ck_raises(HTTP_Closed, parse_request());
 }
 
 TEST(a_response_that_cannot_be_sent_ends_the_connection)
@@ -560,6 +560,6 @@ TEST(a_response_that_cannot_be_sent_ends_the_connection)
 	parse_saying(GET HOST "\r\n");
 	close(client);
 	client = -1;
-	ck_raises(Socket_Closed, answer("x"));
-	ck_raises(HTTP_Closed, parse());
+	ck_raises(Socket_Closed, send_answer("x"));
+	ck_raises(HTTP_Closed, parse_request());
 }

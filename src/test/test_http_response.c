@@ -7,9 +7,9 @@
 /* ---- the response ---- */
 
 SUITE("http");
-CASE("response", .setup = setup, .teardown = teardown);
+CASE("response", .setup = set_up_pair, .teardown = tear_down_pair);
 
-static HTTPResponse_T asked(const char *request)
+static HTTPResponse_T new_response(const char *request)
 {
 	parse_saying(request);
 	return HTTPResponse_new(arena);
@@ -17,8 +17,8 @@ static HTTPResponse_T asked(const char *request)
 
 TEST(a_new_response_is_200_without_fields_or_body)
 {
-	HTTPResponse_send(server, asked(GET HOST "\r\n"));
-	hear();
+	HTTPResponse_send(server, new_response(GET HOST "\r\n"));
+	read_reply();
 	ck_assert_ptr_eq(strstr(reply, "HTTP/1.1 200 OK\r\nDate: "), reply);
 	ck_assert_str_eq(reply + strlen("HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
 		"Content-Length: 0\r\n\r\n");
@@ -32,13 +32,13 @@ TEST(the_date_is_now_in_the_form_of_RFC_9110)
 
 	do {
 		now = time(NULL);
-		HTTPResponse_send(server, asked(GET HOST "\r\n"));
-		hear();
+		HTTPResponse_send(server, new_response(GET HOST "\r\n"));
+		read_reply();
 		then = time(NULL);
 	} while (now != then);
 	gmtime_r(&now, &tm);
 	strftime(expected, sizeof expected, "\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
-	ck_assert_msg(has(expected), "%s", reply);
+	ck_assert_msg(reply_has(expected), "%s", reply);
 }
 
 /* The library calls this time(). */
@@ -58,7 +58,7 @@ __attribute__((visibility("default"))) time_t time(time_t *t)
 static void *send_ok(void *cl)
 {
 	(void)cl;
-	HTTPResponse_send(server, asked(GET HOST "\r\n"));
+	HTTPResponse_send(server, new_response(GET HOST "\r\n"));
 	return NULL;
 }
 
@@ -70,8 +70,8 @@ TEST(the_date_of_the_epoch_is_a_date)
 	ck_assert_int_eq(pthread_create(&thread, NULL, send_ok, NULL), 0);
 	pthread_join(thread, NULL);
 	at_the_epoch = 0;
-	hear();
-	ck_assert_msg(has("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "%s", reply);
+	read_reply();
+	ck_assert_msg(reply_has("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "%s", reply);
 }
 
 TEST(a_request_and_its_response_leave_errno_as_it_was)
@@ -83,11 +83,11 @@ TEST(a_request_and_its_response_leave_errno_as_it_was)
 	ck_assert_int_eq(errno, EDOM);
 	HTTPRequest_header(r, "x");
 	HTTPRequest_peer(r);
-	answer("ok");
+	send_answer("ok");
 	ck_assert_int_eq(errno, EDOM);
 	parse_saying(GET HOST "Connection: close\r\n\r\n");
-	hush();
-	answer("ok");
+	end_sending();
+	send_answer("ok");
 	ck_assert_int_eq(errno, EDOM);
 }
 
@@ -139,7 +139,7 @@ static int never_more(HTTPResponse_T r, void *cl)
 
 TEST(a_response_that_was_reset_is_as_new)
 {
-	HTTPResponse_T response = asked(GET HOST "\r\n");
+	HTTPResponse_T response = new_response(GET HOST "\r\n");
 
 	HTTPResponse_printf(response, "partial ");
 	HTTPResponse_set(response, "X-A", "b");
@@ -150,10 +150,10 @@ TEST(a_response_that_was_reset_is_as_new)
 	HTTPResponse_set(response, "X-C", "d");
 	HTTPResponse_printf(response, "error");
 	HTTPResponse_send(server, response);
-	hear();
-	ck_assert(has("HTTP/1.1 200 OK\r\n") && has("\r\nContent-Length: 5\r\n")
-		&& has("\r\nX-C: d\r\n\r\nerror"));
-	ck_assert(!has("X-A"));
+	read_reply();
+	ck_assert(reply_has("HTTP/1.1 200 OK\r\n") && reply_has("\r\nContent-Length: 5\r\n")
+		&& reply_has("\r\nX-C: d\r\n\r\nerror"));
+	ck_assert(!reply_has("X-A"));
 }
 
 /* ---- streams of a length ---- */
@@ -176,10 +176,10 @@ static int write_part(HTTPResponse_T r, void *cl)
 	return *p->part && *++p->part;
 }
 
-static HTTPResponse_T streamed(const char *request, Parts *parts, uint64_t length,
+static HTTPResponse_T stream_response(const char *request, Parts *parts, uint64_t length,
 	const char *before)
 {
-	HTTPResponse_T response = asked(request);
+	HTTPResponse_T response = new_response(request);
 
 	HTTPResponse_write(response, before, strlen(before));
 	HTTPResponse_stream(response, write_part, parts);
@@ -193,12 +193,12 @@ TEST(a_stream_of_a_length_is_sent_with_it_and_keeps_the_connection, .to = 2)
 	static const char *const parts[] = { "hello", ", ", "world", NULL };
 	Parts p = { parts, 1 };
 
-	HTTPResponse_send(server, streamed(_i ? old : GET HOST "\r\n", &p, 14, "> "));
-	hear();
-	ck_assert_msg(has("\r\nContent-Length: 14\r\n") && !has("chunked")
-		&& has("\r\n\r\n> hello, world"), "%s", reply);
+	HTTPResponse_send(server, stream_response(_i ? old : GET HOST "\r\n", &p, 14, "> "));
+	read_reply();
+	ck_assert_msg(reply_has("\r\nContent-Length: 14\r\n") && !reply_has("chunked")
+		&& reply_has("\r\n\r\n> hello, world"), "%s", reply);
 	ck_assert_ptr_eq(strstr(reply, "> hello, world") + 14, reply + heard);
-	ck_assert_int_eq(has("Connection: keep-alive\r\n"), _i);
+	ck_assert_int_eq(reply_has("Connection: keep-alive\r\n"), _i);
 	ck_assert_str_eq(HTTPRequest_target(parse_saying("GET /next HTTP/1.1\r\n" HOST "\r\n")),
 		"/next");
 }
@@ -216,61 +216,62 @@ TEST(a_stream_of_another_length_than_announced_is_broken_off, .to = 3)
 	};
 	static const char *const parts[] = { "hello", ", ", NULL };
 	Parts p = { parts, 0 };
-	HTTPResponse_T response = streamed(GET HOST "\r\n", &p, rows[_i].length, rows[_i].before);
+	HTTPResponse_T response = stream_response(GET HOST "\r\n", &p, rows[_i].length,
+		rows[_i].before);
 	size_t n = strlen(rows[_i].sent);
 
 	ck_raises_saying(HTTP_Failed, rows[_i].said, HTTPResponse_send(server, response));
-	hear();
+	read_reply();
 	ck_assert_msg(heard >= n && strcmp(reply + heard - n, rows[_i].sent) == 0, "%s", reply);
 	if (n > 0)
-		ck_raises(HTTP_Closed, parse());
+		ck_raises(HTTP_Closed, parse_request());
 	else /* nothing was sent */
 		ck_assert_uint_eq(heard, 0);
 }
 
 TEST(a_length_is_announced_where_no_body_is_sent, .to = 2)
 {
-	HTTPResponse_T response = asked("HEAD / HTTP/1.1\r\n" HOST "\r\n");
+	HTTPResponse_T response = new_response("HEAD / HTTP/1.1\r\n" HOST "\r\n");
 
 	HTTPResponse_length(response, 5000000000);
 	if (_i)
 		HTTPResponse_stream(response, never_more, NULL);
 	HTTPResponse_send(server, response);
-	ck_assert_ptr_nonnull(strstr(hear(), "\r\nContent-Length: 5000000000\r\n\r\n"));
-	response = asked(GET HOST "\r\n");
+	ck_assert_ptr_nonnull(strstr(read_reply(), "\r\nContent-Length: 5000000000\r\n\r\n"));
+	response = new_response(GET HOST "\r\n");
 	HTTPResponse_length(response, 7);
 	HTTPResponse_printf(response, "body");
 	HTTPResponse_send(server, response);
-	ck_assert_ptr_nonnull(strstr(hear(), "\r\nContent-Length: 4\r\n"));
+	ck_assert_ptr_nonnull(strstr(read_reply(), "\r\nContent-Length: 4\r\n"));
 }
 
 TEST(a_date_that_was_set_is_the_only_one)
 {
-	HTTPResponse_T response = asked(GET HOST "\r\n");
+	HTTPResponse_T response = new_response(GET HOST "\r\n");
 
 	HTTPResponse_set(response, "date", "Sun, 06 Nov 1994 08:49:37 GMT");
 	HTTPResponse_send(server, response);
-	hear();
-	ck_assert(has("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
-	ck_assert(!has("Date:"));
+	read_reply();
+	ck_assert(reply_has("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
+	ck_assert(!reply_has("Date:"));
 }
 
 TEST(a_field_is_replaced_in_any_case_and_keeps_its_place)
 {
-	HTTPResponse_T response = asked(GET HOST "\r\n");
+	HTTPResponse_T response = new_response(GET HOST "\r\n");
 
 	HTTPResponse_set(response, "X-A", "1");
 	HTTPResponse_set(response, "X-B", "2");
 	HTTPResponse_set(response, "x-a", "a\tlonger value \xc3\xa4");
 	HTTPResponse_set(response, "X-Empty", "");
 	HTTPResponse_send(server, response);
-	hear();
-	ck_assert(has("\r\nX-A: a\tlonger value \xc3\xa4\r\nX-B: 2\r\nX-Empty: \r\n\r\n"));
+	read_reply();
+	ck_assert(reply_has("\r\nX-A: a\tlonger value \xc3\xa4\r\nX-B: 2\r\nX-Empty: \r\n\r\n"));
 }
 
 TEST(a_field_that_would_split_the_response_is_refused)
 {
-	HTTPResponse_T response = asked(GET HOST "\r\n");
+	HTTPResponse_T response = new_response(GET HOST "\r\n");
 
 	HTTPResponse_set(response, "X", "before");
 	ck_raises_saying(HTTP_Failed, "value of X: \"a\\x0d\\x0aSet-Cookie: b\"",
@@ -283,8 +284,8 @@ TEST(a_field_that_would_split_the_response_is_refused)
 	ck_raises(HTTP_Failed, HTTPResponse_set(response, "X\r\nY", "a"));
 	ck_raises(HTTP_Failed, HTTPResponse_set(response, "", "a"));
 	HTTPResponse_send(server, response);
-	hear();
-	ck_assert(has("\r\nX: before\r\n\r\n"));
+	read_reply();
+	ck_assert(reply_has("\r\nX: before\r\n\r\n"));
 }
 
 TEST(framing_is_not_for_the_program_to_set)
@@ -298,19 +299,19 @@ TEST(framing_is_not_for_the_program_to_set)
 
 TEST(a_status_is_200_to_599)
 {
-	HTTPResponse_T response = asked(GET HOST "\r\n");
+	HTTPResponse_T response = new_response(GET HOST "\r\n");
 
 	ck_raises_saying(Assert_Failed, "199", HTTPResponse_status(response, 199));
 	ck_raises(Assert_Failed, HTTPResponse_status(response, 600));
 	ck_raises(Assert_Failed, HTTPResponse_status(response, 100));
 	HTTPResponse_status(response, 599);
 	HTTPResponse_send(server, response);
-	ck_assert_ptr_eq(strstr(hear(), "HTTP/1.1 599 \r\n"), reply);
+	ck_assert_ptr_eq(strstr(read_reply(), "HTTP/1.1 599 \r\n"), reply);
 }
 
 TEST(a_body_is_all_that_was_written_and_printed)
 {
-	HTTPResponse_T response = asked(GET HOST "\r\n");
+	HTTPResponse_T response = new_response(GET HOST "\r\n");
 	char expected[9000], line[64], *end = expected;
 	size_t n;
 	int i;
@@ -328,10 +329,10 @@ TEST(a_body_is_all_that_was_written_and_printed)
 	HTTPResponse_printf(response, "%1500s", "x");
 	end += sprintf(end, "%1500s", "x");
 	HTTPResponse_send(server, response);
-	hear();
+	read_reply();
 	n = (size_t)(end - expected);
 	sprintf(line, "\r\nContent-Length: %zu\r\n\r\n", n);
-	ck_assert(has(line));
+	ck_assert(reply_has(line));
 	ck_assert_uint_gt(heard, n);
 	ck_assert_mem_eq(reply + heard - n, expected, n);
 }
@@ -340,7 +341,7 @@ static const char *const nothing_wide = "%ls";
 
 TEST(printf_that_fails_raises_and_adds_nothing)
 {
-	HTTPResponse_T response = asked(GET HOST "\r\n");
+	HTTPResponse_T response = new_response(GET HOST "\r\n");
 	static const wchar_t no_character[] = { (wchar_t)0x7FFFFFFE, 0 };
 	void (*print)(HTTPResponse_T, const char *, ...) = HTTPResponse_printf;
 
@@ -349,8 +350,8 @@ TEST(printf_that_fails_raises_and_adds_nothing)
 		print(response, nothing_wide, no_character));
 	HTTPResponse_write(response, "c", 1);
 	HTTPResponse_send(server, response);
-	hear();
-	ck_assert(has("\r\nContent-Length: 3\r\n"));
+	read_reply();
+	ck_assert(reply_has("\r\nContent-Length: 3\r\n"));
 	ck_assert_str_eq(strstr(reply, "\r\n\r\n") + 4, "abc");
 }
 
@@ -359,7 +360,7 @@ typedef struct Sender { /* a thread at the server's end */
 	size_t nbytes;
 } Sender;
 
-static char *pattern(size_t n)
+static char *make_pattern(size_t n)
 {
 	char *bytes = malloc(n);
 	size_t i;
@@ -373,7 +374,7 @@ static void *send_large(void *cl)
 {
 	Sender *s = cl;
 	HTTPResponse_T response = HTTPResponse_new(arena);
-	char *bytes = pattern(s->nbytes);
+	char *bytes = make_pattern(s->nbytes);
 	size_t at;
 
 	for (at = 0; at < s->nbytes; at += 4096)
@@ -388,12 +389,12 @@ TEST(a_large_body_arrives_whole)
 {
 	Sender s = { .nbytes = 4 << 20 };
 	size_t room = s.nbytes + 1000, n = 0;
-	char *got = malloc(room), *expected = pattern(s.nbytes);
+	char *got = malloc(room), *expected = make_pattern(s.nbytes);
 	ssize_t more;
 
 	use_tcp();
 	parse_saying(GET HOST "Connection: close\r\n\r\n");
-	hush();
+	end_sending();
 	pthread_create(&s.thread, NULL, send_large, &s);
 	while ((more = recv(client, got + n, room - n, 0)) > 0)
 		n += (size_t)more;
@@ -435,17 +436,17 @@ TEST(a_response_has_the_length_and_the_body_that_its_request_and_status_allow,
 	HTTPResponse_T response;
 	char line[64];
 
-	say(framings[_i].method);
-	response = asked(" / HTTP/1.1\r\n" HOST "\r\n");
+	send_text(framings[_i].method);
+	response = new_response(" / HTTP/1.1\r\n" HOST "\r\n");
 	HTTPResponse_status(response, framings[_i].status);
 	HTTPResponse_printf(response, "%s", framings[_i].body);
 	HTTPResponse_send(server, response);
-	hear();
+	read_reply();
 	if (framings[_i].length) {
 		sprintf(line, "\r\nContent-Length: %s\r\n", framings[_i].length);
-		ck_assert_msg(has(line), "%s", reply);
+		ck_assert_msg(reply_has(line), "%s", reply);
 	} else
-		ck_assert_msg(!has("Content-Length"), "%s", reply);
+		ck_assert_msg(!reply_has("Content-Length"), "%s", reply);
 	ck_assert_str_eq(strstr(reply, "\r\n\r\n") + 4, framings[_i].has_body ? framings[_i].body : "");
 	ck_assert_str_eq(HTTPRequest_method(parse_saying(GET HOST "\r\n")), "GET");
 }
@@ -453,35 +454,38 @@ TEST(a_response_has_the_length_and_the_body_that_its_request_and_status_allow,
 TEST(a_response_answers_HTTP_1_0_in_HTTP_1_1_words_and_ends)
 {
 	parse_saying("GET / HTTP/1.0\r\n\r\n");
-	answer("x");
-	hear();
+	send_answer("x");
+	read_reply();
 	ck_assert_ptr_eq(strstr(reply, "HTTP/1.1 200 OK\r\n"), reply);
-	ck_assert(has("\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"));
+	ck_assert(reply_has("\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"));
 }
 
 /* ---- no memory ---- */
 
-CASE("memory, contracts, threads", .setup = setup, .teardown = teardown);
+CASE("memory, contracts, threads", .setup = set_up_pair, .teardown = tear_down_pair);
 
 /* Returns 1 if f did not raise. Any exception must be a lack of memory, whichever its kind. */
-static int survives(void (*f)(Arena_T), struct Failing *failing)
+static int runs_in(void (*f)(Arena_T), const Arena_Options *options)
 {
 	volatile int fine = 0;
-	Arena_T volatile small = NULL;
 
 	TRY {
-		small = failing_arena(failing);
+		EXCEPT_AUTO(Arena_T, small, Arena_dispose) = Arena_new_with(options);
 		f(small);
 		fine = 1;
 	} EXCEPT(Arena_Failed) {
 		fine = 0;
 	} EXCEPT(HashTable_Failed) {
 		fine = 0;
-	} FINALLY {
-		Arena_T a = small;
-
-		Arena_dispose(&a);
 	} END_TRY;
+	return fine;
+}
+
+static int runs_in_failing_arena(void (*f)(Arena_T), struct Failing *failing)
+{
+	Arena_Options o = failing_options(failing);
+	int fine = runs_in(f, &o);
+
 	ck_assert_uint_eq(failing->outstanding_blocks, 0);
 	ck_assert_uint_eq(failing->outstanding_bytes, 0);
 	return fine;
@@ -496,13 +500,13 @@ static void say_demanding_request(void)
 	static char bytes[6001];
 
 	memset(bytes, 'x', sizeof bytes - 1);
-	say("POST http://example.org");
-	say(path);
-	say(" HTTP/1.1\r\n" HOST "X: ");
-	say(bytes);
-	say("\r\nX: y\r\nY: 1\r\nX: z\r\nY: 2\r\n" TE "\r\n1770\r\n");
-	say(bytes);
-	say("\r\n5\r\nhello\r\n0\r\n\r\nGET");
+	send_text("POST http://example.org");
+	send_text(path);
+	send_text(" HTTP/1.1\r\n" HOST "X: ");
+	send_text(bytes);
+	send_text("\r\nX: y\r\nY: 1\r\nX: z\r\nY: 2\r\n" TE "\r\n1770\r\n");
+	send_text(bytes);
+	send_text("\r\n5\r\nhello\r\n0\r\n\r\nGET");
 }
 
 static void parse_in(Arena_T a)
@@ -529,7 +533,7 @@ TEST(without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_whole_
 
 		open_pair();
 		say_demanding_request();
-		fine = survives(parse_in, &failing);
+		fine = runs_in_failing_arena(parse_in, &failing);
 		if (!fine && parse_raises(NULL) == NULL)
 			whole++;
 		else if (!fine) {
@@ -543,23 +547,13 @@ TEST(without_memory_at_any_point_parse_raises_and_leaves_a_socket_that_is_whole_
 	ck_assert_int_gt(ended, 1);
 }
 
-/* Runs f in an arena of this buffer. An arena hides most requests from its allocator; in a
- * buffer of every size each of them fails once. */
-static int fits(void (*f)(Arena_T), void *buffer, size_t size)
+/* An arena hides most requests from its allocator. In a buffer of every size each of them fails
+ * once. */
+static int runs_in_buffer(void (*f)(Arena_T), void *buffer, size_t size)
 {
 	Arena_Options o = { .buffer = buffer, .buffer_size = size, .fixed = 1 };
-	volatile int fine = 0;
 
-	TRY {
-		EXCEPT_AUTO(Arena_T, small, Arena_dispose) = Arena_new_with(&o);
-		f(small);
-		fine = 1;
-	} EXCEPT(Arena_Failed) {
-		fine = 0;
-	} EXCEPT(HashTable_Failed) {
-		fine = 0;
-	} END_TRY;
-	return fine;
+	return runs_in(f, &o);
 }
 
 TEST(in_a_buffer_of_any_size_parse_succeeds_or_raises_and_the_socket_is_whole_or_ended)
@@ -574,7 +568,7 @@ TEST(in_a_buffer_of_any_size_parse_succeeds_or_raises_and_the_socket_is_whole_or
 
 		open_pair();
 		say_demanding_request();
-		fine = fits(parse_in, buffer, size);
+		fine = runs_in_buffer(parse_in, buffer, size);
 		if (!fine)
 			e = parse_raises(NULL);
 		ck_assert(!e || e == &HTTP_Closed);
@@ -613,7 +607,7 @@ static void ask_for_pairs(void)
 	ck_assert_str_eq(HTTPRequest_form_param(of_small_arena, "d"), "5");
 }
 
-static int asks(void)
+static int finds_pairs(void)
 {
 	volatile int fine = 0;
 
@@ -626,7 +620,7 @@ static int asks(void)
 	return fine;
 }
 
-static void fill(Arena_T a)
+static void fill_arena(Arena_T a)
 {
 	for (;;)
 		Arena_alloc(a, 16);
@@ -640,13 +634,13 @@ TEST(pairs_that_find_no_memory_are_there_when_asked_for_again)
 	int n = 0;
 
 	memset(query + 6, 'x', 300);
-	say("POST /?");
-	say(query);
-	say(" HTTP/1.1\r\n" HOST FORM "Content-Length: 7\r\n\r\nc=4&d=5");
+	send_text("POST /?");
+	send_text(query);
+	send_text(" HTTP/1.1\r\n" HOST FORM "Content-Length: 7\r\n\r\nc=4&d=5");
 	of_small_arena = HTTPRequest_parse(small, server);
 	failing.fail_at = 0;
-	ck_raises(Arena_Failed, fill(small));
-	for (failing.fail_at = 0; !asks(); failing.fail_at = ++n)
+	ck_raises(Arena_Failed, fill_arena(small));
+	for (failing.fail_at = 0; !finds_pairs(); failing.fail_at = ++n)
 		;
 	ck_assert_int_gt(n, 0);
 	Arena_dispose(&small);
@@ -663,15 +657,16 @@ TEST(without_memory_at_any_point_a_response_raises_and_nothing_was_sent)
 
 		open_pair();
 		parse_saying(GET HOST "\r\n");
-		fine = survives(respond_in, &failing);
-		hear();
+		fine = runs_in_failing_arena(respond_in, &failing);
+		read_reply();
 		if (fine)
-			ck_assert(has("X-One: another") && has("X-Two: 2") && has("some text 99, POST"));
+			ck_assert(reply_has("X-One: another") && reply_has("X-Two: 2")
+				&& reply_has("some text 99, POST"));
 		else {
 			ck_assert_str_eq(reply, "");
-			answer("sorry"); /* a response in another arena still works */
-			hear();
-			ck_assert(has("sorry") && !has("Connection"));
+			send_answer("sorry"); /* a response in another arena still works */
+			read_reply();
+			ck_assert(reply_has("sorry") && !reply_has("Connection"));
 		}
 		close_pair();
 	}
@@ -688,12 +683,13 @@ TEST(in_a_buffer_of_any_size_a_response_is_sent_or_raises_and_nothing_was_sent)
 	for (size = 64; !fine && size < sizeof buffer; size += 64) {
 		if (size == 64)
 			parse_saying(GET HOST "\r\n");
-		fine = fits(respond_in, buffer, size);
-		hear();
+		fine = runs_in_buffer(respond_in, buffer, size);
+		read_reply();
 		ck_assert_int_eq(*reply != '\0', fine);
 	}
 	ck_assert(fine);
-	ck_assert(has("X-One: another") && has("X-Two: 2") && has("some text 99, POST"));
+	ck_assert(reply_has("X-One: another") && reply_has("X-Two: 2")
+		&& reply_has("some text 99, POST"));
 }
 
 TEST(a_field_or_a_body_that_found_no_memory_is_as_before)
@@ -714,8 +710,8 @@ TEST(a_field_or_a_body_that_found_no_memory_is_as_before)
 	ck_raises(Arena_Failed, HTTPResponse_write(response, large, SIZE_MAX - 2));
 	ck_raises(Arena_Failed, HTTPResponse_printf(response, "%s", large));
 	HTTPResponse_send(server, response);
-	hear();
-	ck_assert(has("\r\nContent-Length: 6\r\nX: before\r\n\r\nbefore"));
+	read_reply();
+	ck_assert(reply_has("\r\nContent-Length: 6\r\nX: before\r\n\r\nbefore"));
 	Arena_dispose(&limited);
 }
 

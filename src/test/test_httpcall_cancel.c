@@ -30,7 +30,7 @@ static int ends_request(const char *bytes, size_t n)
 	return n >= length && memcmp(bytes + n - length, end, length) == 0;
 }
 
-static void serve(void)
+static void serve_clients(void)
 {
 	static const char answer[] =
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
@@ -68,7 +68,7 @@ static pid_t start_server(void)
 	server = fork();
 	ck_assert_int_ge(server, 0);
 	if (server == 0) {
-		serve();
+		serve_clients();
 		_exit(0);
 	}
 	return server;

@@ -9,7 +9,7 @@
 
 #include "ways.h"
 
-static void leave(Connection_T, void *) { take_way(); }
+static void leave_on_open(Connection_T, void *) { take_way(); }
 
 // ---- a server, a pool and a call ----
 
@@ -20,7 +20,7 @@ static std::string service;
 static HTTPCall_T call;
 static bool done;
 
-static void greet(HTTPRequest_T, HTTPResponse_T response, void *)
+static void answer_hello(HTTPRequest_T, HTTPResponse_T response, void *)
 {
 	HTTPResponse_printf(response, "hello");
 }
@@ -89,11 +89,11 @@ int main()
 	options.service = "0";
 	options.threads = 1;
 	server = HTTPServer_new(arena, &options);
-	HTTPServer_route(server, "GET", "/", greet, nullptr);
+	HTTPServer_route(server, "GET", "/", answer_hello, nullptr);
 	service = std::to_string(HTTPServer_port(server));
 	thread = start_thread(run_server, nullptr);
 	pool = SocketPool_new(arena, 2, 64);
-	limits.on_open = leave;
+	limits.on_open = leave_on_open;
 	SocketPool_set_limits(pool, &limits);
 	for (int i = 0; i < WAYS; i++) {
 		way = static_cast<Way>(i);

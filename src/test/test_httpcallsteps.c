@@ -36,12 +36,12 @@ TEST(a_call_in_steps_streams_both_ways, .from = 1, .to = 12)
 	ck_assert_int_eq(HTTPCall_answer(call), 200);
 	ck_assert_ptr_nonnull(strstr(server.heard,
 		"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n11\r\n0123456789abcdefg\r\n0\r\n\r\n"));
-	ck_assert_uint_eq(checked_out(), 1);
+	ck_assert_uint_eq(count_checked_out(), 1);
 	ck_assert_uint_eq(read_all(call, body, sizeof body, (size_t)_i), 11);
 	ck_assert_str_eq(body, "hello world");
 	ck_assert_uint_eq(HTTPCall_recv(call, body, 1), 0);
-	ck_assert_uint_eq(checked_out(), 0);
-	ck_assert_uint_eq(idle(), 1);
+	ck_assert_uint_eq(count_checked_out(), 0);
+	ck_assert_uint_eq(count_idle(), 1);
 	ck_raises_saying(Assert_Failed, "for HTTPCall_recv to read",
 		HTTPCall_body(call, &(size_t){ 0 }));
 }
@@ -59,8 +59,63 @@ TEST(a_streamed_body_may_have_a_length_and_is_checked_against_it)
 	HTTPCall_send(call, "llo", 3);
 	ck_assert_int_eq(HTTPCall_answer(call), 204);
 	ck_assert_ptr_nonnull(strstr(server.heard, "Content-Length: 5\r\n\r\nhello"));
-	ck_assert_uint_eq(checked_out(), 0); /* there is nothing to read */
+	ck_assert_uint_eq(count_checked_out(), 0); /* there is nothing to read */
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
+}
+
+TEST(what_came_with_the_head_is_ready)
+{
+	HTTPCall_T call = call_of("GET", "/");
+	char byte;
+
+	SERVE({ .until = END, .answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab" });
+	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
+	ck_raises_saying(Assert_Failed, "HTTPCall_ready: the call has no answer to read",
+		HTTPCall_ready(call));
+	HTTPCall_answer(call);
+	ck_assert_int_eq(HTTPCall_ready(call), 1);
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 1);
+	ck_assert_int_eq(HTTPCall_ready(call), 1); /* the second byte */
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 1);
+	ck_assert_int_eq(byte, 'b');
+	ck_assert_int_eq(HTTPCall_ready(call), 1); /* the end */
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
+	ck_assert_int_eq(HTTPCall_ready(call), 1);
+	ck_assert_uint_eq(count_idle(), 1);
+}
+
+TEST(what_has_not_come_is_not_ready, .to = 4)
+{
+	static const char *const heads[] = {
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n5\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na", "HTTP/1.1 200 OK\r\n\r\na"
+	};
+	HTTPCall_T call = call_of("GET", "/");
+	char byte;
+
+	SERVE({ .until = END, .answer = heads[_i] });
+	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
+	HTTPCall_answer(call);
+	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 1);
+	ck_assert_int_eq(HTTPCall_ready(call), 0);
+	ck_assert_int_eq(HTTPCall_ready(call), 0);
+	ck_assert_uint_eq(count_checked_out(), 1);
+	Arena_clear(arena);
+	ck_assert_uint_eq(count_checked_out(), 0);
+}
+
+TEST(a_wrong_body_is_found_when_it_is_asked_for_readiness)
+{
+	HTTPCall_T call = call_of("GET", "/");
+
+	SERVE({ .until = END,
+		.answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n" });
+	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
+	HTTPCall_answer(call);
+	ck_raises(HTTP_Bad_Gateway, HTTPCall_ready(call));
+	ck_assert_uint_eq(count_checked_out(), 0);
+	ck_raises_saying(Assert_Failed, "no answer to read", HTTPCall_ready(call));
 }
 
 TEST(a_stream_is_not_limited_and_takes_no_memory)
@@ -91,11 +146,11 @@ TEST(an_early_answer_ends_the_sending_in_steps)
 	SERVE({ .until = END, .answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno" });
 	HTTPCall_begin(call, pool, "127.0.0.1", service, 1000);
 	HTTPCall_send(call, "x", 1);
-	await(&server.said, 1);
+	await_count(&server.said, 1);
 	HTTPCall_send(call, "y", 1);
 	ck_assert_int_eq(HTTPCall_answer(call), 403); /* 998 bytes were not sent */
 	ck_assert_uint_eq(read_all(call, body, sizeof body, 16), 2);
-	ck_assert_uint_eq(idle(), 0);
+	ck_assert_uint_eq(count_idle(), 0);
 	ck_assert_ptr_null(strstr(server.heard, "xy"));
 }
 
@@ -106,7 +161,7 @@ TEST(a_stream_begins_again_on_another_connection_if_nothing_of_it_was_sent)
 
 	SERVE({ .until = END, .answer = OK("a", "1") }, { .until = "/2", .closes = 1 },
 		{ .until = "data", .answer = OK("b", "1") });
-	run(call);
+	run_call(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, 4);
 	await_end_of_connection();
 	HTTPCall_send(again, "data", 4);
@@ -121,9 +176,9 @@ TEST(a_part_that_is_slow_has_the_timeout_for_itself)
 	HTTPCall_T call = call_of("GET", "/");
 	char body[80];
 
-	SERVE({ .until = END,
-		.answer = OK("012345678901234567890123456789012345678901234567890123456789", "60"),
-		.drip_ms = 15 });
+	SERVE({ .until = END, .answer = OK("", "60") },
+		{ .answer = "012345678901234567890123456789012345678901234567890123456789",
+			.drip_ms = 15 });
 	HTTPCall_timeout(call, 800); /* longer than each part takes, and shorter than all of them */
 	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
 	HTTPCall_answer(call);
@@ -143,7 +198,7 @@ TEST(a_stream_that_breaks_is_not_taken_for_whole)
 	ck_raises_saying(Assert_Failed, "for HTTPCall_recv to read",
 		HTTPCall_body(call, &(size_t){ 0 }));
 	ck_raises_saying(Assert_Failed, "no answer to read", HTTPCall_recv(call, body, 1));
-	ck_assert_uint_eq(checked_out(), 0);
+	ck_assert_uint_eq(count_checked_out(), 0);
 }
 
 /* How far a call has come. */
@@ -169,10 +224,10 @@ TEST(an_arena_that_is_cleared_amid_a_call_discards_its_connection, .to = STAGES)
 
 	SERVE({ .until = "0\r\n\r\n", .answer = OK("0123456789", "10") });
 	go_to(call, _i);
-	ck_assert_uint_eq(checked_out(), 1);
+	ck_assert_uint_eq(count_checked_out(), 1);
 	Arena_clear(request);
-	ck_assert_uint_eq(checked_out(), 0);
-	ck_assert_uint_eq(idle(), 0);
+	ck_assert_uint_eq(count_checked_out(), 0);
+	ck_assert_uint_eq(count_idle(), 0);
 	Arena_dispose(&request);
 }
 
@@ -184,7 +239,7 @@ TEST(the_answer_to_a_head_in_steps_is_read_at_once)
 	SERVE({ .until = END, .answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" });
 	HTTPCall_begin(call, pool, "127.0.0.1", service, 0);
 	ck_assert_int_eq(HTTPCall_answer(call), 200);
-	ck_assert_uint_eq(idle(), 1);
+	ck_assert_uint_eq(count_idle(), 1);
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 	ck_assert_uint_eq(HTTPCall_recv(call, &byte, 1), 0);
 }
@@ -196,7 +251,7 @@ TEST(the_end_of_an_empty_stream_is_sent_again_with_it)
 
 	SERVE({ .until = END, .answer = OK("a", "1") }, { .until = "/2", .closes = 1 },
 		{ .until = "\r\n\r\n0\r\n\r\n", .answer = OK("b", "1") });
-	run(call);
+	run_call(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, -1);
 	await_end_of_connection();
 	ck_assert_int_eq(HTTPCall_answer(again), 200);
@@ -210,7 +265,7 @@ TEST(a_stream_of_which_a_part_was_sent_does_not_begin_again)
 	HTTPCall_T call = call_of("GET", "/1"), again = call_of("PUT", "/2");
 
 	SERVE({ .until = END, .answer = OK("a", "1") }, { .until = "data", .closes = 1 });
-	run(call);
+	run_call(call);
 	HTTPCall_begin(again, pool, "127.0.0.1", service, 8);
 	HTTPCall_send(again, "data", 4);
 	await_end_of_connection();
@@ -370,7 +425,7 @@ TEST(every_allocation_may_fail_and_no_connection_is_lost, .to = 2)
 		f.fail_at = -1;
 		Arena_dispose(&a);
 		ck_assert_uint_eq(f.outstanding_blocks, 0);
-		ck_assert_uint_eq(checked_out(), 0);
+		ck_assert_uint_eq(count_checked_out(), 0);
 	}
 	ck_assert_int_eq(done, 1);
 	ck_assert_int_ge(failures, 3);
@@ -392,13 +447,13 @@ TEST(a_thread_that_is_cancelled_amid_a_call_loses_no_connection)
 
 	SERVE({ .until = END, .answer = NULL });
 	ck_assert_int_eq(pthread_create(&thread, NULL, run_forever, arena), 0);
-	while (checked_out() == 0)
+	while (count_checked_out() == 0)
 		sleep_ms(1);
 	sleep_ms(50);
 	pthread_cancel(thread);
 	pthread_join(thread, &result);
 	ck_assert_ptr_eq(result, PTHREAD_CANCELED);
-	ck_assert_uint_eq(checked_out(), 0);
+	ck_assert_uint_eq(count_checked_out(), 0);
 }
 
 /* ---- checked runtime errors, and fields that are refused ---- */
@@ -458,6 +513,7 @@ TEST(wrong_calls_are_checked)
 	ck_raises_saying(Assert_Failed, "HTTPCall_answer: the call is NULL", HTTPCall_answer(NULL));
 	ck_raises_saying(Assert_Failed, "HTTPCall_recv: the call is NULL",
 		HTTPCall_recv(NULL, &byte, 1));
+	ck_raises_saying(Assert_Failed, "HTTPCall_ready: the call is NULL", HTTPCall_ready(NULL));
 	ck_raises_saying(Assert_Failed, "HTTPCall_status: the call is NULL", HTTPCall_status(NULL));
 	ck_raises_saying(Assert_Failed, "HTTPCall_header: the call is NULL",
 		HTTPCall_header(NULL, "A"));
@@ -482,10 +538,10 @@ TEST(wrong_calls_are_checked)
 	HTTPCall_printf(written, "x");
 	ck_raises_saying(Assert_Failed, "a body was written",
 		HTTPCall_begin(written, pool, "127.0.0.1", service, 1));
-	run(call);
+	run_call(call);
 	ck_raises_saying(Assert_Failed, "HTTPCall_set: the call has begun already",
 		HTTPCall_set(call, "A", "b"));
-	ck_raises_saying(Assert_Failed, "HTTPCall_run: the call has begun already", run(call));
+	ck_raises_saying(Assert_Failed, "HTTPCall_run: the call has begun already", run_call(call));
 	ck_raises_saying(Assert_Failed, "HTTPCall_header: the name is NULL",
 		HTTPCall_header(call, NULL));
 	ck_raises_saying(Assert_Failed, "the place of the length is NULL", HTTPCall_body(call, NULL));

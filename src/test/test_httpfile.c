@@ -116,16 +116,16 @@ static void start_with(HTTPServer_Options options)
 	HTTPServer_route(server, NULL, "/", send_file, NULL);
 	HTTPServer_route_with(server, &(HTTPServer_Route){
 		.method = "GET", .pattern = "/blocks", .handler = send_file, .blocks = 1 });
-	launch();
+	launch_server();
 }
 
-static void start(void)
+static void start_with_file(void)
 {
 	write_file(digits, 10);
 	start_with((HTTPServer_Options){ 0 });
 }
 
-static void end(void)
+static void end_with_file(void)
 {
 	end_server();
 	ck_assert(file_fd < 0 || is_closed());
@@ -139,17 +139,17 @@ CASE("whole");
 
 TEST(a_file_is_sent_with_its_length)
 {
-	start();
-	ck_assert_int_eq(ask(GET("/")), 200);
-	ck_assert(has("Content-Length: 10\r\n") && has("Accept-Ranges: bytes\r\n")
-		&& !has("Transfer-Encoding"));
-	ck_assert_str_eq(body(), digits);
-	ck_assert_int_eq(ask(GET("/blocks")), 200);
-	ck_assert_str_eq(body(), digits);
+	start_with_file();
+	ck_assert_int_eq(ask_server(GET("/")), 200);
+	ck_assert(response_has("Content-Length: 10\r\n") && response_has("Accept-Ranges: bytes\r\n")
+		&& !response_has("Transfer-Encoding"));
+	ck_assert_str_eq(response_body(), digits);
+	ck_assert_int_eq(ask_server(GET("/blocks")), 200);
+	ck_assert_str_eq(response_body(), digits);
 	await(atomic_load(&nlogged) == 2);
 	ck_assert_uint_eq(last_nbytes, 10);
 	ck_assert_str_eq(last_error, "-");
-	end();
+	end_with_file();
 }
 
 static const struct {
@@ -166,11 +166,11 @@ TEST(a_part_of_a_file_is_sent, .to = PARTS)
 {
 	char request[200];
 
-	start();
+	start_with_file();
 	snprintf(request, sizeof request, "GET /?%s HTTP/1.1\r\n" HOST "\r\n", parts[_i].query);
-	ask(request);
-	ck_assert_str_eq(body(), parts[_i].body);
-	end();
+	ask_server(request);
+	ck_assert_str_eq(response_body(), parts[_i].body);
+	end_with_file();
 }
 
 static const struct {
@@ -198,40 +198,41 @@ TEST(a_file_is_framed_as_other_bodies_are, .to = WAYS)
 	char field[40];
 	int fd;
 
-	start();
-	fd = dial();
-	say(fd, ways[_i].line);
-	ck_assert_int_eq(hear_one(fd, ways[_i].has_body), ways[_i].status);
+	start_with_file();
+	fd = dial_server();
+	send_text(fd, ways[_i].line);
+	ck_assert_int_eq(read_one_response(fd, ways[_i].has_body), ways[_i].status);
 	snprintf(field, sizeof field, "Content-Length: %s\r\n", ways[_i].length ? ways[_i].length : "");
-	ck_assert_int_eq(has(ways[_i].length ? field : "Content-Length"), ways[_i].length != NULL);
+	ck_assert_int_eq(response_has(ways[_i].length ? field : "Content-Length"),
+		ways[_i].length != NULL);
 	await(is_closed());
 	if (ways[_i].ends)
-		ck_assert_int_eq(listen_for(fd, heard, 1, PATIENCE), 0);
+		ck_assert_int_eq(read_within(fd, heard, 1, PATIENCE), 0);
 	else {
-		say(fd, GET("/"));
-		ck_assert_int_eq(hear(fd), 200);
-		ck_assert_str_eq(body(), digits);
+		send_text(fd, GET("/"));
+		ck_assert_int_eq(read_response(fd), 200);
+		ck_assert_str_eq(response_body(), digits);
 	}
 	close(fd);
-	end();
+	end_with_file();
 }
 
 TEST(files_of_a_pipeline_go_out_in_order)
 {
 	int fd;
 
-	start();
-	fd = dial();
-	say(fd, GET("/?offset=8") GET("/none") GET("/?nbytes=2") "HEAD / HTTP/1.1\r\n" HOST
+	start_with_file();
+	fd = dial_server();
+	send_text(fd, GET("/?offset=8") GET("/none") GET("/?nbytes=2") "HEAD / HTTP/1.1\r\n" HOST
 		"\r\n" GET("/?nbytes=1"));
 	shutdown(fd, SHUT_WR);
-	hear_all(fd);
-	ck_assert_int_eq(count("HTTP/1.1 "), 5);
+	read_to_end(fd);
+	ck_assert_int_eq(count_in_response("HTTP/1.1 "), 5);
 	ck_assert_ptr_nonnull(strstr(heard, "\r\n\r\n89HTTP/1.1 404"));
 	ck_assert_ptr_nonnull(strstr(heard, "\r\n\r\n01HTTP/1.1 200"));
 	ck_assert_int_eq(heard[nheard - 1], '0');
 	close(fd);
-	end();
+	end_with_file();
 }
 
 /* ---- ranges ---- */
@@ -288,47 +289,48 @@ static int ask_with(const char *target, const char *fields)
 	char request[500];
 
 	snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n" HOST "%s\r\n", target, fields);
-	return ask(request);
+	return ask_server(request);
 }
 
 TEST(one_range_of_a_file_is_answered_by_that_part, .to = RANGES)
 {
 	char field[100];
 
-	start();
+	start_with_file();
 	ck_assert_int_eq(ask_with("/", ranges[_i].fields), ranges[_i].status);
 	snprintf(field, sizeof field, "Content-Range: %s\r\n", ranges[_i].range ? ranges[_i].range
 		: "");
-	ck_assert_int_eq(has(ranges[_i].range ? field : "Content-Range"), ranges[_i].range != NULL);
+	ck_assert_int_eq(response_has(ranges[_i].range ? field : "Content-Range"),
+		ranges[_i].range != NULL);
 	if (ranges[_i].body) {
-		ck_assert_str_eq(body(), ranges[_i].body);
-		ck_assert(has("Accept-Ranges: bytes\r\n") && has("ETag: \"v1\"\r\n"));
+		ck_assert_str_eq(response_body(), ranges[_i].body);
+		ck_assert(response_has("Accept-Ranges: bytes\r\n") && response_has("ETag: \"v1\"\r\n"));
 	} else
-		ck_assert(!has("ETag") && !has(digits));
+		ck_assert(!response_has("ETag") && !response_has(digits));
 	await(is_closed());
-	end();
+	end_with_file();
 }
 
 TEST(a_weak_ETag_is_none_for_If_Range)
 {
-	start();
+	start_with_file();
 	ck_assert_int_eq(ask_with("/?weak=1", "Range: bytes=1-2\r\nIf-Range: W/\"v1\"\r\n"), 200);
 	ck_assert_int_eq(ask_with("/?weak=1", "Range: bytes=1-2\r\nIf-Range: \"v1\"\r\n"), 200);
-	end();
+	end_with_file();
 }
 
 TEST(a_range_is_within_the_part_that_the_handler_gave)
 {
-	start();
+	start_with_file();
 	ck_assert_int_eq(ask_with("/?offset=2&nbytes=5", "Range: bytes=1-2\r\n"), 206);
-	ck_assert(has("Content-Range: bytes 1-2/5\r\n") && strcmp(body(), "34") == 0);
+	ck_assert(response_has("Content-Range: bytes 1-2/5\r\n") && strcmp(response_body(), "34") == 0);
 	ck_assert_int_eq(ask_with("/?offset=2&nbytes=5", "Range: bytes=-1\r\n"), 206);
-	ck_assert_str_eq(body(), "6");
+	ck_assert_str_eq(response_body(), "6");
 	ck_assert_int_eq(ask_with("/?offset=2&nbytes=5", "Range: bytes=5-\r\n"), 416);
-	ck_assert(has("Content-Range: bytes */5\r\n"));
+	ck_assert(response_has("Content-Range: bytes */5\r\n"));
 	ck_assert_int_eq(ask_with("/?nbytes=0", "Range: bytes=0-\r\n"), 416);
 	ck_assert_int_eq(ask_with("/?nbytes=0", "Range: bytes=-5\r\n"), 200);
-	end();
+	end_with_file();
 }
 
 TEST(the_body_of_a_416_is_the_one_of_on_error)
@@ -336,8 +338,9 @@ TEST(the_body_of_a_416_is_the_one_of_on_error)
 	write_file(digits, 10);
 	start_with((HTTPServer_Options){ .on_error = on_error });
 	ck_assert_int_eq(ask_with("/", "Range: bytes=10-\r\n"), 416);
-	ck_assert(has("Content-Range: bytes */10\r\n") && strcmp(body(), "no: 416") == 0);
-	end();
+	ck_assert(response_has("Content-Range: bytes */10\r\n")
+		&& strcmp(response_body(), "no: 416") == 0);
+	end_with_file();
 }
 
 /* ---- large ones ---- */
@@ -364,7 +367,7 @@ static size_t compare_body(int fd, const char *bytes, size_t n)
 	size_t got = 0;
 	ssize_t part;
 
-	while (got < n && (part = listen_for(fd, buffer, sizeof buffer < n - got ? sizeof buffer
+	while (got < n && (part = read_within(fd, buffer, sizeof buffer < n - got ? sizeof buffer
 		: n - got, PATIENCE)) > 0) {
 		ck_assert(memcmp(buffer, bytes + got, (size_t)part) == 0);
 		got += (size_t)part;
@@ -379,18 +382,18 @@ TEST(a_large_file_is_sent_to_a_slow_client_while_others_are_served)
 
 	write_file(bytes, LARGE);
 	start_with((HTTPServer_Options){ 0 });
-	fd = dial();
-	say(fd, GET("/") GET("/?nbytes=5"));
-	nap(50);
+	fd = dial_server();
+	send_text(fd, GET("/") GET("/?nbytes=5"));
+	sleep_ms(50);
 	for (i = 0; i < 10; i++)
-		ck_assert_int_eq(ask(GET("/?nbytes=5")), 200);
-	ck_assert_int_eq(hear_one(fd, 0), 200);
-	ck_assert(has("Content-Length: 20000000\r\n"));
+		ck_assert_int_eq(ask_server(GET("/?nbytes=5")), 200);
+	ck_assert_int_eq(read_one_response(fd, 0), 200);
+	ck_assert(response_has("Content-Length: 20000000\r\n"));
 	ck_assert_uint_eq(compare_body(fd, bytes, LARGE), LARGE);
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	close(fd);
 	free(bytes);
-	end();
+	end_with_file();
 }
 
 /* SIGPIPE has its default action, which would end the test. */
@@ -402,17 +405,17 @@ TEST(a_client_that_leaves_amid_a_file_costs_its_connection, .to = 2)
 
 	write_file(bytes, LARGE);
 	start_with((HTTPServer_Options){ 0 });
-	fd = dial();
+	fd = dial_server();
 	if (_i)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-	say(fd, GET("/"));
-	ck_assert_int_eq(hear_one(fd, 0), 200);
+	send_text(fd, GET("/"));
+	ck_assert_int_eq(read_one_response(fd, 0), 200);
 	close(fd);
 	await(atomic_load(&nlogged) == 1);
 	ck_assert_uint_lt(last_nbytes, LARGE);
-	ck_assert_int_eq(ask(GET("/?nbytes=5")), 200);
+	ck_assert_int_eq(ask_server(GET("/?nbytes=5")), 200);
 	free(bytes);
-	end();
+	end_with_file();
 }
 
 TEST(a_client_that_takes_nothing_is_timed_out)
@@ -422,41 +425,41 @@ TEST(a_client_that_takes_nothing_is_timed_out)
 
 	write_file(bytes, LARGE);
 	start_with((HTTPServer_Options){ .send_ms = 50, .body_rate = 1000000000 });
-	fd = dial();
-	say(fd, GET("/"));
+	fd = dial_server();
+	send_text(fd, GET("/"));
 	await(stats_now().timed_out == 1);
 	await(is_closed());
 	close(fd);
 	free(bytes);
-	end();
+	end_with_file();
 }
 
 TEST(a_file_that_is_shorter_than_was_announced_cuts_the_connection, .to = 2)
 {
 	int fd;
 
-	start();
-	fd = dial();
-	say(fd, _i ? GET("/?shrink=4") GET("/") : GET("/?nbytes=20") GET("/"));
+	start_with_file();
+	fd = dial_server();
+	send_text(fd, _i ? GET("/?shrink=4") GET("/") : GET("/?nbytes=20") GET("/"));
 	shutdown(fd, SHUT_WR);
-	hear_all(fd);
-	ck_assert_int_eq(count("HTTP/1.1 "), 1);
-	ck_assert(has(_i ? "Content-Length: 10\r\n" : "Content-Length: 20\r\n"));
-	ck_assert_str_eq(body(), _i ? "0123" : digits);
+	read_to_end(fd);
+	ck_assert_int_eq(count_in_response("HTTP/1.1 "), 1);
+	ck_assert(response_has(_i ? "Content-Length: 10\r\n" : "Content-Length: 20\r\n"));
+	ck_assert_str_eq(response_body(), _i ? "0123" : digits);
 	await(atomic_load(&nlogged) == 1);
 	ck_assert_uint_eq(last_nbytes, _i ? 4 : 10);
 	ck_assert_ptr_nonnull(strstr(last_error, _i ? "ends 6 bytes before" : "ends 10 bytes before"));
 	ck_assert_uint_eq(stats_now().raised, 1);
 	close(fd);
-	end();
+	end_with_file();
 }
 
 TEST(a_handler_that_raises_after_it_gave_a_file_is_answered)
 {
-	start();
-	ck_assert_int_eq(ask(GET("/?raise=1")), 500);
+	start_with_file();
+	ck_assert_int_eq(ask_server(GET("/?raise=1")), 500);
 	await(is_closed());
-	end();
+	end_with_file();
 }
 
 /* ---- the blocking pair ---- */
@@ -466,7 +469,7 @@ CASE("refused");
 static void exchange_with(const char *request, int fd[2])
 {
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
-	say(fd[1], request);
+	send_text(fd[1], request);
 	TRY {
 		AUTO(Arena_T, a, Arena_dispose) = Arena_new();
 		AUTO(Socket_T, s, Socket_close) = Socket_adopt(fd[0]);
@@ -480,7 +483,7 @@ static void exchange_with(const char *request, int fd[2])
 		snprintf(last_error, sizeof last_error, "%s", Except_message());
 	} END_TRY;
 	ck_assert(is_closed());
-	hear_all(fd[1]);
+	read_to_end(fd[1]);
 	close(fd[1]);
 }
 
@@ -491,19 +494,19 @@ TEST(HTTPResponse_send_sends_the_whole_file)
 	write_file(digits, 10);
 	exchange_with("GET /?offset=2 HTTP/1.1\r\n" HOST
 		"Range: bytes=1-2\r\nConnection: close\r\n\r\n", fd);
-	ck_assert(has("HTTP/1.1 200") && has("Content-Length: 8\r\n")
-		&& strcmp(body(), "23456789") == 0);
+	ck_assert(response_has("HTTP/1.1 200") && response_has("Content-Length: 8\r\n")
+		&& strcmp(response_body(), "23456789") == 0);
 	exchange_with("HEAD / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", fd);
-	ck_assert(has("Content-Length: 10\r\n") && strcmp(body(), "") == 0);
+	ck_assert(response_has("Content-Length: 10\r\n") && strcmp(response_body(), "") == 0);
 	exchange_with("GET /?nbytes=11 HTTP/1.1\r\n" HOST "\r\n", fd);
-	ck_assert_str_eq(body(), digits);
+	ck_assert_str_eq(response_body(), digits);
 	ck_assert_ptr_nonnull(strstr(last_error, "ends 1 bytes before"));
 	unlink(path);
 }
 
 /* ---- what is refused ---- */
 
-static int more(HTTPResponse_T response, void *cl)
+static int end_stream(HTTPResponse_T response, void *cl)
 {
 	(void)response;
 	(void)cl;
@@ -550,14 +553,14 @@ TEST(misuse_is_checked_and_the_descriptor_closed)
 		HTTPResponse_file(r, open_file(), 0, -1));
 	ck_assert(is_closed());
 	HTTPResponse_reset(r);
-	HTTPResponse_stream(r, more, NULL);
+	HTTPResponse_stream(r, end_stream, NULL);
 	ck_raises_saying(Assert_Failed, "is a stream", HTTPResponse_file(r, open_file(), 0, -1));
 	ck_assert(is_closed());
 	HTTPResponse_reset(r);
 	HTTPResponse_file(r, open_file(), 0, -1);
 	ck_raises_saying(Assert_Failed, "the body is a file", HTTPResponse_write(r, "x", 1));
 	ck_raises_saying(Assert_Failed, "the body is a file", HTTPResponse_printf(r, "x"));
-	ck_raises_saying(Assert_Failed, "the body is a file", HTTPResponse_stream(r, more, NULL));
+	ck_raises_saying(Assert_Failed, "the body is a file", HTTPResponse_stream(r, end_stream, NULL));
 	ck_raises_saying(Assert_Failed, "the body is a file", HTTPResponse_length(r, 1));
 	ck_assert(!is_closed());
 	Arena_dispose(&a);

@@ -16,7 +16,7 @@ static char events[1000]; /* which hooks ran, a letter each; one thread at a tim
 static atomic_int nevents;
 static pthread_t before_thread, handler_thread, error_thread;
 
-static void note(char event)
+static void note_event(char event)
 {
 	int n = atomic_load(&nevents);
 
@@ -26,9 +26,9 @@ static void note(char event)
 
 static int key = 7;
 
-static void before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void keep_before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	note('b');
+	note_event('b');
 	before_thread = pthread_self();
 	ck_assert_ptr_eq(cl, &key);
 	ck_assert_ptr_nonnull(HTTPRequest_route(request));
@@ -40,10 +40,10 @@ static void before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 		RAISE_MSG(Odd, "secret");
 }
 
-static void handler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_query(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
-	note('h');
+	note_event('h');
 	handler_thread = pthread_self();
 	if (HTTPRequest_query_param(request, "raise"))
 		TRY {
@@ -64,7 +64,7 @@ static void body_part(HTTPRequest_T request, const void *bytes, size_t n, void *
 	(void)cl;
 	ck_assert_str_eq(HTTPRequest_data(request), "ann");
 	if (n > 0 && events[atomic_load(&nevents) - 1] != 'B')
-		note('B');
+		note_event('B');
 }
 
 static char error_head[200], error_message[200];
@@ -73,7 +73,7 @@ static int error_status, error_raises, error_exits;
 static void on_error(HTTPRequest_T request, HTTPResponse_T response, int status,
 	const char *message, void *cl)
 {
-	note('e');
+	note_event('e');
 	error_thread = pthread_self();
 	ck_assert_ptr_eq(cl, &key);
 	error_status = status;
@@ -115,13 +115,13 @@ static void start_with(HTTPServer_Options options)
 {
 	options.hooks_cl = &key;
 	make_server(options);
-	HTTPServer_route(server, "GET", "/", handler, NULL);
-	HTTPServer_route(server, "POST", "/collected", handler, NULL);
+	HTTPServer_route(server, "GET", "/", answer_query, NULL);
+	HTTPServer_route(server, "POST", "/collected", answer_query, NULL);
 	HTTPServer_route_with(server, &(HTTPServer_Route){
-		.method = "POST", .pattern = "/streamed", .handler = handler, .body = body_part });
+		.method = "POST", .pattern = "/streamed", .handler = answer_query, .body = body_part });
 	HTTPServer_route_with(server, &(HTTPServer_Route){
-		.method = "GET", .pattern = "/blocks", .handler = handler, .blocks = 1 });
-	launch();
+		.method = "GET", .pattern = "/blocks", .handler = answer_query, .blocks = 1 });
+	launch_server();
 }
 
 static void ck_events(const char *expected)
@@ -137,44 +137,44 @@ CASE("before");
 
 TEST(before_runs_ahead_of_the_handler_in_its_thread_and_with_its_response)
 {
-	start_with((HTTPServer_Options){ .before = before });
-	ck_assert_int_eq(ask(GET("/")), 200);
-	ck_assert(has("X-Before: yes") && strcmp(body(), "hello ann") == 0);
+	start_with((HTTPServer_Options){ .before = keep_before });
+	ck_assert_int_eq(ask_server(GET("/")), 200);
+	ck_assert(response_has("X-Before: yes") && strcmp(response_body(), "hello ann") == 0);
 	ck_assert(pthread_equal(before_thread, handler_thread)
 		&& pthread_equal(before_thread, server_thread));
-	ck_assert_int_eq(ask(GET("/blocks")), 200);
-	ck_assert(has("X-Before: yes") && strcmp(body(), "hello ann") == 0);
+	ck_assert_int_eq(ask_server(GET("/blocks")), 200);
+	ck_assert(response_has("X-Before: yes") && strcmp(response_body(), "hello ann") == 0);
 	ck_assert(pthread_equal(before_thread, handler_thread)
 		&& !pthread_equal(before_thread, server_thread));
-	ck_assert_int_eq(ask("HEAD / HTTP/1.1\r\n" HOST "\r\n"), 200);
-	ck_assert(has("X-Before: yes"));
-	ck_assert_int_eq(ask("GET / HTTP/1.0\r\n\r\n"), 200);
+	ck_assert_int_eq(ask_server("HEAD / HTTP/1.1\r\n" HOST "\r\n"), 200);
+	ck_assert(response_has("X-Before: yes"));
+	ck_assert_int_eq(ask_server("GET / HTTP/1.0\r\n\r\n"), 200);
 	ck_events("bhbhbhbh");
 	end_server();
 }
 
 TEST(an_exception_of_before_is_answered_and_the_handler_does_not_run)
 {
-	start_with((HTTPServer_Options){ .before = before });
-	ck_assert_int_eq(ask(GET("/?refuse")), 403);
-	ck_assert(!has("X-Before") && strstr(body(), "not for you"));
-	ck_assert_int_eq(ask(GET("/?break")), 500);
-	ck_assert(!has("secret"));
-	ck_assert_int_eq(ask(GET("/blocks?refuse")), 403);
+	start_with((HTTPServer_Options){ .before = keep_before });
+	ck_assert_int_eq(ask_server(GET("/?refuse")), 403);
+	ck_assert(!response_has("X-Before") && strstr(response_body(), "not for you"));
+	ck_assert_int_eq(ask_server(GET("/?break")), 500);
+	ck_assert(!response_has("secret"));
+	ck_assert_int_eq(ask_server(GET("/blocks?refuse")), 403);
 	ck_events("bbb");
 	ck_assert_uint_eq(stats_now().raised, 3);
-	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_int_eq(ask_server(GET("/")), 200);
 	end_server();
 }
 
 TEST(before_does_not_run_for_answers_of_the_server)
 {
-	start_with((HTTPServer_Options){ .before = before });
-	ck_assert_int_eq(ask(GET("/none")), 404);
-	ck_assert_int_eq(ask("PUT / HTTP/1.1\r\n" HOST "\r\n"), 501);
-	ck_assert_int_eq(ask("POST / HTTP/1.1\r\n" HOST "\r\n"), 405);
-	ck_assert_int_eq(ask("OPTIONS / HTTP/1.1\r\n" HOST "\r\n"), 204);
-	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n\r\n"), 400);
+	start_with((HTTPServer_Options){ .before = keep_before });
+	ck_assert_int_eq(ask_server(GET("/none")), 404);
+	ck_assert_int_eq(ask_server("PUT / HTTP/1.1\r\n" HOST "\r\n"), 501);
+	ck_assert_int_eq(ask_server("POST / HTTP/1.1\r\n" HOST "\r\n"), 405);
+	ck_assert_int_eq(ask_server("OPTIONS / HTTP/1.1\r\n" HOST "\r\n"), 204);
+	ck_assert_int_eq(ask_server("GET / HTTP/1.1\r\n\r\n"), 400);
 	ck_events("");
 	end_server();
 }
@@ -186,18 +186,18 @@ TEST(before_runs_ahead_of_100_Continue)
 {
 	int fd;
 
-	start_with((HTTPServer_Options){ .before = before });
-	fd = dial();
-	say(fd, "POST /collected HTTP/1.1\r\n" HOST LENGTH_5 EXPECT "\r\n");
-	ck_assert_int_eq(hear_one(fd, 0), 100);
+	start_with((HTTPServer_Options){ .before = keep_before });
+	fd = dial_server();
+	send_text(fd, "POST /collected HTTP/1.1\r\n" HOST LENGTH_5 EXPECT "\r\n");
+	ck_assert_int_eq(read_one_response(fd, 0), 100);
 	ck_events("b");
-	say(fd, "12345");
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert(has("X-Before: yes"));
+	send_text(fd, "12345");
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert(response_has("X-Before: yes"));
 	ck_events("bh");
-	say(fd, "POST /collected?refuse HTTP/1.1\r\n" HOST LENGTH_5 EXPECT "\r\n");
-	ck_assert_int_eq(hear(fd), 403); /* instead of 100 Continue */
-	ck_assert(has("Connection: close"));
+	send_text(fd, "POST /collected?refuse HTTP/1.1\r\n" HOST LENGTH_5 EXPECT "\r\n");
+	ck_assert_int_eq(read_response(fd), 403); /* instead of 100 Continue */
+	ck_assert(response_has("Connection: close"));
 	ck_events("bhb");
 	close(fd);
 	end_server();
@@ -207,20 +207,21 @@ TEST(before_runs_ahead_of_the_first_byte_for_a_route_with_body)
 {
 	int fd;
 
-	start_with((HTTPServer_Options){ .before = before });
-	fd = dial();
-	say(fd, "POST /streamed HTTP/1.1\r\n" HOST LENGTH_5 "\r\n");
+	start_with((HTTPServer_Options){ .before = keep_before });
+	fd = dial_server();
+	send_text(fd, "POST /streamed HTTP/1.1\r\n" HOST LENGTH_5 "\r\n");
 	await(atomic_load(&nevents) == 1);
-	say(fd, "12345");
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_str_eq(body(), "hello ann");
+	send_text(fd, "12345");
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_str_eq(response_body(), "hello ann");
 	ck_events("bBh");
-	say(fd, "POST /streamed?refuse HTTP/1.1\r\n" HOST LENGTH_5 "\r\n12345" GET("/"));
-	ck_assert_int_eq(hear(fd), 403);
-	ck_assert(has("Connection: close"));
+	send_text(fd, "POST /streamed?refuse HTTP/1.1\r\n" HOST LENGTH_5 "\r\n12345" GET("/"));
+	ck_assert_int_eq(read_response(fd), 403);
+	ck_assert(response_has("Connection: close"));
 	ck_events("bBhb");
 	close(fd);
-	ck_assert_int_eq(ask("POST /streamed HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n"), 200);
+	ck_assert_int_eq(ask_server("POST /streamed HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n"),
+		200);
 	ck_events("bBhbbh");
 	end_server();
 }
@@ -229,13 +230,13 @@ TEST(before_runs_for_each_request_of_a_pipeline)
 {
 	int fd;
 
-	start_with((HTTPServer_Options){ .before = before });
-	fd = dial();
-	say(fd, GET("/") GET("/?refuse") GET("/"));
+	start_with((HTTPServer_Options){ .before = keep_before });
+	fd = dial_server();
+	send_text(fd, GET("/") GET("/?refuse") GET("/"));
 	shutdown(fd, SHUT_WR);
-	hear_all(fd);
-	ck_assert_int_eq(count("HTTP/1.1 200"), 2);
-	ck_assert_int_eq(count("HTTP/1.1 403"), 1);
+	read_to_end(fd);
+	ck_assert_int_eq(count_in_response("HTTP/1.1 200"), 2);
+	ck_assert_int_eq(count_in_response("HTTP/1.1 403"), 1);
 	ck_events("bhbbh");
 	close(fd);
 	end_server();
@@ -272,12 +273,13 @@ TEST(on_error_makes_the_body_of_every_error, .to = ERRORS)
 {
 	int head = strncmp(errors[_i].request, "HEAD", 4) == 0;
 
-	start_with((HTTPServer_Options){ .before = before, .on_error = on_error });
-	ck_assert_int_eq(ask(errors[_i].request), errors[_i].status);
-	ck_assert(has("Content-Type: application/json\r\n") && has("Content-Length: 14\r\n"));
-	ck_assert_int_eq(has("Allow: "), errors[_i].status == 405);
+	start_with((HTTPServer_Options){ .before = keep_before, .on_error = on_error });
+	ck_assert_int_eq(ask_server(errors[_i].request), errors[_i].status);
+	ck_assert(response_has("Content-Type: application/json\r\n")
+		&& response_has("Content-Length: 14\r\n"));
+	ck_assert_int_eq(response_has("Allow: "), errors[_i].status == 405);
 	if (!head)
-		ck_assert_int_eq(atoi(body() + strlen("{\"status\":")), errors[_i].status);
+		ck_assert_int_eq(atoi(response_body() + strlen("{\"status\":")), errors[_i].status);
 	ck_assert_int_eq(error_status, errors[_i].status);
 	ck_assert_str_eq(error_head, errors[_i].head);
 	if (errors[_i].message)
@@ -293,12 +295,12 @@ TEST(an_error_whose_hook_raises_is_answered_by_the_server, .to = 5)
 {
 	start_with((HTTPServer_Options){ .on_error = on_error });
 	error_raises = 1;
-	ck_assert_int_eq(ask(errors[_i].request), errors[_i].status);
-	ck_assert(!has("json") && has("text/plain"));
-	ck_assert_int_eq(has("Allow: "), errors[_i].status == 405);
+	ck_assert_int_eq(ask_server(errors[_i].request), errors[_i].status);
+	ck_assert(!response_has("json") && response_has("text/plain"));
+	ck_assert_int_eq(response_has("Allow: "), errors[_i].status == 405);
 	error_raises = 0;
-	ck_assert_int_eq(ask(GET("/none")), 404);
-	ck_assert(has("json"));
+	ck_assert_int_eq(ask_server(GET("/none")), 404);
+	ck_assert(response_has("json"));
 	end_server();
 }
 
@@ -306,11 +308,11 @@ TEST(an_error_whose_hook_ends_its_thread_has_the_status_and_no_body, .to = 2)
 {
 	start_with((HTTPServer_Options){ .on_error = on_error, .workers = 1 });
 	error_exits = 1;
-	ck_assert_int_eq(ask(_i ? GET("/blocks?exit") : GET("/blocks?raise")), _i ? 500 : 409);
-	ck_assert_str_eq(body(), "");
+	ck_assert_int_eq(ask_server(_i ? GET("/blocks?exit") : GET("/blocks?raise")), _i ? 500 : 409);
+	ck_assert_str_eq(response_body(), "");
 	error_exits = 0;
-	ck_assert_int_eq(ask(GET("/blocks?raise")), 409);
-	ck_assert(has("json"));
+	ck_assert_int_eq(ask_server(GET("/blocks?raise")), 409);
+	ck_assert(response_has("json"));
 	end_server();
 }
 
@@ -319,10 +321,10 @@ TEST(a_request_that_is_too_slow_has_its_body_from_on_error)
 	int fd;
 
 	start_with((HTTPServer_Options){ .on_error = on_error, .limits.head_ms = 50 });
-	fd = dial();
-	say(fd, "GET / HT");
-	ck_assert_int_eq(hear(fd), 408);
-	ck_assert_str_eq(body(), "{\"status\":408}");
+	fd = dial_server();
+	send_text(fd, "GET / HT");
+	ck_assert_int_eq(read_response(fd), 408);
+	ck_assert_str_eq(response_body(), "{\"status\":408}");
 	close(fd);
 	end_server();
 }
@@ -341,8 +343,8 @@ static void one_page(HTTPRequest_T request, HTTPResponse_T response, int status,
 TEST(on_error_may_change_the_status_and_end_the_connection)
 {
 	start_with((HTTPServer_Options){ .on_error = one_page });
-	ck_assert_int_eq(ask(GET("/none")), 200);
-	ck_assert(has("Connection: close") && strcmp(body(), "the one page") == 0);
+	ck_assert_int_eq(ask_server(GET("/none")), 200);
+	ck_assert(response_has("Connection: close") && strcmp(response_body(), "the one page") == 0);
 	end_server();
 }
 
@@ -353,15 +355,15 @@ CASE("log and counts");
 TEST(an_entry_has_the_route_the_exception_its_place_and_its_cause)
 {
 	start_with((HTTPServer_Options){ .log = keep_entry });
-	ck_assert_int_eq(ask(GET("/?raise")), 409);
+	ck_assert_int_eq(ask_server(GET("/?raise")), 409);
 	await(atomic_load(&nlogged) == 1);
 	ck_assert_str_eq(entry_route, "/");
 	ck_assert_str_eq(entry_error, "outer");
 	ck_assert_str_eq(entry_kind, HTTP_Conflict.reason);
 	ck_assert_str_eq(entry_cause, "odd");
-	ck_assert_str_eq(entry_place, "handler");
+	ck_assert_str_eq(entry_place, "answer_query");
 	ck_assert_uint_gt(entry_memory, 0);
-	ck_assert_int_eq(ask(GET("/none")), 404);
+	ck_assert_int_eq(ask_server(GET("/none")), 404);
 	await(atomic_load(&nlogged) == 2);
 	ck_assert_str_eq(entry_route, "-");
 	ck_assert_str_eq(entry_error, "-");
@@ -369,7 +371,7 @@ TEST(an_entry_has_the_route_the_exception_its_place_and_its_cause)
 	end_server();
 }
 
-static void greedy(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void rewind_large(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	Arena_Mark mark = Arena_mark(HTTPRequest_arena(request));
 
@@ -382,13 +384,13 @@ static void greedy(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 TEST(an_entry_has_the_peak_of_the_request_s_memory_and_not_of_one_before)
 {
 	make_server((HTTPServer_Options){ .log = keep_entry });
-	HTTPServer_route(server, "GET", "/greedy", greedy, NULL);
-	HTTPServer_route(server, "GET", "/", handler, NULL);
-	launch();
-	ck_assert_int_eq(ask(GET("/greedy")), 200);
+	HTTPServer_route(server, "GET", "/greedy", rewind_large, NULL);
+	HTTPServer_route(server, "GET", "/", answer_query, NULL);
+	launch_server();
+	ck_assert_int_eq(ask_server(GET("/greedy")), 200);
 	await(atomic_load(&nlogged) == 1);
 	ck_assert_uint_ge(entry_memory, 300000);
-	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_int_eq(ask_server(GET("/")), 200);
 	await(atomic_load(&nlogged) == 2);
 	ck_assert_uint_lt(entry_memory, 20000);
 	end_server();
@@ -410,14 +412,14 @@ TEST(an_entry_of_a_refused_request_has_the_right_part_of_its_head, .to = 2 * REF
 	int fd;
 
 	start_with((HTTPServer_Options){ .log = keep_entry });
-	fd = dial();
+	fd = dial_server();
 	if (_i % 2) { /* in pieces */
-		say_bytes(fd, refused[_i / 2].request, 6);
-		nap(20);
-		say(fd, refused[_i / 2].request + 6);
+		send_bytes(fd, refused[_i / 2].request, 6);
+		sleep_ms(20);
+		send_text(fd, refused[_i / 2].request + 6);
 	} else
-		say(fd, refused[_i / 2].request);
-	ck_assert_int_ge(hear(fd), 400);
+		send_text(fd, refused[_i / 2].request);
+	ck_assert_int_ge(read_response(fd), 400);
 	close(fd);
 	await(atomic_load(&nlogged) == 1);
 	ck_assert_str_eq(entry_head, refused[_i / 2].head);
@@ -426,15 +428,15 @@ TEST(an_entry_of_a_refused_request_has_the_right_part_of_its_head, .to = 2 * REF
 	end_server();
 }
 
-static void slow(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_late(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)response;
 	(void)cl;
-	nap(40);
+	sleep_ms(40);
 }
 
-static uint64_t counted(const uint64_t *latency, int from, int to)
+static uint64_t count_latencies(const uint64_t *latency, int from, int to)
 {
 	uint64_t sum = 0;
 
@@ -448,16 +450,16 @@ TEST(latencies_are_counted_by_powers_of_two_if_that_is_asked_for, .to = 2)
 	HTTPServer_Stats s;
 
 	make_server((HTTPServer_Options){ .latency = _i });
-	HTTPServer_route(server, "GET", "/slow", slow, NULL);
-	launch();
-	ck_assert_int_eq(ask(GET("/slow")), 200);
-	ck_assert_int_eq(ask(GET("/none")), 404);
+	HTTPServer_route(server, "GET", "/slow", answer_late, NULL);
+	launch_server();
+	ck_assert_int_eq(ask_server(GET("/slow")), 200);
+	ck_assert_int_eq(ask_server(GET("/none")), 404);
 	s = stats_now();
-	ck_assert_uint_eq(counted(s.latency, 0, HTTPServer_LATENCIES), _i ? 2 : 0);
+	ck_assert_uint_eq(count_latencies(s.latency, 0, HTTPServer_LATENCIES), _i ? 2 : 0);
 	/* 40 ms is more than 2^15 us */
-	ck_assert_uint_ge(counted(s.latency, 16, HTTPServer_LATENCIES), _i ? 1 : 0);
-	ck_assert_uint_eq(counted(s.latency, 0, 15),
-		_i && counted(s.latency, 15, HTTPServer_LATENCIES) == 1);
+	ck_assert_uint_ge(count_latencies(s.latency, 16, HTTPServer_LATENCIES), _i ? 1 : 0);
+	ck_assert_uint_eq(count_latencies(s.latency, 0, 15),
+		_i && count_latencies(s.latency, 15, HTTPServer_LATENCIES) == 1);
 	end_server();
 }
 
@@ -468,11 +470,11 @@ TEST(the_loops_time_is_busy_or_idle)
 	int i;
 
 	make_server((HTTPServer_Options){ .threads = 1 });
-	HTTPServer_route(server, "GET", "/slow", slow, NULL);
-	launch();
-	nap(100);
+	HTTPServer_route(server, "GET", "/slow", answer_late, NULL);
+	launch_server();
+	sleep_ms(100);
 	for (i = 0; i < 5; i++)
-		ck_assert_int_eq(ask(GET("/slow")), 200);
+		ck_assert_int_eq(ask_server(GET("/slow")), 200);
 	await(stats_now().busy_ms >= 150);
 	s = stats_now();
 	ck_assert_uint_ge(s.idle_ms, 50);
@@ -501,8 +503,8 @@ TEST(a_Unix_domain_listener_has_the_mode)
 	strcpy(to.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
-	say(fd, GET("/none"));
-	ck_assert_int_eq(hear(fd), 404);
+	send_text(fd, GET("/none"));
+	ck_assert_int_eq(read_response(fd), 404);
 	close(fd);
 	end_server();
 	rmdir(dir);

@@ -18,7 +18,7 @@ static size_t asked_for(HTTPRequest_T request, const char *name)
 	return value ? strtoul(value, NULL, 10) : 0;
 }
 
-static void take(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void allocate_as_asked(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	Arena_T own = HTTPRequest_arena(request);
 	size_t nbytes = asked_for(request, "bytes"), in_child = asked_for(request, "child"),
@@ -48,12 +48,12 @@ static void take(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 static atomic_int let_go, waiting;
 
 /* Keeps its memory until the test releases it. */
-static void hold(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void hold_memory(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	take(request, response, cl);
+	allocate_as_asked(request, response, cl);
 	atomic_fetch_add(&waiting, 1);
 	while (!atomic_load(&let_go))
-		nap(2);
+		sleep_ms(2);
 }
 
 static int stream_more(HTTPResponse_T response, void *cl)
@@ -64,7 +64,7 @@ static int stream_more(HTTPResponse_T response, void *cl)
 	return --*n > 0;
 }
 
-static void stream(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void stream_parts(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	int *n;
 
@@ -88,13 +88,13 @@ static void start_with(HTTPServer_Options options)
 {
 	options.log = keep_entry;
 	make_server(options);
-	HTTPServer_route(server, NULL, "/", take, NULL);
-	HTTPServer_route(server, "GET", "/stream", stream, NULL);
+	HTTPServer_route(server, NULL, "/", allocate_as_asked, NULL);
+	HTTPServer_route(server, "GET", "/stream", stream_parts, NULL);
 	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/blocks",
-		.handler = take, .blocks = 1 });
+		.handler = allocate_as_asked, .blocks = 1 });
 	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
-		.handler = hold, .blocks = 1 });
-	launch();
+		.handler = hold_memory, .blocks = 1 });
+	launch_server();
 }
 
 /* ---- request_bytes ---- */
@@ -109,15 +109,15 @@ TEST(a_request_that_takes_too_much_is_answered_503_and_the_next_is_served, .to =
 	int fd = -1, i;
 
 	start_with((HTTPServer_Options){ .request_bytes = 100 * KIB });
-	fd = dial();
+	fd = dial_server();
 	for (i = 0; i < 20; i++) {
 		snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n" HOST "\r\n", queries[_i]);
-		say(fd, request);
-		ck_assert_int_eq(hear(fd), 503);
-		ck_assert(!has("Connection: close"));
-		say(fd, GET("/?bytes=20000"));
-		ck_assert_int_eq(hear(fd), 200);
-		ck_assert_str_eq(body(), "ok");
+		send_text(fd, request);
+		ck_assert_int_eq(read_response(fd), 503);
+		ck_assert(!response_has("Connection: close"));
+		send_text(fd, GET("/?bytes=20000"));
+		ck_assert_int_eq(read_response(fd), 200);
+		ck_assert_str_eq(response_body(), "ok");
 	}
 	ck_assert_uint_eq(stats_now().raised, 20);
 	close(fd);
@@ -129,11 +129,11 @@ TEST(a_request_within_its_limit_is_served_as_without, .to = 2)
 	int fd, i;
 
 	start_with((HTTPServer_Options){ .request_bytes = _i ? 8192 : 100 * KIB });
-	fd = dial();
+	fd = dial_server();
 	for (i = 0; i < 200; i++) {
-		say(fd, GET("/") GET("/none"));
-		ck_assert_int_eq(hear(fd), 200);
-		ck_assert_int_eq(hear(fd), 404);
+		send_text(fd, GET("/") GET("/none"));
+		ck_assert_int_eq(read_response(fd), 200);
+		ck_assert_int_eq(read_response(fd), 404);
 	}
 	close(fd);
 	end_server();
@@ -148,15 +148,15 @@ TEST(a_body_that_takes_too_much_is_answered_503)
 	start_with((HTTPServer_Options){ .request_bytes = 40 * KIB });
 	memset(request + n, 'x', 50000);
 	request[n + 50000] = '\0';
-	ck_assert_int_eq(ask(request), 503);
-	ck_assert_int_eq(ask("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n12345"), 200);
+	ck_assert_int_eq(ask_server(request), 503);
+	ck_assert_int_eq(ask_server("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n12345"), 200);
 	end_server();
 }
 
 TEST(memory_of_another_arena_is_no_503)
 {
 	start_with((HTTPServer_Options){ .request_bytes = 100 * KIB });
-	ck_assert_int_eq(ask(GET("/?other=100000")), 500);
+	ck_assert_int_eq(ask_server(GET("/?other=100000")), 500);
 	end_server();
 }
 
@@ -165,11 +165,11 @@ TEST(a_stream_may_be_longer_than_the_limit)
 	int fd;
 
 	start_with((HTTPServer_Options){ .request_bytes = 8192 });
-	fd = dial();
-	say(fd, GET("/stream") GET("/"));
+	fd = dial_server();
+	send_text(fd, GET("/stream") GET("/"));
 	shutdown(fd, SHUT_WR);
-	hear_all(fd);
-	ck_assert_int_eq(count("HTTP/1.1 200"), 2);
+	read_to_end(fd);
+	ck_assert_int_eq(count_in_response("HTTP/1.1 200"), 2);
 	ck_assert_int_ge((int)nheard, 100000);
 	close(fd);
 	end_server();
@@ -182,9 +182,9 @@ TEST(a_child_that_outlives_its_request_does_not_count_for_the_next_ones)
 
 	start_with((HTTPServer_Options){ .request_bytes = 100 * KIB, .memory_bytes = 1024 * KIB });
 	for (i = 0; i < 30; i++) {
-		ck_assert_int_eq(ask(GET("/?keep=50000")), 200);
+		ck_assert_int_eq(ask_server(GET("/?keep=50000")), 200);
 		children[i] = kept;
-		ck_assert_int_eq(ask(GET("/?bytes=30000")), 200);
+		ck_assert_int_eq(ask_server(GET("/?bytes=30000")), 200);
 		if (i % 2)
 			Arena_dispose(&children[i]);
 	}
@@ -214,19 +214,19 @@ TEST(requests_beyond_the_memory_of_all_are_answered_503_until_others_have_ended)
 	int open_before, holder;
 
 	start_with((HTTPServer_Options){ .memory_bytes = 500 * KIB });
-	open_before = dial();
-	say(open_before, GET("/"));
-	ck_assert_int_eq(hear(open_before), 200);
-	holder = dial();
-	say(holder, GET("/hold?bytes=600000"));
+	open_before = dial_server();
+	send_text(open_before, GET("/"));
+	ck_assert_int_eq(read_response(open_before), 200);
+	holder = dial_server();
+	send_text(holder, GET("/hold?bytes=600000"));
 	await(atomic_load(&waiting) == 1);
-	say(open_before, GET("/"));
-	ck_assert_int_eq(hear(open_before), 503);
+	send_text(open_before, GET("/"));
+	ck_assert_int_eq(read_response(open_before), 503);
 	close(open_before);
 	atomic_store(&let_go, 1);
-	ck_assert_int_eq(hear(holder), 200); /* a running request continues */
+	ck_assert_int_eq(read_response(holder), 200); /* a running request continues */
 	close(holder);
-	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_int_eq(ask_server(GET("/")), 200);
 	ck_assert_uint_eq(stats_now().refused, 1);
 	end_server();
 }
@@ -236,15 +236,15 @@ TEST(clients_beyond_the_memory_of_all_wait_in_the_backlog)
 	int holder, fd;
 
 	start_with((HTTPServer_Options){ .memory_bytes = 500 * KIB });
-	holder = dial();
-	say(holder, GET("/hold?child=600000"));
+	holder = dial_server();
+	send_text(holder, GET("/hold?child=600000"));
 	await(atomic_load(&waiting) == 1);
-	fd = dial();
-	say(fd, GET("/"));
-	ck_assert_int_eq(listen_for(fd, heard, 1, 300), -2);
+	fd = dial_server();
+	send_text(fd, GET("/"));
+	ck_assert_int_eq(read_within(fd, heard, 1, 300), -2);
 	ck_assert_uint_eq(stats_now().accepted, 1);
 	atomic_store(&let_go, 1);
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	close(fd);
 	close(holder);
 	end_server();
@@ -257,14 +257,14 @@ TEST(a_body_that_is_collected_ends_when_the_memory_of_all_does)
 
 	start_with((HTTPServer_Options){ .memory_bytes = 500 * KIB });
 	memset(part, 'x', sizeof part);
-	uploader = dial();
-	say(uploader, "POST / HTTP/1.1\r\n" HOST "Content-Length: 400000\r\n\r\n");
-	say_bytes(uploader, part, 1000);
-	holder = dial();
-	say(holder, GET("/hold?bytes=600000"));
+	uploader = dial_server();
+	send_text(uploader, "POST / HTTP/1.1\r\n" HOST "Content-Length: 400000\r\n\r\n");
+	send_bytes(uploader, part, 1000);
+	holder = dial_server();
+	send_text(holder, GET("/hold?bytes=600000"));
 	await(atomic_load(&waiting) == 1);
-	say_bytes(uploader, part, 1000);
-	ck_assert_int_eq(hear(uploader), 503);
+	send_bytes(uploader, part, 1000);
+	ck_assert_int_eq(read_response(uploader), 503);
 	close(uploader);
 	atomic_store(&let_go, 1);
 	close(holder);
@@ -278,12 +278,12 @@ TEST(arenas_at_rest_do_not_count)
 
 	start_with((HTTPServer_Options){ .memory_bytes = 4000 * KIB });
 	for (i = 0; i < CLIENTS; i++)
-		fd[i] = dial();
+		fd[i] = dial_server();
 	for (turn = 0; turn < 3; turn++) {
 		for (i = 0; i < CLIENTS; i++)
-			say(fd[i], GET("/?bytes=60000"));
+			send_text(fd[i], GET("/?bytes=60000"));
 		for (i = 0; i < CLIENTS; i++)
-			ck_assert_int_eq(hear(fd[i]), 200);
+			ck_assert_int_eq(read_response(fd[i]), 200);
 	}
 	for (i = 0; i < CLIENTS; i++)
 		close(fd[i]);
@@ -296,7 +296,7 @@ CASE("queue", .timeout = 60);
 
 static atomic_int nparts;
 
-static void pass(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
+static void count_part(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
 {
 	atomic_fetch_add(&nparts, 1);
 	(void)request;
@@ -315,30 +315,47 @@ static void count_before(HTTPRequest_T request, HTTPResponse_T response, void *c
 	atomic_fetch_add(&nbefore, 1);
 }
 
+/* One client's request occupies the worker, and another one's the queue. */
+static void fill_queue(int *holder, int *queued, const char *request)
+{
+	*holder = dial_server();
+	send_text(*holder, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	*queued = dial_server();
+	send_text(*queued, request);
+	await(stats_now().queued == 1);
+}
+
+static void start_with_queue_of_one(void)
+{
+	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
+		.handler = hold_memory, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){
+		.method = "POST", .pattern = "/body", .handler = allocate_as_asked, .body = count_part,
+			.blocks = 1 });
+	launch_server();
+}
+
 TEST(requests_beyond_the_queue_are_answered_503_and_no_callback_runs)
 {
 	int holder, queued, fd;
 
 	start_with((HTTPServer_Options){ .queue = 1, .workers = 1, .before = count_before });
-	holder = dial();
-	say(holder, GET("/hold"));
-	await(atomic_load(&waiting) == 1);
-	queued = dial();
-	say(queued, GET("/blocks"));
-	await(stats_now().queued == 1);
-	fd = dial();
-	say(fd, GET("/blocks"));
-	ck_assert_int_eq(hear(fd), 503);
-	ck_assert(!has("Connection: close"));
+	fill_queue(&holder, &queued, GET("/blocks"));
+	fd = dial_server();
+	send_text(fd, GET("/blocks"));
+	ck_assert_int_eq(read_response(fd), 503);
+	ck_assert(!response_has("Connection: close"));
 	ck_assert_int_eq(atomic_load(&nbefore), 1);
-	say(fd, GET("/")); /* no worker answers it */
-	ck_assert_int_eq(hear(fd), 200);
+	send_text(fd, GET("/")); /* no worker answers it */
+	ck_assert_int_eq(read_response(fd), 200);
 	ck_assert_uint_eq(stats_now().refused, 1);
 	atomic_store(&let_go, 1);
-	ck_assert_int_eq(hear(queued), 200);
-	ck_assert_int_eq(hear(holder), 200);
-	say(fd, GET("/blocks"));
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(queued), 200);
+	ck_assert_int_eq(read_response(holder), 200);
+	send_text(fd, GET("/blocks"));
+	ck_assert_int_eq(read_response(fd), 200);
 	await(stats_now().queued == 0);
 	close(fd);
 	close(queued);
@@ -346,29 +363,43 @@ TEST(requests_beyond_the_queue_are_answered_503_and_no_callback_runs)
 	end_server();
 }
 
+/* The first request has the loop watch the connection, which it does on while a worker has the
+ * second one. */
+TEST(input_that_waits_for_a_worker_does_not_keep_the_loop_busy)
+{
+	clock_t before;
+	int fd;
+
+	start_with((HTTPServer_Options){ .workers = 1, .threads = 1 });
+	fd = dial_server();
+	send_text(fd, GET("/blocks"));
+	ck_assert_int_eq(read_response(fd), 200);
+	send_text(fd, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	before = clock();
+	send_text(fd, GET("/blocks"));
+	sleep_ms(500);
+	ck_assert_int_lt(clock() - before, CLOCKS_PER_SEC / 10);
+	atomic_store(&let_go, 1);
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
+	close(fd);
+	end_server();
+}
+
 TEST(a_request_of_which_something_ran_is_not_refused)
 {
 	int holder, queued, fd;
 
-	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
-		.handler = hold, .blocks = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){
-		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
-	launch();
-	fd = dial();
-	say(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
+	start_with_queue_of_one();
+	fd = dial_server();
+	send_text(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
 	await(atomic_load(&nparts) == 1);
-	holder = dial();
-	say(holder, GET("/hold"));
-	await(atomic_load(&waiting) == 1);
-	queued = dial();
-	say(queued, GET("/hold"));
-	await(stats_now().queued == 1);
-	say(fd, "cd");
+	fill_queue(&holder, &queued, GET("/hold"));
+	send_text(fd, "cd");
 	await(stats_now().queued == 2);
 	atomic_store(&let_go, 1);
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	close(fd);
 	close(queued);
 	close(holder);
@@ -379,22 +410,12 @@ TEST(a_body_that_finds_the_queue_full_ends_its_connection)
 {
 	int holder, queued, fd;
 
-	make_server((HTTPServer_Options){ .queue = 1, .workers = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/hold",
-		.handler = hold, .blocks = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){
-		.method = "POST", .pattern = "/body", .handler = take, .body = pass, .blocks = 1 });
-	launch();
-	holder = dial();
-	say(holder, GET("/hold"));
-	await(atomic_load(&waiting) == 1);
-	queued = dial();
-	say(queued, GET("/hold"));
-	await(stats_now().queued == 1);
-	fd = dial();
-	say(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
-	ck_assert_int_eq(hear(fd), 503);
-	ck_assert(has("Connection: close"));
+	start_with_queue_of_one();
+	fill_queue(&holder, &queued, GET("/hold"));
+	fd = dial_server();
+	send_text(fd, "POST /body HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
+	ck_assert_int_eq(read_response(fd), 503);
+	ck_assert(response_has("Connection: close"));
 	atomic_store(&let_go, 1);
 	close(fd);
 	close(queued);

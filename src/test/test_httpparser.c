@@ -26,8 +26,8 @@ typedef struct Run {
 	char explanation[512];
 } Run;
 
-static void note(Run *run, const char *fmt, ...) CORE_PRINTF(2, 3);
-static void note(Run *run, const char *fmt, ...)
+static void write_transcript(Run *run, const char *fmt, ...) CORE_PRINTF(2, 3);
+static void write_transcript(Run *run, const char *fmt, ...)
 {
 	size_t room = sizeof run->text - run->length;
 	va_list ap;
@@ -44,14 +44,14 @@ static void note_bytes(Run *run, const char *bytes, HTTPSlice s)
 	size_t i;
 
 	for (i = 0; i < s.length; i++)
-		note(run, bytes[s.at + i] ? "%c" : "\\%d", bytes[s.at + i]);
+		write_transcript(run, bytes[s.at + i] ? "%c" : "\\%d", bytes[s.at + i]);
 }
 
 static void note_slice(Run *run, const char *bytes, HTTPSlice s)
 {
-	note(run, "<");
+	write_transcript(run, "<");
 	note_bytes(run, bytes, s);
-	note(run, ">");
+	write_transcript(run, ">");
 }
 
 static void note_event(Run *run, const char *bytes)
@@ -71,7 +71,8 @@ static void note_event(Run *run, const char *bytes)
 		note_slice(run, bytes, p->value);
 		break;
 	case HTTPParser_HEAD:
-		note(run, "head %x %llu body ", (unsigned)p->flags, (unsigned long long)p->left);
+		write_transcript(run, "head %x %llu body ", (unsigned)p->flags,
+			(unsigned long long)p->left);
 		break;
 	case HTTPParser_BODY:
 		ck_assert_uint_gt(p->value.length, 0);
@@ -79,7 +80,7 @@ static void note_event(Run *run, const char *bytes)
 		break;
 	case HTTPParser_ERROR:
 		httpparser__explain(p, bytes, run->explanation, sizeof run->explanation);
-		note(run, "error %d %s", (int)p->status, run->explanation);
+		write_transcript(run, "error %d %s", (int)p->status, run->explanation);
 		break;
 	default:
 		break;
@@ -87,7 +88,7 @@ static void note_event(Run *run, const char *bytes)
 }
 
 /* Writes all that the parser says of the bytes [from..to) of the input. Returns 0 at the end. */
-static int feed(Run *run, const char *bytes, size_t n)
+static int feed_parser(Run *run, const char *bytes, size_t n)
 {
 	for (;;) {
 		run->last = httpparser__next(&run->parser, bytes, n);
@@ -128,7 +129,7 @@ static void run_in_pieces(Run *run, const HTTP_Limits *limits, const char *input
 		}
 		at = step < n - at ? at + step : n;
 		copy = exact_copy(input + base, at - base);
-		more = feed(run, copy, at - base);
+		more = feed_parser(run, copy, at - base);
 		headed = run->parser.mark > 0 && strstr(run->text, "head ") != NULL;
 		if (run->last == HTTPParser_ERROR) { /* an error stays */
 			ck_assert_int_eq(httpparser__next(&run->parser, copy, at - base), HTTPParser_ERROR);
@@ -137,18 +138,18 @@ static void run_in_pieces(Run *run, const HTTP_Limits *limits, const char *input
 	}
 	if (run->last == HTTPParser_END) {
 		run->end = base + run->parser.at;
-		note(run, " end at %zu", run->end);
+		write_transcript(run, " end at %zu", run->end);
 	} else if (more)
-		note(run, " more");
+		write_transcript(run, " more");
 }
 
-static size_t all(void *cl, size_t at)
+static size_t piece_all(void *cl, size_t at)
 {
 	(void)cl, (void)at;
 	return SIZE_MAX;
 }
 
-static size_t one(void *cl, size_t at)
+static size_t piece_one(void *cl, size_t at)
 {
 	(void)cl, (void)at;
 	return 1;
@@ -161,7 +162,7 @@ static size_t cut_at(void *cl, size_t at)
 
 static void run_whole(Run *run, const char *input, size_t n)
 {
-	run_in_pieces(run, &usual, input, n, all, NULL);
+	run_in_pieces(run, &usual, input, n, piece_all, NULL);
 }
 
 /* Runs the whole input, byte by byte, and cut in two at every position. */
@@ -170,8 +171,8 @@ static void run_every_way(Run *whole, const HTTP_Limits *limits, const char *inp
 	Run run;
 	size_t i;
 
-	run_in_pieces(whole, limits, input, n, all, NULL);
-	run_in_pieces(&run, limits, input, n, one, NULL);
+	run_in_pieces(whole, limits, input, n, piece_all, NULL);
+	run_in_pieces(&run, limits, input, n, piece_one, NULL);
 	ck_assert_str_eq(run.text, whole->text);
 	for (i = 1; i < n; i++) {
 		run_in_pieces(&run, limits, input, n, cut_at, &i);
@@ -312,7 +313,7 @@ static int is_tchar(int c)
 		c) != NULL;
 }
 
-static int takes(const char *before, int c, const char *after)
+static int takes_byte(const char *before, int c, const char *after)
 {
 	char input[256];
 	Run run;
@@ -339,7 +340,7 @@ static void check_class(const char *what, const char *before, const char *after,
 
 				sprintf(head, "%s%.*s", before, first, filler);
 				sprintf(tail, "%.*s%s", last, filler, after);
-				ck_assert_msg(takes(head, c, tail) == is_one(c), "%s: %02x after %d", what,
+				ck_assert_msg(takes_byte(head, c, tail) == is_one(c), "%s: %02x after %d", what,
 					(unsigned)c, first);
 			}
 }
@@ -381,7 +382,7 @@ TEST(of_all_bytes_only_visible_ones_are_taken_in_a_target)
 
 /* ---- limits ---- */
 
-static const char *repeat(char *out, char c, size_t n)
+static const char *repeat_char(char *out, char c, size_t n)
 {
 	memset(out, c, n);
 	out[n] = '\0';
@@ -408,16 +409,17 @@ TEST(a_request_line_may_be_as_long_as_its_limit_and_no_longer)
 	for (n = 63; n <= 65; n++) {
 		int want = n > 64 ? 414 : 0;
 
-		sprintf(input, "\r\nGET /%s HTTP/1.1\r\nHost: a\r\n\r\n", repeat(x, 'x', (size_t)n - 14));
+		sprintf(input, "\r\nGET /%s HTTP/1.1\r\nHost: a\r\n\r\n",
+			repeat_char(x, 'x', (size_t)n - 14));
 		ck_assert_int_eq(status_of(limits, input), want);
-		sprintf(input, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", repeat(x, 'x', (size_t)n - 11));
+		sprintf(input, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", repeat_char(x, 'x', (size_t)n - 11));
 		ck_assert_int_eq(status_of(limits, input), want);
 	}
 	/* RFC 9112, 3: it is the method that is too long */
-	ck_assert_int_eq(status_of(limits, repeat(input, 'x', 65)), 501);
-	sprintf(input, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", repeat(x, 'x', 65));
+	ck_assert_int_eq(status_of(limits, repeat_char(input, 'x', 65)), 501);
+	sprintf(input, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", repeat_char(x, 'x', 65));
 	ck_assert_int_eq(status_of(limits, input), 501);
-	sprintf(input, "GET /%s", repeat(x, 'x', 60));
+	sprintf(input, "GET /%s", repeat_char(x, 'x', 60));
 	ck_assert_int_eq(status_of(limits, input), 414);
 }
 
@@ -431,16 +433,16 @@ TEST(all_field_lines_together_may_be_as_long_as_their_limit_and_no_longer)
 	for (n = 63; n <= 65; n++) {
 		int want = n > 64 ? 431 : 0;
 
-		sprintf(input, GET HOST "X: %s\r\n\r\n", repeat(x, 'x', (size_t)n - 9 - 5));
+		sprintf(input, GET HOST "X: %s\r\n\r\n", repeat_char(x, 'x', (size_t)n - 9 - 5));
 		ck_assert_int_eq(status_of(limits, input), want);
-		sprintf(input, GET HOST "%s:\r\n\r\n", repeat(x, 'x', (size_t)n - 9 - 3));
+		sprintf(input, GET HOST "%s:\r\n\r\n", repeat_char(x, 'x', (size_t)n - 9 - 3));
 		ck_assert_int_eq(status_of(limits, input), want);
-		sprintf(input, GET HOST "X:%s\r\n\r\n", repeat(x, ' ', (size_t)n - 9 - 4));
+		sprintf(input, GET HOST "X:%s\r\n\r\n", repeat_char(x, ' ', (size_t)n - 9 - 4));
 		ck_assert_int_eq(status_of(limits, input), want);
-		sprintf(input, CHUNKED "0\r\nX: %s\r\n\r\n", repeat(x, 'x', (size_t)n - 5));
+		sprintf(input, CHUNKED "0\r\nX: %s\r\n\r\n", repeat_char(x, 'x', (size_t)n - 5));
 		ck_assert_int_eq(status_of(limits, input), want);
 	}
-	sprintf(input, GET "X: %s", repeat(x, 'x', 62));
+	sprintf(input, GET "X: %s", repeat_char(x, 'x', 62));
 	ck_assert_int_eq(status_of(limits, input), 431);
 }
 
@@ -475,12 +477,12 @@ TEST(a_body_may_be_as_long_as_its_limit_and_no_longer)
 	for (n = 19; n <= 21; n++) {
 		int want = n > 20 ? 413 : 0;
 
-		sprintf(input, POST HOST "Content-Length: %u\r\n\r\n%s", n, repeat(x, 'x', n));
+		sprintf(input, POST HOST "Content-Length: %u\r\n\r\n%s", n, repeat_char(x, 'x', n));
 		ck_assert_int_eq(status_of(limits, input), want);
-		sprintf(input, CHUNKED "%x\r\n%s\r\n0\r\n\r\n", n, repeat(x, 'x', n));
+		sprintf(input, CHUNKED "%x\r\n%s\r\n0\r\n\r\n", n, repeat_char(x, 'x', n));
 		ck_assert_int_eq(status_of(limits, input), want);
 		sprintf(input, CHUNKED "7\r\n1234567\r\n%x\r\n%s\r\n0\r\n\r\n", n - 7,
-			repeat(x, 'x', n - 7));
+			repeat_char(x, 'x', n - 7));
 		ck_assert_int_eq(status_of(limits, input), want);
 	}
 }
@@ -492,11 +494,11 @@ TEST(chunk_extensions_may_be_4096_bytes_and_one_for_each_byte_of_the_body)
 	size_t n;
 
 	for (n = 4095; n <= 4097; n++) {
-		sprintf(input, CHUNKED "5;%s\r\nhello\r\n0\r\n\r\n", repeat(x, 'x', n - 1));
+		sprintf(input, CHUNKED "5;%s\r\nhello\r\n0\r\n\r\n", repeat_char(x, 'x', n - 1));
 		run_whole(&run, input, strlen(input));
 		ck_assert_int_eq(run.last == HTTPParser_ERROR ? run.parser.status : 0, n > 4096 ? 413 : 0);
-		sprintf(input, CHUNKED "5;%s\r\nhello\r\n0;12345\r\n\r\n", repeat(x, 'x', n - 2));
-		run_in_pieces(&run, &usual, input, strlen(input), one, NULL);
+		sprintf(input, CHUNKED "5;%s\r\nhello\r\n0;12345\r\n\r\n", repeat_char(x, 'x', n - 2));
+		run_in_pieces(&run, &usual, input, strlen(input), piece_one, NULL);
 		ck_assert_int_eq(run.last == HTTPParser_ERROR ? run.parser.status : 0, n > 4096 ? 413 : 0);
 	}
 }
@@ -509,8 +511,7 @@ TEST(the_largest_limits_do_not_wrap)
 	run_every_way(&run, &limits, accepted[0].input, accepted[0].n);
 	ck_assert_int_eq(run.last, HTTPParser_END);
 	run_in_pieces(&run, &limits, CHUNKED "1\r\na\r\nffffffffffffffff\r\n",
-		sizeof(CHUNKED "1\r\na\r\nffffffffffffffff\r\n") - 1,
-		all, NULL);
+		sizeof(CHUNKED "1\r\na\r\nffffffffffffffff\r\n") - 1, piece_all, NULL);
 	ck_assert_int_eq(run.parser.status, 413);
 }
 
@@ -664,7 +665,7 @@ static uint32_t next_random(uint32_t *state) /* xorshift32, Marsaglia 2003 */
 	return *state;
 }
 
-static size_t some(void *cl, size_t at)
+static size_t piece_random(void *cl, size_t at)
 {
 	uint32_t r = next_random(cl);
 
@@ -672,7 +673,7 @@ static size_t some(void *cl, size_t at)
 	return r & 1 ? 1 + r / 2 % 4 : 1 + r / 2 % 64;
 }
 
-static size_t mutate(char *input, size_t n, size_t room, uint32_t *state)
+static size_t mutate_input(char *input, size_t n, size_t room, uint32_t *state)
 {
 	static const char *const words[] = { "\r\n", "\n", "\r", " ", "\t", ":", ",", "0", "f",
 		"chunked", "Content-Length: 5\r\n",
@@ -724,9 +725,9 @@ TEST(twenty_thousand_mutations_are_read_the_same_way_however_they_are_cut)
 
 		memcpy(input, from->input, n);
 		for (times = (int)(next_random(&state) % 4); times >= 0; times--)
-			n = mutate(input, n, sizeof input, &state);
+			n = mutate_input(input, n, sizeof input, &state);
 		run_whole(&whole, input, n);
-		run_in_pieces(&cut, &usual, input, n, some, &state);
+		run_in_pieces(&cut, &usual, input, n, piece_random, &state);
 		ck_assert_msg(strcmp(whole.text, cut.text) == 0, "mutation %d: \"%s\" is not \"%s\"", i,
 			whole.text, cut.text);
 		ends += whole.last == HTTPParser_END;

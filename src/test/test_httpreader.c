@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The reader of requests alone. Its result does not depend on how the input was cut, nor on
- * whose memory it lies in. What a request in progress holds is bounded by what has arrived. */
+ * whose memory it lies in. The memory of a request in progress is bounded by the bytes that have
+ * arrived. */
 #include "config.h"
 
 #include <stdio.h>
@@ -15,13 +16,13 @@
 static Arena_T arena;
 static HTTP_Limits limits;
 
-static void setup(void)
+static void set_up_arena(void)
 {
 	arena = Arena_new();
 	limits = http__limits(NULL);
 }
 
-static void teardown(void)
+static void tear_down_arena(void)
 {
 	Arena_dispose(&arena);
 }
@@ -29,7 +30,7 @@ static void teardown(void)
 /* ---- a run ---- */
 
 SUITE("HTTPReader");
-CASE("reader", .setup = setup, .teardown = teardown);
+CASE("reader", .setup = set_up_arena, .teardown = tear_down_arena);
 
 typedef struct Run {
 	HTTPReader reader;
@@ -39,7 +40,7 @@ typedef struct Run {
 	char explanation[512];
 } Run;
 
-static void begin(Run *run, Arena_T a)
+static void begin_run(Run *run, Arena_T a)
 {
 	memset(run, 0, sizeof *run);
 	run->request.arena = a;
@@ -56,7 +57,7 @@ static char *exact_copy(const char *bytes, size_t n)
 
 /* Feeds all of these bytes, which change after each call as a loop's buffer does. Returns 0 at
  * the end. */
-static int feed(Run *run, const char *bytes, size_t n)
+static int feed_copies(Run *run, const char *bytes, size_t n)
 {
 	size_t used;
 	char *copy;
@@ -98,7 +99,7 @@ static int feed_in_place(Run *run, const char *bytes, size_t n)
 static void run_in_pieces(Run *run, const char *input, size_t n, size_t piece,
 	int (*how)(Run *, const char *, size_t))
 {
-	begin(run, arena);
+	begin_run(run, arena);
 	while (run->taken < n && how(run, input + run->taken, piece < n - run->taken ? piece
 		: n - run->taken))
 		;
@@ -109,7 +110,7 @@ static const char *or_none(const char *s)
 	return s ? s : "(none)";
 }
 
-static void compare(Run *run, Run *whole, const Row *row)
+static void compare_runs(Run *run, Run *whole, const Row *row)
 {
 	ck_assert_msg(run->last == whole->last
 		&& run->reader.parser.status == whole->reader.parser.status,
@@ -134,13 +135,13 @@ static void read_in_every_way(const Row *row, HTTPReader_Event end)
 	Run whole, run;
 	size_t piece;
 
-	run_in_pieces(&whole, row->input, row->n, row->n, feed);
+	run_in_pieces(&whole, row->input, row->n, row->n, feed_copies);
 	ck_assert_msg(whole.last == end, "%s: %d", row->sentence, whole.last);
 	for (piece = 1; piece <= row->n; piece = piece < 40 ? piece + 1 : piece * 2) {
-		run_in_pieces(&run, row->input, row->n, piece, feed);
-		compare(&run, &whole, row);
+		run_in_pieces(&run, row->input, row->n, piece, feed_copies);
+		compare_runs(&run, &whole, row);
 		run_in_pieces(&run, row->input, row->n, piece, feed_in_place);
-		compare(&run, &whole, row);
+		compare_runs(&run, &whole, row);
 	}
 }
 
@@ -195,7 +196,7 @@ static void feed_body(Run *run, size_t nbytes)
 	for (; nbytes > 0; nbytes -= n) {
 		n = nbytes < sizeof bytes ? nbytes : sizeof bytes;
 		memset(bytes, 'x', n);
-		feed(run, bytes, n);
+		feed_copies(run, bytes, n);
 	}
 }
 
@@ -207,8 +208,8 @@ TEST(a_body_with_a_length_holds_at_most_1_3_times_its_bytes, .to = COUNT(sizes))
 	Arena_T a = counting_arena(&held);
 	Run run;
 
-	begin(&run, a);
-	feed(&run, head, (size_t)sprintf(head, POST HOST "Content-Length: %zu\r\n\r\n", n));
+	begin_run(&run, a);
+	feed_copies(&run, head, (size_t)sprintf(head, POST HOST "Content-Length: %zu\r\n\r\n", n));
 	ck_assert_uint_le(held.now, 4096); /* a promised length takes no memory */
 	feed_body(&run, n - 1);
 	ck_assert_int_eq(run.last, HTTPReader_MORE);
@@ -230,12 +231,12 @@ TEST(a_chunked_body_holds_at_most_1_3_times_its_bytes_before_and_after_its_end, 
 	Arena_T a = counting_arena(&held);
 	Run run;
 
-	begin(&run, a);
-	feed(&run, head, (size_t)sprintf(head, CHUNKED "%zx\r\n", n));
+	begin_run(&run, a);
+	feed_copies(&run, head, (size_t)sprintf(head, CHUNKED "%zx\r\n", n));
 	feed_body(&run, n);
 	ck_assert_int_eq(run.last, HTTPReader_MORE);
 	ck_assert_uint_le(held.most, n + n * 3 / 10);
-	feed(&run, "\r\n0\r\n\r\n", 7);
+	feed_copies(&run, "\r\n0\r\n\r\n", 7);
 	ck_assert_int_eq(run.last, HTTPReader_READY);
 	ck_assert_uint_le(held.now, n + n * 3 / 10);
 	ck_assert_uint_eq(run.request.nbytes, n);
@@ -254,7 +255,7 @@ TEST(bytes_behind_a_chunked_body_in_place_do_not_move)
 	memset(input + n, 'x', 0x8000);
 	n += 0x8000;
 	n += (size_t)sprintf(input + n, "\r\n0\r\n\r\nGET /next");
-	begin(&run, arena);
+	begin_run(&run, arena);
 	while (run.last != HTTPReader_READY) {
 		if (used == got) {
 			into = httpreader__room(&run.reader, &room);
@@ -278,8 +279,8 @@ TEST(a_chunked_body_that_breaks_off_leaves_nothing_behind_a_clear)
 	char head[100];
 	Run run;
 
-	begin(&run, arena);
-	feed(&run, head, (size_t)sprintf(head, CHUNKED "%zx\r\n", (size_t)100000));
+	begin_run(&run, arena);
+	feed_copies(&run, head, (size_t)sprintf(head, CHUNKED "%zx\r\n", (size_t)100000));
 	feed_body(&run, 50000);
 	ck_assert_uint_gt(Arena_debug_live_count(), live);
 	Arena_clear(arena);
@@ -306,7 +307,7 @@ TEST(a_head_in_progress_holds_at_most_3_times_its_bytes_and_2_KiB, .to = 4)
 	Run run;
 
 	for (piece = 1; piece < n; piece *= 2) {
-		run_in_pieces(&run, head, n, piece, feed);
+		run_in_pieces(&run, head, n, piece, feed_copies);
 		ck_assert_int_eq(run.last, HTTPReader_MORE);
 		ck_assert_uint_le(Arena_used(arena) - before, 3 * n + 2048);
 		Arena_clear(arena);
@@ -322,11 +323,11 @@ TEST(a_body_behind_a_head_in_pieces_is_not_kept_with_the_head)
 	size_t before = Arena_used(arena);
 	Run run;
 
-	begin(&run, arena);
-	feed(&run, "P", 1);
+	begin_run(&run, arena);
+	feed_copies(&run, "P", 1);
 	memset(input, 'x', sizeof input);
 	memcpy(input, "OST / HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n", 50);
-	feed(&run, input, 50 + 90000);
+	feed_copies(&run, input, 50 + 90000);
 	ck_assert_int_eq(run.last, HTTPReader_READY);
 	ck_assert_uint_le(Arena_used(arena) - before, 90000 * 13 / 10);
 }
@@ -350,7 +351,7 @@ TEST(an_encoded_slash_stays_in_its_segment_and_its_parameter_has_it_decoded, .to
 	Run run;
 
 	run_in_pieces(&run, input, (size_t)sprintf(input, "GET %s HTTP/1.1\r\n" HOST "\r\n",
-		slashes[_i].target), 200, feed);
+		slashes[_i].target), 200, feed_copies);
 	ck_assert_int_eq(run.last, HTTPReader_READY);
 	ck_assert_str_eq(HTTPRequest_path(&run.request), slashes[_i].path);
 	last = strrchr(HTTPRequest_path(&run.request), '/') + 1;
@@ -398,15 +399,15 @@ TEST(empty_lines_begin_no_request_and_are_not_kept)
 	size_t before = Arena_used(arena), i;
 	Run run;
 
-	begin(&run, arena);
+	begin_run(&run, arena);
 	for (i = 0; i < 15; i++) {
-		feed(&run, &"\r\n"[i % 2], 1);
+		feed_copies(&run, &"\r\n"[i % 2], 1);
 		ck_assert_int_eq(run.last, HTTPReader_MORE);
 		ck_assert(!httpreader__begun(&run.reader));
 		ck_assert_int_eq(httpreader__has_cr(&run.reader), i % 2 == 0);
 	}
 	ck_assert_uint_eq(Arena_used(arena), before);
-	feed(&run, "\n" GET HOST "\r\n", 1 + sizeof GET HOST "\r\n" - 1);
+	feed_copies(&run, "\n" GET HOST "\r\n", 1 + sizeof GET HOST "\r\n" - 1);
 	ck_assert_int_eq(run.last, HTTPReader_READY);
 	ck_assert_str_eq(HTTPRequest_header(&run.request, "host"), "a");
 }
@@ -417,7 +418,7 @@ typedef struct Taken {
 	int go_on;
 } Taken;
 
-static int take(const char *bytes, size_t n, void *cl)
+static int take_request(const char *bytes, size_t n, void *cl)
 {
 	Taken *taken = cl;
 
@@ -434,10 +435,10 @@ TEST(a_body_that_is_taken_can_pause_after_each_part)
 	Taken taken = { .go_on = 0 };
 	Run run;
 
-	begin(&run, arena);
+	begin_run(&run, arena);
 	ck_assert_int_eq(httpreader__feed(&run.reader, at, n, &used), HTTPReader_HEAD);
 	ck_assert(httpreader__has_body(&run.reader));
-	run.reader.take = take;
+	run.reader.take = take_request;
 	run.reader.cl = &taken;
 	at += used, n -= used;
 	ck_assert_int_eq(httpreader__feed(&run.reader, at, n, &used), HTTPReader_MORE);
@@ -459,7 +460,7 @@ TEST(another_limit_of_the_body_is_looked_at_before_its_first_byte)
 	Run run;
 
 	tight.body_bytes = 4;
-	begin(&run, arena);
+	begin_run(&run, arena);
 	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n",
 		sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
 	ck_assert_int_eq(httpreader__limit_body(&run.reader, &tight), HTTPReader_ERROR);
@@ -467,7 +468,7 @@ TEST(another_limit_of_the_body_is_looked_at_before_its_first_byte)
 	httpreader__explain(&run.reader, run.explanation, sizeof run.explanation);
 	ck_assert_str_eq(run.explanation, "a body of \"5\" bytes is more than 4");
 	tight.body_bytes = 5;
-	begin(&run, arena);
+	begin_run(&run, arena);
 	httpreader__feed(&run.reader, POST HOST "Content-Length: 5\r\n\r\n",
 		sizeof POST HOST "Content-Length: 5\r\n\r\n" - 1, &used);
 	ck_assert_int_eq(httpreader__limit_body(&run.reader, &tight), HTTPReader_MORE);

@@ -19,7 +19,7 @@ static atomic_int nsuspended, nresumed, nfreed, nlogged, done;
 static atomic_int next;
 static int by_fail;
 
-static HTTPResponse_T newest(void)
+static HTTPResponse_T newest_handle(void)
 {
 	return __atomic_load_n(&handles[(atomic_load(&next) - 1) % RING], __ATOMIC_ACQUIRE);
 }
@@ -30,25 +30,25 @@ static void count_freed(void *cl)
 	atomic_fetch_add(&nfreed, 1);
 }
 
-static void publish(HTTPResponse_T r)
+static void suspend_and_publish(HTTPResponse_T r)
 {
 	HTTPResponse_suspend(r, 0);
 	__atomic_store_n(&handles[atomic_fetch_add(&next, 1) % RING], r, __ATOMIC_RELEASE);
 	atomic_fetch_add(&nsuspended, 1);
 }
 
-static int again(HTTPResponse_T response, void *cl)
+static int write_again(HTTPResponse_T response, void *cl)
 {
 	int *left = cl;
 
 	HTTPResponse_printf(response, "part");
 	if (--*left == 0)
 		return 0;
-	publish(response);
+	suspend_and_publish(response);
 	return 1;
 }
 
-static void later(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_later(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	Arena_defer(HTTPRequest_arena(request), count_freed, NULL);
 	HTTPResponse_printf(response, "answer");
@@ -56,17 +56,17 @@ static void later(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 		int *left = Arena_alloc(HTTPRequest_arena(request), sizeof *left);
 
 		*left = 3;
-		HTTPResponse_stream(response, again, left);
+		HTTPResponse_stream(response, write_again, left);
 	}
-	publish(response);
+	suspend_and_publish(response);
 }
 
-static void take(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
+static void suspend_body(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
 {
 	(void)bytes;
 	(void)n;
 	(void)cl;
-	publish(HTTPRequest_response(request));
+	suspend_and_publish(HTTPRequest_response(request));
 }
 
 /* Resumes one of them, if it may be resumed. */
@@ -78,7 +78,7 @@ static void resume_one(unsigned *seed)
 		return;
 	TRY {
 		if (HTTPResponse_gone(r) && rand_r(seed) % 2)
-			nap(1);
+			sleep_ms(1);
 		if (by_fail && rand_r(seed) % 4 == 0) {
 			static const Except_Capture capture =
 				{ .exception = &HTTP_Conflict, .message = "a conflict" };
@@ -119,13 +119,13 @@ static void *be_client(void *cl)
 	char buffer[4096];
 
 	while (!atomic_load(&done)) {
-		int fd = try_dial(), i, n = (int)(rand_r(&seed) % 3);
+		int fd = try_to_dial(), i, n = (int)(rand_r(&seed) % 3);
 		const char *request = requests[rand_r(&seed) % (sizeof requests / sizeof requests[0])];
 
 		if (fd < 0)
 			break;
 		if (send(fd, request, strlen(request), MSG_NOSIGNAL) > 0)
-			for (i = 0; i < n && listen_for(fd, buffer, sizeof buffer, 50) > 0; i++)
+			for (i = 0; i < n && read_within(fd, buffer, sizeof buffer, 50) > 0; i++)
 				;
 		if (rand_r(&seed) % 4 == 0)
 			shutdown(fd, SHUT_WR);
@@ -141,28 +141,29 @@ static void log_entry(const HTTPServer_Entry *e, void *cl)
 		atomic_fetch_add(&nlogged, 1);
 }
 
-static void route(const char *method, const char *pattern, int blocks, int streams, int has_body)
+static void add_route(const char *method, const char *pattern, int blocks, int streams,
+	int has_body)
 {
 	static int yes = 1;
 
 	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = method, .pattern = pattern,
-		.handler = later,
-		.cl = streams ? &yes : NULL, .blocks = blocks, .body = has_body ? take : NULL });
+		.handler = answer_later,
+		.cl = streams ? &yes : NULL, .blocks = blocks, .body = has_body ? suspend_body : NULL });
 }
 
-static void start(int suspend_ms)
+static void start_server(int suspend_ms)
 {
 	memset(handles, 0, sizeof handles);
 	nsuspended = nresumed = nfreed = nlogged = done = 0;
 	make_server((HTTPServer_Options){ .threads = 2, .workers = 2, .suspend_ms = suspend_ms,
 		.drain_ms = 20, .log = log_entry });
-	route("GET", "/later", 0, 0, 0);
-	route("GET", "/stream", 0, 1, 0);
-	route("GET", "/work", 1, 0, 0);
-	route("GET", "/work-stream", 1, 1, 0);
-	route("POST", "/body", 0, 0, 1);
-	route("POST", "/work-body", 1, 0, 1);
-	launch();
+	add_route("GET", "/later", 0, 0, 0);
+	add_route("GET", "/stream", 0, 1, 0);
+	add_route("GET", "/work", 1, 0, 0);
+	add_route("GET", "/work-stream", 1, 1, 0);
+	add_route("POST", "/body", 0, 0, 1);
+	add_route("POST", "/work-body", 1, 0, 1);
+	launch_server();
 }
 
 /* A response that was suspended and not resumed outlives run, and is freed when it is resumed. */
@@ -185,7 +186,7 @@ TEST(threads_resume_against_departure_time_the_servers_end_and_each_other, .to =
 	size_t i;
 
 	by_fail = _i == 1;
-	start(_i == 2 ? 1 : 20);
+	start_server(_i == 2 ? 1 : 20);
 	for (i = 0; i < THREADS; i++)
 		pthread_create(&resumers[i], NULL, resume_all, (void *)(i + 1));
 	for (i = 0; i < 4; i++)
@@ -226,20 +227,20 @@ TEST(of_eight_threads_that_resume_one_does)
 	HTTPResponse_T r;
 	int fd, i, round;
 
-	start(10000);
-	fd = dial();
+	start_server(10000);
+	fd = dial_server();
 	for (round = 1; round <= 20; round++) {
 		pthread_barrier_init(&barrier, NULL, THREADS);
 		winners = 0;
-		say(fd, GET("/later"));
+		send_text(fd, GET("/later"));
 		await(atomic_load(&nsuspended) == round);
-		r = newest();
+		r = newest_handle();
 		for (i = 0; i < THREADS; i++)
 			pthread_create(&threads[i], NULL, resume_once, r);
 		for (i = 0; i < THREADS; i++)
 			pthread_join(threads[i], NULL);
 		ck_assert_int_eq(winners, 1);
-		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_int_eq(read_response(fd), 200);
 		pthread_barrier_destroy(&barrier);
 	}
 	close(fd);
@@ -253,7 +254,7 @@ CASE("many", .timeout = 240);
 enum { MANY = 10000 };
 static HTTPResponse_T many[MANY];
 
-static void keep(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void suspend_and_keep(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	(void)request;
@@ -304,13 +305,13 @@ TEST(ten_thousand_wait_without_a_thread)
 		n = (int)(limit.rlim_cur / 2) - 100;
 	nsuspended = 0;
 	make_server((HTTPServer_Options){ .connections = (size_t)n + 1, .threads = 1 });
-	HTTPServer_route(server, "GET", "/", keep, NULL);
-	launch();
+	HTTPServer_route(server, "GET", "/", suspend_and_keep, NULL);
+	launch_server();
 	before = resident_bytes();
 	threads = count_threads();
 	for (i = 0; i < n; i++) {
-		fds[i] = dial();
-		say(fds[i], GET("/"));
+		fds[i] = dial_server();
+		send_text(fds[i], GET("/"));
 	}
 	await(atomic_load(&nsuspended) == n);
 	each = (resident_bytes() - before) / (size_t)n;
@@ -323,7 +324,7 @@ TEST(ten_thousand_wait_without_a_thread)
 	for (i = 0; i < n; i++) {
 		char text[64];
 
-		ck_assert_int_gt(listen_for(fds[i], text, sizeof text, PATIENCE), 12);
+		ck_assert_int_gt(read_within(fds[i], text, sizeof text, PATIENCE), 12);
 		close(fds[i]);
 	}
 	printf("%d suspended: %zu bytes each; all resumed and answered in %d ms\n", n, each,

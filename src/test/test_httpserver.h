@@ -10,14 +10,14 @@
 
 #include "httpclient.h"
 
-static inline void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void answer_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	HTTPResponse_set(response, "Content-Type", "text/plain");
 	HTTPResponse_printf(response, "%s", cl ? (char *)cl : "hello");
 }
 
-static inline void show(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void answer_params(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	static const char *const names[] = { "id", "post", "path", "*" };
 	size_t i;
@@ -28,7 +28,7 @@ static inline void show(HTTPRequest_T request, HTTPResponse_T response, void *cl
 			HTTPResponse_printf(response, " %s=%s", names[i], HTTPRequest_param(request, names[i]));
 }
 
-static inline void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void answer_body(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	size_t n;
 	const char *bytes = HTTPRequest_body(request, &n);
@@ -41,7 +41,7 @@ static inline void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl
 static EXCEPT_DEFINE(Mine, NULL, "a private matter");
 static EXCEPT_DEFINE(Too_Large_For_Me, &HTTP_Content_Too_Large, "too large for me");
 
-static inline void raiser(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void answer_and_raise(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	HTTPResponse_printf(response, "half of a page");
@@ -52,7 +52,7 @@ static inline void raiser(HTTPRequest_T request, HTTPResponse_T response, void *
 
 enum { BIG = 600000 };
 
-static inline void big(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void answer_big(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	char line[101];
 	int i;
@@ -65,14 +65,14 @@ static inline void big(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	}
 }
 
-static inline void status(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void answer_status(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	HTTPResponse_status(response, atoi(HTTPRequest_param(request, "code")));
 	HTTPResponse_printf(response, "text");
 }
 
-static inline void cookies(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void answer_cookies(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
@@ -80,7 +80,7 @@ static inline void cookies(HTTPRequest_T request, HTTPResponse_T response, void 
 	HTTPResponse_add(response, "Set-Cookie", "b=2");
 }
 
-static inline void fields(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void answer_fields(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	const char *x = HTTPRequest_header(request, "x-one"),
 		*host = HTTPRequest_header(request, "HOST");
@@ -90,55 +90,58 @@ static inline void fields(HTTPRequest_T request, HTTPResponse_T response, void *
 		HashTable_length(HTTPRequest_headers(request)));
 }
 
-static inline void everything(void)
+static inline void add_routes(void)
 {
-	HTTPServer_route(server, "GET", "/", hello, NULL);
-	HTTPServer_route(server, "POST", "/echo", echo, NULL);
-	HTTPServer_route(server, "GET", "/big", big, NULL);
-	HTTPServer_route(server, "GET", "/raise", raiser, NULL);
-	HTTPServer_route(server, "GET", "/raise/mine", raiser, (void *)(uintptr_t)&Mine);
-	HTTPServer_route(server, "GET", "/raise/large", raiser, (void *)(uintptr_t)&Too_Large_For_Me);
-	HTTPServer_route(server, "GET", "/status/:code", status, NULL);
-	HTTPServer_route(server, "GET", "/cookies", cookies, NULL);
-	HTTPServer_route(server, "GET", "/fields", fields, NULL);
+	HTTPServer_route(server, "GET", "/", answer_hello, NULL);
+	HTTPServer_route(server, "POST", "/echo", answer_body, NULL);
+	HTTPServer_route(server, "GET", "/big", answer_big, NULL);
+	HTTPServer_route(server, "GET", "/raise", answer_and_raise, NULL);
+	HTTPServer_route(server, "GET", "/raise/mine", answer_and_raise, (void *)(uintptr_t)&Mine);
+	HTTPServer_route(server, "GET", "/raise/large", answer_and_raise,
+		(void *)(uintptr_t)&Too_Large_For_Me);
+	HTTPServer_route(server, "GET", "/status/:code", answer_status, NULL);
+	HTTPServer_route(server, "GET", "/cookies", answer_cookies, NULL);
+	HTTPServer_route(server, "GET", "/fields", answer_fields, NULL);
 }
 
 static inline void start_with(HTTPServer_Options options)
 {
 	make_server(options);
-	everything();
-	launch();
+	add_routes();
+	launch_server();
 }
 
-static inline void start(void)
+static inline void start_server(void)
 {
 	start_with((HTTPServer_Options){ 0 });
 }
 
 static atomic_int unblocked, inside;
 
-static inline void blocker(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void block_and_answer(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	atomic_fetch_add(&inside, 1);
 	while (!atomic_load(&unblocked))
-		nap(1);
-	show(request, response, cl);
+		sleep_ms(1);
+	answer_params(request, response, cl);
 }
 
 static inline void start_blocking(HTTPServer_Options options)
 {
-	HTTPServer_Route route = { .method = "GET", .pattern = "/slow/:id", .handler = blocker,
+	HTTPServer_Route route = { .method = "GET", .pattern = "/slow/:id", .handler = block_and_answer,
 		.cl = "slow", .blocks = 1 };
-	HTTPServer_Route bad = { .method = "GET", .pattern = "/bad", .handler = raiser, .blocks = 1 };
-	HTTPServer_Route post = { .method = "POST", .pattern = "/post", .handler = echo, .blocks = 1 };
+	HTTPServer_Route bad = { .method = "GET", .pattern = "/bad", .handler = answer_and_raise,
+		.blocks = 1 };
+	HTTPServer_Route post = { .method = "POST", .pattern = "/post", .handler = answer_body,
+		.blocks = 1 };
 
 	atomic_store(&unblocked, 0);
 	make_server(options);
-	everything();
+	add_routes();
 	HTTPServer_route_with(server, &route);
 	HTTPServer_route_with(server, &bad);
 	HTTPServer_route_with(server, &post);
-	launch();
+	launch_server();
 }
 
 /* Connects with a small window, so that the server's side of the socket fills. */
@@ -163,7 +166,7 @@ static inline int count_down(HTTPResponse_T response, void *cl)
 	return --*left > 0;
 }
 
-static inline void stream(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void stream_countdown(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	int *left = Arena_alloc(HTTPRequest_arena(request), sizeof *left);
 
@@ -173,18 +176,18 @@ static inline void stream(HTTPRequest_T request, HTTPResponse_T response, void *
 	HTTPResponse_stream(response, count_down, left);
 }
 
-static inline int silent(HTTPResponse_T response, void *cl)
+static inline int write_nothing(HTTPResponse_T response, void *cl)
 {
 	(void)response;
 	(void)cl;
 	return 1;
 }
 
-static inline void stuck(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void stream_nothing(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
-	HTTPResponse_stream(response, silent, NULL);
+	HTTPResponse_stream(response, write_nothing, NULL);
 }
 
 static inline int end_at_once(HTTPResponse_T response, void *cl)
@@ -194,7 +197,7 @@ static inline int end_at_once(HTTPResponse_T response, void *cl)
 	return 0;
 }
 
-static inline void nothing(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void stream_empty(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
@@ -204,11 +207,11 @@ static inline void nothing(HTTPRequest_T request, HTTPResponse_T response, void 
 static inline void start_streams(HTTPServer_Options options)
 {
 	make_server(options);
-	everything();
-	HTTPServer_route(server, "GET", "/stream", stream, NULL);
-	HTTPServer_route(server, "GET", "/stuck", stuck, NULL);
-	HTTPServer_route(server, "GET", "/nothing", nothing, NULL);
-	launch();
+	add_routes();
+	HTTPServer_route(server, "GET", "/stream", stream_countdown, NULL);
+	HTTPServer_route(server, "GET", "/stuck", stream_nothing, NULL);
+	HTTPServer_route(server, "GET", "/nothing", stream_empty, NULL);
+	launch_server();
 }
 
 static const char three[] = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nfirst"
@@ -218,8 +221,8 @@ static const char three[] = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\
 
 static inline void slow_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	nap(1);
-	hello(request, response, cl);
+	sleep_ms(1);
+	answer_hello(request, response, cl);
 }
 
 #endif

@@ -13,7 +13,7 @@ typedef struct Session {
 	int has_client;
 } Session;
 
-static void greet(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
@@ -21,21 +21,21 @@ static void greet(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 }
 
 /* A handler may block, and may be cancelled there. */
-static void doze(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void sleep_and_answer(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	usleep(1000);
-	greet(request, response, cl);
+	answer_hello(request, response, cl);
 }
 
 /* Sends the request and reads any answer, or none. */
-static void exchange(const char *request)
+static void try_request(const char *request)
 {
-	int fd = try_dial();
+	int fd = try_to_dial();
 
 	if (fd < 0)
 		return;
 	send(fd, request, strlen(request), MSG_NOSIGNAL);
-	while (listen_for(fd, heard, sizeof heard, 2000) > 0)
+	while (read_within(fd, heard, sizeof heard, 2000) > 0)
 		;
 	close(fd);
 }
@@ -43,10 +43,10 @@ static void exchange(const char *request)
 static void *be_client(void *cl)
 {
 	(void)cl;
-	exchange("GET /doze HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
-	exchange("GET /doze HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
-	exchange("GET /work HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
-	exchange("GET /work HTTP/1.1\r\n" HOST "\r\nGET /nothing HTTP/1.1\r\n" HOST
+	try_request("GET /doze HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	try_request("GET /doze HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	try_request("GET /work HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	try_request("GET /work HTTP/1.1\r\n" HOST "\r\nGET /nothing HTTP/1.1\r\n" HOST
 		"Connection: close\r\n\r\n");
 	HTTPServer_stop(server);
 	return NULL;
@@ -54,13 +54,14 @@ static void *be_client(void *cl)
 
 static void serve_once(void *cl)
 {
-	HTTPServer_Route work = { .method = "GET", .pattern = "/work", .handler = doze, .blocks = 1 };
+	HTTPServer_Route work = { .method = "GET", .pattern = "/work", .handler = sleep_and_answer,
+		.blocks = 1 };
 	Session *s = cl;
 
 	arena = Arena_new();
 	server = HTTPServer_new(arena, &s->options);
 	port = HTTPServer_port(server);
-	HTTPServer_route(server, "GET", "/doze", doze, NULL);
+	HTTPServer_route(server, "GET", "/doze", sleep_and_answer, NULL);
 	HTTPServer_route_with(server, &work);
 	s->has_client = pthread_create(&s->client, NULL, be_client, s) == 0;
 	HTTPServer_run(server);
@@ -73,8 +74,8 @@ static void look_after(void *cl, int cancelled)
 	if (s->has_client)
 		ck_assert_int_eq(__real_pthread_join(s->client, NULL), 0);
 	if (s->has_client && cancelled)
-		ck_assert_msg(try_dial() < 0,
-			"somebody listens at the port of a server that was cancelled");
+		ck_assert_msg(try_to_dial() < 0,
+			"the port of a cancelled server still accepts connections");
 	s->has_client = 0;
 	server = NULL;
 	Arena_dispose(&arena);

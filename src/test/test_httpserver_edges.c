@@ -11,7 +11,7 @@
 
 extern char **environ;
 
-static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	HTTPResponse_printf(response, "%s", cl ? (char *)cl : "hello");
@@ -55,9 +55,9 @@ TEST(a_route_that_can_never_match_is_refused)
 	make_server((HTTPServer_Options){ 0 });
 	for (i = 0; i < HOPELESS; i++)
 		ck_raises_saying(Assert_Failed, hopeless[i].message,
-			HTTPServer_route(server, hopeless[i].method, hopeless[i].pattern, hello, NULL));
-	launch();
-	ck_assert_int_eq(ask(GET("/")), 501);
+			HTTPServer_route(server, hopeless[i].method, hopeless[i].pattern, answer_hello, NULL));
+	launch_server();
+	ck_assert_int_eq(ask_server(GET("/")), 501);
 	end_server();
 }
 
@@ -75,12 +75,12 @@ TEST(a_route_that_only_looks_like_that_is_accepted)
 
 	make_server((HTTPServer_Options){ 0 });
 	for (i = 0; i < n; i++)
-		HTTPServer_route(server, "GET", pairs[i][0], hello, (void *)(uintptr_t)pairs[i][0]);
-	launch();
+		HTTPServer_route(server, "GET", pairs[i][0], answer_hello, (void *)(uintptr_t)pairs[i][0]);
+	launch_server();
 	for (i = 0; i < n; i++) {
 		sprintf(request, "GET %s HTTP/1.1\r\n" HOST "\r\n", pairs[i][1]);
-		ck_assert_int_eq(ask(request), 200);
-		ck_assert_str_eq(body(), pairs[i][0]);
+		ck_assert_int_eq(ask_server(request), 200);
+		ck_assert_str_eq(response_body(), pairs[i][0]);
 	}
 	end_server();
 }
@@ -88,21 +88,22 @@ TEST(a_route_that_only_looks_like_that_is_accepted)
 TEST(a_method_of_no_route_is_501_and_one_of_another_path_405)
 {
 	make_server((HTTPServer_Options){ 0 });
-	HTTPServer_route(server, "GET", "/a", hello, NULL);
-	HTTPServer_route(server, "PUT", "/b", hello, NULL);
-	launch();
-	ck_assert_int_eq(ask("PUT /a HTTP/1.1\r\n" HOST "\r\n"), 405);
-	ck_assert(has("Allow: GET, HEAD, OPTIONS\r\n"));
-	ck_assert_int_eq(ask("PUT /c HTTP/1.1\r\n" HOST "\r\n"), 404);
-	ck_assert_int_eq(ask("HEAD /b HTTP/1.1\r\n" HOST "\r\n"), 405);
-	ck_assert_int_eq(ask("OPTIONS /c HTTP/1.1\r\n" HOST "\r\n"), 404);
-	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "\r\n"), 501);
-	ck_assert(!has("Allow:"));
-	ck_assert_str_eq(body(), "501 Not Implemented: PATCH\n");
-	ck_assert_int_eq(ask("PATCH /c HTTP/1.1\r\n" HOST "\r\n"), 501);
-	ck_assert_int_eq(ask("GE /a HTTP/1.1\r\n" HOST "\r\n"), 501);
-	ck_assert_int_eq(ask("PUTS /b HTTP/1.1\r\n" HOST "\r\n"), 501);
-	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nxx" GET("/a")),
+	HTTPServer_route(server, "GET", "/a", answer_hello, NULL);
+	HTTPServer_route(server, "PUT", "/b", answer_hello, NULL);
+	launch_server();
+	ck_assert_int_eq(ask_server("PUT /a HTTP/1.1\r\n" HOST "\r\n"), 405);
+	ck_assert(response_has("Allow: GET, HEAD, OPTIONS\r\n"));
+	ck_assert_int_eq(ask_server("PUT /c HTTP/1.1\r\n" HOST "\r\n"), 404);
+	ck_assert_int_eq(ask_server("HEAD /b HTTP/1.1\r\n" HOST "\r\n"), 405);
+	ck_assert_int_eq(ask_server("OPTIONS /c HTTP/1.1\r\n" HOST "\r\n"), 404);
+	ck_assert_int_eq(ask_server("PATCH /a HTTP/1.1\r\n" HOST "\r\n"), 501);
+	ck_assert(!response_has("Allow:"));
+	ck_assert_str_eq(response_body(), "501 Not Implemented: PATCH\n");
+	ck_assert_int_eq(ask_server("PATCH /c HTTP/1.1\r\n" HOST "\r\n"), 501);
+	ck_assert_int_eq(ask_server("GE /a HTTP/1.1\r\n" HOST "\r\n"), 501);
+	ck_assert_int_eq(ask_server("PUTS /b HTTP/1.1\r\n" HOST "\r\n"), 501);
+	ck_assert_int_eq(ask_server("PATCH /a HTTP/1.1\r\n" HOST
+		"Content-Length: 2\r\n\r\nxx" GET("/a")),
 		501);
 	end_server();
 }
@@ -110,12 +111,12 @@ TEST(a_method_of_no_route_is_501_and_one_of_another_path_405)
 TEST(a_route_for_every_method_matches_unknown_methods)
 {
 	make_server((HTTPServer_Options){ 0 });
-	HTTPServer_route(server, NULL, "/a", hello, NULL);
-	HTTPServer_route(server, "GET", "/b", hello, NULL);
-	launch();
-	ck_assert_int_eq(ask("PATCH /a HTTP/1.1\r\n" HOST "\r\n"), 200);
-	ck_assert_int_eq(ask("PATCH /b HTTP/1.1\r\n" HOST "\r\n"), 405);
-	ck_assert_int_eq(ask("PATCH /c HTTP/1.1\r\n" HOST "\r\n"), 404);
+	HTTPServer_route(server, NULL, "/a", answer_hello, NULL);
+	HTTPServer_route(server, "GET", "/b", answer_hello, NULL);
+	launch_server();
+	ck_assert_int_eq(ask_server("PATCH /a HTTP/1.1\r\n" HOST "\r\n"), 200);
+	ck_assert_int_eq(ask_server("PATCH /b HTTP/1.1\r\n" HOST "\r\n"), 405);
+	ck_assert_int_eq(ask_server("PATCH /c HTTP/1.1\r\n" HOST "\r\n"), 404);
 	end_server();
 }
 
@@ -131,7 +132,8 @@ static void segment_is(const char *target, const char *text)
 	char request[200];
 
 	sprintf(request, "GET %s HTTP/1.1\r\n" HOST "\r\n", target);
-	ck_assert_msg(ask(request) == 200 && strcmp(body(), text) == 0, "%s is answered %s", target,
+	ck_assert_msg(ask_server(request) == 200 && strcmp(response_body(), text) == 0,
+		"%s is answered %s", target,
 		heard);
 }
 
@@ -140,17 +142,17 @@ TEST(an_encoded_slash_stays_in_its_segment)
 	make_server((HTTPServer_Options){ 0 });
 	HTTPServer_route(server, "GET", "/f/:name", show_segment, NULL);
 	HTTPServer_route(server, "GET", "/r/*name", show_segment, NULL);
-	HTTPServer_route(server, "GET", "/admin", hello, "admin");
-	launch();
+	HTTPServer_route(server, "GET", "/admin", answer_hello, "admin");
+	launch_server();
 	segment_is("/f/a%2Fb", "a/b of /f/a%2Fb");
 	segment_is("/f/a%5cb", "a\\b of /f/a%5Cb");
 	segment_is("/f/a%20b", "a b of /f/a b");
 	segment_is("/f/%2F", "/ of /f/%2F");
 	segment_is("/r/a%2Fb/c", "a/b/c of /r/a%2Fb/c");
 	segment_is("/admin", "admin");
-	ck_assert_int_eq(ask(GET("/x%2F..%2Fadmin")), 404);
-	ck_assert_int_eq(ask(GET("/x/%2e%2e%2Fadmin")), 404);
-	ck_assert_int_eq(ask(GET("/f%2Fa")), 404);
+	ck_assert_int_eq(ask_server(GET("/x%2F..%2Fadmin")), 404);
+	ck_assert_int_eq(ask_server(GET("/x/%2e%2e%2Fadmin")), 404);
+	ck_assert_int_eq(ask_server(GET("/f%2Fa")), 404);
 	end_server();
 }
 
@@ -158,7 +160,7 @@ TEST(an_encoded_slash_stays_in_its_segment)
 
 CASE("proxies", .timeout = 120);
 
-static void who(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_peer(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	HTTPResponse_printf(response, "%s", HTTPRequest_peer(request));
@@ -169,8 +171,8 @@ static void start_behind_proxy(void)
 	static const char *const proxies[] = { "127.0.0.1", NULL };
 
 	make_server((HTTPServer_Options){ .proxies = proxies });
-	HTTPServer_route(server, "GET", "/who", who, NULL);
-	launch();
+	HTTPServer_route(server, "GET", "/who", answer_peer, NULL);
+	launch_server();
 }
 
 TEST(a_port_of_version_1_has_no_zeros_before_it)
@@ -189,15 +191,16 @@ TEST(a_port_of_version_1_has_no_zeros_before_it)
 
 	start_behind_proxy();
 	for (i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-		int fd = dial();
+		int fd = dial_server();
 
 		sprintf(text, "PROXY TCP4 192.0.2.1 198.51.100.1 %s\r\n" GET("/who"), lines[i].ports);
-		say(fd, text);
+		send_text(fd, text);
 		if (lines[i].right)
-			ck_assert_msg(hear(fd) == 200 && strncmp(body(), "192.0.2.1:", 10) == 0, "%s: %s", text,
+			ck_assert_msg(read_response(fd) == 200
+				&& strncmp(response_body(), "192.0.2.1:", 10) == 0, "%s: %s", text,
 				heard);
 		else {
-			hear_all(fd);
+			read_to_end(fd);
 			ck_assert_msg(nheard == 0, "%s: %s", text, heard);
 		}
 		close(fd);
@@ -223,7 +226,7 @@ static int speak_long(size_t nbytes, size_t piece)
 {
 	static char text[70000];
 	size_t n = long_header(text, nbytes), at, sent;
-	int fd = dial(), answered;
+	int fd = dial_server(), answered;
 
 	n += (size_t)sprintf(text + n, GET("/who") GET("/who"));
 	for (at = 0; at < n; at += sent) {
@@ -233,11 +236,12 @@ static int speak_long(size_t nbytes, size_t piece)
 			break;
 		sent = (size_t)out;
 		if (piece < n)
-			nap(1);
+			sleep_ms(1);
 	}
 	shutdown(fd, SHUT_WR);
-	hear_all(fd);
-	answered = count("HTTP/1.1 200 OK") == 2 && strcmp(body(), "") != 0 && has("192.0.2.1:4711");
+	read_to_end(fd);
+	answered = count_in_response("HTTP/1.1 200 OK") == 2 && strcmp(response_body(), "") != 0
+		&& response_has("192.0.2.1:4711");
 	close(fd);
 	return answered;
 }
@@ -269,16 +273,16 @@ TEST(no_more_connections_than_were_asked_for)
 	int fd[CLIENTS], i;
 
 	make_server((HTTPServer_Options){ .threads = 4, .connections = PLACES });
-	HTTPServer_route(server, "GET", "/", hello, NULL);
-	launch();
+	HTTPServer_route(server, "GET", "/", answer_hello, NULL);
+	launch_server();
 	for (i = 0; i < CLIENTS; i++) {
-		fd[i] = dial();
-		say(fd[i], "GET / HTTP/1.1\r\n");
+		fd[i] = dial_server();
+		send_text(fd[i], "GET / HTTP/1.1\r\n");
 	}
 	await(stats_now().connections > 0);
 	for (i = 0; i < 50; i++) {
 		ck_assert_uint_le(stats_now().connections, PLACES);
-		nap(5);
+		sleep_ms(5);
 	}
 	ck_assert_uint_le(stats_now().accepted, PLACES);
 	for (i = 0; i < CLIENTS; i++)
@@ -291,10 +295,10 @@ TEST(one_place_is_one_loop_and_serves_one_after_the_other)
 	int i;
 
 	make_server((HTTPServer_Options){ .threads = 4, .connections = 1 });
-	HTTPServer_route(server, "GET", "/", hello, NULL);
-	launch();
+	HTTPServer_route(server, "GET", "/", answer_hello, NULL);
+	launch_server();
 	for (i = 0; i < 20; i++)
-		ck_assert_int_eq(ask(GET("/")), 200);
+		ck_assert_int_eq(ask_server(GET("/")), 200);
 	ck_assert_uint_le(stats_now().connections, 1);
 	end_server();
 }
@@ -371,7 +375,7 @@ static unsigned long long blocked_in_program(void)
 	return bits & 0x7fffffff;
 }
 
-static void masks(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_masks(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
@@ -387,8 +391,8 @@ static void ask_for_masks(const char *request, unsigned long long right)
 	int i;
 
 	for (i = 0; i < 12; i++) {
-		ck_assert_int_eq(ask(request), 200);
-		ck_assert_int_eq(sscanf(body(), "%llx %llx %llx", &thread, &child, &program), 3);
+		ck_assert_int_eq(ask_server(request), 200);
+		ck_assert_int_eq(sscanf(response_body(), "%llx %llx %llx", &thread, &child, &program), 3);
 		ck_assert_msg(thread == right, "%s: the thread's mask is %llx, that of run %llx", request,
 			thread, right);
 		ck_assert_msg(child == right, "%s: a child's mask is %llx, that of run %llx", request,
@@ -400,7 +404,8 @@ static void ask_for_masks(const char *request, unsigned long long right)
 
 TEST(handlers_and_their_children_have_the_mask_of_run, .to = 2)
 {
-	HTTPServer_Route work = { .method = "GET", .pattern = "/work", .handler = masks, .blocks = 1 };
+	HTTPServer_Route work = { .method = "GET", .pattern = "/work", .handler = answer_masks,
+		.blocks = 1 };
 	sigset_t mask, before;
 	size_t i;
 
@@ -408,10 +413,10 @@ TEST(handlers_and_their_children_have_the_mask_of_run, .to = 2)
 	if (_i)
 		sigaddset(&mask, SIGUSR2);
 	make_server((HTTPServer_Options){ .threads = 4 });
-	HTTPServer_route(server, "GET", "/loop", masks, NULL);
+	HTTPServer_route(server, "GET", "/loop", answer_masks, NULL);
 	HTTPServer_route_with(server, &work);
 	pthread_sigmask(SIG_SETMASK, &mask, &before);
-	launch();
+	launch_server();
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	ask_for_masks(GET("/loop"), mask_bits(&mask));
 	ask_for_masks(GET("/work"), mask_bits(&mask));
@@ -422,7 +427,7 @@ TEST(handlers_and_their_children_have_the_mask_of_run, .to = 2)
 	end_server();
 }
 
-static void caught(int n)
+static void exit_caught(int n)
 {
 	(void)n;
 	_exit(42);
@@ -430,7 +435,7 @@ static void caught(int n)
 
 static volatile int *volatile nowhere = (volatile int *)8;
 
-static void fault(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void write_nowhere(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)response;
@@ -440,18 +445,18 @@ static void fault(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 
 static void crash_in_child(int blocks)
 {
-	HTTPServer_Route route = { .method = "GET", .pattern = "/", .handler = fault,
+	HTTPServer_Route route = { .method = "GET", .pattern = "/", .handler = write_nowhere,
 		.blocks = blocks };
 	int fd, i;
 
-	signal(SIGSEGV, caught);
+	signal(SIGSEGV, exit_caught);
 	make_server((HTTPServer_Options){ .threads = blocks ? 1 : 4 });
 	HTTPServer_route_with(server, &route);
-	launch();
+	launch_server();
 	for (i = 0; i < 20; i++) {
-		fd = dial();
-		say(fd, GET("/"));
-		nap(200);
+		fd = dial_server();
+		send_text(fd, GET("/"));
+		sleep_ms(200);
 	}
 	_exit(0);
 }
@@ -468,7 +473,8 @@ TEST(a_crash_in_a_worker_or_loop_is_the_programs_to_handle, .to = 2)
 		if (child == 0)
 			crash_in_child(_i);
 		ck_assert_int_eq(waitpid(child, &result, 0), child);
-		ck_assert_msg(WIFEXITED(result) && WEXITSTATUS(result) == 42, "it ended with %x", result);
+		ck_assert_msg(WIFEXITED(result) && WEXITSTATUS(result) == 42,
+			"the child ended with status %x", result);
 	}
 }
 
@@ -521,16 +527,16 @@ static void *run_noting(void *unused)
 }
 
 /* Ends the thread of run; with cl, that of any other loop. */
-static void leave(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void exit_thread(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	hello(request, response, NULL);
+	answer_hello(request, response, NULL);
 	if (!pthread_equal(pthread_self(), loop_of_run) == (cl != NULL))
 		pthread_exit(NULL);
 }
 
 static int listeners_are_closed(void)
 {
-	int fd = try_dial();
+	int fd = try_to_dial();
 
 	close(fd);
 	return fd < 0;
@@ -541,14 +547,14 @@ TEST(a_handler_that_ends_the_thread_of_run_ends_the_server)
 	int i;
 
 	make_server((HTTPServer_Options){ .threads = 2, .drain_ms = 1000 });
-	HTTPServer_route(server, "GET", "/", leave, NULL);
+	HTTPServer_route(server, "GET", "/", exit_thread, NULL);
 	ck_assert_int_eq(pthread_create(&server_thread, NULL, run_noting, NULL), 0);
 	for (i = 0; i < 500 && !listeners_are_closed(); i++) {
-		int fd = dial();
+		int fd = dial_server();
 
 		send(fd, GET("/"), strlen(GET("/")), MSG_NOSIGNAL);
 		shutdown(fd, SHUT_WR);
-		hear_all(fd);
+		read_to_end(fd);
 		close(fd);
 	}
 	ck_assert_int_eq(pthread_join(server_thread, NULL), 0);
@@ -562,18 +568,18 @@ TEST(a_handler_that_ends_another_loop_ends_its_connection_alone)
 	int i, answered = 0;
 
 	make_server((HTTPServer_Options){ .threads = 4, .drain_ms = 1000 });
-	HTTPServer_route(server, "GET", "/", leave, "others");
-	HTTPServer_route(server, "GET", "/stay", hello, NULL);
+	HTTPServer_route(server, "GET", "/", exit_thread, "others");
+	HTTPServer_route(server, "GET", "/stay", answer_hello, NULL);
 	ck_assert_int_eq(pthread_create(&server_thread, NULL, run_noting, NULL), 0);
 	for (i = 0; i < 100; i++) {
-		int fd = dial();
+		int fd = dial_server();
 
 		send(fd, GET("/"), strlen(GET("/")), MSG_NOSIGNAL);
 		shutdown(fd, SHUT_WR);
-		hear_all(fd);
+		read_to_end(fd);
 		answered += nheard > 0;
 		close(fd);
-		ck_assert_int_eq(ask(GET("/stay")), 200);
+		ck_assert_int_eq(ask_server(GET("/stay")), 200);
 	}
 	ck_assert_msg(answered > 0 && answered < 100, "%d of 100", answered);
 	end_server();

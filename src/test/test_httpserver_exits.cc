@@ -14,7 +14,7 @@ static const char *const names[] = { "a handler", "a body", "a stream's more", "
 static std::atomic<int> leaving; // the callback that must leave; CALLBACKS: none, or it has left
 static bool elsewhere;           // it leaves in the thread of another loop than that of run
 
-static void leave(int callback)
+static void leave_once(int callback)
 {
 	if (callback != leaving || (elsewhere && pthread_equal(pthread_self(), run_thread)))
 		return;
@@ -22,31 +22,31 @@ static void leave(int callback)
 	take_way();
 }
 
-static void leave_deferred(void *) { leave(DEFERRED); }
+static void leave_deferred(void *) { leave_once(DEFERRED); }
 
 static int leave_more(HTTPResponse_T response, void *)
 {
-	leave(MORE);
+	leave_once(MORE);
 	HTTPResponse_write(response, "x", 1);
 	return 0;
 }
 
-static void leave_before(HTTPRequest_T, HTTPResponse_T, void *) { leave(BEFORE); }
+static void leave_before(HTTPRequest_T, HTTPResponse_T, void *) { leave_once(BEFORE); }
 
 static void leave_on_error(HTTPRequest_T, HTTPResponse_T, int, const char *, void *)
 {
-	leave(ON_ERROR);
+	leave_once(ON_ERROR);
 }
 
 static void leave_take(Socket_T s, void *)
 {
 	Socket_close(&s);
-	leave(TAKE);
+	leave_once(TAKE);
 }
 
 static void leave_handler(HTTPRequest_T request, HTTPResponse_T response, void *)
 {
-	leave(HANDLER);
+	leave_once(HANDLER);
 	Arena_defer(HTTPRequest_arena(request), leave_deferred, nullptr);
 	if (leaving == ON_ERROR)
 		RAISE(HTTP_Not_Found);
@@ -57,10 +57,10 @@ static void leave_handler(HTTPRequest_T request, HTTPResponse_T response, void *
 	HTTPResponse_stream(response, leave_more, nullptr);
 }
 
-static void leave_body(HTTPRequest_T, const void *, size_t, void *) { leave(BODY); }
-static void leave_log(const HTTPServer_Entry *, void *) { leave(LOG); }
+static void leave_body(HTTPRequest_T, const void *, size_t, void *) { leave_once(BODY); }
+static void leave_log(const HTTPServer_Entry *, void *) { leave_once(LOG); }
 
-static void *ask(void *)
+static void *ask_in_thread(void *)
 {
 	ask_once();
 	return nullptr;
@@ -79,7 +79,7 @@ static void *ask_until_left(void *)
 }
 
 // Returns whether HTTPServer_run was left in another way than by a return.
-static bool serve(int callback)
+static bool serve_and_leave(int callback)
 {
 	Arena_T arena = Arena_new();
 	HTTPServer_Options options = {};
@@ -96,7 +96,8 @@ static bool serve(int callback)
 	route.body = leave_body;
 	make_server(arena, options, route);
 	leaving = callback;
-	client = start_thread(elsewhere ? ask_until_left : stops ? ask_and_stop : ask, nullptr);
+	client = start_thread(elsewhere ? ask_until_left : stops ? ask_and_stop : ask_in_thread,
+		nullptr);
 	runner = start_thread(run_server, nullptr);
 	CHECK(pthread_join(runner, &result) == 0);
 	if (stops)
@@ -117,7 +118,7 @@ static void leave_each_way()
 			scenario = names[callback];
 			if (elsewhere && way == THROWS)
 				continue; // it ends the process, as in any thread
-			CHECK(serve(callback) != elsewhere);
+			CHECK(serve_and_leave(callback) != elsewhere);
 			before.check_unchanged();
 		}
 }
@@ -126,9 +127,9 @@ int main()
 {
 	if (!has_loopback())
 		return NEEDS_SKIPPED;
-	serve(CALLBACKS); // what the process makes once
+	serve_and_leave(CALLBACKS); // what the process makes once
 	leave_each_way();
-	serve(CALLBACKS);
+	serve_and_leave(CALLBACKS);
 	elsewhere = true;
 	leave_each_way();
 	std::printf("%d callbacks x %d ways out\n", CALLBACKS, 2 * (WAYS - THROWS) - 1);

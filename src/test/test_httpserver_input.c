@@ -13,16 +13,16 @@ TEST(responses_are_framed_as_their_status_wants)
 {
 	int fd;
 
-	start();
-	fd = dial();
-	say(fd, GET("/status/204") GET("/status/304") GET("/status/205") GET("/status/201"));
-	ck_assert_int_eq(hear_one(fd, 0), 204);
-	ck_assert(!has("Content-Length"));
-	ck_assert_int_eq(hear_one(fd, 0), 304);
-	ck_assert_int_eq(hear_one(fd, 0), 205);
-	ck_assert(has("Content-Length: 0\r\n"));
-	ck_assert_int_eq(hear(fd), 201);
-	ck_assert_str_eq(body(), "text");
+	start_server();
+	fd = dial_server();
+	send_text(fd, GET("/status/204") GET("/status/304") GET("/status/205") GET("/status/201"));
+	ck_assert_int_eq(read_one_response(fd, 0), 204);
+	ck_assert(!response_has("Content-Length"));
+	ck_assert_int_eq(read_one_response(fd, 0), 304);
+	ck_assert_int_eq(read_one_response(fd, 0), 205);
+	ck_assert(response_has("Content-Length: 0\r\n"));
+	ck_assert_int_eq(read_response(fd), 201);
+	ck_assert_str_eq(response_body(), "text");
 	close(fd);
 	end_server();
 }
@@ -31,34 +31,34 @@ TEST(a_connection_is_kept_as_the_client_wants)
 {
 	int fd;
 
-	start();
-	fd = dial();
-	say(fd, "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
-	ck_assert(hear_all(fd));
-	ck_assert(has("Connection: close\r\n"));
+	start_server();
+	fd = dial_server();
+	send_text(fd, "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	ck_assert(read_to_end(fd));
+	ck_assert(response_has("Connection: close\r\n"));
 	close(fd);
-	fd = dial();
-	say(fd, "GET / HTTP/1.0\r\n\r\n");
-	ck_assert(hear_all(fd));
+	fd = dial_server();
+	send_text(fd, "GET / HTTP/1.0\r\n\r\n");
+	ck_assert(read_to_end(fd));
 	close(fd);
-	fd = dial();
-	say(fd, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert(has("Connection: keep-alive\r\n"));
-	say(fd, GET("/"));
-	ck_assert_int_eq(hear(fd), 200);
+	fd = dial_server();
+	send_text(fd, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert(response_has("Connection: keep-alive\r\n"));
+	send_text(fd, GET("/"));
+	ck_assert_int_eq(read_response(fd), 200);
 	close(fd);
 	end_server();
 }
 
 static void hear_three(int fd)
 {
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_str_eq(body(), "first");
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_str_eq(body(), "second");
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_str_eq(body(), "hello");
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_str_eq(response_body(), "first");
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_str_eq(response_body(), "second");
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_str_eq(response_body(), "hello");
 }
 
 TEST(a_pipeline_is_answered_in_order_wherever_it_was_cut)
@@ -66,13 +66,13 @@ TEST(a_pipeline_is_answered_in_order_wherever_it_was_cut)
 	size_t cut;
 	int fd;
 
-	start();
-	fd = dial();
+	start_server();
+	fd = dial_server();
 	for (cut = 0; cut < sizeof three - 1; cut++) {
-		say_bytes(fd, three, cut);
+		send_bytes(fd, three, cut);
 		if (cut % 8 == 0)
-			nap(1);
-		say_bytes(fd, three + cut, sizeof three - 1 - cut);
+			sleep_ms(1);
+		send_bytes(fd, three + cut, sizeof three - 1 - cut);
 		hear_three(fd);
 	}
 	close(fd);
@@ -84,11 +84,11 @@ TEST(a_request_one_byte_at_a_time_is_a_request)
 	size_t i;
 	int fd;
 
-	start();
-	fd = dial();
+	start_server();
+	fd = dial_server();
 	for (i = 0; i < sizeof three - 1; i++) {
-		say_bytes(fd, three + i, 1);
-		nap(1);
+		send_bytes(fd, three + i, 1);
+		sleep_ms(1);
 	}
 	hear_three(fd);
 	close(fd);
@@ -103,7 +103,7 @@ static void *say_many(void *cl)
 		char request[256];
 		int n = sprintf(request, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 8\r\n\r\n%08d", i);
 
-		say_bytes(fd, request, (size_t)n);
+		send_bytes(fd, request, (size_t)n);
 	}
 	return NULL;
 }
@@ -115,12 +115,12 @@ static void many_with(size_t pipeline_bytes)
 	int fd, i;
 
 	start_with((HTTPServer_Options){ .pipeline_bytes = pipeline_bytes });
-	fd = dial();
+	fd = dial_server();
 	pthread_create(&writer, NULL, say_many, &fd);
 	for (i = 0; i < 2000; i++) {
-		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_int_eq(read_response(fd), 200);
 		sprintf(want, "%08d", i);
-		ck_assert_str_eq(body(), want);
+		ck_assert_str_eq(response_body(), want);
 	}
 	pthread_join(writer, NULL);
 	close(fd);
@@ -143,8 +143,8 @@ TEST(one_that_pipelines_does_not_keep_the_others_waiting)
 	size_t n = 0;
 	int fd, i, big_sent = 0;
 
-	start();
-	fd = dial();
+	start_server();
+	fd = dial_server();
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	while (n < sizeof pipeline - 100)
 		n += (size_t)sprintf(pipeline + n, "%s", GET("/"));
@@ -153,7 +153,7 @@ TEST(one_that_pipelines_does_not_keep_the_others_waiting)
 		ssize_t sent = send(fd, pipeline, n, MSG_NOSIGNAL);
 
 		big_sent += sent > 0;
-		ck_assert_int_eq(ask(GET("/")), 200);
+		ck_assert_int_eq(ask_server(GET("/")), 200);
 		if (sent > 0)
 			break;
 	}
@@ -168,16 +168,16 @@ TEST(a_large_body_is_echoed)
 	size_t i;
 	int fd;
 
-	start();
+	start_server();
 	for (i = 0; i < sizeof bytes; i++)
 		bytes[i] = (char)('a' + i % 23);
-	fd = dial();
-	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000000\r\n\r\n");
-	say_bytes(fd, bytes, sizeof bytes);
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert(nheard > sizeof bytes && memcmp(body(), bytes, sizeof bytes) == 0);
-	say(fd, GET("/"));
-	ck_assert_int_eq(hear(fd), 200);
+	fd = dial_server();
+	send_text(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000000\r\n\r\n");
+	send_bytes(fd, bytes, sizeof bytes);
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert(nheard > sizeof bytes && memcmp(response_body(), bytes, sizeof bytes) == 0);
+	send_text(fd, GET("/"));
+	ck_assert_int_eq(read_response(fd), 200);
 	close(fd);
 	end_server();
 }
@@ -186,20 +186,22 @@ TEST(a_client_that_expects_100_gets_100_or_the_refusal)
 {
 	int fd;
 
-	start();
-	fd = dial();
-	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
-	ck_assert_int_eq(hear(fd), 100);
-	say(fd, "hello");
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_str_eq(body(), "hello");
-	say(fd, "POST /echo HTTP/1.1\r\n" HOST
+	start_server();
+	fd = dial_server();
+	send_text(fd, "POST /echo HTTP/1.1\r\n" HOST
+		"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+	ck_assert_int_eq(read_response(fd), 100);
+	send_text(fd, "hello");
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_str_eq(response_body(), "hello");
+	send_text(fd, "POST /echo HTTP/1.1\r\n" HOST
 		"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
-	ck_assert_int_eq(hear(fd), 200); /* it did not wait for 100 Continue */
-	say(fd, "POST /nothing HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
-	ck_assert(hear_all(fd));
+	ck_assert_int_eq(read_response(fd), 200); /* it did not wait for 100 Continue */
+	send_text(fd, "POST /nothing HTTP/1.1\r\n" HOST
+		"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+	ck_assert(read_to_end(fd));
 	ck_assert_int_eq(atoi(heard + 9), 404);
-	ck_assert(has("Connection: close\r\n"));
+	ck_assert(response_has("Connection: close\r\n"));
 	close(fd);
 	end_server();
 }
@@ -208,22 +210,22 @@ TEST(a_client_that_shuts_down_its_side_is_still_answered)
 {
 	int fd;
 
-	start();
-	fd = dial();
-	say(fd, GET("/") GET("/"));
+	start_server();
+	fd = dial_server();
+	send_text(fd, GET("/") GET("/"));
 	shutdown(fd, SHUT_WR);
-	ck_assert(hear_all(fd));
-	ck_assert_int_eq(count("200 OK"), 2);
+	ck_assert(read_to_end(fd));
+	ck_assert_int_eq(count_in_response("200 OK"), 2);
 	close(fd);
-	fd = dial();
-	say(fd, "GET / HTTP/1.1\r\nHo");
+	fd = dial_server();
+	send_text(fd, "GET / HTTP/1.1\r\nHo");
 	shutdown(fd, SHUT_WR);
-	ck_assert(hear_all(fd));
-	ck_assert_int_eq(count("HTTP/1.1 400 Bad Request"), 1);
+	ck_assert(read_to_end(fd));
+	ck_assert_int_eq(count_in_response("HTTP/1.1 400 Bad Request"), 1);
 	close(fd);
-	fd = dial();
+	fd = dial_server();
 	shutdown(fd, SHUT_WR);
-	ck_assert(hear_all(fd));
+	ck_assert(read_to_end(fd));
 	ck_assert_uint_eq(nheard, 0);
 	close(fd);
 	end_server();
@@ -231,7 +233,7 @@ TEST(a_client_that_shuts_down_its_side_is_still_answered)
 
 /* ---- the PROXY protocol ---- */
 
-static void who(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_peer(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	HTTPResponse_printf(response, "%s", HTTPRequest_peer(request));
@@ -240,8 +242,8 @@ static void who(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 static void start_behind(const char *const *proxies)
 {
 	make_server((HTTPServer_Options){ .proxies = proxies });
-	HTTPServer_route(server, "GET", "/who", who, NULL);
-	launch();
+	HTTPServer_route(server, "GET", "/who", answer_peer, NULL);
+	launch_server();
 }
 
 #define V2 "\r\n\r\n\0\r\nQUIT\n"
@@ -280,24 +282,24 @@ static const struct {
 };
 enum { SPOKEN_TO = sizeof spoken / sizeof spoken[0] };
 
-static void speak(int i, size_t cut)
+static void speak_as_proxy(int i, size_t cut)
 {
-	int fd = dial();
+	int fd = dial_server();
 
-	say_bytes(fd, spoken[i].header, cut);
+	send_bytes(fd, spoken[i].header, cut);
 	if (cut)
-		nap(1);
+		sleep_ms(1);
 	if (send(fd, spoken[i].header + cut, spoken[i].n - cut, MSG_NOSIGNAL) >= 0)
 		send(fd, GET("/who") GET("/who"), 2 * strlen(GET("/who")), MSG_NOSIGNAL);
 	if (spoken[i].name) {
-		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_int_eq(read_response(fd), 200);
 		if (*spoken[i].name)
-			ck_assert_str_eq(body(), spoken[i].name);
+			ck_assert_str_eq(response_body(), spoken[i].name);
 		else
-			ck_assert_msg(strncmp(body(), "127.0.0.1:", 10) == 0, "%s", body());
-		ck_assert_int_eq(hear(fd), 200);
+			ck_assert_msg(strncmp(response_body(), "127.0.0.1:", 10) == 0, "%s", response_body());
+		ck_assert_int_eq(read_response(fd), 200);
 	} else {
-		hear_all(fd);
+		read_to_end(fd);
 		ck_assert_msg(nheard == 0, "header %d is answered %s", i, heard);
 	}
 	close(fd);
@@ -310,7 +312,7 @@ TEST(a_proxy_says_for_whom_it_speaks_or_is_not_served)
 
 	start_behind(proxies);
 	for (i = 0; i < SPOKEN_TO; i++)
-		speak(i, 0);
+		speak_as_proxy(i, 0);
 	end_server();
 }
 
@@ -323,7 +325,7 @@ TEST(a_PROXY_header_may_come_in_pieces)
 	start_behind(proxies);
 	for (i = 0; i < 7; i += 4)
 		for (cut = 1; cut < spoken[i].n; cut++)
-			speak(i, cut);
+			speak_as_proxy(i, cut);
 	end_server();
 }
 
@@ -335,12 +337,12 @@ static void ck_believed(const char *address, const char *host, const char *servi
 	Socket_T proxy;
 
 	make_server((HTTPServer_Options){ .proxies = proxies, .host = host, .service = service });
-	HTTPServer_route(server, "GET", "/who", who, NULL);
-	launch();
+	HTTPServer_route(server, "GET", "/who", answer_peer, NULL);
+	launch_server();
 	proxy = Socket_connect(host, Arena_sprintf(arena, "%d", HTTPServer_port(server)), 5000);
 	Socket_sendall(proxy, request, sizeof request - 1);
-	ck_assert_int_eq(hear(Socket_fd(proxy)), 200);
-	ck_assert_str_eq(body(), "192.0.2.1:4711");
+	ck_assert_int_eq(read_response(Socket_fd(proxy)), 200);
+	ck_assert_str_eq(response_body(), "192.0.2.1:4711");
 	Socket_close(&proxy);
 	end_server();
 }
@@ -379,9 +381,9 @@ TEST(only_a_proxy_may_name_another_client)
 		NULL };
 
 	start_behind(proxies);
-	ck_assert_int_eq(ask("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n" GET("/who")), 400);
-	ck_assert_int_eq(ask(GET("/who")), 200);
-	ck_assert(strncmp(body(), "127.0.0.1:", 10) == 0);
+	ck_assert_int_eq(ask_server("PROXY TCP4 192.0.2.1 198.51.100.1 4711 80\r\n" GET("/who")), 400);
+	ck_assert_int_eq(ask_server(GET("/who")), 200);
+	ck_assert(strncmp(response_body(), "127.0.0.1:", 10) == 0);
 	end_server();
 }
 
@@ -412,25 +414,25 @@ TEST(a_bad_request_is_refused_and_the_next_is_not_read)
 {
 	int fd, i, before;
 
-	start();
+	start_server();
 	for (i = 0; i < REFUSED; i++)
 		for (before = 0; before <= 1; before++) {
-			fd = dial();
+			fd = dial_server();
 			if (before)
-				say(fd, GET("/"));
-			say(fd, refused[i].request);
-			say(fd, GET("/"));
-			hear_all(fd);
-			ck_assert_int_eq(count("200 OK"), before);
+				send_text(fd, GET("/"));
+			send_text(fd, refused[i].request);
+			send_text(fd, GET("/"));
+			read_to_end(fd);
+			ck_assert_int_eq(count_in_response("200 OK"), before);
 			ck_assert_msg(atoi(strstr(heard, "HTTP/1.1 4") || strstr(heard, "HTTP/1.1 5")
 				? (strstr(heard, "HTTP/1.1 4") ? strstr(heard, "HTTP/1.1 4")
 				: strstr(heard, "HTTP/1.1 5")) + 9 : "0")
 				== refused[i].status, "%s is answered %s", refused[i].request, heard);
-			ck_assert(has("Connection: close\r\n"));
+			ck_assert(response_has("Connection: close\r\n"));
 			close(fd);
 		}
 	ck_assert_uint_eq(stats_now().refused, 2 * REFUSED);
-	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_int_eq(ask_server(GET("/")), 200);
 	end_server();
 }
 
@@ -438,13 +440,15 @@ TEST(the_limits_are_those_of_the_options)
 {
 	start_with((HTTPServer_Options){ .limits = { .request_line = 40, .header_bytes = 60,
 		.header_count = 3, .body_bytes = 10 } });
-	ck_assert_int_eq(ask("GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\n" HOST "\r\n"),
+	ck_assert_int_eq(ask_server("GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\n" HOST
+		"\r\n"),
 		414);
-	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n" HOST
+	ck_assert_int_eq(ask_server("GET / HTTP/1.1\r\n" HOST
 		"X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n"), 431);
-	ck_assert_int_eq(ask("GET / HTTP/1.1\r\n" HOST "A: b\r\nC: d\r\nE: f\r\n\r\n"), 431);
-	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\n"), 413);
-	ck_assert_int_eq(ask("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n0123456789"),
+	ck_assert_int_eq(ask_server("GET / HTTP/1.1\r\n" HOST "A: b\r\nC: d\r\nE: f\r\n\r\n"), 431);
+	ck_assert_int_eq(ask_server("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\n"), 413);
+	ck_assert_int_eq(ask_server("POST /echo HTTP/1.1\r\n" HOST
+		"Content-Length: 10\r\n\r\n0123456789"),
 		200);
 	end_server();
 }
@@ -454,15 +458,15 @@ TEST(a_client_that_uploads_too_much_still_reads_the_refusal)
 	static char bytes[3000000];
 	int fd, i;
 
-	start();
+	start_server();
 	memset(bytes, 'x', sizeof bytes);
 	for (i = 0; i < 5; i++) {
-		fd = dial();
-		say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3000000\r\n\r\n");
+		fd = dial_server();
+		send_text(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3000000\r\n\r\n");
 		/* the server reads all of it: it does not reset a client that still sends */
-		say_bytes(fd, bytes, sizeof bytes);
-		ck_assert(hear_all(fd));
-		ck_assert(has("413 Content Too Large"));
+		send_bytes(fd, bytes, sizeof bytes);
+		ck_assert(read_to_end(fd));
+		ck_assert(response_has("413 Content Too Large"));
 		close(fd);
 	}
 	end_server();
@@ -492,24 +496,25 @@ static int reads_slowly(int i)
 /* Sends half of a head or of a body, or takes nothing of a response that fits into no buffer. */
 static int begin_slowly(int i)
 {
-	int fd = reads_slowly(i) ? dial_narrow() : dial();
+	int fd = reads_slowly(i) ? dial_narrow() : dial_server();
 
 	if (reads_slowly(i))
-		say(fd, GET("/stream?60000"));
+		send_text(fd, GET("/stream?60000"));
 	else
-		say(fd, i % 2 ? "GET / HT" : "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhe");
+		send_text(fd, i % 2 ? "GET / HT" : "POST /echo HTTP/1.1\r\n" HOST
+			"Content-Length: 5\r\n\r\nhe");
 	return fd;
 }
 
 static void end_slowly(int fd, int i)
 {
 	if (reads_slowly(i)) {
-		hear_one(fd, 0);
-		ck_assert(has("HTTP/1.1 200"));
+		read_one_response(fd, 0);
+		ck_assert(response_has("HTTP/1.1 200"));
 	} else {
-		say(fd, i % 2 ? "TP/1.1\r\n" HOST "\r\n" : "llo");
-		ck_assert_int_eq(hear(fd), 200);
-		ck_assert_str_eq(body(), "hello");
+		send_text(fd, i % 2 ? "TP/1.1\r\n" HOST "\r\n" : "llo");
+		ck_assert_int_eq(read_response(fd), 200);
+		ck_assert_str_eq(response_body(), "hello");
 	}
 	close(fd);
 }
@@ -528,7 +533,7 @@ TEST(a_thousand_slow_clients_delay_no_other)
 	for (i = 0; i < 100; i++) {
 		int64_t asked = clock_ms();
 
-		ck_assert_int_eq(ask(GET("/")), 200);
+		ck_assert_int_eq(ask_server(GET("/")), 200);
 		ck_assert_int_lt(clock_ms() - asked, 5000);
 	}
 	for (i = 0; i < SLOW; i++)
@@ -544,15 +549,15 @@ TEST(a_head_that_takes_too_long_is_408_however_busy_it_looks)
 	int fd, i;
 
 	start_with((HTTPServer_Options){ .limits = { .head_ms = 150 } });
-	fd = dial();
-	say(fd, "GET / HTTP/1.1\r\n" HOST);
+	fd = dial_server();
+	send_text(fd, "GET / HTTP/1.1\r\n" HOST);
 	start_ms = clock_ms();
-	for (i = 0; i < 200 && listen_for(fd, heard, 1, 10) == -2; i++)
+	for (i = 0; i < 200 && read_within(fd, heard, 1, 10) == -2; i++)
 		send(fd, "X: y\r\n", 6, MSG_NOSIGNAL);
 	ck_assert_int_ge(clock_ms() - start_ms, 130);
-	hear_all(fd);
-	ck_assert(has("TTP/1.1 408 Request Timeout"));
-	ck_assert(has("the head of the request took too long"));
+	read_to_end(fd);
+	ck_assert(response_has("TTP/1.1 408 Request Timeout"));
+	ck_assert(response_has("the head of the request took too long"));
 	close(fd);
 	ck_assert_uint_eq(stats_now().timed_out, 1);
 	end_server();
@@ -564,27 +569,27 @@ TEST(a_body_slower_than_its_rate_is_408)
 	int fd, i;
 
 	start_with((HTTPServer_Options){ .limits = { .body_ms = 100 }, .body_rate = 1000 });
-	fd = dial();
-	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
+	fd = dial_server();
+	send_text(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
 	start_ms = clock_ms();
-	for (i = 0; i < 1000 && listen_for(fd, heard, 1, 10) == -2; i++)
+	for (i = 0; i < 1000 && read_within(fd, heard, 1, 10) == -2; i++)
 		send(fd, "x", 1, MSG_NOSIGNAL);
 	ck_assert_int_lt(i, 990);
 	ck_assert_int_ge(clock_ms() - start_ms, 90);
-	hear_all(fd);
-	ck_assert(has("TTP/1.1 408"));
+	read_to_end(fd);
+	ck_assert(response_has("TTP/1.1 408"));
 	close(fd);
 	/* a client at the minimum rate is not too slow */
-	fd = dial();
-	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
+	fd = dial_server();
+	send_text(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
 	for (i = 0; i < 10; i++) {
 		char bytes[100];
 
 		memset(bytes, 'x', sizeof bytes);
-		say_bytes(fd, bytes, sizeof bytes);
-		nap(20);
+		send_bytes(fd, bytes, sizeof bytes);
+		sleep_ms(20);
 	}
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	close(fd);
 	end_server();
 }
@@ -594,13 +599,13 @@ TEST(an_idle_connection_is_closed_without_a_word)
 	int fresh, used;
 
 	start_with((HTTPServer_Options){ .idle_ms = 60 });
-	fresh = dial();
-	used = dial();
-	say(used, GET("/"));
-	ck_assert_int_eq(hear(used), 200);
-	ck_assert(hear_all(fresh));
+	fresh = dial_server();
+	used = dial_server();
+	send_text(used, GET("/"));
+	ck_assert_int_eq(read_response(used), 200);
+	ck_assert(read_to_end(fresh));
 	ck_assert_uint_eq(nheard, 0);
-	ck_assert(hear_all(used));
+	ck_assert(read_to_end(used));
 	ck_assert_uint_eq(nheard, 0);
 	close(fresh);
 	close(used);
@@ -619,15 +624,15 @@ TEST(a_connection_whose_requests_wait_for_their_turn_is_not_idle)
 	for (n = 0; n < REQUESTS; n++)
 		strcat(text, GET("/"));
 	for (i = 0; i < CLIENTS; i++) {
-		fd[i] = dial();
+		fd[i] = dial_server();
 		/* in one piece: the kernel drops many small ones, and sends them again after the idle
 		 * time */
-		say(fd[i], text);
+		send_text(fd[i], text);
 	}
-	launch();
+	launch_server();
 	for (i = 0; i < CLIENTS; i++) {
-		hear_all(fd[i]);
-		ck_assert_int_eq(count("200 OK"), REQUESTS);
+		read_to_end(fd[i]);
+		ck_assert_int_eq(count_in_response("200 OK"), REQUESTS);
 		close(fd[i]);
 	}
 	end_server();
@@ -641,19 +646,19 @@ TEST(more_connections_than_fit_wait_until_there_is_room)
 
 	start_with((HTTPServer_Options){ .connections = 2 });
 	for (i = 0; i < 4; i++) {
-		fd[i] = dial();
-		say(fd[i], i < 2 ? "GET / HTTP/1.1\r\n" HOST : GET("/"));
+		fd[i] = dial_server();
+		send_text(fd[i], i < 2 ? "GET / HTTP/1.1\r\n" HOST : GET("/"));
 	}
 	await(stats_now().received == 2 * strlen("GET / HTTP/1.1\r\n" HOST));
 	ck_assert_uint_le(stats_now().connections, 2);
-	ck_assert_int_eq(listen_for(fd[2], heard, 1, 50), -2);
+	ck_assert_int_eq(read_within(fd[2], heard, 1, 50), -2);
 	ck_assert_uint_le(stats_now().connections, 2);
-	say(fd[0], "\r\n");
-	ck_assert_int_eq(hear(fd[0]), 200);
+	send_text(fd[0], "\r\n");
+	ck_assert_int_eq(read_response(fd[0]), 200);
 	close(fd[0]);
 	close(fd[1]);
-	ck_assert_int_eq(hear(fd[2]), 200);
-	ck_assert_int_eq(hear(fd[3]), 200);
+	ck_assert_int_eq(read_response(fd[2]), 200);
+	ck_assert_int_eq(read_response(fd[3]), 200);
 	close(fd[2]);
 	close(fd[3]);
 	end_server();
@@ -665,18 +670,18 @@ TEST(an_address_has_no_more_connections_than_it_may)
 
 	start_with((HTTPServer_Options){ .per_address = 2 });
 	for (i = 0; i < 3; i++) {
-		fd[i] = dial();
+		fd[i] = dial_server();
 		send(fd[i], GET("/"), strlen(GET("/")), MSG_NOSIGNAL);
 		if (i < 2)
-			ck_assert_int_eq(hear(fd[i]), 200);
+			ck_assert_int_eq(read_response(fd[i]), 200);
 	}
-	hear_all(fd[2]);
+	read_to_end(fd[2]);
 	ck_assert_uint_eq(nheard, 0);
 	await(stats_now().turned_away == 1);
 	close(fd[0]);
 	await(stats_now().connections == 1);
 	close(fd[2]);
-	await(ask(GET("/")) == 200);
+	await(ask_server(GET("/")) == 200);
 	close(fd[1]);
 	end_server();
 }

@@ -11,7 +11,7 @@ CASE("output");
 
 static void check_big(void)
 {
-	const char *bytes = body();
+	const char *bytes = response_body();
 	char line[101];
 	int i;
 
@@ -27,17 +27,17 @@ TEST(a_slow_reader_gets_every_byte_and_delays_no_other)
 	enum { TIMES = 3 };
 	int fd, i;
 
-	start();
+	start_server();
 	fd = dial_narrow();
 	for (i = 0; i < TIMES; i++)
-		say(fd, GET("/big") GET("/"));
+		send_text(fd, GET("/big") GET("/"));
 	for (i = 0; i < 20; i++)
-		ck_assert_int_eq(ask(GET("/")), 200);
+		ck_assert_int_eq(ask_server(GET("/")), 200);
 	for (i = 0; i < TIMES; i++) {
-		ck_assert_int_eq(hear(fd), 200);
+		ck_assert_int_eq(read_response(fd), 200);
 		check_big();
-		ck_assert_int_eq(hear(fd), 200);
-		ck_assert_str_eq(body(), "hello");
+		ck_assert_int_eq(read_response(fd), 200);
+		ck_assert_str_eq(response_body(), "hello");
 	}
 	close(fd);
 	end_server();
@@ -49,7 +49,7 @@ TEST(nothing_is_read_of_a_client_that_does_not_read)
 	size_t n = 0, taken = 0;
 	int fd, idle = 0;
 
-	start();
+	start_server();
 	fd = dial_narrow();
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	while (n < sizeof pipeline - 100)
@@ -61,7 +61,7 @@ TEST(nothing_is_read_of_a_client_that_does_not_read)
 			taken += (size_t)sent;
 		idle = sent > 0 ? 0 : idle + 1;
 		ck_assert_uint_lt(taken, 64u << 20);
-		nap(5);
+		sleep_ms(5);
 	}
 	ck_assert_uint_lt(stats_now().received, 1 << 20);
 	close(fd);
@@ -76,7 +76,7 @@ TEST(a_client_that_does_not_take_its_response_in_time_is_closed)
 	start_with((HTTPServer_Options){ .send_ms = 100 });
 	fd = dial_narrow();
 	for (i = 0; i < 20; i++)
-		say(fd, GET("/big"));
+		send_text(fd, GET("/big"));
 	await(stats_now().timed_out == 1);
 	await(stats_now().connections == 0);
 	close(fd);
@@ -85,16 +85,16 @@ TEST(a_client_that_does_not_take_its_response_in_time_is_closed)
 
 static atomic_int entered[32];
 
-static void pad(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_padding(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, 15000), 15000);
 	(void)cl;
 }
 
-static void enter(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void enter_and_block(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	atomic_store(&entered[atoi(HTTPRequest_param(request, "id"))], 1);
-	blocker(request, response, cl);
+	block_and_answer(request, response, cl);
 }
 
 static int dial_unix(const char *path)
@@ -120,23 +120,23 @@ TEST(a_workers_time_is_not_counted_against_a_client_with_earlier_responses_unsen
 	sprintf(host, "unix:%s", path);
 	atomic_store(&unblocked, 0);
 	make_server((HTTPServer_Options){ .host = host, .send_ms = SEND_MS, .workers = CLIENTS });
-	HTTPServer_route(server, "GET", "/pad", pad, NULL);
-	HTTPServer_route_with(server, &(HTTPServer_Route){ "GET", "/slow/:id", enter, "slow", 1,
-		NULL });
-	launch();
+	HTTPServer_route(server, "GET", "/pad", answer_padding, NULL);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ "GET", "/slow/:id", enter_and_block, "slow",
+		1, NULL });
+	launch_server();
 	for (i = 0; i < CLIENTS; i++) {
 		fd[i] = dial_unix(path);
 		for (n = 0; n < i; n++)
-			say(fd[i], GET("/pad"));
+			send_text(fd[i], GET("/pad"));
 		sprintf(request, "GET /slow/%d HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", i);
-		say(fd[i], request);
+		send_text(fd[i], request);
 	}
-	nap(SEND_MS + 200);
+	sleep_ms(SEND_MS + 200);
 	atomic_store(&unblocked, 1);
-	nap(200);
+	sleep_ms(200);
 	for (i = 0; i < CLIENTS; i++) {
 		if (atomic_load(&entered[i])) {
-			hear_all(fd[i]);
+			read_to_end(fd[i]);
 			sprintf(request, "slow id=%d", i);
 			ck_assert_msg(nheard > strlen(request)
 				&& strcmp(heard + nheard - strlen(request), request) == 0,
@@ -152,21 +152,21 @@ TEST(a_client_may_leave_at_any_point)
 	size_t n;
 	int fd;
 
-	start();
+	start_server();
 	for (n = 1; n < sizeof three - 1; n += 3) {
 		struct linger reset = { 1, 0 };
 
-		fd = dial();
-		say_bytes(fd, three, n);
+		fd = dial_server();
+		send_bytes(fd, three, n);
 		if (n % 2)
 			setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 		close(fd);
 		fd = dial_narrow();
-		say(fd, GET("/big"));
+		send_text(fd, GET("/big"));
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 		close(fd);
 	}
-	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_int_eq(ask_server(GET("/")), 200);
 	await(stats_now().connections == 0);
 	end_server();
 }
@@ -179,28 +179,28 @@ TEST(no_client_ever_sees_the_bytes_of_another)
 
 	start_with((HTTPServer_Options){ .pipeline_bytes = 256 });
 	for (i = 0; i < CLIENTS; i++)
-		fd[i] = dial();
+		fd[i] = dial_server();
 	for (round = 0; round < 5; round++) {
 		for (i = 0; i < CLIENTS; i++) { /* a whole request, and half of the next */
 			sprintf(text, "POST /echo HTTP/1.1\r\n" HOST
 				"Content-Length: 11\r\n\r\nclient %04dPOST /ec", i);
-			say(fd[i], text);
+			send_text(fd[i], text);
 		}
 		for (i = CLIENTS; i-- > 0; ) {
-			say(fd[i], "ho HTTP/1.1\r\n" HOST "Content-Length: 6\r\n\r\nmo");
-			ck_assert_int_eq(hear(fd[i]), 200);
+			send_text(fd[i], "ho HTTP/1.1\r\n" HOST "Content-Length: 6\r\n\r\nmo");
+			ck_assert_int_eq(read_response(fd[i]), 200);
 			sprintf(text, "client %04d", i);
-			ck_assert_str_eq(body(), text);
+			ck_assert_str_eq(response_body(), text);
 		}
 		for (i = 0; i < CLIENTS; i++) {
 			sprintf(text, "%04d", i);
-			say(fd[i], text);
-			ck_assert_int_eq(hear(fd[i]), 200);
+			send_text(fd[i], text);
+			ck_assert_int_eq(read_response(fd[i]), 200);
 			sprintf(text, "mo%04d", i);
-			ck_assert_str_eq(body(), text);
+			ck_assert_str_eq(response_body(), text);
 			if (i % 3 == round % 3) { /* a new client takes its place */
 				close(fd[i]);
-				fd[i] = dial();
+				fd[i] = dial_server();
 			}
 		}
 	}
@@ -218,23 +218,24 @@ TEST(stop_closes_idle_connections_and_answers_requests_in_progress)
 	int idle, half, working;
 
 	start_blocking((HTTPServer_Options){ 0 });
-	idle = dial();
-	say(idle, GET("/"));
-	ck_assert_int_eq(hear(idle), 200);
-	half = dial();
-	say(half, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhe");
-	working = dial();
-	say(working, GET("/slow/1"));
+	idle = dial_server();
+	send_text(idle, GET("/"));
+	ck_assert_int_eq(read_response(idle), 200);
+	half = dial_server();
+	send_text(half, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhe");
+	working = dial_server();
+	send_text(working, GET("/slow/1"));
 	await(atomic_load(&inside) == 1 && stats_now().requests == 3);
 	HTTPServer_stop(server);
-	ck_assert(hear_all(idle));
+	ck_assert(read_to_end(idle));
 	ck_assert_uint_eq(nheard, 0);
-	say(half, "llo");
-	ck_assert(hear_all(half));
-	ck_assert(has("200 OK") && has("Connection: close\r\n") && has("hello"));
+	send_text(half, "llo");
+	ck_assert(read_to_end(half));
+	ck_assert(response_has("200 OK") && response_has("Connection: close\r\n")
+		&& response_has("hello"));
 	atomic_store(&unblocked, 1);
-	ck_assert(hear_all(working));
-	ck_assert(has("200 OK") && has("Connection: close\r\n"));
+	ck_assert(read_to_end(working));
+	ck_assert(response_has("200 OK") && response_has("Connection: close\r\n"));
 	close(idle);
 	close(half);
 	close(working);
@@ -247,8 +248,8 @@ TEST(a_client_that_is_not_done_by_the_deadline_is_cut_off)
 	int fd;
 
 	start_with((HTTPServer_Options){ .drain_ms = 100 });
-	fd = dial();
-	say(fd, "GET / HTTP/1.1\r\n");
+	fd = dial_server();
+	send_text(fd, "GET / HTTP/1.1\r\n");
 	await(stats_now().received > 0);
 	start_ms = clock_ms();
 	end_server();
@@ -279,19 +280,19 @@ TEST(a_client_in_the_backlog_behind_a_refused_one_is_answered)
 	int fd[3], i;
 
 	make_server((HTTPServer_Options){ .per_address = 1 });
-	everything();
-	fd[0] = dial();
-	fd[1] = dial();
+	add_routes();
+	fd[0] = dial_server();
+	fd[1] = dial_server();
 	fd[2] = dial_from("127.0.0.2");
 	for (i = 0; i < 3; i++)
 		if (fd[i] >= 0)
-			say(fd[i], GET("/"));
+			send_text(fd[i], GET("/"));
 	HTTPServer_stop(server);
-	launch();
+	launch_server();
 	for (i = 0; i < 3; i++)
 		if (fd[i] >= 0) {
-			hear_all(fd[i]);
-			ck_assert_int_eq(count("200 OK"), i != 1);
+			read_to_end(fd[i]);
+			ck_assert_int_eq(count_in_response("200 OK"), i != 1);
 			close(fd[i]);
 		}
 	join_server();
@@ -299,7 +300,7 @@ TEST(a_client_in_the_backlog_behind_a_refused_one_is_answered)
 
 enum { HUGE = 16 << 20 };
 
-static void huge(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_huge(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, HUGE), HUGE);
@@ -313,7 +314,7 @@ static size_t hear_huge(int fd)
 	size_t total = 0;
 	ssize_t n;
 
-	while ((n = listen_for(fd, huge_heard + total, sizeof huge_heard - 1 - total, PATIENCE)) > 0)
+	while ((n = read_within(fd, huge_heard + total, sizeof huge_heard - 1 - total, PATIENCE)) > 0)
 		total += (size_t)n;
 	ck_assert_msg(n == 0, "%zd after %zu bytes", n, total);
 	return total;
@@ -327,13 +328,13 @@ TEST(a_client_that_reads_during_the_drain_gets_all_of_its_response_and_the_next)
 	int fd;
 
 	make_server((HTTPServer_Options){ 0 });
-	HTTPServer_route(server, "GET", "/huge", huge, NULL);
-	HTTPServer_route(server, "GET", "/", hello, NULL);
-	launch();
+	HTTPServer_route(server, "GET", "/huge", answer_huge, NULL);
+	HTTPServer_route(server, "GET", "/", answer_hello, NULL);
+	launch_server();
 	fd = dial_narrow();
-	say(fd, GET("/huge"));
+	send_text(fd, GET("/huge"));
 	await(stats_now().sent > 0);
-	say(fd, GET("/"));
+	send_text(fd, GET("/"));
 	HTTPServer_stop(server);
 	total = hear_huge(fd);
 	ck_assert_uint_gt(total, HUGE + 200);
@@ -345,8 +346,8 @@ TEST(a_client_that_reads_during_the_drain_gets_all_of_its_response_and_the_next)
 static void nap_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	atomic_fetch_add(&inside, 1);
-	nap(500);
-	hello(request, response, cl);
+	sleep_ms(500);
+	answer_hello(request, response, cl);
 }
 
 /* Some clients send an empty line after the request. */
@@ -356,25 +357,25 @@ TEST(bytes_after_the_last_request_do_not_cut_off_its_response)
 	int fd;
 
 	make_server((HTTPServer_Options){ 0 });
-	HTTPServer_route(server, "GET", "/huge", huge, NULL);
+	HTTPServer_route(server, "GET", "/huge", answer_huge, NULL);
 	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/slow", .handler = nap_handler,
 		.blocks = 1 });
-	launch();
+	launch_server();
 	fd = dial_narrow();
-	say(fd, "GET /huge HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	send_text(fd, "GET /huge HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
 	await(stats_now().sent > 0);
-	say(fd, "\r\n");
+	send_text(fd, "\r\n");
 	total = hear_huge(fd);
 	ck_assert_uint_gt(total, HUGE);
 	close(fd);
-	fd = dial();
-	say(fd, "GET /slow HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	fd = dial_server();
+	send_text(fd, "GET /slow HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
 	await(atomic_load(&inside) == 1);
-	say(fd, "\r\n");
+	send_text(fd, "\r\n");
 	await(stats_now().status[2] == 2);
-	nap(20);
-	ck_assert(hear_all(fd));
-	ck_assert(has("hello"));
+	sleep_ms(20);
+	ck_assert(read_to_end(fd));
+	ck_assert(response_has("hello"));
 	close(fd);
 	end_server();
 }
@@ -387,10 +388,10 @@ TEST(after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others)
 
 	make_server((HTTPServer_Options){ .workers = 1, .drain_ms = 50 });
 	HTTPServer_route_with(server, &route);
-	launch();
+	launch_server();
 	for (i = 0; i < CLIENTS; i++) {
-		fd[i] = dial();
-		say(fd[i], GET("/"));
+		fd[i] = dial_server();
+		send_text(fd[i], GET("/"));
 	}
 	await(stats_now().requests == CLIENTS && atomic_load(&inside) == 1);
 	HTTPServer_stop(server);
@@ -398,8 +399,9 @@ TEST(after_the_deadline_run_waits_for_handlers_that_run_and_for_no_others)
 	/* 2, if the first one ended before the deadline */
 	ck_assert_int_le(atomic_load(&inside), 2);
 	for (i = 0; i < CLIENTS; i++) {
-		hear_all(fd[i]);
-		ck_assert(i < atomic_load(&inside) ? has("200 OK") && has("hello") : nheard == 0);
+		read_to_end(fd[i]);
+		ck_assert(i < atomic_load(&inside) ? response_has("200 OK") && response_has("hello")
+			: nheard == 0);
 		close(fd[i]);
 	}
 	Arena_dispose(&arena);
@@ -424,7 +426,7 @@ static void stop_on_signal(int signal)
 
 static void *signal_soon(void *cl)
 {
-	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_int_eq(ask_server(GET("/")), 200);
 	kill(getpid(), SIGTERM);
 	return cl;
 }
@@ -435,7 +437,7 @@ TEST(stop_in_a_signal_handler_makes_run_return)
 	pthread_t thread;
 
 	make_server((HTTPServer_Options){ .threads = 2 });
-	everything();
+	add_routes();
 	sigaction(SIGTERM, &action, NULL);
 	pthread_create(&thread, NULL, signal_soon, NULL);
 	HTTPServer_run(server);
@@ -448,7 +450,7 @@ static atomic_int good, lost;
 
 /* Makes requests until the server is gone. A connection may end between two responses, but never
  * within one. */
-static void *press(void *cl)
+static void *press_server(void *cl)
 {
 	for (;;) {
 		struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
@@ -490,7 +492,7 @@ TEST(a_drain_under_load_breaks_no_response_and_ends)
 
 	start_with((HTTPServer_Options){ .threads = 2, .drain_ms = 5000 });
 	for (i = 0; i < CLIENTS; i++)
-		pthread_create(&clients[i], NULL, press, NULL);
+		pthread_create(&clients[i], NULL, press_server, NULL);
 	await(atomic_load(&good) > 200);
 	HTTPServer_stop(server);
 	for (i = 0; i < CLIENTS; i++)

@@ -207,8 +207,8 @@ TEST(a_pool_lets_in_a_seconds_worth_when_its_clock_begins)
 TEST(a_servers_clock_may_begin_at_zero)
 {
 	make_server((HTTPServer_Options){ 0 });
-	launch();
-	ck_assert_int_eq(ask(GET("/")), 501);
-	ck_assert(has("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"));
+	launch_server();
+	ck_assert_int_eq(ask_server(GET("/")), 501);
+	ck_assert(response_has("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"));
 	end_server();
 }

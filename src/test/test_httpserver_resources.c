@@ -31,11 +31,11 @@ TEST(without_descriptors_the_server_runs_on_and_recovers)
 	struct rlimit limit;
 	int inside_fd, outside, taken[TAKEN], n;
 
-	start();
+	start_server();
 	getrlimit(RLIMIT_NOFILE, &limit);
-	inside_fd = dial();
-	say(inside_fd, GET("/"));
-	ck_assert_int_eq(hear(inside_fd), 200);
+	inside_fd = dial_server();
+	send_text(inside_fd, GET("/"));
+	ck_assert_int_eq(read_response(inside_fd), 200);
 	outside = socket(AF_INET, SOCK_STREAM, 0);
 	n = take_descriptors(taken);
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -43,22 +43,22 @@ TEST(without_descriptors_the_server_runs_on_and_recovers)
 	ck_assert_int_eq(connect(outside, (struct sockaddr *)&to, sizeof to), 0);
 	/* The end comes at once. The statistics are not checked: under Valgrind, accept closes the
 	 * connection itself. */
-	hear_all(outside);
+	read_to_end(outside);
 	ck_assert_uint_eq(nheard, 0);
-	say(inside_fd, GET("/"));
-	ck_assert_int_eq(hear(inside_fd), 200);
+	send_text(inside_fd, GET("/"));
+	ck_assert_int_eq(read_response(inside_fd), 200);
 	while (n > 0)
 		close(taken[--n]);
 	setrlimit(RLIMIT_NOFILE, &limit);
 	close(outside);
 	close(inside_fd);
-	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_int_eq(ask_server(GET("/")), 200);
 	end_server();
 }
 
 static void *ask_often(void *cl)
 {
-	int fd = dial(), i;
+	int fd = dial_server(), i;
 	char text[4096];
 
 	for (i = 0; i < 200; i++) {
@@ -67,7 +67,7 @@ static void *ask_often(void *cl)
 		int length = sprintf(request, "POST /echo HTTP/1.1\r\n" HOST
 			"Content-Length: 12\r\n\r\n%4d %6d\n", (int)(intptr_t)cl, i);
 
-		say_bytes(fd, request, (size_t)length);
+		send_bytes(fd, request, (size_t)length);
 		while ((n = recv(fd, text + got, sizeof text - 1 - (size_t)got, 0)) > 0) {
 			got += n;
 			text[got] = '\0';
@@ -131,7 +131,7 @@ static void take_log(const HTTPServer_Entry *e, void *cl)
 TEST(the_log_has_an_entry_for_each_response)
 {
 	start_with((HTTPServer_Options){ .log = take_log, .log_cl = "cl" });
-	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_int_eq(ask_server(GET("/")), 200);
 	ck_assert_int_eq(logged.n, 1);
 	ck_assert_int_eq(logged.status, 200);
 	ck_assert_uint_eq(logged.nbytes, 5);
@@ -140,9 +140,9 @@ TEST(the_log_has_an_entry_for_each_response)
 	ck_assert_str_eq(logged.error, "-");
 	ck_assert(strncmp(logged.peer, "127.0.0.1:", 10) == 0);
 	ck_assert(logged.microseconds >= 0 && logged.microseconds < 60000000);
-	ck_assert_int_eq(ask(GET("/raise")), 500);
+	ck_assert_int_eq(ask_server(GET("/raise")), 500);
 	ck_assert_str_eq(logged.error, "the secret of the house");
-	ck_assert_int_eq(ask("GET / HTTP/1.1\r\nX: y\r\nHost : a\r\n\r\n"), 400);
+	ck_assert_int_eq(ask_server("GET / HTTP/1.1\r\nX: y\r\nHost : a\r\n\r\n"), 400);
 	ck_assert_str_eq(logged.method, "GET");
 	ck_assert_str_eq(logged.path, "/");
 	ck_assert(strstr(logged.error, "white space before the colon") != NULL);
@@ -186,7 +186,7 @@ TEST(a_request_whose_head_was_refused_has_its_line_in_the_log_and_no_field)
 
 	start_with((HTTPServer_Options){ .log = log_all_parts, .log_cl = &entries });
 	for (i = 0; i < (int)(sizeof heads / sizeof heads[0]); i++) {
-		ck_assert_int_eq(ask(heads[i]), 400);
+		ck_assert_int_eq(ask_server(heads[i]), 400);
 		await(atomic_load(&entries) == i + 1);
 	}
 	end_server();
@@ -203,21 +203,21 @@ TEST(the_blocking_pair_takes_the_same_handlers)
 		HTTPRequest_T request;
 		HTTPResponse_T response;
 
-		say(fd[1], "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello");
+		send_text(fd[1], "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello");
 		request = HTTPRequest_parse(arena, s);
 		response = HTTPResponse_new(arena);
 		ck_assert_ptr_null(HTTPRequest_param(request, "id"));
-		echo(request, response, NULL);
+		answer_body(request, response, NULL);
 		HTTPResponse_send(s, response);
-		ck_assert_int_eq(hear(fd[1]), 200);
-		ck_assert_str_eq(body(), "hello");
-		say(fd[1], "GET /fields HTTP/1.1\r\n" HOST "X-One: 1\r\n\r\n");
+		ck_assert_int_eq(read_response(fd[1]), 200);
+		ck_assert_str_eq(response_body(), "hello");
+		send_text(fd[1], "GET /fields HTTP/1.1\r\n" HOST "X-One: 1\r\n\r\n");
 		request = HTTPRequest_parse(arena, s);
 		response = HTTPResponse_new(arena);
-		fields(request, response, NULL);
+		answer_fields(request, response, NULL);
 		HTTPResponse_send(s, response);
-		ck_assert_int_eq(hear(fd[1]), 200);
-		ck_assert_str_eq(body(), "1 a 2");
+		ck_assert_int_eq(read_response(fd[1]), 200);
+		ck_assert_str_eq(response_body(), "1 a 2");
 	} FINALLY {
 		Arena_dispose(&arena);
 	} END_TRY;
@@ -232,7 +232,7 @@ TEST(an_address_in_use_is_an_exception)
 	char service[16];
 	int threads;
 
-	start();
+	start_server();
 	snprintf(service, sizeof service, "%d", port);
 	for (threads = 1; threads <= 2; threads++) {
 		HTTPServer_Options o = { .host = "127.0.0.1", .service = service, .threads = threads };
@@ -254,7 +254,7 @@ TEST(a_shared_port_may_be_served_by_two_servers)
 	other = Arena_new();
 	ck_assert_int_eq(HTTPServer_port(HTTPServer_new(other, &o)), port);
 	Arena_dispose(&other);
-	ck_assert_int_eq(ask(GET("/")), 200);
+	ck_assert_int_eq(ask_server(GET("/")), 200);
 	end_server();
 }
 
@@ -271,8 +271,8 @@ TEST(a_unix_socket_serves_all_loops)
 	for (i = 0; i < 20; i++) {
 		fd = socket(AF_UNIX, SOCK_STREAM, 0);
 		ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
-		say(fd, GET("/"));
-		ck_assert_int_eq(hear(fd), 200);
+		send_text(fd, GET("/"));
+		ck_assert_int_eq(read_response(fd), 200);
 		close(fd);
 	}
 	end_server();
@@ -283,7 +283,7 @@ TEST(a_unix_socket_serves_all_loops)
 static int is_served(void)
 {
 	char text[16] = "";
-	int fd = try_dial();
+	int fd = try_to_dial();
 
 	send(fd, GET("/"), strlen(GET("/")), MSG_NOSIGNAL);
 	recv(fd, text, 12, MSG_WAITALL);
@@ -303,7 +303,7 @@ static int is_alone(HTTPServer_Options options)
 
 /* Runs in a child, which has its own descriptors. fds is the value of LISTEN_FDS. The child's
  * exit status is 0 if it serves there. */
-static int activate(const char *fds, const char *pid)
+static int serve_activated(const char *fds, const char *pid)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	socklen_t n = sizeof a;
@@ -326,7 +326,7 @@ static int activate(const char *fds, const char *pid)
 	} END_TRY;
 	if (status == 0) {
 		port = HTTPServer_port(server);
-		everything();
+		add_routes();
 		pthread_create(&server_thread, NULL, run_server, NULL);
 		status = !is_alone(options) ? 5 : is_served() ? 0 : 4;
 		HTTPServer_stop(server);
@@ -336,7 +336,7 @@ static int activate(const char *fds, const char *pid)
 	return status;
 }
 
-static int activated(const char *fds, int for_me)
+static int status_activated(const char *fds, int for_me)
 {
 	int status = -1;
 	pid_t child = fork();
@@ -345,7 +345,7 @@ static int activated(const char *fds, int for_me)
 		char pid[32];
 
 		snprintf(pid, sizeof pid, "%ld", (long)getpid() + !for_me);
-		_exit(activate(fds, pid));
+		_exit(serve_activated(fds, pid));
 	}
 	waitpid(child, &status, 0);
 	ck_assert(WIFEXITED(status));
@@ -354,9 +354,10 @@ static int activated(const char *fds, int for_me)
 
 TEST(a_socket_of_the_service_manager_is_served_if_it_is_for_us)
 {
-	ck_assert_int_eq(activated("1", 1), 0);
-	ck_assert_int_eq(activated("1", 0), 1); /* meant for another process: a socket of our own */
-	ck_assert_int_eq(activated("2", 1), 2); /* it raises */
+	ck_assert_int_eq(status_activated("1", 1), 0);
+	/* meant for another process: a socket of our own */
+	ck_assert_int_eq(status_activated("1", 0), 1);
+	ck_assert_int_eq(status_activated("2", 1), 2); /* it raises */
 }
 
 TEST(options_out_of_range_are_checked)
@@ -408,10 +409,10 @@ static int make_without_memory(int fail_at)
 		HTTPServer_T s = HTTPServer_new(a,
 			&(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .threads = 2 });
 
-		HTTPServer_route(s, "GET", "/users/:id/*rest", hello, NULL);
-		HTTPServer_route(s, "POST", "/users", hello, NULL);
+		HTTPServer_route(s, "GET", "/users/:id/*rest", answer_hello, NULL);
+		HTTPServer_route(s, "POST", "/users", answer_hello, NULL);
 		HTTPServer_route(s, "PUT", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/:id/*rest",
-			hello, NULL);
+			answer_hello, NULL);
 		made = 1;
 	} EXCEPT(Arena_Failed) {
 	} END_TRY;

@@ -14,7 +14,7 @@ WRAPPED(int, pthread_create,
 	(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *cl),
 	(thread, attributes, start, cl), if (is_server && threads_left-- <= 0) return EAGAIN);
 
-static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_body(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	size_t n;
 	const char *bytes = HTTPRequest_body(request, &n);
@@ -24,7 +24,7 @@ static void echo(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	HTTPResponse_write(response, bytes, n);
 }
 
-static void large(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_large(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, 200000), 200000);
@@ -43,14 +43,14 @@ static void hang_up(Socket_T s, void *cl)
 	Socket_close(&s);
 }
 
-static void upgrade(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_upgrade(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
 	HTTPResponse_upgrade(response, "chat", hang_up, NULL);
 }
 
-static void before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void set_before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	HTTPRequest_set_data(request, Arena_alloc(HTTPRequest_arena(request), 20000));
@@ -74,11 +74,11 @@ static void take_log(const HTTPServer_Entry *e, void *cl)
 
 /* Sends a head in two pieces and a pipeline. The answers are whole or cut off; then the server
  * must still answer. */
-static void disturb(void)
+static void send_pipeline(void)
 {
 	static char request[9000];
 	size_t n = (size_t)sprintf(request, "POST /echo HTTP/1.1\r\n" HOST "X-Ask: ");
-	int fd = try_dial();
+	int fd = try_to_dial();
 
 	if (fd < 0)
 		return;
@@ -88,23 +88,23 @@ static void disturb(void)
 		"GET /file HTTP/1.1\r\n" HOST "Range: bytes=5-6\r\n\r\n"
 		"GET /upgrade HTTP/1.1\r\n" HOST "Connection: upgrade\r\nUpgrade: chat\r\n\r\nahead");
 	send(fd, request, 3000, MSG_NOSIGNAL);
-	nap(1);
+	sleep_ms(1);
 	send(fd, request + 3000, strlen(request + 3000), MSG_NOSIGNAL);
 	shutdown(fd, SHUT_WR);
-	hear_all(fd);
+	read_to_end(fd);
 	close(fd);
 }
 
 /* Returns 1 if the server answers as usual. */
-static int serves(void)
+static int is_serving(void)
 {
-	int fd = try_dial();
+	int fd = try_to_dial();
 
 	if (fd < 0)
 		return 0;
 	send(fd, GET("/large"), strlen(GET("/large")), MSG_NOSIGNAL);
 	shutdown(fd, SHUT_WR);
-	hear_all(fd);
+	read_to_end(fd);
 	close(fd);
 	return nheard > 200000;
 }
@@ -115,20 +115,20 @@ static int serve_failing(int n, int with_hooks)
 	int failed_once;
 
 	if (with_hooks) {
-		options.before = before;
+		options.before = set_before;
 		options.on_error = on_error;
 		options.log = take_log;
 		options.request_bytes = options.memory_bytes = 4 << 20;
 	}
 	make_server(options);
 	HTTPServer_route(server, "GET", "/file", send_self, NULL);
-	HTTPServer_route(server, "GET", "/upgrade", upgrade, NULL);
-	HTTPServer_route(server, "POST", "/echo", echo, NULL);
-	HTTPServer_route(server, "GET", "/large", large, NULL);
+	HTTPServer_route(server, "GET", "/upgrade", answer_upgrade, NULL);
+	HTTPServer_route(server, "POST", "/echo", answer_body, NULL);
+	HTTPServer_route(server, "GET", "/large", answer_large, NULL);
 	launch_failing(n);
-	disturb();
+	send_pipeline();
 	failed_once = end_failing();
-	await(run_failed || serves());
+	await(run_failed || is_serving());
 	end_failed_server();
 	return failed_once;
 }
@@ -150,7 +150,7 @@ static void run_with_threads(int left, int blocks, const char *message)
 {
 	make_server((HTTPServer_Options){ .threads = 3, .workers = 2 });
 	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/large",
-		.handler = large, .blocks = blocks });
+		.handler = answer_large, .blocks = blocks });
 	threads_left = left;
 	is_server = 1;
 	ck_raises_saying(HTTP_Failed, message, HTTPServer_run(server));

@@ -7,7 +7,7 @@
 
 #include "httpclient.h"
 
-static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
@@ -17,8 +17,8 @@ static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 static void start_with(HTTPServer_Options options)
 {
 	make_server(options);
-	HTTPServer_route(server, "GET", "/", hello, NULL);
-	launch();
+	HTTPServer_route(server, "GET", "/", answer_hello, NULL);
+	launch_server();
 }
 
 static atomic_int nlogged, last_status;
@@ -48,13 +48,13 @@ TEST(empty_lines_are_no_request, .to = EMPTIES)
 	int fd;
 
 	start_with((HTTPServer_Options){ .limits = { .head_ms = 50 }, .log = keep_entry });
-	fd = dial();
-	say(fd, GET("/"));
-	ck_assert_int_eq(hear(fd), 200);
-	say(fd, empties[_i]);
-	ck_assert_int_eq(listen_for(fd, heard, 1, 250), -2);
-	say(fd, rest);
-	ck_assert_int_eq(hear(fd), 200);
+	fd = dial_server();
+	send_text(fd, GET("/"));
+	ck_assert_int_eq(read_response(fd), 200);
+	send_text(fd, empties[_i]);
+	ck_assert_int_eq(read_within(fd, heard, 1, 250), -2);
+	send_text(fd, rest);
+	ck_assert_int_eq(read_response(fd), 200);
 	await(atomic_load(&nlogged) == 2);
 	ck_assert_int_lt(atomic_load(&last_us), 200000); /* its time begins with its request line */
 	ck_assert_uint_eq(stats_now().refused, 0);
@@ -69,10 +69,10 @@ TEST(empty_lines_do_not_make_the_idle_time_longer, .to = EMPTIES)
 	int fd;
 
 	start_with((HTTPServer_Options){ .idle_ms = 300 });
-	fd = dial();
+	fd = dial_server();
 	start_ms = clock_ms();
 	while (send(fd, empties[_i], strlen(empties[_i]) & ~1u, MSG_NOSIGNAL) >= 0
-		&& listen_for(fd, heard, 1, 40) == -2)
+		&& read_within(fd, heard, 1, 40) == -2)
 		ck_assert_int_lt(clock_ms() - start_ms, 5000);
 	ck_assert_int_ge(clock_ms() - start_ms, 250);
 	await(stats_now().timed_out == 1);
@@ -87,10 +87,10 @@ TEST(stop_does_not_wait_for_a_client_that_sent_an_empty_line, .to = EMPTIES)
 	int fd;
 
 	start_with((HTTPServer_Options){ 0 });
-	fd = dial();
-	say(fd, GET("/"));
-	ck_assert_int_eq(hear(fd), 200);
-	say(fd, empties[_i]);
+	fd = dial_server();
+	send_text(fd, GET("/"));
+	ck_assert_int_eq(read_response(fd), 200);
+	send_text(fd, empties[_i]);
 	await(stats_now().received == strlen(GET("/")) + strlen(empties[_i]));
 	start_ms = clock_ms();
 	end_server();
@@ -103,10 +103,10 @@ TEST(the_end_of_the_stream_after_empty_lines_is_no_bad_request, .to = EMPTIES)
 	int fd;
 
 	start_with((HTTPServer_Options){ 0 });
-	fd = dial();
-	say(fd, empties[_i]);
+	fd = dial_server();
+	send_text(fd, empties[_i]);
 	shutdown(fd, SHUT_WR);
-	hear_all(fd);
+	read_to_end(fd);
 	ck_assert_uint_eq(nheard, 0);
 	ck_assert_uint_eq(stats_now().refused, 0);
 	close(fd);
@@ -119,11 +119,11 @@ TEST(half_a_PROXY_header_is_closed_without_a_word, .to = 2)
 	int fd;
 
 	start_with((HTTPServer_Options){ .proxies = proxies, .limits = { .head_ms = 100 } });
-	fd = dial();
-	say(fd, "PROXY TCP4 192.0.2.1");
+	fd = dial_server();
+	send_text(fd, "PROXY TCP4 192.0.2.1");
 	if (_i)
 		shutdown(fd, SHUT_WR);
-	hear_all(fd);
+	read_to_end(fd);
 	ck_assert_uint_eq(nheard, 0);
 	await(stats_now().connections == 0);
 	ck_assert_uint_eq(stats_now().timed_out, !_i);
@@ -142,27 +142,27 @@ TEST(the_longest_idle_connection_is_closed_for_a_new_one)
 
 	start_with((HTTPServer_Options){ .connections = PLACES });
 	for (i = 0; i < PLACES; i++) {
-		fd[i] = dial();
+		fd[i] = dial_server();
 		await(stats_now().connections == (size_t)i + 1);
 	}
 	/* now fd[1] is the longest idle, and fd[2] is in the middle of a request */
-	say(fd[0], GET("/"));
-	ck_assert_int_eq(hear(fd[0]), 200);
-	say(fd[1], "\r\n");
-	say(fd[2], "GET /");
+	send_text(fd[0], GET("/"));
+	ck_assert_int_eq(read_response(fd[0]), 200);
+	send_text(fd[1], "\r\n");
+	send_text(fd[2], "GET /");
 	await(stats_now().received == strlen(GET("/") "\r\nGET /"));
 	start_ms = clock_ms();
-	fd[PLACES] = dial();
-	say(fd[PLACES], GET("/"));
-	ck_assert_int_eq(hear(fd[PLACES]), 200);
+	fd[PLACES] = dial_server();
+	send_text(fd[PLACES], GET("/"));
+	ck_assert_int_eq(read_response(fd[PLACES]), 200);
 	ck_assert_int_lt(clock_ms() - start_ms, 2000);
-	ck_assert_int_eq(listen_for(fd[1], heard, 1, PATIENCE), 0);
+	ck_assert_int_eq(read_within(fd[1], heard, 1, PATIENCE), 0);
 	for (i = 0; i < PLACES; i++)
 		if (i != 1)
-			ck_assert_int_eq(listen_for(fd[i], heard, 1, 0), -2);
+			ck_assert_int_eq(read_within(fd[i], heard, 1, 0), -2);
 	ck_assert_uint_eq(stats_now().connections, PLACES);
-	say(fd[2], " HTTP/1.1\r\n" HOST "\r\n");
-	ck_assert_int_eq(hear(fd[2]), 200);
+	send_text(fd[2], " HTTP/1.1\r\n" HOST "\r\n");
+	ck_assert_int_eq(read_response(fd[2]), 200);
 	for (i = 0; i <= PLACES; i++)
 		close(fd[i]);
 	end_server();
@@ -176,8 +176,8 @@ static atomic_int handled, quit;
 
 static void count_handled(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	nap(2);
-	hello(request, response, cl);
+	sleep_ms(2);
+	answer_hello(request, response, cl);
 	atomic_fetch_add(&handled, 1);
 }
 
@@ -185,15 +185,15 @@ static void count_handled(HTTPRequest_T request, HTTPResponse_T response, void *
 static void *connect_often(void *cl)
 {
 	while (!atomic_load(&quit)) {
-		int fd = try_dial();
+		int fd = try_to_dial();
 		char text[500];
 
 		if (fd < 0) {
-			nap(1);
+			sleep_ms(1);
 			continue;
 		}
 		if (send(fd, GET("/slow"), strlen(GET("/slow")), MSG_NOSIGNAL) > 0)
-			listen_for(fd, text, sizeof text, 2000);
+			read_within(fd, text, sizeof text, 2000);
 		close(fd);
 	}
 	return cl;
@@ -210,7 +210,7 @@ TEST(the_drain_ends_in_time_whatever_the_clients_do, .to = 2)
 	atomic_store(&quit, 0);
 	make_server((HTTPServer_Options){ .drain_ms = DRAIN_MS, .workers = 1 });
 	HTTPServer_route_with(server, &route);
-	launch();
+	launch_server();
 	for (i = 0; i < CLIENTS; i++)
 		pthread_create(&clients[i], NULL, connect_often, NULL);
 	await(atomic_load(&handled) > 50);
@@ -234,8 +234,8 @@ static void stop_and_nap(HTTPRequest_T request, HTTPResponse_T response, void *c
 		HTTPServer_stop(server); /* the deadline counts from now, not from when the loop can look */
 	}
 	last_begun_ms = clock_ms();
-	nap(150);
-	hello(request, response, cl);
+	sleep_ms(150);
+	answer_hello(request, response, cl);
 }
 
 /* Requests wait at the listener, in connections, and in a pipeline. */
@@ -247,11 +247,11 @@ TEST(no_handler_begins_when_the_drain_is_over)
 	make_server((HTTPServer_Options){ .drain_ms = 200 });
 	HTTPServer_route(server, "GET", "/", stop_and_nap, NULL);
 	for (i = 0; i < CLIENTS; i++) {
-		fd[i] = dial();
-		say(fd[i], GET("/") GET("/"));
+		fd[i] = dial_server();
+		send_text(fd[i], GET("/") GET("/"));
 	}
 	stopped_ms = 0;
-	launch();
+	launch_server();
 	pthread_join(server_thread, NULL);
 	ck_assert_int_le(last_begun_ms - stopped_ms, 300); /* a third one would begin then */
 	ck_assert_int_lt(clock_ms() - stopped_ms, 1500);
@@ -293,7 +293,7 @@ static void catch_it(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	ck_raises(Assert_Failed, dispose_of_it(request, response, cl));
 	ck_raises(Assert_Failed, clear_it(request, response, cl));
-	hello(request, response, cl);
+	answer_hello(request, response, cl);
 }
 
 static void count_deferred(void *cl)
@@ -305,16 +305,16 @@ static void limit_it(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	Arena_defer(HTTPRequest_arena(request), count_deferred, &handled);
 	Arena_set_limit(HTTPRequest_arena(request), 100000);
-	hello(request, response, cl);
+	answer_hello(request, response, cl);
 }
 
 static void need_much(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	Arena_calloc(HTTPRequest_arena(request), 1, 1 << 20);
-	hello(request, response, cl);
+	answer_hello(request, response, cl);
 }
 
-static void report(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_report(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	char *text = NULL;
 	size_t n;
@@ -344,21 +344,21 @@ TEST(a_request_that_harms_its_arena_is_checked_and_the_next_is_served, .to = 2)
 		.blocks = _i });
 	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/catch", .handler = catch_it,
 		.blocks = _i });
-	HTTPServer_route(server, "GET", "/", hello, NULL);
-	launch();
-	fd = dial();
+	HTTPServer_route(server, "GET", "/", answer_hello, NULL);
+	launch_server();
+	fd = dial_server();
 	for (i = 0; i < 6; i++) {
 		sprintf(text, "GET %s HTTP/1.1\r\n" HOST "\r\n", paths[i % 3]);
-		say(fd, text);
-		ck_assert_int_eq(hear(fd), 500);
+		send_text(fd, text);
+		ck_assert_int_eq(read_response(fd), 500);
 		await(atomic_load(&nlogged) == 2 * i + 1);
 		ck_assert_msg(strstr(last_error, "lent") || strstr(last_error, "Arena_"), "%s", last_error);
-		say(fd, GET("/"));
-		ck_assert_int_eq(hear(fd), 200);
+		send_text(fd, GET("/"));
+		ck_assert_int_eq(read_response(fd), 200);
 		await(atomic_load(&nlogged) == 2 * i + 2);
 	}
 	close(fd);
-	ck_assert_int_eq(ask(GET("/catch")), 200);
+	ck_assert_int_eq(ask_server(GET("/catch")), 200);
 	end_server();
 }
 
@@ -370,19 +370,19 @@ TEST(an_arena_comes_back_without_limit_and_deferred_calls_and_has_a_name)
 	make_server((HTTPServer_Options){ 0 });
 	HTTPServer_route(server, "GET", "/limit", limit_it, NULL);
 	HTTPServer_route(server, "GET", "/much", need_much, NULL);
-	HTTPServer_route(server, "GET", "/report", report, NULL);
-	launch();
-	fd = dial();
+	HTTPServer_route(server, "GET", "/report", answer_report, NULL);
+	launch_server();
+	fd = dial_server();
 	for (i = 1; i <= 3; i++) {
-		say(fd, GET("/limit"));
-		ck_assert_int_eq(hear(fd), 200);
-		say(fd, GET("/much"));
-		ck_assert_int_eq(hear(fd), 200);
+		send_text(fd, GET("/limit"));
+		ck_assert_int_eq(read_response(fd), 200);
+		send_text(fd, GET("/much"));
+		ck_assert_int_eq(read_response(fd), 200);
 		ck_assert_int_eq(atomic_load(&handled), i);
 	}
-	say(fd, GET("/report"));
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_str_eq(body(), "1");
+	send_text(fd, GET("/report"));
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_str_eq(response_body(), "1");
 	close(fd);
 	end_server();
 }
@@ -400,7 +400,7 @@ static void keep_handles(HTTPRequest_T request, HTTPResponse_T response, void *c
 		ck_raises(Assert_Failed, HTTPRequest_header(kept_request, "Cookie"));
 		ck_raises(Assert_Failed, HTTPResponse_write(kept_response, "x", 1));
 	}
-	hello(request, response, cl);
+	answer_hello(request, response, cl);
 }
 
 TEST(a_handle_that_was_kept_is_checked_and_sees_no_other_request, .to = 2)
@@ -411,12 +411,12 @@ TEST(a_handle_that_was_kept_is_checked_and_sees_no_other_request, .to = 2)
 	make_server((HTTPServer_Options){ 0 });
 	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/keep", .handler = keep_handles,
 		.blocks = _i });
-	launch();
-	fd = dial();
+	launch_server();
+	fd = dial_server();
 	for (i = 0; i < 5; i++) {
-		say(fd, GET("/keep"));
-		ck_assert_int_eq(hear(fd), 200);
-		ck_assert_str_eq(body(), "hello");
+		send_text(fd, GET("/keep"));
+		ck_assert_int_eq(read_response(fd), 200);
+		ck_assert_str_eq(response_body(), "hello");
 	}
 	close(fd);
 	end_server();
@@ -443,7 +443,7 @@ static void leave_in(Place p)
 static void in_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	leave_in(cl ? IN_WORKER : IN_HANDLER);
-	hello(request, response, NULL);
+	answer_hello(request, response, NULL);
 }
 
 static void in_body(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
@@ -463,7 +463,7 @@ static int in_more(HTTPResponse_T response, void *cl)
 	return 0;
 }
 
-static void streams(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void stream_in_more(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	HTTPResponse_stream(response, in_more, cl);
@@ -478,15 +478,15 @@ static void in_log(const HTTPServer_Entry *e, void *cl)
 static void start_ways(int threads)
 {
 	make_server((HTTPServer_Options){ .threads = threads, .workers = 1, .log = in_log });
-	HTTPServer_route(server, "GET", "/", hello, NULL);
+	HTTPServer_route(server, "GET", "/", answer_hello, NULL);
 	HTTPServer_route(server, "GET", "/handler", in_handler, NULL);
 	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/worker", .handler = in_handler,
 		.cl = "w", .blocks = 1 });
-	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/body", .handler = hello,
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/body", .handler = answer_hello,
 		.body = in_body });
-	HTTPServer_route(server, "GET", "/more", streams, NULL);
-	HTTPServer_route(server, "GET", "/logged", hello, NULL);
-	launch();
+	HTTPServer_route(server, "GET", "/more", stream_in_more, NULL);
+	HTTPServer_route(server, "GET", "/logged", answer_hello, NULL);
+	launch_server();
 }
 
 /* Makes a request on a connection of its own. Reads until the end, and also what follows the
@@ -494,11 +494,11 @@ static void start_ways(int threads)
 static void ask_all(const char *request)
 {
 	static const char last[] = "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n";
-	int fd = dial();
+	int fd = dial_server();
 
-	say(fd, request);
+	send_text(fd, request);
 	send(fd, last, sizeof last - 1, MSG_NOSIGNAL);
-	hear_all(fd);
+	read_to_end(fd);
 	close(fd);
 }
 
@@ -508,7 +508,7 @@ static void all_is_well(void)
 
 	for (i = 0; i < PLACES_TO; i++) {
 		ask_all(requests[i]);
-		ck_assert_msg(count("HTTP/1.1 200") == 2, "request %d: %s", i, heard);
+		ck_assert_msg(count_in_response("HTTP/1.1 200") == 2, "request %d: %s", i, heard);
 	}
 }
 
@@ -531,12 +531,12 @@ TEST(an_exception_of_a_callback_is_logged_and_the_server_serves, .to = PLACES_TO
 		ck_assert_int_eq(atomic_load(&armed), 0);
 		await(stats_now().connections == 0);
 		if (place == IN_LOG)
-			ck_assert_int_eq(count("HTTP/1.1 200"), 2); /* the response was right */
+			ck_assert_int_eq(count_in_response("HTTP/1.1 200"), 2); /* the response was right */
 		else if (place != IN_BODY)
 			ck_assert_uint_eq(stats_now().raised, 1);
 		if (place == IN_MORE) {
 			ck_assert_str_eq(last_error, "on its way out");
-			ck_assert(!has("0\r\n\r\n"));
+			ck_assert(!response_has("0\r\n\r\n"));
 		}
 		all_is_well();
 		end_server();
@@ -564,7 +564,7 @@ TEST(a_worker_whose_handler_ends_its_thread_is_replaced, .to = 2)
 	for (round = 0; round < 20; round++) {
 		atomic_store(&armed, 1);
 		ask_all(requests[IN_WORKER]);
-		ck_assert_int_eq(count("HTTP/1.1 500"), 1);
+		ck_assert_int_eq(count_in_response("HTTP/1.1 500"), 1);
 		ck_assert_str_eq(last_error, "the handler ended its thread");
 		all_is_well();
 	}
@@ -591,7 +591,7 @@ TEST(a_child_that_returns_from_a_callback_ends_and_answers_nothing, .to = PLACES
 	all_is_well();
 	atomic_store(&armed, 1);
 	ask_all(requests[_i]);
-	ck_assert_int_eq(count("HTTP/1.1 200"), 2);
+	ck_assert_int_eq(count_in_response("HTTP/1.1 200"), 2);
 	await(atomic_load(&child) > 0);
 	ck_assert_int_eq(waitpid((pid_t)atomic_load(&child), &status, 0), (pid_t)atomic_load(&child));
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);

@@ -17,18 +17,18 @@ TEST(another_thread_answers_later, .to = 2)
 	HTTPResponse_T r;
 	int fd, i;
 
-	start(later, (HTTPServer_Options){ 0 }, _i);
-	fd = dial();
+	start_server(answer_later, (HTTPServer_Options){ 0 }, _i);
+	fd = dial_server();
 	for (i = 1; i <= 40; i++) { /* more often than a slot has generations */
-		say(fd, GET("/later"));
+		send_text(fd, GET("/later"));
 		r = await_suspended(i);
-		ck_assert_int_eq(ask(GET("/")), 200); /* while it waits */
+		ck_assert_int_eq(ask_server(GET("/")), 200); /* while it waits */
 		await(stats_now().suspended == 1);
 		HTTPResponse_printf(r, "answer %d", i);
 		ck_assert_int_eq(HTTPResponse_gone(r), 0);
 		HTTPResponse_resume(r);
-		ck_assert_int_eq(hear(fd), 200);
-		ck_assert_int_eq(atoi(body() + strlen("answer ")), i);
+		ck_assert_int_eq(read_response(fd), 200);
+		ck_assert_int_eq(atoi(response_body() + strlen("answer ")), i);
 	}
 	await(atomic_load(&nfreed) == 40);
 	ck_assert_uint_eq(stats_now().suspended, 0);
@@ -39,7 +39,7 @@ TEST(another_thread_answers_later, .to = 2)
 
 static void at_once(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	later(request, response, cl);
+	answer_later(request, response, cl);
 	HTTPResponse_resume(response);
 	ck_raises_saying(Assert_Failed, "is not suspended", HTTPResponse_resume(response));
 	ck_raises_saying(Assert_Failed, "suspended already", HTTPResponse_suspend(response, 0));
@@ -50,14 +50,14 @@ TEST(a_resume_before_the_handler_returns_takes_effect_then, .to = 2)
 {
 	int fd, i;
 
-	start(at_once, (HTTPServer_Options){ 0 }, _i);
-	fd = dial();
-	say(fd, GET("/later") GET("/later") GET("/"));
+	start_server(at_once, (HTTPServer_Options){ 0 }, _i);
+	fd = dial_server();
+	send_text(fd, GET("/later") GET("/later") GET("/"));
 	for (i = 0; i < 2; i++) {
-		ck_assert_int_eq(hear(fd), 200);
-		ck_assert_str_eq(body(), "at once");
+		ck_assert_int_eq(read_response(fd), 200);
+		ck_assert_str_eq(response_body(), "at once");
 	}
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	close(fd);
 	end_server();
 }
@@ -67,19 +67,19 @@ TEST(responses_before_a_suspended_one_go_out_and_requests_behind_it_wait, .to = 
 	HTTPResponse_T r;
 	int fd;
 
-	start(later, (HTTPServer_Options){ 0 }, _i);
-	fd = dial();
-	say(fd, GET("/") GET("/") GET("/later") GET("/"));
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_int_eq(hear(fd), 200);
+	start_server(answer_later, (HTTPServer_Options){ 0 }, _i);
+	fd = dial_server();
+	send_text(fd, GET("/") GET("/") GET("/later") GET("/"));
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	r = await_suspended(1);
-	say(fd, GET("/"));
-	ck_assert_int_eq(listen_for(fd, heard, 1, 50), -2);
+	send_text(fd, GET("/"));
+	ck_assert_int_eq(read_within(fd, heard, 1, 50), -2);
 	HTTPResponse_status(r, 202);
 	HTTPResponse_resume(r);
-	ck_assert_int_eq(hear(fd), 202);
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 202);
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	close(fd);
 	end_server();
 }
@@ -94,7 +94,7 @@ TEST(fail_answers_as_if_the_handler_had_raised_it, .to = 2)
 	HTTPResponse_T r;
 	int fd;
 
-	start(later, (HTTPServer_Options){ 0 }, _i);
+	start_server(answer_later, (HTTPServer_Options){ 0 }, _i);
 	fd = begin_waiting();
 	r = waiting;
 	HTTPResponse_printf(r, "what is thrown away");
@@ -102,12 +102,12 @@ TEST(fail_answers_as_if_the_handler_had_raised_it, .to = 2)
 		HTTPResponse_fail(r, NULL));
 	ck_raises_saying(Assert_Failed, "no exception", HTTPResponse_fail(r, &none));
 	fail_with(r, &No_Such_Note, "note 17");
-	ck_assert_int_eq(hear(fd), 404);
-	ck_assert_str_eq(body(), "404 Not Found: note 17\n");
+	ck_assert_int_eq(read_response(fd), 404);
+	ck_assert_str_eq(response_body(), "404 Not Found: note 17\n");
 	await(atomic_load(&nlogged) == 1);
 	ck_assert_str_eq(last_error, "note 17");
 	ck_assert_uint_eq(stats_now().raised, 1);
-	say(fd, GET("/later"));
+	send_text(fd, GET("/later"));
 	r = await_suspended(2);
 	TRY {
 		RAISE_MSG(HTTP_Unavailable, "a long %0250d story", 0);
@@ -116,15 +116,15 @@ TEST(fail_answers_as_if_the_handler_had_raised_it, .to = 2)
 	} END_TRY;
 	HTTPResponse_fail(r, &capture);
 	memset(&capture, 0, sizeof capture);
-	ck_assert_int_eq(hear(fd), 503);
-	ck_assert(has("a long 000"));
+	ck_assert_int_eq(read_response(fd), 503);
+	ck_assert(response_has("a long 000"));
 	close(fd);
 	end_server();
 }
 
 static void raise_after(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	later(request, response, cl);
+	answer_later(request, response, cl);
 	EXCEPT_RAISE_MSG(HTTP_Unavailable, "the queue is full");
 }
 
@@ -132,12 +132,12 @@ TEST(a_raise_after_suspend_is_a_fail, .to = 2)
 {
 	int fd, i;
 
-	start(raise_after, (HTTPServer_Options){ 0 }, _i);
-	fd = dial();
+	start_server(raise_after, (HTTPServer_Options){ 0 }, _i);
+	fd = dial_server();
 	for (i = 1; i < 4; i++) {
-		say(fd, GET("/later"));
-		ck_assert_int_eq(hear(fd), 503);
-		ck_assert_str_eq(body(), "503 Service Unavailable: the queue is full\n");
+		send_text(fd, GET("/later"));
+		ck_assert_int_eq(read_response(fd), 503);
+		ck_assert_str_eq(response_body(), "503 Service Unavailable: the queue is full\n");
 		await(stats_now().raised == (unsigned)i);
 		ck_raises_saying(Assert_Failed, "has ended", HTTPResponse_resume(waiting));
 		ck_raises_saying(Assert_Failed, "has ended", HTTPResponse_gone(waiting));
@@ -155,9 +155,9 @@ static void raise_too_late(HTTPRequest_T request, HTTPResponse_T response, void 
 
 TEST(a_raise_after_the_resume_is_counted_and_dropped, .to = 2)
 {
-	start(raise_too_late, (HTTPServer_Options){ 0 }, _i);
-	ck_assert_int_eq(ask(GET("/later")), 200);
-	ck_assert_str_eq(body(), "at once");
+	start_server(raise_too_late, (HTTPServer_Options){ 0 }, _i);
+	ck_assert_int_eq(ask_server(GET("/later")), 200);
+	ck_assert_str_eq(response_body(), "at once");
 	await(stats_now().raised == 1);
 	ck_assert_str_eq(last_error, "-");
 	end_server();
@@ -167,7 +167,7 @@ TEST(a_raise_after_the_resume_is_counted_and_dropped, .to = 2)
 
 static void suspend_twice(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
-	later(request, response, cl);
+	answer_later(request, response, cl);
 	HTTPResponse_suspend(response, 0);
 }
 
@@ -185,14 +185,14 @@ TEST(a_response_is_suspended_once_by_a_handler_while_it_runs, .to = 2)
 	Arena_dispose(&mine);
 	ck_raises_saying(Assert_Failed, "HTTPResponse_resume: the response is NULL",
 		HTTPResponse_resume(NULL));
-	start(suspend_twice, (HTTPServer_Options){ 0 }, _i);
-	ck_assert_int_eq(ask(GET("/later")), 500);
+	start_server(suspend_twice, (HTTPServer_Options){ 0 }, _i);
+	ck_assert_int_eq(ask_server(GET("/later")), 500);
 	end_server();
-	start(later, (HTTPServer_Options){ 0 }, _i);
+	start_server(answer_later, (HTTPServer_Options){ 0 }, _i);
 	fd = begin_waiting();
 	ck_raises_saying(Assert_Failed, "suspended already", HTTPResponse_suspend(waiting, 0));
 	HTTPResponse_resume(waiting);
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	ck_raises_saying(Assert_Failed, "has ended", HTTPResponse_suspend(waiting, 0));
 	close(fd);
 	end_server();
@@ -207,7 +207,7 @@ TEST(a_request_without_a_server_has_no_response)
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	s = Socket_adopt(pair[0]);
-	say(pair[1], GET("/"));
+	send_text(pair[1], GET("/"));
 	request = HTTPRequest_parse(mine, s);
 	ck_raises_saying(Assert_Failed, "HTTPRequest_response: the request has no response",
 		HTTPRequest_response(request));
@@ -218,7 +218,7 @@ TEST(a_request_without_a_server_has_no_response)
 	Arena_dispose(&mine);
 }
 
-/* ---- nobody waits any more ---- */
+/* ---- the client leaves, the timeout passes, the server stops ---- */
 
 TEST(time_runs_out, .to = 2)
 {
@@ -227,16 +227,16 @@ TEST(time_runs_out, .to = 2)
 
 	make_with((HTTPServer_Options){ .suspend_ms = 30 }, _i);
 	timeout_ms = _i ? 30 : 0;
-	route("GET", "/later", later, NULL);
-	launch();
-	fd = dial();
-	say(fd, GET("/") GET("/later") GET("/"));
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_int_eq(hear(fd), 504);
-	ck_assert(has("Connection: close"));
+	add_route("GET", "/later", answer_later, NULL);
+	launch_server();
+	fd = dial_server();
+	send_text(fd, GET("/") GET("/later") GET("/"));
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_int_eq(read_response(fd), 504);
+	ck_assert(response_has("Connection: close"));
 	r = waiting;
 	ck_assert_int_eq(HTTPResponse_gone(r), 1);
-	ck_assert(hear_all(fd));
+	ck_assert(read_to_end(fd));
 	ck_assert_uint_eq(nheard, 0);
 	close(fd);
 	await(stats_now().connections == 0);
@@ -261,12 +261,12 @@ TEST(without_a_limit_it_waits, .to = 2)
 		.limits = { .head_ms = 10, .body_ms = 10 } },
 		_i);
 	timeout_ms = -1;
-	route("GET", "/later", later, NULL);
-	launch();
+	add_route("GET", "/later", answer_later, NULL);
+	launch_server();
 	fd = begin_waiting();
-	ck_assert_int_eq(listen_for(fd, heard, 1, 150), -2);
+	ck_assert_int_eq(read_within(fd, heard, 1, 150), -2);
 	HTTPResponse_resume(waiting);
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	close(fd);
 	end_server();
 }
@@ -276,11 +276,11 @@ TEST(the_client_leaves, .to = 2)
 	HTTPResponse_T r;
 	int fd;
 
-	start(later, (HTTPServer_Options){ 0 }, _i);
+	start_server(answer_later, (HTTPServer_Options){ 0 }, _i);
 	fd = begin_waiting();
 	r = waiting;
 	ck_assert_int_eq(HTTPResponse_gone(r), 0);
-	say(fd, GET("/"));
+	send_text(fd, GET("/"));
 	if (_i == 0)
 		close(fd);
 	else
@@ -309,15 +309,15 @@ TEST(the_server_stops, .to = 2)
 	int64_t start_ms;
 	int fd;
 
-	start(later, (HTTPServer_Options){ .drain_ms = 150 }, _i);
+	start_server(answer_later, (HTTPServer_Options){ .drain_ms = 150 }, _i);
 	fd = begin_waiting();
 	ck_assert_int_eq(HTTPServer_stopping(server), 0);
 	start_ms = clock_ms();
 	HTTPServer_stop(server);
 	ck_assert_int_eq(HTTPServer_stopping(server), 1);
-	ck_assert_int_eq(hear(fd), 503);
+	ck_assert_int_eq(read_response(fd), 503);
 	ck_assert_int_eq(HTTPResponse_gone(waiting), 1);
-	ck_assert(hear_all(fd));
+	ck_assert(read_to_end(fd));
 	pthread_join(server_thread, NULL);
 	ck_assert_int_ge(clock_ms() - start_ms, 140);
 	ck_assert_int_eq(atomic_load(&nfreed), 0);
@@ -335,7 +335,7 @@ TEST(a_response_that_is_not_resumed_is_freed_with_the_servers_arena, .to = 2)
 {
 	int fd;
 
-	start(later, (HTTPServer_Options){ .drain_ms = 1 }, _i);
+	start_server(answer_later, (HTTPServer_Options){ .drain_ms = 1 }, _i);
 	fd = begin_waiting();
 	end_server();
 	ck_assert_int_eq(atomic_load(&nfreed), 1);
@@ -346,12 +346,12 @@ TEST(a_drain_waits_for_the_resume, .to = 2)
 {
 	int fd;
 
-	start(later, (HTTPServer_Options){ 0 }, _i);
+	start_server(answer_later, (HTTPServer_Options){ 0 }, _i);
 	fd = begin_waiting();
 	HTTPServer_stop(server);
-	ck_assert_int_eq(listen_for(fd, heard, 1, 50), -2);
+	ck_assert_int_eq(read_within(fd, heard, 1, 50), -2);
 	HTTPResponse_resume(waiting);
-	ck_assert_int_eq(hear(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
 	join_server();
 	close(fd);
 }

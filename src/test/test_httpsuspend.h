@@ -25,29 +25,29 @@ static inline void count_freed(void *cl)
 	atomic_fetch_add(&nfreed, 1);
 }
 
-static inline void suspend(HTTPResponse_T response)
+static inline void suspend_response(HTTPResponse_T response)
 {
 	HTTPResponse_suspend(response, atomic_load(&timeout_ms));
 	__atomic_store_n(&waiting, response, __ATOMIC_RELEASE);
 	atomic_fetch_add(&nsuspended, 1);
 }
 
-static inline void later(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void answer_later(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	Arena_defer(HTTPRequest_arena(request), count_freed, NULL);
 	ck_assert_ptr_eq(HTTPRequest_response(request), response);
-	suspend(response);
+	suspend_response(response);
 }
 
-static inline void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static inline void answer_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
 	HTTPResponse_printf(response, "hello");
 }
 
-static inline void route(const char *method, const char *pattern, HTTPServer_Handler *handler,
+static inline void add_route(const char *method, const char *pattern, HTTPServer_Handler *handler,
 	void (*body_)(HTTPRequest_T, const void *, size_t, void *))
 {
 	HTTPServer_Route r = { .method = method, .pattern = pattern, .handler = handler, .body = body_,
@@ -64,14 +64,15 @@ static inline void make_with(HTTPServer_Options options, int in_workers)
 	options.log = keep_entry;
 	options.workers = 2;
 	make_server(options);
-	HTTPServer_route(server, "GET", "/", hello, NULL);
+	HTTPServer_route(server, "GET", "/", answer_hello, NULL);
 }
 
-static inline void start(HTTPServer_Handler *handler, HTTPServer_Options options, int in_workers)
+static inline void start_server(HTTPServer_Handler *handler, HTTPServer_Options options,
+	int in_workers)
 {
 	make_with(options, in_workers);
-	route("GET", "/later", handler, NULL);
-	launch();
+	add_route("GET", "/later", handler, NULL);
+	launch_server();
 }
 
 static inline HTTPResponse_T await_suspended(int n)
@@ -83,9 +84,9 @@ static inline HTTPResponse_T await_suspended(int n)
 /* Returns a client whose request is suspended. */
 static inline int begin_waiting(void)
 {
-	int fd = dial();
+	int fd = dial_server();
 
-	say(fd, GET("/later"));
+	send_text(fd, GET("/later"));
 	await_suspended(1);
 	return fd;
 }

@@ -12,7 +12,7 @@ static int leaving; // the callback that is to leave; CALLBACKS: none, or it has
 static bool in_worker, resumed;
 static HTTPResponse_T suspended;
 
-static void leave(HTTPResponse_T response, int callback)
+static void suspend_and_leave(HTTPResponse_T response, int callback)
 {
 	if (callback != leaving)
 		return;
@@ -26,7 +26,7 @@ static void leave(HTTPResponse_T response, int callback)
 
 static int leave_more(HTTPResponse_T response, void *)
 {
-	leave(response, MORE);
+	suspend_and_leave(response, MORE);
 	HTTPResponse_write(response, "x", 1);
 	return 0;
 }
@@ -39,12 +39,12 @@ static void leave_handler(HTTPRequest_T request, HTTPResponse_T response, void *
 {
 	Arena_defer(HTTPRequest_arena(request), count_freed, nullptr);
 	HTTPResponse_stream(response, leave_more, nullptr);
-	leave(response, HANDLER);
+	suspend_and_leave(response, HANDLER);
 }
 
 static void leave_body(HTTPRequest_T request, const void *, size_t, void *)
 {
-	leave(HTTPRequest_response(request), BODY);
+	suspend_and_leave(HTTPRequest_response(request), BODY);
 }
 
 // The request has ended or is freed by this. The resume of an ended one raises Assert_Failed. Each
@@ -63,7 +63,7 @@ static void resume_late()
 	} END_TRY;
 }
 
-static void serve(int callback)
+static void serve_and_leave(int callback)
 {
 	Arena_T arena = Arena_new();
 	HTTPServer_Options options = {};
@@ -108,9 +108,9 @@ static void leave_by(int callback, Way by)
 
 	way = by;
 	scenario = name_scenario(callback);
-	serve(callback);
+	serve_and_leave(callback);
 	before.check_unchanged();
-	serve(CALLBACKS);
+	serve_and_leave(CALLBACKS);
 	before.check_unchanged();
 }
 
@@ -120,9 +120,9 @@ int main()
 
 	if (!has_loopback())
 		return NEEDS_SKIPPED;
-	serve(CALLBACKS); // what the process makes once
+	serve_and_leave(CALLBACKS); // what the process makes once
 	in_worker = true;
-	serve(CALLBACKS);
+	serve_and_leave(CALLBACKS);
 	for (int i = 0; i < 4; i++) {
 		in_worker = i % 2;
 		resumed = i / 2;

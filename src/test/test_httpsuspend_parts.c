@@ -31,11 +31,11 @@ static int next_part(HTTPResponse_T response, void *cl)
 	}
 	if (n % 3)
 		HTTPResponse_printf(response, "part %d;", n);
-	suspend(response);
+	suspend_response(response);
 	return 1;
 }
 
-static void stream(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void stream_parts(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	Arena_defer(HTTPRequest_arena(request), count_freed, NULL);
@@ -46,14 +46,14 @@ static void start_stream(HTTPServer_Options options, int in_workers, int parts)
 {
 	nparts = 0;
 	last_part = parts;
-	start(stream, options, in_workers);
+	start_server(stream_parts, options, in_workers);
 }
 
 /* Reads until the text has come. */
 static void hear_until(int fd, const char *text)
 {
-	while (!has(text)) {
-		ssize_t n = listen_for(fd, heard + nheard, HEARD - nheard, PATIENCE);
+	while (!response_has(text)) {
+		ssize_t n = read_within(fd, heard + nheard, HEARD - nheard, PATIENCE);
 
 		ck_assert_msg(n > 0, "\"%s\" does not come: %s", text, heard);
 		nheard += (size_t)n;
@@ -68,8 +68,8 @@ TEST(a_stream_waits_for_each_of_its_parts, .to = 2)
 	int fd, i;
 
 	start_stream((HTTPServer_Options){ 0 }, _i, 8);
-	fd = dial();
-	say(fd, GET("/later") GET("/"));
+	fd = dial_server();
+	send_text(fd, GET("/later") GET("/"));
 	nheard = 0;
 	heard[0] = '\0';
 	first = await_suspended(1);
@@ -109,15 +109,15 @@ TEST(a_stream_may_be_resumed_before_its_part_is_out, .to = 2)
 {
 	nparts = 0;
 	last_part = 1000;
-	start(stream_at_once, (HTTPServer_Options){ 0 }, _i);
-	ck_assert_int_eq(ask(GET("/")), 200); /* the loop answers others meanwhile */
+	start_server(stream_at_once, (HTTPServer_Options){ 0 }, _i);
+	ck_assert_int_eq(ask_server(GET("/")), 200); /* the loop answers others meanwhile */
 	{
-		int fd = dial();
+		int fd = dial_server();
 
-		say(fd, "GET /later HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
-		ck_assert(hear_all(fd));
-		ck_assert_int_eq(count("part "), 999 - 333);
-		ck_assert(has("end\r\n0\r\n\r\n"));
+		send_text(fd, "GET /later HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+		ck_assert(read_to_end(fd));
+		ck_assert_int_eq(count_in_response("part "), 999 - 333);
+		ck_assert(response_has("end\r\n0\r\n\r\n"));
 		close(fd);
 	}
 	end_server();
@@ -126,7 +126,7 @@ TEST(a_stream_may_be_resumed_before_its_part_is_out, .to = 2)
 static int ends_suspended(HTTPResponse_T response, void *cl)
 {
 	(void)cl;
-	suspend(response);
+	suspend_response(response);
 	return 0;
 }
 
@@ -140,7 +140,7 @@ static int writes_nothing(HTTPResponse_T response, void *cl)
 static int raises_suspended(HTTPResponse_T response, void *cl)
 {
 	(void)cl;
-	suspend(response);
+	suspend_response(response);
 	EXCEPT_RAISE_MSG(HTTP_Failed, "no more");
 }
 
@@ -164,11 +164,11 @@ TEST(a_stream_that_breaks_its_contract_is_cut, .to = 6)
 	int fd;
 
 	which = _i / 2;
-	start(stream_wrongly, (HTTPServer_Options){ 0 }, _i % 2);
-	fd = dial();
-	say(fd, GET("/later"));
-	hear_all(fd);
-	ck_assert(has("before") && !has("\r\n0\r\n"));
+	start_server(stream_wrongly, (HTTPServer_Options){ 0 }, _i % 2);
+	fd = dial_server();
+	send_text(fd, GET("/later"));
+	read_to_end(fd);
+	ck_assert(response_has("before") && !response_has("\r\n0\r\n"));
 	await(atomic_load(&nlogged) == 1);
 	ck_assert_ptr_nonnull(strstr(last_error, wrongs[which]));
 	ck_assert_uint_eq(stats_now().raised, 1);
@@ -184,8 +184,8 @@ TEST(fail_time_and_the_servers_end_cut_a_stream, .to = 6)
 
 	start_stream((HTTPServer_Options){ .suspend_ms = how == 1 ? 50 : 10000, .drain_ms = 50 },
 		_i % 2, 100);
-	fd = dial();
-	say(fd, GET("/later"));
+	fd = dial_server();
+	send_text(fd, GET("/later"));
 	nheard = 0;
 	heard[0] = '\0';
 	await_suspended(1);
@@ -194,7 +194,7 @@ TEST(fail_time_and_the_servers_end_cut_a_stream, .to = 6)
 		fail_with(waiting, &HTTP_Unavailable, "the source is dry");
 	else if (how == 2)
 		HTTPServer_stop(server);
-	hear_all(fd);
+	read_to_end(fd);
 	ck_assert_uint_eq(nheard, 0);
 	await(stats_now().connections == 0);
 	if (how == 0) {
@@ -218,8 +218,8 @@ TEST(the_client_of_a_stream_leaves, .to = 2)
 	int fd;
 
 	start_stream((HTTPServer_Options){ 0 }, _i, 100);
-	fd = dial();
-	say(fd, GET("/later"));
+	fd = dial_server();
+	send_text(fd, GET("/later"));
 	await_suspended(1);
 	close(fd);
 	await(HTTPResponse_gone(waiting));
@@ -230,19 +230,19 @@ TEST(the_client_of_a_stream_leaves, .to = 2)
 	end_server();
 }
 
-static int event(HTTPResponse_T response, void *cl)
+static int write_event(HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	HTTPResponse_printf(response, "data: event\n\n");
-	suspend(response);
+	suspend_response(response);
 	HTTPResponse_resume(response);
 	return 1;
 }
 
-static void endless(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void stream_events(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
-	HTTPResponse_stream(response, event, cl);
+	HTTPResponse_stream(response, write_event, cl);
 }
 
 static size_t peak;
@@ -263,13 +263,13 @@ TEST(a_stream_of_many_events_is_flat, .to = 2)
 	nlogged = nsuspended = 0;
 	make_server((HTTPServer_Options){ .log = log_peak, .workers = 1 });
 	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/later",
-		.handler = endless,
+		.handler = stream_events,
 		.blocks = _i });
-	launch();
-	fd = dial();
-	say(fd, GET("/later"));
+	launch_server();
+	fd = dial_server();
+	send_text(fd, GET("/later"));
 	while (got < want) {
-		n = listen_for(fd, heard, HEARD, PATIENCE);
+		n = read_within(fd, heard, HEARD, PATIENCE);
 		ck_assert_msg(n > 0, "%zu of %zu bytes", got, want);
 		got += (size_t)n;
 	}
@@ -299,7 +299,7 @@ static void body_later(HTTPRequest_T request, const void *bytes, size_t n, void 
 {
 	(void)cl;
 	keep_bytes(bytes, n);
-	suspend(HTTPRequest_response(request));
+	suspend_response(HTTPRequest_response(request));
 }
 
 static void body_at_once(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
@@ -333,8 +333,8 @@ static void start_body(void (*body_)(HTTPRequest_T, const void *, size_t, void *
 	ntaken = 0;
 	ncalls = 0;
 	make_with(options, in_workers);
-	route("POST", "/", tell_taken, body_);
-	launch();
+	add_route("POST", "/", tell_taken, body_);
+	launch_server();
 }
 
 #define POST_LENGTH(n) "POST / HTTP/1.1\r\n" HOST "Content-Length: " n "\r\n\r\n"
@@ -345,20 +345,20 @@ TEST(the_next_bytes_of_a_body_wait_for_the_resume, .to = 4)
 	int fd, chunked = _i / 2;
 
 	start_body(body_later, (HTTPServer_Options){ .limits = { .body_ms = 50 } }, _i % 2);
-	fd = dial();
-	say(fd, chunked ? POST_CHUNKED "3\r\nabc\r\n" : POST_LENGTH("6") "abc");
+	fd = dial_server();
+	send_text(fd, chunked ? POST_CHUNKED "3\r\nabc\r\n" : POST_LENGTH("6") "abc");
 	await_suspended(1);
-	say(fd, chunked ? "3\r\ndef\r\n0\r\n\r\n" GET("/") : "def" GET("/"));
-	nap(150); /* the timeout does not run meanwhile */
+	send_text(fd, chunked ? "3\r\ndef\r\n0\r\n\r\n" GET("/") : "def" GET("/"));
+	sleep_ms(150); /* the timeout does not run meanwhile */
 	ck_assert_int_eq(atomic_load(&ncalls), 1);
 	HTTPResponse_resume(waiting);
 	await_suspended(2);
-	ck_assert_int_eq(listen_for(fd, heard, 1, 20), -2);
+	ck_assert_int_eq(read_within(fd, heard, 1, 20), -2);
 	HTTPResponse_resume(waiting);
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_str_eq(body(), "abcdef");
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_str_eq(body(), "hello");
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_str_eq(response_body(), "abcdef");
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_str_eq(response_body(), "hello");
 	close(fd);
 	end_server();
 }
@@ -370,14 +370,14 @@ TEST(a_body_may_be_resumed_before_it_returns, .to = 4)
 	int fd = -1, i;
 
 	start_body(_i < 2 ? body_at_once : body_raises_late, (HTTPServer_Options){ 0 }, _i % 2);
-	fd = dial();
-	say(fd, request);
+	fd = dial_server();
+	send_text(fd, request);
 	for (i = 0; i < 400; i++)
 		request[head + (size_t)i] = (char)('a' + i % 26);
 	for (i = 0; i < 400; i += 100)
-		say_bytes(fd, request + head + i, 100);
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert(memcmp(body(), request + head, 400) == 0);
+		send_bytes(fd, request + head + i, 100);
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert(memcmp(response_body(), request + head, 400) == 0);
 	await(stats_now().raised == (_i < 2 ? 0 : (unsigned)atomic_load(&ncalls)));
 	close(fd);
 	end_server();
@@ -388,15 +388,15 @@ TEST(a_body_that_fails_is_answered_and_the_handler_is_not_called, .to = 4)
 	int fd;
 
 	start_body(_i < 2 ? body_later : body_raises, (HTTPServer_Options){ 0 }, _i % 2);
-	fd = dial();
-	say(fd, POST_LENGTH("6") "abc");
+	fd = dial_server();
+	send_text(fd, POST_LENGTH("6") "abc");
 	if (_i < 2) {
 		await_suspended(1);
 		fail_with(waiting, &HTTP_Content_Too_Large, "the disk is full");
 	}
-	ck_assert_int_eq(hear(fd), 413);
-	ck_assert_str_eq(body(), "413 Content Too Large: the disk is full\n");
-	ck_assert(hear_all(fd));
+	ck_assert_int_eq(read_response(fd), 413);
+	ck_assert_str_eq(response_body(), "413 Content Too Large: the disk is full\n");
+	ck_assert(read_to_end(fd));
 	close(fd);
 	await(atomic_load(&nlogged) == 1);
 	ck_assert_uint_eq(stats_now().raised, 1);
@@ -410,11 +410,11 @@ TEST(a_body_whose_time_runs_out_is_answered, .to = 2)
 	int fd;
 
 	start_body(body_later, (HTTPServer_Options){ .suspend_ms = 30 }, _i);
-	fd = dial();
-	say(fd, POST_LENGTH("6") "abc");
-	ck_assert_int_eq(hear(fd), 504);
-	say(fd, "def");
-	ck_assert(hear_all(fd));
+	fd = dial_server();
+	send_text(fd, POST_LENGTH("6") "abc");
+	ck_assert_int_eq(read_response(fd), 504);
+	send_text(fd, "def");
+	ck_assert(read_to_end(fd));
 	close(fd);
 	ck_assert_int_eq(HTTPResponse_gone(waiting), 1);
 	HTTPResponse_resume(waiting);
@@ -484,16 +484,16 @@ TEST(all_functions_of_a_route_that_blocks_run_in_workers)
 	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "POST", .pattern = "/",
 		.handler = slow_handler,
 		.body = slow_body, .blocks = 1 });
-	launch();
+	launch_server();
 	loop_thread = server_thread;
-	fd = dial();
-	say(fd, "POST / HTTP/1.1\r\n" HOST
+	fd = dial_server();
+	send_text(fd, "POST / HTTP/1.1\r\n" HOST
 		"Content-Length: 50000\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n");
-	ck_assert_int_eq(hear_one(fd, 0), 100);
-	say_bytes(fd, bytes, sizeof bytes);
-	ck_assert(hear_all(fd));
-	ck_assert(has("X-Before: 1"));
-	for (at = body(); (i = strtoul(at, NULL, 16)) > 0; at += i + 2, got += i) {
+	ck_assert_int_eq(read_one_response(fd, 0), 100);
+	send_bytes(fd, bytes, sizeof bytes);
+	ck_assert(read_to_end(fd));
+	ck_assert(response_has("X-Before: 1"));
+	for (at = response_body(); (i = strtoul(at, NULL, 16)) > 0; at += i + 2, got += i) {
 		at = strstr(at, "\r\n") + 2;
 		ck_assert(memcmp(at, bytes + got, i) == 0);
 	}

@@ -14,7 +14,7 @@ static void *resume_later(void *cl)
 	static const char text[] = "it is empty";
 
 	is_server = 1;
-	nap(1);
+	sleep_ms(1);
 	if (HTTPResponse_gone(cl))
 		HTTPResponse_resume(cl);
 	else
@@ -28,7 +28,7 @@ static void *resume_later(void *cl)
 	return NULL;
 }
 
-static void suspend(HTTPResponse_T r, int by_thread)
+static void suspend_response(HTTPResponse_T r, int by_thread)
 {
 	pthread_t thread;
 	int was = is_server;
@@ -45,7 +45,7 @@ static void suspend(HTTPResponse_T r, int by_thread)
 	is_server = was;
 }
 
-static int more(HTTPResponse_T response, void *cl)
+static int write_part(HTTPResponse_T response, void *cl)
 {
 	int *left = cl;
 
@@ -53,11 +53,11 @@ static int more(HTTPResponse_T response, void *cl)
 	HTTPResponse_printf(response, "%*s", 3000, "part");
 	if (--*left == 0)
 		return 0;
-	suspend(response, 0);
+	suspend_response(response, 0);
 	return 1;
 }
 
-static void stream(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void stream_parts(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	int *left;
 
@@ -65,17 +65,17 @@ static void stream(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	is_server = 1;
 	NEW(HTTPRequest_arena(request), left);
 	*left = 3;
-	HTTPResponse_stream(response, more, left);
+	HTTPResponse_stream(response, write_part, left);
 	HTTPResponse_write(response, Arena_calloc(HTTPRequest_arena(request), 1, 20000), 20000);
 }
 
-static void later(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_later(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)cl;
 	(void)request;
 	is_server = 1;
 	HTTPResponse_printf(response, "an answer");
-	suspend(response, 1);
+	suspend_response(response, 1);
 }
 
 static void body_later(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
@@ -84,10 +84,10 @@ static void body_later(HTTPRequest_T request, const void *bytes, size_t n, void 
 	(void)n;
 	(void)cl;
 	is_server = 1;
-	suspend(HTTPRequest_response(request), 0);
+	suspend_response(HTTPRequest_response(request), 0);
 }
 
-static void route(const char *method, const char *pattern, HTTPServer_Handler *handler,
+static void add_route(const char *method, const char *pattern, HTTPServer_Handler *handler,
 	void (*body_)(HTTPRequest_T, const void *, size_t, void *))
 {
 	HTTPServer_Route r = { .method = method, .pattern = pattern, .handler = handler, .body = body_,
@@ -96,22 +96,22 @@ static void route(const char *method, const char *pattern, HTTPServer_Handler *h
 	HTTPServer_route_with(server, &r);
 }
 
-static void disturb(const char *request)
+static void try_request(const char *request)
 {
-	int fd = try_dial();
+	int fd = try_to_dial();
 
 	if (fd < 0)
 		return;
 	send(fd, request, strlen(request), MSG_NOSIGNAL);
-	hear_all(fd);
+	read_to_end(fd);
 	close(fd);
 }
 
-static int serves(void)
+static int is_serving(void)
 {
 	nheard = 0;
 	heard[0] = '\0';
-	disturb("GET /stream HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	try_request("GET /stream HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
 	return nheard > 20000 && memcmp(heard + nheard - 7, "\r\n0\r\n\r\n", 7) == 0;
 }
 
@@ -129,15 +129,15 @@ static int serve_failing(int n)
 	int failed_once;
 
 	make_server((HTTPServer_Options){ .workers = 1 });
-	route("GET", "/stream", stream, NULL);
-	route("GET", "/later", later, NULL);
-	route("POST", "/body", stream, body_later);
+	add_route("GET", "/stream", stream_parts, NULL);
+	add_route("GET", "/later", answer_later, NULL);
+	add_route("POST", "/body", stream_parts, body_later);
 	launch_failing(n);
 	for (i = 0; i < sizeof requests / sizeof requests[0]; i++)
-		disturb(requests[i]);
+		try_request(requests[i]);
 	failed_once = end_failing();
 	await(atomic_load(&in_progress) == 0);
-	await(run_failed || serves());
+	await(run_failed || is_serving());
 	end_failed_server();
 	return failed_once;
 }

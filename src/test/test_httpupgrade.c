@@ -42,7 +42,7 @@ static void echo_all(Socket_T s)
 	Socket_close(&s);
 }
 
-static void take(Socket_T s, void *cl)
+static void take_socket(Socket_T s, void *cl)
 {
 	const Upgrade *u = cl;
 	HTTPServer_Stats stats;
@@ -71,7 +71,7 @@ static void take(Socket_T s, void *cl)
 	}
 }
 
-static void upgrade(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_upgrade(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	Upgrade *u;
 
@@ -83,7 +83,7 @@ static void upgrade(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 	Arena_defer(HTTPRequest_arena(request), clean_up, NULL);
 	HTTPResponse_set(response, "X-Accept", "yes");
 	HTTPResponse_set(response, "Connection", "close");
-	HTTPResponse_upgrade(response, "echo", take, u);
+	HTTPResponse_upgrade(response, "echo", take_socket, u);
 	if (HTTPRequest_query_param(request, "raise"))
 		RAISE_MSG(Odd, "after the upgrade");
 	if (HTTPRequest_query_param(request, "reset")) {
@@ -107,7 +107,7 @@ static void keep_entry(const HTTPServer_Entry *e, void *cl)
 	atomic_fetch_add(&nlogged, 1);
 }
 
-static void hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void answer_hello(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	(void)request;
 	(void)cl;
@@ -118,14 +118,14 @@ static void start_with(HTTPServer_Options options)
 {
 	options.log = keep_entry;
 	make_server(options);
-	HTTPServer_route(server, "GET", "/", upgrade, NULL);
-	HTTPServer_route(server, "GET", "/hello", hello, NULL);
+	HTTPServer_route(server, "GET", "/", answer_upgrade, NULL);
+	HTTPServer_route(server, "GET", "/hello", answer_hello, NULL);
 	HTTPServer_route_with(server, &(HTTPServer_Route){
-		.method = "GET", .pattern = "/blocks", .handler = upgrade, .blocks = 1 });
-	launch();
+		.method = "GET", .pattern = "/blocks", .handler = answer_upgrade, .blocks = 1 });
+	launch_server();
 }
 
-static void start(void)
+static void start_server(void)
 {
 	start_with((HTTPServer_Options){ 0 });
 }
@@ -135,7 +135,7 @@ static void ck_hear(int fd, const char *text)
 	size_t n = strlen(text), got = 0;
 
 	while (got < n) {
-		ssize_t part = listen_for(fd, heard + got, n - got, PATIENCE);
+		ssize_t part = read_within(fd, heard + got, n - got, PATIENCE);
 
 		ck_assert_msg(part > 0, "the connection ends after %zu bytes of \"%s\"", got, text);
 		got += (size_t)part;
@@ -153,32 +153,33 @@ TEST(the_socket_leaves_the_server_with_what_was_read_ahead, .to = 2)
 {
 	int fd;
 
-	start();
-	fd = dial();
+	start_server();
+	fd = dial_server();
 	if (_i == 0)
 		way = KEEPS;
-	say(fd, _i ? UPGRADE("/blocks") "one " : UPGRADE("/") "one ");
-	ck_assert_int_eq(hear_one(fd, 0), 101);
-	ck_assert(has("Connection: upgrade\r\n") && has("Upgrade: echo\r\n")
-		&& has("X-Accept: yes\r\n"));
-	ck_assert(!has("Content-Length") && !has("Transfer-Encoding") && !has("close"));
+	send_text(fd, _i ? UPGRADE("/blocks") "one " : UPGRADE("/") "one ");
+	ck_assert_int_eq(read_one_response(fd, 0), 101);
+	ck_assert(response_has("Connection: upgrade\r\n") && response_has("Upgrade: echo\r\n")
+		&& response_has("X-Accept: yes\r\n"));
+	ck_assert(!response_has("Content-Length") && !response_has("Transfer-Encoding")
+		&& !response_has("close"));
 	await(atomic_load(&ntaken) == 1);
 	ck_assert_uint_eq(pending, 4);
 	ck_assert(is_nonblocking && is_arena_alive);
 	ck_assert_uint_eq(connections, 0);
 	ck_assert(pthread_equal(take_thread, server_thread) == !_i);
-	ck_assert_int_eq(ask(GET("/hello")), 200);
+	ck_assert_int_eq(ask_server(GET("/hello")), 200);
 	if (_i == 0) { /* the program has it, and the server runs on */
 		await(atomic_load(&ncleaned) == 1);
-		say(fd, "two");
+		send_text(fd, "two");
 		shutdown(fd, SHUT_WR);
 		echo_all(kept);
 	} else {
-		say(fd, "two");
+		send_text(fd, "two");
 		shutdown(fd, SHUT_WR);
 	}
 	ck_hear(fd, "one two");
-	ck_assert_int_eq(listen_for(fd, heard, 1, PATIENCE), 0);
+	ck_assert_int_eq(read_within(fd, heard, 1, PATIENCE), 0);
 	close(fd);
 	await(atomic_load(&ncleaned) == 1);
 	ck_assert_uint_eq(stats_now().status[1], 1);
@@ -190,12 +191,12 @@ TEST(responses_before_an_upgrade_go_out_first)
 {
 	int fd;
 
-	start();
-	fd = dial();
-	say(fd, GET("/hello") GET("/hello") UPGRADE("/blocks") GET("/hello"));
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_int_eq(hear(fd), 200);
-	ck_assert_int_eq(hear_one(fd, 0), 101);
+	start_server();
+	fd = dial_server();
+	send_text(fd, GET("/hello") GET("/hello") UPGRADE("/blocks") GET("/hello"));
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_int_eq(read_response(fd), 200);
+	ck_assert_int_eq(read_one_response(fd, 0), 101);
 	ck_hear(fd, GET("/hello"));
 	close(fd);
 	end_server();
@@ -208,11 +209,11 @@ TEST(more_than_the_pipeline_holds_is_read_from_the_socket)
 
 	start_with((HTTPServer_Options){ .pipeline_bytes = 1024 });
 	memset(bytes, 'y', 100000);
-	fd = dial();
-	say(fd, UPGRADE("/blocks"));
-	say(fd, bytes);
+	fd = dial_server();
+	send_text(fd, UPGRADE("/blocks"));
+	send_text(fd, bytes);
 	shutdown(fd, SHUT_WR);
-	ck_assert_int_eq(hear_one(fd, 0), 101);
+	ck_assert_int_eq(read_one_response(fd, 0), 101);
 	ck_hear(fd, bytes);
 	close(fd);
 	end_server();
@@ -222,10 +223,10 @@ TEST(take_runs_once_all_of_a_101_is_out)
 {
 	int fd;
 
-	start();
-	fd = dial();
-	say(fd, UPGRADE("/blocks?large=1"));
-	nap(50);
+	start_server();
+	fd = dial_server();
+	send_text(fd, UPGRADE("/blocks?large=1"));
+	sleep_ms(50);
 	ck_assert_int_eq(atomic_load(&ntaken), 0);
 	nheard = 0;
 	while (nheard < 4 || memcmp(heard + nheard - 4, "\r\n\r\n", 4) != 0) {
@@ -235,11 +236,11 @@ TEST(take_runs_once_all_of_a_101_is_out)
 			memcpy(heard, heard + HEARD - 4, 4);
 			nheard = 4;
 		}
-		n = listen_for(fd, heard + nheard, HEARD - nheard, PATIENCE);
+		n = read_within(fd, heard + nheard, HEARD - nheard, PATIENCE);
 		ck_assert_int_gt((int)n, 0);
 		nheard += (size_t)n;
 	}
-	say(fd, "x");
+	send_text(fd, "x");
 	ck_hear(fd, "x");
 	ck_assert_int_eq(atomic_load(&ntaken), 1);
 	close(fd);
@@ -253,9 +254,9 @@ TEST(a_place_is_free_once_its_connection_has_left)
 	way = KEEPS;
 	start_with((HTTPServer_Options){ .connections = 1 });
 	for (i = 0; i < 3; i++) {
-		fd[i] = dial();
-		say(fd[i], UPGRADE("/"));
-		ck_assert_int_eq(hear_one(fd[i], 0), 101);
+		fd[i] = dial_server();
+		send_text(fd[i], UPGRADE("/"));
+		ck_assert_int_eq(read_one_response(fd[i], 0), 101);
 		await(atomic_load(&ntaken) == i + 1);
 		Socket_close(&kept);
 		close(fd[i]);
@@ -270,17 +271,17 @@ TEST(an_exception_of_take_is_counted_and_the_socket_stays_with_take, .to = 2)
 	int fd;
 
 	way = RAISES;
-	start();
-	fd = dial();
-	say(fd, _i ? UPGRADE("/blocks") : UPGRADE("/"));
-	ck_assert_int_eq(hear_one(fd, 0), 101);
+	start_server();
+	fd = dial_server();
+	send_text(fd, _i ? UPGRADE("/blocks") : UPGRADE("/"));
+	ck_assert_int_eq(read_one_response(fd, 0), 101);
 	await(atomic_load(&ntaken) == 1 && stats_now().raised == 1);
 	await(atomic_load(&ncleaned) == 1);
 	Socket_sendall(kept, "still ours", 10);
 	Socket_close(&kept);
 	ck_hear(fd, "still ours");
 	close(fd);
-	ck_assert_int_eq(ask(GET("/hello")), 200);
+	ck_assert_int_eq(ask_server(GET("/hello")), 200);
 	end_server();
 }
 
@@ -290,16 +291,16 @@ TEST(a_worker_that_take_ends_is_replaced)
 
 	way = EXITS;
 	start_with((HTTPServer_Options){ .workers = 1 });
-	fd = dial();
-	say(fd, UPGRADE("/blocks"));
-	ck_assert_int_eq(hear_one(fd, 0), 101);
+	fd = dial_server();
+	send_text(fd, UPGRADE("/blocks"));
+	ck_assert_int_eq(read_one_response(fd, 0), 101);
 	await(atomic_load(&ncleaned) == 1);
 	Socket_close(&kept);
 	close(fd);
 	way = ECHOES;
-	fd = dial();
-	say(fd, UPGRADE("/blocks") "x");
-	ck_assert_int_eq(hear_one(fd, 0), 101);
+	fd = dial_server();
+	send_text(fd, UPGRADE("/blocks") "x");
+	ck_assert_int_eq(read_one_response(fd, 0), 101);
 	ck_hear(fd, "x");
 	close(fd);
 	end_server();
@@ -311,14 +312,14 @@ TEST(run_does_not_wait_for_a_connection_that_has_left, .to = 2)
 
 	way = KEEPS;
 	atomic_store(&stop_in_take, 1);
-	start();
-	fd = dial();
-	say(fd, _i ? UPGRADE("/blocks") "a" : UPGRADE("/") "a");
-	ck_assert_int_eq(hear_one(fd, 0), 101);
+	start_server();
+	fd = dial_server();
+	send_text(fd, _i ? UPGRADE("/blocks") "a" : UPGRADE("/") "a");
+	ck_assert_int_eq(read_one_response(fd, 0), 101);
 	pthread_join(server_thread, NULL);
 	ck_assert_int_eq(atomic_load(&ncleaned), 1);
 	Arena_dispose(&arena);
-	say(fd, "b");
+	send_text(fd, "b");
 	shutdown(fd, SHUT_WR);
 	echo_all(kept);
 	ck_hear(fd, "ab");
@@ -330,10 +331,10 @@ TEST(take_is_not_called_for_a_client_that_leaves_before)
 	struct linger reset = { 1, 0 };
 	int fd;
 
-	start();
-	fd = dial();
-	say(fd, UPGRADE("/blocks?large=1"));
-	nap(50);
+	start_server();
+	fd = dial_server();
+	send_text(fd, UPGRADE("/blocks?large=1"));
+	sleep_ms(50);
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	close(fd);
 	await(atomic_load(&ncleaned) == 1);
@@ -343,11 +344,11 @@ TEST(take_is_not_called_for_a_client_that_leaves_before)
 
 TEST(a_handler_that_raises_or_resets_after_it_upgrades_nothing)
 {
-	start();
-	ck_assert_int_eq(ask(UPGRADE("/?raise=1")), 500);
-	ck_assert(!has("Upgrade"));
-	ck_assert_int_eq(ask(UPGRADE("/?reset=1")), 200);
-	ck_assert_str_eq(body(), "no upgrade");
+	start_server();
+	ck_assert_int_eq(ask_server(UPGRADE("/?raise=1")), 500);
+	ck_assert(!response_has("Upgrade"));
+	ck_assert_int_eq(ask_server(UPGRADE("/?reset=1")), 200);
+	ck_assert_str_eq(response_body(), "no upgrade");
 	ck_assert_int_eq(atomic_load(&ntaken), 0);
 	end_server();
 }
@@ -374,49 +375,50 @@ enum { REQUESTS = sizeof requests / sizeof requests[0] };
 
 TEST(a_request_that_does_not_ask_for_the_protocol_is_refused, .to = REQUESTS)
 {
-	start();
-	ck_assert_int_eq(ask(requests[_i].request), requests[_i].status);
+	start_server();
+	ck_assert_int_eq(ask_server(requests[_i].request), requests[_i].status);
 	ck_assert_int_eq(atomic_load(&ntaken) > 0 || requests[_i].status == 101,
 		requests[_i].status == 101);
 	end_server();
 }
 
-static int more(HTTPResponse_T response, void *cl)
+static int end_stream(HTTPResponse_T response, void *cl)
 {
 	(void)response;
 	(void)cl;
 	return 0;
 }
 
-static void misuse(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+static void misuse_upgrade(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
 	(void)request;
 	(void)cl;
 	ck_raises_saying(Assert_Failed, "the protocol is NULL",
-		HTTPResponse_upgrade(response, NULL, take, NULL));
+		HTTPResponse_upgrade(response, NULL, take_socket, NULL));
 	ck_raises_saying(Assert_Failed, "\"e cho\" is no protocol",
-		HTTPResponse_upgrade(response, "e cho", take, NULL));
+		HTTPResponse_upgrade(response, "e cho", take_socket, NULL));
 	ck_raises_saying(Assert_Failed, "\"echo/\" is no protocol",
-		HTTPResponse_upgrade(response, "echo/", take, NULL));
+		HTTPResponse_upgrade(response, "echo/", take_socket, NULL));
 	ck_raises_saying(Assert_Failed, "the function is NULL",
 		HTTPResponse_upgrade(response, "echo", NULL, NULL));
 	HTTPResponse_write(response, "x", 1);
 	ck_raises_saying(Assert_Failed, "1 bytes were written",
-		HTTPResponse_upgrade(response, "echo", take, NULL));
+		HTTPResponse_upgrade(response, "echo", take_socket, NULL));
 	HTTPResponse_reset(response);
-	HTTPResponse_stream(response, more, NULL);
+	HTTPResponse_stream(response, end_stream, NULL);
 	ck_raises_saying(Assert_Failed, "is a stream",
-		HTTPResponse_upgrade(response, "echo", take, NULL));
+		HTTPResponse_upgrade(response, "echo", take_socket, NULL));
 	HTTPResponse_reset(response);
 	HTTPResponse_file(response, fd, 0, 1);
 	ck_raises_saying(Assert_Failed, "is a file",
-		HTTPResponse_upgrade(response, "echo", take, NULL));
+		HTTPResponse_upgrade(response, "echo", take_socket, NULL));
 	HTTPResponse_reset(response);
-	HTTPResponse_upgrade(response, "echo", take, NULL);
+	HTTPResponse_upgrade(response, "echo", take_socket, NULL);
 	ck_raises_saying(Assert_Failed, "or there is none", HTTPResponse_write(response, "x", 1));
-	ck_raises_saying(Assert_Failed, "or there is none", HTTPResponse_stream(response, more, NULL));
+	ck_raises_saying(Assert_Failed, "or there is none",
+		HTTPResponse_stream(response, end_stream, NULL));
 	ck_raises_saying(Assert_Failed, "or there is none", HTTPResponse_length(response, 1));
 	ck_raises_saying(Assert_Failed, "is an upgrade",
 		HTTPResponse_file(response, open("/proc/self/exe", O_RDONLY), 0, 1));
@@ -431,7 +433,7 @@ static void upgrade_error(HTTPRequest_T request, HTTPResponse_T response, int st
 	(void)status;
 	(void)message;
 	(void)cl;
-	HTTPResponse_upgrade(response, "echo", take, NULL);
+	HTTPResponse_upgrade(response, "echo", take_socket, NULL);
 }
 
 TEST(misuse_is_checked)
@@ -439,16 +441,16 @@ TEST(misuse_is_checked)
 	Arena_T a = Arena_new();
 
 	ck_raises_saying(Assert_Failed, "the response is NULL",
-		HTTPResponse_upgrade(NULL, "echo", take, NULL));
+		HTTPResponse_upgrade(NULL, "echo", take_socket, NULL));
 	ck_raises_saying(Assert_Failed, "not of a server's route",
-		HTTPResponse_upgrade(HTTPResponse_new(a), "echo", take, NULL));
+		HTTPResponse_upgrade(HTTPResponse_new(a), "echo", take_socket, NULL));
 	Arena_dispose(&a);
 	make_server((HTTPServer_Options){ .on_error = upgrade_error });
-	HTTPServer_route(server, "GET", "/", misuse, NULL);
-	launch();
-	ck_assert_int_eq(ask(UPGRADE("/")), 200);
-	ck_assert_str_eq(body(), "checked");
-	ck_assert_int_eq(ask(UPGRADE("/none")), 404);
+	HTTPServer_route(server, "GET", "/", misuse_upgrade, NULL);
+	launch_server();
+	ck_assert_int_eq(ask_server(UPGRADE("/")), 200);
+	ck_assert_str_eq(response_body(), "checked");
+	ck_assert_int_eq(ask_server(UPGRADE("/none")), 404);
 	ck_assert_uint_eq(stats_now().raised, 1);
 	end_server();
 }

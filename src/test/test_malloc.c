@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the library does if malloc fails. The program is linked with the objects of the library
- * and with --wrap for malloc, so that each allocation of theirs passes here. */
+/* The library if malloc fails. The program is linked with the objects of the library and with
+ * --wrap for malloc, so that each allocation of theirs passes here. */
 #define _DEFAULT_SOURCE
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -30,7 +30,7 @@ WRAPPED(void *, realloc, (void *p, size_t n), (p, n), if (is_refused()) return N
 
 /* Runs step with the first request refused, then the second, and so on until it succeeds. Each
  * time the exception must be a kind of e and name the lack of memory, and no arena may be left. */
-static int failures(void (*step)(void), const Except_T *e)
+static int count_failures(void (*step)(void), const Except_T *e)
 {
 	size_t before = Arena_debug_live_count();
 	volatile int n, done = 0;
@@ -77,12 +77,12 @@ CASE("failing");
 
 TEST(an_arena_raises_and_leaves_nothing_when_malloc_fails)
 {
-	ck_assert_int_ge(failures(make_arena, &Arena_Failed), 3);
+	ck_assert_int_ge(count_failures(make_arena, &Arena_Failed), 3);
 }
 
 static int adopted;
 
-static void adopt(void)
+static void adopt_socket(void)
 {
 	Socket_T s = Socket_adopt(adopted);
 
@@ -107,7 +107,7 @@ TEST(a_socket_that_cannot_be_made_leaves_its_descriptor_with_the_caller)
 	ck_assert(failed);
 	ck_assert_int_eq((int)write(fd[0], "x", 1), 1);
 	adopted = fd[0];
-	adopt();
+	adopt_socket();
 	close(fd[1]);
 }
 
@@ -154,7 +154,7 @@ TEST(listen_connect_and_accept_leak_no_descriptor_when_malloc_fails)
 {
 	int before = count_descriptors();
 
-	ck_assert_int_ge(failures(listen_and_connect, &Socket_Failed), 3);
+	ck_assert_int_ge(count_failures(listen_and_connect, &Socket_Failed), 3);
 	ck_assert_int_eq(count_descriptors(), before);
 }
 
@@ -196,7 +196,7 @@ static void map_arenas(void)
 
 TEST(a_map_without_memory_is_an_exception_and_holds_no_lock)
 {
-	ck_assert_int_eq(failures(map_arenas, &Arena_Failed), 2);
+	ck_assert_int_eq(count_failures(map_arenas, &Arena_Failed), 2);
 }
 
 static int has_line(FILE *file, const char *text)

@@ -34,7 +34,7 @@ static void no_arena_leaks(void)
 }
 
 /* Connects a plain descriptor, the client's, with a socket, the server's. */
-static Socket_T connection(int *peer)
+static Socket_T connect_pair(int *peer)
 {
 	int ends[2];
 
@@ -43,12 +43,12 @@ static Socket_T connection(int *peer)
 	return Socket_adopt(ends[1]);
 }
 
-static void say(int peer, const char *text)
+static void send_text(int peer, const char *text)
 {
 	ck_assert_int_eq(write(peer, text, strlen(text)), strlen(text));
 }
 
-static const char *hear(int peer)
+static const char *read_reply(int peer)
 {
 	static char text[4096];
 	size_t n = 0;
@@ -137,13 +137,13 @@ static void handle_request(Socket_T client) {
 TEST(pattern_1_a_request_has_an_arena_of_its_own)
 {
 	int peer;
-	Socket_T client = connection(&peer);
+	Socket_T client = connect_pair(&peer);
 	const char *answer;
 
-	say(peer, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+	send_text(peer, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
 	handle_request(client);
 	Socket_close(&client);
-	answer = hear(peer);
+	answer = read_reply(peer);
 	ck_assert_msg(strstr(answer, "HTTP/1.1 200 ") == answer, "%s", answer);
 	ck_assert_msg(strstr(answer, "\r\n\r\nyou asked /hello") != NULL, "%s", answer);
 	close(peer);
@@ -152,12 +152,12 @@ TEST(pattern_1_a_request_has_an_arena_of_its_own)
 TEST(pattern_1_the_arena_is_disposed_of_when_the_request_fails_too)
 {
 	int peer;
-	Socket_T client = connection(&peer);
+	Socket_T client = connect_pair(&peer);
 
-	say(peer, "GET /raise HTTP/1.1\r\nHost: x\r\n\r\n");
+	send_text(peer, "GET /raise HTTP/1.1\r\nHost: x\r\n\r\n");
 	ck_raises_saying(SomeException, "no /raise here", handle_request(client));
 	no_arena_leaks();
-	say(peer, "this is not HTTP\r\n\r\n");
+	send_text(peer, "this is not HTTP\r\n\r\n");
 	ck_raises(HTTP_Failed, handle_request(client));
 	no_arena_leaks();
 	Socket_close(&client);
@@ -175,7 +175,7 @@ TEST(pattern_2_a_pool_and_its_buffers_share_an_arena)
 
 	/* Pool allocates connection buffers from the arena */
 	for (i = 0; i < 3; i++) {
-		Connection_T conn = SocketPool_add(pool, connection(&peer[i]));
+		Connection_T conn = SocketPool_add(pool, connect_pair(&peer[i]));
 		size_t nbytes;
 
 		memset(Connection_buffer(conn, &nbytes), i, buf_size);
@@ -186,7 +186,7 @@ TEST(pattern_2_a_pool_and_its_buffers_share_an_arena)
 	/* When done: */
 	Arena_dispose(&arena);  /* Frees pool AND all connection buffers */
 	for (i = 0; i < 3; i++) {
-		ck_assert_str_eq(hear(peer[i]), ""); /* the sockets were closed, too */
+		ck_assert_str_eq(read_reply(peer[i]), ""); /* the sockets were closed, too */
 		close(peer[i]);
 	}
 }
@@ -311,7 +311,7 @@ TEST(rule_3_the_pre_resize_callback_clears_a_cached_pointer)
 	size_t new_size = 1000;
 	Arena_T arena = Arena_new();
 	SocketPool_T pool = SocketPool_new(arena, 2, 512);
-	Socket_T sock = connection(&peer);
+	Socket_T sock = connect_pair(&peer);
 
 	SocketPool_set_pre_resize_callback(pool, on_resize, NULL);
 	SocketPool_add(pool, sock);
@@ -332,7 +332,7 @@ TEST(rule_3_a_connection_held_across_a_resize_is_no_use_after_free_here)
 	int peer, data = 7;
 	Arena_T arena = Arena_new();
 	SocketPool_T pool = SocketPool_new(arena, 1, 512);
-	Socket_T sock = connection(&peer);
+	Socket_T sock = connect_pair(&peer);
 
 	SocketPool_add(pool, sock);
 	Connection_T conn = SocketPool_get(pool, sock);

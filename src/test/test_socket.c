@@ -96,9 +96,9 @@ TEST(a_listener_for_all_addresses_takes_IPv4_and_IPv6)
 	Socket_T server = Socket_accept(s);
 
 	ck_assert_int_eq(strncmp(Socket_peer(server, arena), "127.0.0.1:", 10), 0);
-	ck_assert_str_eq(Socket_peer(client, arena), loopback("", s, ""));
-	ck_assert_str_eq(Socket_local(server, arena), loopback("", s, ""));
-	echo(client, server);
+	ck_assert_str_eq(Socket_peer(client, arena), loopback_text("", s, ""));
+	ck_assert_str_eq(Socket_local(server, arena), loopback_text("", s, ""));
+	send_byte(client, server);
 	Socket_close(&client);
 	Socket_close(&server);
 	if (has_ipv6()) {
@@ -106,7 +106,7 @@ TEST(a_listener_for_all_addresses_takes_IPv4_and_IPv6)
 		server = Socket_accept(s);
 		ck_assert_str_eq(Socket_peer(client, arena),
 			Arena_sprintf(arena, "[::1]:%d", Socket_port(s)));
-		echo(server, client);
+		send_byte(server, client);
 		Socket_close(&client);
 		Socket_close(&server);
 	}
@@ -118,8 +118,7 @@ TEST(a_port_in_use_is_named)
 	Socket_T s = listen_tcp();
 
 	ck_assert_int_eq(listen_errno("127.0.0.1", port_of(s),
-		loopback("listen ", s, ": Address already in use")),
-		EADDRINUSE);
+		loopback_text("listen ", s, ": Address already in use")), EADDRINUSE);
 	Socket_close(&s);
 	ck_assert_int_eq(listen_errno("::1::", "0", "listen [::1::]:0: "), 0);
 }
@@ -141,7 +140,7 @@ TEST(a_port_can_be_listened_on_again_while_old_connections_wait)
 }
 
 /* Returns how many of n connections this non-blocking listener gets if no other process accepts. */
-static int gets(Socket_T s, int n)
+static int count_accepted(Socket_T s, int n)
 {
 	int i, got = 0;
 
@@ -161,12 +160,12 @@ TEST(listeners_that_share_a_port_share_its_connections)
 	int n;
 
 	Socket_set_nonblocking(a, 1);
-	ck_assert_int_eq(gets(a, 50), 50);
+	ck_assert_int_eq(count_accepted(a, 50), 50);
 	b = Socket_listen_shared("127.0.0.1", port_of(a), 0);
 	ck_assert_int_eq(Socket_port(a), Socket_port(b));
 	/* the kernel chooses by a hash of the client's port: that one gets none has a chance of 2 to
 	 * the -100 */
-	n = gets(a, 100);
+	n = count_accepted(a, 100);
 	ck_assert_int_gt(n, 0);
 	ck_assert_int_lt(n, 100);
 	ck_assert_int_eq(listen_errno("127.0.0.1", port_of(a), "Address already in use"), EADDRINUSE);
@@ -222,7 +221,7 @@ TEST(the_path_of_a_Unix_socket_is_removed_when_the_listener_is_closed)
 	ck_assert_str_eq(Socket_local(server, arena), path);
 	ck_assert_str_eq(Socket_peer(server, arena), "unix:(unnamed)");
 	ck_assert_int_eq(Socket_port(s), 0);
-	echo(client, server);
+	send_byte(client, server);
 	Socket_set_timeout(server, 1);
 	ck_raises_saying(Socket_Timeout, Arena_sprintf(arena, "recv %s: ", path),
 		Socket_recv(server, arena, 1));
@@ -386,7 +385,7 @@ TEST(an_abstract_name_has_no_file)
 
 	ck_assert_str_eq(Socket_peer(client, arena), name);
 	ck_assert_str_eq(Socket_local(s, arena), name);
-	echo(client, server);
+	send_byte(client, server);
 	ck_assert_int_eq(listen_errno(name, NULL, name), EADDRINUSE);
 	Socket_close(&client);
 	Socket_close(&server);
@@ -435,7 +434,8 @@ TEST(a_connection_that_is_not_answered_times_out)
 			n++;
 		} EXCEPT(Socket_Timeout) {
 			error = Except_errno();
-			ck_assert_str_eq(Except_message(), loopback("connect ", s, ": timed out after 60 ms"));
+			ck_assert_str_eq(Except_message(),
+				loopback_text("connect ", s, ": timed out after 60 ms"));
 		} END_TRY;
 	}
 	ck_assert_int_eq(error, ETIMEDOUT);
@@ -451,7 +451,7 @@ TEST(every_address_of_a_host_is_tried)
 {
 	Socket_T s = listen_tcp(), client = Socket_connect("localhost", port_of(s), 5000);
 
-	ck_assert_str_eq(Socket_peer(client, arena), loopback("", s, ""));
+	ck_assert_str_eq(Socket_peer(client, arena), loopback_text("", s, ""));
 	Socket_close(&client);
 	Socket_close(&s);
 }
@@ -493,7 +493,7 @@ static void ck_starts(const char *address, const char *service, Socket_T listene
 	ck_raises(Socket_Timeout, Socket_recv(s, &byte, 1));
 	there = Socket_accept(listener);
 	ck_assert_str_eq(Socket_peer(s, arena), Socket_local(there, arena));
-	echo(s, there);
+	send_byte(s, there);
 	Socket_close(&s);
 	Socket_close(&there);
 }
@@ -620,7 +620,7 @@ TEST(accept_does_not_wait_on_a_listener_that_does_not_block)
 	while ((server = Socket_accept(s)) == NULL)
 		;
 	ck_assert_int_eq(fcntl(Socket_fd(server), F_GETFL) & O_NONBLOCK, 0);
-	echo(server, client);
+	send_byte(server, client);
 	Socket_close(&client);
 	Socket_close(&server);
 	Socket_close(&s);
@@ -632,18 +632,18 @@ TEST(accept_times_out_and_then_works_as_before)
 	int64_t start = now_ms();
 
 	Socket_set_timeout(s, 30);
-	ck_raises_saying(Socket_Timeout, loopback("accept ", s, ": timed out after 30 ms"),
+	ck_raises_saying(Socket_Timeout, loopback_text("accept ", s, ": timed out after 30 ms"),
 		Socket_accept(s));
 	ck_assert_int_ge(now_ms() - start, 28);
 	client = Socket_connect("127.0.0.1", port_of(s), 5000);
 	server = Socket_accept(s);
-	echo(client, server);
+	send_byte(client, server);
 	Socket_close(&client);
 	Socket_close(&server);
 	Socket_set_timeout(s, -1);
 	client = Socket_connect("127.0.0.1", port_of(s), 5000);
 	server = Socket_accept(s);
-	echo(client, server);
+	send_byte(client, server);
 	Socket_close(&client);
 	Socket_close(&server);
 	Socket_close(&s);
@@ -654,7 +654,7 @@ TEST(accept_without_descriptors_names_the_listener_and_works_when_there_are_some
 	Socket_T s = listen_tcp(), client = Socket_connect("127.0.0.1", port_of(s), 5000), other,
 		server;
 	struct rlimit limit, none;
-	const char *message = loopback("accept ", s, ": Too many open files");
+	const char *message = loopback_text("accept ", s, ": Too many open files");
 	volatile int error = 0;
 
 	getrlimit(RLIMIT_NOFILE, &limit);
@@ -718,7 +718,7 @@ TEST(an_adopted_descriptor_is_a_socket_like_any_other)
 	Socket_T a, b;
 
 	adopt_pair(&a, &b);
-	echo(a, b);
+	send_byte(a, b);
 	ck_assert_str_eq(Socket_peer(a, arena), "unix:(unnamed)");
 	ck_assert_int_eq(Socket_port(a), 0);
 	Socket_close(&a);
@@ -735,7 +735,7 @@ TEST(an_adopted_listener_accepts_with_a_timeout)
 	client = Socket_connect("127.0.0.1", port_of(s), 5000);
 	Socket_close(&s);
 	s = Socket_accept(adopted);
-	echo(s, client);
+	send_byte(s, client);
 	Socket_close(&s);
 	Socket_close(&client);
 	Socket_close(&adopted);

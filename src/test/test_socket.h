@@ -44,7 +44,7 @@ static inline const char *port_of(Socket_T s)
 	return Arena_sprintf(arena, "%d", Socket_port(s));
 }
 
-static inline const char *loopback(const char *what, Socket_T s, const char *rest)
+static inline const char *loopback_text(const char *what, Socket_T s, const char *rest)
 {
 	return Arena_sprintf(arena, "%s127.0.0.1:%d%s", what, Socket_port(s), rest);
 }
@@ -73,7 +73,7 @@ static inline int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static inline void echo(Socket_T a, Socket_T b)
+static inline void send_byte(Socket_T a, Socket_T b)
 {
 	char byte = 0;
 

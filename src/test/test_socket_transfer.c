@@ -40,11 +40,12 @@ TEST(recv_times_out_and_names_the_peer)
 		Socket_recv(here, &byte, 1);
 	} EXCEPT(Socket_Timeout) {
 		error = Except_errno();
-		ck_assert_str_eq(Except_message(), loopback("recv ", there, ": timed out after 40 ms"));
+		ck_assert_str_eq(Except_message(),
+			loopback_text("recv ", there, ": timed out after 40 ms"));
 	} END_TRY;
 	ck_assert_int_eq(error, ETIMEDOUT);
 	ck_assert_int_ge(now_ms() - start, 38);
-	echo(there, here);
+	send_byte(there, here);
 	Socket_close(&here);
 	Socket_close(&there);
 }
@@ -64,7 +65,7 @@ TEST(recv_does_not_wait_on_a_socket_that_does_not_block)
 	} END_TRY;
 	ck_assert_int_eq(error, EAGAIN);
 	Socket_set_nonblocking(here, 0);
-	echo(there, here);
+	send_byte(there, here);
 	Socket_close(&here);
 	Socket_close(&there);
 }
@@ -170,7 +171,7 @@ TEST(signals_do_not_shorten_a_wait_by_less_than_a_millisecond_either)
 
 /* ---- send ---- */
 
-static void fill(Socket_T s)
+static void fill_socket(Socket_T s)
 {
 	static char block[64 * 1024];
 
@@ -190,7 +191,7 @@ TEST(send_may_be_partial_and_is_0_when_the_socket_is_full)
 	n = Socket_send(here, block, sizeof block);
 	ck_assert_uint_gt(n, 0);
 	ck_assert_uint_lt(n, sizeof block);
-	fill(here);
+	fill_socket(here);
 	ck_assert_uint_eq(Socket_send(here, block, 1), 0);
 	ck_assert_uint_eq(Socket_send(here, NULL, 0), 0);
 	Socket_close(&here);
@@ -203,11 +204,11 @@ TEST(send_times_out_when_the_peer_does_not_read)
 	Socket_T here, there;
 
 	connect_pair(&here, &there);
-	fill(here);
+	fill_socket(here);
 	Socket_set_nonblocking(here, 0);
 	Socket_set_timeout(here, 20);
 	ck_raises_saying(Socket_Timeout,
-		loopback("send ", there, ": timed out after 20 ms with 0 of 1 bytes sent"),
+		loopback_text("send ", there, ": timed out after 20 ms with 0 of 1 bytes sent"),
 		Socket_send(here, block, 1));
 	ck_raises_saying(Socket_Timeout, "bytes sent", Socket_sendall(here, block, sizeof block));
 	Socket_close(&here);
@@ -418,7 +419,7 @@ TEST(set_nonblocking_sets_the_descriptor)
 	Socket_close(&b);
 }
 
-static int option(Socket_T s, int level, int name)
+static int get_option(Socket_T s, int level, int name)
 {
 	int value = -1;
 	socklen_t n = sizeof value;
@@ -434,19 +435,19 @@ TEST(keepalive_asks_a_silent_peer_and_a_listener_hands_it_on)
 	Socket_set_keepalive(s, 60000);
 	here = Socket_connect("127.0.0.1", port_of(s), 5000);
 	there = Socket_accept(s);
-	ck_assert_int_ne(option(there, SOL_SOCKET, SO_KEEPALIVE), 0);
-	ck_assert_int_eq(option(here, SOL_SOCKET, SO_KEEPALIVE), 0);
+	ck_assert_int_ne(get_option(there, SOL_SOCKET, SO_KEEPALIVE), 0);
+	ck_assert_int_eq(get_option(here, SOL_SOCKET, SO_KEEPALIVE), 0);
 	Socket_set_keepalive(here, 1);
-	ck_assert_int_ne(option(here, SOL_SOCKET, SO_KEEPALIVE), 0);
+	ck_assert_int_ne(get_option(here, SOL_SOCKET, SO_KEEPALIVE), 0);
 #if defined TCP_KEEPIDLE
-	ck_assert_int_eq(option(there, IPPROTO_TCP, TCP_KEEPIDLE), 60);
-	ck_assert_int_eq(option(there, IPPROTO_TCP, TCP_KEEPINTVL), 10);
-	ck_assert_int_eq(option(there, IPPROTO_TCP, TCP_KEEPCNT), 3);
-	ck_assert_int_eq(option(here, IPPROTO_TCP, TCP_KEEPIDLE), 1);
+	ck_assert_int_eq(get_option(there, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+	ck_assert_int_eq(get_option(there, IPPROTO_TCP, TCP_KEEPINTVL), 10);
+	ck_assert_int_eq(get_option(there, IPPROTO_TCP, TCP_KEEPCNT), 3);
+	ck_assert_int_eq(get_option(here, IPPROTO_TCP, TCP_KEEPIDLE), 1);
 #endif
 	Socket_set_keepalive(here, 0x7fffffff);
 	Socket_set_keepalive(here, 0);
-	ck_assert_int_eq(option(here, SOL_SOCKET, SO_KEEPALIVE), 0);
+	ck_assert_int_eq(get_option(here, SOL_SOCKET, SO_KEEPALIVE), 0);
 	Socket_close(&here);
 	Socket_close(&there);
 	Socket_close(&s);
@@ -464,7 +465,7 @@ TEST(after_shutdown_the_peer_reads_the_end_and_can_still_answer)
 	connect_pair(&here, &there);
 	Socket_shutdown(here);
 	ck_assert_uint_eq(Socket_recv(there, &byte, 1), 0);
-	echo(there, here);
+	send_byte(there, here);
 	ck_raises(Socket_Closed, Socket_sendall(here, "x", 1));
 	Socket_close(&there);
 	Socket_shutdown(here);
@@ -558,7 +559,7 @@ TEST(a_call_that_succeeds_leaves_errno_alone)
 }
 
 /* Returns 1 + 2 * n bytes: x and n times e with an acute accent. */
-static const char *accents(int n)
+static const char *make_accents(int n)
 {
 	char *text = Arena_alloc(arena, 2 + 2 * (size_t)n);
 	int i;
@@ -572,8 +573,10 @@ static const char *accents(int n)
 
 TEST(a_long_name_is_cut_at_a_character)
 {
-	ck_raises_saying(Socket_Unresolved, "\xC3\xA9:80: ", Socket_connect(accents(250), "80", 1));
-	ck_raises_saying(Socket_Unresolved, "\xC3\xA9: ", Socket_listen("127.0.0.1", accents(100), 1));
+	ck_raises_saying(Socket_Unresolved, "\xC3\xA9:80: ",
+		Socket_connect(make_accents(250), "80", 1));
+	ck_raises_saying(Socket_Unresolved, "\xC3\xA9: ",
+		Socket_listen("127.0.0.1", make_accents(100), 1));
 }
 
 static void ck_checks(Socket_T s)

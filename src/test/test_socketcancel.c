@@ -130,14 +130,14 @@ static void leave_stale(const char *path)
 	__real_close(fd);
 }
 
-static void begin(Session *s)
+static void begin_run(Session *s)
 {
 	s->pair[0] = s->pair[1] = -1;
 	s->arena = Arena_new();
 	leave_stale(s->stale);
 }
 
-static void after(void *cl, int cancelled)
+static void end_run(void *cl, int cancelled)
 {
 	Session *s = cl;
 	int i;
@@ -151,10 +151,10 @@ static void after(void *cl, int cancelled)
 	for (i = 0; i < 2; i++)
 		if (s->pair[i] >= 0)
 			__real_close(s->pair[i]);
-	begin(s);
+	begin_run(s);
 }
 
-/* `after` has begun the next run, so there is always one arena, and never a descriptor. */
+/* end_run has begun the next run, so there is always one arena, and never a descriptor. */
 static void cancel_with(const char *backend)
 {
 	Session s = { .backend = backend };
@@ -164,8 +164,8 @@ static void cancel_with(const char *backend)
 	ck_assert_ptr_nonnull(mkdtemp(directory));
 	snprintf(s.host, sizeof s.host, "unix:%s/socket", directory);
 	snprintf(s.stale, sizeof s.stale, "%s/stale", directory);
-	begin(&s);
-	n = cancel_everywhere(run_session, after, &s);
+	begin_run(&s);
+	n = cancel_everywhere(run_session, end_run, &s);
 	ck_assert_int_gt(n, 50);
 	Arena_dispose(&s.arena);
 	unlink(s.stale);

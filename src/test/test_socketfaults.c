@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the modules of sockets do if a system call fails. The program is linked with the objects
- * of the library and with --wrap for each call below. A session that uses all modules runs again
- * and again. Each time one call, at one of its occurrences, fails with one of its documented
- * errors. Whatever is raised, nothing may stay open or allocated, and the pools' counts must be
- * right. */
+/* The modules of sockets if a system call fails. The program is linked with the objects of the
+ * library and with --wrap for each call below. A session that uses all modules runs again and
+ * again. Each time one call, at one of its occurrences, fails with one of its documented errors.
+ * Whatever is raised, nothing may stay open or allocated, and the pools' counts must be right. */
 #define _GNU_SOURCE
 #include "config.h"
 
@@ -35,7 +34,7 @@ enum Call { SOCKET, BIND, LISTEN, ACCEPT, CONNECT, RECV, SEND, SENDMSG, SHUTDOWN
 static int failing = -1, fail_at, fail_with, fired;
 
 /* Returns 1 if this call is the one that must fail. */
-static int fails(enum Call call)
+static int fails_now(enum Call call)
 {
 	if ((int)call != failing || --fail_at != 0)
 		return 0;
@@ -45,7 +44,7 @@ static int fails(enum Call call)
 }
 
 #define WRAP(type, name, call, failure, parameters, arguments) \
-	WRAPPED(type, name, parameters, arguments, if (fails(call)) return failure)
+	WRAPPED(type, name, parameters, arguments, if (fails_now(call)) return failure)
 
 WRAP(int, socket, SOCKET, -1, (int a, int b, int c), (a, b, c));
 WRAP(int, bind, BIND, -1, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n));
@@ -81,7 +80,7 @@ int __real_connect(int fd, const struct sockaddr *a, socklen_t n);
 int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n);
 int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n)
 {
-	if (!fails(CONNECT))
+	if (!fails_now(CONNECT))
 		return __real_connect(fd, a, n);
 	if (a->sa_family == AF_UNIX) /* it succeeds at once, or waits for room in the backlog */
 		return fail_with == EINPROGRESS ? __real_connect(fd, a, n) : -1;
@@ -99,16 +98,16 @@ int __wrap_close(int fd)
 {
 	int result = __real_close(fd);
 
-	return fails(CLOSE) ? -1 : result;
+	return fails_now(CLOSE) ? -1 : result;
 }
 
-WRAPPED_FCNTL(if (fails(FCNTL)) return -1);
+WRAPPED_FCNTL(if (fails_now(FCNTL)) return -1);
 
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...) /* it never creates a file */
 {
-	return fails(OPEN) ? -1 : __real_open(path, flags);
+	return fails_now(OPEN) ? -1 : __real_open(path, flags);
 }
 
 /* The host "both" has first an address without a listener, and then one with a listener. */
@@ -121,7 +120,7 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
 {
 	int error;
 
-	if (fails(GETADDRINFO))
+	if (fails_now(GETADDRINFO))
 		return fail_with;
 	if (!host || strcmp(host, "both") != 0)
 		return __real_getaddrinfo(host, service, hints, list);
@@ -231,7 +230,7 @@ static Connection_T accept_one(Session *s)
 	return c;
 }
 
-static Connection_T checkout(Session *s)
+static Connection_T check_out(Session *s)
 {
 	Connection_T c = SocketPool_checkout(s->clients, "127.0.0.1", s->port, 1000);
 
@@ -239,7 +238,7 @@ static Connection_T checkout(Session *s)
 	return c;
 }
 
-static void exchange(Session *s, Connection_T client)
+static void exchange_bytes(Session *s, Connection_T client)
 {
 	struct iovec parts[2] = { { s->port, 1 }, { s->port, 1 } };
 	SocketPoll_Event e;
@@ -260,7 +259,7 @@ static void exchange(Session *s, Connection_T client)
 
 /* Sockets that do not come from checkout: addresses that race, an abstract name, a shared port,
  * an inherited descriptor. Each is added to a pool at once, or a raise would leave it open. */
-static Socket_T keep(Session *s, Socket_T socket)
+static Socket_T keep_in_pool(Session *s, Socket_T socket)
 {
 	Connection_T c = NULL;
 
@@ -282,20 +281,20 @@ static void connect_otherwise(Session *s)
 	Socket_T racer;
 	int fd[2];
 
-	racer = keep(s, Socket_connect("both", s->port, 1000));
+	racer = keep_in_pool(s, Socket_connect("both", s->port, 1000));
 	Socket_set_timeout(racer, 1000);
 	Socket_set_keepalive(racer, 60000);
 	Socket_peer(racer, s->arena);
 	Socket_local(racer, s->arena);
-	keep(s, Socket_listen_shared("127.0.0.1", "0", 0));
+	keep_in_pool(s, Socket_listen_shared("127.0.0.1", "0", 0));
 	snprintf(name, sizeof name, "unix:@libcore-test-%ld", (long)getpid());
-	keep(s, Socket_listen(name, NULL, 0));
-	Socket_peer(keep(s, Socket_connect(name, NULL, 1000)), s->arena);
+	keep_in_pool(s, Socket_listen(name, NULL, 0));
+	Socket_peer(keep_in_pool(s, Socket_connect(name, NULL, 1000)), s->arena);
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
 		RAISE(Wrong);
 	__real_close(fd[1]);
 	s->adopted = fd[0];
-	keep(s, Socket_adopt(fd[0]));
+	keep_in_pool(s, Socket_adopt(fd[0]));
 	s->adopted = -1;
 }
 
@@ -311,7 +310,7 @@ static void remove_one(Connection_T c, void *cl)
 }
 
 /* Grows and shrinks the pool, also below its count, which must fail. */
-static void resize(SocketPool_T pool)
+static void resize_pool(SocketPool_T pool)
 {
 	volatile int refused = 0;
 
@@ -353,7 +352,7 @@ static void use_loop(Session *s, Connection_T client)
 }
 
 /* The connection that is checked out comes back after the drain. */
-static void drain(Session *s)
+static void drain_pools(Session *s)
 {
 	s->drained = 1;
 	SocketPool_drain(s->clients, 2);
@@ -371,22 +370,22 @@ static void run_session(Session *s)
 	open_all(s);
 	SocketPool_set_limits(s->servers, &limits);
 	SocketPool_set_limits(s->clients, &limits);
-	c = checkout(s);
+	c = check_out(s);
 	accept_one(s);
-	exchange(s, c);
+	exchange_bytes(s, c);
 	SocketPool_checkin(s->clients, c);
-	c = checkout(s);
-	exchange(s, c);
-	resize(s->clients);
+	c = check_out(s);
+	exchange_bytes(s, c);
+	resize_pool(s->clients);
 	connect_otherwise(s);
 	accept_one(s);
-	s->out = checkout(s);
+	s->out = check_out(s);
 	accept_one(s);
 	wait_in_vain(s);
-	resize(s->servers);
+	resize_pool(s->servers);
 	use_loop(s, c);
 	SocketPool_map(s->clients, remove_one, s);
-	drain(s);
+	drain_pools(s);
 }
 
 /* ---- what must hold whatever was raised ---- */
@@ -410,7 +409,7 @@ static void ck_has_place(SocketPool_T pool, size_t n)
 	SocketPool_resize(pool, n + 1);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
 	if (!SocketPool_add(pool, Socket_adopt(fd[0])))
-		ck_abort_msg("a place was lost");
+		ck_abort_msg("the pool has no place for one more");
 	close(fd[1]);
 }
 
@@ -443,7 +442,7 @@ static int is_ours(const Except_T *e)
 }
 
 /* Returns 1 if the session reached its end. */
-static int attempt(Session *s)
+static int run_once(Session *s)
 {
 	volatile int whole = 0;
 
@@ -495,17 +494,17 @@ static void fail_everywhere(enum Call call, int error, const char *backend, int 
 		fail_at = n;
 		fail_with = error;
 		fired = 0;
-		whole = attempt(&s);
+		whole = run_once(&s);
 		ck_assert_msg(count_descriptors() == before, "%s %d: %s: %d descriptors leaked",
-			faults[call].name, n,
-			strerror(error), count_descriptors() - before);
+			faults[call].name, n, strerror(error), count_descriptors() - before);
 		ck_assert_uint_eq(Arena_debug_live_count(), arenas);
 		if (!fired) {
 			ck_assert_msg(whole, "%s: without a fault the session failed", faults[call].name);
 			break;
 		}
 		if (is_hidden(call, error))
-			ck_assert_msg(whole, "%s %d: %s was seen", faults[call].name, n, strerror(error));
+			ck_assert_msg(whole, "%s %d: %s was visible to the caller", faults[call].name, n,
+				strerror(error));
 		++*sessions;
 	}
 }

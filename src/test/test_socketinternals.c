@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the protocols and the pool need of a socket, and connect to several addresses. The
+/* The functions of a socket for protocols and pool, and connect to several addresses. The
  * program is linked with --wrap=getaddrinfo, so that a host has the addresses that a test gives
  * it. */
 #include "config.h"
@@ -138,7 +138,7 @@ static void make_deaf(Deaf *d)
 	ck_assert(full);
 }
 
-static void hear(Deaf *d)
+static void accept_again(Deaf *d)
 {
 	while (d->n > 0)
 		Socket_close(&d->clients[--d->n]);
@@ -204,7 +204,7 @@ TEST(an_address_that_does_not_answer_costs_a_quarter_of_a_second)
 	Socket_close(&client);
 	ck_assert_int_eq(count_descriptors(), before);
 	Socket_close(&s);
-	hear(&deaf);
+	accept_again(&deaf);
 }
 
 TEST(a_short_time_is_shared_so_that_the_last_address_is_tried)
@@ -223,7 +223,7 @@ TEST(a_short_time_is_shared_so_that_the_last_address_is_tried)
 	ck_assert_int_lt(took_since(start), 200);
 	Socket_close(&client);
 	Socket_close(&s);
-	hear(&deaf);
+	accept_again(&deaf);
 }
 
 TEST(an_address_that_refuses_costs_nothing)
@@ -263,7 +263,7 @@ TEST(the_families_take_turns)
 		Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
 	Socket_close(&client);
 	Socket_close(&s);
-	hear(&deaf);
+	accept_again(&deaf);
 }
 
 TEST(a_host_none_of_whose_addresses_answers_is_given_up_in_time)
@@ -282,7 +282,7 @@ TEST(a_host_none_of_whose_addresses_answers_is_given_up_in_time)
 	ck_assert_int_ge(took_since(start), 79);
 	ck_assert_int_lt(took_since(start), 1000);
 	ck_assert_int_eq(count_descriptors(), before);
-	hear(&deaf);
+	accept_again(&deaf);
 }
 
 TEST(a_host_all_of_whose_addresses_refuse_is_refused_at_once)

@@ -158,9 +158,9 @@ TEST(an_event_that_is_not_handled_is_reported_again)
 	send_to(0);
 	ck_only(s, READ);
 	ck_only(s, READ);
-	eat(s);
+	receive_byte(s);
 	ck_only(s, READ);
-	eat(s);
+	receive_byte(s);
 	ck_quiet();
 }
 
@@ -315,7 +315,7 @@ TEST(an_event_is_never_that_of_another_socket_with_the_same_descriptor)
 			SocketPoll_add(loop, b, READ, NULL);
 			ck_assert_int_eq(SocketPoll_holds(loop, &held), 0);
 		}
-		eat(a);
+		receive_byte(a);
 		while (SocketPoll_wait(loop, &first, 1, 0))
 			ck_assert_ptr_ne(first.socket, b);
 	}
@@ -499,7 +499,7 @@ static void ck_as_poll(const unsigned *asked, int n)
 	}
 }
 
-static void renew(int i)
+static void renew_socket(int i)
 {
 	int fd[2];
 
@@ -542,7 +542,7 @@ TEST(at_random_the_events_are_those_of_poll)
 				SocketPoll_close(loop, &sockets[i]);
 			else
 				Socket_close(&sockets[i]);
-			renew(i);
+			renew_socket(i);
 			asked[i] = 8;
 			break;
 		case 5:
@@ -594,7 +594,7 @@ enum { WAKERS = 4, WAKES = 2000 };
 
 static int posted; /* atomic */
 
-static void *post(void *cl)
+static void *post_and_wake(void *cl)
 {
 	int i;
 
@@ -612,7 +612,7 @@ TEST(no_wake_up_from_other_threads_is_lost)
 
 	posted = 0;
 	for (i = 0; i < WAKERS; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, post, NULL), 0);
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, post_and_wake, NULL), 0);
 	while (seen < WAKERS * WAKES) { /* a lost wake-up would hang here */
 		SocketPoll_wait(loop, events, 1, -1);
 		seen = __atomic_load_n(&posted, __ATOMIC_ACQUIRE);
@@ -699,7 +699,7 @@ TEST(bytes_that_came_in_time_are_reported_before_the_deadline)
 	send_to(0);
 	wait_ms(20); /* a handler that takes long */
 	ck_only(s, READ);
-	eat(s);
+	receive_byte(s);
 	SocketPoll_set_deadline(loop, s, 10000);
 	ck_quiet();
 	SocketPoll_set_deadline(loop, s, 5);

@@ -94,7 +94,7 @@ static inline void send_to(int i)
 	ck_assert_int_eq((int)write(peers[i], "x", 1), 1);
 }
 
-static inline void eat(Socket_T s)
+static inline void receive_byte(Socket_T s)
 {
 	char byte;
 

@@ -29,7 +29,7 @@ static void make_timers(int n)
 		timers[i] = SocketPoll_timer(loop, count_call, &calls[i]);
 }
 
-static void ignore(void *cl)
+static void ignore_call(void *cl)
 {
 	(void)cl;
 }
@@ -60,7 +60,7 @@ TEST(a_wait_costs_the_same_however_many_deadlines_there_are)
 	int i;
 
 	for (i = 0; i < 50000; i++)
-		SocketPoll_set_timer(loop, SocketPoll_timer(loop, ignore, NULL), 1000000 + i % 1000);
+		SocketPoll_set_timer(loop, SocketPoll_timer(loop, ignore_call, NULL), 1000000 + i % 1000);
 	ck_assert_int_le(time_of_a_wait(), 4 * alone + 1000);
 }
 
@@ -86,7 +86,7 @@ TEST(timers_run_in_their_order_once_for_each_time_they_are_set)
 	ck_assert_int_eq(calls[0], 2);
 }
 
-static void again(void *cl)
+static void set_again(void *cl)
 {
 	count_call(cl);
 	SocketPoll_set_timer(loop, timers[0], 0);
@@ -98,7 +98,7 @@ TEST(a_timer_that_sets_itself_does_not_hold_up_the_loop)
 	int n = 0;
 
 	make_timers(0);
-	timers[0] = SocketPoll_timer(loop, again, &calls[0]);
+	timers[0] = SocketPoll_timer(loop, set_again, &calls[0]);
 	SocketPoll_set_timer(loop, timers[0], 0);
 	while (calls[0] < 20)
 		n += SocketPoll_wait(loop, events, 1, -1);
@@ -260,7 +260,7 @@ TEST(a_loop_that_is_late_takes_no_more_turns_than_have_passed)
 
 /* ---- descriptors that are no sockets of ours ---- */
 
-static int attempt(void (*step)(void *), void *cl)
+static int works_with_memory(void (*step)(void *), void *cl)
 {
 	volatile int works = 0;
 
@@ -493,7 +493,7 @@ TEST(without_memory_nothing_is_watched)
 		make_pipe(fd);
 		make_scarce(a);
 		f.fail_at = n;
-		works = attempt(watch_scarce, &fd[1]);
+		works = works_with_memory(watch_scarce, &fd[1]);
 		f.fail_at = -1;
 		ck_assert_uint_eq(SocketPoll_count(scarce), (size_t)works);
 		ck_assert_int_eq(SocketPoll_wait(scarce, events, 1, 0), works);
@@ -525,7 +525,7 @@ TEST(a_poll_can_be_waited_for_in_another_loop)
 	ck_assert_int_eq(can_be_read(fd), 0);
 	send_to(0);
 	ck_assert_int_eq(can_be_read(fd), 1);
-	eat(s);
+	receive_byte(s);
 	ck_quiet();
 	ck_assert_int_eq(can_be_read(fd), 0);
 	SocketPoll_wake(loop);
@@ -563,8 +563,8 @@ TEST(next_ms_tells_until_something_timed_is_due)
 	send_to(1);
 	ck_assert_int_eq(SocketPoll_wait(loop, events, 1, 1000), 1);
 	ck_assert_int_eq(SocketPoll_next_ms(loop), 0); /* the other event */
-	eat(a);
-	eat(b);
+	receive_byte(a);
+	receive_byte(b);
 	SocketPoll_wait(loop, events, 1, 0);
 	SocketPoll_close(loop, &sockets[0]);
 	ck_assert_int_eq(SocketPoll_next_ms(loop), 0); /* the close */
@@ -594,7 +594,7 @@ TEST(a_poll_that_cannot_be_made_leaves_nothing_behind)
 		Arena_T a = failing_arena(&f);
 
 		f.fail_at = n;
-		works = attempt(make_scarce, a);
+		works = works_with_memory(make_scarce, a);
 		if (!works)
 			ck_assert_int_eq(count_descriptors(), before);
 		Arena_dispose(&a);
@@ -614,7 +614,7 @@ TEST(without_memory_adding_and_timers_change_nothing)
 	for (i = 0; i < 300; i++) {
 		Socket_T s = make_one();
 
-		for (f.fail_at = 0; !attempt(add_scarce, s); f.fail_at = failed % 3) {
+		for (f.fail_at = 0; !works_with_memory(add_scarce, s); f.fail_at = failed % 3) {
 			failed++;
 			f.fail_at = -1;
 			ck_assert_uint_eq(SocketPoll_count(scarce), (size_t)i);
@@ -622,7 +622,7 @@ TEST(without_memory_adding_and_timers_change_nothing)
 			ck_raises(Assert_Failed, SocketPoll_remove(scarce, s));
 		}
 		for (k = 0; k < 4; k++)
-			for (f.fail_at = 0; !attempt(timer_scarce, s); f.fail_at = failed % 3)
+			for (f.fail_at = 0; !works_with_memory(timer_scarce, s); f.fail_at = failed % 3)
 				failed++;
 		f.fail_at = -1;
 		SocketPoll_set_deadline(scarce, s, 100000);

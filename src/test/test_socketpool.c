@@ -418,7 +418,7 @@ static void on_post_resize_again(SocketPool_T p, void *cl)
 	SocketPool_resize(p, 17);
 }
 
-static void watch(void (*pre)(SocketPool_T, void *), void (*post)(SocketPool_T, void *))
+static void set_callbacks(void (*pre)(SocketPool_T, void *), void (*post)(SocketPool_T, void *))
 {
 	memset(&seen, 0, sizeof seen);
 	SocketPool_set_pre_resize_callback(pool, pre, &seen);
@@ -427,14 +427,14 @@ static void watch(void (*pre)(SocketPool_T, void *), void (*post)(SocketPool_T, 
 
 TEST(the_callbacks_see_the_pool_before_and_after)
 {
-	watch(on_pre, on_post);
+	set_callbacks(on_pre, on_post);
 	SocketPool_resize(pool, 10);
 	ck_assert_uint_eq(seen.capacity_in_pre, 4);
 	ck_assert_uint_eq(seen.capacity_in_post, 10);
 	SocketPool_resize(pool, 2);
 	ck_assert_uint_eq(seen.capacity_in_pre, 10);
 	ck_assert_uint_eq(seen.capacity_in_post, 2);
-	watch(NULL, NULL);
+	set_callbacks(NULL, NULL);
 	SocketPool_resize(pool, 3);
 	ck_assert_int_eq(seen.pre + seen.post, 0);
 }
@@ -443,7 +443,7 @@ TEST(after_a_resize_that_failed_there_is_no_post_callback)
 {
 	add_one();
 	add_one();
-	watch(on_pre, on_post);
+	set_callbacks(on_pre, on_post);
 	ck_raises(SocketPool_Failed, SocketPool_resize(pool, 1));
 	ck_assert_int_eq(seen.pre, 1);
 	ck_assert_int_eq(seen.post, 0);
@@ -451,7 +451,7 @@ TEST(after_a_resize_that_failed_there_is_no_post_callback)
 
 TEST(a_callback_that_raises_stops_the_resize)
 {
-	watch(on_pre, on_post);
+	set_callbacks(on_pre, on_post);
 	seen.raises = 1;
 	ck_raises(Test_Failed, SocketPool_resize(pool, 10));
 	ck_assert_uint_eq(SocketPool_capacity(pool), 4);
@@ -465,13 +465,13 @@ TEST(a_callback_that_raises_stops_the_resize)
 
 TEST(a_resize_in_a_callback_takes_effect_at_once_and_calls_no_callback)
 {
-	watch(on_pre, on_post);
+	set_callbacks(on_pre, on_post);
 	seen.resize_to = 7;
 	SocketPool_resize(pool, 10); /* the outer resize takes effect last */
 	ck_assert_int_eq(seen.pre, 1);
 	ck_assert_int_eq(seen.post, 1);
 	ck_assert_uint_eq(SocketPool_capacity(pool), 10);
-	watch(NULL, on_post_resize_again);
+	set_callbacks(NULL, on_post_resize_again);
 	SocketPool_resize(pool, 5);
 	ck_assert_int_eq(seen.post, 1);
 	ck_assert_uint_eq(seen.capacity_in_post, 5);
@@ -500,7 +500,7 @@ static void use_everything(SocketPool_T p, void *cl)
 TEST(a_callback_may_call_every_function_of_the_pool)
 {
 	add_one();
-	watch(use_everything, use_everything);
+	set_callbacks(use_everything, use_everything);
 	SocketPool_resize(pool, 10);
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 }
@@ -515,7 +515,7 @@ TEST(a_pre_resize_callback_can_make_room)
 {
 	add_one();
 	add_one();
-	watch(evict_all, NULL);
+	set_callbacks(evict_all, NULL);
 	SocketPool_resize(pool, 1);
 	ck_assert_uint_eq(SocketPool_capacity(pool), 1);
 }
@@ -593,7 +593,7 @@ static void raise_at_it(Connection_T c, void *cl)
 	RAISE(Test_Failed);
 }
 
-static void grow(Connection_T c, void *cl)
+static void grow_pool(Connection_T c, void *cl)
 {
 	(void)cl;
 	SocketPool_resize(pool, SocketPool_capacity(pool) + 100);
@@ -605,7 +605,7 @@ TEST(apply_may_raise_and_resize)
 	add_one();
 	ck_raises(Test_Failed, SocketPool_map(pool, raise_at_it, NULL));
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
-	SocketPool_map(pool, grow, NULL);
+	SocketPool_map(pool, grow_pool, NULL);
 	ck_assert_uint_eq(SocketPool_capacity(pool), 104);
 	ck_raises(Assert_Failed, SocketPool_map(pool, NULL, NULL));
 }

@@ -81,7 +81,7 @@ static inline void raise_one(void *cl)
 	RAISE(Test_Failed);
 }
 
-/* What a callback saw, and what it must do. */
+/* Records the calls of a callback, and tells it how to act. */
 static struct {
 	int pre, post;
 	size_t capacity_in_pre, capacity_in_post, resize_to;

@@ -201,7 +201,7 @@ static int try_arena(Connection_T c)
 
 /* Runs try until it works, while the allocator fails at ever later requests. Returns how often
  * it did not work. */
-static int failures(struct Failing *f, int (*try)(Connection_T), Connection_T c)
+static int count_failures(struct Failing *f, int (*try)(Connection_T), Connection_T c)
 {
 	int n;
 
@@ -217,7 +217,7 @@ static int failures(struct Failing *f, int (*try)(Connection_T), Connection_T c)
 }
 
 /* Leaves less room in the arena than a lease takes. */
-static void fill(Arena_T a, struct Failing *f)
+static void fill_arena(Arena_T a, struct Failing *f)
 {
 	f->fail_at = 0;
 	while (Arena_try_alloc(a, 1))
@@ -232,9 +232,9 @@ TEST(a_buffer_or_an_arena_for_which_there_is_no_memory_changes_nothing)
 	SocketPool_T p = SocketPool_new(a, 2, 100 * 1000);
 	Connection_T c = SocketPool_add(p, make_one());
 
-	ck_assert_int_gt(failures(&f, try_buffer, c), 0);
-	fill(a, &f);
-	ck_assert_int_gt(failures(&f, try_arena, c), 0);
+	ck_assert_int_gt(count_failures(&f, try_buffer, c), 0);
+	fill_arena(a, &f);
+	ck_assert_int_gt(count_failures(&f, try_arena, c), 0);
 	Connection_set_data(c, c);
 	ck_assert_ptr_eq(SocketPool_get(p, sockets[0]), c);
 	Arena_dispose(&a);
@@ -404,7 +404,7 @@ static void work_on(struct Worker *w, Socket_T s)
 	w->wrong += SocketPool_get(pool, s) != c || Connection_data(c) != w || n != BUFFER;
 }
 
-static void leave(struct Worker *w, Socket_T s)
+static void remove_socket(struct Worker *w, Socket_T s)
 {
 	Connection_T c = SocketPool_get(pool, s);
 	const char *buffer = c ? Connection_buffer(c, NULL) : NULL;
@@ -414,7 +414,7 @@ static void leave(struct Worker *w, Socket_T s)
 	w->wrong += SocketPool_remove(pool, s) != s || (c && Connection_active(c));
 }
 
-static void *work(void *cl)
+static void *add_and_remove(void *cl)
 {
 	struct Worker *w = cl;
 	Socket_T own[OWN];
@@ -434,7 +434,7 @@ static void *work(void *cl)
 		SocketPool_resize(pool, (size_t)(THREADS * OWN + round * w->number));
 		w->wrong += SocketPool_evict_idle(pool, 1000000) != 0;
 		for (i = 0; i < OWN; i++) {
-			leave(w, own[i]);
+			remove_socket(w, own[i]);
 			if (i % 2 && SocketPool_add(pool, own[i]))
 				SocketPool_close(pool, &own[i]);
 			else
@@ -452,7 +452,7 @@ TEST(threads_add_get_remove_map_and_resize_at_once)
 	SocketPool_resize(pool, THREADS * OWN);
 	for (i = 0; i < THREADS; i++) {
 		workers[i].number = i + 1;
-		ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+		ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, add_and_remove, &workers[i]), 0);
 	}
 	for (i = 0; i < THREADS; i++) {
 		pthread_join(workers[i].thread, NULL);
@@ -468,7 +468,7 @@ struct Asker {
 	pthread_t thread;
 };
 
-static void *ask(void *cl)
+static void *get_buffer_and_arena(void *cl)
 {
 	struct Asker *a = cl;
 
@@ -485,7 +485,8 @@ TEST(threads_that_ask_at_once_get_the_same_buffer_and_arena)
 
 	for (i = 0; i < THREADS; i++) {
 		askers[i].connection = c;
-		ck_assert_int_eq(pthread_create(&askers[i].thread, NULL, ask, &askers[i]), 0);
+		ck_assert_int_eq(pthread_create(&askers[i].thread, NULL, get_buffer_and_arena, &askers[i]),
+			0);
 	}
 	for (i = 0; i < THREADS; i++) {
 		pthread_join(askers[i].thread, NULL);

@@ -28,7 +28,7 @@ static int calls;
 // An exception that another one replaces in C code is not deleted: no handler can catch it.
 extern "C" const char *__lsan_default_suppressions() { return "leak:__cxa_allocate_exception\n"; }
 
-static void leave()
+static void leave_armed()
 {
 	calls++;
 	if (!armed)
@@ -43,9 +43,9 @@ static void leave()
 	take_way();
 }
 
-static void leave_deferred(void *) { leave(); }
-static void leave_resize(SocketPool_T, void *) { leave(); }
-static void leave_map(Connection_T, void *) { leave(); }
+static void leave_deferred(void *) { leave_armed(); }
+static void leave_resize(SocketPool_T, void *) { leave_armed(); }
+static void leave_map(Connection_T, void *) { leave_armed(); }
 
 // ---- one pool, its sockets and a server to check out from ----
 
@@ -84,7 +84,7 @@ static void check_out_one()
 	Arena_defer(Connection_arena(out), leave_deferred, nullptr);
 }
 
-static void run(void (*act)())
+static void run_armed(void (*act)())
 {
 	armed = true;
 	run_in_thread(act);
@@ -140,14 +140,14 @@ static bool is_closed(int i)
 static void remove_one() { CHECK(SocketPool_remove(pool, sockets[0]) == sockets[0]); }
 static void close_one() { SocketPool_close(pool, &sockets[0]); }
 static void close_behind_the_pool() { Socket_close(&sockets[0]); }
-static void evict() { SocketPool_evict_idle(pool, 0); }
-static void drain() { SocketPool_drain(pool, 0); }
-static void checkin() { SocketPool_checkin(pool, out); }
-static void discard() { SocketPool_discard(pool, out); }
-static void rest() { Connection_rest(connections[0]); }
-static void map() { SocketPool_map(pool, leave_map, nullptr); }
-static void grow() { SocketPool_resize(pool, PLACES + 2); }
-static void dispose() { Arena_dispose(&arena); }
+static void evict_idle() { SocketPool_evict_idle(pool, 0); }
+static void drain_pool() { SocketPool_drain(pool, 0); }
+static void check_in() { SocketPool_checkin(pool, out); }
+static void discard_one() { SocketPool_discard(pool, out); }
+static void rest_one() { Connection_rest(connections[0]); }
+static void map_pool() { SocketPool_map(pool, leave_map, nullptr); }
+static void grow_pool() { SocketPool_resize(pool, PLACES + 2); }
+static void dispose_of_pool() { Arena_dispose(&arena); }
 static void check_out_and_evict() { SocketPool_discard(pool, check_out(5000)); }
 
 static void accept_and_evict()
@@ -165,7 +165,7 @@ static void accept_and_evict()
 static void test_remove()
 {
 	add_connections(1);
-	run(remove_one);
+	run_armed(remove_one);
 	CHECK(calls == 1 && !is_closed(0) && !Connection_active(connections[0]));
 	check_places(0);
 	Socket_close(&sockets[0]);
@@ -174,7 +174,7 @@ static void test_remove()
 static void test_close()
 {
 	add_connections(3);
-	run(close_one);
+	run_armed(close_one);
 	CHECK(calls == 1 && is_closed(0) && !sockets[0]);
 	check_places(2);
 }
@@ -183,7 +183,7 @@ static void test_close()
 static void test_socket_close()
 {
 	add_connections(1);
-	run(close_behind_the_pool);
+	run_armed(close_behind_the_pool);
 	CHECK(calls == 1 && is_closed(0) && !sockets[0]);
 	check_places(0);
 }
@@ -195,7 +195,7 @@ static void test_on_open()
 
 	limits.on_open = leave_map;
 	SocketPool_set_limits(pool, &limits);
-	run([] { SocketPool_discard(pool, check_out(5000)); });
+	run_armed([] { SocketPool_discard(pool, check_out(5000)); });
 	SocketPool_stats(pool, &stats);
 	CHECK(calls == 1 && stats.count == 0 && stats.checked_out == 0
 		&& stats.failed == (way == RETURNS ? 0 : 1));
@@ -216,7 +216,7 @@ static void test_make_room()
 	SocketPool_resize(pool, 1);
 	SocketPool_checkin(pool, check_out(5000));
 	SocketPool_map(pool, defer_leaving, nullptr);
-	run([] {
+	run_armed([] {
 		SocketPool_discard(pool, SocketPool_checkout(pool, "localhost", service.c_str(), 5000));
 	});
 	CHECK(calls == 1);
@@ -227,7 +227,7 @@ static void test_evict()
 {
 	add_connections(3);
 	for (int i = 0; i < 3; i++)
-		run(evict);
+		run_armed(evict_idle);
 	CHECK(calls == 3);
 	check_places(0);
 }
@@ -237,7 +237,7 @@ static void test_drain()
 	add_connections(3);
 	out = check_out(5000);
 	SocketPool_checkin(pool, out);
-	run(drain);
+	run_armed(drain_pool);
 	CHECK(calls == 3 && SocketPool_count(pool) == 0);
 	CHECK(check_out_error() == ESHUTDOWN);
 }
@@ -247,7 +247,7 @@ static void test_checkin()
 	SocketPool_Stats stats;
 
 	check_out_one();
-	run(checkin);
+	run_armed(check_in);
 	SocketPool_stats(pool, &stats);
 	CHECK(calls == 1 && stats.idle == 1 && stats.checked_out == 0);
 	check_places(1);
@@ -258,7 +258,7 @@ static void test_checkin()
 static void test_discard()
 {
 	check_out_one();
-	run(discard);
+	run_armed(discard_one);
 	CHECK(calls == 1);
 	check_places(0);
 }
@@ -266,7 +266,7 @@ static void test_discard()
 static void test_rest()
 {
 	add_connections(1);
-	run(rest);
+	run_armed(rest_one);
 	CHECK(calls == 1 && Connection_active(connections[0]));
 	CHECK(Arena_used(Connection_arena(connections[0])) == 0);
 	check_places(1);
@@ -277,7 +277,7 @@ static void test_map()
 	add_connections(1);
 	Connection_rest(connections[0]);
 	calls = 0;
-	run(map);
+	run_armed(map_pool);
 	CHECK(calls == 1);
 	check_places(1);
 }
@@ -285,9 +285,9 @@ static void test_map()
 static void test_pre_resize()
 {
 	SocketPool_set_pre_resize_callback(pool, leave_resize, nullptr);
-	run(grow);
+	run_armed(grow_pool);
 	CHECK(calls == 1 && SocketPool_capacity(pool) == (way == RETURNS ? PLACES + 2 : PLACES));
-	grow();
+	grow_pool();
 	CHECK(calls == 2 && SocketPool_capacity(pool) == PLACES + 2);
 	check_places(0);
 }
@@ -295,9 +295,9 @@ static void test_pre_resize()
 static void test_post_resize()
 {
 	SocketPool_set_post_resize_callback(pool, leave_resize, nullptr);
-	run(grow);
+	run_armed(grow_pool);
 	CHECK(calls == 1 && SocketPool_capacity(pool) == PLACES + 2);
-	grow();
+	grow_pool();
 	CHECK(calls == 2);
 	check_places(0);
 }
@@ -307,16 +307,16 @@ static void test_post_resize()
 static void test_resize_within_a_thread()
 {
 	SocketPool_set_pre_resize_callback(pool, leave_resize, nullptr);
-	run([] {
+	run_armed([] {
 		try {
 			TRY {
-				grow();
+				grow_pool();
 			} EXCEPT(Left) {
 			} END_TRY;
 		} catch (const Thrown &) {
 		}
 		armed = false;
-		grow();
+		grow_pool();
 		CHECK(calls == 2);
 	});
 	check_places(0);
@@ -325,7 +325,7 @@ static void test_resize_within_a_thread()
 static void test_dispose()
 {
 	add_connections(3);
-	run(dispose);
+	run_armed(dispose_of_pool);
 	Arena_dispose(&arena); // a callback that did not return
 	CHECK(calls == 3 && !arena && is_closed(0) && is_closed(1) && is_closed(2));
 }
@@ -344,7 +344,7 @@ static void test_accept()
 	add_connections(1);
 	limit_idle();
 	Socket_T client = Socket_connect("127.0.0.1", service.c_str(), 5000);
-	run(accept_and_evict);
+	run_armed(accept_and_evict);
 	CHECK(calls == 1 && is_closed(0));
 	SocketPool_set_limits(pool, &(const SocketPool_Limits &)SocketPool_Limits());
 	check_places(0);
@@ -355,7 +355,7 @@ static void test_checkout()
 {
 	add_connections(1);
 	limit_idle();
-	run(check_out_and_evict);
+	run_armed(check_out_and_evict);
 	CHECK(calls == 1 && is_closed(0));
 	SocketPool_set_limits(pool, &(const SocketPool_Limits &)SocketPool_Limits());
 	check_places(0);
@@ -367,7 +367,7 @@ static void *leave_alloc(size_t n, void *)
 {
 	if (refusing)
 		return nullptr;
-	leave();
+	leave_armed();
 	return malloc(n);
 }
 
@@ -394,7 +394,7 @@ static void test_allocation(void (*act)())
 		;
 	refusing = false;
 	calls = 0;
-	run(act);
+	run_armed(act);
 	CHECK(calls > 0);
 	act();
 	SocketPool_resize(pool, PLACES);
@@ -422,7 +422,7 @@ static void test_cancel_state()
 {
 	add_connections(1);
 	limit_idle();
-	run([] {
+	run_armed([] {
 		int state;
 
 		try {

@@ -45,7 +45,7 @@ static void defer_point(Connection_T c)
 	Arena_defer(Connection_arena(c), sleep_a_little, NULL);
 }
 
-static void serve(Session *s)
+static void serve_clients(Session *s)
 {
 	int pause_ms, i;
 	Socket_T inside;
@@ -115,7 +115,7 @@ static void run_session(void *cl)
 {
 	Session *s = cl;
 
-	serve(s);
+	serve_clients(s);
 	use_servers(s);
 	SocketPool_drain(s->pool, 5);
 	ck_assert_uint_eq(SocketPool_count(s->pool), 0);
@@ -123,7 +123,7 @@ static void run_session(void *cl)
 	s->pool = NULL;
 }
 
-static void begin(Session *s)
+static void begin_run(Session *s)
 {
 	s->listener = Socket_listen("127.0.0.1", "0", 64);
 	Socket_set_nonblocking(s->listener, 1);
@@ -170,7 +170,7 @@ static void use_all_places(Session *s)
 		SocketPool_discard(s->pool, c[i]);
 }
 
-static void after(void *cl, int cancelled)
+static void end_run(void *cl, int cancelled)
 {
 	Session *s = cl;
 
@@ -181,7 +181,7 @@ static void after(void *cl, int cancelled)
 	Arena_dispose(&s->arena);
 	close_clients(s);
 	Socket_close(&s->listener);
-	begin(s);
+	begin_run(s);
 }
 
 SUITE("SocketPool, cancelled");
@@ -192,8 +192,8 @@ TEST(wherever_a_thread_is_cancelled_no_place_and_no_descriptor_is_lost)
 	Session s = { 0 };
 	int n;
 
-	begin(&s);
-	n = cancel_everywhere(run_session, after, &s);
+	begin_run(&s);
+	n = cancel_everywhere(run_session, end_run, &s);
 	ck_assert_int_gt(n, 30);
 	Arena_dispose(&s.arena);
 	Socket_close(&s.listener);

@@ -25,29 +25,29 @@ TEST(a_connection_that_was_checked_in_is_used_again_the_newest_first)
 	Connection_T a, b;
 	Socket_T s, t;
 
-	start(&server, ECHO);
-	a = checkout(&server);
-	b = checkout(&server);
+	start_server(&server, ECHO);
+	a = check_out(&server);
+	b = check_out(&server);
 	s = Connection_socket(a);
 	t = Connection_socket(b);
 	ck_echo(a);
 	ck_echo(b);
-	ck_assert_uint_eq(stats().checked_out, 2);
+	ck_assert_uint_eq(pool_stats().checked_out, 2);
 	SocketPool_checkin(pool, b);
 	SocketPool_checkin(pool, a);
-	ck_assert_uint_eq(stats().idle, 2);
-	a = checkout(&server);
+	ck_assert_uint_eq(pool_stats().idle, 2);
+	a = check_out(&server);
 	ck_assert_ptr_eq(Connection_socket(a), s);
-	b = checkout(&server);
+	b = check_out(&server);
 	ck_assert_ptr_eq(Connection_socket(b), t);
 	ck_echo(a);
 	SocketPool_discard(pool, a);
 	SocketPool_checkin(pool, b);
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
-	ck_assert_uint_eq(stats().opened, 2);
-	ck_assert_uint_eq(stats().reused, 2);
-	ck_assert_uint_eq(stats().checked_out, 0);
-	stop(&server);
+	ck_assert_uint_eq(pool_stats().opened, 2);
+	ck_assert_uint_eq(pool_stats().reused, 2);
+	ck_assert_uint_eq(pool_stats().checked_out, 0);
+	stop_server(&server);
 }
 
 TEST(a_handle_is_stale_once_it_is_checked_in)
@@ -56,8 +56,8 @@ TEST(a_handle_is_stale_once_it_is_checked_in)
 	Connection_T c;
 	int fd[2];
 
-	start(&server, ECHO);
-	c = checkout(&server);
+	start_server(&server, ECHO);
+	c = check_out(&server);
 	SocketPool_checkin(pool, c);
 	ck_assert_int_eq(Connection_active(c), 0);
 	ck_raises_saying(Assert_Failed, "has left its pool", Connection_socket(c));
@@ -76,7 +76,7 @@ TEST(a_handle_is_stale_once_it_is_checked_in)
 	c = SocketPool_add(pool, Socket_adopt(fd[0]));
 	ck_raises_saying(Assert_Failed, "is not checked out", SocketPool_checkin(pool, c));
 	close(fd[1]);
-	stop(&server);
+	stop_server(&server);
 }
 
 static void raise_one(void *cl)
@@ -92,9 +92,9 @@ TEST(at_checkin_the_arena_is_cleared_and_the_data_kept)
 	Arena_T a;
 	int i;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	for (i = 0; i < 100; i++) {
-		c = checkout(&server);
+		c = check_out(&server);
 		ck_assert_ptr_eq(Connection_data(c), i ? &server : NULL);
 		Connection_set_data(c, &server);
 		a = Connection_arena(c);
@@ -104,12 +104,12 @@ TEST(at_checkin_the_arena_is_cleared_and_the_data_kept)
 		*Connection_buffer(c, NULL) = 'x';
 		SocketPool_checkin(pool, c);
 	}
-	c = checkout(&server);
+	c = check_out(&server);
 	Arena_defer(Connection_arena(c), raise_one, NULL);
 	ck_raises(Test_Failed, SocketPool_checkin(pool, c));
-	ck_assert_uint_eq(stats().idle, 1);
-	ck_assert_uint_eq(stats().opened, 1);
-	stop(&server);
+	ck_assert_uint_eq(pool_stats().idle, 1);
+	ck_assert_uint_eq(pool_stats().opened, 1);
+	stop_server(&server);
 }
 
 enum Misuse { CLOSED, REMOVED, POOL_CLOSED, MISUSES };
@@ -142,23 +142,23 @@ TEST(a_deferred_call_that_runs_at_checkin_finds_it_stale_and_may_take_the_connec
 	struct Returning *r = &returning;
 	Server server;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	r->calls = 0;
 	for (r->how = CLOSED; r->how < MISUSES; r->how++) {
-		r->c = checkout(&server);
+		r->c = check_out(&server);
 		r->s = Connection_socket(r->c);
 		Arena_defer(Connection_arena(r->c), take_it_away, r);
 		SocketPool_checkin(pool, r->c);
 		ck_assert_int_eq(r->calls, r->how + 1);
 		ck_assert_uint_eq(SocketPool_count(pool), 0);
-		ck_assert_uint_eq(stats().idle + stats().checked_out, 0);
+		ck_assert_uint_eq(pool_stats().idle + pool_stats().checked_out, 0);
 	}
-	r->c = checkout(&server);
+	r->c = check_out(&server);
 	ck_assert_uint_eq(Arena_used(Connection_arena(r->c)), 0);
 	ck_echo(r->c);
 	SocketPool_checkin(pool, r->c);
-	ck_assert_uint_eq(stats().idle, 1);
-	stop(&server);
+	ck_assert_uint_eq(pool_stats().idle, 1);
+	stop_server(&server);
 }
 
 TEST(a_connection_that_the_peer_closed_is_not_given_out)
@@ -166,19 +166,19 @@ TEST(a_connection_that_the_peer_closed_is_not_given_out)
 	Server server;
 	int i;
 
-	start(&server, CLOSE_AFTER_REPLY);
+	start_server(&server, CLOSE_AFTER_REPLY);
 	for (i = 0; i < 5; i++) {
-		Connection_T c = checkout(&server);
+		Connection_T c = check_out(&server);
 		struct pollfd p = { Socket_fd(Connection_socket(c)), POLLIN, 0 };
 
 		ck_echo(c);
 		SocketPool_checkin(pool, c);
 		ck_assert_int_eq(poll(&p, 1, 20000), 1); /* the end of the stream */
 	}
-	ck_assert_uint_eq(stats().stale, 4);
-	ck_assert_uint_eq(stats().opened, 5);
+	ck_assert_uint_eq(pool_stats().stale, 4);
+	ck_assert_uint_eq(pool_stats().opened, 5);
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
-	stop(&server);
+	stop_server(&server);
 }
 
 static void ck_never_again(enum Manner manner)
@@ -187,15 +187,15 @@ static void ck_never_again(enum Manner manner)
 	Server server;
 	Connection_T c;
 
-	start(&server, manner);
-	c = checkout(&server);
+	start_server(&server, manner);
+	c = check_out(&server);
 	p.fd = Socket_fd(Connection_socket(c));
 	SocketPool_checkin(pool, c);
 	ck_assert_int_eq(poll(&p, 1, 20000), 1);
-	c = checkout(&server);
-	ck_assert_uint_eq(stats().reused, 0);
+	c = check_out(&server);
+	ck_assert_uint_eq(pool_stats().reused, 0);
 	SocketPool_discard(pool, c);
-	stop(&server);
+	stop_server(&server);
 }
 
 TEST(nor_is_one_that_was_reset_or_has_unasked_for_bytes)
@@ -210,18 +210,18 @@ TEST(when_all_idle_ones_are_dead_a_new_one_is_opened)
 	Connection_T c[3];
 	int i;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	for (i = 0; i < 3; i++)
-		c[i] = checkout(&server);
+		c[i] = check_out(&server);
 	for (i = 0; i < 3; i++)
 		SocketPool_checkin(pool, c[i]);
-	stop(&server);
+	stop_server(&server);
 	start_at(&again, ECHO, server.port);
-	c[0] = checkout(&again);
+	c[0] = check_out(&again);
 	ck_echo(c[0]);
-	ck_assert_uint_eq(stats().stale, 3);
+	ck_assert_uint_eq(pool_stats().stale, 3);
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
-	stop(&again);
+	stop_server(&again);
 }
 
 TEST(a_server_that_stalls_costs_its_timeout_and_one_connection)
@@ -230,14 +230,14 @@ TEST(a_server_that_stalls_costs_its_timeout_and_one_connection)
 	Connection_T c;
 	char byte;
 
-	start(&server, STALL);
-	c = checkout(&server);
+	start_server(&server, STALL);
+	c = check_out(&server);
 	Socket_set_timeout(Connection_socket(c), 30);
 	Socket_sendall(Connection_socket(c), "x", 1);
 	ck_raises(Socket_Timeout, Socket_recv(Connection_socket(c), &byte, 1));
 	SocketPool_discard(pool, c);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
-	stop(&server);
+	stop_server(&server);
 }
 
 TEST(lifetime_uses_idle_time_and_the_number_of_idle_ones_are_limited)
@@ -247,35 +247,35 @@ TEST(lifetime_uses_idle_time_and_the_number_of_idle_ones_are_limited)
 	Connection_T c, d;
 	int i;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	limits.uses = 3;
 	SocketPool_set_limits(pool, &limits);
 	for (i = 0; i < 6; i++)
-		SocketPool_checkin(pool, checkout(&server));
-	ck_assert_uint_eq(stats().opened, 2);
+		SocketPool_checkin(pool, check_out(&server));
+	ck_assert_uint_eq(pool_stats().opened, 2);
 	limits.uses = 0;
 	limits.max_idle = 1;
 	SocketPool_set_limits(pool, &limits);
-	c = checkout(&server);
-	d = checkout(&server);
+	c = check_out(&server);
+	d = check_out(&server);
 	SocketPool_checkin(pool, c);
 	SocketPool_checkin(pool, d);
-	ck_assert_uint_eq(stats().idle, 1);
+	ck_assert_uint_eq(pool_stats().idle, 1);
 	limits.idle_ms = 30;
 	SocketPool_set_limits(pool, &limits);
 	wait_ms(60);
-	SocketPool_checkin(pool, checkout(&server));
-	ck_assert_uint_eq(stats().evicted, 1);
+	SocketPool_checkin(pool, check_out(&server));
+	ck_assert_uint_eq(pool_stats().evicted, 1);
 	limits.idle_ms = 0;
 	limits.lifetime_ms = 50;
 	SocketPool_set_limits(pool, &limits);
-	SocketPool_discard(pool, checkout(&server));
-	i = (int)stats().opened;
-	SocketPool_checkin(pool, checkout(&server));
+	SocketPool_discard(pool, check_out(&server));
+	i = (int)pool_stats().opened;
+	SocketPool_checkin(pool, check_out(&server));
 	wait_ms(70);
-	SocketPool_checkin(pool, checkout(&server));
-	ck_assert_uint_eq(stats().opened, (size_t)i + 2);
-	stop(&server);
+	SocketPool_checkin(pool, check_out(&server));
+	ck_assert_uint_eq(pool_stats().opened, (size_t)i + 2);
+	stop_server(&server);
 }
 
 /* ---- waiting ---- */
@@ -288,7 +288,7 @@ TEST(a_waiter_that_times_out_learns_who_has_the_connections)
 	volatile int line;
 	int64_t start_of_wait;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	limits.per_host = 1;
 	SocketPool_set_limits(pool, &limits);
 	line = __LINE__ + 1;
@@ -299,11 +299,11 @@ TEST(a_waiter_that_times_out_learns_who_has_the_connections)
 	ck_assert_int_ge(now_ms() - start_of_wait, 39);
 	ck_raises_saying(SocketPool_Failed, "none became free in 0 ms; open: 1 there, 1 of 4 in all",
 		SocketPool_checkout(pool, "127.0.0.1", server.port, 0));
-	ck_assert_uint_eq(stats().timed_out, 2);
-	ck_assert_uint_eq(stats().waiting, 0);
+	ck_assert_uint_eq(pool_stats().timed_out, 2);
+	ck_assert_uint_eq(pool_stats().waiting, 0);
 	SocketPool_checkin(pool, c);
-	SocketPool_discard(pool, checkout(&server));
-	stop(&server);
+	SocketPool_discard(pool, check_out(&server));
+	stop_server(&server);
 }
 
 TEST(first_come_first_served_and_one_that_gave_up_costs_nothing)
@@ -314,15 +314,15 @@ TEST(first_come_first_served_and_one_that_gave_up_costs_nothing)
 	Connection_T c;
 	int i;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	limits.per_host = 1;
 	SocketPool_set_limits(pool, &limits);
-	c = checkout(&server);
+	c = check_out(&server);
 	norder = 0;
 	for (i = 0; i < 8; i++)
 		start_waiting(&w[i], i, &server, i == 3 ? 500 : 20000);
 	pthread_join(w[3].thread, NULL);
-	ck_assert_uint_eq(stats().waiting, 7);
+	ck_assert_uint_eq(pool_stats().waiting, 7);
 	SocketPool_checkin(pool, c);
 	for (i = 0; i < 8; i++)
 		if (i != 3)
@@ -330,8 +330,8 @@ TEST(first_come_first_served_and_one_that_gave_up_costs_nothing)
 	ck_assert_int_eq(norder, 7);
 	for (i = 0; i < 7; i++)
 		ck_assert_int_eq(order[i], i < 3 ? i : i + 1);
-	ck_assert_uint_eq(stats().checked_out + stats().waiting, 0);
-	stop(&server);
+	ck_assert_uint_eq(pool_stats().checked_out + pool_stats().waiting, 0);
+	stop_server(&server);
 }
 
 /* ASan keeps the marks of the frames that a cancellation unwinds, and reports them later. */
@@ -344,11 +344,11 @@ TEST(a_cancelled_waiter_leaves_its_place)
 	Connection_T c;
 	int i, round, served;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	limits.per_host = 1;
 	SocketPool_set_limits(pool, &limits);
 	for (round = 0; round < 20; round++) {
-		c = checkout(&server);
+		c = check_out(&server);
 		norder = 0;
 		for (i = 0; i < 3; i++)
 			start_waiting(&w[i], i, &server, 20000);
@@ -363,13 +363,13 @@ TEST(a_cancelled_waiter_leaves_its_place)
 		for (i = served = 0; i < norder; i++)
 			served += order[i] == 2;
 		ck_assert_int_eq(served, 1);
-		if (stats().checked_out) /* it was cancelled when it had the connection already */
+		if (pool_stats().checked_out) /* it was cancelled when it had the connection already */
 			break;
-		ck_assert_uint_eq(stats().waiting, 0);
-		SocketPool_discard(pool, checkout(&server));
+		ck_assert_uint_eq(pool_stats().waiting, 0);
+		SocketPool_discard(pool, check_out(&server));
 	}
 	ck_assert_int_gt(round, 0);
-	stop(&server);
+	stop_server(&server);
 }
 #endif
 
@@ -380,23 +380,23 @@ TEST(an_idle_connection_makes_room_for_another_host)
 	struct Waiting w;
 	int i;
 
-	start(&a, ECHO);
-	start(&b, ECHO);
+	start_server(&a, ECHO);
+	start_server(&b, ECHO);
 	SocketPool_resize(pool, 1);
 	for (i = 0; i < 4; i++) {
-		c = checkout(i % 2 ? &a : &b);
+		c = check_out(i % 2 ? &a : &b);
 		ck_echo(c);
 		SocketPool_checkin(pool, c);
 		ck_assert_uint_eq(SocketPool_count(pool), 1);
 	}
-	c = checkout(&a);
+	c = check_out(&a);
 	norder = 0;
 	start_waiting(&w, 1, &b, 20000);
 	SocketPool_checkin(pool, c); /* the waiter is for another host */
 	pthread_join(w.thread, NULL);
 	ck_assert_int_eq(norder, 1);
-	stop(&a);
-	stop(&b);
+	stop_server(&a);
+	stop_server(&b);
 }
 
 TEST(it_makes_room_also_where_what_was_added_has_been_unused_for_longer)
@@ -410,18 +410,18 @@ TEST(it_makes_room_also_where_what_was_added_has_been_unused_for_longer)
 	SocketPool_resize(pool, HOSTS);
 	added = SocketPool_add(pool, Socket_adopt(fd[0]));
 	for (i = 0; i < HOSTS; i++) { /* the third takes the place of the first, not of the second */
-		start(&servers[i], ECHO);
+		start_server(&servers[i], ECHO);
 		wait_ms(30);
 		c = SocketPool_checkout(pool, "127.0.0.1", servers[i].port, 2000);
 		SocketPool_checkin(pool, c);
 	}
-	c = checkout(&servers[1]);
-	ck_assert_uint_eq(stats().opened, HOSTS);
-	ck_assert_uint_eq(stats().reused, 1);
+	c = check_out(&servers[1]);
+	ck_assert_uint_eq(pool_stats().opened, HOSTS);
+	ck_assert_uint_eq(pool_stats().reused, 1);
 	ck_assert_int_eq(Connection_active(added), 1);
 	SocketPool_checkin(pool, c);
 	for (i = 0; i < HOSTS; i++)
-		stop(&servers[i]);
+		stop_server(&servers[i]);
 	close(fd[1]);
 }
 
@@ -433,10 +433,10 @@ TEST(a_busy_host_does_not_keep_others_waiting)
 	Connection_T c;
 	int i, place = -1;
 
-	start(&a, ECHO);
-	start(&b, ECHO);
+	start_server(&a, ECHO);
+	start_server(&b, ECHO);
 	SocketPool_resize(pool, 1);
-	c = checkout(&a);
+	c = check_out(&a);
 	norder = 0;
 	start_waiting(&other, 0, &b, 20000);
 	for (i = 0; i < BUSY; i++)
@@ -450,8 +450,8 @@ TEST(a_busy_host_does_not_keep_others_waiting)
 		if (order[i] == 0)
 			place = i;
 	ck_assert_int_eq(place, 8);
-	stop(&a);
-	stop(&b);
+	stop_server(&a);
+	stop_server(&b);
 }
 
 TEST(growing_the_pool_serves_the_waiters)
@@ -459,15 +459,15 @@ TEST(growing_the_pool_serves_the_waiters)
 	Server server;
 	struct Waiting w;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	SocketPool_resize(pool, 1);
-	checkout(&server);
+	check_out(&server);
 	norder = 0;
 	start_waiting(&w, 0, &server, 20000);
 	SocketPool_resize(pool, 2);
 	pthread_join(w.thread, NULL);
 	ck_assert_int_eq(norder, 1);
-	stop(&server);
+	stop_server(&server);
 }
 
 enum { THREADS = 64, TURNS = 10 * THREADS, MILLISECONDS = 400 };
@@ -502,7 +502,7 @@ static void use_once(struct Worker *w)
 		SocketPool_checkin(pool, c);
 }
 
-static void *work(void *cl)
+static void *use_in_turn(void *cl)
 {
 	struct Worker *w = cl;
 
@@ -523,12 +523,12 @@ TEST(sixty_four_threads_share_four_connections_fairly)
 	int i, least = 1 << 30, most = 0;
 	int64_t longest = 0;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	turns = 0;
 	pthread_barrier_init(&all_there, NULL, THREADS + 1);
 	for (i = 0; i < THREADS; i++) {
 		w[i].server = &server;
-		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, work, &w[i]), 0);
+		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, use_in_turn, &w[i]), 0);
 	}
 	pthread_barrier_wait(&all_there);
 	for (i = 0; i < THREADS; i++) {
@@ -539,13 +539,12 @@ TEST(sixty_four_threads_share_four_connections_fairly)
 		longest = w[i].longest > longest ? w[i].longest : longest;
 	}
 	printf("fairness: of %d threads each had %d to %d turns, and waited %lld ms for one at most\n",
-		THREADS, least, most,
-		(long long)longest);
+		THREADS, least, most, (long long)longest);
 	ck_assert_int_gt(least, 0);
 	ck_assert_int_le(most, 3 * least);
-	ck_assert_uint_eq(stats().checked_out + stats().waiting, 0);
-	ck_assert_uint_le(stats().peak, 4);
-	stop(&server);
+	ck_assert_uint_eq(pool_stats().checked_out + pool_stats().waiting, 0);
+	ck_assert_uint_le(pool_stats().peak, 4);
+	stop_server(&server);
 }
 
 /* A connection whose use the drain interrupts must be discarded. */
@@ -580,7 +579,7 @@ static void change_all(struct Worker *w, int round)
 	} END_TRY;
 	SocketPool_set_limits(pool, &limits);
 	SocketPool_evict_idle(pool, 0);
-	now = stats();
+	now = pool_stats();
 	w->failures += now.idle + now.checked_out > now.count || now.count > 8 || now.waiting > 8;
 	SocketPool_report(pool, null);
 	fclose(null);
@@ -611,7 +610,7 @@ TEST(threads_check_out_and_in_while_all_is_changed_and_at_last_drained)
 	Server server;
 	int i;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	for (i = 0; i < 8; i++) {
 		w[i].server = &server;
 		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, work_and_change, &w[i]), 0);
@@ -624,6 +623,6 @@ TEST(threads_check_out_and_in_while_all_is_changed_and_at_last_drained)
 		ck_assert_int_gt(w[i].uses, 0);
 	}
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
-	ck_assert_uint_eq(stats().checked_out + stats().waiting + stats().idle, 0);
-	stop(&server);
+	ck_assert_uint_eq(pool_stats().checked_out + pool_stats().waiting + pool_stats().idle, 0);
+	stop_server(&server);
 }

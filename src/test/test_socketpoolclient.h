@@ -41,7 +41,7 @@ static inline void wait_ms(long ms)
 		;
 }
 
-static inline SocketPool_Stats stats(void)
+static inline SocketPool_Stats pool_stats(void)
 {
 	SocketPool_Stats s;
 
@@ -95,7 +95,7 @@ static inline void *serve_in_thread(void *cl)
 	return NULL;
 }
 
-static inline void serve(Socket_T listener, enum Manner manner)
+static inline void serve_clients(Socket_T listener, enum Manner manner)
 {
 	for (;;) {
 		Served *served = malloc(sizeof *served);
@@ -115,22 +115,22 @@ static inline void start_at(Server *server, enum Manner manner, const char *port
 	snprintf(server->port, sizeof server->port, "%d", Socket_port(listener));
 	server->process = fork();
 	if (server->process == 0)
-		serve(listener, manner);
+		serve_clients(listener, manner);
 	Socket_close(&listener);
 }
 
-static inline void start(Server *server, enum Manner manner)
+static inline void start_server(Server *server, enum Manner manner)
 {
 	start_at(server, manner, "0");
 }
 
-static inline void stop(Server *server)
+static inline void stop_server(Server *server)
 {
 	kill(server->process, SIGKILL);
 	waitpid(server->process, NULL, 0);
 }
 
-static inline Connection_T checkout(const Server *server)
+static inline Connection_T check_out(const Server *server)
 {
 	return SocketPool_checkout(pool, "127.0.0.1", server->port, 5000);
 }
@@ -174,13 +174,13 @@ static inline void *wait_for_one(void *cl)
 
 static inline void start_waiting(struct Waiting *w, int number, const Server *server, int ms)
 {
-	size_t before = stats().waiting;
+	size_t before = pool_stats().waiting;
 
 	w->server = server;
 	w->number = number;
 	w->ms = ms;
 	ck_assert_int_eq(pthread_create(&w->thread, NULL, wait_for_one, w), 0);
-	while (stats().waiting == before)
+	while (pool_stats().waiting == before)
 		wait_ms(1);
 }
 

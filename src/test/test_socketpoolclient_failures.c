@@ -50,12 +50,12 @@ TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
 	wait_ms(320);
 	ck_raises_saying(SocketPool_Failed, "held down",
 		SocketPool_checkout(pool, "127.0.0.1", port, 5000));
-	ck_assert_uint_eq(stats().failed, 2);
+	ck_assert_uint_eq(pool_stats().failed, 2);
 	start_at(&server, ECHO, port);
 	wait_ms(320);
-	ck_echo(checkout(&server));
+	ck_echo(check_out(&server));
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
-	stop(&server);
+	stop_server(&server);
 }
 
 TEST(an_idle_connection_makes_way_when_another_hosts_hold_down_ends)
@@ -67,10 +67,10 @@ TEST(an_idle_connection_makes_way_when_another_hosts_hold_down_ends)
 
 	limits.hold_ms = 300;
 	SocketPool_set_limits(p, &limits);
-	start(&other, ECHO);
-	start(&held, ECHO);
+	start_server(&other, ECHO);
+	start_server(&held, ECHO);
 	out = SocketPool_checkout(p, "127.0.0.1", held.port, 5000);
-	stop(&held);
+	stop_server(&held);
 	ck_raises(Socket_Refused, SocketPool_checkout(p, "127.0.0.1", held.port, 5000));
 	SocketPool_checkin(p, SocketPool_checkout(p, "127.0.0.1", other.port, 5000));
 	start_at(&held, ECHO, held.port);
@@ -79,8 +79,8 @@ TEST(an_idle_connection_makes_way_when_another_hosts_hold_down_ends)
 	SocketPool_discard(p, out);
 	SocketPool_discard(p, again);
 	ck_assert_uint_eq(SocketPool_count(p), 0);
-	stop(&held);
-	stop(&other);
+	stop_server(&held);
+	stop_server(&other);
 }
 
 /* The waiter waits for the connection that is checked out. When that is gone, the hold-down is
@@ -93,15 +93,15 @@ TEST(a_checkout_whose_last_hope_has_left_says_that_its_host_is_held_down)
 	Connection_T out;
 
 	SocketPool_set_limits(pool, &limits);
-	start(&server, ECHO);
-	out = checkout(&server);
-	stop(&server);
-	ck_raises(Socket_Refused, checkout(&server));
+	start_server(&server, ECHO);
+	out = check_out(&server);
+	stop_server(&server);
+	ck_raises(Socket_Refused, check_out(&server));
 	start_waiting(&waiting, 1, &server, 1000);
 	SocketPool_discard(pool, out);
 	pthread_join(waiting.thread, NULL);
 	ck_assert_int_eq(waiting.error, ECONNREFUSED);
-	ck_assert_uint_eq(stats().waiting, 0);
+	ck_assert_uint_eq(pool_stats().waiting, 0);
 }
 
 static int try_checkout(SocketPool_T p, const Server *server)
@@ -125,7 +125,7 @@ TEST(without_memory_checkout_changes_nothing)
 	Server server;
 	int failures = 0;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	for (f.fail_at = 0; Arena_try_alloc(a, 1); )
 		;
 	for (; !try_checkout(p, &server); f.fail_at = ++failures) {
@@ -137,7 +137,7 @@ TEST(without_memory_checkout_changes_nothing)
 	ck_assert_int_gt(failures, 0);
 	Arena_dispose(&a);
 	ck_assert_uint_eq(f.outstanding_blocks, 0);
-	stop(&server);
+	stop_server(&server);
 }
 
 TEST(hosts_that_are_not_used_any_more_cost_no_memory)
@@ -149,7 +149,7 @@ TEST(hosts_that_are_not_used_any_more_cost_no_memory)
 
 	limits.uses = 1;
 	SocketPool_set_limits(pool, &limits);
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	for (i = 0; i < 400; i++) { /* as many names of 127.0.0.1 */
 		const char *host = Arena_sprintf(arena, "0x%0*x", 8 + i % 20, 0x7f000001);
 		const char *service = Arena_sprintf(arena, "%0*d", 5 + i / 20 % 4, atoi(server.port));
@@ -162,7 +162,7 @@ TEST(hosts_that_are_not_used_any_more_cost_no_memory)
 	}
 	/* of the names, and of no hosts */
 	ck_assert_uint_le(Arena_used(arena), used + 200 * (64 + 48));
-	stop(&server);
+	stop_server(&server);
 }
 
 TEST(a_leak_is_reported_with_the_line_that_checked_it_out)
@@ -173,8 +173,8 @@ TEST(a_leak_is_reported_with_the_line_that_checked_it_out)
 	Server server;
 	int line;
 
-	start(&server, ECHO);
-	SocketPool_checkin(pool, checkout(&server));
+	start_server(&server, ECHO);
+	SocketPool_checkin(pool, check_out(&server));
 	line = __LINE__ + 1;
 	SocketPool_checkout(pool, "127.0.0.1", server.port, 5000);
 	SocketPool_report(pool, out);
@@ -185,7 +185,7 @@ TEST(a_leak_is_reported_with_the_line_that_checked_it_out)
 	ck_assert_ptr_nonnull(strstr(text, expected));
 	ck_assert_ptr_eq(strchr(text, '\n'), text + n - 1);
 	free(text);
-	stop(&server);
+	stop_server(&server);
 }
 
 TEST(a_drain_shuts_down_connections_in_use_and_refuses_waiters)
@@ -196,11 +196,11 @@ TEST(a_drain_shuts_down_connections_in_use_and_refuses_waiters)
 	struct Waiting w;
 	char byte;
 
-	start(&server, ECHO);
+	start_server(&server, ECHO);
 	limits.per_host = 2;
 	SocketPool_set_limits(pool, &limits);
-	c = checkout(&server);
-	SocketPool_discard(pool, checkout(&server));
+	c = check_out(&server);
+	SocketPool_discard(pool, check_out(&server));
 	limits.per_host = 1;
 	SocketPool_set_limits(pool, &limits);
 	norder = 0;
@@ -214,7 +214,7 @@ TEST(a_drain_shuts_down_connections_in_use_and_refuses_waiters)
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	ck_raises_saying(SocketPool_Failed, "is drained",
 		SocketPool_checkout(pool, "127.0.0.1", server.port, 1));
-	stop(&server);
+	stop_server(&server);
 }
 
 /* ---- real servers ---- */
@@ -224,7 +224,7 @@ static int is_there(const char *program)
 	return access(program, X_OK) == 0;
 }
 
-static pid_t run(char *const argv[])
+static pid_t run_program(char *const argv[])
 {
 	pid_t child = fork();
 	int null;
@@ -239,7 +239,7 @@ static pid_t run(char *const argv[])
 	return child;
 }
 
-static void end(pid_t child)
+static void end_program(pid_t child)
 {
 	kill(child, SIGTERM);
 	waitpid(child, NULL, 0);
@@ -299,7 +299,7 @@ TEST(idle_connections_that_nginx_has_closed_are_not_used)
 		"server { listen 127.0.0.1:%s; keepalive_timeout 1s; location / { return 200 done; } } }\n",
 		directory, directory, directory, directory, directory, directory, port);
 	fclose(f);
-	nginx = run(argv);
+	nginx = run_program(argv);
 	SocketPool_checkin(pool, first_checkout(port));
 	for (i = 0; i < 5; i++) {
 		Connection_T c = SocketPool_checkout(pool, "127.0.0.1", port, 5000);
@@ -309,9 +309,9 @@ TEST(idle_connections_that_nginx_has_closed_are_not_used)
 		if (i == 2)
 			wait_ms(1300);
 	}
-	ck_assert_uint_eq(stats().stale, 1);
-	ck_assert_uint_eq(stats().opened, 2);
-	end(nginx);
+	ck_assert_uint_eq(pool_stats().stale, 1);
+	ck_assert_uint_eq(pool_stats().opened, 2);
+	end_program(nginx);
 	snprintf(path, sizeof path, "rm -r %s", directory);
 	ck_assert_int_eq(system(path), 0);
 }
@@ -329,7 +329,7 @@ TEST(redis_is_spoken_to_over_connections_that_are_checked_out)
 
 	if (!is_there(program))
 		return;
-	redis = run(argv);
+	redis = run_program(argv);
 	SocketPool_checkin(pool, first_checkout(port));
 	for (i = 1; i <= 200; i++) {
 		Connection_T c = SocketPool_checkout(pool, "127.0.0.1", port, 5000);
@@ -339,6 +339,6 @@ TEST(redis_is_spoken_to_over_connections_that_are_checked_out)
 		ck_exchange(c, request, expected);
 		SocketPool_checkin(pool, c);
 	}
-	ck_assert_uint_eq(stats().opened, 1);
-	end(redis);
+	ck_assert_uint_eq(pool_stats().opened, 1);
+	end_program(redis);
 }

@@ -98,7 +98,7 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static SocketPool_Stats stats(void)
+static SocketPool_Stats pool_stats(void)
 {
 	SocketPool_Stats s;
 
@@ -113,7 +113,7 @@ CASE("limits", .setup = set_up, .teardown = tear_down);
 
 static int order[MOST], norder;
 
-static void note(void *n)
+static void note_order(void *n)
 {
 	order[norder++] = (int)(intptr_t)n;
 }
@@ -127,7 +127,7 @@ TEST(eviction_begins_with_the_least_recently_used)
 	norder = 0;
 	for (i = 0; i < 6; i++) {
 		c[i] = SocketPool_add(pool, make_pair());
-		Arena_defer(Connection_arena(c[i]), note, (void *)(intptr_t)i);
+		Arena_defer(Connection_arena(c[i]), note_order, (void *)(intptr_t)i);
 	}
 	for (i = 0; i < 6; i++) {
 		wait_ms(30);
@@ -141,7 +141,7 @@ TEST(eviction_begins_with_the_least_recently_used)
 	ck_assert_uint_eq(SocketPool_evict_idle(pool, 0), 3);
 	for (i = 0; i < 6; i++)
 		ck_assert_int_eq(order[i], used[i]);
-	ck_assert_uint_eq(stats().evicted, 6);
+	ck_assert_uint_eq(pool_stats().evicted, 6);
 }
 
 TEST(at_random_eviction_is_in_the_order_of_use)
@@ -156,7 +156,7 @@ TEST(at_random_eviction_is_in_the_order_of_use)
 	for (i = 0; i < 40; i++) {
 		c[i] = SocketPool_add(pool, make_pair());
 		when[i] = now_ms();
-		Arena_defer(Connection_arena(c[i]), note, (void *)(intptr_t)i);
+		Arena_defer(Connection_arena(c[i]), note_order, (void *)(intptr_t)i);
 	}
 	for (step = 0; step < 30; step++) {
 		wait_ms(1);
@@ -218,7 +218,7 @@ TEST(an_address_may_have_so_many_connections)
 	ck_assert_ptr_null(SocketPool_add(pool, s[4]));
 	Socket_close(&s[1]); /* closed without the pool, it counts no more */
 	ck_assert_ptr_nonnull(SocketPool_add(pool, s[4]));
-	ck_assert_uint_eq(stats().refused, 2);
+	ck_assert_uint_eq(pool_stats().refused, 2);
 	limits.per_address = 0;
 	SocketPool_set_limits(pool, &limits);
 	ck_assert_ptr_nonnull(SocketPool_add(pool, accepted_from(1)));
@@ -308,11 +308,12 @@ TEST(statistics_count)
 	SocketPool_add(pool, s);
 	SocketPool_add(pool, make_pair());
 	SocketPool_close(pool, &s);
-	ck_assert_uint_eq(stats().count, 1);
-	ck_assert_uint_eq(stats().capacity, 8);
-	ck_assert_uint_eq(stats().peak, 2);
-	ck_assert_uint_eq(stats().added, 2);
-	ck_assert_uint_eq(stats().refused + stats().evicted + stats().shed + stats().idle, 0);
+	ck_assert_uint_eq(pool_stats().count, 1);
+	ck_assert_uint_eq(pool_stats().capacity, 8);
+	ck_assert_uint_eq(pool_stats().peak, 2);
+	ck_assert_uint_eq(pool_stats().added, 2);
+	ck_assert_uint_eq(pool_stats().refused + pool_stats().evicted, 0);
+	ck_assert_uint_eq(pool_stats().shed + pool_stats().idle, 0);
 }
 
 /* ---- accept ---- */
@@ -381,7 +382,7 @@ TEST(without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause)
 		ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
 		setrlimit(RLIMIT_NOFILE, &limit);
 		ck_assert_int_gt(pause, 0);
-		ck_assert_uint_eq(stats().shed, (size_t)i);
+		ck_assert_uint_eq(pool_stats().shed, (size_t)i);
 	}
 	ck_assert_int_eq(is_closed(0), 1);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
@@ -439,7 +440,7 @@ TEST(a_drain_ends_when_the_last_one_has_left)
 	SocketPool_drain(pool, -1);
 	ck_assert_int_ge(now_ms() - start, 59);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
-	ck_assert_uint_eq(stats().evicted, 0);
+	ck_assert_uint_eq(pool_stats().evicted, 0);
 	pthread_join(thread, NULL);
 }
 
@@ -642,7 +643,7 @@ static void come_in_turn(struct Worker *w)
 	w->wrong += SocketPool_count(pool) != 0 || come_in(w, 0) || come_in(w, 1);
 }
 
-static void *work(void *cl)
+static void *work_in_phases(void *cl)
 {
 	SocketPool_Limits limits = { 0 };
 	struct Worker *w = cl;
@@ -667,7 +668,7 @@ TEST(threads_add_evict_limit_resize_and_drain_at_once)
 	for (i = 0; i < THREADS; i++) {
 		workers[i].number = i + 1;
 		workers[i].listener = Socket_listen("127.0.0.1", "0", 0);
-		ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+		ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, work_in_phases, &workers[i]), 0);
 	}
 	for (i = 0; i < THREADS; i++) {
 		pthread_join(workers[i].thread, NULL);
@@ -676,7 +677,7 @@ TEST(threads_add_evict_limit_resize_and_drain_at_once)
 		Socket_close(&workers[i].listener);
 	}
 	ck_assert_uint_eq(evicted, THREADS);
-	ck_assert_uint_eq(stats().evicted, THREADS);
+	ck_assert_uint_eq(pool_stats().evicted, THREADS);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	pthread_barrier_destroy(&phase);
 }

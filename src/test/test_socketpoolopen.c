@@ -44,7 +44,7 @@ static void wait_ms(long ms)
 		;
 }
 
-static SocketPool_Stats stats(void)
+static SocketPool_Stats pool_stats(void)
 {
 	SocketPool_Stats s;
 
@@ -52,7 +52,7 @@ static SocketPool_Stats stats(void)
 	return s;
 }
 
-static Connection_T checkout(void)
+static Connection_T check_out(void)
 {
 	return SocketPool_checkout(pool, "127.0.0.1", port, 5000);
 }
@@ -84,14 +84,14 @@ TEST(on_open_prepares_each_connection_once)
 	Connection_T c;
 
 	open_with(count_open, &opened);
-	c = checkout();
+	c = check_out();
 	ck_assert_int_eq(opened, 1);
 	ck_assert_ptr_eq(Connection_data(c), &opened);
 	SocketPool_checkin(pool, c);
-	c = checkout();
+	c = check_out();
 	ck_assert_int_eq(opened, 1);
 	SocketPool_discard(pool, c);
-	checkout();
+	check_out();
 	ck_assert_int_eq(opened, 2);
 }
 
@@ -109,21 +109,21 @@ TEST(an_exception_of_on_open_closes_the_connection_and_holds_no_host_down)
 	char byte;
 
 	open_with(raise_at_open, &times);
-	ck_raises_saying(Test_Failed, "wrong password", checkout());
-	ck_raises_saying(Test_Failed, "wrong password", checkout());
+	ck_raises_saying(Test_Failed, "wrong password", check_out());
+	ck_raises_saying(Test_Failed, "wrong password", check_out());
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
-	ck_assert_uint_eq(stats().failed, 2);
-	ck_assert_uint_eq(stats().opened, 0);
-	ck_assert_uint_eq(stats().checked_out, 0);
+	ck_assert_uint_eq(pool_stats().failed, 2);
+	ck_assert_uint_eq(pool_stats().opened, 0);
+	ck_assert_uint_eq(pool_stats().checked_out, 0);
 	served = Socket_accept(listener);
 	ck_assert_uint_eq(Socket_recv(served, &byte, 1), 0);
 	Socket_close(&served);
-	checkout();
-	checkout();
+	check_out();
+	check_out();
 	ck_assert_uint_eq(SocketPool_count(pool), 2);
 }
 
-static void hear(Connection_T c, void *cl)
+static void receive_greeting(Connection_T c, void *cl)
 {
 	char byte;
 
@@ -135,13 +135,13 @@ TEST(on_open_has_the_rest_of_the_deadline_as_timeout_and_the_caller_has_none)
 {
 	Connection_T c;
 
-	open_with(hear, NULL);
+	open_with(receive_greeting, NULL);
 	ck_raises(Socket_Timeout, SocketPool_checkout(pool, "127.0.0.1", port, 60));
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	open_with(NULL, NULL);
 	c = SocketPool_checkout(pool, "127.0.0.1", port, 60);
 	Socket_set_nonblocking(Connection_socket(c), 1);
-	ck_raises_saying(Socket_Timeout, "does not block", hear(c, NULL));
+	ck_raises_saying(Socket_Timeout, "does not block", receive_greeting(c, NULL));
 }
 
 static void give_away(Connection_T c, void *cl)
@@ -160,20 +160,20 @@ TEST(an_on_open_that_gives_the_connection_away_is_checked)
 	Socket_T s = NULL;
 
 	open_with(give_away, &s);
-	ck_raises_saying(Assert_Failed, "on_open has given away", checkout());
+	ck_raises_saying(Assert_Failed, "on_open has given away", check_out());
 	ck_assert_ptr_nonnull(s);
 	Socket_close(&s);
 	open_with(discard_own, NULL);
-	ck_raises_saying(Assert_Failed, "on_open has given away", checkout());
+	ck_raises_saying(Assert_Failed, "on_open has given away", check_out());
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
-	ck_assert_uint_eq(stats().checked_out, 0);
+	ck_assert_uint_eq(pool_stats().checked_out, 0);
 }
 
 static void check_out_another(Connection_T c, void *cl)
 {
 	(void)c;
 	if (++*(int *)cl == 1)
-		SocketPool_discard(pool, checkout());
+		SocketPool_discard(pool, check_out());
 }
 
 TEST(on_open_may_call_the_pool)
@@ -181,9 +181,9 @@ TEST(on_open_may_call_the_pool)
 	int calls = 0;
 
 	open_with(check_out_another, &calls);
-	SocketPool_checkin(pool, checkout());
+	SocketPool_checkin(pool, check_out());
 	ck_assert_int_eq(calls, 2);
-	ck_assert_uint_eq(stats().idle, 1);
+	ck_assert_uint_eq(pool_stats().idle, 1);
 }
 
 /* ---- try_checkout ---- */
@@ -196,7 +196,7 @@ TEST(try_checkout_takes_only_an_idle_connection)
 
 	errno = 0;
 	ck_assert_ptr_null(SocketPool_try_checkout(pool, "127.0.0.1", port));
-	c = checkout();
+	c = check_out();
 	s = Connection_socket(c);
 	ck_assert_ptr_null(SocketPool_try_checkout(pool, "127.0.0.1", port));
 	SocketPool_checkin(pool, c);
@@ -204,7 +204,7 @@ TEST(try_checkout_takes_only_an_idle_connection)
 	c = SocketPool_try_checkout(pool, "127.0.0.1", port);
 	ck_assert_int_eq(errno, 0);
 	ck_assert_ptr_eq(Connection_socket(c), s);
-	ck_assert_uint_eq(stats().reused, 1);
+	ck_assert_uint_eq(pool_stats().reused, 1);
 	SocketPool_resize(pool, 1);
 	ck_raises_saying(SocketPool_Failed, Arena_sprintf(arena, "test_socketpoolopen.c:%d", line),
 		SocketPool_checkout(pool, "127.0.0.1", port, 0));
@@ -214,7 +214,7 @@ TEST(try_checkout_takes_only_an_idle_connection)
 
 TEST(try_checkout_closes_an_unfit_connection_and_takes_the_next)
 {
-	Connection_T a = checkout(), b = checkout();
+	Connection_T a = check_out(), b = check_out();
 	Socket_T first = Socket_accept(listener), second = Socket_accept(listener),
 		s = Connection_socket(a);
 
@@ -224,13 +224,13 @@ TEST(try_checkout_closes_an_unfit_connection_and_takes_the_next)
 	wait_ms(20);
 	a = SocketPool_try_checkout(pool, "127.0.0.1", port);
 	ck_assert_ptr_eq(Connection_socket(a), s);
-	ck_assert_uint_eq(stats().stale, 1);
+	ck_assert_uint_eq(pool_stats().stale, 1);
 	SocketPool_checkin(pool, a);
 	Socket_close(&first);
 	wait_ms(20);
 	ck_assert_ptr_null(SocketPool_try_checkout(pool, "127.0.0.1", port));
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
-	SocketPool_checkin(pool, checkout());
+	SocketPool_checkin(pool, check_out());
 	SocketPool_drain(pool, 0);
 	ck_assert_ptr_null(SocketPool_try_checkout(pool, "127.0.0.1", port));
 }
@@ -253,8 +253,8 @@ TEST(checkout_and_try_checkout_check_their_arguments)
 TEST(a_checkout_that_succeeds_leaves_errno_alone)
 {
 	errno = 77;
-	SocketPool_checkin(pool, checkout());
-	SocketPool_checkin(pool, checkout());
+	SocketPool_checkin(pool, check_out());
+	SocketPool_checkin(pool, check_out());
 	ck_assert_int_eq(errno, 77);
 }
 
@@ -267,7 +267,7 @@ TEST(sweep_closes_expired_connections_and_returns_when_to_sweep_again)
 	int next;
 
 	ck_assert_int_eq(SocketPool_sweep(pool), -1);
-	SocketPool_checkin(pool, checkout());
+	SocketPool_checkin(pool, check_out());
 	ck_assert_int_eq(SocketPool_sweep(pool), -1);
 	SocketPool_set_limits(pool, &limits);
 	next = SocketPool_sweep(pool);
@@ -276,20 +276,20 @@ TEST(sweep_closes_expired_connections_and_returns_when_to_sweep_again)
 	wait_ms(next + 20);
 	ck_assert_int_eq(SocketPool_sweep(pool), -1);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
-	ck_assert_uint_eq(stats().evicted, 1);
+	ck_assert_uint_eq(pool_stats().evicted, 1);
 	limits = (SocketPool_Limits){ .lifetime_ms = 100 };
 	SocketPool_set_limits(pool, &limits);
-	c = checkout();
-	SocketPool_checkin(pool, checkout());
+	c = check_out();
+	SocketPool_checkin(pool, check_out());
 	next = SocketPool_sweep(pool);
 	ck_assert_int_gt(next, 0);
 	ck_assert_int_le(next, 101);
 	wait_ms(next + 20);
 	ck_assert_int_eq(SocketPool_sweep(pool), -1);
-	ck_assert_uint_eq(stats().expired, 1);
+	ck_assert_uint_eq(pool_stats().expired, 1);
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 	SocketPool_checkin(pool, c);
-	ck_assert_uint_eq(stats().expired, 2);
+	ck_assert_uint_eq(pool_stats().expired, 2);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	ck_raises(Assert_Failed, SocketPool_sweep(NULL));
 }
@@ -317,19 +317,19 @@ TEST(expired_are_those_that_were_too_old_or_used_too_often)
 	SocketPool_Limits limits = { .uses = 2 };
 
 	SocketPool_set_limits(pool, &limits);
-	SocketPool_checkin(pool, checkout());
-	ck_assert_uint_eq(stats().expired, 0);
-	SocketPool_checkin(pool, checkout());
-	ck_assert_uint_eq(stats().expired, 1);
+	SocketPool_checkin(pool, check_out());
+	ck_assert_uint_eq(pool_stats().expired, 0);
+	SocketPool_checkin(pool, check_out());
+	ck_assert_uint_eq(pool_stats().expired, 1);
 	limits = (SocketPool_Limits){ .lifetime_ms = 50 };
 	SocketPool_set_limits(pool, &limits);
-	SocketPool_checkin(pool, checkout());
+	SocketPool_checkin(pool, check_out());
 	wait_ms(70);
-	SocketPool_discard(pool, checkout());
-	ck_assert_uint_eq(stats().expired, 2);
-	ck_assert_uint_eq(stats().stale, 0);
-	ck_assert_uint_eq(stats().reused, 1);
-	ck_assert_uint_eq(stats().opened, 3);
+	SocketPool_discard(pool, check_out());
+	ck_assert_uint_eq(pool_stats().expired, 2);
+	ck_assert_uint_eq(pool_stats().stale, 0);
+	ck_assert_uint_eq(pool_stats().reused, 1);
+	ck_assert_uint_eq(pool_stats().opened, 3);
 }
 
 static void *check_in_later(void *c)
@@ -341,23 +341,23 @@ static void *check_in_later(void *c)
 
 TEST(waiters_and_their_time_are_counted)
 {
-	Connection_T c = checkout();
+	Connection_T c = check_out();
 	pthread_t thread;
 
 	SocketPool_resize(pool, 1);
-	ck_assert_uint_eq(stats().waits, 0);
+	ck_assert_uint_eq(pool_stats().waits, 0);
 	pthread_create(&thread, NULL, check_in_later, c);
-	c = checkout();
+	c = check_out();
 	pthread_join(thread, NULL);
-	ck_assert_uint_eq(stats().waits, 1);
-	ck_assert_uint_ge(stats().wait_ms, 50);
-	ck_assert_uint_eq(stats().longest_wait_ms, stats().wait_ms);
+	ck_assert_uint_eq(pool_stats().waits, 1);
+	ck_assert_uint_ge(pool_stats().wait_ms, 50);
+	ck_assert_uint_eq(pool_stats().longest_wait_ms, pool_stats().wait_ms);
 	ck_raises(SocketPool_Failed, SocketPool_checkout(pool, "127.0.0.1", port, 30));
-	ck_assert_uint_eq(stats().waits, 2);
-	ck_assert_uint_ge(stats().wait_ms, stats().longest_wait_ms + 29);
+	ck_assert_uint_eq(pool_stats().waits, 2);
+	ck_assert_uint_ge(pool_stats().wait_ms, pool_stats().longest_wait_ms + 29);
 	SocketPool_checkin(pool, c);
-	SocketPool_checkin(pool, checkout());
-	ck_assert_uint_eq(stats().waits, 2);
+	SocketPool_checkin(pool, check_out());
+	ck_assert_uint_eq(pool_stats().waits, 2);
 }
 
 /* ---- cancelled while it connects ---- */
@@ -387,7 +387,7 @@ TEST(a_thread_that_connects_can_be_cancelled_and_holds_nothing_down)
 	ck_assert_int_eq(dup(0), next);
 	close(next);
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
-	ck_assert_uint_eq(stats().failed, 0);
+	ck_assert_uint_eq(pool_stats().failed, 0);
 	Socket_close(&a);
 	a = Socket_accept(full);
 	SocketPool_discard(pool, SocketPool_checkout(pool, name, NULL, 1000));
@@ -400,7 +400,7 @@ TEST(a_thread_that_connects_can_be_cancelled_and_holds_nothing_down)
 
 TEST(the_arena_of_a_connection_is_lent)
 {
-	Connection_T c = checkout();
+	Connection_T c = check_out();
 	Arena_T own = Connection_arena(c), copy = own;
 
 	ck_raises_saying(Assert_Failed, "is lent", Arena_dispose(&copy));
@@ -410,7 +410,7 @@ TEST(the_arena_of_a_connection_is_lent)
 	Arena_set_limit(own, Arena_capacity(own));
 	ck_raises(Arena_Failed, Arena_alloc(own, 1000 * 1000));
 	SocketPool_checkin(pool, c);
-	c = checkout();
+	c = check_out();
 	ck_assert_ptr_eq(Connection_arena(c), own);
 	ck_assert_uint_eq(Arena_used(own), 0);
 	Arena_alloc(own, 1000 * 1000);
@@ -421,7 +421,7 @@ TEST(the_arenas_of_connections_have_names)
 	FILE *out = tmpfile();
 	char text[4096] = "";
 
-	Connection_arena(checkout());
+	Connection_arena(check_out());
 	Arena_debug_report(out);
 	rewind(out);
 	ck_assert_uint_gt(fread(text, 1, sizeof text - 1, out), 0);

@@ -26,7 +26,7 @@ enum { KB = 1024, WAVE = 16, WAVES = 100, FORKERS = 4, FORKS = 25, MINE = 40 };
 EXCEPT_DEFINE(Trouble, NULL, "trouble");
 EXCEPT_DEFINE(Worse, &Trouble, "worse");
 
-static int storm(int n)
+static int scale_storm(int n)
 {
 	const char *times = getenv("STORM");
 
@@ -109,7 +109,7 @@ static int wrong_in_life(Arena_T shared, uint64_t id)
 static size_t threads_begun;
 static int wrong_total;
 
-static void live(Arena_T shared)
+static void live_once(Arena_T shared)
 {
 	uint64_t id = __atomic_add_fetch(&threads_begun, 1, __ATOMIC_RELAXED);
 
@@ -119,11 +119,11 @@ static void live(Arena_T shared)
 /* ---- threads ---- */
 
 SUITE("storm");
-CASE("threads and forks", .timeout = 60.0 * storm(1));
+CASE("threads and forks", .timeout = 60.0 * scale_storm(1));
 
 static void *return_after_life(void *shared)
 {
-	live(shared);
+	live_once(shared);
 	return shared;
 }
 
@@ -131,11 +131,11 @@ static void *exit_in_a_statement(void *shared)
 {
 	TRY {
 		AUTO(Arena_T, arena, Arena_dispose) = new_arena(NULL);
-		live(shared);
+		live_once(shared);
 		Arena_alloc(arena, 100);
 		pthread_exit(shared);
 	} FINALLY {
-		live(shared);
+		live_once(shared);
 	} END_TRY;
 	return NULL;
 }
@@ -144,7 +144,7 @@ static void *wait_to_be_cancelled(void *shared)
 {
 	TRY {
 		AUTO(Arena_T, arena, Arena_dispose) = new_arena(NULL);
-		live(shared);
+		live_once(shared);
 		Arena_alloc(arena, 100);
 		/* not in pause(): TSan takes a thread that left it by cancellation for one that still
 		 * waits, and misses its locks */
@@ -153,7 +153,7 @@ static void *wait_to_be_cancelled(void *shared)
 			sched_yield();
 		}
 	} FINALLY {
-		live(shared);
+		live_once(shared);
 	} END_TRY;
 	return NULL;
 }
@@ -161,7 +161,7 @@ static void *wait_to_be_cancelled(void *shared)
 static void *(*const lives[])(void *) = { return_after_life, exit_in_a_statement, return_after_life,
 	wait_to_be_cancelled };
 
-static void wave(Arena_T shared)
+static void run_wave(Arena_T shared)
 {
 	pthread_t threads[WAVE];
 	void *(*how)(void *);
@@ -181,7 +181,7 @@ static void wave(Arena_T shared)
 
 /* Returns the KiB that this process has in memory, and its number of mappings; 0 where they are
  * unknown. */
-static long resident(long *mappings)
+static long resident_kib(long *mappings)
 {
 	FILE *file = fopen("/proc/self/statm", "r");
 	long pages = 0;
@@ -205,18 +205,18 @@ TEST(threads_that_come_and_go_by_thousands_leave_nothing_behind)
 {
 	long settled = 0, maps_settled = 0, maps, kib;
 	size_t before = Arena_debug_live_count();
-	int i, waves = storm(WAVES);
+	int i, waves = scale_storm(WAVES);
 	Arena_T shared;
 
 	for (i = 0; i < waves; i++) {
 		shared = new_arena(NULL);
-		wave(shared);
+		run_wave(shared);
 		Arena_dispose(&shared);
 		ck_assert_uint_eq(Arena_debug_live_count(), before);
 		if (i == waves / 4)
-			settled = resident(&maps_settled);
+			settled = resident_kib(&maps_settled);
 	}
-	kib = resident(&maps);
+	kib = resident_kib(&maps);
 	ck_assert_int_eq(wrong_total, 0);
 	ck_assert_uint_ge(threads_begun, (size_t)waves * WAVE);
 	if (!SANITIZED && !RUNNING_ON_VALGRIND) {
@@ -231,10 +231,10 @@ TEST(threads_that_end_leave_their_part_of_a_shared_arena_to_those_that_come)
 {
 	size_t before = Arena_debug_live_count(), capacity = 0;
 	Arena_T shared = new_arena(NULL);
-	int i, waves = storm(WAVES / 2);
+	int i, waves = scale_storm(WAVES / 2);
 
 	for (i = 0; i < waves; i++) {
-		wave(shared);
+		run_wave(shared);
 		Arena_clear(shared);
 		/* how many threads overlap varies */
 		if (i <= waves / 2 && capacity < Arena_capacity(shared))
@@ -254,7 +254,7 @@ static int stop;
 static void *keep_living(void *shared)
 {
 	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
-		live(shared);
+		live_once(shared);
 	return NULL;
 }
 
@@ -267,27 +267,27 @@ static void live_in_child(Arena_T shared)
 	alarm(60); /* ends a child that waits for a lock */
 	wrong_total = 0;
 	for (i = 0; i < 3; i++)
-		live(shared);
+		live_once(shared);
 	if (!SANITIZED) {
 		if (pthread_create(&thread, NULL, return_after_life, shared) != 0)
 			_exit(3);
 		pthread_join(thread, NULL);
 	}
-	live(shared);
+	live_once(shared);
 	_exit(wrong_total ? 4 : 0);
 }
 
 static void *keep_forking(void *shared)
 {
 	intptr_t failed = 0;
-	int i, forks = storm(FORKS), status;
+	int i, forks = scale_storm(FORKS), status;
 
 	for (i = 0; i < forks; i++) {
 		pid_t child = fork();
 
 		if (child == 0)
 			live_in_child(shared);
-		live(shared);
+		live_once(shared);
 		if (child < 0 || waitpid(child, &status, 0) != child)
 			failed++;
 		else if (status != 0) {

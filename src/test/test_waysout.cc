@@ -19,15 +19,15 @@
 static bool armed; // the callbacks leave as `way` says
 static int left, others;
 
-static void leave()
+static void leave_armed()
 {
 	left++;
 	if (armed)
 		take_way();
 }
 
-static void leave_plain(void *) { leave(); }
-static void other(void *) { others++; }
+static void leave_plain(void *) { leave_armed(); }
+static void count_other(void *) { others++; }
 
 // Runs f until it returns or is left, and checks that no handler is left.
 template <class F> static void *body(void *cl)
@@ -62,7 +62,7 @@ static void except_scopes()
 {
 	scenario = "an AUTO variable at the end of its scope";
 	in_thread([] {
-		DEFER(other, &others);
+		DEFER(count_other, &others);
 		AUTO(int, a, leave_plain) = 1;
 		(void)a;
 	});
@@ -70,7 +70,7 @@ static void except_scopes()
 	scenario = "a deferred call that an exception passes";
 	in_thread([] {
 		TRY {
-			DEFER(other, &others);
+			DEFER(count_other, &others);
 			DEFER(leave_plain, &others);
 			RAISE(Left);
 		} FINALLY {
@@ -80,21 +80,21 @@ static void except_scopes()
 	CHECK(way >= THROWS ? others == 1 : others == 11);
 	scenario = "a FINALLY";
 	in_thread([] {
-		DEFER(other, &others);
+		DEFER(count_other, &others);
 		TRY {
 			RAISE(Left);
 		} FINALLY {
-			leave();
+			leave_armed();
 		} END_TRY;
 	});
 	CHECK(others == 1);
 	scenario = "a handler";
 	in_thread([] {
-		DEFER(other, &others);
+		DEFER(count_other, &others);
 		TRY {
 			RAISE(Left);
 		} EXCEPT(Left) {
-			leave();
+			leave_armed();
 		} END_TRY;
 	});
 	CHECK(others == 1);
@@ -107,19 +107,19 @@ static void except_call()
 	scenario = "Except_call";
 	called = -1;
 	in_thread([] {
-		DEFER(other, &others);
+		DEFER(count_other, &others);
 		called = Except_call(leave_plain, nullptr, nullptr);
 	});
 	CHECK(called == (way == RETURNS ? 1 : way == RAISES ? 0 : -1));
 	CHECK(others == 1);
 }
 
-static void leave_hook(const Except_T *, void *) { leave(); }
+static void leave_hook(const Except_T *, void *) { leave_armed(); }
 
 static void *raise_uncaught(void *)
 {
 	try {
-		DEFER(other, &others);
+		DEFER(count_other, &others);
 		RAISE(Left);
 	} catch (const Thrown &) {
 		CHECK(Except__thread()->top == nullptr && !Except_current());
@@ -149,18 +149,18 @@ static void except_hook()
 
 // ---- HashTable
 
-static void leave_resize(HashTable_T, void *) { leave(); }
-static void leave_map(const void *, void **, void *) { leave(); }
+static void leave_resize(HashTable_T, void *) { leave_armed(); }
+static void leave_map(const void *, void **, void *) { leave_armed(); }
 
 static uint64_t leave_hash(const void *key, uint64_t seed)
 {
-	leave();
+	leave_armed();
 	return *static_cast<const int *>(key) * 31u + seed;
 }
 
 static int leave_equal(const void *x, const void *y)
 {
-	leave();
+	leave_armed();
 	return *static_cast<const int *>(x) == *static_cast<const int *>(y);
 }
 
@@ -296,7 +296,7 @@ static void table_custom()
 
 // ---- Arena
 
-static void *leave_alloc(size_t n, void *) { leave(); return std::malloc(n); }
+static void *leave_alloc(size_t n, void *) { leave_armed(); return std::malloc(n); }
 static void take_back(void *p, size_t, void *) { std::free(p); }
 
 static void arena_deferred()
@@ -310,9 +310,9 @@ static void arena_deferred()
 		Arena_Mark mark = Arena_mark(arena);
 
 		scenario = names[which];
-		Arena_defer(arena, other, nullptr);
+		Arena_defer(arena, count_other, nullptr);
 		Arena_defer(arena, leave_plain, nullptr);
-		Arena_defer(arena, other, nullptr);
+		Arena_defer(arena, count_other, nullptr);
 		(void)Arena_alloc(arena, 50000);
 		in_thread([&] {
 			switch (which) {

@@ -93,7 +93,7 @@ void testing_add(struct Testing_Entry *entry);
 	TESTING_ENTRY(__COUNTER__, __VA_ARGS__ .test = &name##_test);                           \
 	static void name(int _i CK_ATTRIBUTE_UNUSED)
 
-/* What the program needs of the machine: NEEDS(.loopback = 1, .descriptors = 300). If the
+/* Declares the program's needs of the machine: NEEDS(.loopback = 1, .descriptors = 300). If the
  * machine lacks it, the program is skipped. */
 #define NEEDS(...) TESTING_NEEDS(__COUNTER__, __VA_ARGS__)
 
@@ -193,9 +193,9 @@ static inline int has_fences(void)
 	return guards && (strstr(guards, "fill") || strstr(guards, "guard"));
 }
 
-/* An arena over a failing allocator. Its first chunk is so small that most requests reach the
- * allocator. */
-static inline Arena_T failing_arena(struct Failing *f)
+/* Options of an arena over a failing allocator. Its first chunk is so small that most requests
+ * reach the allocator. */
+static inline Arena_Options failing_options(struct Failing *f)
 {
 	Arena_Options o = { 0 };
 
@@ -203,6 +203,13 @@ static inline Arena_T failing_arena(struct Failing *f)
 	o.alloc = failing_alloc;
 	o.free = failing_free;
 	o.cl = f;
+	return o;
+}
+
+static inline Arena_T failing_arena(struct Failing *f)
+{
+	Arena_Options o = failing_options(f);
+
 	return Arena_new_with(&o);
 }
 

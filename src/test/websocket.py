@@ -7,16 +7,22 @@ port = int(sys.argv[1])
 def frame(opcode, payload, fin=True):
     mask = os.urandom(4)
     n = len(payload)
-    length = bytes([0x80 | n]) if n < 126 else bytes([0x80 | 126]) + struct.pack(">H", n) if n < 65536 \
-        else bytes([0x80 | 127]) + struct.pack(">Q", n)
-    return bytes([(0x80 if fin else 0) | opcode]) + length + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
+    if n < 126:
+        length = bytes([0x80 | n])
+    elif n < 65536:
+        length = bytes([0x80 | 126]) + struct.pack(">H", n)
+    else:
+        length = bytes([0x80 | 127]) + struct.pack(">Q", n)
+    masked = bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
+    return bytes([(0x80 if fin else 0) | opcode]) + length + mask + masked
 
 class Client:
     def __init__(self, early=b""):
         self.s = socket.create_connection(("127.0.0.1", port))
         self.s.settimeout(30)
         key = base64.b64encode(os.urandom(16)).decode()
-        head = f"GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" \
+        head = "GET /echo HTTP/1.1\r\nHost: localhost\r\n" \
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n" \
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         self.s.sendall(head.encode() + early)
         answer = b""
@@ -71,6 +77,7 @@ try:                                             # more than the server takes: 1
 except (AssertionError, ConnectionError) as e:
     assert isinstance(e, ConnectionError), e
 plain = socket.create_connection(("127.0.0.1", port))
-plain.sendall(b"GET /echo HTTP/1.1\r\nHost: localhost\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + b"x" * 24 + b"\r\n\r\n")
+plain.sendall(b"GET /echo HTTP/1.1\r\nHost: localhost\r\nSec-WebSocket-Version: 13\r\n"
+              b"Sec-WebSocket-Key: " + b"x" * 24 + b"\r\n\r\n")
 assert plain.recv(100).startswith(b"HTTP/1.1 400 ")
 print("all echoed")

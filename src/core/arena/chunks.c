@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: chunks from the backing allocator and back, what a thread keeps in store, and
- * growth. The lock is let go of while the backing allocator runs; what it is asked for is booked
- * before, so that two threads cannot pass the limit together.
+/* Arena, continued: chunks from the backing allocator and back, the store of a thread, and growth.
+ * The lock is released while the backing allocator runs. The bytes that it is asked for are added
+ * to `held` before, so that two threads cannot pass the limit together.
  *
  * The default backing allocator is malloc, and for 2 MiB and more a mapping on huge pages: the
  * advice must be there before the first touch, or the first 2 MiB stay on small pages.
  *
  * The store makes a loop that makes and disposes of arenas cost neither malloc nor page faults.
  * Shells are first chunks with the struct of a disposed arena, still in the registry, its lock
- * made; the others are plain chunks, found by size. Only what the default backing allocator gave
- * is kept, and none of it counts as held by any arena.
+ * made; the others are plain chunks, found by size. Only memory of the default backing allocator
+ * is kept. It does not count as held by any arena.
  *
  * Invariant: the structs in shells are DEAD and no arena's.
  *
- * The store is touched by its thread alone, without a lock, amid a "turnover": whoever walks the
- * registry (report, fork) closes the gate, passes the barrier and waits for the turnovers that
- * had begun, as revokers do (arena/threads.c). So a child is forked with every store in order.
+ * Only its thread touches the store, without a lock, in a "turnover". A function that walks the
+ * registry (report, fork) closes the gate, passes the barrier, and waits for the turnovers that
+ * had begun, as revokers do (arena/threads.c). So a fork finds every store in order.
  *
  * It decays: half of the chunks not needed in the last TICKS disposals go. */
 #include "config.h"

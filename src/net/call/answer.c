@@ -25,7 +25,7 @@ static void refuse_answer(HTTPCall_T call, const char *why)
 /* ---- receiving ---- */
 
 /* All bytes of the buffer were used. Returns 0 at the end of the stream. */
-static size_t receive(HTTPCall_T call)
+static size_t receive_bytes(HTTPCall_T call)
 {
 	if (!call->buffer)
 		call->buffer = Arena_alloc(call->arena, BUFFER);
@@ -68,7 +68,7 @@ static int receive_or_end(HTTPCall_T call)
 	volatile size_t n = 0;
 
 	TRY {
-		n = receive(call);
+		n = receive_bytes(call);
 	} EXCEPT(Socket_Closed) {
 		if (!may_retry(call))
 			RERAISE;
@@ -85,7 +85,7 @@ static void refuse_wrong_answer(HTTPCall_T call)
 	refuse_answer(call, why);
 }
 
-static HTTPReader_Event feed(HTTPCall_T call)
+static HTTPReader_Event feed_reader(HTTPCall_T call)
 {
 	size_t used;
 	HTTPReader_Event event =
@@ -125,7 +125,7 @@ static int is_final(HTTPCall_T call)
 static int advance_head(HTTPCall_T call)
 {
 	while (call->at < call->end) {
-		if (feed(call) != HTTPReader_HEAD)
+		if (feed_reader(call) != HTTPReader_HEAD)
 			continue;
 		if (is_final(call))
 			return call->answered = 1;
@@ -212,21 +212,29 @@ void httpcall__read_head(HTTPCall_T call)
 /* Returns MORE if the body goes on and no bytes of it are there. */
 static HTTPReader_Event feed_body(HTTPCall_T call)
 {
-	return call->at < call->end || !httpreader__has_body(&call->reader) ? feed(call)
+	return call->at < call->end || !httpreader__has_body(&call->reader) ? feed_reader(call)
 																		: HTTPReader_MORE;
+}
+
+int httpcall__read_buffer(HTTPCall_T call)
+{
+	do
+		if (feed_body(call) == HTTPReader_READY)
+			return 1;
+	while (call->part_length == 0 && call->at < call->end);
+	return 0;
 }
 
 int httpcall__read_body(HTTPCall_T call)
 {
-	for (;;) {
-		if (feed_body(call) == HTTPReader_READY)
-			return 1;
+	while (!httpcall__read_buffer(call)) {
 		if (call->part_length > 0)
 			return 0;
-		if (call->at < call->end || receive(call) > 0)
+		if (receive_bytes(call) > 0)
 			continue;
-		if (httpreader__close(&call->reader) == HTTPReader_READY)
-			return 1;
-		refuse_end(call);
+		if (httpreader__close(&call->reader) != HTTPReader_READY)
+			refuse_end(call);
+		return 1;
 	}
+	return 1;
 }

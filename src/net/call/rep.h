@@ -83,5 +83,6 @@ void httpcall__expect_answer(HTTPCall_T call); /* before the first byte is sent 
 void httpcall__read_head(HTTPCall_T call);     /* of the final answer */
 /* Returns 1 when the body is whole, 0 after a part of it that the caller is to have. */
 int httpcall__read_body(HTTPCall_T call);
+int httpcall__read_buffer(HTTPCall_T call);    /* the same without receiving: 0, perhaps no part */
 
 #endif

@@ -30,7 +30,7 @@ static int is_full(const Workers *w, size_t most)
 	return most && w->queued >= most + (size_t)w->idle;
 }
 
-static void enqueue(Workers *w, Exchange *x, Call call)
+static void queue_exchange(Workers *w, Exchange *x, Call call)
 {
 	x->next = NULL;
 	x->holder = HOLDER_WORKER;
@@ -38,9 +38,9 @@ static void enqueue(Workers *w, Exchange *x, Call call)
 	*w->end = x;
 	w->end = &x->next;
 	__atomic_store_n(&w->queued, w->queued + 1, __ATOMIC_RELAXED);
-	pthread_cond_signal(&w->filled);
 }
 
+/* The worker is woken when the lock is free: otherwise it may run at once and wait for the lock. */
 int httpserver__give_work(Exchange *x, Call call, int may_refuse)
 {
 	HTTPServer_T server = x->loop->server;
@@ -50,8 +50,10 @@ int httpserver__give_work(Exchange *x, Call call, int may_refuse)
 	pthread_mutex_lock(&w->lock);
 	given = !may_refuse || !is_full(w, server->options.queue);
 	if (given)
-		enqueue(w, x, call);
+		queue_exchange(w, x, call);
 	pthread_mutex_unlock(&w->lock);
+	if (given)
+		pthread_cond_signal(&w->filled);
 	return given;
 }
 
@@ -132,7 +134,7 @@ Exchange *httpserver__take_back(Loop *l, Exchange *left)
 
 /* ---- the threads ---- */
 
-static void work(void *cl)
+static void run_worker(void *cl)
 {
 	Worker *me = cl;
 	Exchange *x;
@@ -169,7 +171,7 @@ void httpserver__start_workers(HTTPServer_T server)
 		Worker *me = &w->all[w->n];
 
 		me->server = server;
-		me->thread = (Thread){ .run = work, .left = fail_handler, .cl = me };
+		me->thread = (Thread){ .run = run_worker, .left = fail_handler, .cl = me };
 		error = httpserver__start_thread(&w->crew, &me->thread);
 		w->n += !error;
 	}

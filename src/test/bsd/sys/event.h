@@ -26,7 +26,6 @@ struct kevent {
 
 int kqueue(void);
 int kevent(int queue, const struct kevent *changes, int nchanges, struct kevent *events,
-	int nevents,
-	const struct timespec *timeout);
+	int nevents, const struct timespec *timeout);
 
 #endif
