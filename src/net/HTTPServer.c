@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* HTTPServer: options, listeners, threads. The parts are in server/rep.h.
  *
- * Each loop has a listener of its own (SO_REUSEPORT), made when the server is, so that an address
- * that is in use is the maker's exception. Such listeners do not notice another process that
- * shares the port on purpose or by accident: unless the program wants that, an exclusive listener
- * is tried first. Where there is one descriptor (Unix sockets, socket activation), each loop has
- * a duplicate.
+ * Each loop has its own listener (SO_REUSEPORT). HTTPServer_new makes it, so that it raises if the
+ * address is in use. Such listeners do not notice another process that shares the port on purpose
+ * or by accident. Unless the program wants that, an exclusive listener is tried first. If there is
+ * one descriptor (Unix sockets, socket activation), each loop has a duplicate.
  *
  * The thread that runs the server prepares a loop. The loop's memory and its poll stay until the
  * arena goes. So a stop that comes late, from a signal handler, still has something to wake. */
@@ -126,8 +125,8 @@ static Socket_T duplicate_listener(Socket_T s)
 	return twin;
 }
 
-/* The socket that the service manager passed, or NULL. It is the first server's who asks: it will
- * close it, and the number may be anything's then. */
+/* Returns the socket that the service manager passed, or NULL. The first server that asks gets it.
+ * That server will close it, and then the number may belong to another descriptor. */
 static Socket_T take_activated(void)
 {
 	static int taken;
@@ -225,14 +224,14 @@ static void dispose_server(void *cl)
 	server->magic = 0;
 }
 
-/* A limit is not 0 for who has a share of it. */
+/* Returns a share that is not 0 unless bytes is: 0 would mean no limit. */
 static size_t share_of(size_t bytes, size_t n)
 {
 	return bytes / n + (bytes % n != 0);
 }
 
-/* The loops share the places out. One without a place would keep who comes to it waiting, so
- * there are no more loops than places. */
+/* The loops share the places out. There are no more loops than places: a loop without a place
+ * would let its clients wait. */
 static void make_loops(T server)
 {
 	size_t places = server->options.connections, n = (size_t)server->options.threads, i;

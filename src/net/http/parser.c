@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The HTTP/1.1 request parser: one function per state, each of which looks at bytes from `at` on
- * until its token ends and then moves to the next state, or runs out of bytes and answers MORE.
+/* The HTTP/1.1 request parser. There is one function for each state. It looks at bytes from `at` on
+ * until its token ends, and then moves to the next state. If the bytes end before, it answers MORE.
  *
- * Invariant: bytes before `at` were seen and are never looked at again but as finished slices;
- * `mark` is where the current token began. No state looks beyond the byte at `at`, so that the
- * events do not depend on how the input was cut; a line that is there whole is taken at once if
- * the states would take it, too. `cap` is the first position at which a byte of the line (or of
- * the field lines) at hand is one too many; at <= cap whenever the parser returns without an
- * error.
+ * Invariant: bytes before `at` were seen, and are only looked at again as finished slices. `mark`
+ * is where the current token began. No state looks beyond the byte at `at`, so the events do not
+ * depend on how the input was cut. A whole line is taken at once if the states would take it, too.
+ * `cap` is the first position at which a byte of the current line, or of all field lines, is one
+ * too many. If the parser returns without an error, at <= cap.
  *
- * Strictness is the point (RFC 9112, 11.2): where the RFC lets a recipient repair what it reads,
- * two recipients on one path may repair it differently, and the difference is a smuggled request.
- * So a line ends in CR LF and nothing else, folded lines are not unfolded, and each framing field
- * has one form. */
+ * The parser is strict (RFC 9112, 11.2). Where the RFC lets a recipient repair a message, two
+ * recipients on one path may repair it differently, and the difference is a smuggled request. So a
+ * line ends in CR LF only, folded lines are refused, and each framing field has one form. */
 #include "config.h"
 
 #include <string.h>

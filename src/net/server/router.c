@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Routes: a tree of path segments. Under each node are literal segments, at most one for a
- * parameter and at most one for a rest, tried in this order; when the way down ends at a node
- * that does not have the method, the search goes back, so that "/users/me" with only GET does not
- * hide "/users/:id" with POST. The names of parameters are the route's, as two patterns may call
- * the same segment by two names.
+/* Routes: a tree of path segments. Under each node are literal segments, at most one parameter and
+ * at most one rest, and they are tried in this order. If the way down ends at a node that does not
+ * have the method, the search goes back. So "/users/me" with only GET does not hide "/users/:id"
+ * with POST. The names of parameters are in the route, because two patterns may give the same
+ * segment two names.
  *
- * A path was decoded before it comes here, but for %2F and %5C: they stay in their segment. */
+ * A path was decoded before it comes here, except %2F and %5C, which stay in their segment. */
 #include "config.h"
 
 #include <ctype.h>

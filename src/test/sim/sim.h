@@ -2,7 +2,8 @@
 /* A simulated kernel under the real HTTPServer, SocketPool and HTTPCall. The calls that the
  * library makes (sockets, poll, epoll, eventfd, clocks, conditions, malloc) are replaced at link
  * time; time is virtual; a seed decides what happens next, how many bytes a call takes, what
- * fails, and when a peer comes or leaves. One seed is one run: `sim -v SEED` prints it, call by call.
+ * fails, and when a peer comes or leaves. One seed is one run: `sim -v SEED` prints it, call by
+ * call.
  *
  *   sim.c      the seeds, the trace
  *   kernel.c   descriptors, streams and waiting; kernel_calls.c: the calls themselves
