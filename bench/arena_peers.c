@@ -43,8 +43,8 @@ static void *make_bump(void)
 	static _Thread_local Bump bump;
 
 	if (!bump.start) {
-		bump.start = map(8 << 20);
-		bump.limit = bump.start + (8 << 20);
+		bump.start = map(16 << 20);
+		bump.limit = bump.start + (16 << 20);
 	}
 	bump.avail = bump.start;
 	return &bump;

@@ -26,9 +26,10 @@ typedef struct Allocator {
 
 typedef struct Contestant {
 	const char *name;
-	void (*mixed)(void *, size_t), (*request)(void *, size_t), (*cleared)(void *, size_t),
-		(*zeroed)(void *, size_t);
-	void (*strings)(void *, size_t), (*shared)(void *, size_t), (*apart)(void *, size_t);
+	void (*mixed)(void *, size_t), (*request)(void *, size_t), (*report)(void *, size_t),
+		(*cleared)(void *, size_t), (*zeroed)(void *, size_t), (*strings)(void *, size_t);
+	void (*shared)(void *, size_t), (*crowded)(void *, size_t), (*apart)(void *, size_t),
+		(*single)(void *, size_t);
 	void (*own)(void *, size_t), (*handed)(void *, size_t), (*fresh)(void *, size_t),
 		(*warm)(void *, size_t);
 	double (*fresh_resident)(void *), (*empty)(void *), (*small)(void *);
@@ -40,13 +41,15 @@ enum { MOST_PEERS = 4 };
 extern const Contestant *malloc_peers[], *arena_peers[]; /* those that are here, then NULL */
 void find_peers(void);
 
-/* Has a hypervisor give the machine the memory that is about to be used: else who comes first
- * pays for it. */
+/* Makes a hypervisor give the machine the memory that is about to be used. Otherwise the
+ * contestant that comes first pays for it. */
 void touch_machine(void);
 
 enum {
-	BATCH = 1000, REQUEST = 50, SIZES = 1024,
-	SHARE = 8192,            /* allocations of a thread until both release */
+	BATCH = 1000, REQUEST = 50, REPORT = 1500, SIZES = 1024,
+	SHARE = 8192,            /* allocations of a thread until all release */
+	WARM = 4,                /* such turns before the clock starts: the arenas grow in them */
+	MOST_THREADS = 4,
 	ARENAS = 256,            /* alive at once, when many are */
 	MIB_OBJECTS = 3972,      /* of 264 bytes on average */
 	EMPTY = 4096, SMALL = 1000000, SMALL_SIZE = 48
@@ -101,15 +104,16 @@ INLINED void mixed(const Allocator *A, size_t n)
 	let_go(A, arena, kept, 0, 1);
 }
 
-INLINED void request(const Allocator *A, size_t n)
+/* n times: so many objects, in an arena of their own. */
+INLINED void request(const Allocator *A, size_t n, size_t count)
 {
-	void *kept[REQUEST];
+	void *kept[REPORT];
 
 	for (; n > 0; n--) {
 		void *arena = make(A);
 
-		take(A, arena, kept, n, REQUEST, 0);
-		let_go(A, arena, kept, REQUEST, 1);
+		take(A, arena, kept, n, count, 0);
+		let_go(A, arena, kept, count, 1);
 	}
 }
 
@@ -130,7 +134,7 @@ INLINED void objects(const Allocator *A, size_t n, int strings)
 	size_t count, i, size = 1024;
 	const char *text = "a string of 20 bytes";
 
-	/* lest an inlined memset or strlen has an advantage, or with gcc a disadvantage */
+	/* hides both, or an inlined memset or strlen would have an advantage */
 	__asm__("" : "+r"(size), "+r"(text));
 	for (; n > 0; n -= count) {
 		count = n < BATCH ? n : BATCH;
@@ -143,69 +147,66 @@ INLINED void objects(const Allocator *A, size_t n, int strings)
 	let_go(A, arena, kept, 0, 1);
 }
 
-/* ---- two threads ---- */
+/* ---- threads that work at the same time ---- */
 
-/* Both threads meet: each counts itself in and waits for the other. */
-INLINED void meet(atomic_size_t *arrivals, size_t meeting)
+typedef struct Team {
+	size_t threads, turns;
+	int one_arena;
+	void *arena; /* of all, or of the first */
+	atomic_size_t members; /* which have a number */
+	atomic_size_t arrivals;
+} Team;
+
+/* All threads meet: each counts itself in and waits for the others. */
+INLINED void meet(Team *team, size_t meeting)
 {
 	int spins = 0;
 
-	atomic_fetch_add(arrivals, 1);
-	while (atomic_load_explicit(arrivals, memory_order_acquire) < 2 * meeting)
+	atomic_fetch_add(&team->arrivals, 1);
+	while (atomic_load_explicit(&team->arrivals, memory_order_acquire) < team->threads * meeting)
 		if (++spins > 2000)
 			sched_yield();
 }
 
-typedef struct Pair {
-	void *arenas[2]; /* perhaps one and the same */
-	size_t turns;
-	atomic_size_t arrivals;
-} Pair;
-
-INLINED void share(const Allocator *A, Pair *pair, int self)
+/* What one of the threads does. The first one, which has the number 0, starts the clock. */
+INLINED void share(const Allocator *A, Team *team, int first)
 {
 	static _Thread_local void *kept[SHARE];
-	size_t turn, meeting = 0;
+	size_t turn, meeting = 0, self = first ? 0 : atomic_fetch_add(&team->members, 1);
+	void *arena = self == 0 || team->one_arena ? team->arena : make(A);
 
-	meet(&pair->arrivals, ++meeting);
-	if (self == 0)
-		bench_resume();
-	for (turn = 0; turn < pair->turns; turn++) {
-		take(A, pair->arenas[self], kept, 0, SHARE, 0);
-		meet(&pair->arrivals, ++meeting);
-		if (A->release || self == 0 || pair->arenas[0] != pair->arenas[1])
-			let_go(A, pair->arenas[self], kept, SHARE, 0);
-		meet(&pair->arrivals, ++meeting);
+	for (turn = 0; turn < WARM + team->turns; turn++) {
+		meet(team, ++meeting);
+		if (turn == WARM && self == 0)
+			bench_resume();
+		take(A, arena, kept, 0, SHARE, 0);
+		meet(team, ++meeting);
+		if (A->release || self == 0 || !team->one_arena)
+			let_go(A, arena, kept, SHARE, 0);
 	}
+	meet(team, ++meeting);
 	if (self == 0)
 		bench_pause();
+	if (self == 0 || !team->one_arena)
+		let_go(A, arena, NULL, 0, 1);
 }
 
-/* n allocations, of both together */
-INLINED void two_threads(const Allocator *A, size_t n, void *(*other)(void *), int one_arena)
+/* Each thread makes so many allocations. */
+INLINED void work_together(const Allocator *A, size_t threads, size_t each,
+	void *(*other)(void *), int one_arena)
 {
-	Pair pair = { { NULL, NULL }, n / (2 * SHARE), 0 };
-	pthread_t thread;
+	Team team = { threads, each / SHARE, one_arena, NULL, 1, 0 };
+	pthread_t ids[MOST_THREADS];
+	size_t i;
 
 	bench_pause();
-	pair.arenas[0] = make(A);
-	pair.arenas[1] = one_arena ? pair.arenas[0] : NULL; /* made by its thread */
-	if (pthread_create(&thread, NULL, other, &pair) != 0)
-		abort();
-	share(A, &pair, 0);
-	pthread_join(thread, NULL);
-	let_go(A, pair.arenas[0], NULL, 0, 1);
-}
-
-INLINED void second_thread(const Allocator *A, Pair *pair)
-{
-	void *own = pair->arenas[1] ? NULL : make(A);
-
-	if (own)
-		pair->arenas[1] = own;
-	share(A, pair, 1);
-	if (own)
-		let_go(A, own, NULL, 0, 1);
+	team.arena = make(A);
+	for (i = 1; i < threads; i++)
+		if (pthread_create(&ids[i], NULL, other, &team) != 0)
+			abort();
+	share(A, &team, 1);
+	for (i = 1; i < threads; i++)
+		pthread_join(ids[i], NULL);
 }
 
 INLINED void make_arenas(const Allocator *A, void **arenas)
@@ -292,13 +293,28 @@ INLINED double small(const Allocator *A)
 
 #define CONTESTANT(id, title)                                                                      \
 	static void id##_mixed(void *cl, size_t n) { (void)cl; mixed(&id, n); }                        \
-	static void id##_request(void *cl, size_t n) { (void)cl; request(&id, n); }                    \
+	static void id##_request(void *cl, size_t n) { (void)cl; request(&id, n, REQUEST); }           \
+	static void id##_report(void *cl, size_t n) { (void)cl; request(&id, n, REPORT); }             \
 	static void id##_cleared(void *cl, size_t n) { (void)cl; cleared(&id, n); }                    \
 	static void id##_objects(void *cl, size_t n) { (void)cl; objects(&id, n, 0); }                 \
 	static void id##_strings(void *cl, size_t n) { (void)cl; objects(&id, n, 1); }                 \
-	static void *id##_second(void *pair) { second_thread(&id, pair); return NULL; }                \
-	static void id##_shared(void *cl, size_t n) { (void)cl; two_threads(&id, n, id##_second, 1); } \
-	static void id##_apart(void *cl, size_t n) { (void)cl; two_threads(&id, n, id##_second, 0); }  \
+	static void *id##_member(void *team) { share(&id, team, 0); return NULL; }                     \
+	static void id##_shared(void *cl, size_t n)                                                    \
+	{                                                                                              \
+		(void)cl; work_together(&id, 2, n / 2, id##_member, 1);                                    \
+	}                                                                                              \
+	static void id##_crowded(void *cl, size_t n)                                                   \
+	{                                                                                              \
+		(void)cl; work_together(&id, 4, n / 4, id##_member, 1);                                    \
+	}                                                                                              \
+	static void id##_apart(void *cl, size_t n)                                                     \
+	{                                                                                              \
+		(void)cl; work_together(&id, 2, n, id##_member, 0);                                        \
+	}                                                                                              \
+	static void id##_single(void *cl, size_t n)                                                    \
+	{                                                                                              \
+		(void)cl; work_together(&id, 1, n, NULL, 0);                                               \
+	}                                                                                              \
 	static void *id##_make_arenas(void *arenas) { make_arenas(&id, arenas); return NULL; }         \
 	static void id##_own(void *cl, size_t n) { (void)cl; (void)n; first_allocation(&id, NULL); }   \
 	static void id##_handed(void *cl, size_t n)                                                    \
@@ -311,9 +327,9 @@ INLINED double small(const Allocator *A)
 	static double id##_empty(void *cl) { (void)cl; return empty(&id); }                            \
 	static double id##_small(void *cl) { (void)cl; return small(&id); }                            \
 	const Contestant contestant_##id = {                                                           \
-		title, id##_mixed, id##_request, id##_cleared, id##_objects, id##_strings, id##_shared,    \
-		id##_apart, id##_own, id##_handed, id##_fresh, id##_warm, id##_fresh_resident,             \
-		id##_empty, id##_small                                                                     \
+		title, id##_mixed, id##_request, id##_report, id##_cleared, id##_objects, id##_strings,    \
+		id##_shared, id##_crowded, id##_apart, id##_single, id##_own, id##_handed, id##_fresh,     \
+		id##_warm, id##_fresh_resident, id##_empty, id##_small                                     \
 	}
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What the benchmarks share. A contestant does one operation n times; those of a workload take
- * turns in short rounds, so that a change of the clock or a neighbour's load hits all of them
- * alike. The first contestant of a workload is its yardstick (the limit, or the peer to be
- * measured by): a ratio is the median, over the rounds, of a contestant's time to the yardstick's
- * in the same round. Only ratios of one run carry over to another machine.
+/* The harness of the benchmarks. A contestant does one operation n times. The contestants of a
+ * workload take turns in short rounds, so that a change of the clock or a neighbour's load hits all
+ * of them alike. The first contestant of a workload is its yardstick: the limit, or a peer. A
+ * ratio is the median, over the rounds, of a contestant's time to the yardstick's in the same
+ * round. Only ratios of one run carry over to another machine.
  *
  *	int main(int argc, char *argv[])
  *	{
@@ -26,7 +26,7 @@ typedef struct Bench_Case {
 	void *cl;
 	size_t n;                        /* operations a round; 0: as many as fill about 2 ms */
 	int fresh;                       /* each round in a process of its own, forked from this one */
-	/* instead of run: measures something else, less being better */
+	/* instead of run: measures something else; less is better */
 	double (*value)(void *cl);
 	const char *unit;                /* of that; run: "ns" an operation */
 	double goal;                     /* at most so many times the yardstick; 0: none */
@@ -40,15 +40,14 @@ int bench_wants(const char *workload); /* by --only: for what costs time before 
 void bench_run(void); /* runs what was added since the last time and prints it */
 int bench_end(void);  /* writes the JSON; the program's exit status */
 
-/* Within run: what lies between does not count. */
+/* Called within run. The time between the two does not count. */
 void bench_pause(void);
 void bench_resume(void);
 
 double bench_now(void);      /* ns */
 double bench_resident(void); /* bytes of this process that are in memory */
 
-/* p may be used by anybody from here on: the compiler can neither drop it nor reorder around
- * this. */
+/* Makes p escape: the compiler can neither drop its value nor reorder around this. */
 static inline void bench_use(void *p)
 {
 	__asm__ volatile("" : : "r"(p) : "memory");

@@ -14,6 +14,7 @@
 
 unsigned short arena_sizes[SIZES];
 size_t arena_growth = 256;
+enum { REPORTS = 500 };
 
 /* splitmix64 */
 static uint64_t scramble(uint64_t z)
@@ -51,6 +52,7 @@ typedef struct Workload {
 	size_t member;
 	size_t n;
 	const char *unit; /* of a value; NULL: it is run */
+	double most;      /* the goal of Arena in that unit; 0: none */
 } Workload;
 
 #define MEMBER(c, offset, Type) (*(Type *const *)(const void *)((const char *)(c) + (offset)))
@@ -62,9 +64,10 @@ static void add(const Workload *w, const Contestant *c, double goal)
 	if (w->unit) {
 		b.value = MEMBER(c, w->member, Value);
 		b.unit = w->unit;
+		b.most = c == &contestant_core ? w->most : 0;
 	} else
 		b.run = MEMBER(c, w->member, Run);
-	b.fresh = w->unit || w->n == arena_growth;
+	b.fresh = w->unit || w->n == arena_growth || w->n == REPORTS;
 	bench_add(&b);
 }
 
@@ -84,8 +87,9 @@ static void compare(const Workload *w, const Contestant *limit, double goal, dou
 	add_all(w, arena_peers);
 }
 
-#define RUN(title, member, n) (&(Workload){ title, offsetof(Contestant, member), n, NULL })
-#define VALUE(title, member, unit) (&(Workload){ title, offsetof(Contestant, member), 0, unit })
+#define RUN(title, member, n) (&(Workload){ title, offsetof(Contestant, member), n, NULL, 0 })
+#define VALUE(title, member, unit, most) \
+	(&(Workload){ title, offsetof(Contestant, member), 0, unit, most })
 
 static void compare_speed(void)
 {
@@ -94,6 +98,8 @@ static void compare_speed(void)
 	compare(RUN("16 to 512 bytes mixed, released 1000 at a time", mixed, 0), &contestant_bump, 1.5,
 		3.5);
 	compare(RUN("request: create, 50 mixed, dispose", request, 0), &contestant_bump, 1.6, 0);
+	compare(RUN("request: create, 1,500 mixed (400 KB), dispose", report, REPORTS),
+		&contestant_bump, 3, 0);
 	compare(RUN("request: 50 mixed, clear", cleared, 0), &contestant_bump, 0, 0);
 	compare(RUN("calloc of 1 KiB, released 1000 at a time", zeroed, 0), &contestant_bump, 0, 0);
 	compare(strings, &contestant_bump, 0, 0);
@@ -102,20 +108,59 @@ static void compare_speed(void)
 #endif
 }
 
-/* Only what is safe there; to APR, talloc and obstacks the program would have to bring a lock. */
-static void compare_threads(void)
+/* The contestant with that name among malloc_peers; NULL if it is missing. */
+static const Contestant *find_malloc(const char *name)
 {
-	Workload *shared = RUN("two threads, one arena", shared, 16 * SHARE);
-	Workload *apart = RUN("two threads, an arena each", apart, 16 * SHARE);
+	const Contestant *const *peer = malloc_peers;
+
+	while (*peer && strcmp((*peer)->name, name) != 0)
+		peer++;
+	return *peer;
+}
+
+/* As with one arena, n is the number of allocations of both threads together. */
+static void bump_in_each(void *cl, size_t n)
+{
+	contestant_bump.apart(cl, n / 2);
+}
+
+/* Only what is safe there; to APR, talloc and obstacks the program would have to bring a lock. */
+static void compare_sharing(void)
+{
+	Workload *two = RUN("two threads, one arena", shared, 16 * SHARE);
+	Workload *goal = RUN("two threads, one arena, beside mimalloc", shared, 16 * SHARE);
+	Workload *four = RUN("four threads, one arena, beside a bump under one mutex", crowded,
+		16 * SHARE);
 	Contestant limit = contestant_bump;
 
 	limit.name = "inline bump in each: the limit";
-	limit.shared = limit.apart;
-	add(shared, &limit, 0);
-	add(shared, &contestant_core, 0);
-	add(shared, &contestant_exported, 0);
-	add_all(shared, malloc_peers);
-	add(shared, &contestant_locked, 0);
+	limit.shared = bump_in_each;
+	add(two, &limit, 0);
+	add(two, &contestant_core, 0);
+	add(two, &contestant_exported, 0);
+	add_all(two, malloc_peers);
+	add(two, &contestant_locked, 0);
+	if (find_malloc("mimalloc"))
+		add(goal, find_malloc("mimalloc"), 0);
+	add(goal, &contestant_core, 1);
+	add(four, &contestant_locked, 0);
+	add(four, &contestant_core, 1.3);
+	add(four, &contestant_exported, 0);
+	add_all(four, malloc_peers);
+}
+
+/* Each thread has an arena of its own. The figures are for one allocation in each thread. */
+static void compare_separate(void)
+{
+	Workload *apart = RUN("two threads, an arena each", apart, 16 * SHARE);
+	Workload *beside = RUN("two threads, an arena each, beside one thread", apart, 16 * SHARE);
+	Workload *single = RUN(beside->name, single, 16 * SHARE);
+	Contestant one = contestant_core, two = contestant_core;
+
+	one.name = "Arena, one thread";
+	two.name = "Arena, two threads";
+	add(single, &one, 0);
+	add(beside, &two, 1.3);
 	compare(apart, &contestant_bump, 0, 0);
 }
 
@@ -135,16 +180,17 @@ static void compare_growth(const Workload *w, const Contestant *limit, double go
 
 static void compare_memory(void)
 {
-	Workload *empty = VALUE("resident bytes of an empty arena", empty, "bytes");
+	Workload *empty = VALUE("resident bytes of an empty arena", empty, "bytes", 4300);
 
 	compare_growth(RUN("growth by 16 to 512 bytes, a process's first: a MiB", fresh, arena_growth),
 		&contestant_huge, 1.85);
 	compare_growth(RUN("growth for the third time, cleared between: a MiB", warm, arena_growth),
 		&contestant_huge, 0);
-	compare_growth(VALUE("resident after growth", fresh_resident, "MiB"), &contestant_huge, 0);
+	compare_growth(VALUE("resident after growth", fresh_resident, "MiB", 0), &contestant_huge, 0);
 	add(empty, &contestant_core, 0);
 	add_all(empty, arena_peers);
-	compare(VALUE("resident bytes an object of 48 bytes", small, "bytes"), &contestant_huge, 0, 0);
+	compare(VALUE("resident bytes an object of 48 bytes", small, "bytes", 0), &contestant_huge, 0,
+		0);
 }
 
 /* Arena alone: an APR pool may not be handed over without a lock. */
@@ -170,7 +216,8 @@ int main(int argc, char *argv[])
 	find_peers();
 	compare_memory(); /* first: a process that is forked inherits what earlier runs have freed */
 	compare_speed();
-	compare_threads();
+	compare_sharing();
+	compare_separate();
 	measure_handover();
 	bench_run();
 	return bench_end();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The cost of a TRY, a raise, a FINALLY, AUTO, DEFER and RETURN, beside bare _setjmp, beside C++
- * (bench_except_cxx.cc), and beside two ways to do it in C, written anew here in their shortest
- * form: the macros of Hanson's book (one stack for all threads, no causes), and PostgreSQL's
- * PG_TRY with sigsetjmp. */
+/* The cost of a TRY, a raise, a FINALLY, AUTO, DEFER and RETURN. The peers are bare _setjmp, C++
+ * (bench_except_cxx.cc), and two ways to do it in C, each in its shortest form: the macros of
+ * Hanson's book, which have one stack for all threads and no causes, and PostgreSQL's PG_TRY, which
+ * uses sigsetjmp. */
 #include <setjmp.h>
 #include <stdlib.h>
 
@@ -162,7 +162,7 @@ static void core_finally(void *cl, size_t n)
 		} END_TRY;
 }
 
-/* depth is never negative; the return keeps gcc from warning of infinite recursion */
+/* depth is never negative, but without the return gcc warns of infinite recursion. */
 static void __attribute__((noinline)) old_down(int depth)
 {
 	if (depth < 0)
@@ -331,7 +331,7 @@ static void core_defer(void *cl, size_t n)
 	}
 }
 
-/* the same call through __attribute__((cleanup)) alone */
+/* The same call by __attribute__((cleanup)) alone. */
 static void plain_cleanup(void *cl, size_t n)
 {
 	(void)cl;

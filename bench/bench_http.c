@@ -249,31 +249,37 @@ static double latency(void *cl)
 
 /* ---- what the kernel says of a process; each has one thread that matters ---- */
 
+static FILE *open_process_file(pid_t process, const char *file)
+{
+	char name[64];
+	FILE *f;
+
+	snprintf(name, sizeof name, "/proc/%ld/%s", (long)process, file);
+	f = fopen(name, "r");
+	if (!f)
+		die(name);
+	return f;
+}
+
 /* To the nanosecond, user and kernel. */
 static double cpu_ns(pid_t process)
 {
-	char name[64];
+	FILE *f = open_process_file(process, "schedstat");
 	double ns;
-	FILE *f;
 
-	snprintf(name, sizeof name, "/proc/%ld/schedstat", (long)process);
-	f = fopen(name, "r");
-	if (!f || fscanf(f, "%lf", &ns) != 1)
-		die(name);
+	if (fscanf(f, "%lf", &ns) != 1)
+		die("schedstat");
 	fclose(f);
 	return ns;
 }
 
 static double user_ns(pid_t process)
 {
-	double user = 0;
-	char name[64];
-	FILE *f;
+	FILE *f = open_process_file(process, "stat");
+	double user;
 
-	snprintf(name, sizeof name, "/proc/%ld/stat", (long)process);
-	f = fopen(name, "r");
-	if (!f || fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf", &user) != 1)
-		die(name);
+	if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf", &user) != 1)
+		die("stat");
 	fclose(f);
 	return user * 1e9 / (double)sysconf(_SC_CLK_TCK);
 }
@@ -281,17 +287,15 @@ static double user_ns(pid_t process)
 /* Counted page by page: statm is hundreds of kilobytes late. */
 static double resident(pid_t process)
 {
-	char name[64], line[256];
+	FILE *f = open_process_file(process, "smaps_rollup");
+	char line[256];
 	double kilobytes = -1;
-	FILE *f;
 
-	snprintf(name, sizeof name, "/proc/%ld/smaps_rollup", (long)process);
-	f = fopen(name, "r");
-	while (f && kilobytes < 0 && fgets(line, sizeof line, f))
+	while (kilobytes < 0 && fgets(line, sizeof line, f))
 		if (sscanf(line, "Rss: %lf", &kilobytes) != 1)
 			kilobytes = -1;
 	if (kilobytes < 0)
-		die(name);
+		die("smaps_rollup");
 	fclose(f);
 	return kilobytes * 1024;
 }

@@ -43,7 +43,7 @@ static void *require_pointer(void *p)
 	return p;
 }
 
-/* A socket costs no more for the descriptor that it shares with others: nothing is sent here. */
+/* Sockets may share descriptors, because nothing is sent. */
 static Socket_T make_socket(size_t i)
 {
 	int fd[2];
@@ -101,7 +101,7 @@ static void pool_get(void *cl, size_t n)
 		bench_use(SocketPool_get(t->pool, t->sockets[t->order[i % t->n]]));
 }
 
-enum { HOT = 256 }; /* spread over all: as many as one look of a loop tells of */
+enum { HOT = 256 }; /* spread over all: as many as one wait of a loop reports */
 
 static void pool_get_hot(void *cl, size_t n)
 {
@@ -123,7 +123,7 @@ static void pool_add_remove(void *cl, size_t n)
 	}
 }
 
-static void pool_replace(void *cl, size_t n) /* remove and add of any, which moves it in the heap */
+static void pool_replace(void *cl, size_t n) /* removes and adds one, which moves it in the heap */
 {
 	Table *t = cl;
 	size_t i;
@@ -350,7 +350,7 @@ typedef struct Client {
 } Client;
 
 
-/* Out, in use for so long, in again. */
+/* Checks a connection out, uses it for ns, and checks it in. */
 static void pool_use(Client *c, long ns)
 {
 	Connection_T connection = SocketPool_checkout(c->pool, "127.0.0.1", c->port, -1);
@@ -415,7 +415,7 @@ static void peek_only(void *cl, size_t n) /* the system call in a checkout */
 		recv(peeked, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 }
 
-/* Threads that do nothing else, all at once. */
+/* Threads that only check out and in, all at once. */
 typedef struct Crowd {
 	Client *client;
 	void (*use)(Client *c, long ns);
@@ -445,7 +445,7 @@ static void *use_until_enough(void *cl)
 	return NULL;
 }
 
-/* Its ns. */
+/* Returns the time of the crowd in ns. */
 static double run_crowd(const Crowd *crowd, Member *members)
 {
 	struct timespec t = { 0, CROWD_MS * 1000000L };

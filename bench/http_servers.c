@@ -100,7 +100,7 @@ void http_serve_activated(void)
 	HTTPServer_run(server);
 }
 
-/* By the way of socket activation, as there is a listener already. */
+/* Passes the listener by socket activation, because it exists already. */
 static void activate(int listener)
 {
 	char pid[32];
@@ -259,7 +259,7 @@ int http_dial(const Http_Server *s)
 	return fd;
 }
 
-/* 1 once it listens; 0 if it has ended, or never does */
+/* Returns 1 once it listens; 0 if it has ended, or never listens. */
 static int is_up(const Http_Server *s)
 {
 	siginfo_t ended = { 0 };

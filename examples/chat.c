@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Chat: one thread, a thousand members; each line of one goes to all others. A slow reader delays
- * no other member: bytes that the kernel does not take are queued, and a member with a full queue
- * is put out. SIGTERM ends the chat. */
+/* Chat: one thread, a thousand members. Each line of a member goes to all others. A slow reader
+ * does not delay the others: bytes that the kernel does not take are queued, and the chat closes
+ * the connection of a member whose queue is full. SIGTERM ends the chat.
+ *
+ *   cc chat.c -o chat $(pkg-config --cflags --libs libcore)
+ *   ./chat 7000          then, in two other terminals: nc localhost 7000 */
 #include <signal.h>
 #include <string.h>
 #include <core/core.h>

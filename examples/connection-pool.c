@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Connection pool: connections to a server are checked out, used and checked in. The arena of a
  * connection is cleared when it comes back. So a connection holds the memory of its largest use
- * and no more, however often it is used. The server is a thread of the program. */
+ * and no more, however often it is used. The server is a thread of the program.
+ *
+ *   cc connection-pool.c -o connection-pool $(pkg-config --cflags --libs libcore) -pthread
+ *   ./connection-pool */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +18,7 @@ typedef struct Upstream {
 	char service[8];
 } Upstream;
 
-/* The reply is in the connection's arena: gone when the connection is checked in. */
+/* The reply is in the connection's arena, which is cleared when the connection is checked in. */
 static const char *ask(Connection_T c, const char *question)
 {
 	size_t n = strlen(question), got = 0;

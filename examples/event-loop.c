@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Event loop: one thread, many connections. Each task (here: one line, turned to upper case) gets
  * an arena and disposes of it before the loop goes on. The bytes of an incomplete line wait in
- * the connection's buffer. The clients are two sockets of the program itself. */
+ * the connection's buffer. The clients are two sockets of the program itself.
+ *
+ *   cc event-loop.c -o event-loop $(pkg-config --cflags --libs libcore)
+ *   ./event-loop */
 #include <ctype.h>
 #include <string.h>
 #include <sys/socket.h>

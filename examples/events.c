@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* events [port]: server-sent events, from one thread to any number of subscribers.
  *
- *   GET /events    the stream; a subscriber that comes back gets what it missed (Last-Event-ID)
+ *   GET /events    the stream; a subscriber that comes back gets the events it missed
  *   GET /          a page that shows the stream
  *
  * A subscriber costs a connection and no thread: its stream is suspended until there is something
- * to write. SIGTERM ends the streams, then the program. */
+ * to write. SIGTERM ends the streams, then the program.
+ *
+ *   cc events.c -o events $(pkg-config --cflags --libs libcore)
+ *   ./events 8080        then open http://localhost:8080/ in a browser */
 #define _POSIX_C_SOURCE 200809L
 #include <limits.h>
 #include <pthread.h>
@@ -17,7 +20,7 @@
 #include <time.h>
 #include <core/core.h>
 
-enum { KEPT = 64, TEXT = 64, INTERVAL_MS = 200 }; /* KEPT: events, for who comes back */
+enum { KEPT = 64, TEXT = 64, INTERVAL_MS = 200 }; /* KEPT: events that a subscriber can get later */
 typedef struct Subscriber {
 	struct Subscriber *next;
 	HTTPResponse_T response;

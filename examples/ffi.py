@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""libcore from Python by ctypes: an arena, a table, and an error that comes back as a Python exception.
+"""libcore from Python by ctypes: an arena, a table, and an error that becomes a Python exception.
 
-A raise must not jump over the frames of another language. So a call that may raise goes through Except_call, which
-returns 0 and the exception as a plain value. Except_call takes a C function of one pointer; for a function of more
-arguments a binding has a few lines of C that unpack them. Never give it a Python function that calls libcore: a raise
-would jump over Python. Run it as: ffi.py [path of libcore.so.0]"""
+A raise must not jump over the frames of another language. So a call that may raise goes through
+Except_call, which returns 0 and the exception as a plain value. Except_call takes a C function of
+one pointer; for a function of more arguments a binding has a few lines of C that unpack them.
+Never give it a Python function that calls libcore: a raise would jump over Python.
+
+  python3 ffi.py [path of libcore.so.0]"""
 import ctypes
 import sys
 from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_int, c_size_t, c_uint, c_void_p
@@ -15,8 +17,9 @@ core = ctypes.CDLL(sys.argv[1] if len(sys.argv) > 1 else 'libcore.so.0')
 
 class Capture(Structure):
     """Except_Capture."""
-    _fields_ = [('exception', c_void_p), ('causes', c_void_p * 8), ('message', c_char * 256), ('file', c_char * 96),
-                ('function', c_char * 64), ('line', c_int), ('error', c_int), ('flags', c_uint)]
+    _fields_ = [('exception', c_void_p), ('causes', c_void_p * 8), ('message', c_char * 256),
+                ('file', c_char * 96), ('function', c_char * 64), ('line', c_int),
+                ('error', c_int), ('flags', c_uint)]
 
 
 class Error(Exception):

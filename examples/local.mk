@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The examples, built here only to be tested; a user builds them through pkg-config. A part of Makefile.am.
+# The examples, built here only to be tested; a user builds them through pkg-config. A part of
+# Makefile.am.
 
 EXAMPLES = $(PLAIN_EXAMPLES)
 PLAIN_EXAMPLES = \

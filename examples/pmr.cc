@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // An Arena_T as a std::pmr::memory_resource: the containers of C++17 on an arena.
 //
+//   c++ -std=c++17 pmr.cc -o pmr $(pkg-config --cflags --libs libcore)
+//   ./pmr
+//
 // Exceptions of two kinds meet here, and each is turned into the other where it would do harm:
 //  * A libcore exception jumps: it runs no destructor on its way. The containers rely on theirs,
 //    so what the arena raises inside do_allocate is caught there, where there is nothing to

@@ -10,7 +10,10 @@
  *   GET /slowly    the same in parts
  *
  * At SIGTERM or SIGINT it answers the requests in progress, disposes of everything, and exits
- * with status 0. */
+ * with status 0.
+ *
+ *   cc request-server.c -o request-server $(pkg-config --cflags --libs libcore) -pthread
+ *   ./request-server 8080     then: curl localhost:8080/stats */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <signal.h>

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Thread per request: each client gets a thread, each thread an arena, freed when the request is
- * done. Serves three requests that the program makes itself, then ends. */
+/* Thread per request: each client gets a thread, and each thread an arena, which it frees when the
+ * request is done. The program serves three requests that it makes itself, then ends.
+ *
+ *   cc thread-per-request.c -o thread-per-request $(pkg-config --cflags --libs libcore) -pthread
+ *   ./thread-per-request */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* wf [-n lines] [file ...]: prints how often each word occurs, the most frequent first; after
+/* wf [-n lines] [file ...]: prints how often each word occurs, the most frequent first, like
  * Hanson's wf. A word is a run of ASCII letters, in lower case. The table and the words live in
- * one arena, so only the arena is released, and an error anywhere ends in one handler. */
+ * one arena, so only the arena is released, and an error anywhere ends in one handler.
+ *
+ *   cc wf.c -o wf $(pkg-config --cflags --libs libcore)
+ *   ./wf -n 10 wf.c */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* with-cares SERVER NAME ...: resolves the names, all at once, in one thread: c-ares on a
- * SocketPoll. SERVER is ADDRESS:PORT, or - for those of the system. Prints the addresses of each
- * name as they come. */
+ * SocketPoll. SERVER is ADDRESS:PORT, or - for the system's servers. Prints the addresses of each
+ * name as they come.
+ *
+ *   cc with-cares.c -o with-cares $(pkg-config --cflags --libs libcore libcares)
+ *   ./with-cares - example.org example.com */
 #define _DEFAULT_SOURCE /* for fd_set */
 #include <ares.h>
 #include <netdb.h>

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* cJSON on an arena: reads JSON, changes it, prints it. cJSON's hooks are global and get no
- * context, so they are set once, before there are threads, and a thread-local variable says which
- * arena a call is about; outside of such a call they are malloc and free, as before. (Of
- * jansson's hooks the same is true; its values count references, for which an arena has no use.) */
+ * context. So the program sets them once, before it has threads, and a thread-local variable says
+ * which arena a call uses. Outside of such a call they are malloc and free. jansson's hooks are
+ * similar, but its values count references, for which an arena has no use.
+ *
+ *   cc with-cjson.c -o with-cjson $(pkg-config --cflags --libs libcore libcjson)
+ *   ./with-cjson */
 #include <stdlib.h>
 #include <string.h>
 #include <cjson/cJSON.h>

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* with-curl-multi URL ...: libcurl's transfers on a SocketPoll, all at once, in one thread.
  * libcurl says which descriptors to watch and when to call it again. Prints what became of each
- * transfer, in the order in which they end. */
+ * transfer, in the order in which they end.
+ *
+ *   cc with-curl-multi.c -o with-curl-multi $(pkg-config --cflags --libs libcore libcurl)
+ *   ./with-curl-multi https://example.org/ https://example.com/ */
 #include <curl/curl.h>
 
 #include <core/core.h>
@@ -16,7 +19,7 @@ typedef struct Loop {
 	FILE *null; /* takes the bodies */
 } Loop;
 
-/* libcurl's: look for this at fd. It closes descriptors after it has said REMOVE. */
+/* libcurl calls it to watch fd for these events. It closes descriptors after REMOVE. */
 static int on_interest(CURL *easy, curl_socket_t fd, int what, void *cl, void *unused)
 {
 	Loop *loop = cl;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* expat on an arena: an outline of an XML document. Expat's allocator gets neither a context nor
  * the old size, so a thread-local variable says which arena a call is about, and each block notes
- * its size. */
+ * its size.
+ *
+ *   cc with-expat.c -o with-expat $(pkg-config --cflags --libs libcore expat)
+ *   ./with-expat */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

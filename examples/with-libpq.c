@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* with-libpq CONNINFO QUERY ...: each query on a PostgreSQL connection of its own, all at once,
  * in one thread: libpq's asynchronous calls on a SocketPoll. Prints the first column of each row
- * as it comes. */
+ * as it comes.
+ *
+ *   cc with-libpq.c -o with-libpq $(pkg-config --cflags --libs libcore libpq)
+ *   ./with-libpq dbname=postgres 'select 1' 'select now()' */
 #include <libpq-fe.h>
 
 #include <core/core.h>
@@ -11,7 +14,7 @@ EXCEPT_DEFINE(Database_Failed, NULL, "database failed");
 typedef struct Query {
 	PGconn *connection;
 	const char *text;
-	int fd;      /* that is watched; -1: none */
+	int fd;      /* the watched descriptor; -1: none */
 	int is_open; /* and the query was sent */
 } Query;
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* PCRE2 on an arena: a pattern, its matches and all that compiling and matching need end with the
- * arena. */
+ * arena.
+ *
+ *   cc with-pcre2.c -o with-pcre2 $(pkg-config --cflags --libs libcore libpcre2-8)
+ *   ./with-pcre2 */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <string.h>
 #include <pcre2.h>

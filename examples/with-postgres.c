@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* PostgreSQL through a pool, by its own protocol: each connection starts its session when it is
- * opened (on_open), and answers questions after that. Run "with-postgres host port user"; the
- * server must trust that user. */
+ * opened (on_open), and answers questions after that. The arguments are host, port and user. The
+ * server must trust that user.
+ *
+ *   cc with-postgres.c -o with-postgres $(pkg-config --cflags --libs libcore)
+ *   ./with-postgres localhost 5432 postgres */
 #include <arpa/inet.h>
 #include <string.h>
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Redis through a pool: each connection logs in and chooses its database when it is opened, and
- * is used again after that. Run "with-redis host port password". */
+ * is used again after that. The arguments are host, port and password.
+ *
+ *   cc with-redis.c -o with-redis $(pkg-config --cflags --libs libcore)
+ *   ./with-redis localhost 6379 password */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +13,7 @@ enum { REPLY_BYTES = 256, PATIENCE = 5000 /* ms */, QUESTIONS = 100 };
 
 EXCEPT_DEFINE(Redis_Failed, NULL, "redis");
 
-/* Sends one command and returns the line that answers it; it is the connection's, until that is
+/* Sends one command and returns the line that answers it. The connection owns the line until it is
  * checked in. */
 static const char *ask(Connection_T c, const char *command)
 {

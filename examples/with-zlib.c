@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* zlib on an arena: what deflate and inflate need comes from a scratch arena, and goes with it,
- * however they end. zlib is C: the allocator it is given answers NULL, and the caller raises. */
+/* zlib on an arena: deflate and inflate take their memory from a scratch arena, which is disposed
+ * of however they end. No exception may pass zlib, so its allocator returns NULL, and the caller
+ * raises.
+ *
+ *   cc with-zlib.c -o with-zlib $(pkg-config --cflags --libs libcore zlib)
+ *   ./with-zlib */
 #include <stdint.h>
 #include <string.h>
 #include <zlib.h>

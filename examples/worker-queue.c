@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Worker queue: each worker has one arena and clears it between items. An item whose work raises is
- * reported and does not stop the worker. */
+ * reported and does not stop the worker.
+ *
+ *   cc worker-queue.c -o worker-queue $(pkg-config --cflags --libs libcore) -pthread
+ *   ./worker-queue */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

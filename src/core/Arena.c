@@ -37,7 +37,7 @@
 EXCEPT_DEFINE(Arena_Failed, NULL, "arena allocation failed");
 
 /* Bytes of a first chunk that are not usable, with two red zones. */
-enum { HOME_OVERHEAD = CHUNK_HEADER + LINE - ALIGN + sizeof(struct Arena) + 5 * ALIGN };
+enum { HOME_OVERHEAD = CHUNK_HEADER + STRUCT_LINES + LINE + 4 * ALIGN };
 
 /* ---- argument checks and raises ---- */
 
@@ -121,11 +121,11 @@ static const Backing *backing_of(const Arena_Options *o, Backing *given)
 }
 
 /* Everything but what a shell keeps; c is to be home. */
-static void start(T a, Chunk *c, const Arena_Options *o, const Backing *backing, Thread *t)
+static void start(T a, Chunk *c, const Arena_Options *o, const Backing *backing)
 {
 	zero(a, offsetof(struct Arena, rewinds));
 	a->magic = MAGIC;
-	a->serial = arena__unique(t);
+	a->cycle++;
 	a->most = o->limit;
 	a->backing = *backing;
 	a->name = o->name;
@@ -137,7 +137,7 @@ static void start(T a, Chunk *c, const Arena_Options *o, const Backing *backing,
 	a->home = a->newest = a->marked = c;
 	a->rewinds[0].turn = 0;
 	c->older = NULL;
-	set_lane(&a->lane, home_start(a), lane_end(c));
+	enter_home(a);
 }
 
 /* NULL if an arena does not fit there. */
@@ -199,16 +199,18 @@ static void check_options(const Arena_Options *o)
 
 static T make_arena(const Arena_Options *o, const Backing *backing, Thread *t)
 {
+	static uint64_t structs;
 	Chunk *c = first_chunk(o, backing);
 	T a = struct_in(c);
 
-	start(a, c, o, backing, t);
+	a->cycle = __atomic_fetch_add(&structs, 1, __ATOMIC_RELAXED) << 32;
+	start(a, c, o, backing);
 	if (pthread_mutex_init(&a->lock, NULL) != 0) {
 		arena__give_back_list(&a->backing, c);
 		EXCEPT_RAISE_MSG(Arena_Failed, "no mutex for an arena");
 	}
-	hide((char *)(a + 1), (size_t)(c->limit - (char *)(a + 1)));
-	arena__add_live(a, t);
+	hide(a->lane.avail - red_zone(), (size_t)(a->lane.limit - a->lane.avail) + red_zone());
+	arena__register(a);
 	STORE_RELEASE(a->owner, t);
 	return a;
 }
@@ -220,8 +222,7 @@ static T take_from_shell(const Arena_Options *o, Thread *t)
 
 	if (!a)
 		return NULL;
-	start(a, a->home, o, &arena__default_backing, t);
-	STORE(t->made, t->made + 1);
+	start(a, a->home, o, &arena__default_backing);
 	arena__end_turnover(t);
 	STORE_RELEASE(a->owner, t);
 	return a;

@@ -93,22 +93,40 @@ static void check_options(const HashTable_Options *o)
 			kind_names[o->kind]);
 }
 
-/* ---- insertion; everything that can fail comes before claim ---- */
+/* ---- insertion; everything that can fail comes before claim ----
+ *
+ * The common case comes first: there is room, and the key's own group has a free slot. The others
+ * are functions that are called last, so the common case saves no register. */
 
-static __attribute__((noinline)) void make_room(T t)
+ALWAYS_INLINE void **store_word(Word_Slot *slot, uint64_t key)
 {
-	hashtable__make_room(t);
+	slot->value = NULL;
+	slot->key = key;
+	return &slot->value;
 }
 
-ALWAYS_INLINE void **add_word_key(T t, const Key *k)
+static __attribute__((noinline)) void **add_word_anywhere(T t, uint64_t key, uint32_t hash)
 {
-	Word_Slot *slot;
+	if (t->room == 0)
+		hashtable__make_room(t);
+	return store_word(claim_slot(t, sizeof(Word_Slot), hash), key);
+}
 
-	if (UNLIKELY(t->room == 0))
-		make_room(t);
-	slot = claim_slot(t, sizeof *slot, k->hash);
+ALWAYS_INLINE void **add_word(T t, uint64_t key, uint32_t hash)
+{
+	size_t g = position_of(t, hash);
+	Mask m = group_match(&t->groups[g], FREE);
+
+	if (UNLIKELY(!m || t->room == 0))
+		return add_word_anywhere(t, key, hash);
+	return store_word(claim_slot_of(t, sizeof(Word_Slot), hash, g, m), key);
+}
+
+ALWAYS_INLINE void **store_text(Text_Slot *slot, const void *key, size_t n, uint32_t hash)
+{
 	slot->value = NULL;
-	slot->key = k->n;
+	slot->key = key;
+	slot->id = id_of(hash, n);
 	return &slot->value;
 }
 
@@ -125,7 +143,6 @@ static void drop_unplaced(Unplaced *u)
 		hashtable__drop_key(u->t, u->key, u->n);
 }
 
-/* The key is copied first, so that the table is not resized for a key that has no room. */
 static void make_room_for(T t, const void *key, size_t n)
 {
 	Unplaced u = { t, t->copies_keys ? key : NULL, n };
@@ -135,18 +152,31 @@ static void make_room_for(T t, const void *key, size_t n)
 	u.key = NULL;
 }
 
-static void **add_text(T t, const void *p, size_t n, uint32_t hash)
+static __attribute__((noinline)) void **add_text_anywhere(T t, const void *key, size_t n,
+	uint32_t hash)
 {
-	const void *key = t->copies_keys ? hashtable__keep_key(t, p, n) : p;
-	Text_Slot *slot;
-
-	if (UNLIKELY(t->room == 0))
+	if (t->room == 0)
 		make_room_for(t, key, n);
-	slot = claim_slot(t, sizeof *slot, hash);
-	slot->value = NULL;
-	slot->key = key;
-	slot->id = id_of(hash, n);
-	return &slot->value;
+	return store_text(claim_slot(t, sizeof(Text_Slot), hash), key, n, hash);
+}
+
+static __attribute__((noinline)) void **add_kept_text(T t, const void *key, size_t n,
+	uint32_t hash, size_t g)
+{
+	Mask m = group_match(&t->groups[g], FREE);
+
+	if (UNLIKELY(!m || t->room == 0))
+		return add_text_anywhere(t, key, n, hash);
+	return store_text(claim_slot_of(t, sizeof(Text_Slot), hash, g, m), key, n, hash);
+}
+
+/* The key is copied first, so that the table is not resized for a key that has no room. */
+ALWAYS_INLINE void **add_text(T t, const void *p, size_t n, uint32_t hash)
+{
+	size_t own_group = position_of(t, hash); /* as the search, which comes before, computed it */
+	const void *key = t->copies_keys ? hashtable__keep_key(t, p, n) : p;
+
+	return add_kept_text(t, key, n, hash, own_group);
 }
 
 /* ---- finding a key of each kind, and inserting it if add is set ---- */
@@ -157,7 +187,7 @@ ALWAYS_INLINE Place locate_word(T t, uint64_t word, const int add)
 	Place at = find_key(t, WORDS, &k);
 
 	if (add && !at.slot)
-		at.slot = add_word_key(t, &k);
+		at.slot = add_word(t, word, k.hash);
 	return at;
 }
 
@@ -290,11 +320,11 @@ static size_t slot_size_for(HashTable_Kind kind)
 	return slot_size(kind == HashTable_INTEGER || kind == HashTable_POINTER ? WORDS : TEXT);
 }
 
-/* Returns 0 if the bytes past a key must not be read. */
+/* Returns 0 if a tool watches the bytes past a key. */
 static uint32_t wide_limit(void)
 {
 #if HASH_WIDE_READS
-	return under_valgrind() ? 0 : PAGE - SHORT + 1;
+	return red_zone() ? 0 : PAGE - SHORT + 1;
 #else
 	return 0;
 #endif

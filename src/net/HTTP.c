@@ -54,9 +54,10 @@ static const struct {
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
-static const Except_T *identity(const Except_T *e)
+/* By self, or by the address if self is NULL (Except_T). */
+static int is_same_kind(const Except_T *x, const Except_T *y)
 {
-	return e->self ? e->self : e;
+	return (x->self ? x->self : x) == (y->self ? y->self : y);
 }
 
 /* The nearest ancestor in the table counts. */
@@ -67,7 +68,7 @@ int HTTP_status(const Except_T *e)
 	CHECK(e, "HTTP_status: the exception is NULL");
 	for (; e; e = e->parent)
 		for (i = 0; i < KINDS; i++)
-			if (identity(e) == identity(kinds[i].exception))
+			if (is_same_kind(e, kinds[i].exception))
 				return kinds[i].status;
 	return 500;
 }

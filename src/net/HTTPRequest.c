@@ -69,7 +69,7 @@ static size_t power_of_two(size_t n)
 
 /* RFC 9110, 5.3; in place where there is room, or a head full of one field's lines would take an
  * arena as large as its square. Room is the power of two that holds the text, as it only grows. */
-static const char *join(Arena_T arena, const char *old, const char *more, size_t n,
+static const char *join_values(Arena_T arena, const char *old, const char *more, size_t n,
 	const char *separator)
 {
 	size_t length = strlen(old), room = power_of_two(length + 1), need = length + 2 + n + 1;
@@ -85,7 +85,7 @@ static const char *join(Arena_T arena, const char *old, const char *more, size_t
 	return text;
 }
 
-static const char *string(char *head, HTTPSlice s)
+static const char *end_string(char *head, HTTPSlice s)
 {
 	head[s.at + s.length] = '\0';
 	return head + s.at;
@@ -100,7 +100,7 @@ static HashTable_T make_headers(Arena_T arena)
 
 /* Two bytes. Cookies are no list (RFC 9113, 8.2.3), nor is Set-Cookie (RFC 9110, 5.3), whose
  * values have commas. */
-static const char *separator(const char *name, size_t length)
+static const char *separator_of(const char *name, size_t length)
 {
 	if (httpparser__is(name, length, "cookie"))
 		return "; ";
@@ -109,15 +109,15 @@ static const char *separator(const char *name, size_t length)
 
 static void add_field(T r, HashTable_T headers, const HTTPField *f)
 {
-	const char *name = string(r->head, (HTTPSlice){ f->name, f->name_length });
-	const char *value = string(r->head, (HTTPSlice){ f->value, f->value_length });
+	const char *name = end_string(r->head, (HTTPSlice){ f->name, f->name_length });
+	const char *value = end_string(r->head, (HTTPSlice){ f->value, f->value_length });
 	void **slot = HashTable_slot(headers, name);
 
 	if (!*slot)
 		*slot = (void *)value;
 	else
-		*slot = (void *)join(r->arena, *slot, value, f->value_length,
-			separator(name, f->name_length));
+		*slot = (void *)join_values(r->arena, *slot, value, f->value_length,
+			separator_of(name, f->name_length));
 }
 
 /* RFC 9112, 3.2.2: the target's authority, not Host. */
@@ -178,8 +178,8 @@ static void set_strings(T r, const HTTPParser *p, const char *path)
 	r->path = path;
 	r->version = p->flags & HTTPParser_OLD ? "HTTP/1.0" : "HTTP/1.1";
 	r->keep_alive = httpparser__keep_alive(p);
-	r->method = string(head, p->method);
-	r->target = string(head, p->target);
+	r->method = end_string(head, p->method);
+	r->target = end_string(head, p->target);
 	r->query = r->target + (p->query.at - p->target.at); /* ends where the target does */
 	r->fields_at = p->target.at + p->target.length + sizeof " HTTP/1.1\r\n" - 1;
 	r->head_length = p->at;
@@ -283,7 +283,7 @@ typedef struct Source {
 } Source;
 
 /* Bytes of the part that is being read. */
-static size_t received(const Source *s)
+static size_t bytes_received(const Source *s)
 {
 	return s->reader.in_body ? s->reader.taken : s->received;
 }
@@ -323,7 +323,8 @@ static size_t receive_before_deadline(Source *s, char *into, size_t n)
 	TRY {
 		got = socket__recv_deadline(s->client, into, n, s->deadline);
 	} EXCEPT(Socket_Timeout) {
-		RAISE_MSG(HTTP_Timeout, "timed out after %zu bytes of the request's %s", received(s), part);
+		RAISE_MSG(HTTP_Timeout,
+			"timed out after %zu bytes of the request's %s", bytes_received(s), part);
 	} END_TRY;
 	return got;
 }
@@ -336,11 +337,11 @@ static void end_of_stream(Source *s)
 		EXCEPT_RAISE_MSG(HTTP_Closed, "the peer closed the connection");
 	}
 	EXCEPT_RAISE_MSG(HTTP_Bad_Request, "connection closed after %zu bytes of the request %s",
-		received(s), s->reader.in_body ? "body" : "head");
+		bytes_received(s), s->reader.in_body ? "body" : "head");
 }
 
 /* Returns where n bytes were put. */
-static char *receive(Source *s, size_t *n)
+static char *receive_input(Source *s, size_t *n)
 {
 	size_t room;
 	char *into = httpreader__room(&s->reader, &room);
@@ -406,14 +407,14 @@ static int take_event(Source *s, HTTPReader_Event event, size_t left)
 static void read_request(Source *s)
 {
 	size_t n, used;
-	char *at = receive(s, &n);
+	char *at = receive_input(s, &n);
 	HTTPReader_Event event = httpreader__feed(&s->reader, at, n, &used);
 
 	while (take_event(s, event, n - used)) {
 		at += used;
 		n -= used;
 		if (n == 0)
-			at = receive(s, &n);
+			at = receive_input(s, &n);
 		event = httpreader__feed(&s->reader, at, n, &used);
 	}
 	if (n > used)

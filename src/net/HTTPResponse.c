@@ -40,7 +40,7 @@ static void empty_response(T r)
 	r->has_length = r->begun = 0;
 }
 
-static T begin(T r, Arena_T arena)
+static T init_response(T r, Arena_T arena)
 {
 	r->self = r;
 	httpmessage__init(&r->message, arena);
@@ -56,13 +56,13 @@ T HTTPResponse_new(Arena_T arena)
 
 	CHECK(arena, "HTTPResponse_new: the arena is NULL");
 	NEW(arena, r);
-	return begin(r, arena);
+	return init_response(r, arena);
 }
 
 T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena)
 {
 	__atomic_store_n(&place->mark, httpresponse__mark(place) | HTTP__LIVE, __ATOMIC_RELAXED);
-	return begin(httpresponse__at(place), arena);
+	return init_response(httpresponse__at(place), arena);
 }
 
 void HTTPResponse_reset(T r)
@@ -148,7 +148,7 @@ static void format_date(char *out, time_t now)
 }
 
 /* Made once a second and thread: no lock, and forty bytes of each thread's storage. */
-static const char *date(void)
+static const char *current_date(void)
 {
 	static __thread struct {
 		time_t made;
@@ -170,7 +170,7 @@ enum { LINES = 256 };
 
 /* RFC 9110, 8.6 and 15.3.6. A 304, or the answer to a HEAD for which no body was written, would
  * state a length of 0 that the page does not have. */
-static __attribute__((noinline)) HTTPFraming frame_body(T r, unsigned asked)
+static HTTPFraming frame_body(T r, unsigned asked)
 {
 	int bodiless = r->status == 204 || r->status == 205 || r->status == 304;
 	int head = (asked & HTTP__HEAD) != 0;
@@ -187,24 +187,29 @@ static __attribute__((noinline)) HTTPFraming frame_body(T r, unsigned asked)
 	return f;
 }
 
-/* A 200 whose body was written is most of them. */
-HTTPFraming httpresponse__frame(T r, unsigned asked)
+static __attribute__((noinline)) HTTPFraming frame_unusual(T r, unsigned asked, int says_close)
 {
-	int usual = r->status == 200 && !(asked & HTTP__HEAD) && !r->more && !r->file
-		&& !r->has_length;
-	HTTPFraming f = { .has_body = r->message.nbytes > 0, .has_length = 1 };
+	HTTPFraming f = frame_body(r, asked);
 
-	if (UNLIKELY(r->upgrade != NULL))
+	if (r->upgrade)
 		return (HTTPFraming){ .upgrades = 1 };
-	if (UNLIKELY(!usual))
-		f = frame_body(r, asked);
-	if ((asked & (HTTP__ASKED | HTTP__ENDED)) != HTTP__ASKED
-		|| httpmessage__says_close(&r->message)
+	if ((asked & (HTTP__ASKED | HTTP__ENDED)) != HTTP__ASKED || says_close
 		|| (f.streams && !f.chunked && !f.has_length))
 		f.ends = 1;
 	else if (asked & HTTP__OLD)
 		f.keeps_old = 1;
 	return f;
+}
+
+/* Most responses are a 200 whose body was written, on a connection that goes on. */
+HTTPFraming httpresponse__frame(T r, unsigned asked)
+{
+	int says_close = httpmessage__says_close(&r->message);
+
+	if (UNLIKELY(r->status != 200 || asked != HTTP__ASKED || says_close || r->more || r->file
+			|| r->upgrade || r->has_length))
+		return frame_unusual(r, asked, says_close);
+	return (HTTPFraming){ .has_body = r->message.nbytes > 0, .has_length = 1 };
 }
 
 static void refuse_part(T r, const char *how) CORE_NORETURN;
@@ -246,24 +251,19 @@ static char *put_status(char *out, int status)
 	return httpmessage__put(out, "\r\n", 2);
 }
 
-static uint64_t length_of(T r)
-{
-	return r->file ? (uint64_t)r->file->left : r->length;
-}
-
 /* The lines that are ours. */
 static char *put_own(char *out, T r, HTTPFraming f)
 {
 	out = put_status(out, f.upgrades ? 101 : r->status);
 	if (!httpmessage__find(&r->message, "date", 4)) {
 		out = httpmessage__put(out, "Date: ", 6);
-		out = httpmessage__put(out, date(), DATE);
+		out = httpmessage__put(out, current_date(), DATE);
 		out = httpmessage__put(out, "\r\n", 2);
 	}
 	if (f.has_length) {
 		out = httpmessage__put(out, "Content-Length: ", 16);
-		out = put_number(out,
-			r->status == 205 ? 0 : f.announced ? length_of(r) : r->message.nbytes);
+		out = put_number(out, r->status == 205 ? 0 : !f.announced ? r->message.nbytes
+			: r->file ? (uint64_t)r->file->left : r->length);
 		out = httpmessage__put(out, "\r\n", 2);
 	}
 	if (f.chunked)

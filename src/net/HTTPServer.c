@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* HTTPServer: options, listeners, threads. The parts are in server/rep.h.
  *
- * Each loop has a listener of its own (SO_REUSEPORT), made when the server is, so that an address
- * that is in use is the maker's exception. Such listeners do not notice another process that
- * shares the port on purpose or by accident: unless the program wants that, an exclusive listener
- * is tried first. Where there is one descriptor (Unix sockets, socket activation), each loop has
- * a duplicate.
+ * Each loop has its own listener (SO_REUSEPORT). HTTPServer_new makes it, so that it raises if the
+ * address is in use. Such listeners do not notice another process that shares the port on purpose
+ * or by accident. Unless the program wants that, an exclusive listener is tried first. If there is
+ * one descriptor (Unix sockets, socket activation), each loop has a duplicate.
  *
  * The thread that runs the server prepares a loop. The loop's memory and its poll stay until the
  * arena goes. So a stop that comes late, from a signal handler, still has something to wake. */
@@ -84,7 +83,7 @@ static void check_options(const HTTPServer_Options *o)
 		PIPELINE_LEAST, INT_MAX);
 }
 
-static HTTPServer_Options resolve(const HTTPServer_Options *given)
+static HTTPServer_Options resolve_options(const HTTPServer_Options *given)
 {
 	HTTPServer_Options o = given ? *given : (HTTPServer_Options){ 0 };
 
@@ -113,7 +112,7 @@ static void close_unadopted(void *fd)
 		close(*(int *)fd);
 }
 
-static Socket_T duplicate(Socket_T s)
+static Socket_T duplicate_listener(Socket_T s)
 {
 	int fd = fcntl(Socket_fd(s), F_DUPFD_CLOEXEC, 0);
 	Socket_T twin;
@@ -126,9 +125,9 @@ static Socket_T duplicate(Socket_T s)
 	return twin;
 }
 
-/* The socket that the service manager passed, or NULL. It is the first server's who asks: it will
- * close it, and the number may be anything's then. */
-static Socket_T activated(void)
+/* Returns the socket that the service manager passed, or NULL. The first server that asks gets it.
+ * That server will close it, and then the number may belong to another descriptor. */
+static Socket_T take_activated(void)
 {
 	static int taken;
 	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
@@ -168,7 +167,7 @@ static void listen_each(T server)
 static void listen_all(T server)
 {
 	const HTTPServer_Options *o = &server->options;
-	Socket_T one = o->activated ? activated() : NULL;
+	Socket_T one = o->activated ? take_activated() : NULL;
 	int i;
 
 	if (!one && is_unix(o->host) && o->mode)
@@ -178,7 +177,7 @@ static void listen_all(T server)
 	if (one) {
 		server->loops[0].listener = one;
 		for (i = 1; i < server->nloops; i++)
-			server->loops[i].listener = duplicate(one);
+			server->loops[i].listener = duplicate_listener(one);
 	} else
 		listen_each(server);
 	for (i = 0; i < server->nloops; i++)
@@ -213,7 +212,7 @@ static void open_listeners(T server)
 
 /* ---- lifecycle ---- */
 
-static void dispose(void *cl)
+static void dispose_server(void *cl)
 {
 	T server = cl;
 
@@ -225,14 +224,14 @@ static void dispose(void *cl)
 	server->magic = 0;
 }
 
-/* A limit is not 0 for who has a share of it. */
+/* Returns a share that is not 0 unless bytes is: 0 would mean no limit. */
 static size_t share_of(size_t bytes, size_t n)
 {
 	return bytes / n + (bytes % n != 0);
 }
 
-/* The loops share the places out. One without a place would keep who comes to it waiting, so
- * there are no more loops than places. */
+/* The loops share the places out. There are no more loops than places: a loop without a place
+ * would let its clients wait. */
 static void make_loops(T server)
 {
 	size_t places = server->options.connections, n = (size_t)server->options.threads, i;
@@ -263,7 +262,7 @@ T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
 	CHECK(arena, "HTTPServer_new: the arena is NULL");
 	NEW0(arena, server);
 	server->arena = arena;
-	server->options = resolve(options);
+	server->options = resolve_options(options);
 	server->unlimited = server->options.limits;
 	server->unlimited.body_bytes = SIZE_MAX;
 	server->kept = kept_bytes(server->options.request_bytes);
@@ -276,7 +275,7 @@ T HTTPServer_new(Arena_T arena, const HTTPServer_Options *options)
 	pthread_cond_init(&server->workers.filled, NULL);
 	httpserver__init_crew(&server->workers.crew);
 	httpserver__init_crew(&server->crew);
-	Arena_defer(arena, dispose, server);
+	Arena_defer(arena, dispose_server, server);
 	open_listeners(server);
 	server->magic = MAGIC;
 	return server;
@@ -319,7 +318,7 @@ static void fail_server(T server)
 	HTTPServer_stop(server);
 }
 
-static void serve(void *loop)
+static void serve_loop(void *loop)
 {
 	TRY {
 		httpserver__serve(loop);
@@ -337,7 +336,7 @@ static void create_threads(T server)
 	for (i = 1; i < server->nloops; i++) {
 		Loop *l = &server->loops[i];
 
-		l->thread = (Thread){ .run = serve, .cl = l };
+		l->thread = (Thread){ .run = serve_loop, .cl = l };
 		error = httpserver__start_thread(&server->crew, &l->thread);
 		if (error != 0) {
 			errno = error;
@@ -346,7 +345,7 @@ static void create_threads(T server)
 	}
 }
 
-static void start(T server)
+static void start_loops(T server)
 {
 	int i;
 
@@ -357,12 +356,6 @@ static void start(T server)
 	} ELSE {
 		fail_server(server);
 	} END_TRY;
-}
-
-static void end_loop(Loop *l)
-{
-	if (l->pool)
-		httpserver__end_loop(l);
 }
 
 typedef struct Run {
@@ -394,7 +387,8 @@ static void end_threads(void *cl)
 		httpserver__join_thread(&server->loops[i].thread);
 	httpserver__stop_workers(server);
 	for (i = 0; i < server->nloops; i++)
-		end_loop(&server->loops[i]);
+		if (server->loops[i].pool)
+			httpserver__end_loop(&server->loops[i]);
 	close_listeners(server);
 	pthread_setcancelstate(before, NULL);
 }
@@ -404,9 +398,9 @@ static void serve_all(T server)
 	Run run = { .server = server };
 
 	DEFER(end_threads, &run);
-	start(server);
+	start_loops(server);
 	if (server->loops[0].poll)
-		serve(&server->loops[0]);
+		serve_loop(&server->loops[0]);
 	run.served = 1;
 }
 
@@ -422,7 +416,7 @@ void HTTPServer_run(T server)
 
 /* ---- statistics ---- */
 
-static uint64_t load(const uint64_t *counter)
+static uint64_t load_counter(const uint64_t *counter)
 {
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
@@ -433,20 +427,20 @@ static void add_stats(HTTPServer_Stats *sum, const HTTPServer_Stats *s)
 
 	sum->connections += __atomic_load_n(&s->connections, __ATOMIC_RELAXED);
 	sum->suspended += __atomic_load_n(&s->suspended, __ATOMIC_RELAXED);
-	sum->accepted += load(&s->accepted);
-	sum->turned_away += load(&s->turned_away);
-	sum->requests += load(&s->requests);
-	sum->refused += load(&s->refused);
-	sum->raised += load(&s->raised);
-	sum->received += load(&s->received);
-	sum->sent += load(&s->sent);
-	sum->timed_out += load(&s->timed_out);
-	sum->busy_ms += load(&s->busy_ms);
-	sum->idle_ms += load(&s->idle_ms);
+	sum->accepted += load_counter(&s->accepted);
+	sum->turned_away += load_counter(&s->turned_away);
+	sum->requests += load_counter(&s->requests);
+	sum->refused += load_counter(&s->refused);
+	sum->raised += load_counter(&s->raised);
+	sum->received += load_counter(&s->received);
+	sum->sent += load_counter(&s->sent);
+	sum->timed_out += load_counter(&s->timed_out);
+	sum->busy_ms += load_counter(&s->busy_ms);
+	sum->idle_ms += load_counter(&s->idle_ms);
 	for (i = 0; i < 6; i++)
-		sum->status[i] += load(&s->status[i]);
+		sum->status[i] += load_counter(&s->status[i]);
 	for (i = 0; i < HTTPServer_LATENCIES; i++)
-		sum->latency[i] += load(&s->latency[i]);
+		sum->latency[i] += load_counter(&s->latency[i]);
 }
 
 void HTTPServer_stats(T server, HTTPServer_Stats *stats)

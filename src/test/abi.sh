@@ -13,7 +13,8 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 
 describe() { # where to
-	abidw --headers-dir "$top/include" --drop-private-types --exported-interfaces-only --no-comp-dir-path --no-corpus-path --no-show-locs --out-file "$1" $library
+	abidw --headers-dir "$top/include" --drop-private-types --exported-interfaces-only \
+		--no-comp-dir-path --no-corpus-path --no-show-locs --out-file "$1" $library
 }
 
 if [ "$1" = -u ]; then
@@ -25,8 +26,10 @@ status=0
 
 # The old inline code, the headers of today: in place of their ArenaInline.h.
 mkdir -p "$work/include/core"
-cp "$top"/include/core/*.h "$work/include/core" && cp "$inline" "$work/include/core/ArenaInline.h" || exit 1
-${CC:-cc} $TEST_CFLAGS -fexceptions -I"$work/include" -o "$work/old" "$top/src/test/abi_program.c" -L.libs $CORE_LDFLAGS -lcore -pthread &&
+cp "$top"/include/core/*.h "$work/include/core" &&
+	cp "$inline" "$work/include/core/ArenaInline.h" || exit 1
+${CC:-cc} $TEST_CFLAGS -fexceptions -I"$work/include" -o "$work/old" "$top/src/test/abi_program.c" \
+	-L.libs $CORE_LDFLAGS -lcore -pthread &&
 	LD_LIBRARY_PATH=$PWD/.libs "$work/old" || { echo "the inline code of the baseline does not work with this library"; status=1; }
 
 command -v abidw >/dev/null || { echo "abigail-tools is not installed: only the inline code was tried"; exit $status; }

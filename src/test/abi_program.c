@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the code that old programs carry in them depends on: lanes, records, the library as a
- * fallback. Built by abi.sh with the inline code of the baseline. */
+/* Uses what the inline code of old programs depends on: lanes, records, and the library's
+ * functions. abi.sh builds it with the inline code of the baseline. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# What static analyzers say of right code that uses the statement: nothing. gcc -fanalyzer, clang --analyze and
-# cppcheck, each where it is installed. Two false leaks are known, and the manual page names them: gcc does not
-# follow the disposal of an AUTO FILE, cppcheck not the fclose in a FINALLY.
+# What static analyzers say of right code that uses the statement: nothing. gcc -fanalyzer, clang
+# --analyze and cppcheck, each where it is installed. Two false leaks are known, and the manual
+# page names them: gcc does not follow the disposal of an AUTO FILE, cppcheck not the fclose in a
+# FINALLY.
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 include=$abs_top_srcdir/include
@@ -126,11 +127,13 @@ for level in -O0 -O2; do
 		silent gcc -std=c11 $level -fanalyzer -I"$include" -c "$work/right.c" -o "$work/right.o"
 	fi
 	if command -v clang >/dev/null 2>&1; then
-		silent clang -std=c11 $level --analyze --analyzer-output text -I"$include" "$work/right.c" -o "$work/right.out"
+		silent clang -std=c11 $level --analyze --analyzer-output text -I"$include" "$work/right.c" \
+			-o "$work/right.out"
 	fi
 done
 if command -v cppcheck >/dev/null 2>&1; then
-	silent cppcheck -D__GNUC__ -DCPPCHECK --quiet --enable=warning,performance,portability -I"$include" "$work/right.c"
+	silent cppcheck -D__GNUC__ -DCPPCHECK --quiet \
+		--enable=warning,performance,portability -I"$include" "$work/right.c"
 fi
 [ $ran -gt 0 ] || exit 77
 exit $status

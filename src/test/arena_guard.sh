@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# CORE_ARENA_DEBUG: what it finds, without a rebuilt library or program; and what Valgrind finds without it.
+# CORE_ARENA_DEBUG: what it finds, without a rebuilt library or program; and what Valgrind finds
+# without it.
 case $TEST_CFLAGS in *-fsanitize=*address*) echo "ASan finds these itself; test_arena expects it to"; exit 77 ;; esac
 top=$(cd "${top_srcdir:-.}" && pwd)
 cd "${top_builddir:-.}" || exit 1
@@ -69,7 +70,8 @@ expect profile profile 0 '^ *bytes now  *bytes ever  *calls  arena  *site$'
 # a compiler that unrolls the loop makes several stacks of it
 expect profile:folded profile 0 "^ledger;.*arena_misuse.c:$(line_of kept) 10*\$"
 kept=$(CORE_ARENA_DEBUG=profile:folded ./$program profile 2>/dev/null |
-	awk -v site="arena_misuse.c:$(line_of kept)" '/^ledger;/ && index($0, site " ") { n += $NF } END { print n }')
+	awk -v site="arena_misuse.c:$(line_of kept)" \
+		'/^ledger;/ && index($0, site " ") { n += $NF } END { print n }')
 [ "$kept" = 1000 ] || { echo "the stacks have $kept bytes, not 1000"; status=1; }
 expect profile:folded profile 0 '^rest;.*;.* 5$'
 said=$(CORE_ARENA_DEBUG=profile ./$program profile 2>&1)

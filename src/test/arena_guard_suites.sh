@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The suites with CORE_ARENA_DEBUG set, as any program; that of arenas takes minutes with a mapping for each object.
+# The suites with CORE_ARENA_DEBUG set, as any program; that of arenas takes minutes with a mapping
+# for each object.
 status=77 # there is no Check
-for run in fill:arena fill:hashtable guard:hashtable guard:http profile:arena profile:arenaends profile:malloc profile:hashtable; do
+for run in fill:arena fill:hashtable guard:hashtable guard:http profile:arena profile:arenaends \
+	profile:malloc profile:hashtable; do
 	suite=src/test/test_${run#*:}
 	[ -x $suite ] || continue
 	said=$(CORE_ARENA_DEBUG=${run%:*} $suite 2>&1)

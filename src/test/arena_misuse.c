@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Does to an arena what must not be done: arena_misuse WHAT. For arena_guard.sh, which expects to be told. */
+/* arena_misuse WHAT: does to an arena what must not be done. For arena_guard.sh, which expects a
+ * report. */
 #include "config.h"
 
 #define CORE_NO_INLINE /* for once in a program that runs */
@@ -88,7 +89,8 @@ static void allocate_in_handler(int number)
 static void handler(Arena_T arena)
 {
 	struct itimerval often = { { 0, 200 }, { 0, 200 } };
-	struct sigaction action = { .sa_handler = allocate_in_handler }; /* signal may ask for one only */
+	/* signal may ask for one only */
+	struct sigaction action = { .sa_handler = allocate_in_handler };
 	time_t end = time(NULL) + 60;
 	int i;
 
@@ -149,7 +151,8 @@ static void profile(Arena_T arena)
 static const struct {
 	const char *name;
 	void (*fn)(Arena_T);
-	int how; /* to go on: 0 dispose, 1 clear and allocate again, 2 not at all, 3 rewind to the beginning */
+	/* to go on: 0 dispose, 1 clear and allocate again, 2 not at all, 3 rewind to the beginning */
+	int how;
 } misuses[] = {
 	{ "after_clear", after_clear, 1 },
 	{ "after_rewind", after_rewind, 1 },

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# bench/run with programs that only pretend to measure: a finished step is kept, a failed or stopped one is done again.
+# bench/run with programs that only pretend to measure: a finished step is kept, a failed or
+# stopped one is done again.
 run=$(cd "${top_srcdir:-.}" && pwd)/bench/run
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -35,7 +36,8 @@ said '1 of 2 steps to do, about'
 said '\[1/2\] except: kept'
 bench || fail 'nothing to do is no failure'
 said 'all 2 steps are in'
-[ "$(tr '\n' ' ' <ran)" = 'bench_except bench_httpparser bench_httpparser ' ] || fail "these ran: $(cat ran)"
+[ "$(tr '\n' ' ' <ran)" = 'bench_except bench_httpparser bench_httpparser ' ] ||
+	fail "these ran: $(cat ran)"
 
 touch slow
 BENCH_FRESH=1 sh "$run" bench/bench_except bench/bench_httpparser >out 2>&1 &
@@ -46,7 +48,8 @@ rm slow
 wait $!
 [ $? -eq 130 ] || fail 'it can be stopped'
 said 'stopped in httpparser'
-[ "$(echo bench-results/*)" = 'bench-results/conditions.json bench-results/except.json' ] || fail "it left $(echo bench-results/*)"
+[ "$(echo bench-results/*)" = 'bench-results/conditions.json bench-results/except.json' ] ||
+	fail "it left $(echo bench-results/*)"
 bench || fail 'it goes on'
 said '1 of 2 steps to do, about'
 exit $status

@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# console.sh FILE: runs the commands of FILE, a console block of a page (lines that begin with "$ "), in one shell, and prints them
-# with what they print, as the page should have it. A command that fails without saying so ("; echo status $?") gets a line of its own.
-# "command 8080 &" is a server: it gets a free port, which is 8080 in all that is printed, and "kill %1" waits for its last words.
-# Programs run as in a terminal, so that what they print and what they report come in the order in which a person sees them.
-# Addresses are 0x..., and what the shell says of a program that aborted is left out: shells say it differently.
+# console.sh FILE: runs the commands of FILE, a console block of a page (lines that begin with "$
+# "), in one shell, and prints them with what they print, as the page should have it. A command
+# that fails without saying so ("; echo status $?") gets a line of its own. "command 8080 &" is a
+# server: it gets a free port, which is 8080 in all that is printed, and "kill %1" waits for its
+# last words. Programs run as in a terminal, so that what they print and what they report come in
+# the order in which a person sees them. Addresses are 0x..., and what the shell says of a program
+# that aborted is left out: shells say it differently.
 console=$(cd "$(dirname "$1")" && pwd)/${1##*/}
 out=$(mktemp) background=$(mktemp)
 port=8080 server=

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The programs of docs/cookbook.md, taken out of the text: each compiles without a warning, and prints what the console block
-# behind it says. A command there that sets CORE_ARENA_DEBUG is left out where a sanitizer finds the error first, and one
-# "# with --enable-debug" runs in such a build only. Addresses are compared as 0x...
-# `cookbook.sh --write` puts what the programs print into the text instead of comparing.
+# The programs of docs/cookbook.md, taken out of the text: each compiles without a warning, and
+# prints what the console block behind it says. A command there that sets CORE_ARENA_DEBUG is left
+# out where a sanitizer finds the error first, and one "# with --enable-debug" runs in such a build
+# only. Addresses are compared as 0x... `cookbook.sh --write` puts what the programs print into the
+# text instead of comparing.
 set -u
 . "$(dirname "$0")/needs.sh"
 need loopback
@@ -33,7 +34,8 @@ applies() { # command
 	esac
 }
 
-# What the commands of a console block print, with the commands; what is not run is copied from the text.
+# What the commands of a console block print, with the commands; what is not run is copied from the
+# text.
 play() { # console block
 	run=1
 	while IFS= read -r line; do
@@ -43,7 +45,8 @@ play() { # console block
 			printf '%s\n' "$line"
 			applies "${line#??}" || { run=1; continue; }
 			sh -c "${line#??}" >out 2>&1
-			sed '/^Aborted/d; /^Segmentation fault/d; s/0x[0-9a-f][0-9a-f]*/0x.../g' out ;; # what the shell says, shells say differently
+			# shells report a signal in different words
+			sed '/^Aborted/d; /^Segmentation fault/d; s/0x[0-9a-f][0-9a-f]*/0x.../g' out ;;
 		*) [ $run -eq 0 ] || printf '%s\n' "$line" ;;
 		esac
 	done <"$1"
@@ -55,7 +58,8 @@ for source in $(ls ./*.c | sort -t/ -k2n); do
 	name=$(sed -n 's|^\$ .*\./\([a-z]*\).*|\1|p' "$console" | head -1)
 	mv "$source" "$name.c"
 	# shellcheck disable=SC2086
-	${CC:-cc} $CFLAGS "$name.c" -o "$name" $LIBS || { echo "$name of the cookbook does not compile"; status=1; continue; }
+	${CC:-cc} $CFLAGS "$name.c" -o "$name" $LIBS ||
+		{ echo "$name of the cookbook does not compile"; status=1; continue; }
 	play "$console" >"$console.new"
 	programs=$((programs + 1))
 	[ "${1:-}" = --write ] || diff "$console" "$console.new" >diff ||

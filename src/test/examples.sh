@@ -10,7 +10,8 @@ status=0
 
 expect() { # program, expected output
 	"./examples/$1" >"$out" 2>&1 || { echo "$1 failed with $?"; status=1; }
-	[ "$(cat "$out")" = "$2" ] || { echo "$1 printed:"; cat "$out"; echo "and not:"; echo "$2"; status=1; }
+	[ "$(cat "$out")" = "$2" ] ||
+		{ echo "$1 printed:"; cat "$out"; echo "and not:"; echo "$2"; status=1; }
 }
 
 expect hello 'Lima
@@ -31,17 +32,20 @@ live arenas: 0'
 # the pool's example ends when its server leaves in the middle of a reply, and says so
 half=$(mktemp -d) || exit 1
 trap 'rm -rf "$out" "$half"' EXIT
-sed 's|Socket_sendall(s, buffer, n);|{ Socket_sendall(s, buffer, n / 2); break; }|' "$abs_top_srcdir/examples/connection-pool.c" >"$half/half.c"
+sed 's|Socket_sendall(s, buffer, n);|{ Socket_sendall(s, buffer, n / 2); break; }|' \
+	"$abs_top_srcdir/examples/connection-pool.c" >"$half/half.c"
 # shellcheck disable=SC2086
 ${CC:-cc} ${TEST_CFLAGS:-} -fexceptions -I"$abs_top_srcdir/include" "$half/half.c" -o "$half/half" \
 	-L.libs -Wl,-rpath,"$PWD/.libs" ${CORE_LDFLAGS:-} -lcore -pthread || status=1
 (ulimit -c 0; timeout 20 "$half/half") >"$out" 2>&1
-grep -q 'the server closed after 10 of 20 bytes' "$out" || { echo "connection-pool, left in the middle of a reply, printed:"; cat "$out"; status=1; }
+grep -q 'the server closed after 10 of 20 bytes' "$out" ||
+	{ echo "connection-pool, left in the middle of a reply, printed:"; cat "$out"; status=1; }
 
 expect_with() { # program and its arguments, expected output
 	# shellcheck disable=SC2086
 	./examples/$1 >"$out" 2>&1 || { echo "$1 failed with $?"; status=1; }
-	[ "$(cat "$out")" = "$2" ] || { echo "$1 printed:"; cat "$out"; echo "and not:"; echo "$2"; status=1; }
+	[ "$(cat "$out")" = "$2" ] ||
+		{ echo "$1 printed:"; cat "$out"; echo "and not:"; echo "$2"; status=1; }
 }
 
 with() { # library, expected output, with the size of what was compressed as N
@@ -50,7 +54,8 @@ with() { # library, expected output, with the size of what was compressed as N
 	*) echo "with-$1: not tested, configure has not found the library"; return ;;
 	esac
 	"./examples/with-$1" 2>&1 | sed 's/ to [1-9][0-9]\{2\} bytes/ to N bytes/' >"$out"
-	[ "$(cat "$out")" = "$2" ] || { echo "with-$1 printed:"; cat "$out"; echo "and not:"; echo "$2"; status=1; }
+	[ "$(cat "$out")" = "$2" ] ||
+		{ echo "with-$1 printed:"; cat "$out"; echo "and not:"; echo "$2"; status=1; }
 }
 
 with zlib '5130 bytes to N bytes and back: the same
@@ -84,7 +89,8 @@ not JSON from byte 24 on: }
 out of memory for JSON
 live arenas: 0'
 
-# a thousand members of a chat: each hears each of the others, and one that reads nothing is put out and delays none
+# a thousand members of a chat: each hears each of the others, and one that reads nothing is put
+# out and delays none
 chat_clients='
 import socket, sys
 port = int(sys.argv[1])
@@ -122,7 +128,8 @@ if command -v python3 >/dev/null; then
 	for _ in 1 2 3 4 5 6 7 8 9 10; do grep -q port "$out" && break; sleep 1; done
 	port=$(sed -n 's/^port //p' "$out")
 	(ulimit -n 4096; timeout 100 python3 -c "$chat_clients" "$port") >"$out" 2>&1
-	[ "$(cat "$out")" = 'all heard, and the silent one is out' ] || { echo "chat:"; cat "$out"; status=1; }
+	[ "$(cat "$out")" = 'all heard, and the silent one is out' ] ||
+		{ echo "chat:"; cat "$out"; status=1; }
 	kill -TERM $chat
 	wait $chat || { echo "chat ended with $?"; status=1; }
 else
@@ -131,7 +138,8 @@ fi
 
 if command -v python3 >/dev/null; then
 	timeout 100 python3 "$abs_top_srcdir/src/test/gateway.py" ./examples/gateway >"$out" 2>&1
-	[ "$(cat "$out")" = 'streams both ways, and nobody waits for others' ] || { echo "gateway:"; cat "$out"; status=1; }
+	[ "$(cat "$out")" = 'streams both ways, and nobody waits for others' ] ||
+		{ echo "gateway:"; cat "$out"; status=1; }
 else
 	echo "no python3: examples/gateway was not tested"
 fi
@@ -168,7 +176,8 @@ start_events() {
 }
 
 page_hears_events() {
-	chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$half/events-profile" \
+	chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
+		--user-data-dir="$half/events-profile" \
 		--remote-debugging-port=0 "http://127.0.0.1:$port/" >"$half/chromium.log" 2>&1 &
 	browser=$!
 	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
@@ -182,7 +191,8 @@ page_hears_events() {
 
 start_events
 if command -v curl >/dev/null; then
-	curl -sN --max-time 60 "http://127.0.0.1:$port/events" | sed -n '/^data: event/p; /^data: event/q' >"$out"
+	curl -sN --max-time 60 "http://127.0.0.1:$port/events" |
+		sed -n '/^data: event/p; /^data: event/q' >"$out"
 	grep -q '^data: event [0-9]' "$out" || { echo "curl -N heard: $(cat "$out")"; status=1; }
 fi
 if command -v python3 >/dev/null; then
@@ -206,7 +216,8 @@ start_websocket() {
 }
 
 hears_in_browser() {
-	chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$half/profile" \
+	chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
+		--user-data-dir="$half/profile" \
 		--remote-debugging-port=0 "http://127.0.0.1:$port/" >"$half/chromium.log" 2>&1 &
 	browser=$!
 	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
@@ -237,10 +248,12 @@ esac
 
 # Redis and PostgreSQL, where they are installed, by Unix sockets
 if command -v redis-server >/dev/null; then
-	redis-server --port 0 --unixsocket "$half/redis" --save '' --dir "$half" --requirepass sesame >"$half/redis.log" 2>&1 &
+	redis-server --port 0 --unixsocket "$half/redis" --save '' --dir "$half" --requirepass sesame \
+		>"$half/redis.log" 2>&1 &
 	redis=$!
 	for _ in 1 2 3 4 5 6 7 8 9 10; do [ -S "$half/redis" ] && break; sleep 1; done
-	expect_with "with-redis unix:$half/redis 0 sesame" 'wrong password: WRONGPASS; connections inside: 0
+	expect_with "with-redis unix:$half/redis 0 sesame" \
+		'wrong password: WRONGPASS; connections inside: 0
 ERR wrong number of arguments for '"'incr'"' command
 100 questions, 1 connection opened, used again 100 times'
 	kill $redis
@@ -252,14 +265,19 @@ postgres=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)
 if [ -n "$postgres" ] && [ "$(id -u)" -eq 0 ] && id postgres >/dev/null 2>&1; then
 	chmod 755 "$half"
 	mkdir "$half/pg" && chown postgres "$half/pg"
-	(cd "$half/pg" && runuser -u postgres -- "$postgres/initdb" -D "$half/pg/data" -A trust --no-sync >/dev/null 2>&1)
-	(cd "$half/pg" && exec runuser -u postgres -- "$postgres/pg_ctl" -D "$half/pg/data" -w -l "$half/pg/log" \
+	(cd "$half/pg" && runuser -u postgres -- "$postgres/initdb" -D "$half/pg/data" -A trust \
+		--no-sync >/dev/null 2>&1)
+	(cd "$half/pg" && exec runuser -u postgres -- "$postgres/pg_ctl" -D "$half/pg/data" \
+		-w -l "$half/pg/log" \
 		-o "-F -h '' -k $half/pg" start >/dev/null)
-	expect_with "with-postgres unix:$half/pg/.s.PGSQL.5432 0 postgres" 'relation "nowhere" does not exist
+	expect_with "with-postgres unix:$half/pg/.s.PGSQL.5432 0 postgres" \
+		'relation "nowhere" does not exist
 9801; 1 connection opened, used again 100 times'
 	(ulimit -c 0; ./examples/with-postgres "unix:$half/pg/.s.PGSQL.5432" 0 nobody) >"$out" 2>&1
-	grep -q 'role "nobody" does not exist' "$out" || { echo "with-postgres as nobody:"; cat "$out"; status=1; }
-	(cd "$half/pg" && runuser -u postgres -- "$postgres/pg_ctl" -D "$half/pg/data" -m immediate stop >/dev/null)
+	grep -q 'role "nobody" does not exist' "$out" ||
+		{ echo "with-postgres as nobody:"; cat "$out"; status=1; }
+	(cd "$half/pg" && runuser -u postgres -- "$postgres/pg_ctl" -D "$half/pg/data" -m immediate \
+		stop >/dev/null)
 else
 	echo "no PostgreSQL, or not root: examples/with-postgres was not tested"
 fi
@@ -284,7 +302,8 @@ esac
 # from Python; a sanitizer's library cannot be loaded into it
 case " $TEST_CFLAGS $CORE_LDFLAGS " in *-fsanitize*) python= ;; *) python=$(command -v python3) ;; esac
 if [ -n "$python" ] && [ -f .libs/libcore.so.0 ]; then
-	python3 "$abs_top_srcdir/examples/ffi.py" .libs/libcore.so.0 >"$out" 2>&1 || { echo "ffi.py failed with $?"; status=1; }
+	python3 "$abs_top_srcdir/examples/ffi.py" .libs/libcore.so.0 >"$out" 2>&1 ||
+		{ echo "ffi.py failed with $?"; status=1; }
 	[ "$(cat "$out")" = 'Norway
 caught: HashTable_clear: the table is NULL
 cleared
@@ -298,7 +317,10 @@ text=$abs_top_srcdir/README.md
 LC_ALL=C tr 'A-Z' 'a-z' <"$text" | LC_ALL=C tr -cs 'a-z' '\n' | grep . | LC_ALL=C sort | uniq -c |
 	LC_ALL=C sort -k1,1nr -k2,2 | awk '{ printf "%7d %s\n", $1, $2 }' >"$out"
 ./examples/wf "$text" | diff - "$out" || { echo "wf counts differently"; status=1; }
-[ "$(./examples/wf -n 3 <"$text" | wc -l)" -eq 3 ] || { echo "wf -n 3 does not print 3 lines"; status=1; }
-./examples/wf /nonexistent/file >"$out" 2>&1 && { echo "wf found a file that is not there"; status=1; }
-grep -q '/nonexistent/file: No such file' "$out" || { echo "wf does not name the file: $(cat "$out")"; status=1; }
+[ "$(./examples/wf -n 3 <"$text" | wc -l)" -eq 3 ] ||
+	{ echo "wf -n 3 does not print 3 lines"; status=1; }
+./examples/wf /nonexistent/file >"$out" 2>&1 &&
+	{ echo "wf found a file that is not there"; status=1; }
+grep -q '/nonexistent/file: No such file' "$out" ||
+	{ echo "wf does not name the file: $(cat "$out")"; status=1; }
 exit $status

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Exceptions and the modules of a program: an exception outlives the plugin that raised it, a backtrace names module and
-# offset so that addr2line finds the line, and what a program printed is not lost when an uncaught exception ends it.
+# Exceptions and the modules of a program: an exception outlives the plugin that raised it, a
+# backtrace names module and offset so that addr2line finds the line, and what a program printed is
+# not lost when an uncaught exception ends it.
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 status=0
@@ -13,7 +14,8 @@ compile() { # output, source, flags
 	output=$1 source=$2
 	shift 2
 	# shellcheck disable=SC2086
-	${CC:-cc} ${TEST_CFLAGS:-} -g -fexceptions -I"$abs_top_srcdir/include" "$@" "$dir/$source" -o "$dir/$output" \
+	${CC:-cc} ${TEST_CFLAGS:-} -g -fexceptions -I"$abs_top_srcdir/include" "$@" "$dir/$source" \
+		-o "$dir/$output" \
 		-L"$library" -Wl,-rpath,"$library" ${CORE_LDFLAGS:-} -lcore -pthread || exit 1
 }
 
@@ -121,9 +123,11 @@ compile plugin.so plugin.c -shared -fPIC
 compile host host.c -rdynamic -ldl
 
 passes() { # how the plugin is unloaded, how it raises, what is printed
-	"$dir/host" "$dir/plugin.so" "$1" "$2" >"$dir/out" 2>&1 || { echo "$1 $2: ended with $?"; status=1; }
+	"$dir/host" "$dir/plugin.so" "$1" "$2" >"$dir/out" 2>&1 ||
+		{ echo "$1 $2: ended with $?"; status=1; }
 	sed -i "s|$dir/||" "$dir/out"
-	[ "$(cat "$dir/out")" = "$3" ] || { echo "$1 $2 printed:"; cat "$dir/out"; echo "and not:"; echo "$3"; status=1; }
+	[ "$(cat "$dir/out")" = "$3" ] ||
+		{ echo "$1 $2 printed:"; cat "$dir/out"; echo "and not:"; echo "$3"; status=1; }
 }
 asked='the plugin was asked for a message'
 for way in auto finally; do
@@ -202,7 +206,8 @@ uncaught exception: failed" ] || { echo "an uncaught exception lost or reordered
 # a pipe without a reader does not keep the report from being printed
 ("$dir/ends") 2>"$dir/out" | :
 sleep 0.1
-grep -q 'uncaught exception: failed' "$dir/out" || { echo "no report where stdout is a broken pipe"; status=1; }
+grep -q 'uncaught exception: failed' "$dir/out" ||
+	{ echo "no report where stdout is a broken pipe"; status=1; }
 
 # ---- CORE_EXCEPT_DEBUG
 
@@ -241,11 +246,14 @@ int main(void)
 END
 compile skips skips.c
 debugged() { # value, reports of skipped FINALLYs, frames of a backtrace
-	CORE_EXCEPT_DEBUG=$1 "$dir/skips" >"$dir/out" 2>"$dir/err" || { echo "CORE_EXCEPT_DEBUG=$1: ended with $?"; status=1; }
+	CORE_EXCEPT_DEBUG=$1 "$dir/skips" >"$dir/out" 2>"$dir/err" ||
+		{ echo "CORE_EXCEPT_DEBUG=$1: ended with $?"; status=1; }
 	[ "$(grep -c 'skips.c:8: this FINALLY was skipped' "$dir/err")" = "$2" ] ||
 		{ echo "CORE_EXCEPT_DEBUG=$1 said of skipped FINALLYs:"; cat "$dir/err"; status=1; }
-	[ "$(grep -c '    #0' "$dir/out")" = "$3" ] || { echo "CORE_EXCEPT_DEBUG=$1: backtraces:"; cat "$dir/out"; status=1; }
-	[ "$(grep -c '^finally' "$dir/out")" = 2 ] && ! grep -q never "$dir/out" || { echo "CORE_EXCEPT_DEBUG=$1 printed:"; cat "$dir/out"; status=1; }
+	[ "$(grep -c '    #0' "$dir/out")" = "$3" ] ||
+		{ echo "CORE_EXCEPT_DEBUG=$1: backtraces:"; cat "$dir/out"; status=1; }
+	[ "$(grep -c '^finally' "$dir/out")" = 2 ] && ! grep -q never "$dir/out" ||
+		{ echo "CORE_EXCEPT_DEBUG=$1 printed:"; cat "$dir/out"; status=1; }
 }
 grep -q '^#define CORE_DEBUG 1' "${top_builddir:-.}/config.h" && usual=2 || usual=0
 debugged '' $usual 0
@@ -253,5 +261,6 @@ debugged skipped 2 0
 debugged backtrace $usual 1
 debugged skipped,backtrace 2 1
 debugged nonsense $usual 0
-grep -q 'CORE_EXCEPT_DEBUG takes skipped and backtrace, not "nonsense"' "$dir/err" || { echo "nonsense was not refused"; status=1; }
+grep -q 'CORE_EXCEPT_DEBUG takes skipped and backtrace, not "nonsense"' "$dir/err" ||
+	{ echo "nonsense was not refused"; status=1; }
 exit $status

@@ -3,8 +3,8 @@
 # Random programs against Except (see except_program.py): compiles them, runs them, compares.
 #
 # Without EXCEPT_RUNS: one seed, by $CC at -O0 and -O2, a few seconds, for "make check".
-# EXCEPT_RUNS=n: n seeds, each by gcc and clang with every set of flags below. A set that a compiler does
-# not know is left out.
+# EXCEPT_RUNS=n: n seeds, each by gcc and clang with every set of flags below. A set that a
+# compiler does not know is left out.
 #
 # Environment, with what holds when it is unset:
 #   CC             cc
@@ -47,7 +47,8 @@ known()
 try()
 {
 	# shellcheck disable=SC2086
-	if ! $2 -std=gnu11 -w -fexceptions $CORE_CFLAGS $3 "$dir/prog$1.c" $CORE_LIBS -pthread -o "$dir/prog" \
+	if ! $2 -std=gnu11 -w -fexceptions $CORE_CFLAGS $3 "$dir/prog$1.c" $CORE_LIBS \
+		-pthread -o "$dir/prog" \
 			> "$dir/log" 2>&1; then
 		echo "FAIL: $2 $3 does not compile seed $1"
 	elif ! "$dir/prog" < /dev/null > "$dir/log" 2>&1; then

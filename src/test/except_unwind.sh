@@ -103,9 +103,11 @@ build() { # compiler, of C++, flags, further flags of C
 newest=$(for v in $(seq 30 -1 15); do command -v clang-$v; done | sed 1q)
 for c in gcc clang $newest; do
 	case $c in gcc) cxx=g++ ;; clang) cxx=clang++ ;; *) cxx=$(echo "$c" | sed 's/clang-/clang++-/') ;; esac
-	command -v $c >/dev/null && command -v $cxx >/dev/null || { echo "$c is not installed"; continue; }
+	command -v $c >/dev/null && command -v $cxx >/dev/null ||
+		{ echo "$c is not installed"; continue; }
 	defers=
-	echo 'void f(void); void f(void) { _Defer f(); }' | $c -fdefer-ts -fsyntax-only -x c - 2>/dev/null &&
+	echo 'void f(void); void f(void) { _Defer f(); }' | $c -fdefer-ts -fsyntax-only -x c - \
+		2>/dev/null &&
 		defers='-fdefer-ts -DDEFERS'
 	for flags in -O0 -O1 -O2 '-O2 -D_FORTIFY_SOURCE=2' '-O3 -fomit-frame-pointer'; do
 		for more in -fexceptions ${defers:+"-fexceptions $defers"}; do

@@ -263,7 +263,7 @@ static void check_all(Subject *s)
 	require(stats.length == s->length && stats.capacity >= s->length && stats.mean_probe < 8);
 }
 
-/* What may fail does so without a trace. */
+/* Tries calls that may fail. A failure must leave no trace. */
 static void check_length(Subject *s)
 {
 	require(HashTable_length(s->table) == s->length);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What gdb.sh has gdb print. Says first what the library itself knows of it. */
+/* The program whose objects gdb.sh prints with gdb. It first prints the library's own figures. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -56,7 +56,7 @@ int main(void)
 	Arena_new_child(requests);
 	printf("%zu bytes used, %zu bytes held, %zu bytes at the peak\n", Arena_used(requests),
 		Arena_capacity(requests), Arena_peak(requests));
-	Arena_alloc(requests, 16); /* such as an owner does without telling anybody */
+	Arena_alloc(requests, 16); /* as an owner does without a lock */
 	printf("then %zu bytes used\n", Arena_used(requests));
 	fflush(stdout);
 	stop_in_a_handler();

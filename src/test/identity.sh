@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# An exception is the same in every shared object: position-independent or not, bound -Bsymbolic, opened
-# with dlopen and RTLD_LOCAL; one that a library defines, and one of libcore's own.
+# An exception is the same in every shared object: position-independent or not, bound -Bsymbolic,
+# opened with dlopen and RTLD_LOCAL; one that a library defines, and one of libcore's own.
 library=${top_builddir:-.}/.libs
 [ -f "$library/libcore.so" ] || { echo "no shared library here"; exit 77; }
 include=$abs_top_srcdir/include
@@ -57,7 +57,8 @@ for how in '' -Wl,-Bsymbolic; do
 	$CC $flags -fPIC -shared $how plugin.c -o libplugin.so $CORE_LDFLAGS -L"$library" -lcore &&
 		cp libplugin.so libother.so || exit 1
 	for kind in '-fPIE -pie' '-fno-pie -no-pie' '-fPIE -pie -Wl,-Bsymbolic'; do
-		$CC $flags $kind main.c -o main $CORE_LDFLAGS -L. -lplugin -L"$library" -lcore -ldl || { status=1; continue; }
+		$CC $flags $kind main.c -o main $CORE_LDFLAGS -L. -lplugin -L"$library" -lcore -ldl ||
+			{ status=1; continue; }
 		./main || { echo "an exception lost its identity: plugin '$how', program '$kind'"; status=1; }
 	done
 done

@@ -4,6 +4,7 @@
  * prepares a round. */
 #include "config.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -264,6 +265,91 @@ static void http_response(void)
 	Arena_dispose(&a);
 }
 
+/* ---- HTTPServer: one loop, and a client in another thread, where callgrind does not count ---- */
+
+enum { ROW = 20 }; /* requests that are sent at once; ROUNDS is a multiple of it */
+
+typedef struct Serving {
+	HTTPServer_T server;
+	int row;           /* requests that the client sends at once */
+	int begun;         /* calls of the handler */
+} Serving;
+
+/* The first row warms up. ROUNDS requests are counted from the beginning of one handler to the
+ * beginning of another. */
+static void answer(HTTPRequest_T q, HTTPResponse_T response, void *cl)
+{
+	Serving *s = cl;
+
+	(void)q;
+	if (s->begun == s->row || s->begun == s->row + ROUNDS)
+		count(s->begun == s->row);
+	s->begun++;
+	HTTPResponse_set(response, "Content-Type", "text/plain");
+	HTTPResponse_write(response, "hello, world!", 13);
+}
+
+/* The only '!' of an answer is its last byte. */
+static void await_answers(Socket_T client, int n)
+{
+	char bytes[ROW * 200];
+
+	while (n > 0) {
+		size_t got = Socket_recv(client, bytes, sizeof bytes), i;
+
+		for (i = 0; i < got; i++)
+			n -= bytes[i] == '!';
+	}
+}
+
+static void *ask(void *cl)
+{
+	static const char small[] = "GET / HTTP/1.1\r\nHost: count\r\n\r\n";
+	Serving *s = cl;
+	size_t length = sizeof small - 1;
+	char service[8], requests[ROW * sizeof small];
+	Socket_T client;
+	int i;
+
+	snprintf(service, sizeof service, "%d", HTTPServer_port(s->server));
+	client = Socket_connect("127.0.0.1", service, -1);
+	for (i = 0; i < s->row; i++)
+		memcpy(requests + (size_t)i * length, small, length);
+	for (i = 0; i < ROUNDS + 2 * s->row; i += s->row) {
+		Socket_sendall(client, requests, (size_t)s->row * length);
+		await_answers(client, s->row);
+	}
+	HTTPServer_stop(s->server);
+	Socket_close(&client);
+	return NULL;
+}
+
+static void serve(int row)
+{
+	HTTPServer_Options options = { .host = "127.0.0.1", .service = "0", .threads = 1 };
+	Arena_T a = Arena_new();
+	Serving s = { .row = row };
+	pthread_t client;
+
+	s.server = HTTPServer_new(a, &options);
+	HTTPServer_route(s.server, "GET", "/", answer, &s);
+	if (pthread_create(&client, NULL, ask, &s) != 0)
+		_exit(2);
+	HTTPServer_run(s.server);
+	pthread_join(client, NULL);
+	Arena_dispose(&a);
+}
+
+static void http_server(void)
+{
+	serve(1);
+}
+
+static void http_server_row(void)
+{
+	serve(ROW);
+}
+
 /* ---- all of them; later ones of a module use what earlier ones have made ---- */
 
 static const struct {
@@ -280,7 +366,8 @@ static const struct {
 	{ "string-miss", string_miss }, { "string-walk", string_walk },
 	{ "string-remove", string_remove }, { "http-call", http_call },
 	{ "pool-get", pool_get }, { "pool-add-remove", pool_add_remove },
-	{ "http-request", http_request }, { "http-response", http_response }
+	{ "http-request", http_request }, { "http-response", http_response },
+	{ "http-server", http_server }, { "http-server-row", http_server_row }
 };
 
 static void prepare(void)

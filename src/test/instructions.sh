@@ -1,17 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The instructions that small workloads take (src/test/instructions.c), as callgrind counts them, are at most a tenth more
-# than in src/test/instructions.txt. `make update-instructions` (instructions.sh -u) writes that file anew: deliberately.
+# The instructions that small workloads take (src/test/instructions.c), as callgrind counts them,
+# are at most a tenth more than in src/test/instructions.txt. `make update-instructions`
+# (instructions.sh -u) writes that file anew: deliberately.
 #
-# The library is compiled here with -DNVALGRIND, or it would notice Valgrind and close its arenas (src/core/base/poison.h); so
-# what is counted is what programs run. Counts belong to a compiler, its flags and a processor's kind; those of sanitizers are
-# flags too, warnings are not.
-build="$(${CC:-cc} --version | sed 1q), $(uname -m), $(echo "${CC#"${CC%% *}"} $TEST_CFLAGS" | tr -s ' ' '\n' | grep -v '^-W\|^-pedantic\|^$' | tr '\n' ' ')"
+# The library is compiled here with -DNVALGRIND, or it would notice Valgrind and close its arenas
+# (src/core/base/poison.h); so what is counted is what programs run. Counts belong to a compiler,
+# its flags and a processor's kind; those of sanitizers are flags too, warnings are not.
+flags=$(echo "${CC#"${CC%% *}"} $TEST_CFLAGS" | tr -s ' ' '\n' | grep -v '^-W\|^-pedantic\|^$' |
+	tr '\n' ' ')
+build="$(${CC:-cc} --version | sed 1q), $(uname -m), $flags"
 build=${build% }
 top=$(cd "${top_srcdir:-.}" && pwd)
 baseline=$top/src/test/instructions.txt
 command -v valgrind >/dev/null || { echo "valgrind is not installed"; exit 77; }
-grep -q 'HAVE_VALGRIND_MEMCHECK_H 1' "${top_builddir:-.}/config.h" || { echo "valgrind's headers are not installed"; exit 77; }
+grep -q 'HAVE_VALGRIND_MEMCHECK_H 1' "${top_builddir:-.}/config.h" ||
+	{ echo "valgrind's headers are not installed"; exit 77; }
 if [ "$1" != -u ] && [ "$(sed -n 's/^# build: //p' "$baseline")" != "$build" ]; then
 	echo "this build:    $build"
 	echo "the baseline's: $(sed -n 's/^# build: //p' "$baseline")"
@@ -25,9 +29,11 @@ include="-DHAVE_CONFIG_H -I${top_builddir:-.} -I$top/include -I$top/src/core -I$
 
 # shellcheck disable=SC2086
 { ${CC:-cc} $include -w $TEST_CFLAGS -fexceptions -c -o "$work/instructions.o" "$top/src/test/instructions.c" &&
-	for source in "$top"/src/core/*.c "$top"/src/core/*/*.c "$top"/src/net/*.c "$top"/src/net/*/*.c; do
+	for source in "$top"/src/core/*.c "$top"/src/core/*/*.c "$top"/src/net/*.c \
+		"$top"/src/net/*/*.c; do
 		object=$(echo "${source#"$top"/src/}" | tr / -)
-		${CC:-cc} -DNVALGRIND $include -w $TEST_CFLAGS -fvisibility=hidden -fexceptions -c -o "$work/$object.o" "$source" ||
+		${CC:-cc} -DNVALGRIND $include -w $TEST_CFLAGS \
+			-fvisibility=hidden -fexceptions -c -o "$work/$object.o" "$source" ||
 			exit 1
 	done &&
 	${CC:-cc} $TEST_CFLAGS -o "$work/instructions" "$work"/*.o -pthread; } || exit 1

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Each folder uses those that its rule names, by includes and by calls, and no others: a public file, X.c or X.h, counts as
-# in its folder. So no function of a folder is called from a folder below it. Calls are what nm shows of this build's objects.
+# Each folder uses those that its rule names, by includes and by calls, and no others: a public
+# file, X.c or X.h, counts as in its folder. So no function of a folder is called from a folder
+# below it. Calls are what nm shows of this build's objects.
 cd "${top_srcdir:-.}" || exit 1
 build=${top_builddir:-.}
 
@@ -51,7 +52,8 @@ for file in include/core/*.h src/core/*.[ch] src/core/*/*.[ch] src/net/*.[ch] sr
 	own=$(folder_of "$file")
 	[ "$own" != any ] || continue
 	echo "$rules" | grep -q "^$own:" || { fail "$file is in no folder that has a rule"; continue; }
-	for used in $(sed -n 's/^#include <\(core\/.*\)>.*/\1/p; s/^#include "\(.*\)".*/\1/p' "$file"); do
+	for used in $(sed -n 's/^#include <\(core\/.*\)>.*/\1/p; s/^#include "\(.*\)".*/\1/p' \
+		"$file"); do
 		may_use "$own" "$(folder_of "$used")" || fail "$file includes $used, which $own may not use"
 	done
 done
@@ -60,9 +62,11 @@ done
 names() {
 	for file in src/core/*.c src/core/*/*.c src/net/*.c src/net/*/*.c; do
 		object=$build/${file%.c}.o
-		[ -f "$object" ] || object=$build/${file%/*}/.libs/$(basename "$file" .c).o # no static library
+		# without a static library
+		[ -f "$object" ] || object=$build/${file%/*}/.libs/$(basename "$file" .c).o
 		[ -f "$object" ] || { echo "$file has no object" >&2; continue; }
-		${NM:-nm} -P "$object" | awk -v folder="$(folder_of "$file")" -v file="$file" '{ print folder, file, $2, $1 }'
+		${NM:-nm} -P "$object" |
+			awk -v folder="$(folder_of "$file")" -v file="$file" '{ print folder, file, $2, $1 }'
 	done
 }
 calls=$(names | awk -v rules="$rules" '
@@ -90,5 +94,6 @@ calls=$(names | awk -v rules="$rules" '
 echo "$calls"
 case $calls in *"may not use"*) status=1 ;; esac
 # a build whose objects cannot be read would prove nothing
-[ "$(echo "$calls" | sed -n 's/ calls between folders.*//p')" -ge 100 ] || fail "too few calls: were there objects?"
+[ "$(echo "$calls" | sed -n 's/ calls between folders.*//p')" -ge 100 ] ||
+	fail "too few calls: were there objects?"
 exit $status

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every state of the models of the arena's owner, visitors and revokers, and of the pool's hand-off to waiters: they hold; and with
-# a fault put in, spin finds it. models.sh -l looks at more states, for minutes.
+# Every state of the models of the arena's owner, visitors and revokers, and of the pool's hand-off
+# to waiters: they hold; and with a fault put in, spin finds it. models.sh -l looks at more states,
+# for minutes.
 case $TEST_CFLAGS in *-fsanitize=*) echo "the models do not depend on the build"; exit 77 ;; esac
 command -v spin >/dev/null || { echo "spin is not installed"; exit 77; }
 models=$(cd "${top_srcdir:-.}/src/test/models" && pwd) || exit 1
@@ -15,7 +16,8 @@ search() {
 	model=$1
 	shift
 	rm -f pan*
-	spin -a "$@" "$models/$model.pml" >spin.log 2>&1 && ${CC:-cc} $optimize -w -DSAFETY -DCOLLAPSE -o pan pan.c >cc.log 2>&1 ||
+	spin -a "$@" "$models/$model.pml" >spin.log 2>&1 &&
+		${CC:-cc} $optimize -w -DSAFETY -DCOLLAPSE -o pan pan.c >cc.log 2>&1 ||
 		{ cat ./*.log; echo "$model $*: could not be made"; exit 1; }
 	said=$(./pan -m1000000 -w24 2>&1)
 	rm -f ./*.trail
@@ -24,13 +26,15 @@ search() {
 holds() {
 	search "$@"
 	echo "$*: $(echo "$said" | sed -n 's/^ *\([0-9]* states, stored\).*/\1/p')"
-	echo "$said" | grep -q 'errors: 0' && ! echo "$said" | grep -q 'search not completed\|max search depth too small' ||
+	echo "$said" | grep -q 'errors: 0' &&
+		! echo "$said" | grep -q 'search not completed\|max search depth too small' ||
 		{ echo "$said"; status=1; }
 }
 
 fails() {
 	search "$@"
-	echo "$said" | grep -q 'errors: 1' || { echo "$*: the fault was not found"; echo "$said"; status=1; }
+	echo "$said" | grep -q 'errors: 1' ||
+		{ echo "$*: the fault was not found"; echo "$said"; status=1; }
 }
 
 if [ "$1" = -l ]; then
@@ -44,7 +48,8 @@ if [ "$1" = -l ]; then
 fi
 optimize=-O0 # the compiler takes longer than the search
 holds arena
-for fault in NO_BARRIER NO_FENCE EARLY_LEAVE BUSY_IN_ARENA HANDLER_ALLOCATES CANCEL_IN_WAIT NO_RETIRE STEALS_LANE; do
+for fault in NO_BARRIER NO_FENCE EARLY_LEAVE BUSY_IN_ARENA HANDLER_ALLOCATES CANCEL_IN_WAIT \
+	NO_RETIRE STEALS_LANE; do
 	fails arena -D$fault
 done
 holds pool

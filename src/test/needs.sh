@@ -15,7 +15,8 @@ need() { # loopback, descriptors=N, or the name of a program
 		case $what in
 		loopback) "${top_builddir:-.}/src/test/loopback" || exit 77 ;;
 		descriptors=*) need_descriptors "${what#*=}" ;;
-		*) command -v "$what" >/dev/null 2>&1 || { echo "skipped: $what is not installed"; exit 77; } ;;
+		*) command -v "$what" >/dev/null 2>&1 ||
+			{ echo "skipped: $what is not installed"; exit 77; } ;;
 		esac
 	done
 }

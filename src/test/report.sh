@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# bench/report on the results in bench-results, which are of real short runs. Chromium opens the page: each plot shows as many
-# bars or points as there are results, no text is cut off or lies on another, on a wide screen in light and on a narrow one
-# in dark, and the screenshots show our colour. The tables name every workload and contestant.
+# bench/report on the results in bench-results, which are of real short runs. Chromium opens the
+# page: each plot shows as many bars or points as there are results, no text is cut off or lies on
+# another, on a wide screen in light and on a narrow one in dark, and the screenshots show our
+# colour. The tables name every workload and contestant.
 command -v python3 >/dev/null 2>&1 || { echo "python3 is not installed"; exit 77; }
 cd "${top_srcdir:-.}" || exit 1
 results=$PWD/src/test/bench-results
@@ -12,7 +13,8 @@ trap 'rm -rf "$work"' EXIT
 python3 bench/report "$results" >"$work/page.html" || exit 1
 cp docs/performance.md "$work/performance.md" && chmod u+w "$work/performance.md" || exit 1
 python3 bench/report --update "$work/performance.md" "$results" || exit 1
-! grep -n '\(src\|href\)="[^#]' "$work/page.html" || { echo "the page needs something else"; exit 1; }
+! grep -n '\(src\|href\)="[^#]' "$work/page.html" ||
+	{ echo "the page needs something else"; exit 1; }
 
 # A goal whose yardstick is missing is not measured, and neither met nor missed.
 python3 - "$results/except.json" "$work/alone.json" <<'END' || exit 1
@@ -23,22 +25,31 @@ content["results"] = goals[:1]
 sys.exit(not goals or json.dump(content, open(sys.argv[2], "w", encoding="utf-8")))
 END
 mkdir "$work/alone" && mv "$work/alone.json" "$work/alone/except.json" || exit 1
-python3 bench/report "$work/alone" >"$work/alone.html" && grep -q 'not measured' "$work/alone.html" &&
-	! grep -q '>missed<\|✓\|✗' "$work/alone.html" || { echo "a goal without its yardstick was judged"; exit 1; }
+python3 bench/report "$work/alone" >"$work/alone.html" &&
+	grep -q 'not measured' "$work/alone.html" &&
+	! grep -q '>missed<\|✓\|✗' "$work/alone.html" ||
+		{ echo "a goal without its yardstick was judged"; exit 1; }
 
 for browser in chromium chromium-browser google-chrome ''; do
 	command -v "$browser" >/dev/null 2>&1 && break
 done
 . src/test/needs.sh
-if [ -n "$browser" ]; then need_descriptors 1024; else echo "no chromium is installed: the page was not looked at"; fi
+if [ -n "$browser" ]; then
+	need_descriptors 1024
+else
+	echo "no chromium is installed: the page was not looked at"
+fi
 look() { # name of the page, width, height; `?check` has the page count what can be seen
 	[ -n "$browser" ] || return 0
-	timeout 60 "$browser" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$work/profile" \
-		--hide-scrollbars --window-size="$2,$3" --screenshot="$work/$1.png" --dump-dom "file://$work/$1.html?check" \
+	timeout 60 "$browser" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
+		--user-data-dir="$work/profile" \
+		--hide-scrollbars --window-size="$2,$3" --screenshot="$work/$1.png" --dump-dom \
+			"file://$work/$1.html?check" \
 		>"$work/$1.dom" 2>"$work/log" || { cat "$work/log"; exit 1; }
 }
 look page 1400 640
-sed 's/(prefers-color-scheme: dark)/all/; s|</style>|header { display: none }</style>|' "$work/page.html" >"$work/dark.html"
+sed 's/(prefers-color-scheme: dark)/all/; s|</style>|header { display: none }</style>|' \
+	"$work/page.html" >"$work/dark.html"
 look dark 500 800
 
 python3 - "$work" "$results" "$browser" <<'END'

@@ -1,14 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The static library has each object under a name of its own, though several files are called text.c; the shared library
-# exports the names of its interfaces and no others.
+# The static library has each object under a name of its own, though several files are called
+# text.c; the shared library exports the names of its interfaces and no others.
 static=${top_builddir:-.}/.libs/libcore.a
 if [ -f "$static" ]; then
 	twice=$(${AR:-ar} t "$static" | sort | uniq -d)
 	[ -z "$twice" ] || { echo "twice in the static library: $twice"; exit 1; }
 	objects=$(${AR:-ar} t "$static" | grep -c '\.o$')
-	sources=$(cd "${top_srcdir:-.}" && ls src/core/*.c src/core/*/*.c src/net/*.c src/net/*/*.c | wc -l)
-	[ "$objects" -eq "$sources" ] || { echo "$sources sources, and $objects objects in the static library"; exit 1; }
+	sources=$(cd "${top_srcdir:-.}" && ls src/core/*.c src/core/*/*.c src/net/*.c src/net/*/*.c |
+		wc -l)
+	[ "$objects" -eq "$sources" ] ||
+		{ echo "$sources sources, and $objects objects in the static library"; exit 1; }
 fi
 library=${top_builddir:-.}/.libs/libcore.so
 [ -f "$library" ] || { echo "no shared library here"; exit 77; }
@@ -25,7 +27,8 @@ case $TEST_CFLAGS in *-fsanitize=* | *--coverage*) ;; *)
 esac
 # and every function that a header declares is there
 status=0
-for name in $(sed -n 's/^CORE_API [^(;]*[ *]\([A-Z][A-Za-z]*_[A-Za-z_0-9]*\)(.*/\1/p' "${top_srcdir:-.}"/include/core/*.h); do
+for name in $(sed -n 's/^CORE_API [^(;]*[ *]\([A-Z][A-Za-z]*_[A-Za-z_0-9]*\)(.*/\1/p' \
+	"${top_srcdir:-.}"/include/core/*.h); do
 	echo "$names" | grep -qx "$name" || { echo "declared and not exported: $name"; status=1; }
 done
 exit $status

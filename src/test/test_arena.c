@@ -96,7 +96,8 @@ TEST(a_child_can_have_a_backing_allocator_of_its_own)
 	struct Failing f = { .fail_at = -1 }, own = { .fail_at = -1 };
 	Arena_T parent = failing_arena(&f);
 
-	(void)Arena_new_with(&(Arena_Options){ .parent = parent, .alloc = failing_alloc, .free = failing_free, .cl = &own });
+	(void)Arena_new_with(&(Arena_Options){ .parent = parent, .alloc = failing_alloc,
+		.free = failing_free, .cl = &own });
 	ck_assert_uint_eq(f.requests, 1);
 	ck_assert_uint_eq(own.requests, 1);
 	Arena_dispose(&parent);
@@ -120,7 +121,8 @@ TEST(an_adopted_child_keeps_its_backing_allocator)
 TEST(neither_buffer_nor_limit_of_a_parent_is_its_childrens)
 {
 	_Alignas(max_align_t) char buffer[2 * KB];
-	Arena_T parent = Arena_new_with(&(Arena_Options){ .buffer = buffer, .buffer_size = sizeof buffer, .fixed = 1 });
+	Arena_T parent = Arena_new_with(&(Arena_Options){ .buffer = buffer,
+		.buffer_size = sizeof buffer, .fixed = 1 });
 	Arena_T limited = Arena_new_with(&(Arena_Options){ .parent = parent, .limit = 32 * KB });
 	Arena_T child = Arena_new_child(limited);
 
@@ -142,7 +144,8 @@ static void *budget_alloc(size_t nbytes, void *cl)
 	do
 		if (nbytes > left)
 			return NULL;
-	while (!__atomic_compare_exchange_n(&b->left, &left, left - nbytes, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	while (!__atomic_compare_exchange_n(&b->left, &left, left - nbytes, 1, __ATOMIC_RELAXED,
+		__ATOMIC_RELAXED));
 	return malloc(nbytes);
 }
 
@@ -157,7 +160,8 @@ static void budget_free(void *p, size_t nbytes, void *cl)
 TEST(a_backing_allocator_that_counts_bounds_an_arena_with_its_children)
 {
 	struct Budget b = { 256 * KB };
-	Arena_T parent = Arena_new_with(&(Arena_Options){ .alloc = budget_alloc, .free = budget_free, .cl = &b });
+	Arena_T parent = Arena_new_with(&(Arena_Options){ .alloc = budget_alloc, .free = budget_free,
+		.cl = &b });
 	Arena_T child = Arena_new_child(parent);
 
 	Arena_alloc(parent, 150 * KB);
@@ -223,7 +227,8 @@ TEST(a_fixed_arena_never_leaves_its_buffer, .unless = has_fences())
 		n++;
 	}
 	ck_assert_int_ge(n, 30);
-	ck_raises_saying(Arena_Failed, "tight: no room for 64 bytes in its fixed buffer", Arena_alloc(arena, 64));
+	ck_raises_saying(Arena_Failed, "tight: no room for 64 bytes in its fixed buffer",
+		Arena_alloc(arena, 64));
 	ck_assert_uint_eq(Arena_capacity(arena), 0);
 	Arena_clear(arena);
 	while (Arena_try_alloc(arena, 64) != NULL)
@@ -237,15 +242,18 @@ TEST(a_fixed_buffer_too_small_for_an_arena_raises)
 	char buffer[64];
 
 	ck_raises_saying(Arena_Failed, "a fixed buffer of 64 bytes",
-		(void)Arena_new_with(&(Arena_Options){ .buffer = buffer, .buffer_size = sizeof buffer, .fixed = 1 }));
+		(void)Arena_new_with(&(Arena_Options){ .buffer = buffer, .buffer_size = sizeof buffer,
+			.fixed = 1 }));
 }
 
 TEST(options_that_contradict_each_other_are_checked)
 {
 	ck_raises_saying(Assert_Failed, "Arena_new_with", (void)Arena_new_with(NULL));
 	ck_raises_saying(Assert_Failed, "fixed", (void)Arena_new_with(&(Arena_Options){ .fixed = 1 }));
-	ck_raises_saying(Assert_Failed, "free", (void)Arena_new_with(&(Arena_Options){ .free = failing_free }));
-	ck_raises_saying(Assert_Failed, "buffer", (void)Arena_new_with(&(Arena_Options){ .buffer_size = 9 }));
+	ck_raises_saying(Assert_Failed, "free",
+		(void)Arena_new_with(&(Arena_Options){ .free = failing_free }));
+	ck_raises_saying(Assert_Failed, "buffer",
+		(void)Arena_new_with(&(Arena_Options){ .buffer_size = 9 }));
 	ck_raises_saying(Assert_Failed, "buffer", (void)Arena_new_in(NULL, 0));
 }
 
@@ -273,21 +281,24 @@ static void just_free(void *p, size_t nbytes, void *cl)
 TEST(a_backing_allocator_that_raises_arena_failed_is_out_of_memory)
 {
 	int fails = 0;
-	Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = raise_no_memory, .free = just_free, .cl = &fails });
+	Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = raise_no_memory, .free = just_free,
+		.cl = &fails });
 	size_t held = Arena_capacity(arena);
 
 	fails = 1;
 	ck_assert_ptr_null(Arena_try_alloc(arena, 100 * KB));
 	ck_raises_saying(Arena_Failed, "out of memory for 102400 bytes", Arena_alloc(arena, 100 * KB));
 	ck_assert_uint_eq(Arena_capacity(arena), held);
-	ck_raises(Arena_Failed, (void)Arena_new_with(&(Arena_Options){ .alloc = raise_no_memory, .cl = &fails }));
+	ck_raises(Arena_Failed,
+		(void)Arena_new_with(&(Arena_Options){ .alloc = raise_no_memory, .cl = &fails }));
 	Arena_dispose(&arena);
 }
 
 TEST(another_exception_of_the_backing_allocator_passes_and_books_nothing)
 {
 	int fails = 0;
-	Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = raise_trouble, .free = just_free, .cl = &fails });
+	Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = raise_trouble, .free = just_free,
+		.cl = &fails });
 	size_t held = Arena_capacity(arena);
 
 	fails = 1;
@@ -306,7 +317,8 @@ static void *alloc_from_arena(size_t nbytes, void *cl)
 
 TEST(an_arena_may_be_backed_by_an_arena_without_a_free)
 {
-	Arena_T outer = Arena_new(), inner = Arena_new_with(&(Arena_Options){ .alloc = alloc_from_arena, .cl = outer });
+	Arena_T outer = Arena_new(),
+		inner = Arena_new_with(&(Arena_Options){ .alloc = alloc_from_arena, .cl = outer });
 	size_t taken = 0;
 	int i, turn;
 
@@ -415,7 +427,8 @@ TEST(set_limit_counts_from_the_next_chunk)
 TEST(equal_batches_near_the_limit_go_on_for_ever)
 {
 	struct Failing f = { .fail_at = -1 };
-	Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = failing_alloc, .free = failing_free, .cl = &f,
+	Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = failing_alloc, .free = failing_free,
+		.cl = &f,
 		.limit = MB });
 	size_t requests = 0;
 	int turn, i;
@@ -477,7 +490,8 @@ TEST(children_are_disposed_of_with_their_parent_and_before_it)
 
 TEST(children_may_go_before_their_parent_in_any_order)
 {
-	static const int orders[6][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
+	static const int orders[6][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 },
+		{ 2, 0, 1 }, { 2, 1, 0 } };
 	size_t before = Arena_debug_live_count();
 	int i, gone, k;
 
@@ -607,7 +621,8 @@ TEST(a_childs_deferred_call_may_dispose_of_the_parent_only_when_the_child_goes_a
 	parent = Arena_new();
 	child = Arena_new_child(parent);
 	Arena_defer(child, dispose_other, parent);
-	ck_raises_saying(Assert_Failed, "Arena_dispose", Arena_clear(child)); /* the child is needed afterwards */
+	/* the child is needed afterwards */
+	ck_raises_saying(Assert_Failed, "Arena_dispose", Arena_clear(child));
 	Arena_defer(child, dispose_other, parent);
 	ck_raises_saying(Assert_Failed, "Arena_dispose", Arena_dispose(&parent));
 	ck_assert_uint_eq(Arena_debug_live_count(), before);
@@ -616,7 +631,8 @@ TEST(a_childs_deferred_call_may_dispose_of_the_parent_only_when_the_child_goes_a
 TEST(a_deferred_call_may_dispose_of_a_sibling)
 {
 	size_t before = Arena_debug_live_count();
-	Arena_T parent = Arena_new(), elder = Arena_new_child(parent), younger = Arena_new_child(parent);
+	Arena_T parent = Arena_new(), elder = Arena_new_child(parent),
+		younger = Arena_new_child(parent);
 
 	Arena_defer(younger, dispose_other, elder);
 	Arena_dispose(&parent);
@@ -679,7 +695,8 @@ static void flee(void *cl)
 TEST(a_deferred_call_may_save_a_sibling_but_not_its_own_arena)
 {
 	size_t before = Arena_debug_live_count();
-	Arena_T parent = Arena_new(), elder = Arena_new_child(parent), younger = Arena_new_child(parent);
+	Arena_T parent = Arena_new(), elder = Arena_new_child(parent),
+		younger = Arena_new_child(parent);
 
 	refuge = Arena_new();
 	Arena_defer(younger, flee, elder);
@@ -700,7 +717,8 @@ TEST(an_arena_that_was_disposed_of_is_told_from_a_live_one)
 	ck_raises_saying(Assert_Failed, "is not a live arena", Arena_alloc(copy, 1));
 	ck_raises_saying(Assert_Failed, "is not a live arena", Arena_clear(copy));
 	ck_raises_saying(Assert_Failed, "is not a live arena", (void)Arena_new_child(copy));
-	ck_raises_saying(Assert_Failed, "is not a live arena", (void)Arena_new_with(&(Arena_Options){ .parent = copy }));
+	ck_raises_saying(Assert_Failed, "is not a live arena",
+		(void)Arena_new_with(&(Arena_Options){ .parent = copy }));
 	arena = Arena_new();
 	ck_raises_saying(Assert_Failed, "is not a live arena", Arena_adopt(copy, arena));
 	ck_raises_saying(Assert_Failed, "is not a live arena", Arena_adopt(arena, copy));
@@ -715,18 +733,22 @@ TEST(a_null_arena_is_checked_by_every_call)
 	int *p;
 
 	memset(&none, 0, sizeof none);
-	ck_raises_saying(Assert_Failed, "Arena_new_child: the arena is NULL", (void)Arena_new_child(NULL));
+	ck_raises_saying(Assert_Failed, "Arena_new_child: the arena is NULL",
+		(void)Arena_new_child(NULL));
 	ck_raises_saying(Assert_Failed, "Arena_adopt: the arena is NULL", Arena_adopt(NULL, NULL));
 	ck_raises_saying(Assert_Failed, "Arena_alloc: the arena is NULL", Arena_alloc(NULL, 1));
 	ck_raises_saying(Assert_Failed, "Arena_calloc: the arena is NULL", Arena_calloc(NULL, 1, 1));
-	ck_raises_saying(Assert_Failed, "Arena_alloc_aligned: the arena is NULL", Arena_alloc_aligned(NULL, 16, 1));
-	ck_raises_saying(Assert_Failed, "Arena_realloc: the arena is NULL", Arena_realloc(NULL, NULL, 0, 1));
+	ck_raises_saying(Assert_Failed, "Arena_alloc_aligned: the arena is NULL",
+		Arena_alloc_aligned(NULL, 16, 1));
+	ck_raises_saying(Assert_Failed, "Arena_realloc: the arena is NULL",
+		Arena_realloc(NULL, NULL, 0, 1));
 	ck_raises_saying(Assert_Failed, "Arena_try_alloc: the arena is NULL", Arena_try_alloc(NULL, 1));
 	ck_raises_saying(Assert_Failed, "Arena_strdup: the arena is NULL", Arena_strdup(NULL, ""));
 	ck_raises_saying(Assert_Failed, "Arena_strndup: the arena is NULL", Arena_strndup(NULL, "", 1));
 	ck_raises_saying(Assert_Failed, "Arena_memdup: the arena is NULL", Arena_memdup(NULL, "", 1));
 	ck_raises_saying(Assert_Failed, "Arena_sprintf: the arena is NULL", Arena_sprintf(NULL, "-"));
-	ck_raises_saying(Assert_Failed, "Arena_vsprintf: the arena is NULL", Arena_vsprintf(NULL, "-", none));
+	ck_raises_saying(Assert_Failed, "Arena_vsprintf: the arena is NULL",
+		Arena_vsprintf(NULL, "-", none));
 	ck_raises_saying(Assert_Failed, "ALLOC: the arena is NULL", ALLOC(NULL, 1));
 	ck_raises_saying(Assert_Failed, "CALLOC: the arena is NULL", CALLOC(NULL, 1, 1));
 	ck_raises_saying(Assert_Failed, "ALLOC: the arena is NULL", NEW(NULL, p));

@@ -27,7 +27,8 @@ static EXCEPT_DEFINE(Trouble, NULL, "trouble");
 static inline Arena_T counted_arena(struct Failing *f)
 {
 	*f = (struct Failing){ .fail_at = -1 };
-	return Arena_new_with(&(Arena_Options){ .alloc = failing_alloc, .free = failing_free, .cl = f });
+	return Arena_new_with(&(Arena_Options){ .alloc = failing_alloc, .free = failing_free,
+		.cl = f });
 }
 
 static inline Arena_T limited_arena(size_t limit)

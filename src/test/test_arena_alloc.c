@@ -40,7 +40,8 @@ TEST(zero_bytes_give_distinct_valid_pointers)
 {
 	Arena_T arena = Arena_new();
 	char *a = Arena_alloc(arena, 0), *b = Arena_alloc(arena, 0), *c = Arena_calloc(arena, 0, 8);
-	char *d = Arena_calloc(arena, 8, 0), *e = Arena_alloc_aligned(arena, 64, 0), *g = Arena_memdup(arena, NULL, 0);
+	char *d = Arena_calloc(arena, 8, 0), *e = Arena_alloc_aligned(arena, 64, 0),
+		*g = Arena_memdup(arena, NULL, 0);
 	char *h = Arena_realloc(arena, NULL, 0, 0), *i = Arena_try_alloc(arena, 0);
 
 	ck_assert(a && b && c && d && e && g && h && i);
@@ -50,14 +51,16 @@ TEST(zero_bytes_give_distinct_valid_pointers)
 
 TEST(sizes_beyond_any_object_raise_and_change_nothing)
 {
-	static const size_t sizes[] = { SIZE_MAX, SIZE_MAX - 15, SIZE_MAX - 64, SIZE_MAX / 2 + 2, PTRDIFF_MAX,
+	static const size_t sizes[] = { SIZE_MAX, SIZE_MAX - 15, SIZE_MAX - 64, SIZE_MAX / 2 + 2,
+		PTRDIFF_MAX,
 		PTRDIFF_MAX - 64 };
 	Arena_T arena = Arena_new();
 	char *newest = Arena_alloc(arena, 8);
 	size_t used = Arena_used(arena), held = Arena_capacity(arena), i;
 
 	for (i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-		ck_raises_saying(Arena_Failed, "more than an object can have", Arena_alloc(arena, sizes[i]));
+		ck_raises_saying(Arena_Failed, "more than an object can have",
+			Arena_alloc(arena, sizes[i]));
 		ck_raises(Arena_Failed, Arena_calloc(arena, 1, sizes[i]));
 		ck_raises(Arena_Failed, Arena_alloc_aligned(arena, 64, sizes[i]));
 		ck_raises(Arena_Failed, Arena_realloc(arena, newest, 8, sizes[i]));
@@ -109,7 +112,8 @@ TEST(every_power_of_two_is_an_alignment)
 			ck_assert_uint_eq((uintptr_t)p % _Alignof(max_align_t), 0);
 			memset(p, 1, 100);
 		}
-	Arena_set_limit(arena, 400 * (size_t)MB); /* less than any of these; sanitizers abort when malloc is asked for too much */
+	/* less than any of these; sanitizers abort when malloc is asked for too much */
+	Arena_set_limit(arena, 400 * (size_t)MB);
 	for (; alignment; alignment *= 2)
 		if (alignment > SIZE_MAX / 8)
 			ck_raises(Arena_Failed, Arena_alloc_aligned(arena, alignment, 100));
@@ -203,7 +207,8 @@ TEST(realloc_of_null_with_old_bytes_is_checked)
 	Arena_T arena = Arena_new();
 
 	ck_raises_saying(Assert_Failed, "NULL with 5 old bytes", Arena_realloc(arena, NULL, 5, 10));
-	ck_raises_saying(Assert_Failed, "no object has", Arena_realloc(arena, Arena_alloc(arena, 1), SIZE_MAX, 10));
+	ck_raises_saying(Assert_Failed, "no object has",
+		Arena_realloc(arena, Arena_alloc(arena, 1), SIZE_MAX, 10));
 	Arena_dispose(&arena);
 }
 
@@ -232,7 +237,8 @@ TEST(strings_and_bytes_are_copied)
 	ck_assert_str_eq(Arena_strndup(arena, s, SIZE_MAX), s);
 	ck_assert_str_eq(Arena_strndup(arena, s, 0), "");
 	ck_assert_str_eq(Arena_strndup(arena, NULL, 0), "");
-	ck_assert_str_eq(Arena_strndup(arena, three, 3), "abc"); /* not terminated, and not read further */
+	/* not terminated, and not read further */
+	ck_assert_str_eq(Arena_strndup(arena, three, 3), "abc");
 	ck_assert_mem_eq(Arena_memdup(arena, three, 3), "abc", 3);
 	Arena_dispose(&arena);
 }
@@ -243,9 +249,12 @@ TEST(copies_of_null_are_checked)
 	const char *volatile null = NULL;
 
 	ck_raises_saying(Assert_Failed, "Arena_strdup: the string is NULL", Arena_strdup(arena, null));
-	ck_raises_saying(Assert_Failed, "Arena_strndup: NULL with 1 bytes", Arena_strndup(arena, null, 1));
-	ck_raises_saying(Assert_Failed, "Arena_memdup: NULL with 1 bytes", Arena_memdup(arena, null, 1));
-	ck_raises_saying(Assert_Failed, "Arena_sprintf: the format is NULL", Arena_sprintf(arena, null, 1));
+	ck_raises_saying(Assert_Failed, "Arena_strndup: NULL with 1 bytes",
+		Arena_strndup(arena, null, 1));
+	ck_raises_saying(Assert_Failed, "Arena_memdup: NULL with 1 bytes",
+		Arena_memdup(arena, null, 1));
+	ck_raises_saying(Assert_Failed, "Arena_sprintf: the format is NULL",
+		Arena_sprintf(arena, null, 1));
 	Arena_dispose(&arena);
 }
 

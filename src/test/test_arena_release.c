@@ -57,7 +57,8 @@ static void rewinding_batch(Arena_T arena)
 	}
 }
 
-static Batch *const batches[] = { small_batch, mixed_batch, growing_batch, large_batch, aligned_batch, rewinding_batch };
+static Batch *const batches[] = { small_batch, mixed_batch, growing_batch, large_batch,
+	aligned_batch, rewinding_batch };
 enum { BATCHES = sizeof batches / sizeof batches[0] };
 
 TEST(clear_keeps_the_memory_for_the_next_batch, .to = BATCHES)
@@ -127,6 +128,79 @@ TEST(clear_works_without_memory_and_the_arena_grows_again_later)
 	ck_assert_uint_eq(Arena_capacity(arena), f.outstanding_bytes);
 	f.fail_at = -1;
 	mixed_batch(arena);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(f.outstanding_bytes, 0);
+}
+
+static void use_kilobytes(Arena_T arena, int n)
+{
+	while (n-- > 0)
+		memset(Arena_alloc(arena, KB), 'x', KB);
+}
+
+/* One spare for the whole cycle, and some room, would pass the limit. */
+TEST(clear_keeps_as_much_as_the_limit_lets_it)
+{
+	struct Failing f;
+	Arena_T arena = counted_arena(&f);
+	size_t requests;
+	int turn;
+
+	Arena_set_limit(arena, 100 * KB);
+	use_kilobytes(arena, 80);
+	Arena_clear(arena);
+	ck_assert_uint_eq(Arena_capacity(arena), 100 * KB);
+	ck_assert_uint_eq(f.outstanding_bytes, 100 * KB);
+	ck_assert_uint_eq(f.outstanding_blocks, 2);
+	requests = f.requests;
+	for (turn = 0; turn < 5; turn++) {
+		use_kilobytes(arena, 80);
+		ck_raises(Arena_Failed, use_kilobytes(arena, 30));
+		Arena_clear(arena);
+	}
+	ck_assert_uint_eq(f.requests, requests);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(f.outstanding_bytes, 0);
+}
+
+/* The cycle wants a larger spare than the one that is there. */
+TEST(a_spare_stays_if_the_limit_lets_no_larger_one_in, .to = 2)
+{
+	static const size_t limits[] = { 100 * KB, 8 * KB };
+	struct Failing f;
+	Arena_T arena = counted_arena(&f);
+	size_t requests, held;
+
+	use_kilobytes(arena, 200);
+	Arena_clear(arena);
+	held = Arena_capacity(arena);
+	use_kilobytes(arena, 300);
+	requests = f.requests;
+	Arena_set_limit(arena, limits[_i]);
+	Arena_clear(arena);
+	ck_assert_uint_eq(f.requests, requests);
+	ck_assert_uint_ge(Arena_capacity(arena), held);
+	ck_assert_uint_eq(f.outstanding_bytes, Arena_capacity(arena));
+	use_kilobytes(arena, 200);
+	ck_assert_uint_eq(f.requests, requests);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(f.outstanding_bytes, 0);
+}
+
+TEST(a_spare_makes_way_for_a_large_object_that_the_limit_would_stop)
+{
+	struct Failing f;
+	Arena_T arena = counted_arena(&f);
+
+	Arena_set_limit(arena, 300 * KB);
+	use_kilobytes(arena, 120);
+	Arena_clear(arena);
+	ck_assert_uint_gt(Arena_capacity(arena), 120 * KB);
+	memset(Arena_alloc(arena, 200 * KB), 'x', 200 * KB);
+	ck_assert_uint_lt(Arena_capacity(arena), 220 * KB);
+	ck_assert_uint_eq(f.outstanding_bytes, Arena_capacity(arena));
+	ck_raises_saying(Arena_Failed, "would pass its limit", Arena_alloc(arena, 200 * KB));
+	ck_assert_uint_eq(f.outstanding_bytes, Arena_capacity(arena));
 	Arena_dispose(&arena);
 	ck_assert_uint_eq(f.outstanding_bytes, 0);
 }
@@ -385,7 +459,8 @@ TEST(marks_nested_ten_deep_stay_good_and_the_deepest_stale_ones_are_found)
 		mark[i] = Arena_mark(arena);
 		Arena_alloc(arena, 5000);
 	}
-	for (i = 0; i < 10; i++) { /* up again from the outermost: every rewind forgets the marks above it */
+	/* up again from the outermost: every rewind forgets the marks above it */
+	for (i = 0; i < 10; i++) {
 		Arena_rewind(arena, mark[i]);
 		Arena_alloc(arena, 100 * KB);
 		if (i < 9)
@@ -597,7 +672,8 @@ TEST(defer_of_no_function_is_checked_and_without_memory_raises)
 	struct Failing f;
 	Arena_T arena = counted_arena(&f);
 
-	ck_raises_saying(Assert_Failed, "Arena_defer: the function is NULL", Arena_defer(arena, NULL, NULL));
+	ck_raises_saying(Assert_Failed, "Arena_defer: the function is NULL",
+		Arena_defer(arena, NULL, NULL));
 	while (f.requests < 2)
 		Arena_alloc(arena, 16);
 	f.fail_at = 0;
@@ -636,8 +712,9 @@ TEST(used_and_peak_follow_the_allocations, .unless = has_fences())
 
 TEST(the_report_shows_the_tree_of_arenas_with_their_names_and_places)
 {
+	Arena_Options server = { .name = "server" };
 	int line = __LINE__ + 1;
-	Arena_T parent = Arena_new_with(&(Arena_Options){ .name = "server" }), child = Arena_new_child(parent);
+	Arena_T parent = Arena_new_with(&server), child = Arena_new_child(parent);
 	Arena_T other = Arena_new_with(&(Arena_Options){ .parent = child, .name = "request" });
 	char place[64], *text, *at;
 

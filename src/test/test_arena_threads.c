@@ -28,7 +28,8 @@ static void *fill(void *cl)
 	for (i = 0; i < OBJECTS; i++) {
 		random = random * 1664525u + 1013904223u;
 		w->sizes[i] = random >> 24 ? (random >> 16) % 300 : (random >> 8) % 40000;
-		w->objects[i] = i % 3 ? Arena_alloc(w->arena, w->sizes[i]) : Arena_calloc(w->arena, 1, w->sizes[i]);
+		w->objects[i] = i % 3 ? Arena_alloc(w->arena, w->sizes[i])
+			: Arena_calloc(w->arena, 1, w->sizes[i]);
 		memset(w->objects[i], w->id, w->sizes[i]);
 		if (i % 16 == 0 && w->sizes[i]) {
 			w->objects[i] = Arena_realloc(w->arena, w->objects[i], w->sizes[i], w->sizes[i] + 50);
@@ -143,7 +144,8 @@ TEST(equal_batches_of_two_threads_take_memory_only_at_first)
 	size_t before = 0;
 	int half;
 
-	t.arena = Arena_new_with(&(Arena_Options){ .alloc = count_alloc, .free = count_free, .cl = &t });
+	t.arena = Arena_new_with(&(Arena_Options){ .alloc = count_alloc, .free = count_free,
+		.cl = &t });
 	ck_assert_int_eq(pthread_barrier_init(&t.barrier, NULL, 2), 0);
 	for (half = 0; half < 2; half++) {
 		before = t.requests;
@@ -180,7 +182,8 @@ TEST(a_crowd_of_threads_takes_memory_only_at_first_and_uses_what_it_allocates,
 	size_t at_half = 0;
 	int i;
 
-	t.arena = Arena_new_with(&(Arena_Options){ .alloc = count_alloc, .free = count_free, .cl = &t });
+	t.arena = Arena_new_with(&(Arena_Options){ .alloc = count_alloc, .free = count_free,
+		.cl = &t });
 	ck_assert_int_eq(pthread_barrier_init(&t.barrier, NULL, CROWD + 1), 0);
 	for (i = 0; i < CROWD; i++)
 		ck_assert_int_eq(pthread_create(&crowd[i], NULL, allocate_a_few_each_cycle, &t), 0);
@@ -243,7 +246,8 @@ static void share(Sharing *s)
 		if (Arena_used(s->arena) > most)
 			most = Arena_used(s->arena);
 		Arena_clear(s->arena);
-		ck_assert_msg(Arena_capacity(s->arena) <= 2 * most, "%d threads: after cycle %d %zu bytes are held for %zu",
+		ck_assert_msg(Arena_capacity(s->arena) <= 2 * most,
+			"%d threads: after cycle %d %zu bytes are held for %zu",
 			s->threads, i, Arena_capacity(s->arena), most);
 		pthread_barrier_wait(&s->barrier);
 	}
@@ -362,7 +366,8 @@ static void *fill_in_bursts(void *cl)
 			pthread_mutex_lock(&turn_lock);
 		for (k = 0; k < 100 && i < OBJECTS; k++, i++) {
 			w->sizes[i] = (i * 37 + (size_t)w->id) % 500;
-			w->objects[i] = i % 7 ? Arena_alloc(w->arena, w->sizes[i]) : Arena_alloc_aligned(w->arena, 64, w->sizes[i]);
+			w->objects[i] = i % 7 ? Arena_alloc(w->arena, w->sizes[i])
+				: Arena_alloc_aligned(w->arena, 64, w->sizes[i]);
 			memset(w->objects[i], w->id, w->sizes[i]);
 			if (i % 50 == 0)
 				w->wrong += !is_accounted_for(w->arena);
@@ -435,7 +440,8 @@ static void *allocate_until_told(void *cl)
 			w->wrong += Arena_alloc(w->arena, 1000) == NULL;
 		} EXCEPT(Assert_Failed) {
 			told = Except_message();
-			w->wrong += !strstr(told, "while another disposes of it") && !strstr(told, "is not a live arena");
+			w->wrong += !strstr(told, "while another disposes of it")
+				&& !strstr(told, "is not a live arena");
 		} END_TRY;
 	return NULL;
 }
@@ -474,7 +480,8 @@ static void *allocate_or_release(void *cl)
 	return ((Worker *)cl)->id == 1 ? release_meanwhile(cl) : allocate_untouched(cl);
 }
 
-/* What was allocated is forgotten under the others' feet, which is the program's fault; the arena must stay sound. */
+/* The others' objects are forgotten while they use them, which is the program's fault. The arena
+ * must stay sound. */
 TEST(clear_and_rewind_amid_allocations_leave_the_arena_sound, .unless = has_fences())
 {
 	static Worker workers[THREADS];
@@ -558,7 +565,7 @@ TEST(threads_use_many_arenas_each_and_one_together)
 	ck_assert_uint_eq(Arena_debug_live_count(), before);
 }
 
-/* ---- fork; under TSan, which cannot stand the locks that this needs, there is no such promise ---- */
+/* ---- fork; not under TSan, which allows a thread no more than 64 locks at once ---- */
 
 #if !SANITIZED_THREADS
 static volatile int stop;
@@ -619,7 +626,8 @@ TEST(a_child_forked_amid_allocating_threads_can_use_every_arena)
 			use_after_fork(shared);
 		ck_assert_int_gt(pid, 0);
 		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %#x", (unsigned)status);
+		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %#x",
+			(unsigned)status);
 	}
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	for (i = 0; i < 3; i++)

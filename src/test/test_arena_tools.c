@@ -259,6 +259,7 @@ TEST(asan_reports_misuse, .to = MISUSES)
 	close(ends[0]);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_msg(status != 0, "misuse %d was not reported", _i);
-	ck_assert_msg(strstr(said, misuses[_i].report) != NULL, "no %s in: %s", misuses[_i].report, said);
+	ck_assert_msg(strstr(said, misuses[_i].report) != NULL, "no %s in: %s", misuses[_i].report,
+		said);
 }
 #endif

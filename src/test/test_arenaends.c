@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena: what is left of it when user code is left by pthread_exit or a cancellation, which run no FINALLY,
- * arenas that are lent, and the map. */
+/* Arena: what is left of it when user code ends by pthread_exit or a cancellation, which run no
+ * FINALLY; arenas that are lent; the map and the report. arena/rep.h takes the inline path away:
+ * Arena_alloc is a call here. */
 #include "config.h"
 
 #include <pthread.h>
@@ -152,7 +153,8 @@ TEST(a_deferred_call_may_be_left_in_any_way_by_a_dispose_of_a_tree, .from = RETU
 	Way way = (Way)_i;
 	size_t live = Arena_debug_live_count();
 	struct Failing f = { .fail_at = -1 };
-	Arena_T arena = failing_arena(&f), child = Arena_new_child(arena), grandchild = Arena_new_child(child);
+	Arena_T arena = failing_arena(&f), child = Arena_new_child(arena),
+		grandchild = Arena_new_child(child);
 
 	calls = 0;
 	defer_five(grandchild, &way);
@@ -197,7 +199,8 @@ static void allocate_much(void *arena)
 TEST(an_alloc_may_be_left_in_any_way_and_nothing_stays_booked, .from = RAISES, .to = WAYS)
 {
 	Leaver l = { { .fail_at = -1 }, RETURNS, RETURNS };
-	Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = alloc_or_leave, .free = free_and_leave, .cl = &l,
+	Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = alloc_or_leave,
+		.free = free_and_leave, .cl = &l,
 		.limit = 100 * KB });
 	size_t held = Arena_capacity(arena);
 
@@ -218,7 +221,8 @@ TEST(a_free_that_ends_its_thread_leaves_no_chunk_behind, .from = EXITS, .to = WA
 
 	for (i = 0; i < sizeof ends / sizeof ends[0]; i++) {
 		Leaver l = { { .fail_at = -1 }, RETURNS, RETURNS };
-		Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = alloc_or_leave, .free = free_and_leave, .cl = &l });
+		Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = alloc_or_leave,
+			.free = free_and_leave, .cl = &l });
 
 		mark = Arena_mark(arena);
 		for (k = 0; k < 5; k++)
@@ -371,8 +375,10 @@ static void raise_trouble(const Arena_Info *info, void *cl)
 
 TEST(the_map_shows_each_arena_after_its_parent_with_the_sums_below)
 {
-	Arena_T root = Arena__made_at(Arena_new_with(&(Arena_Options){ .name = "root" }), __FILE__, __LINE__);
-	Arena_T child = Arena_new_child(root), grandchild = Arena_new_child(child), other = Arena_new_child(root);
+	Arena_T root = Arena__made_at(Arena_new_with(&(Arena_Options){ .name = "root" }), __FILE__,
+		__LINE__);
+	Arena_T child = Arena_new_child(root), grandchild = Arena_new_child(child),
+		other = Arena_new_child(root);
 	Seen seen = { .root = root, .last = { root, child, grandchild } };
 
 	Arena_alloc(child, 1000);
@@ -381,8 +387,10 @@ TEST(the_map_shows_each_arena_after_its_parent_with_the_sums_below)
 	Arena_debug_map(see, &seen);
 	ck_assert_uint_eq(seen.n, Arena_debug_live_count());
 	ck_assert_int_eq(seen.found, 3);
-	ck_assert_uint_eq(seen.used_below, Arena_used(child) + Arena_used(grandchild) + Arena_used(other));
-	ck_assert_uint_eq(seen.capacity_below, Arena_capacity(child) + Arena_capacity(grandchild) + Arena_capacity(other));
+	ck_assert_uint_eq(seen.used_below,
+		Arena_used(child) + Arena_used(grandchild) + Arena_used(other));
+	ck_assert_uint_eq(seen.capacity_below,
+		Arena_capacity(child) + Arena_capacity(grandchild) + Arena_capacity(other));
 	ck_raises(Trouble, Arena_debug_map(raise_trouble, NULL));
 	ck_raises_saying(Assert_Failed, "the function is NULL", Arena_debug_map(NULL, NULL));
 	Arena_dispose(&root);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena from the inside: what the library's other modules may ask of it, stores and lanes. arena/rep.h takes the
- * inline path away: Arena_alloc is a call here. */
+/* Arena from the inside: what the library's other modules may ask of it, stores and lanes.
+ * arena/rep.h takes the inline path away: Arena_alloc is a call here. */
 #include "config.h"
 
 #include <pthread.h>
@@ -26,7 +26,8 @@ enum { KB = 1024, MB = 1024 * 1024 };
 static Arena_T counted_arena(struct Failing *f)
 {
 	*f = (struct Failing){ .fail_at = -1 };
-	return Arena_new_with(&(Arena_Options){ .alloc = failing_alloc, .free = failing_free, .cl = f });
+	return Arena_new_with(&(Arena_Options){ .alloc = failing_alloc, .free = failing_free,
+		.cl = f });
 }
 
 static void dispose_of_all(Arena_T arena, const struct Failing *f)
@@ -188,7 +189,8 @@ static void *from_arena(size_t nbytes, void *cl)
 
 TEST(a_backing_allocator_that_takes_nothing_back_keeps_the_block_in_the_arena)
 {
-	Arena_T outer = Arena_new(), arena = Arena_new_with(&(Arena_Options){ .alloc = from_arena, .cl = outer });
+	Arena_T outer = Arena_new(),
+		arena = Arena_new_with(&(Arena_Options){ .alloc = from_arena, .cl = outer });
 	char *p = Arena_alloc(arena, MB);
 
 	ck_assert_int_eq(arena__release(arena, p, MB), 0);
@@ -338,7 +340,8 @@ TEST(a_custom_backing_allocator_sees_every_request_and_gets_all_back)
 	int i;
 
 	for (i = 1; i <= 50; i++) {
-		Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = failing_alloc, .free = failing_free, .cl = &f });
+		Arena_T arena = Arena_new_with(&(Arena_Options){ .alloc = failing_alloc,
+			.free = failing_free, .cl = &f });
 
 		ck_assert_uint_eq(f.requests, (size_t)(2 * i - 1));
 		use_bytes(arena, 20 * KB);
@@ -422,7 +425,8 @@ TEST(an_arena_outlives_its_owner_whose_record_another_thread_has)
 	pthread_join(thread, NULL);
 	ck_assert(arena->owner == other->owner);
 	p = memset(Arena_alloc(arena, 100), 2, 100);
-	ck_assert(!arena->owner || arena->owner == arena__thread()); /* handed over at the first visit */
+	/* handed over at the first visit */
+	ck_assert(!arena->owner || arena->owner == arena__thread());
 	ck_assert_ptr_ne(memset(Arena_alloc(arena, 100), 3, 100), p);
 	ck_assert_int_eq(p[99], 2);
 	Arena_dispose(&arena);
@@ -491,6 +495,46 @@ TEST(a_visitors_newest_block_grows_in_place_and_goes_back)
 		ck_assert_ptr_eq(Arena_alloc(arena, 16), p);
 	}
 	Arena_dispose(&arena);
+	Arena_dispose(&elsewhere);
+}
+
+/* Fills the store with chunks of many sizes. */
+static void store_a_ladder(size_t least)
+{
+	Arena_T arena = Arena_new();
+	size_t i;
+
+	for (i = 0; i < 16; i++)
+		Arena_alloc(arena, least + i * least / 16);
+	Arena_dispose(&arena);
+}
+
+/* The store may give a larger chunk than was asked for. */
+TEST(what_is_kept_is_bounded_whatever_is_in_store)
+{
+	Arena_T elsewhere;
+	pthread_t thread;
+	size_t least;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_arena, &elsewhere), 0);
+	pthread_join(thread, NULL);
+	for (least = 20 * KB; least < 60 * KB; least += KB) {
+		Arena_T arena;
+
+		empty_handed();
+		store_a_ladder(least);
+		arena = Arena_new();
+		use_bytes(arena, KB);
+		if (arena->owner)
+			give_to_another(arena);
+		use_bytes(arena, least);
+		Arena_clear(arena);
+		ck_assert_uint_le(Arena_capacity(arena), 2 * Arena_peak(arena));
+		use_bytes(arena, least + 20 * KB);
+		Arena_reset(arena, least);
+		ck_assert_uint_le(Arena_capacity(arena), least);
+		Arena_dispose(&arena);
+	}
 	Arena_dispose(&elsewhere);
 }
 
@@ -582,7 +626,8 @@ TEST(owner_and_visitors_share_one_spare_without_overlap)
 	Arena_dispose(&elsewhere);
 }
 
-/* This program is linked with the library's objects: its constructors are called before the library's. */
+/* This program is linked with the library's objects, so its constructors run before the
+ * library's. */
 static Arena_T made_before_main;
 
 static void __attribute__((constructor(101))) make_before_main(void)
@@ -656,7 +701,8 @@ static int forbid_membarrier(void)
 	};
 	struct sock_fprog filter = { sizeof code / sizeof code[0], code };
 
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+		&& prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
 static int forked_status(void (*work)(void))

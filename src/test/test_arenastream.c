@@ -159,7 +159,8 @@ TEST(a_write_that_failed_leaves_nothing_that_a_rewind_could_lose)
 {
 	static const char much[100000];
 	struct Failing failing = { -1, 0, 0, 0 };
-	Arena_Options o = { .alloc = failing_alloc, .free = failing_free, .cl = &failing }; /* with room for a little */
+	/* with room for a little */
+	Arena_Options o = { .alloc = failing_alloc, .free = failing_free, .cl = &failing };
 	AUTO(Arena_T, arena, Arena_dispose) = Arena_new_with(&o);
 	size_t n;
 	char *text;
@@ -246,7 +247,8 @@ TEST(a_stream_needs_an_arena_and_two_variables)
 	size_t n;
 	char *text;
 
-	ck_raises_saying(Assert_Failed, "Arena_open_stream: the arena is NULL", Arena_open_stream(NULL, &text, &n));
+	ck_raises_saying(Assert_Failed, "Arena_open_stream: the arena is NULL",
+		Arena_open_stream(NULL, &text, &n));
 	ck_raises_saying(Assert_Failed, "text is NULL", Arena_open_stream(arena, NULL, &n));
 	ck_raises_saying(Assert_Failed, "nbytes is NULL", Arena_open_stream(arena, &text, NULL));
 }

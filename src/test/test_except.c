@@ -179,7 +179,7 @@ TEST(without_a_message_the_reason_is_the_message)
 	} END_TRY;
 }
 
-TEST(outside_of_handlers_there_is_nothing_to_tell)
+TEST(outside_a_handler_there_is_no_exception_to_ask_about)
 {
 	FILE *out = tmpfile();
 
@@ -239,7 +239,7 @@ static void raise_in_a_handler(void)
 	} END_TRY;
 }
 
-TEST(what_is_replaced_becomes_the_cause)
+TEST(a_replaced_exception_becomes_the_cause)
 {
 	start_log();
 	run(raise_in_a_handler);
@@ -417,19 +417,6 @@ TEST(the_arguments_of_a_message_may_come_from_the_exception_it_replaces)
 	} END_TRY;
 }
 
-static void report_into(char *text, size_t size)
-{
-	FILE *out = tmpfile();
-	size_t n;
-
-	ck_assert_ptr_nonnull(out);
-	Except_report(out);
-	rewind(out);
-	n = fread(text, 1, size - 1, out);
-	text[n] = '\0';
-	fclose(out);
-}
-
 TEST(a_report_names_type_message_place_errno_and_causes)
 {
 	char text[1024], wanted[1024];
@@ -547,7 +534,7 @@ TEST(a_report_to_no_file_is_a_checked_error)
 	ck_assert_int_eq(handled, 1);
 }
 
-TEST(the_function_form_raises_at_the_place_it_is_told)
+TEST(the_function_form_raises_at_the_given_place)
 {
 	TRY {
 		Except_raise(&A, "disk.c", 12);
@@ -616,7 +603,7 @@ static void start_a_thread_that_dies(void)
 	pthread_join(t, NULL);
 }
 
-TEST(so_does_one_in_another_thread)
+TEST(an_uncaught_exception_of_another_thread_reports_and_aborts)
 {
 	ck_aborts(start_a_thread_that_dies);
 	ck_said("uncaught exception: x failed: and more");

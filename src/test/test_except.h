@@ -183,6 +183,20 @@ typedef struct Large {
 	long a[50];
 } Large;
 
+/* Writes the report of the exception being handled into text. */
+static inline void report_into(char *text, size_t size)
+{
+	FILE *out = tmpfile();
+	size_t n;
+
+	ck_assert_ptr_nonnull(out);
+	Except_report(out);
+	rewind(out);
+	n = fread(text, 1, size - 1, out);
+	text[n] = '\0';
+	fclose(out);
+}
+
 static inline void run_thread(void *(*f)(void *), void *cl)
 {
 	pthread_t t;

@@ -92,7 +92,7 @@ static void initialize_badly(int what)
 	L("end");
 }
 
-TEST(what_was_not_initialized_is_not_disposed_of)
+TEST(a_variable_without_a_value_is_not_disposed_of)
 {
 	volatile int what;
 
@@ -148,7 +148,8 @@ enum { DISPOSALS_MAY_RAISE = 0 };
 enum { DISPOSALS_MAY_RAISE = 1 };
 #endif
 
-TEST(a_disposal_that_raises_replaces_what_passes_and_the_others_run, .unless = !DISPOSALS_MAY_RAISE)
+TEST(a_disposal_that_raises_replaces_the_exception_and_the_others_run,
+	.unless = !DISPOSALS_MAY_RAISE)
 {
 	start_log();
 	ck_assert_int_eq(disposals(RAISED), 9);

@@ -614,7 +614,7 @@ static int nested_functions(int x)
 	return 0;
 }
 
-TEST(return_of_a_nested_function_is_its_own)
+TEST(a_nested_function_returns_only_from_itself)
 {
 	start_log();
 	ck_assert_int_eq(nested_functions(10), 31);
@@ -634,7 +634,7 @@ static int recursive(int n)
 	return -1;
 }
 
-TEST(return_of_a_recursive_function_is_its_own)
+TEST(a_recursive_function_returns_only_from_its_own_call)
 {
 	start_log();
 	ck_assert_int_eq(recursive(4), 4);

@@ -3,11 +3,7 @@
  * causes. */
 #include "config.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdio.h>
-
-#include "testing.h"
+#include "test_except.h"
 
 EXCEPT_DEFINE(Disk_Failed, NULL, "disk failed");
 EXCEPT_DEFINE(Disk_Full, &Disk_Failed, "disk full");
@@ -27,23 +23,10 @@ static void raise_chain(void)
 	} END_TRY;
 }
 
-static void report_into(char *text, size_t size)
-{
-	FILE *out = tmpfile();
-	size_t n;
-
-	ck_assert_ptr_nonnull(out);
-	Except_report(out);
-	rewind(out);
-	n = fread(text, 1, size - 1, out);
-	text[n] = '\0';
-	fclose(out);
-}
-
 SUITE("Except, travelling");
 CASE("captures");
 
-TEST(causes_have_message_and_place)
+TEST(a_cause_has_its_message_and_its_place)
 {
 	int handled = 0;
 
@@ -171,7 +154,7 @@ TEST(a_raise_without_a_message_is_rethrown_without_one)
 	} END_TRY;
 }
 
-TEST(what_is_being_handled_becomes_the_cause_of_what_is_rethrown)
+TEST(the_handled_exception_becomes_the_cause_of_a_rethrown_one)
 {
 	Except_Capture c;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Except_set_unwinding: a raise that runs other people's clean-ups. What runs is noted, "!" behind
- * it if the exception is current there. test_except_unwinding is test_except with it on,
- * test_except_cxx has C++, except_unwind.sh other compilers. */
+/* Except_set_unwinding: a raise that runs other people's clean-ups. Each clean-up notes its name,
+ * with "!" behind it if the exception is current there. test_except_unwinding is test_except with
+ * unwinding on. test_except_cxx tests C++, and except_unwind.sh other compilers. */
 #include "config.h"
 
 #include <pthread.h>
@@ -171,7 +171,7 @@ static void APART clean_up_raises(void)
 	raise_oops();
 }
 
-TEST(a_raise_in_a_clean_up_replaces_what_passes_and_the_others_run)
+TEST(a_raise_in_a_clean_up_replaces_the_exception_and_the_others_run)
 {
 	TRY {
 		clean_up_raises();
@@ -312,7 +312,7 @@ TEST(a_signal_handler_may_raise_to_a_try_of_its_own)
 	expect("b! d! a! handler! s b! d! a! x! ");
 }
 
-#if !SANITIZED /* these know one stack a thread */
+#if !SANITIZED /* sanitizers know one stack per thread */
 static ucontext_t here, there;
 
 static void run_coroutine(void)
@@ -359,7 +359,7 @@ static void APART raise_and_catch(void)
 	} END_TRY;
 }
 
-/* Returns cl if something else ran than it should. */
+/* Returns cl if the wrong clean-ups ran. */
 static void *raise_often(void *cl)
 {
 	int i;
@@ -393,7 +393,7 @@ static void test_cancellation(const char **name)
 	note(*name);
 }
 
-/* AddressSanitizer does not see the frames go that the end of the thread leaves. */
+/* AddressSanitizer does not notice that the end of a thread leaves these frames. */
 extern void __asan_handle_no_return(void) __attribute__((weak));
 
 static void *be_cancelled(void *cl)
@@ -443,7 +443,7 @@ TEST(the_librarys_own_clean_ups_are_not_in_the_way)
 	ck_assert_int_eq(calls, 50000);
 }
 
-TEST(without_it_they_are_passed_by)
+TEST(without_unwinding_a_raise_runs_no_other_clean_ups)
 {
 	ck_assert_int_eq(Except_set_unwinding(0), 0);
 	TRY {

@@ -103,7 +103,8 @@ TEST(null_is_no_table)
 	HashTable_Iter it;
 	HashTable_Stats s;
 
-	ck_raises_saying(Assert_Failed, "HashTable_put: the table is NULL", HashTable_put(NULL, "k", NULL));
+	ck_raises_saying(Assert_Failed, "HashTable_put: the table is NULL",
+		HashTable_put(NULL, "k", NULL));
 	ck_raises(Assert_Failed, HashTable_get(NULL, "k"));
 	ck_raises(Assert_Failed, HashTable_has(NULL, "k"));
 	ck_raises(Assert_Failed, HashTable_remove(NULL, "k"));
@@ -138,7 +139,8 @@ TEST(bad_options_are_checked_runtime_errors)
 	o.hash = hash_number;
 	ck_raises(Assert_Failed, HashTable_new_with(arena, &o));
 	o.kind = HashTable_STRING;
-	ck_raises_saying(Assert_Failed, "for CUSTOM keys, not for STRING", HashTable_new_with(arena, &o));
+	ck_raises_saying(Assert_Failed, "for CUSTOM keys, not for STRING",
+		HashTable_new_with(arena, &o));
 	memset(&o, 0, sizeof o);
 	o.kind = (HashTable_Kind)(HashTable_CUSTOM + 1);
 	ck_raises_saying(Assert_Failed, "6 is not a kind", HashTable_new_with(arena, &o));
@@ -204,8 +206,8 @@ ssize_t getrandom(void *p, size_t n, unsigned flags)
 	return random_bytes(p, n) ? (ssize_t)n : -1;
 }
 
-/* The C library's open, and then the thread is cancelled, if cancel_at_open says so. Under this label it is no other
- * declaration of open(2), which some builds have inline. */
+/* The C library's open, and then the thread is cancelled, if cancel_at_open says so. Under this
+ * label it is no other declaration of open(2), which some builds have inline. */
 static int cancel_at_open;
 CORE_API int open_and_cancel(const char *path, int flags, ...) __asm__("open");
 
@@ -382,7 +384,8 @@ TEST(nocase_folds_ascii_letters_and_nothing_else)
 
 TEST(keys_that_differ_in_one_byte_or_in_length_are_different)
 {
-	HashTable_T t = any_table(arena, HashTable_BYTES, 0), folded = any_table(arena, HashTable_STRING_NOCASE, 0);
+	HashTable_T t = any_table(arena, HashTable_BYTES, 0),
+		folded = any_table(arena, HashTable_STRING_NOCASE, 0);
 	unsigned char key[200];
 	size_t n, i;
 
@@ -431,7 +434,8 @@ TEST(a_null_key_is_a_checked_runtime_error_but_in_pointer_tables)
 	ck_raises(Assert_Failed, HashTable_slot(t, NULL));
 	ck_raises(Assert_Failed, HashTable_put_bytes(t, NULL, 1, NULL));
 	ck_raises(Assert_Failed, HashTable_get_bytes(t, NULL, 0));
-	ck_raises(Assert_Failed, HashTable_remove_bytes(any_table(arena, HashTable_STRING_NOCASE, 0), NULL, 1));
+	ck_raises(Assert_Failed, HashTable_remove_bytes(any_table(arena, HashTable_STRING_NOCASE, 0),
+		NULL, 1));
 	ck_raises(Assert_Failed, HashTable_put(any_table(arena, HashTable_CUSTOM, 0), NULL, NULL));
 	t = any_table(arena, HashTable_POINTER, 0);
 	HashTable_put(t, NULL, value(1));
@@ -448,12 +452,15 @@ TEST(the_calls_of_another_kind_are_checked_runtime_errors, .to = KINDS)
 		ck_raises(Assert_Failed, HashTable_has(t, "k"));
 		ck_raises(Assert_Failed, HashTable_remove(t, "k"));
 		ck_raises(Assert_Failed, HashTable_slot(t, "k"));
-		ck_raises_saying(Assert_Failed, _i == HashTable_BYTES ? "BYTES keys: it takes no length: see the _bytes calls"
+		ck_raises_saying(Assert_Failed, _i == HashTable_BYTES
+			? "BYTES keys: it takes no length: see the _bytes calls"
 			: "INTEGER keys: it takes no integer: see the _int calls", HashTable_get(t, "k"));
 	}
 	if (_i == HashTable_INTEGER || _i == HashTable_POINTER || _i == HashTable_CUSTOM) {
-		ck_raises_saying(Assert_Failed, "HashTable_put_bytes, a key of 1 bytes", HashTable_put_bytes(t, "k", 1, NULL));
-		ck_raises_saying(Assert_Failed, "STRING, STRING_NOCASE and BYTES", HashTable_has_bytes(t, "k", 1));
+		ck_raises_saying(Assert_Failed, "HashTable_put_bytes, a key of 1 bytes",
+			HashTable_put_bytes(t, "k", 1, NULL));
+		ck_raises_saying(Assert_Failed, "STRING, STRING_NOCASE and BYTES",
+			HashTable_has_bytes(t, "k", 1));
 		ck_raises_saying(Assert_Failed, "HashTable_slot_bytes", HashTable_slot_bytes(t, "k", 1));
 		ck_raises(Assert_Failed, HashTable_get_bytes(t, "k", 1));
 		ck_raises(Assert_Failed, HashTable_remove_bytes(t, "k", 1));
@@ -504,6 +511,27 @@ TEST(keys_of_every_length_are_kept_and_their_memory_is_used_again)
 		ck_assert_uint_le(Arena_used(arena), used + used / 16);
 	}
 	ck_assert_uint_eq(HashTable_length(t), 0);
+}
+
+/* The bytes of a removed key must not be those of the next one. */
+TEST(an_empty_key_has_bytes_of_its_own)
+{
+	HashTable_Options o = { .kind = HashTable_BYTES, .hint = 10 };
+	HashTable_T t = HashTable_new_with(arena, &o);
+	HashTable_Iter it;
+
+	HashTable_put_bytes(t, "a", 1, numbers);
+	HashTable_put_bytes(t, "", 0, numbers + 1);
+	HashTable_put_bytes(t, "bcdefghi", 8, numbers + 2);
+	ck_assert_ptr_eq(HashTable_remove_bytes(t, "a", 1), numbers);
+	ck_assert_ptr_eq(HashTable_remove_bytes(t, "", 0), numbers + 1);
+	HashTable_put_bytes(t, "j", 1, numbers);
+	HashTable_put_bytes(t, "k", 1, numbers);
+	ck_assert_ptr_eq(HashTable_get_bytes(t, "bcdefghi", 8), numbers + 2);
+	HashTable_iterate(t, &it);
+	while (HashTable_next(&it))
+		if (it.value == numbers + 2)
+			ck_assert_mem_eq(it.key, "bcdefghi", 8);
 }
 
 TEST(integers_of_every_size_are_keys)

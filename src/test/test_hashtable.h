@@ -60,7 +60,8 @@ static inline unsigned below(unsigned n)
 	return (unsigned)((next_random() >> 32) * n >> 32);
 }
 
-static const char *const kind_names[KINDS] = { "STRING", "NOCASE", "BYTES", "INTEGER", "POINTER", "CUSTOM" };
+static const char *const kind_names[KINDS] = { "STRING", "NOCASE", "BYTES", "INTEGER", "POINTER",
+	"CUSTOM" };
 
 static inline uint64_t hash_number(const void *key, uint64_t seed)
 {
@@ -108,7 +109,8 @@ static inline Text text_of(HashTable_Kind kind, int n)
 		t.length = sizeof n + (size_t)n % 40;
 		memcpy(t.bytes + t.length - sizeof n, &n, sizeof n);
 	} else if (n > 0)
-		t.length = (size_t)snprintf(t.bytes, sizeof t.bytes, "%.*sName-%d", n % 37, "............................"
+		t.length = (size_t)snprintf(t.bytes, sizeof t.bytes, "%.*sName-%d", n % 37,
+			"............................"
 			"..............", n);
 	if (kind == HashTable_STRING_NOCASE)
 		for (i = 0; i < t.length; i++)
@@ -139,7 +141,8 @@ static inline void *put(HashTable_T t, HashTable_Kind kind, int n, void *v)
 	case HashTable_BYTES:
 		return HashTable_put_bytes(t, text.bytes, text.length, v);
 	default:
-		return below(2) ? HashTable_put(t, text.bytes, v) : HashTable_put_bytes(t, text.bytes, text.length, v);
+		return below(2) ? HashTable_put(t, text.bytes, v)
+			: HashTable_put_bytes(t, text.bytes, text.length, v);
 	}
 }
 
@@ -157,7 +160,8 @@ static inline void *get(HashTable_T t, HashTable_Kind kind, int n)
 	case HashTable_BYTES:
 		return HashTable_get_bytes(t, text.bytes, text.length);
 	default:
-		return n % 2 ? HashTable_get(t, text.bytes) : HashTable_get_bytes(t, text.bytes, text.length);
+		return n % 2 ? HashTable_get(t, text.bytes)
+			: HashTable_get_bytes(t, text.bytes, text.length);
 	}
 }
 
@@ -199,7 +203,8 @@ static inline void check_all(HashTable_T t, HashTable_Kind kind, const Model *m)
 	int i;
 
 	for (i = 0; i < NUMBERS; i++)
-		ck_assert_msg(get(t, kind, i) == (m->present[i] ? m->values[i] : NULL), "%s key %d", kind_names[kind], i);
+		ck_assert_msg(get(t, kind, i) == (m->present[i] ? m->values[i] : NULL), "%s key %d",
+			kind_names[kind], i);
 	HashTable_iterate(t, &it);
 	while (HashTable_next(&it)) {
 		i = number_of(kind, &it);

@@ -241,9 +241,12 @@ TEST(entries_are_those_of_the_table_for_sorting, .to = KINDS)
 		for (i = 1; i < n; i++)
 			ck_assert_int_lt(strcmp(e[i - 1].key, e[i].key), 0);
 	}
-	ck_raises_saying(Assert_Failed, "HashTable_entries: the table is NULL", HashTable_entries(NULL, arena, &n));
-	ck_raises_saying(Assert_Failed, "HashTable_entries: the arena is NULL", HashTable_entries(t, NULL, &n));
-	ck_raises_saying(Assert_Failed, "HashTable_entries: the place", HashTable_entries(t, arena, NULL));
+	ck_raises_saying(Assert_Failed, "HashTable_entries: the table is NULL",
+		HashTable_entries(NULL, arena, &n));
+	ck_raises_saying(Assert_Failed, "HashTable_entries: the arena is NULL",
+		HashTable_entries(t, NULL, &n));
+	ck_raises_saying(Assert_Failed, "HashTable_entries: the place",
+		HashTable_entries(t, arena, NULL));
 }
 
 TEST(a_copy_has_the_same_entries_and_lives_by_itself, .to = KINDS)
@@ -452,7 +455,8 @@ static void write_in_callback(HashTable_T t, void *userdata)
 	ck_raises(Assert_Failed, HashTable_remove_bytes(t, "one", 3));
 	ck_raises(Assert_Failed, HashTable_clear(t));
 	ck_raises(Assert_Failed, HashTable_reserve(t, 10000));
-	ck_raises_saying(Assert_Failed, "HashTable_shrink: called from a resize callback", HashTable_shrink(t));
+	ck_raises_saying(Assert_Failed, "HashTable_shrink: called from a resize callback",
+		HashTable_shrink(t));
 	ck_raises(Assert_Failed, HashTable_slot_bytes(t, "one", 3));
 	ck_raises(Assert_Failed, HashTable_free(&freed));
 	HashTable_iterate(t, &it);
@@ -522,7 +526,8 @@ TEST(stats_count_bytes_and_probes)
 	HashTable_stats(t, &s);
 	ck_assert_uint_eq(s.length, 1);
 	ck_assert_uint_eq(s.capacity, 15);
-	ck_assert_uint_eq(s.bytes, (16 + 15 * (sizeof(uint64_t) + sizeof(void *)) + 15) / 16 * 16); /* tags, slots */
+	/* the tags, then the slots */
+	ck_assert_uint_eq(s.bytes, (16 + 15 * (sizeof(uint64_t) + sizeof(void *)) + 15) / 16 * 16);
 	ck_assert_uint_eq(s.resizes, 0);
 	ck_assert_uint_eq(s.longest_probe, 1);
 	ck_assert_double_eq(s.mean_probe, 1.0);
@@ -594,8 +599,10 @@ static uint64_t family(int which, uint64_t i)
 
 TEST(built_keys_do_not_make_a_slow_table, .to = 8)
 {
-	HashTable_T integers = any_table(arena, HashTable_INTEGER, 0), bytes = any_table(arena, HashTable_BYTES, 0),
-		strings = any_table(arena, HashTable_STRING, 0), nocase = any_table(arena, HashTable_STRING_NOCASE, 0);
+	HashTable_T integers = any_table(arena, HashTable_INTEGER, 0),
+		bytes = any_table(arena, HashTable_BYTES, 0),
+		strings = any_table(arena, HashTable_STRING, 0),
+		nocase = any_table(arena, HashTable_STRING_NOCASE, 0);
 	HashTable_T tables[4] = { integers, bytes, strings, nocase };
 	char text[40];
 	uint64_t i;

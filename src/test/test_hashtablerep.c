@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Internals of HashTable: the quality of the hashes, flood resistance, what leaks through the order, reading near
- * the end of memory, and the limits that take gigabytes of keys to reach.
+/* Internals of HashTable: the quality of the hashes, flood resistance, information in the order of
+ * a walk, reading near the end of memory, and the limits that take gigabytes of keys to reach.
  *
- * The tests of quality are those of SMHasher (A. Appleby, 2008 and later; R. Urban's fork), by its names for the
- * sets of keys, on the 32 bits that the table uses. A set of n keys has n^2 / 2^33 collisions on average if the
- * hash is random; more than three times that, and at least ten, fail. */
+ * The tests of quality are those of SMHasher (A. Appleby, 2008 and later; R. Urban's fork), by its
+ * names for the sets of keys, on the 32 bits that the table uses. A set of n keys has n^2 / 2^33
+ * collisions on average if the hash is random. A test fails if there are more than three times as
+ * many, and at least ten. */
 #include "config.h"
 
 #include <stdint.h>
@@ -84,7 +85,8 @@ static double worst_bias(const uint64_t *secret, size_t n, int is_word)
 			uint32_t changed;
 
 			key[bit / 8] ^= (unsigned char)(1 << bit % 8);
-			changed = hash ^ (is_word ? word_hash(secret, word ^ (uint64_t)1 << bit) : bytes_hash(secret, key, n));
+			changed = hash ^ (is_word ? word_hash(secret, word ^ (uint64_t)1 << bit)
+				: bytes_hash(secret, key, n));
 			key[bit / 8] ^= (unsigned char)(1 << bit % 8);
 			for (out = 0; out < 32; out++)
 				flips[bit][out] += changed >> out & 1;
@@ -131,8 +133,9 @@ static int ascending(const void *x, const void *y)
 	return (a > b) - (a < b);
 }
 
-/* Chi-squared of the bits by which a table spreads: 1,024 positions from the top, 256 tags below; normal with
- * mean and variance of the degrees of freedom, so 1.35 and 1.7 of those are beyond seven deviations. */
+/* Chi-squared of the bits by which a table spreads: 1,024 positions from the top, 256 tags below;
+ * normal with mean and variance of the degrees of freedom, so 1.35 and 1.7 of those are beyond
+ * seven deviations. */
 static void check_spread(const char *set)
 {
 	static double high[1024], low[256];
@@ -162,7 +165,8 @@ static void check_hashes(const char *set)
 	qsort(hashes, nhashes, sizeof *hashes, ascending);
 	for (i = 1; i < nhashes; i++)
 		collisions += hashes[i] == hashes[i - 1];
-	ck_assert_msg((double)collisions <= 3 * expected || collisions < 10, "%s: %zu collisions of %zu keys", set, collisions,
+	ck_assert_msg((double)collisions <= 3 * expected || collisions < 10,
+		"%s: %zu collisions of %zu keys", set, collisions,
 		nhashes);
 	nhashes = 0;
 }
@@ -236,7 +240,8 @@ static void text(const uint64_t *secret)
 	for (i = 0; i < 100000; i++)
 		note(bytes_hash(secret, key, (size_t)snprintf(key, sizeof key, "Foo%dBar", i)));
 	for (i = 0; i < 100000; i++)
-		note(bytes_hash(secret, key, (size_t)snprintf(key, sizeof key, "https://example.org/items/%d/view", i)));
+		note(bytes_hash(secret, key, (size_t)snprintf(key, sizeof key,
+			"https://example.org/items/%d/view", i)));
 }
 
 /* Nothing but NULs, and every length. */
@@ -350,8 +355,9 @@ TEST(keys_that_collide_under_a_known_seed_are_harmless_under_a_random_one, .to =
 	free(keys);
 }
 
-/* The secrets that wyhash has published, final versions 3 and 4; rapidhash took them over. A word of a key that
- * equals one makes a product 0 there, whatever the rest of the key and the seed are. */
+/* The secrets that wyhash has published, final versions 3 and 4; rapidhash took them over. A word
+ * of a key that equals one makes a product 0 there, whatever the rest of the key and the seed
+ * are. */
 static const uint64_t published[] = {
 	0xa0761d6478bd642fu, 0xe7037ed1a0b428dbu, 0x8ebc6af09c88c6e3u, 0x589965cc75374cc3u,
 	0x2d358dccaa6c78a5u, 0x8bb84b93962eacc9u, 0x4b33a62ed433d4a3u, 0x4d5a2da51de1aa47u
@@ -363,7 +369,8 @@ TEST(the_published_weak_points_of_the_family_are_none_here, .to = 8)
 
 	for (which = 0; which < 8; which += 2) {
 		HashTable_T t = table_of(HashTable_BYTES, 0), integers = table_of(HashTable_INTEGER, 0);
-		uint64_t key[5] = { published[_i], published[_i], published[_i], published[_i], published[_i] };
+		uint64_t key[5] = { published[_i], published[_i], published[_i], published[_i],
+			published[_i] };
 		size_t words = 1 + which / 2, place = which % words;
 
 		words += words == 1;
@@ -530,7 +537,8 @@ static char *gigabytes(size_t n)
 {
 	const size_t piece = 64 << 20, pieces = n / piece + 1;
 	int fd = memfd_create("key", 0);
-	char *p = mmap(NULL, (pieces + 1) * piece, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *q;
+	char *p = mmap(NULL, (pieces + 1) * piece, PROT_NONE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *q;
 	size_t i;
 
 	ck_assert(fd >= 0 && p != MAP_FAILED && ftruncate(fd, (off_t)piece) == 0);
@@ -538,7 +546,8 @@ static char *gigabytes(size_t n)
 	ck_assert_ptr_ne(q, MAP_FAILED);
 	memset(q, 'k', piece);
 	for (i = 0; i < pieces; i++)
-		ck_assert_ptr_ne(mmap(p + i * piece, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0), MAP_FAILED);
+		ck_assert_ptr_ne(mmap(p + i * piece, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+			fd, 0), MAP_FAILED);
 	p[n] = '\0';
 	close(fd);
 	return p;
@@ -555,7 +564,8 @@ TEST(a_key_may_have_4_gib_less_one_byte_and_no_more)
 	key = gigabytes((size_t)UINT32_MAX + 1);
 	o.borrow_keys = 1;
 	t = HashTable_new_with(arena, &o);
-	ck_raises_saying(HashTable_Failed, "HashTable_put: a key of 4294967296 bytes", HashTable_put(t, key, key));
+	ck_raises_saying(HashTable_Failed, "HashTable_put: a key of 4294967296 bytes",
+		HashTable_put(t, key, key));
 	ck_assert_ptr_null(HashTable_get(t, key));
 	ck_assert_uint_eq(HashTable_length(t), 0);
 	HashTable_put(t, key + 1, key);

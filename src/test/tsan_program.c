@@ -108,7 +108,7 @@ static void *take_turns(void *cl)
 	return NULL;
 }
 
-/* Arenas that nobody shares: what one thread gives back another may get. */
+/* Each thread has its own arena. Memory that one thread gives back, another may get. */
 static void *use_arenas(void *cl)
 {
 	int i;

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena, continued: chunks from the backing allocator and back, what a thread keeps in store, and
- * growth. The lock is let go of while the backing allocator runs; what it is asked for is booked
- * before, so that two threads cannot pass the limit together.
+/* Arena, continued: chunks from the backing allocator and back, the store of a thread, and growth.
+ * The lock is released while the backing allocator runs. The bytes that it is asked for are added
+ * to `held` before, so that two threads cannot pass the limit together.
  *
  * The default backing allocator is malloc, and for 2 MiB and more a mapping on huge pages: the
  * advice must be there before the first touch, or the first 2 MiB stay on small pages.
  *
  * The store makes a loop that makes and disposes of arenas cost neither malloc nor page faults.
  * Shells are first chunks with the struct of a disposed arena, still in the registry, its lock
- * made; the others are plain chunks, found by size. Only what the default backing allocator gave
- * is kept, and none of it counts as held by any arena.
+ * made; the others are plain chunks, found by size. Only memory of the default backing allocator
+ * is kept. It does not count as held by any arena.
  *
  * Invariant: the structs in shells are DEAD and no arena's.
  *
- * The store is touched by its thread alone, without a lock, amid a "turnover": whoever walks the
- * registry (report, fork) closes the gate, passes the barrier and waits for the turnovers that
- * had begun, as revokers do (arena/threads.c). So a child is forked with every store in order.
+ * Only its thread touches the store, without a lock, in a "turnover". A function that walks the
+ * registry (report, fork) closes the gate, passes the barrier, and waits for the turnovers that
+ * had begun, as revokers do (arena/threads.c). So a fork finds every store in order.
  *
  * It decays: half of the chunks not needed in the last TICKS disposals go. */
 #include "config.h"
@@ -135,13 +135,14 @@ T arena__take_shell(Thread *t)
 	return struct_in(remove_stored(&t->shells, t->shells.n - 1));
 }
 
-static Chunk *take_stored(size_t least, size_t most)
+/* Returns a chunk that is booked; NULL if there is none. */
+static Chunk *take_stored(T a, size_t least, size_t most)
 {
 	Thread *t = record_now();
 	Chunk *c = NULL;
 	int i;
 
-	if (!t || t->spares.n == 0 || !arena__begin_turnover(t))
+	if (!t || a->backing.alloc != default_alloc || t->spares.n == 0 || !arena__begin_turnover(t))
 		return NULL;
 	for (i = t->spares.n - 1; i >= 0 && !c; i--)
 		if (t->spares.chunks[i]->size >= least && t->spares.chunks[i]->size <= most)
@@ -150,6 +151,7 @@ static Chunk *take_stored(size_t least, size_t most)
 	if (c) {
 		c->own = 0;
 		c->older = NULL; /* of the arena that had it */
+		a->held += c->size;
 	}
 	return c;
 }
@@ -176,7 +178,7 @@ static void free_chunk(Chunk *c)
 
 static void free_shell(Chunk *c)
 {
-	arena__remove_live(struct_in(c));
+	arena__deregister(struct_in(c));
 	pthread_mutex_destroy(&struct_in(c)->lock);
 	free_chunk(c);
 }
@@ -276,27 +278,16 @@ int arena__may_hold(const struct Arena *a, size_t size)
 	return !(a->slow & FIXED) && (!a->most || (size <= a->most && a->held <= a->most - size));
 }
 
-/* With a limit, exactly what was asked for: the arena must not behave otherwise for what is in
+/* With a limit, the chunk is of the very size: the arena must not behave otherwise for what is in
  * store. */
-static Chunk *take_cached(T a, size_t size)
-{
-	Chunk *c = NULL;
-
-	if (a->backing.alloc == default_alloc)
-		c = take_stored(size, a->most ? size : size + size / 4);
-	if (c)
-		a->held += c->size;
-	return c;
-}
-
-Chunk *arena__take_chunk_unlocks(T a, size_t size)
+Chunk *arena__take_chunk_unlocks(T a, size_t size, size_t most)
 {
 	Chunk *c;
 	void *p;
 
 	if (!arena__may_hold(a, size))
 		return NULL;
-	c = take_cached(a, size);
+	c = take_stored(a, size, a->most ? size : most);
 	if (c)
 		return c;
 	a->held += size;
@@ -452,15 +443,11 @@ static void move_lane(T a, Lane *l, char *start, char *limit)
 static int cut_slice(T a, size_t size)
 {
 	Lane *l = &a->common.lane;
-	size_t rest = (size_t)(l->limit - l->avail), n = rest / 16;
+	size_t rest = (size_t)(l->limit - l->avail), n = rest / 16 + SLICE_LEAST + size;
 	char *start;
 
 	if (size + LINE > rest)
 		return 0;
-	if (n < SLICE_LEAST)
-		n = SLICE_LEAST;
-	if (n < size + LINE)
-		n = size + LINE;
 	if (n > rest)
 		n = rest;
 	start = l->limit - n;
@@ -492,11 +479,16 @@ static int enter_spare(T a, size_t size)
 	return 1;
 }
 
+static Chunk *take_for_growth_unlocks(T a, size_t size)
+{
+	return arena__take_chunk_unlocks(a, size, size + size / 4);
+}
+
 /* Returns NULL with no chunk taken if the request is large, or memory is short. */
 static void *allocate_in_new_chunk_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
 {
 	size_t next = next_chunk(a);
-	Chunk *c = size <= next / 8 ? arena__take_chunk_unlocks(a, next) : NULL;
+	Chunk *c = size <= next / 8 ? take_for_growth_unlocks(a, next) : NULL;
 	void *p;
 
 	if (!c)
@@ -515,12 +507,12 @@ static void *allocate_in_new_chunk_unlocks(T a, size_t alignment, size_t nbytes,
 /* A chunk of its own; the lanes stay where they are. A spare that is of no use here makes way. */
 static void *allocate_large_unlocks(T a, size_t alignment, size_t nbytes, size_t size)
 {
-	Chunk *c = arena__take_chunk_unlocks(a, size);
+	Chunk *c = take_for_growth_unlocks(a, size);
 	char *p;
 
 	if (!c && a->spare) {
 		arena__give_back_unlocks(a, arena__drop_spare(a));
-		c = arena__take_chunk_unlocks(a, size);
+		c = take_for_growth_unlocks(a, size);
 	}
 	if (!c)
 		return NULL;

@@ -369,20 +369,17 @@ static void fill_line(Line *l, struct Arena *a)
 	}
 }
 
-/* Returns the number of live arenas; they are in the map if there is room for all of them. */
-static size_t fill_map(Map *m)
+/* Sets n to the number of live arenas; they are in the map if there is room for all of them. */
+static void fill_map(Map *m)
 {
-	size_t n = 0, count;
 	struct Arena *a;
 
+	m->n = 0;
 	arena__lock_registry();
-	count = Arena_debug_live_count();
-	for (a = count <= m->room ? arena__next_live(NULL) : NULL; a; a = arena__next_live(a))
-		if (LOAD(a->magic) == MAGIC)
-			fill_line(&m->lines[n++], a);
+	for (a = arena__registry; a; a = a->next)
+		if (LOAD(a->magic) == MAGIC && m->n++ < m->room)
+			fill_line(&m->lines[m->n - 1], a);
 	arena__unlock_registry();
-	m->n = n;
-	return count;
 }
 
 static int compare_addresses(const void *one, const void *other)
@@ -451,17 +448,16 @@ static void order_lines(Map *m)
 
 static void make_map(Map *m, const char *call)
 {
-	size_t n = Arena_debug_live_count();
-
+	m->n = Arena_debug_live_count();
 	do {
 		free_map(m);
-		m->room = n + 16;
+		m->room = m->n + 16;
 		m->lines = calloc(m->room, sizeof m->lines[0]);
 		m->order = calloc(m->room, sizeof m->order[0]);
 		if (!m->lines || !m->order)
 			EXCEPT_RAISE_MSG(Arena_Failed, "%s: out of memory for %zu arenas", call, m->room);
-		n = fill_map(m);
-	} while (n > m->room);
+		fill_map(m);
+	} while (m->n > m->room);
 	order_lines(m);
 }
 

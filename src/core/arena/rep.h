@@ -81,13 +81,14 @@ typedef struct Backing {
 	void *cl;
 } Backing;
 
-/* Bits of `slow`: why the owner may not clear (the first four) or dispose without the lock. */
+/* Bits of `slow`: why the owner may not clear (SLOW_CLEAR) or dispose without the lock. */
 enum {
 	GREW = 1,
 	DEFERRED = 2,
 	VISITED = 4,  /* since the last clear a thread took the ownership: the next one does not */
-	LENT = 8,
-	SLOW_CLEAR = 7,
+	MARKED = 8,   /* since the last clear */
+	SLOW_CLEAR = 15,
+	LENT = 256,
 	CHILDREN = 16,
 	SPECIAL = 32, /* it has a parent, an allocator or a first chunk of its own */
 	FIXED = 64,   /* it never goes beyond the caller's buffer */
@@ -100,7 +101,6 @@ struct Arena {
 			struct Thread *owner;
 			uint32_t magic;
 			uint32_t slow;     /* written under the lock */
-			uint64_t serial;   /* no other arena's */
 			const char *file;  /* where it was made */
 			const char *name;
 			int line;
@@ -113,7 +113,6 @@ struct Arena {
 	size_t peak;       /* before that */
 	size_t wanted;     /* what clear keeps room for: its use, decaying by an eighth a turn */
 	size_t align_most; /* largest alignment since: the most padding that it may need elsewhere */
-	size_t cycle;      /* clears so far */
 	size_t turn;       /* rewinds so far */
 	/* under the lock */
 	int running;       /* clears, rewinds and disposals that are running deferred calls */
@@ -129,13 +128,16 @@ struct Arena {
 	Backing backing;
 	struct { size_t used, turn; } rewinds[REWINDS]; /* the owner's; rising, up to a turn of 0 */
 	/* for as long as the struct is in the registry, disposed of or not */
+	uint64_t cycle;    /* the owner's: of clears and starts, from a number of this struct alone */
 	pthread_mutex_t lock;
-	struct Arena *next_live, **live_link;
+	struct Arena *next, **link;
 };
 
-/* Where home's free bytes start. Under no sanitizer there are no red zones, so the owner's quick
- * ways add none. */
-enum { STRUCT_BYTES = (sizeof(struct Arena) + ALIGN - 1) / ALIGN * ALIGN };
+enum {
+	STRUCT_BYTES = (sizeof(struct Arena) + ALIGN - 1) / ALIGN * ALIGN,
+	STRUCT_LINES = (sizeof(struct Arena) + LINE - 1) / LINE * LINE,
+	PAGE_LEAST = 4096 /* the smallest page of any system */
+};
 
 /* Where the program calls. */
 typedef struct Site {
@@ -256,12 +258,23 @@ static inline size_t padding(const void *p, size_t alignment)
 	return -(size_t)(uintptr_t)p & (alignment - 1);
 }
 
-/* The arena whose home the chunk is. */
-static inline struct Arena *struct_in(Chunk *c)
+static inline char *first_line_of(const Chunk *c)
 {
-	char *p = (char *)c + CHUNK_HEADER;
+	char *p = (char *)(uintptr_t)c + CHUNK_HEADER;
 
-	return (struct Arena *)(void *)(p + padding(p, LINE));
+	return p + padding(p, LINE);
+}
+
+/* Returns the arena whose home the chunk is. The struct is at the start, unless it would reach into
+ * a second page there. Then it is at the end, in the page where malloc's next block starts: so an
+ * empty arena takes one page. */
+static inline struct Arena *struct_in(const Chunk *c)
+{
+	char *p = first_line_of(c);
+
+	if (((uintptr_t)c ^ ((uintptr_t)p + sizeof(struct Arena) - 1)) >= PAGE_LEAST)
+		p = c->limit - ((uintptr_t)c->limit & (LINE - 1)) - STRUCT_LINES;
+	return (struct Arena *)(void *)p;
 }
 
 /* Where the free bytes of a chunk begin. A backing allocator aligns as malloc does, which is to 8
@@ -271,11 +284,6 @@ static inline char *chunk_start(Chunk *c)
 	char *p = (char *)c + CHUNK_HEADER + red_zone();
 
 	return p + padding(p, ALIGN);
-}
-
-static inline char *home_start(const struct Arena *a)
-{
-	return (char *)(uintptr_t)a + STRUCT_BYTES + red_zone();
 }
 
 /* The last byte that a lane may end at: limits are aligned. */
@@ -289,6 +297,15 @@ static inline void set_lane(Lane *l, char *avail, char *limit)
 	l->floor = avail;
 	STORE(l->avail, avail);
 	l->limit = limit;
+}
+
+/* Lets the owner's lane be what home has beside the struct. */
+static inline void enter_home(struct Arena *a)
+{
+	if ((char *)a == first_line_of(a->home))
+		set_lane(&a->lane, (char *)a + STRUCT_BYTES + red_zone(), lane_end(a->home));
+	else
+		set_lane(&a->lane, chunk_start(a->home), (char *)a);
 }
 
 static inline size_t above_floor(const Lane *l)
@@ -353,8 +370,6 @@ typedef struct Thread {
 	unsigned ticks;
 	struct Thread *next; /* of all there are */
 	struct Thread *next_idle;
-	uint64_t number, ids;
-	size_t made, gone;   /* arenas, by this thread */
 	Store shells; /* first chunks, with the struct of an arena that was disposed of */
 	Store spares; /* other chunks */
 } Thread;
@@ -374,14 +389,6 @@ static inline Thread *self_now(void)
 static inline Thread *record_now(void)
 {
 	return arena__lanes_allowed && self_now() != NOBODY ? self_now() : NULL;
-}
-
-extern uint64_t arena__ids; /* given in threads without a record */
-
-/* Returns a number that no arena had before. */
-static inline uint64_t arena__unique(Thread *t)
-{
-	return t ? (t->number << 40) + ++t->ids : __atomic_add_fetch(&arena__ids, 1, __ATOMIC_RELAXED);
 }
 
 static inline void arena__leave(Thread *t)
@@ -429,13 +436,13 @@ static inline void note_alignment(struct Arena *a, size_t alignment)
 
 void arena__lock_alone(struct Arena *); /* and makes this thread the owner */
 
-void arena__add_live(struct Arena *, Thread *);
-void arena__remove_live(struct Arena *);
-void arena__lock_registry(void);       /* and stops every turnover, for arena__next_live */
-void arena__unlock_registry(void);
-struct Arena *arena__next_live(struct Arena *); /* live ones and shells; the first after NULL */
+extern pthread_mutex_t arena__registry_lock;
+extern struct Arena *arena__registry;  /* the first of the arenas and shells */
 extern int arena__registry_walked;     /* read atomically */
-extern pthread_mutex_t arena__tree_lock; /* one adoption at a time, or two could make a cycle */
+void arena__register(struct Arena *);
+void arena__deregister(struct Arena *);
+void arena__lock_registry(void);       /* and stops every turnover: for walkers */
+void arena__unlock_registry(void);
 
 /* ---- arena/chunks.c: the backing allocator, and what a thread keeps in store ---- */
 
@@ -448,8 +455,9 @@ void arena__give_back_list(const Backing *, Chunk *list); /* without the arena *
 /* The lock is held in these; where the name says so, they let go of it while the backing
  * allocator runs. */
 int arena__may_hold(const struct Arena *, size_t size);
-/* Returns a chunk that is booked and not linked; NULL without memory, or over the limit. */
-Chunk *arena__take_chunk_unlocks(struct Arena *, size_t size);
+/* Returns a chunk that is booked and not linked; NULL without memory, or over the limit. One from
+ * the store may have up to `most` bytes, if the arena has no limit. */
+Chunk *arena__take_chunk_unlocks(struct Arena *, size_t size, size_t most);
 void arena__give_back_unlocks(struct Arena *, Chunk *list); /* booked off already */
 Chunk *arena__drop_spare(struct Arena *);                   /* booked off; NULL if none */
 /* Gives the chunk back if another thread has left a spare meanwhile. */

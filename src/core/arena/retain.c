@@ -178,9 +178,10 @@ static Chunk *keep_largest(T a, Chunk *list, size_t keep)
 	return rest;
 }
 
-/* Replaces the spare by one of so many bytes, or by none. When the larger one is over the limit,
- * the old one stays; when there is no memory for it, the arena grows again as it did at first. */
-static void replace_spare_unlocks(T a, size_t size)
+/* Replaces the spare by one of size to most bytes, or with a size of 0 by none. If the larger one
+ * is over the limit, the old one stays. Without memory for it, the arena grows again as it did at
+ * first. */
+static void replace_spare_unlocks(T a, size_t size, size_t most)
 {
 	size_t have = a->spare ? a->spare->size : 0, others = a->held - have;
 	Chunk *c;
@@ -191,7 +192,9 @@ static void replace_spare_unlocks(T a, size_t size)
 			return;
 	}
 	arena__give_back_unlocks(a, arena__drop_spare(a));
-	c = size ? arena__take_chunk_unlocks(a, size) : NULL;
+	if (most > size + size / 4)
+		most = size + size / 4;
+	c = size ? arena__take_chunk_unlocks(a, size, most) : NULL;
 	if (c)
 		arena__keep_spare_unlocks(a, c);
 }
@@ -210,7 +213,7 @@ static size_t spare_for(size_t used)
  * home. The common lane never is there. */
 static size_t wanted_spare(const struct Arena *a)
 {
-	size_t home = (size_t)(a->home->limit - home_start(a));
+	size_t home = (size_t)(lane_end(a->home) - chunk_start(a->home)) - STRUCT_LINES;
 	size_t common = a->common.wanted < a->wanted ? a->common.wanted : a->wanted;
 	size_t own = a->wanted - common;
 
@@ -234,25 +237,27 @@ static size_t most_spare(const struct Arena *a, size_t want, int grew)
 /* After a clear: one spare, of at most keep bytes. grew: the last cycle needed more. */
 static void consolidate_unlocks(T a, size_t keep, int grew)
 {
-	size_t want = wanted_spare(a), most = most_spare(a, want, grew);
+	size_t want = wanted_spare(a), most = most_spare(a, want, grew), more;
 	size_t have = a->spare ? a->spare->size : 0;
-	size_t more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 
+	if (most > keep)
+		most = keep;
+	more = have < want ? want : have + have / 2 < most ? have + have / 2 : most;
 	if (!a->backing.free && keep == SIZE_MAX && !grew)
 		return; /* memory that no arena takes would be lost */
 	if (want == 0 || have > keep)
-		replace_spare_unlocks(a, want <= keep ? want : 0);
+		replace_spare_unlocks(a, want <= keep ? want : 0, most);
 	else if (want > keep)
 		return;
 	else if (have > most)
-		replace_spare_unlocks(a, want);
+		replace_spare_unlocks(a, want, most);
 	else if (grew && more > have)
-		replace_spare_unlocks(a, more);
+		replace_spare_unlocks(a, more, most);
 }
 
 /* ---- clear and reset ---- */
 
-/* Decays to nothing at last, when the others come no more. */
+/* Returns the larger of now and what was wanted, less an eighth. Decays to nothing at last. */
 static size_t decayed(size_t wanted, size_t now)
 {
 	wanted -= (wanted + 7) / 8;
@@ -261,11 +266,7 @@ static size_t decayed(size_t wanted, size_t now)
 
 static void note_cycle(T a, size_t keep)
 {
-	size_t used = a->used_most + a->align_most;
-
-	a->wanted -= a->wanted / 8;
-	if (a->wanted < used)
-		a->wanted = used;
+	a->wanted = decayed(a->wanted, a->used_most + a->align_most);
 	if (a->wanted > keep)
 		a->wanted = keep;
 	if (a->used_most > a->peak)
@@ -276,24 +277,23 @@ static void note_cycle(T a, size_t keep)
 	a->rewinds[0].turn = 0;
 }
 
-/* Clears what has nothing but home, of which keep says nothing, no marks, and nothing that
- * others may touch. Returns 0 if it has, or `slow` a bit of `unless`. */
+/* Clears an arena that has nothing but home, of which keep says nothing, no marks, and nothing
+ * that others may touch. Returns 0 if it has, or if `slow` has a bit of `unless`. */
 int arena__clear_quickly(T a, size_t keep, uint32_t unless)
 {
 	Thread *t = self_now();
-	char *start = (char *)a + STRUCT_BYTES;
 	int done;
 
 	if (!arena__enter(a, t))
 		return 0;
-	done = !(LOAD(a->slow) & unless) && a->lane.floor == start && a->common.wanted == 0;
+	done = !(LOAD(a->slow) & unless) && a->common.wanted == 0;
 	if (done) {
-		size_t used = (size_t)(a->lane.avail - start);
+		size_t used = above_floor(&a->lane);
 
 		if (used > a->used_most)
 			STORE(a->used_most, used);
 		note_cycle(a, keep);
-		STORE(a->lane.avail, start);
+		STORE(a->lane.avail, a->lane.floor);
 	}
 	arena__leave(t);
 	return done;
@@ -313,10 +313,10 @@ static void clear(T a, size_t keep)
 	a->common.wanted = decayed(a->common.wanted, a->common.used);
 	rest = keep_largest(a, cut_list(a, a->home), keep);
 	a->marked = a->home;
-	set_lane(&a->lane, home_start(a), lane_end(a->home));
+	enter_home(a);
 	a->used = a->common.used = 0;
 	a->deferred = NULL;
-	hide(a->lane.avail, (size_t)(a->home->limit - a->lane.avail));
+	hide(a->lane.avail, (size_t)(a->lane.limit - a->lane.avail));
 	STORE(a->slow, (a->slow & ~(uint32_t)SLOW_CLEAR) | (a->spare ? GREW : 0)
 		| (a->running ? DEFERRED : 0)); /* or a call that clears could dispose of it */
 	arena__check(a);
@@ -353,13 +353,18 @@ void arena__clear_all(T a, size_t keep)
 		clear(a, keep);
 }
 
+static inline void clear_for_user(T a, size_t keep, const char *call)
+{
+	if (arena__clear_quickly(a, keep, SLOW_CLEAR | LENT))
+		return;
+	arena__check_lent(a, call);
+	arena__clear_all(a, keep);
+}
+
 void Arena_clear(T a)
 {
 	CHECK_ARENA(a);
-	if (arena__clear_quickly(a, SIZE_MAX, SLOW_CLEAR | LENT))
-		return;
-	arena__check_lent(a, "Arena_clear");
-	arena__clear_all(a, SIZE_MAX);
+	clear_for_user(a, SIZE_MAX, "Arena_clear");
 }
 
 /* Beside home, which stays, and of which the functions above do not count the bytes. */
@@ -373,11 +378,7 @@ size_t arena__beside_home(const struct Arena *a, size_t keep)
 void Arena_reset(T a, size_t keep)
 {
 	CHECK_ARENA(a);
-	keep = arena__beside_home(a, keep);
-	if (arena__clear_quickly(a, keep, SLOW_CLEAR | LENT))
-		return;
-	arena__check_lent(a, "Arena_reset");
-	arena__clear_all(a, keep);
+	clear_for_user(a, arena__beside_home(a, keep), "Arena_reset");
 }
 
 /* ---- savepoints ---- */
@@ -396,9 +397,10 @@ Arena_Mark Arena_mark(T a)
 	m.fences = a->fences;
 	m.avail = a->lane.floor = a->lane.avail;
 	m.used = a->used;
-	m.serial = (size_t)a->serial;
-	m.cycle = a->cycle;
+	m.serial = (size_t)(a->cycle >> 32);
+	m.cycle = (size_t)a->cycle;
 	m.turn = a->turn;
+	STORE(a->slow, a->slow | MARKED);
 	if (a->log)
 		arena__log_mark(a);
 	arena__unlock(a);
@@ -418,7 +420,7 @@ static int is_stale(T a, const Arena_Mark *m)
 {
 	int i;
 
-	if (m->serial != (size_t)a->serial || m->cycle != a->cycle)
+	if (m->serial != (size_t)(a->cycle >> 32) || m->cycle != (size_t)a->cycle)
 		return 1;
 	for (i = 0; i < REWINDS && a->rewinds[i].turn; i++)
 		if (a->rewinds[i].turn > m->turn && a->rewinds[i].used < m->used)
@@ -473,7 +475,7 @@ static int rewind_to_unlocks(T a, const Arena_Mark *m)
 		arena__check(a);
 		arena__give_back_unlocks(a, rest);
 		if (a->spare && a->spare->size < want)
-			replace_spare_unlocks(a, want);
+			replace_spare_unlocks(a, want, SIZE_MAX);
 	}
 	arena__unlock(a);
 	return good;

@@ -25,12 +25,11 @@
  * arena: so it may be set before anything is known, and a thread that was stopped after it can
  * clear no other's. src/test/models/arena.pml is a model of this file.
  *
- * The registry is SHARDS lists, each with a lock, so that threads that create and dispose of
- * arenas seldom meet. An arena is in the list of its address from when its home comes from the
- * backing allocator until it goes back; between, it may be a shell in a thread's store, which
- * its magic tells. The walkers close the gate (arena/chunks.c) as well as locking all shards:
- * the lists are then exactly the arenas and shells, and none is changing from one into the
- * other. */
+ * The registry is a list under a lock. An arena is in it from when its home comes from the
+ * backing allocator until home goes back. Between, the arena may be a shell in a thread's store,
+ * which its magic tells. A walker locks the registry and closes the gate (arena/chunks.c): then no
+ * arena becomes a shell, and no shell an arena. Adoption takes the same lock, so two adoptions
+ * cannot make a cycle, and a walker sees no half-done one. */
 #include "config.h"
 
 #include <errno.h>
@@ -91,11 +90,8 @@ static void pass_barrier(void)
 int arena__lanes_allowed, arena__on_valgrind;
 static pthread_key_t exit_key;
 pthread_mutex_t arena__records_lock = PTHREAD_MUTEX_INITIALIZER;
-pthread_mutex_t arena__tree_lock = PTHREAD_MUTEX_INITIALIZER;
 static Thread *all = NOBODY, *idle; /* all: pushed to under the lock, read without */
-static uint64_t records;
 static int enrolled; /* of all, those that are not idle */
-uint64_t arena__ids;
 
 static void retire(void *record)
 {
@@ -137,7 +133,6 @@ static Thread *new_record(void)
 	if (posix_memalign(&p, LINE, sizeof *t) != 0)
 		return NULL;
 	t = memset(p, 0, sizeof *t);
-	t->number = ++records;
 	t->next = all;
 	STORE_RELEASE(all, t);
 	return t;
@@ -314,29 +309,15 @@ void arena__note_most(T a)
 
 /* ---- the registry ---- */
 
-#define SHARD  { PTHREAD_MUTEX_INITIALIZER, NULL }
-#define SHARDS_4 SHARD, SHARD, SHARD, SHARD
-enum { SHARDS = 16 };
-
-static struct {
-	pthread_mutex_t lock;
-	struct Arena *first;
-} live[SHARDS] = { SHARDS_4, SHARDS_4, SHARDS_4, SHARDS_4 };
+pthread_mutex_t arena__registry_lock = PTHREAD_MUTEX_INITIALIZER;
+T arena__registry;
 int arena__registry_walked;
-
-static unsigned shard_of(const struct Arena *a)
-{
-	return (unsigned)((uintptr_t)a >> 12 ^ (uintptr_t)a >> 16) % SHARDS;
-}
 
 void arena__lock_registry(void)
 {
 	Thread *t;
-	int i;
 
-	pthread_mutex_lock(&arena__tree_lock); /* an adoption could make a cycle of what is read */
-	for (i = 0; i < SHARDS; i++)
-		pthread_mutex_lock(&live[i].lock);
+	pthread_mutex_lock(&arena__registry_lock);
 	STORE(arena__registry_walked, 1);
 	if (!is_alone())
 		pass_barrier();
@@ -347,22 +328,40 @@ void arena__lock_registry(void)
 
 void arena__unlock_registry(void)
 {
-	int i;
-
 	STORE_RELEASE(arena__registry_walked, 0);
-	for (i = 0; i < SHARDS; i++)
-		pthread_mutex_unlock(&live[i].lock);
-	pthread_mutex_unlock(&arena__tree_lock);
+	pthread_mutex_unlock(&arena__registry_lock);
 }
 
-T arena__next_live(T a)
+void arena__register(T a)
 {
-	unsigned s = a ? shard_of(a) : 0;
+	pthread_mutex_lock(&arena__registry_lock);
+	a->next = arena__registry;
+	a->link = &arena__registry;
+	if (a->next)
+		a->next->link = &a->next;
+	arena__registry = a;
+	pthread_mutex_unlock(&arena__registry_lock);
+}
 
-	a = a ? a->next_live : live[0].first;
-	while (!a && ++s < SHARDS)
-		a = live[s].first;
-	return a;
+void arena__deregister(T a)
+{
+	pthread_mutex_lock(&arena__registry_lock);
+	*a->link = a->next;
+	if (a->next)
+		a->next->link = a->link;
+	pthread_mutex_unlock(&arena__registry_lock);
+}
+
+size_t Arena_debug_live_count(void)
+{
+	size_t n = 0;
+	T a;
+
+	arena__lock_registry();
+	for (a = arena__registry; a; a = a->next)
+		n += LOAD(a->magic) == MAGIC;
+	arena__unlock_registry();
+	return n;
 }
 
 /* ---- fork: no lock may be held by a thread that the child does not have ----
@@ -372,14 +371,10 @@ T arena__next_live(T a)
 
 static void for_each_lock(int (*apply)(pthread_mutex_t *))
 {
-	int i;
+	T a;
 
-	for (i = 0; i < SHARDS && !under_tsan(); i++) {
-		struct Arena *a;
-
-		for (a = live[i].first; a; a = a->next_live)
-			apply(&a->lock);
-	}
+	for (a = under_tsan() ? NULL : arena__registry; a; a = a->next)
+		apply(&a->lock);
 }
 
 static void lock_all(void)
@@ -406,55 +401,3 @@ static void __attribute__((constructor)) prepare_for_fork(void)
 {
 	pthread_atfork(lock_all, unlock_all, unlock_in_child);
 }
-
-/* Threads without a record share the counters of arena__nobody. */
-static void count_arena(Thread *t, int made)
-{
-	size_t *count = made ? &(t ? t : NOBODY)->made : &(t ? t : NOBODY)->gone;
-
-	if (t)
-		STORE(*count, *count + 1);
-	else
-		__atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST);
-}
-
-void arena__add_live(T a, Thread *t)
-{
-	unsigned s = shard_of(a);
-
-	pthread_mutex_lock(&live[s].lock);
-	a->next_live = live[s].first;
-	a->live_link = &live[s].first;
-	if (a->next_live)
-		a->next_live->live_link = &a->next_live;
-	live[s].first = a;
-	count_arena(t, 1);
-	pthread_mutex_unlock(&live[s].lock);
-}
-
-void arena__remove_live(T a)
-{
-	unsigned s = shard_of(a);
-
-	pthread_mutex_lock(&live[s].lock);
-	*a->live_link = a->next_live;
-	if (a->next_live)
-		a->next_live->live_link = a->live_link;
-	if (LOAD(a->magic) == MAGIC)
-		count_arena(record_now(), 0);
-	pthread_mutex_unlock(&live[s].lock);
-}
-
-/* Reads `gone` before `made`, so that a concurrent dispose can only make the count too high. */
-size_t Arena_debug_live_count(void)
-{
-	size_t made = 0, gone = 0;
-	Thread *t;
-
-	for (t = arena__first_thread(); t; t = t->next)
-		gone += LOAD_ACQUIRE(t->gone);
-	for (t = arena__first_thread(); t; t = t->next)
-		made += LOAD_ACQUIRE(t->made);
-	return made - gone;
-}
-

@@ -73,7 +73,7 @@ void Arena_adopt(T child, T new_parent)
 	if (new_parent)
 		CHECK_ARENA(new_parent);
 	arena__check_lent(child, "Arena_adopt");
-	pthread_mutex_lock(&arena__tree_lock);
+	pthread_mutex_lock(&arena__registry_lock);
 	cycle = is_above(child, new_parent);
 	running = is_running(child);
 	if (!cycle && !running) {
@@ -83,7 +83,7 @@ void Arena_adopt(T child, T new_parent)
 			arena__link_child(new_parent, child);
 		}
 	}
-	pthread_mutex_unlock(&arena__tree_lock);
+	pthread_mutex_unlock(&arena__registry_lock);
 	CHECK(!cycle, "Arena_adopt: %p is %p itself or below it", (void *)new_parent, (void *)child);
 	CHECK(!running, "Arena_adopt: a deferred call of %p is running", (void *)child);
 }
@@ -103,7 +103,6 @@ static int keep_home(T a)
 	if (kept) {
 		STORE(a->owner, NULL);
 		STORE(a->magic, DEAD);
-		STORE(t->gone, t->gone + 1);
 	}
 	arena__end_turnover(t);
 	return kept;
@@ -134,11 +133,11 @@ static int bury(T a)
 	if (a->backing.alloc != arena__default_backing.alloc || a->home->size != CHUNK_FIRST
 		|| red_zone())
 		return 0;
-	pthread_mutex_lock(&arena__tree_lock);
+	pthread_mutex_lock(&arena__registry_lock);
 	oldest = graves[next];
 	graves[next] = a;
 	next = (next + 1) % GRAVES;
-	pthread_mutex_unlock(&arena__tree_lock);
+	pthread_mutex_unlock(&arena__registry_lock);
 	if (oldest) {
 		pthread_mutex_destroy(&oldest->lock);
 		arena__give_back_list(&arena__default_backing, oldest->home);
@@ -175,7 +174,7 @@ static void release_all(T a)
 	a->spare = NULL;
 	arena__unlock(a);
 	if (!keep_home(a)) {
-		arena__remove_live(a);
+		arena__deregister(a);
 		STORE(a->magic, DEAD);
 		if (!bury(a)) {
 			pthread_mutex_destroy(&a->lock);
@@ -195,7 +194,7 @@ static int dispose_quickly(T a)
 
 	if (!arena__enter(a, t))
 		return 0;
-	done = LOAD(a->slow) == 0 && keep_home(a);
+	done = !(LOAD(a->slow) & ~(uint32_t)MARKED) && keep_home(a);
 	arena__leave(t);
 	if (done)
 		arena__decay(t);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Except: exceptions that travel. A capture is a plain value: what there is to know of an
- * exception, copied out of the thread's stack of records, so that it can go to another thread,
- * into a queue or to another language, and be raised there as if it came from where it was raised
- * first. */
+/* Except: exceptions that travel. A capture is a plain value, copied out of the thread's stack of
+ * records. It can go to another thread, into a queue or to another language. Raised there, the
+ * exception has the place where it was raised first. */
 #include "config.h"
 
 #include <string.h>

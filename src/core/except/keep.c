@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Except: what a record needs to outlive the module that raised. A clean-up that an exception
- * passes may be the dlclose of the plugin that raised it, and with the plugin go the strings of
- * __FILE__ and __func__ and perhaps the exception object. So before the first clean-up they are
- * copied into the stack of records; what lies in the program itself or in this library stays where
- * it is, and such raises pay for two comparisons only. */
+ * passes may dlclose the plugin that raised it. Then the strings of __FILE__ and __func__, and
+ * perhaps the exception object, no longer exist. So they are copied into the stack of records
+ * before the first clean-up. Those that lie in the program or in this library are not copied: such
+ * a raise costs two comparisons. */
 #include "config.h"
 
 #include <stdint.h>

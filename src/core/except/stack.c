@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Except: where a thread's records live, and what a coroutine takes along. The stack of records is
- * a mapping made at the first raise: a heap would need malloc at the worst moment, space in the
- * frame would make every TRY pay for the longest message, thread-local storage that large breaks
- * dlopen.
+ * a mapping that is made at the first raise. A heap would need malloc at the worst moment. Space in
+ * the frame would make every TRY pay for the longest message. Thread-local storage of this size
+ * breaks dlopen.
  *
  * Invariant: records, next and end of the thread are all in one mapping of its list, or all NULL;
  * a mapping is in use, an Except_Stack's that was saved, or on the list of those that are free. */

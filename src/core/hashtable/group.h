@@ -80,22 +80,37 @@ ALWAYS_INLINE Mask group_match(const Group *g, uint8_t tag)
 	return (Mask)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, spread_tag(tag))) & 0x7fff;
 }
 
+ALWAYS_INLINE __m128i spread_tag_of(uint32_t hash)
+{
+	return _mm_shuffle_epi32(_mm_cvtsi32_si128((int)group_tags[(uint8_t)hash]), 0);
+}
+
 /* Returns the slots with the tag of that hash. */
 ALWAYS_INLINE Mask group_match_hash(const Group *g, uint32_t hash)
 {
 	__m128i bytes = _mm_load_si128((const __m128i *)(const void *)g);
-	__m128i tag = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)group_tags[(uint8_t)hash]), 0);
 
-	return (Mask)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, tag)) & 0x7fff;
+	return (Mask)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, spread_tag_of(hash))) & 0x7fff;
 }
 
-ALWAYS_INLINE void group_set(Group *g, unsigned s, uint8_t tag)
+ALWAYS_INLINE void write_tag(Group *g, unsigned s, __m128i tag)
 {
 	__m128i *bytes = (__m128i *)(void *)g;
 	__m128i here = _mm_loadu_si128((const __m128i *)(const void *)(group_lane + sizeof *g - s));
 
 	_mm_store_si128(bytes, _mm_or_si128(_mm_andnot_si128(here, _mm_load_si128(bytes)),
-		_mm_and_si128(here, spread_tag(tag))));
+		_mm_and_si128(here, tag)));
+}
+
+ALWAYS_INLINE void group_set(Group *g, unsigned s, uint8_t tag)
+{
+	write_tag(g, s, spread_tag(tag));
+}
+
+/* Sets the tag of that hash. */
+ALWAYS_INLINE void group_set_hash(Group *g, unsigned s, uint32_t hash)
+{
+	write_tag(g, s, spread_tag_of(hash));
 }
 
 ALWAYS_INLINE Mask group_taken(const Group *g)
@@ -178,6 +193,11 @@ ALWAYS_INLINE Mask group_taken(const Group *g)
 ALWAYS_INLINE Mask group_match_hash(const Group *g, uint32_t hash)
 {
 	return group_match(g, tag_of(hash));
+}
+
+ALWAYS_INLINE void group_set_hash(Group *g, unsigned s, uint32_t hash)
+{
+	group_set(g, s, tag_of(hash));
 }
 #endif
 

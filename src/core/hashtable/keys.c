@@ -16,9 +16,9 @@
 enum {
 	ALIGN = _Alignof(max_align_t),
 	HEADER = (sizeof(Key_Block) + ALIGN - 1) / ALIGN * ALIGN,
-	BLOCK_SMALLEST = 128,      /* header included */
+	BLOCK_SMALLEST = 256,      /* header included */
 	BLOCK_LARGEST = 64 * 1024,
-	USUAL_KEY = 16,            /* bytes of a short key's copy */
+	USUAL_KEY = 32,            /* bytes of a short key's copy, at most */
 	EXACT = 8,                 /* classes one granule apart; the others are two to a doubling */
 	LOOK_AT = 32               /* idle blocks tried for one request */
 };
@@ -168,22 +168,7 @@ static char *take_returned(Keys *k, unsigned class)
 	return (char *)p;
 }
 
-/* Copies a key into room free bytes. A short key is copied as 32 bytes, without a branch on its
- * length. */
-ALWAYS_INLINE void copy_key(T t, char *copy, size_t room, const void *key, size_t n)
-{
-#if HASH_WIDE_READS
-	if (LIKELY(n <= SHORT && room >= SHORT && may_read_wide(key, t->wide_limit))) {
-		write_wide(copy, read_wide(key));
-		return;
-	}
-#endif
-	(void)t;
-	(void)room;
-	memcpy(copy, key, n);
-}
-
-/* Copies a long key, or one for which there is no room in the block. */
+/* The general case: a long key, a removed key's bytes, another block, or a tool that watches. */
 static __attribute__((noinline)) char *keep_key_anywhere(T t, const void *key, size_t n)
 {
 	Keys *k = &t->keys;
@@ -200,27 +185,24 @@ static __attribute__((noinline)) char *keep_key_anywhere(T t, const void *key, s
 	return copy;
 }
 
+/* Copies a key of 1 to 32 bytes as 32 bytes, without a branch on its length, if so many bytes and
+ * a NUL are free. It writes past the copy, which is free, too. */
 char *hashtable__keep_key(T t, const void *key, size_t n)
 {
+#if HASH_WIDE_READS
 	Keys *k = &t->keys;
-	size_t granule = (size_t)1 << k->granule_log, nbytes = bytes_of_key(t, n);
-	size_t size = (nbytes + granule - 1) & -granule, room = size;
-	char *copy;
 
-	if (UNLIKELY(nbytes - 1 >= EXACT * granule)) /* nbytes may be 0 */
-		return keep_key_anywhere(t, key, n);
-	copy = take_returned(k, (unsigned)(size >> k->granule_log) - 1);
-	if (!copy) {
-		room = k->left;
-		if (UNLIKELY(size > room))
-			return keep_key_anywhere(t, key, n);
-		copy = cut_key(k, size);
-	}
-	unpoison(copy, nbytes);
-	copy_key(t, copy, room, key, n);
-	if (nbytes > n)
+	if (LIKELY(n - 1 < SHORT && k->left > SHORT + ALIGN && !k->returned
+			&& may_read_wide(key, t->wide_limit))) {
+		size_t granule = (size_t)1 << k->granule_log;
+		char *copy = cut_key(k, (bytes_of_key(t, n) + granule - 1) & -granule);
+
+		write_wide(copy, read_wide(key));
 		copy[n] = '\0';
-	return copy;
+		return copy;
+	}
+#endif
+	return keep_key_anywhere(t, key, n);
 }
 
 /* Never raises. Without memory for the lists the bytes are not used again. */

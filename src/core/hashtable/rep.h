@@ -239,34 +239,28 @@ ALWAYS_INLINE int has_storage(T t)
 	return t->first != (char *)t;
 }
 
-/* Returns a group with a free slot for an absent key. There must be one. */
-static __attribute__((noinline, unused)) size_t overflow_groups_from(T t, size_t position,
-	uint8_t tag)
+/* Claims one of the free slots of group g for a hash. */
+ALWAYS_INLINE void *claim_slot_of(T t, const size_t slot_bytes, uint32_t hash, size_t g,
+	Mask free_slots)
 {
-	do {
-		groups_of(t)[position].overflow |= overflow_bit(tag);
-		position = position_after(t, position);
-	} while (!group_match(&t->groups[position], FREE));
-	return position;
-}
+	unsigned s = choose_slot(t, free_slots, g, slot_bytes, hash);
 
-ALWAYS_INLINE void *claim_slot(T t, const size_t slot_bytes, uint32_t hash)
-{
-	const uint8_t tag = tag_of(hash);
-	size_t position = position_of(t, hash);
-	Mask m = group_match(&t->groups[position], FREE);
-	unsigned s;
-
-	if (UNLIKELY(!m)) {
-		position = overflow_groups_from(t, position, tag);
-		m = group_match(&t->groups[position], FREE);
-	}
-	s = choose_slot(t, m, position, slot_bytes, hash);
-	group_set(&groups_of(t)[position], s, tag);
+	group_set_hash(&groups_of(t)[g], s, hash);
 	t->length++;
 	t->room--;
 	t->epoch++;
-	return block_of(t, slot_bytes, position) + s * slot_bytes;
+	return block_of(t, slot_bytes, g) + s * slot_bytes;
+}
+
+/* Claims a slot of the first group with a free one. There must be one. */
+ALWAYS_INLINE void *claim_slot(T t, const size_t slot_bytes, uint32_t hash)
+{
+	size_t g = position_of(t, hash);
+	Mask m;
+
+	for (; !(m = group_match(&t->groups[g], FREE)); g = position_after(t, g))
+		groups_of(t)[g].overflow |= overflow_bit(hash);
+	return claim_slot_of(t, slot_bytes, hash, g, m);
 }
 
 /* hashtable/keys.c */

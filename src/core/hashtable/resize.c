@@ -295,7 +295,7 @@ ALWAYS_INLINE int move_up(T t, const size_t size, const char *from, uint32_t has
 	if (!m)
 		return 0;
 	to = choose_slot(t, m, position, size, hash);
-	group_set(group, to, tag_of(hash));
+	group_set_hash(group, to, hash);
 	memcpy(block_of(t, size, position) + to * size, from, size);
 	return 1;
 }
@@ -420,13 +420,13 @@ static void resize_storage(T t, size_t groups)
 	run_callback(t, t->post);
 }
 
-/* Grows, unless a quarter of the room was lost to removals. Then it rehashes, whose cost is
+/* Grows, unless a sixteenth of the room was lost to removals. Then it rehashes, whose cost is
  * shared by the insertions that it makes room for. */
 void hashtable__make_room(T t)
 {
 	size_t groups = groups_now(t);
 
-	if (groups && t->length <= capacity_of(groups) - capacity_of(groups) / 4)
+	if (groups && t->length < capacity_of(groups) - capacity_of(groups) / 16)
 		resize_storage(t, groups);
 	else
 		resize_storage(t, next_size(groups));

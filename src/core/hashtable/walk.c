@@ -15,7 +15,7 @@
  * searches past all its full groups (Rust issue 36481). Instead, every STRETCH of groups is
  * followed by another one, some 0.618 of the table further on. So the visited entries are spread
  * evenly at any time. */
-enum { STRETCH = 8, ASKED = 32 }; /* ASKED lines are all lines of a stretch of integers */
+enum { STRETCH = 8 };
 
 /* Returns a number that shares no divisor with the number of stretches, whose divisors are 2 and
  * 3. */
@@ -26,17 +26,18 @@ static size_t stride_of(size_t stretches)
 	return stride % 3 ? stride : stride + 2;
 }
 
-/* Returns the first group of the next stretch, and prefetches the stretch after it. If only its
- * first lines are prefetched, a walk over 100,000 entries takes twice as long. */
+/* Returns the first group of the next stretch, and prefetches all lines of the stretch after it.
+ * If only its first lines are prefetched, a walk over 100,000 entries takes twice as long. */
 static size_t next_stretch(T t, size_t group)
 {
 	size_t n = t->ngroups / STRETCH, stride = stride_of(n), next = (group / STRETCH + stride) % n;
-	size_t after = (next + stride) % n * STRETCH, line;
+	size_t after = (next + stride) % n * STRETCH, offset;
 	const char *block = block_of(t, slot_size_of(t), after);
 
-	__builtin_prefetch(&t->groups[after]);
-	for (line = 0; line < ASKED; line++)
-		__builtin_prefetch(block + line * LINE);
+	for (offset = 0; offset < STRETCH * sizeof(Group); offset += LINE)
+		__builtin_prefetch((const char *)&t->groups[after] + offset);
+	for (offset = 0; offset < STRETCH * GROUP_SLOTS * slot_size_of(t); offset += LINE)
+		__builtin_prefetch(block + offset);
 	return next * STRETCH;
 }
 

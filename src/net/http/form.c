@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The pairs of application/x-www-form-urlencoded: of a query, and of the body of a form that was
- * posted. All are decoded at once, in the order in which they were sent, when the first of them
- * is asked for. An array of pairs, and one buffer for their strings: no pair takes more bytes
- * decoded than it took before, but a NUL more if it has no '='.
+/* The pairs of application/x-www-form-urlencoded, in a query or in the body of a form. The first
+ * question for a pair decodes all of them, in the order in which they were sent. There is an array
+ * of pairs, and one buffer for their strings. A decoded pair takes no more bytes than before,
+ * except one more for a NUL if it has no '='.
  *
- * As in the URL standard of WHATWG, 5.1, with three differences, each on the strict side: a
- * malformed escape is refused instead of being left as it is, and so is a NUL, escaped or not,
- * which would end a string of C; and bytes that are no UTF-8 stay as they are instead of becoming
- * U+FFFD. */
+ * This is the URL standard of WHATWG, 5.1, with three differences. A malformed escape is refused,
+ * not left as it is. So is a NUL, escaped or not, because it would end a string of C. Bytes that
+ * are not UTF-8 stay as they are, instead of becoming U+FFFD. */
 #include "config.h"
 
 #include <string.h>
@@ -42,9 +41,9 @@ static char decode_form_byte(Decoder *d)
 	if (c == '+')
 		return ' ';
 	if (c == '%') {
-		if (d->end - at < 3 || hex(at[1]) < 0 || hex(at[2]) < 0)
+		if (d->end - at < 3 || hex_value(at[1]) < 0 || hex_value(at[2]) < 0)
 			refuse_escape(d, "a malformed escape", at);
-		c = hex(at[1]) << 4 | hex(at[2]);
+		c = hex_value(at[1]) << 4 | hex_value(at[2]);
 		d->in += 2;
 	}
 	if (c == '\0')

@@ -57,10 +57,10 @@ static int same_slices(const char *b, HTTPSlice x, HTTPSlice y)
 static void split_path(HTTPParser *p, const char *b, size_t from)
 {
 	size_t end = p->target.at + p->target.length;
-	const char *question = memchr(b + from, '?', end - from);
+	size_t question = skip_path(b, from, end);
 
-	p->path = between(from, question ? (size_t)(question - b) : end);
-	p->query = between(question ? (size_t)(question - b) + 1 : end, end);
+	p->path = slice_between(from, question);
+	p->query = slice_between(question < end ? question + 1 : end, end);
 }
 
 /* http://authority/path?query, RFC 9112, 3.2.2 */
@@ -93,7 +93,7 @@ int httpparser__target(HTTPParser *p, const char *b)
 	if (p->flags & HTTPParser_ANSWER)
 		return HTTPParser_LINE;
 	if (m.length == 7 && memcmp(b + m.at, "CONNECT", 7) == 0)
-		return fail(p, 501, "CONNECT: this is not a proxy");
+		return fail_parser(p, 501, "CONNECT: this is not a proxy");
 	if (m.length == 7 && memcmp(b + m.at, "OPTIONS", 7) == 0)
 		p->flags |= HTTPParser_IS_OPTIONS;
 	if (m.length == 4 && memcmp(b + m.at, "HEAD", 4) == 0)
@@ -104,7 +104,7 @@ int httpparser__target(HTTPParser *p, const char *b)
 	}
 	if (t.length == 1 && b[t.at] == '*' && p->flags & HTTPParser_IS_OPTIONS) {
 		p->path = t;
-		p->query = between(t.at + 1, t.at + 1);
+		p->query = slice_between(t.at + 1, t.at + 1);
 		return HTTPParser_LINE;
 	}
 	return absolute_form(p, b);
@@ -250,7 +250,7 @@ static int frame_codings(HTTPParser *p)
 	unsigned f = p->flags;
 
 	if (f & HTTPParser_OLD)
-		return fail(p, 400, "Transfer-Encoding in HTTP/1.0");
+		return fail_parser(p, 400, "Transfer-Encoding in HTTP/1.0");
 	if (f & HTTPParser_HAS_LENGTH)
 		return fail_slice(p, p->content_length, "Transfer-Encoding beside Content-Length: %1");
 	if (!(f & HTTPParser_CODED))
@@ -288,7 +288,7 @@ int httpparser__framing(HTTPParser *p)
 	if (f & HTTPParser_ANSWER)
 		return frame_answer(p);
 	if (!(f & (HTTPParser_HAS_HOST | HTTPParser_OLD)))
-		return fail(p, 400, "HTTP/1.1 without Host");
+		return fail_parser(p, 400, "HTTP/1.1 without Host");
 	if (f & (HTTPParser_CHUNKED | HTTPParser_CODED))
 		return frame_codings(p);
 	return httpparser__limit_body(p);

@@ -7,6 +7,7 @@
 #include <core/HTTP.h>
 #include "http/message.h"
 #include "http/parser.h"
+#include "http/scan.h"
 
 enum { BODY_FIRST = 1024 };
 
@@ -28,29 +29,38 @@ HTTPMessage_Field *httpmessage__find(const HTTPMessage *m, const char *name, siz
 }
 
 /* A malformed field often came from a peer, so it is an exception and not a checked error. */
-static void check_field(const char *call, const char *name, size_t name_length, const char *value,
-	size_t value_length)
+static void refuse_name(const char *call, const char *name) CORE_NORETURN;
+static void refuse_name(const char *call, const char *name)
 {
 	char shown[512];
 
-	if (!httpparser__is_token(name, name_length)) {
-		httpparser__quote(shown, sizeof shown, name, name_length);
-		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: %s is not a field name", call, shown);
-	}
-	CHECK(!(name_length == 14 && httpparser__is(name, 14, "content-length"))
-			&& !(name_length == 17 && httpparser__is(name, 17, "transfer-encoding")),
-		"%s: %s is for the library to set", call, name);
-	if (!httpparser__is_text(value, value_length)) {
-		httpparser__quote(shown, sizeof shown, value, value_length);
-		EXCEPT_RAISE_MSG(HTTP_Failed, "%s: control characters in the value of %s: %s", call, name,
-			shown);
-	}
+	httpparser__quote(shown, sizeof shown, name, strlen(name));
+	EXCEPT_RAISE_MSG(HTTP_Failed, "%s: %s is not a field name", call, shown);
 }
 
-/* Arena_memdup, without a call where there is room. */
-static const char *copy_bytes(Arena_T arena, const char *s, size_t n)
+static void refuse_value(const char *call, const char *name, const char *value) CORE_NORETURN;
+static void refuse_value(const char *call, const char *name, const char *value)
 {
-	return memcpy(Arena_alloc(arena, n), s, n);
+	char shown[512];
+
+	httpparser__quote(shown, sizeof shown, value, strlen(value));
+	EXCEPT_RAISE_MSG(HTTP_Failed,
+		"%s: control characters in the value of %s: %s", call, name, shown);
+}
+
+/* Returns the length of the name. Its NUL is of no class. */
+static size_t check_name(const char *call, const char *name)
+{
+	size_t n = 0;
+
+	while (http__classes[(unsigned char)name[n]] & IN_TOKEN)
+		n++;
+	if (n == 0 || name[n])
+		refuse_name(call, name);
+	CHECK(!(n == 14 && httpparser__is(name, 14, "content-length"))
+			&& !(n == 17 && httpparser__is(name, 17, "transfer-encoding")),
+		"%s: %s is for the library to set", call, name);
+	return n;
 }
 
 static HTTPMessage_Field *make_field(Arena_T arena, const char *call, const char *name,
@@ -61,22 +71,17 @@ static HTTPMessage_Field *make_field(Arena_T arena, const char *call, const char
 
 	CHECK(name, "%s: the name is NULL", call);
 	CHECK(value, "%s: the value of %s is NULL", call, name);
-	name_length = strlen(name);
+	name_length = check_name(call, name);
 	value_length = strlen(value);
-	check_field(call, name, name_length, value, value_length);
-	NEW(arena, f);
+	if (skip_text(value, 0, value_length) < value_length)
+		refuse_value(call, name, value);
+	f = Arena_alloc(arena, sizeof *f + name_length + value_length + 2);
 	f->next = NULL;
-	f->name = copy_bytes(arena, name, name_length + 1);
-	f->value = copy_bytes(arena, value, value_length + 1);
+	f->name = memcpy(f->text, name, name_length + 1);
+	f->value = memcpy(f->text + name_length + 1, value, value_length + 1);
 	f->name_length = name_length;
 	f->value_length = value_length;
 	return f;
-}
-
-static void append_field(HTTPMessage *m, HTTPMessage_Field *f)
-{
-	*m->last = f;
-	m->last = &f->next;
 }
 
 /* Removes all fields of that name from *at on. */
@@ -100,8 +105,10 @@ void httpmessage__put_field(HTTPMessage *m, const char *call, int replaces, cons
 		old->value = f->value;
 		old->value_length = f->value_length;
 		drop_named(m, &old->next, f);
-	} else
-		append_field(m, f);
+	} else {
+		*m->last = f;
+		m->last = &f->next;
+	}
 }
 
 static __attribute__((noinline)) int lists_close(const HTTPMessage_Field *connection)

@@ -15,6 +15,7 @@ typedef struct HTTPMessage_Field {
 	struct HTTPMessage_Field *next;
 	const char *name, *value;
 	size_t name_length, value_length;
+	char text[];         /* both strings */
 } HTTPMessage_Field;
 
 typedef struct HTTPMessage {

@@ -1,21 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* The HTTP/1.1 request parser: one function per state, each of which looks at bytes from `at` on
- * until its token ends and then moves to the next state, or runs out of bytes and answers MORE.
+/* The HTTP/1.1 request parser. There is one function for each state. It looks at bytes from `at` on
+ * until its token ends, and then moves to the next state. If the bytes end before, it answers MORE.
  *
- * Invariant: bytes before `at` were seen and are never looked at again but as finished slices;
- * `mark` is where the current token began. No state looks beyond the byte at `at`, so that the
- * events do not depend on how the input was cut; a line that is there whole is taken at once if
- * the states would take it, too. `cap` is the first position at which a byte of the line (or of
- * the field lines) at hand is one too many; at <= cap whenever the parser returns without an
- * error.
+ * Invariant: bytes before `at` were seen, and are only looked at again as finished slices. `mark`
+ * is where the current token began. No state looks beyond the byte at `at`, so the events do not
+ * depend on how the input was cut. A whole line is taken at once if the states would take it, too.
+ * `cap` is the first position at which a byte of the current line, or of all field lines, is one
+ * too many. If the parser returns without an error, at <= cap.
  *
- * Strictness is the point (RFC 9112, 11.2): where the RFC lets a recipient repair what it reads,
- * two recipients on one path may repair it differently, and the difference is a smuggled request.
- * So a line ends in CR LF and nothing else, folded lines are not unfolded, and each framing field
- * has one form. */
+ * The parser is strict (RFC 9112, 11.2). Where the RFC lets a recipient repair a message, two
+ * recipients on one path may repair it differently, and the difference is a smuggled request. So a
+ * line ends in CR LF only, folded lines are refused, and each framing field has one form. */
 #include "config.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include <core/HTTP.h>
@@ -74,7 +71,7 @@ static int read_start_lf(HTTPParser *p, const char *b, size_t n)
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
-		return fail(p, 400, "a CR without LF before the request line");
+		return fail_parser(p, 400, "a CR without LF before the request line");
 	if (++p->empty > EMPTY_LINES)
 		return fail_number(p, 400, EMPTY_LINES, "more than %n empty lines before the request line");
 	return enter_past(p, START);
@@ -85,7 +82,9 @@ static int read_start_lf(HTTPParser *p, const char *b, size_t n)
 static int whole_line(HTTPParser *p, const char *b, size_t n)
 {
 	static const char rest[] = " HTTP/1.1\r\n";
-	size_t method_end = skip(b, p->at, n, IN_TOKEN), from = method_end + 1, to;
+	int is_get = n - p->at > 4 && memcmp(b + p->at, "GET ", 4) == 0;
+	size_t method_end = is_get ? p->at + 3 : skip_class(b, p->at, n, IN_TOKEN);
+	size_t from = method_end + 1, to;
 
 	if (method_end == p->at || method_end == n || b[method_end] != ' ')
 		return 0;
@@ -93,8 +92,8 @@ static int whole_line(HTTPParser *p, const char *b, size_t n)
 	if (to == from || n - to < sizeof rest - 1 || memcmp(b + to, rest, sizeof rest - 1) != 0
 		|| to + 9 > p->cap)
 		return 0;
-	p->method = between(p->at, method_end);
-	p->target = between(from, to);
+	p->method = slice_between(p->at, method_end);
+	p->target = slice_between(from, to);
 	p->at = to + sizeof rest - 1;
 	return 1;
 }
@@ -124,14 +123,14 @@ static int read_method(HTTPParser *p, const char *b, size_t n)
 {
 	int e;
 
-	p->at = skip(b, p->at, n, IN_TOKEN);
+	p->at = skip_class(b, p->at, n, IN_TOKEN);
 	if ((e = line_byte(p, b, n)) != GO_ON)
 		return e;
 	if (b[p->at] != ' ')
 		return fail_byte(p, b[p->at], "the method has the byte %c");
 	if (p->at == p->mark)
-		return fail(p, 400, "the request line starts with a space");
-	p->method = between(p->mark, p->at);
+		return fail_parser(p, 400, "the request line starts with a space");
+	p->method = slice_between(p->mark, p->at);
 	return enter_past(p, TARGET);
 }
 
@@ -143,12 +142,12 @@ static int read_target(HTTPParser *p, const char *b, size_t n)
 	if ((e = line_byte(p, b, n)) != GO_ON)
 		return e;
 	if (b[p->at] == '\r' || b[p->at] == '\n')
-		return fail(p, 400, "the request line has no version");
+		return fail_parser(p, 400, "the request line has no version");
 	if (b[p->at] != ' ')
 		return fail_byte(p, b[p->at], "the target has the byte %c");
 	if (p->at == p->mark)
-		return fail(p, 400, "the method is followed by two spaces");
-	p->target = between(p->mark, p->at);
+		return fail_parser(p, 400, "the method is followed by two spaces");
+	p->target = slice_between(p->mark, p->at);
 	return enter_past(p, VERSION);
 }
 
@@ -163,7 +162,7 @@ static int read_version(HTTPParser *p, const char *b, size_t n)
 		if (e != GO_ON)
 			return e;
 		if (want == '0' ? !is_digit(b[p->at]) : b[p->at] != want)
-			return fail_slice(p, between(p->mark, p->at + 1), "the version is malformed: %1");
+			return fail_slice(p, slice_between(p->mark, p->at + 1), "the version is malformed: %1");
 	}
 	return enter_state(p, LINE_CR);
 }
@@ -178,7 +177,7 @@ static int read_line_cr(HTTPParser *p, const char *b, size_t n)
 	if (b[p->at] != '\r')
 		return fail_byte(p, b[p->at], "the version is followed by the byte %c");
 	if (v[5] != '1') {
-		fail_slice(p, between(p->mark, p->at), "the version is not of HTTP/1: %1");
+		fail_slice(p, slice_between(p->mark, p->at), "the version is not of HTTP/1: %1");
 		p->status = 505;
 		return HTTPParser_ERROR;
 	}
@@ -192,7 +191,7 @@ static int read_line_lf(HTTPParser *p, const char *b, size_t n)
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
-		return fail(p, 400, "the first line has a CR without LF");
+		return fail_parser(p, 400, "the first line has a CR without LF");
 	p->at++;
 	return end_line(p, b);
 }
@@ -204,7 +203,7 @@ static int take_status(HTTPParser *p, const char *b)
 	const char *v = b + p->mark;
 
 	if (v[5] != '1' || v[9] < '1' || v[9] > '5')
-		return fail_slice(p, between(p->mark, p->at),
+		return fail_slice(p, slice_between(p->mark, p->at),
 			"the status line is of no version or class that we know: %1");
 	if (v[7] == '0')
 		p->flags |= HTTPParser_OLD;
@@ -224,7 +223,8 @@ static int read_status(HTTPParser *p, const char *b, size_t n)
 		if ((e = line_byte(p, b, n)) != GO_ON)
 			return e;
 		if (want == '0' ? !is_digit(b[p->at]) : b[p->at] != want)
-			return fail_slice(p, between(p->mark, p->at + 1), "the status line is malformed: %1");
+			return fail_slice(p, slice_between(p->mark, p->at + 1),
+				"the status line is malformed: %1");
 	}
 	if ((e = line_byte(p, b, n)) != GO_ON)
 		return e;
@@ -246,7 +246,7 @@ static int read_reason(HTTPParser *p, const char *b, size_t n)
 		return e;
 	if (b[p->at] != '\r')
 		return fail_byte(p, b[p->at], "the reason has the byte %c");
-	p->target = between(p->mark, p->at);
+	p->target = slice_between(p->mark, p->at);
 	return enter_past(p, LINE_LF);
 }
 
@@ -276,8 +276,8 @@ static int whole_field(HTTPParser *p, const char *b, size_t n)
 	colon = skip_token(b, p->at, to);
 	if (colon == p->at || b[colon] != ':')
 		return 0;
-	p->name = between(p->at, colon);
-	p->value = trim(b, colon + 1, to);
+	p->name = slice_between(p->at, colon);
+	p->value = trim_slice(b, colon + 1, to);
 	p->fields++;
 	p->at = p->mark = to + 2;
 	return 1;
@@ -294,9 +294,9 @@ static int read_field(HTTPParser *p, const char *b, size_t n)
 	if ((e = field_byte(p, n)) != GO_ON)
 		return e;
 	if (is_space(b[p->at]))
-		return fail(p, 400, "a field line starts with white space");
+		return fail_parser(p, 400, "a field line starts with white space");
 	if (b[p->at] == ':')
-		return fail(p, 400, "a field line has no name");
+		return fail_parser(p, 400, "a field line has no name");
 	if (p->fields == p->limits->header_count)
 		return fail_number(p, 431, p->limits->header_count, "more than %n fields");
 	p->mark = p->at;
@@ -312,14 +312,14 @@ static int read_name(HTTPParser *p, const char *b, size_t n)
 	p->at = skip_token(b, p->at, n);
 	if ((e = field_byte(p, n)) != GO_ON)
 		return e;
-	p->name = p->flags & HTTPParser_TRAILER ? between(0, 0) : between(p->mark, p->at);
+	p->name = p->flags & HTTPParser_TRAILER ? slice_between(0, 0) : slice_between(p->mark, p->at);
 	switch (b[p->at]) {
 	case ':':
 		return enter_past(p, VALUE_START);
 	case ' ': case '\t':
-		return fail(p, 400, "white space before the colon of %f");
+		return fail_parser(p, 400, "white space before the colon of %f");
 	case '\r': case '\n':
-		return fail(p, 400, "a field line has no colon: %f");
+		return fail_parser(p, 400, "a field line has no colon: %f");
 	default:
 		return fail_byte(p, b[p->at], "a field name has the byte %c: %f");
 	}
@@ -345,11 +345,11 @@ static int read_value(HTTPParser *p, const char *b, size_t n)
 	if ((e = field_byte(p, n)) != GO_ON)
 		return e;
 	if (b[p->at] == '\n')
-		return fail(p, 400, "the line of %f ends in LF without CR");
+		return fail_parser(p, 400, "the line of %f ends in LF without CR");
 	if (b[p->at] != '\r')
 		return fail_byte(p, b[p->at], "the value of %f has the byte %c");
 	if (!(p->flags & HTTPParser_TRAILER))
-		p->value = trim(b, p->mark, p->at);
+		p->value = trim_slice(b, p->mark, p->at);
 	return enter_past(p, VALUE_LF);
 }
 
@@ -360,7 +360,7 @@ static int read_value_lf(HTTPParser *p, const char *b, size_t n)
 	if (e != GO_ON)
 		return e;
 	if (b[p->at] != '\n')
-		return fail(p, 400, "the value of %f has a CR without LF");
+		return fail_parser(p, 400, "the value of %f has a CR without LF");
 	p->fields++;
 	enter_past(p, FIELD);
 	return p->flags & HTTPParser_TRAILER ? GO_ON : httpparser__known_field(p, b);
@@ -371,7 +371,7 @@ static int read_head_lf(HTTPParser *p, const char *b, size_t n)
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
-		return fail(p, 400, "the empty line after the fields has a CR without LF");
+		return fail_parser(p, 400, "the empty line after the fields has a CR without LF");
 	if (p->flags & HTTPParser_TRAILER)
 		return enter_past(p, DONE);
 	p->mark = ++p->at;
@@ -406,27 +406,11 @@ static int read_body(HTTPParser *p, const char *b, size_t n)
 	return p->left == 0 ? enter_state(p, DONE) : bytes_of_body(p, n);
 }
 
-/* Where the byte at `at` stands in chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token /
- * quoted-string ) ] ), RFC 9112, 7.1.1 */
-enum Place {
-	BEFORE_SEMICOLON,
-	BEFORE_NAME,
-	IN_NAME,
-	AFTER_NAME,
-	BEFORE_VALUE,
-	IN_VALUE,
-	IN_QUOTES,
-	ESCAPED,
-	AFTER_QUOTES,
-	LINE_END,
-	WRONG
-};
-
 static int read_size(HTTPParser *p, const char *b, size_t n)
 {
 	int digit;
 
-	for (; p->at < n && (digit = hex(b[p->at])) >= 0; p->at++) {
+	for (; p->at < n && (digit = hex_value(b[p->at])) >= 0; p->at++) {
 		if (++p->digits > SIZE_DIGITS)
 			return fail_number(p, 400, SIZE_DIGITS, "a chunk size of more than %n digits");
 		p->left = p->left << 4 | (unsigned)digit;
@@ -442,48 +426,6 @@ static int read_size(HTTPParser *p, const char *b, size_t n)
 	return enter_past(p, SIZE_LF);
 }
 
-static enum Place between_parts(char c, enum Place here, int name_is_open)
-{
-	if (c == ';')
-		return BEFORE_NAME;
-	if (c == '=' && name_is_open)
-		return BEFORE_VALUE;
-	return is_space(c) ? here : WRONG;
-}
-
-/* Behind a name or a value the line may end, but not behind white space. */
-static enum Place end_part(char c, enum Place here, int name_is_open)
-{
-	return c == '\r' ? LINE_END : between_parts(c, here, name_is_open);
-}
-
-static enum Place next_place(enum Place place, char c)
-{
-	unsigned class = http__classes[(unsigned char)c];
-
-	switch (place) {
-	case BEFORE_SEMICOLON:
-		return between_parts(c, BEFORE_SEMICOLON, 0);
-	case BEFORE_NAME:
-		return class & IN_TOKEN ? IN_NAME : is_space(c) ? BEFORE_NAME : WRONG;
-	case IN_NAME:
-		return class & IN_TOKEN ? IN_NAME : end_part(c, AFTER_NAME, 1);
-	case AFTER_NAME:
-		return between_parts(c, AFTER_NAME, 1);
-	case BEFORE_VALUE:
-		return c == '"' ? IN_QUOTES : class & IN_TOKEN ? IN_VALUE
-			: is_space(c) ? BEFORE_VALUE : WRONG;
-	case IN_VALUE:
-		return class & IN_TOKEN ? IN_VALUE : end_part(c, BEFORE_SEMICOLON, 0);
-	case IN_QUOTES:
-		return c == '"' ? AFTER_QUOTES : c == '\\' ? ESCAPED : class & IN_TEXT ? IN_QUOTES : WRONG;
-	case ESCAPED:
-		return class & IN_TEXT ? IN_QUOTES : WRONG;
-	default:
-		return end_part(c, BEFORE_SEMICOLON, 0);
-	}
-}
-
 /* None is known to us, but a recipient that heeds their quotes must see the same line end as we
  * do. */
 static int read_extension(HTTPParser *p, const char *b, size_t n)
@@ -492,11 +434,11 @@ static int read_extension(HTTPParser *p, const char *b, size_t n)
 	enum Place place = (enum Place)p->place;
 
 	for (; p->at < n && place < LINE_END; p->at++)
-		place = next_place(place, b[p->at]);
+		place = httpparser__next_place(place, b[p->at]);
 	p->place = (unsigned char)place;
 	p->extension += p->at - from - (place == LINE_END);
 	if (p->extension > capped_at(p->body, EXTENSION_BYTES))
-		return fail(p, 413, "too many bytes of chunk extensions");
+		return fail_parser(p, 413, "too many bytes of chunk extensions");
 	if (place == WRONG)
 		return fail_byte(p, b[p->at - 1], "a chunk extension has the byte %c");
 	if (place != LINE_END)
@@ -518,7 +460,7 @@ static int read_size_lf(HTTPParser *p, const char *b, size_t n)
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
-		return fail(p, 400, "the line of a chunk size has a CR without LF");
+		return fail_parser(p, 400, "the line of a chunk size has a CR without LF");
 	if (p->left > p->limits->body_bytes - p->body)
 		return fail_number(p, 413, p->limits->body_bytes,
 			"the chunks of the body are more than %n bytes");
@@ -546,7 +488,7 @@ static int read_data_lf(HTTPParser *p, const char *b, size_t n)
 	if (p->at == n)
 		return HTTPParser_MORE;
 	if (b[p->at] != '\n')
-		return fail(p, 400, "the end of a chunk has a CR without LF");
+		return fail_parser(p, 400, "the end of a chunk has a CR without LF");
 	p->digits = 0;
 	return enter_past(p, SIZE);
 }
@@ -592,12 +534,19 @@ static int (*const steps[])(HTTPParser *, const char *, size_t) = {
 	[FAILED] = stay_failed
 };
 
+/* The other slices are set before anyone looks at them. Single stores are faster than memset. */
 void httpparser__init(HTTPParser *p, const HTTP_Limits *limits)
 {
-	zero(p, offsetof(HTTPParser, method)); /* the slices are set before they are looked at */
-	p->authority = p->name = (HTTPSlice){ 0, 0 };
-	p->what = NULL;
 	p->limits = limits;
+	p->state = START;
+	p->byte = p->place = 0;
+	p->flags = p->status = p->answer = 0;
+	p->digits = p->empty = 0;
+	p->at = p->mark = p->cap = 0;
+	p->fields = p->body = p->extension = 0;
+	p->left = 0;
+	p->what = NULL;
+	p->authority = p->name = (HTTPSlice){ 0, 0 };
 }
 
 void httpparser__init_answer(HTTPParser *p, const HTTP_Limits *limits, int to_head)
@@ -646,64 +595,4 @@ void httpparser__rewind(HTTPParser *p)
 int httpparser__begun(const HTTPParser *p)
 {
 	return p->state > START_LF;
-}
-
-/* ---- explaining an error ---- */
-
-enum { DIRECTIVE = 32 }; /* bytes that any directive but a slice, which is cut, fits into */
-
-typedef struct Text { /* what is left of the caller's buffer */
-	char *out;
-	size_t size;
-} Text;
-
-static void advance_text(Text *t, size_t n)
-{
-	t->out += n;
-	t->size -= n;
-}
-
-static void add_slice(Text *t, const char *bytes, HTTPSlice s)
-{
-	advance_text(t, httpparser__quote(t->out, t->size, bytes + s.at, s.length));
-}
-
-static void add_directive(Text *t, const HTTPParser *p, const char *bytes, char directive)
-{
-	char c = (char)p->byte;
-
-	switch (directive) {
-	case '1':
-		add_slice(t, bytes, p->one);
-		break;
-	case '2':
-		add_slice(t, bytes, p->two);
-		break;
-	case 'c':
-		advance_text(t, httpparser__quote(t->out, t->size, &c, 1));
-		break;
-	case 'f':
-		if (p->name.length > 0)
-			add_slice(t, bytes, p->name);
-		else
-			advance_text(t, (size_t)snprintf(t->out, t->size, "a field of the trailer"));
-		break;
-	default:
-		advance_text(t, (size_t)snprintf(t->out, t->size, "%zu", p->number));
-	}
-}
-
-void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size_t size)
-{
-	Text t = { out, size };
-	const char *s;
-
-	for (s = p->what; *s && t.size > DIRECTIVE; s++)
-		if (*s == '%')
-			add_directive(&t, p, bytes, *++s);
-		else {
-			*t.out = *s;
-			advance_text(&t, 1);
-		}
-	*t.out = '\0';
 }

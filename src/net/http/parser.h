@@ -110,6 +110,7 @@ int httpparser__is(const char *s, size_t n, const char *word);
 /* The next member of a comma-separated list, white space around it cut; 0 at the end. */
 int httpparser__member(const char *bytes, HTTPSlice *rest, HTTPSlice *member);
 
+int httpparser__is_dots(const char *segment, size_t n); /* "." or ".." */
 int httpparser__is_authority(const char *s, size_t n); /* host [":" port] */
 
 /* ---- HTTP.c ---- */

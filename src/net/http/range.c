@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Range and If-Range (RFC 9110, 13.1.5 and 14). A server may ignore a Range, and ignores here all
- * but one range of bytes: several would need a body of several parts, and are a way to ask for
- * more work than an answer is worth. */
+/* Range and If-Range (RFC 9110, 13.1.5 and 14). A server may ignore a Range. Ours ignores all but a
+ * single range of bytes: several would need a body of several parts, and a client can ask for much
+ * work with them. */
 #include "config.h"
 
 #include <string.h>

@@ -48,8 +48,16 @@ typedef struct HTTPBlocks {
 void httpreader__init(HTTPReader *r, HTTPRequest_T request, const HTTP_Limits *limits)
 {
 	httpparser__init(&r->parser, limits);
-	zero(&r->request, sizeof *r - offsetof(HTTPReader, request));
 	r->request = request;
+	r->take = NULL;
+	r->cl = NULL;
+	r->fields = NULL;
+	r->nfields = r->fields_room = 0;
+	r->wrong = NULL;
+	r->in_body = r->has_line = 0;
+	r->length = r->room = r->promised = r->taken = r->block_room = 0;
+	r->block = NULL;
+	r->full = NULL;
 	request->self = request;
 	request->body = "";
 }

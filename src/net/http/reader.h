@@ -36,8 +36,8 @@ typedef struct HTTPReader {
 	size_t length, room;          /* of request->head while it comes in pieces: filled, allocated */
 	size_t promised;              /* the Content-Length */
 	size_t taken;                 /* bytes of the body, so far */
-	struct HTTPBlock *block;      /* what they lie in, block_room bytes; NULL: none has come */
-	size_t block_room;
+	size_t block_room;            /* of the block that they lie in */
+	struct HTTPBlock *block;      /* NULL: none has come */
 	struct HTTPBlocks *full;      /* of a chunked body: the blocks before it; NULL: none */
 } HTTPReader;
 

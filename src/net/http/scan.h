@@ -32,9 +32,17 @@ enum {
 extern const unsigned char http__classes[256];
 
 /* The first place in [at..n) whose byte is not of the class; n if there is none. */
-static inline size_t skip(const char *b, size_t at, size_t n, int class)
+static inline size_t skip_class(const char *b, size_t at, size_t n, int class)
 {
 	while (at < n && http__classes[(unsigned char)b[at]] & class)
+		at++;
+	return at;
+}
+
+/* The first question mark in [at..n); n if there is none. */
+static inline size_t skip_to_question(const char *b, size_t at, size_t n)
+{
+	while (at < n && b[at] != '?')
 		at++;
 	return at;
 }
@@ -45,7 +53,7 @@ enum { LANES = 16 };
 typedef uint8_t Lanes __attribute__((vector_size(LANES)));
 typedef int8_t SignedLanes __attribute__((vector_size(LANES)));
 
-static inline Lanes load(const char *p)
+static inline Lanes load_lanes(const char *p)
 {
 	Lanes x;
 
@@ -93,17 +101,22 @@ static inline Lanes name_stops(Lanes x)
 	return (Lanes)((((x | 0x20) - 'a') > 'z' - 'a') & (x != '-'));
 }
 
+static inline Lanes path_stops(Lanes x)
+{
+	return (Lanes)(x == '?');
+}
+
 /* Where the first lane stops; n if none does; in a buffer of fewer than LANES bytes, `at` as it
  * was. The last bytes are looked at as the last lanes of a load that reaches back before `at`. */
 __attribute__((always_inline))
-static inline size_t scan(const char *b, size_t at, size_t n, Lanes (*stops)(Lanes))
+static inline size_t find_stop(const char *b, size_t at, size_t n, Lanes (*stops)(Lanes))
 {
 	uint64_t found = 0;
 
-	while (n - at >= LANES && (found = lane_bits(stops(load(b + at)))) == 0)
+	while (n - at >= LANES && (found = lane_bits(stops(load_lanes(b + at)))) == 0)
 		at += LANES;
 	if (!found && at < n && n >= LANES) {
-		found = lane_bits(stops(load(b + n - LANES))) >> (LANES - (n - at)) * LANE_BITS;
+		found = lane_bits(stops(load_lanes(b + n - LANES))) >> (LANES - (n - at)) * LANE_BITS;
 		if (!found)
 			return n;
 	}
@@ -112,20 +125,30 @@ static inline size_t scan(const char *b, size_t at, size_t n, Lanes (*stops)(Lan
 
 static inline size_t skip_text(const char *b, size_t at, size_t n)
 {
-	return skip(b, scan(b, at, n, text_stops), n, IN_TEXT);
+	return skip_class(b, find_stop(b, at, n, text_stops), n, IN_TEXT);
 }
 
 static inline size_t skip_target(const char *b, size_t at, size_t n)
 {
-	return skip(b, scan(b, at, n, target_stops), n, IN_TARGET);
+	return skip_class(b, find_stop(b, at, n, target_stops), n, IN_TARGET);
 }
 
 static inline size_t skip_token(const char *b, size_t at, size_t n)
 {
-	return skip(b, scan(b, at, n, name_stops), n, IN_TOKEN);
+	return skip_class(b, find_stop(b, at, n, name_stops), n, IN_TOKEN);
+}
+
+static inline size_t skip_path(const char *b, size_t at, size_t n)
+{
+	return skip_to_question(b, find_stop(b, at, n, path_stops), n);
 }
 
 #else
+
+static inline size_t skip_path(const char *b, size_t at, size_t n)
+{
+	return skip_to_question(b, at, n);
+}
 
 /* Eight bytes at a time while none is below 0x20 or is 0x7f ("Bit Twiddling Hacks", hasless and
  * haszero: exact as a yes or no for all eight); a tab only costs the slower way. */
@@ -142,17 +165,17 @@ static inline size_t skip_text(const char *b, size_t at, size_t n)
 			break;
 		at += 8;
 	}
-	return skip(b, at, n, IN_TEXT);
+	return skip_class(b, at, n, IN_TEXT);
 }
 
 static inline size_t skip_target(const char *b, size_t at, size_t n)
 {
-	return skip(b, at, n, IN_TARGET);
+	return skip_class(b, at, n, IN_TARGET);
 }
 
 static inline size_t skip_token(const char *b, size_t at, size_t n)
 {
-	return skip(b, at, n, IN_TOKEN);
+	return skip_class(b, at, n, IN_TOKEN);
 }
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The small grammars of HTTP: tokens, field values, lists, hosts, paths; and bytes from a peer as
- * they may be shown to people. Pure functions of their arguments. */
+/* The small grammars of HTTP: tokens, field values, lists, hosts, paths, chunk extensions. And
+ * bytes from a peer as people may see them. Pure functions of their arguments. */
 #include "config.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <core/HTTP.h>
@@ -26,7 +27,7 @@ const unsigned char http__classes[256] = {
 
 int httpparser__is_token(const char *s, size_t n)
 {
-	return n > 0 && skip(s, 0, n, IN_TOKEN) == n;
+	return n > 0 && skip_class(s, 0, n, IN_TOKEN) == n;
 }
 
 int httpparser__is_text(const char *s, size_t n)
@@ -39,7 +40,7 @@ int httpparser__is(const char *s, size_t n, const char *word)
 	size_t i;
 
 	for (i = 0; i < n && word[i]; i++)
-		if (lower(s[i]) != lower(word[i]))
+		if (lower_letter(s[i]) != lower_letter(word[i]))
 			return 0;
 	return i == n && !word[i];
 }
@@ -52,8 +53,8 @@ int httpparser__member(const char *b, HTTPSlice *rest, HTTPSlice *member)
 	if (rest->length == 0)
 		return 0;
 	comma = memchr(b + rest->at, ',', rest->length);
-	*member = trim(b, rest->at, comma ? (size_t)(comma - b) : end);
-	*rest = between(comma ? (size_t)(comma - b) + 1 : end, end);
+	*member = trim_slice(b, rest->at, comma ? (size_t)(comma - b) : end);
+	*rest = slice_between(comma ? (size_t)(comma - b) + 1 : end, end);
 	return 1;
 }
 
@@ -74,12 +75,12 @@ static int is_ipv6(const char *s, size_t n)
 /* The length of the reg-name in front; SIZE_MAX if an escape in it is malformed */
 static size_t reg_name(const char *s, size_t n)
 {
-	size_t i = skip(s, 0, n, IN_HOST);
+	size_t i = skip_class(s, 0, n, IN_HOST);
 
 	while (i < n && s[i] == '%') {
-		if (n - i < 3 || hex(s[i + 1]) < 0 || hex(s[i + 2]) < 0)
+		if (n - i < 3 || hex_value(s[i + 1]) < 0 || hex_value(s[i + 2]) < 0)
 			return SIZE_MAX;
-		i = skip(s, i + 3, n, IN_HOST);
+		i = skip_class(s, i + 3, n, IN_HOST);
 	}
 	return i;
 }
@@ -113,7 +114,7 @@ int httpparser__is_authority(const char *s, size_t n)
 	return host == n || (s[host] == ':' && is_port(s + host + 1, n - host - 1));
 }
 
-static int is_dots(const char *segment, size_t n)
+int httpparser__is_dots(const char *segment, size_t n)
 {
 	return n > 0 && n <= 2 && segment[0] == '.' && segment[n - 1] == '.';
 }
@@ -124,9 +125,9 @@ static size_t end_segment(char *out, size_t from, size_t to)
 {
 	size_t n = to - from;
 
-	if (n == 0 || (n == 1 && is_dots(out + from, n)))
+	if (n == 0 || (n == 1 && httpparser__is_dots(out + from, n)))
 		return from;
-	if (is_dots(out + from, n)) {
+	if (httpparser__is_dots(out + from, n)) {
 		for (from--; from > 0 && out[from - 1] != '/'; from--)
 			;
 		return from;
@@ -140,10 +141,10 @@ static int decode_path_byte(const char *path, size_t n, size_t *i)
 {
 	const char *at = path + *i;
 
-	if (n - *i < 3 || hex(at[1]) < 0 || hex(at[2]) < 0)
+	if (n - *i < 3 || hex_value(at[1]) < 0 || hex_value(at[2]) < 0)
 		return -1;
 	*i += 3;
-	return hex(at[1]) << 4 | hex(at[2]);
+	return hex_value(at[1]) << 4 | hex_value(at[2]);
 }
 
 /* An escape that stays one, its % as a NUL, which no path has otherwise. */
@@ -185,7 +186,7 @@ const char *httpparser__path(const char *path, size_t n, char *out, size_t *mark
 		} else
 			out[to++] = (char)c;
 	}
-	if (is_dots(out + from, to - from) && (to = end_segment(out, from, to)) == 0)
+	if (httpparser__is_dots(out + from, to - from) && (to = end_segment(out, from, to)) == 0)
 		return "the path climbs above the root: %1";
 	out[to] = '\0';
 	*marked = marks ? to : 0;
@@ -204,6 +205,50 @@ size_t httpparser__show_path(char *path, size_t length)
 		n++;
 	}
 	return n;
+}
+
+/* ---- chunk extensions ---- */
+
+static enum Place between_parts(char c, enum Place here, int name_is_open)
+{
+	if (c == ';')
+		return BEFORE_NAME;
+	if (c == '=' && name_is_open)
+		return BEFORE_VALUE;
+	return is_space(c) ? here : WRONG;
+}
+
+/* Behind a name or a value the line may end, but not behind white space. */
+static enum Place end_part(char c, enum Place here, int name_is_open)
+{
+	return c == '\r' ? LINE_END : between_parts(c, here, name_is_open);
+}
+
+enum Place httpparser__next_place(enum Place place, char c)
+{
+	unsigned class = http__classes[(unsigned char)c];
+
+	switch (place) {
+	case BEFORE_SEMICOLON:
+		return between_parts(c, BEFORE_SEMICOLON, 0);
+	case BEFORE_NAME:
+		return class & IN_TOKEN ? IN_NAME : is_space(c) ? BEFORE_NAME : WRONG;
+	case IN_NAME:
+		return class & IN_TOKEN ? IN_NAME : end_part(c, AFTER_NAME, 1);
+	case AFTER_NAME:
+		return between_parts(c, AFTER_NAME, 1);
+	case BEFORE_VALUE:
+		return c == '"' ? IN_QUOTES : class & IN_TOKEN ? IN_VALUE
+			: is_space(c) ? BEFORE_VALUE : WRONG;
+	case IN_VALUE:
+		return class & IN_TOKEN ? IN_VALUE : end_part(c, BEFORE_SEMICOLON, 0);
+	case IN_QUOTES:
+		return c == '"' ? AFTER_QUOTES : c == '\\' ? ESCAPED : class & IN_TEXT ? IN_QUOTES : WRONG;
+	case ESCAPED:
+		return class & IN_TEXT ? IN_QUOTES : WRONG;
+	default:
+		return end_part(c, BEFORE_SEMICOLON, 0);
+	}
 }
 
 /* ---- for people ---- */
@@ -244,4 +289,62 @@ size_t httpparser__quote(char *out, size_t size, const char *s, size_t n)
 	out[length++] = '"';
 	out[length] = '\0';
 	return length;
+}
+
+enum { DIRECTIVE = 32 }; /* bytes that any directive but a slice, which is cut, fits into */
+
+typedef struct Text { /* what is left of the caller's buffer */
+	char *out;
+	size_t size;
+} Text;
+
+static void advance_text(Text *t, size_t n)
+{
+	t->out += n;
+	t->size -= n;
+}
+
+static void add_slice(Text *t, const char *bytes, HTTPSlice s)
+{
+	advance_text(t, httpparser__quote(t->out, t->size, bytes + s.at, s.length));
+}
+
+static void add_directive(Text *t, const HTTPParser *p, const char *bytes, char directive)
+{
+	char c = (char)p->byte;
+
+	switch (directive) {
+	case '1':
+		add_slice(t, bytes, p->one);
+		break;
+	case '2':
+		add_slice(t, bytes, p->two);
+		break;
+	case 'c':
+		advance_text(t, httpparser__quote(t->out, t->size, &c, 1));
+		break;
+	case 'f':
+		if (p->name.length > 0)
+			add_slice(t, bytes, p->name);
+		else
+			advance_text(t, (size_t)snprintf(t->out, t->size, "a field of the trailer"));
+		break;
+	default:
+		advance_text(t, (size_t)snprintf(t->out, t->size, "%zu", p->number));
+	}
+}
+
+void httpparser__explain(const HTTPParser *p, const char *bytes, char *out, size_t size)
+{
+	Text t = { out, size };
+	const char *s;
+
+	for (s = p->what; *s && t.size > DIRECTIVE; s++)
+		if (*s == '%')
+			add_directive(&t, p, bytes, *++s);
+		else {
+			*t.out = *s;
+			advance_text(&t, 1);
+		}
+	*t.out = '\0';
 }

@@ -88,7 +88,7 @@ static void abandon_last(Turn *t)
 	} END_TRY;
 }
 
-static void reap(Turn *t)
+static void reap_connection(Turn *t)
 {
 	Loop *l = t->loop;
 	Conn *c = t->c;
@@ -187,16 +187,18 @@ static int is_idle(const Conn *c)
 }
 
 /* Leaves the connection as it is to wait. */
-static void settle(Turn *t)
+static void settle_connection(Turn *t)
 {
 	Loop *l = t->loop;
 	Conn *c = t->c;
+	int idle;
 
 	if (c->end == END_AFTER && c->output == OUTPUT_IDLE)
 		end_after_output(t);
 	if (c->end == END_OPEN)
 		httpserver__hold(t);
-	if (l->draining && ((is_idle(c) && c->served)
+	idle = is_idle(c);
+	if (l->draining && ((idle && c->served)
 			|| (!httpserver__is_held_by(c, HOLDER_WORKER) && httpserver__is_over(l))))
 		t->dies = 1;
 	if (t->dies)
@@ -211,9 +213,9 @@ static void settle(Turn *t)
 		Connection_rest(SocketPool_get(l->pool, c->socket));
 	}
 	set_events(t);
-	if (httpserver__set_clock(t) || !is_idle(c))
+	if (httpserver__set_clock(t) || !idle)
 		unlist_idle(l, c);
-	if (is_idle(c) && !c->idle && !c->ready) {
+	if (idle && !c->idle && !c->ready) {
 		c->idle = 1;
 		httpserver__append(&l->idle, c);
 	}
@@ -222,7 +224,7 @@ static void settle(Turn *t)
 /* ---- the life ---- */
 
 /* For the log. It may lack the memory. */
-static void keep_line(HTTPReader *r)
+static void keep_request_line(HTTPReader *r)
 {
 	TRY {
 		httpreader__keep_line(r);
@@ -238,7 +240,7 @@ static void refuse_wrong(Turn *t)
 	httpreader__explain(r, text, sizeof text);
 	httpserver__refuse(t, r->parser.status, text);
 	if (t->loop->server->options.log)
-		keep_line(&t->c->exchange->reader);
+		keep_request_line(&t->c->exchange->reader);
 }
 
 /* Handles an exception of a turn. Without an exchange, the exception came before a request or after
@@ -297,8 +299,44 @@ static int takes_memory(const Exchange *x, Read read)
 		&& (read == READ_MORE || read == READ_BODY));
 }
 
+static void queue_response(Turn *t)
+{
+	Conn *c = t->c;
+	const Exchange *x = c->exchange;
+
+	c->input = INPUT_IDLE;
+	c->served = 1;
+	c->clock = CLOCK_OVER;
+	httpserver__take_sent(t, httpserver__queue(t));
+	if (x->ends)
+		c->end = END_AFTER;
+	if (c->output == OUTPUT_IDLE && !t->dies)
+		httpserver__retire(t);
+}
+
+/* All of the request was read, or its response is made. Runs the handler, or has a worker run it,
+ * and queues the response if there is one then. Returns 0 if the connection has to wait. */
+static int answer_request(Turn *t)
+{
+	Exchange *x = t->c->exchange;
+
+	t->c->input = INPUT_HANDLING;
+	if (!x->made && httpserver__is_over(t->loop))
+		return 0;
+	if (!x->made && x->route && x->route->is.blocks)
+		return httpserver__call_in_worker(t, CALL_HANDLER);
+	if (!x->made) {
+		httpserver__handle(x);
+		if (httpserver__is_suspended(x))
+			return httpserver__finish_call(t);
+	}
+	x->made = 1;
+	queue_response(t);
+	return 1;
+}
+
 /* Returns 0 if it has to wait. */
-static int read_on(Turn *t)
+static int read_input(Turn *t)
 {
 	Conn *c = t->c;
 	Read read = httpserver__read(t);
@@ -323,8 +361,8 @@ static int read_on(Turn *t)
 		break;
 	case READ_HEAD:
 		if (!httpreader__has_body(&x->reader))
-			c->input = INPUT_HANDLING;
-		else if (!must_admit(x))
+			return answer_request(t);
+		if (!must_admit(x))
 			httpserver__admit(t);
 		else if (x->route->is.blocks)
 			return httpserver__call_in_worker(t, CALL_BEFORE);
@@ -334,8 +372,7 @@ static int read_on(Turn *t)
 			httpserver__end_request(t);
 		break;
 	case READ_BODY:
-		c->input = INPUT_HANDLING;
-		break;
+		return answer_request(t);
 	case READ_PART:
 		return x->route->is.blocks
 			? httpserver__call_in_worker(t, CALL_BODY) : httpserver__finish_call(t);
@@ -354,43 +391,8 @@ static int read_on(Turn *t)
 	return 1;
 }
 
-static void queue_response(Turn *t)
-{
-	Conn *c = t->c;
-	const Exchange *x = c->exchange;
-
-	c->input = INPUT_IDLE;
-	c->served = 1;
-	c->clock = CLOCK_OVER;
-	httpserver__take_sent(t, httpserver__queue(t));
-	if (x->ends)
-		c->end = END_AFTER;
-	if (c->output == OUTPUT_IDLE && !t->dies)
-		httpserver__retire(t);
-}
-
-/* Runs the handler, or has a worker run it, and queues the response if there is one then. Returns 0
- * if the connection has to wait. */
-static int answer(Turn *t)
-{
-	Exchange *x = t->c->exchange;
-
-	if (!x->made && httpserver__is_over(t->loop))
-		return 0;
-	if (!x->made && x->route && x->route->is.blocks)
-		return httpserver__call_in_worker(t, CALL_HANDLER);
-	if (!x->made) {
-		httpserver__handle(x);
-		if (httpserver__is_suspended(x))
-			return httpserver__finish_call(t);
-	}
-	x->made = 1;
-	queue_response(t);
-	return 1;
-}
-
 /* Sends what waits, then the next part of a stream: one a turn. Returns 0 if it has to wait. */
-static int send_on(Turn *t)
+static int send_output(Turn *t)
 {
 	Conn *c = t->c;
 	Exchange *x = c->exchange;
@@ -424,6 +426,24 @@ static int send_on(Turn *t)
 		}
 	}
 	return 1;
+}
+
+/* The next step of the input, while the output is idle. Returns 0 if the input has to wait. */
+static int take_input(Turn *t)
+{
+	switch ((Input)t->c->input) {
+	case INPUT_IDLE:
+		if (t->received && t->used == t->n) /* a turn receives once */
+			return 0;
+		/* fall through */
+	case INPUT_HEAD: case INPUT_BODY:
+		return !httpserver__is_over(t->loop) && read_input(t);
+	case INPUT_HANDLING:
+		return answer_request(t);
+	case INPUT_SUSPENDED:
+		return httpserver__wait_for_holder(t);
+	}
+	CORRUPT("a connection's input");
 }
 
 void httpserver__advance(Loop *l, Conn *c, Cause cause)
@@ -466,36 +486,29 @@ void httpserver__advance(Loop *l, Conn *c, Cause cause)
 				break;
 			}
 			while (goes && !t.dies && c->end < END_LINGER)
-				if (c->output == OUTPUT_SUSPENDED)
+				switch ((Output)c->output) {
+				case OUTPUT_IDLE:
+					goes = c->end == END_OPEN && take_input(&t);
+					break;
+				case OUTPUT_SENDING: case OUTPUT_STREAMING:
+					goes = send_output(&t);
+					break;
+				case OUTPUT_SUSPENDED:
 					goes = httpserver__wait_for_holder(&t);
-				else if (c->output != OUTPUT_IDLE)
-					goes = send_on(&t);
-				else if (c->end == END_AFTER)
-					goes = 0;
-				else
-					switch ((Input)c->input) {
-					case INPUT_IDLE: case INPUT_HEAD: case INPUT_BODY:
-						goes = !httpserver__is_over(l) && read_on(&t);
-						break;
-					case INPUT_HANDLING:
-						goes = answer(&t);
-						break;
-					case INPUT_SUSPENDED:
-						goes = httpserver__wait_for_holder(&t);
-						break;
-					}
+					break;
+				}
 			if (cause == CAUSE_DEADLINE && is_idle(c) && c->clock == CLOCK_IDLE)
 				time_out(&t);
 			if (!t.dies)
 				httpserver__take_sent(&t, httpserver__flush(&t));
-			settle(&t);
+			settle_connection(&t);
 			t.done = 1;
 		} ELSE {
 			end_raised(&t);
 		} END_TRY;
 	while (!t.done);
 	if (c->end == END_DEAD && !httpserver__is_held_by(c, HOLDER_WORKER))
-		reap(&t);
+		reap_connection(&t);
 	if (t.upgraded)
 		httpserver__start_upgraded(t.upgraded, s);
 }

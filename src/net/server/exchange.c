@@ -27,7 +27,7 @@ static void dispose_arena(Exchange *x)
 	httpserver__drop_account(x);
 }
 
-static void dispose(void *x)
+static void dispose_exchange(void *x)
 {
 	dispose_arena(x);
 }
@@ -44,7 +44,7 @@ static __attribute__((noinline)) Exchange *make_exchange(Loop *l)
 		x = Arena_alloc_aligned(l->arena, _Alignof(Exchange), sizeof *x);
 		memset(x, 0, sizeof *x);
 		x->loop = l;
-		Arena_defer(l->arena, dispose, x);
+		Arena_defer(l->arena, dispose_exchange, x);
 		l->bare = x;
 	}
 	httpserver__limit_memory(x, &options);
@@ -285,7 +285,7 @@ static void count_fork(void)
 	httpserver__forks++;
 }
 
-static void watch(void)
+static void watch_forks(void)
 {
 	pthread_atfork(NULL, NULL, count_fork);
 }
@@ -294,7 +294,7 @@ void httpserver__watch_forks(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-	pthread_once(&once, watch);
+	pthread_once(&once, watch_forks);
 }
 
 /* The program's atexit functions are the parent's business, too. */

@@ -18,7 +18,7 @@ static void set_holder(Exchange *x, Holder holder)
 }
 
 /* Its client is gone, and the program has it still. */
-static void orphan(Exchange *x)
+static void leave_to_program(Exchange *x)
 {
 	set_holder(x, HOLDER_LOOP);
 	x->conn = NULL;
@@ -31,7 +31,7 @@ void httpserver__abandon(Exchange *x)
 	int parked = x->holder == HOLDER_PROGRAM;
 
 	if (httpserver__is_suspended(x) && (httpserver__leave(x) || parked))
-		orphan(x);
+		leave_to_program(x);
 	else {
 		httpserver__log_stream(x);
 		httpserver__recycle(x);
@@ -84,7 +84,7 @@ int httpserver__give_up(Turn *t, int status, const char *text)
 	x->verdict = text;
 	if (c->output == OUTPUT_SUSPENDED)
 		return !(t->dies = 1);
-	orphan(x);
+	leave_to_program(x);
 	c->exchange = NULL;
 	c->input = INPUT_HANDLING;
 	ours = httpserver__begin(t);

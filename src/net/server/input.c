@@ -17,7 +17,7 @@ enum {
 
 /* ---- receiving ---- */
 
-static __attribute__((noinline)) Read receive(Turn *t)
+static __attribute__((noinline)) Read receive_input(Turn *t)
 {
 	Loop *l = t->loop;
 	ssize_t n = socket__try_recv(t->c->socket, l->input, l->server->options.pipeline_bytes);
@@ -46,7 +46,7 @@ static int may_receive(const Turn *t)
 }
 
 /* READ_MORE: there are bytes. */
-static Read fill(Turn *t)
+static Read find_input(Turn *t)
 {
 	Conn *c = t->c;
 
@@ -66,7 +66,7 @@ static Read fill(Turn *t)
 		t->n = t->used = 0;
 		return READ_MORE;
 	}
-	return may_receive(t) ? receive(t) : READ_NOTHING;
+	return may_receive(t) ? receive_input(t) : READ_NOTHING;
 }
 
 void httpserver__hold(Turn *t)
@@ -126,7 +126,7 @@ static void set_name(Turn *t, const char *text)
 	t->c->name = name;
 }
 
-static void collect(HTTPReader *r, const char *bytes, size_t n)
+static void collect_bytes(HTTPReader *r, const char *bytes, size_t n)
 {
 	while (n > 0) {
 		size_t room;
@@ -147,7 +147,7 @@ static __attribute__((noinline)) Read read_proxy(Turn *t)
 	char name[NAME_SIZE];
 	int length;
 
-	collect(&x->reader, t->bytes + t->used, t->n - t->used);
+	collect_bytes(&x->reader, t->bytes + t->used, t->n - t->used);
 	t->used = t->n;
 	length = httpserver__proxy_header(x->request->head, x->reader.length, name);
 	if (length == 0)
@@ -228,7 +228,7 @@ static Read read_request(Turn *t)
 
 Read httpserver__read(Turn *t)
 {
-	Read filled = fill(t);
+	Read filled = find_input(t);
 
 	if (filled != READ_MORE)
 		return filled;

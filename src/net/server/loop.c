@@ -71,7 +71,7 @@ static void count_turned_away(Loop *l)
 	__atomic_store_n(&l->stats.turned_away, stats.refused + stats.shed, __ATOMIC_RELAXED);
 }
 
-static void welcome(Loop *l, Connection_T connection)
+static void open_connection(Loop *l, Connection_T connection)
 {
 	Socket_T s = Connection_socket(connection);
 
@@ -92,7 +92,7 @@ static int accept_one(Loop *l, int *pause)
 	make_place(l);
 	connection = SocketPool_accept(l->pool, l->listener, pause);
 	if (connection)
-		welcome(l, connection);
+		open_connection(l, connection);
 	else
 		count_turned_away(l);
 	return connection || (!*pause && l->stats.turned_away > turned_away);
@@ -202,7 +202,7 @@ static void take_finished(Loop *l)
 {
 	Exchange *x;
 
-	if (!l->finished)
+	if (!l->finished && __atomic_load_n(&l->handed_back, __ATOMIC_RELAXED))
 		l->finished = httpserver__take_back(l, NULL);
 	while ((x = l->finished) != NULL)
 		if (!x->conn)
@@ -244,7 +244,7 @@ static void count_time(Loop *l, uint64_t *counter)
 }
 
 /* As many are let in as there are events, so that a lone one costs no accept that finds nothing. */
-static void tick(Loop *l)
+static void run_tick(Loop *l)
 {
 	SocketPoll_Event events[EVENTS];
 	int n, knocks;
@@ -299,7 +299,7 @@ void httpserver__serve(Loop *l)
 	if (__atomic_load_n(&l->server->stopping, __ATOMIC_SEQ_CST))
 		SocketPoll_wake(l->poll);
 	while (!l->draining || l->listener || l->conns > 0)
-		tick(l);
+		run_tick(l);
 	/* one that is due would end the wait before it closes the last ones */
 	SocketPoll_set_timer(l->poll, l->last, -1);
 	SocketPoll_set_timer(l->poll, l->resume, -1);

@@ -24,13 +24,13 @@ struct Account {
 	unsigned char met;       /* the limit has refused a chunk */
 };
 
-static void lock(Account *a)
+static void lock_account(Account *a)
 {
 	pthread_mutex_lock(&a->lock);
 }
 
 /* Frees an account that has no more use. */
-static void unlock(Account *a)
+static void unlock_account(Account *a)
 {
 	int gone = !a->loop && a->held == 0;
 
@@ -41,46 +41,46 @@ static void unlock(Account *a)
 	free(a);
 }
 
-static void add(Account *a, size_t n)
+static void add_bytes(Account *a, size_t n)
 {
 	a->held += n;
 	if (a->counted)
 		__atomic_fetch_add(&a->loop->held, n, __ATOMIC_RELAXED);
 }
 
-static void subtract(Account *a, size_t n)
+static void subtract_bytes(Account *a, size_t n)
 {
 	a->held -= n;
 	if (a->counted)
 		__atomic_fetch_sub(&a->loop->held, n, __ATOMIC_RELAXED);
 }
 
-static int reserve(Account *a, size_t n)
+static int reserve_bytes(Account *a, size_t n)
 {
 	int fits;
 
-	lock(a);
+	lock_account(a);
 	fits = !a->most || a->unlimited || (n <= a->most && a->held <= a->most - n);
 	if (fits)
-		add(a, n);
+		add_bytes(a, n);
 	else
 		a->met = 1;
-	unlock(a);
+	unlock_account(a);
 	return fits;
 }
 
 static void give_back(Account *a, size_t n)
 {
-	lock(a);
-	subtract(a, n);
-	unlock(a);
+	lock_account(a);
+	subtract_bytes(a, n);
+	unlock_account(a);
 }
 
 static void *take_chunk(size_t nbytes, void *cl)
 {
 	void *p;
 
-	if (!reserve(cl, nbytes))
+	if (!reserve_bytes(cl, nbytes))
 		return NULL;
 	p = malloc(nbytes);
 	if (!p)
@@ -128,36 +128,36 @@ void httpserver__drop_account(Exchange *x)
 	x->account = NULL;
 	if (!a)
 		return;
-	lock(a);
+	lock_account(a);
 	a->loop = NULL;
-	unlock(a);
+	unlock_account(a);
 }
 
 void httpserver__begin_account(Account *a)
 {
-	lock(a);
+	lock_account(a);
 	a->met = a->unlimited = 0;
 	a->counted = 1;
 	__atomic_fetch_add(&a->loop->held, a->held, __ATOMIC_RELAXED);
-	unlock(a);
+	unlock_account(a);
 }
 
 void httpserver__end_account(Account *a)
 {
-	lock(a);
+	lock_account(a);
 	a->counted = 0;
 	__atomic_fetch_sub(&a->loop->held, a->held, __ATOMIC_RELAXED);
-	unlock(a);
+	unlock_account(a);
 }
 
 int httpserver__lift_limit(Account *a)
 {
 	int met;
 
-	lock(a);
+	lock_account(a);
 	a->unlimited = 1;
 	met = a->met;
-	unlock(a);
+	unlock_account(a);
 	return met;
 }
 
@@ -165,8 +165,8 @@ int httpserver__has_no_strays(const Exchange *x)
 {
 	size_t held;
 
-	lock(x->account);
+	lock_account(x->account);
 	held = x->account->held;
-	unlock(x->account);
+	unlock_account(x->account);
 	return held == Arena_capacity(x->arena);
 }

@@ -179,7 +179,8 @@ Sent httpserver__queue(Turn *t)
 		asked |= HTTP__ENDED;
 	x->framing = httpresponse__frame(r, asked);
 	x->ends = x->framing.ends;
-	t->c->unread |= x->ends && httpparser__keep_alive(&x->reader.parser);
+	if (UNLIKELY(x->ends) && httpparser__keep_alive(&x->reader.parser))
+		t->c->unread = 1;
 	httpserver__account(t->loop, x, x->framing.upgrades ? 101 : r->status,
 		x->framing.has_body ? r->message.nbytes : 0);
 	return put_response(t, x, x->framing);

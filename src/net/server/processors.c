@@ -140,7 +140,7 @@ static int group_quota(const Mount *mount, const char *group)
 	return n < INT_MAX ? (int)n : INT_MAX;
 }
 
-static int least(int a, int b)
+static int least_of(int a, int b)
 {
 	return a < b ? a : b;
 }
@@ -155,12 +155,12 @@ static int mount_quota(const Mount *mount)
 	most = group_quota(mount, group);
 	while ((slash = strrchr(group, '/')) != NULL) {
 		*slash = '\0';
-		most = least(most, group_quota(mount, group));
+		most = least_of(most, group_quota(mount, group));
 	}
 	return most;
 }
 
-static int quota(void)
+static int cgroup_quota(void)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	char line[LINE_SIZE];
@@ -169,7 +169,7 @@ static int quota(void)
 
 	while (f && fgets(line, sizeof line, f)) {
 		parse_mount(line, &mount);
-		most = least(most, mount_quota(&mount));
+		most = least_of(most, mount_quota(&mount));
 	}
 	if (f)
 		fclose(f);
@@ -181,7 +181,7 @@ int httpserver__processors(void)
 	int before, n;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before); /* it would leave the files open */
-	n = least(least(allowed_processors(), quota()), LOOPS_MOST);
+	n = least_of(least_of(allowed_processors(), cgroup_quota()), LOOPS_MOST);
 	pthread_setcancelstate(before, NULL);
 	return n < 1 ? 1 : n;
 }

@@ -84,7 +84,7 @@ static int same_bits(const unsigned char *x, const unsigned char *y, int bits)
 }
 
 /* address NULL: that of a Unix socket */
-static int trusts(const Trusted *t, const unsigned char *address)
+static int trusts_address(const Trusted *t, const unsigned char *address)
 {
 	return address ? !t->local && same_bits(address, t->address, t->bits) : t->local;
 }
@@ -105,7 +105,7 @@ int httpserver__is_proxy(HTTPServer_T server, Socket_T s)
 	else
 		is_ip = 0;
 	for (i = 0; i < server->ntrusted; i++)
-		if (trusts(&server->trusted[i], is_ip ? address : NULL))
+		if (trusts_address(&server->trusted[i], is_ip ? address : NULL))
 			return 1;
 	return 0;
 }

@@ -159,7 +159,8 @@ struct Conn { /* what an idle connection costs us: keep it small */
 	Conn *next, *previous;       /* on the loop's idle list; next: also while spare or ready */
 	Name *name;                  /* NULL: it speaks for itself */
 	uint32_t held;               /* bytes that wait in Connection_buffer; END_LINGER: discarded */
-	unsigned input : 3, output : 2, end : 2, clock : 3;
+	unsigned input : 8, output : 8; /* a byte each, as each step of a turn looks at them */
+	unsigned end : 2, clock : 3;
 	unsigned events : 2;         /* that the poll looks for */
 	unsigned unread : 1;         /* there may be unread input: linger before closing */
 	unsigned idle : 1;           /* on the loop's list of the idle */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Routes: a tree of path segments. Under each node are literal segments, at most one for a
- * parameter and at most one for a rest, tried in this order; when the way down ends at a node
- * that does not have the method, the search goes back, so that "/users/me" with only GET does not
- * hide "/users/:id" with POST. The names of parameters are the route's, as two patterns may call
- * the same segment by two names.
+/* Routes: a tree of path segments. Under each node are literal segments, at most one parameter and
+ * at most one rest, and they are tried in this order. If the way down ends at a node that does not
+ * have the method, the search goes back. So "/users/me" with only GET does not hide "/users/:id"
+ * with POST. The names of parameters are in the route, because two patterns may give the same
+ * segment two names.
  *
- * A path was decoded before it comes here, but for %2F and %5C: they stay in their segment. */
+ * A path was decoded before it comes here, except %2F and %5C, which stay in their segment. */
 #include "config.h"
 
 #include <ctype.h>
@@ -35,7 +35,7 @@ static Node *make_node(Arena_T arena, const char *text, size_t n)
 	return node;
 }
 
-static Node *literal(const Node *node, const char *text, size_t n)
+static Node *find_literal(const Node *node, const char *text, size_t n)
 {
 	Node *child;
 
@@ -45,7 +45,7 @@ static Node *literal(const Node *node, const char *text, size_t n)
 	return child;
 }
 
-static Node *provide(Arena_T arena, Node *node, const char *segment, size_t n)
+static Node *provide_node(Arena_T arena, Node *node, const char *segment, size_t n)
 {
 	Node **place = *segment == ':' ? &node->parameter : *segment == '*' ? &node->rest : NULL;
 	Node *child;
@@ -55,18 +55,13 @@ static Node *provide(Arena_T arena, Node *node, const char *segment, size_t n)
 			*place = make_node(arena, segment, n);
 		return *place;
 	}
-	child = literal(node, segment, n);
+	child = find_literal(node, segment, n);
 	if (!child) {
 		child = make_node(arena, segment, n);
 		child->next = node->literals;
 		node->literals = child;
 	}
 	return child;
-}
-
-static int is_dots(const char *segment, size_t n)
-{
-	return n > 0 && n <= 2 && strspn(segment, ".") >= n;
 }
 
 /* The path of a request is decoded: a pattern with text that decoding removes would never match. */
@@ -85,7 +80,7 @@ static void check_segment(const char *pattern, const char *s, size_t n)
 {
 	CHECK(n > 0 || !s[n],
 		"HTTPServer_route: \"%s\" has an empty segment, and no path has one", pattern);
-	CHECK(!is_dots(s, n),
+	CHECK(!httpparser__is_dots(s, n),
 		"HTTPServer_route: \"%s\" has the segment \"%.*s\", and no path has one",
 		pattern, (int)n, s);
 	CHECK(*s != ':' || n > 1, "HTTPServer_route: a parameter of \"%s\" has no name", pattern);
@@ -137,7 +132,7 @@ static void check_method(const char *method)
 }
 
 /* The node of the pattern; the names of its parameters go to names. */
-static Node *plant(HTTPServer_T server, const char *pattern, const char **names)
+static Node *plant_pattern(HTTPServer_T server, const char *pattern, const char **names)
 {
 	Node *node = &server->root;
 	const char *s = pattern;
@@ -150,13 +145,13 @@ static Node *plant(HTTPServer_T server, const char *pattern, const char **names)
 		n = end ? (size_t)(end - segment) : strlen(segment);
 		if (*segment == ':' || *segment == '*')
 			*names++ = n == 1 ? "*" : Arena_strndup(server->arena, segment + 1, n - 1);
-		node = provide(server->arena, node, segment, n);
+		node = provide_node(server->arena, node, segment, n);
 		s = end;
 	}
 	return node;
 }
 
-static int lists(const char *methods, const char *method)
+static int lists_method(const char *methods, const char *method)
 {
 	size_t n = strlen(method);
 	const char *s;
@@ -171,7 +166,7 @@ static void note_method(HTTPServer_T server, const char *method)
 {
 	if (!method)
 		server->takes_any = 1;
-	else if (!lists(server->methods, method))
+	else if (!lists_method(server->methods, method))
 		server->methods = Arena_sprintf(server->arena, "%s, %s", server->methods, method);
 	if (method && strcmp(method, "GET") == 0)
 		note_method(server, "HEAD");
@@ -179,7 +174,7 @@ static void note_method(HTTPServer_T server, const char *method)
 
 int httpserver__has_method(HTTPServer_T server, const char *method)
 {
-	return server->takes_any || lists(server->methods, method);
+	return server->takes_any || lists_method(server->methods, method);
 }
 
 static int same_method(const char *x, const char *y)
@@ -204,7 +199,7 @@ void HTTPServer_route_with(HTTPServer_T server, const HTTPServer_Route *given)
 	route->is = *given;
 	route->is.pattern = Arena_strdup(server->arena, given->pattern);
 	route->method = given->method ? Arena_strdup(server->arena, given->method) : NULL;
-	node = plant(server, given->pattern, route->names);
+	node = plant_pattern(server, given->pattern, route->names);
 	for (end = &node->routes; *end; end = &(*end)->next)
 		CHECK(!same_method((*end)->method, route->method),
 			"HTTPServer_route: %s \"%s\" has a route already",
@@ -225,7 +220,7 @@ void HTTPServer_route(HTTPServer_T server, const char *method, const char *patte
 
 /* ---- finding ---- */
 
-static void allow(Search *search, const char *method)
+static void note_allowed(Search *search, const char *method)
 {
 	int i;
 
@@ -249,7 +244,7 @@ static const Route *route_at(const Node *node, Search *search)
 		else if (search->fallback && strcmp(r->method, search->fallback) == 0)
 			fallback = r;
 		else
-			allow(search, r->method);
+			note_allowed(search, r->method);
 	}
 	return fallback ? fallback : any;
 }
@@ -262,18 +257,18 @@ static void note_value(Search *search, int n, size_t at, size_t length)
 
 /* Finds the route under node for the path from `at` on, which is behind a slash; values before
  * nvalues are taken. */
-static const Route *find(const Node *node, Search *search, size_t at, int nvalues)
+static const Route *find_route(const Node *node, Search *search, size_t at, int nvalues)
 {
 	const char *s = search->path + at, *end = strchr(s, '/');
 	size_t n = end ? (size_t)(end - s) : strlen(s);
-	const Node *child = literal(node, s, n);
+	const Node *child = find_literal(node, s, n);
 	const Route *r = NULL;
 
 	if (child)
-		r = end ? find(child, search, at + n + 1, nvalues) : route_at(child, search);
+		r = end ? find_route(child, search, at + n + 1, nvalues) : route_at(child, search);
 	if (!r && node->parameter && n > 0) {
 		note_value(search, nvalues, at, n);
-		r = end ? find(node->parameter, search, at + n + 1, nvalues + 1)
+		r = end ? find_route(node->parameter, search, at + n + 1, nvalues + 1)
 			: route_at(node->parameter, search);
 	}
 	if (!r && node->rest) {
@@ -312,8 +307,8 @@ static __attribute__((noinline)) const char *make_allow(Arena_T arena, Search *s
 
 	for (i = 0; i < search->nallowed; i++)
 		if (strcmp(search->allowed[i], "GET") == 0)
-			allow(search, "HEAD");
-	allow(search, "OPTIONS");
+			note_allowed(search, "HEAD");
+	note_allowed(search, "OPTIONS");
 	text = search->allowed[0];
 	for (i = 1; i < search->nallowed; i++)
 		text = Arena_sprintf(arena, "%s, %s", text, search->allowed[i]);
@@ -332,7 +327,7 @@ void httpserver__match(HTTPServer_T server, Exchange *x)
 	search.fallback = x->reader.parser.flags & HTTPParser_IS_HEAD ? "GET" : NULL;
 	search.path = x->request->path;
 	search.nallowed = 0;
-	x->route = find(&server->root, &search, 1, 0);
+	x->route = find_route(&server->root, &search, 1, 0);
 	if (x->route) {
 		x->request->route = x->route->is.pattern;
 		if (x->route->names[0])

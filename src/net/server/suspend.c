@@ -93,7 +93,7 @@ static Exchange *find_exchange(T r, uint32_t *mark, const char *call)
 
 /* Returns the exchange of the response, which the caller alone may resume now. Raises:
  * Assert_Failed. */
-static Exchange *claim(T r, const char *call)
+static Exchange *claim_response(T r, const char *call)
 {
 	uint32_t mark;
 	Exchange *x = find_exchange(r, &mark, call);
@@ -131,7 +131,7 @@ void HTTPResponse_resume(T r)
 {
 	int error = errno;
 
-	httpserver__resume(claim(r, "HTTPResponse_resume"));
+	httpserver__resume(claim_response(r, "HTTPResponse_resume"));
 	errno = error;
 }
 
@@ -148,7 +148,7 @@ void HTTPResponse_fail(T r, const Except_Capture *capture)
 		capture = &current;
 	}
 	CHECK(capture->exception, "HTTPResponse_fail: there is no exception in the capture");
-	x = claim(r, "HTTPResponse_fail");
+	x = claim_response(r, "HTTPResponse_fail");
 	httpserver__note_failure(x, capture);
 	httpserver__resume(x);
 	errno = error;

@@ -7,9 +7,9 @@
 
 #include "server/rep.h"
 
-static void *run(void *thread);
+static void *run_thread(void *thread);
 
-static void leave(void *cl)
+static void leave_thread(void *cl)
 {
 	Thread *t = cl;
 	Crew *crew = t->crew;
@@ -19,7 +19,7 @@ static void leave(void *cl)
 		t->has_former = 1;
 		if (t->left)
 			t->left(t->cl);
-		if (pthread_create(&t->id, NULL, run, t) == 0)
+		if (pthread_create(&t->id, NULL, run_thread, t) == 0)
 			return;
 		t->has_former = 0;
 		t->run(t->cl);
@@ -30,14 +30,14 @@ static void leave(void *cl)
 	pthread_mutex_unlock(&crew->lock);
 }
 
-static void *run(void *thread)
+static void *run_thread(void *thread)
 {
 	Thread *t = thread;
 
 	if (t->has_former)
 		pthread_join(t->former, NULL);
 	t->has_former = 0;
-	pthread_cleanup_push(leave, t);
+	pthread_cleanup_push(leave_thread, t);
 	t->run(t->cl);
 	t->returned = 1;
 	pthread_cleanup_pop(1);
@@ -62,7 +62,7 @@ int httpserver__start_thread(Crew *crew, Thread *t)
 
 	t->crew = crew;
 	pthread_mutex_lock(&crew->lock);
-	error = pthread_create(&t->id, NULL, run, t);
+	error = pthread_create(&t->id, NULL, run_thread, t);
 	crew->running += !error;
 	t->started = !error;
 	pthread_mutex_unlock(&crew->lock);

@@ -31,7 +31,7 @@ static int is_full(const Workers *w, size_t most)
 	return w->n == 0 || (most && w->queued >= most + (size_t)w->idle);
 }
 
-static void enqueue(Workers *w, Exchange *x, Call call)
+static void queue_exchange(Workers *w, Exchange *x, Call call)
 {
 	x->next = NULL;
 	x->holder = HOLDER_WORKER;
@@ -51,7 +51,7 @@ int httpserver__give_work(Exchange *x, Call call, int may_refuse)
 	pthread_mutex_lock(&w->lock);
 	given = !may_refuse || !is_full(w, server->options.queue);
 	if (given)
-		enqueue(w, x, call);
+		queue_exchange(w, x, call);
 	pthread_mutex_unlock(&w->lock);
 	if (given)
 		pthread_cond_signal(&w->filled);
@@ -135,7 +135,7 @@ Exchange *httpserver__take_back(Loop *l, Exchange *left)
 
 /* ---- the threads ---- */
 
-static void work(void *cl)
+static void run_worker(void *cl)
 {
 	Worker *me = cl;
 	Exchange *x;
@@ -172,7 +172,7 @@ void httpserver__start_workers(HTTPServer_T server)
 		Worker *me = &w->all[w->n];
 
 		me->server = server;
-		me->thread = (Thread){ .run = work, .left = fail_handler, .cl = me };
+		me->thread = (Thread){ .run = run_worker, .left = fail_handler, .cl = me };
 		error = httpserver__start_thread(&w->crew, &me->thread);
 		w->n += !error;
 	}

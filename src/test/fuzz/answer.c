@@ -42,7 +42,7 @@ static void answer_call(HTTPCall_T call, int fd, const char *bytes, size_t n)
 		&(HTTP_Limits){ .header_bytes = 65536, .request_line = 65536, .header_count = 65536 });
 }
 
-/* What HTTPCall makes of it: 1 if it returned, 0 if it raised HTTP_Bad_Gateway. */
+/* Gives the bytes to HTTPCall. Returns 1 if it returned, 0 if it raised HTTP_Bad_Gateway. */
 static int call_over(Arena_T arena, HTTPCall_T *call, Kind kind, const char *bytes, size_t n)
 {
 	volatile int returned = 0;

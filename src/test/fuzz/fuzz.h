@@ -34,4 +34,16 @@ static inline void fail(const char *file, int line, const char *condition)
 	abort();
 }
 
+/* A backing allocator of arenas that fails while the int at cl is not 0. */
+static inline void *alloc_or_fail(size_t nbytes, void *cl)
+{
+	return *(const int *)cl ? NULL : malloc(nbytes);
+}
+
+static inline void free_backing(void *p, size_t nbytes, void *cl)
+{
+	(void)nbytes, (void)cl;
+	free(p);
+}
+
 #endif

@@ -37,18 +37,6 @@ static Socket_T listener;
 static char address[64];
 static int fails, refuses;
 
-static void *backing_alloc(size_t nbytes, void *cl)
-{
-	(void)cl;
-	return fails ? NULL : malloc(nbytes);
-}
-
-static void backing_free(void *p, size_t nbytes, void *cl)
-{
-	(void)nbytes, (void)cl;
-	free(p);
-}
-
 static void before_resize(SocketPool_T pool, void *cl)
 {
 	(void)cl;
@@ -354,7 +342,7 @@ static void finish(Arena_T *arena, int descriptor)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	static Input in; /* static, because it changes in a TRY */
-	Arena_Options memory = { .alloc = backing_alloc, .free = backing_free };
+	Arena_Options memory = { .alloc = alloc_or_fail, .free = free_backing, .cl = &fails };
 	SocketPool_Limits limits = { .output_bytes = 40000 };
 	Arena_T arena;
 	int descriptor = lowest_descriptor();

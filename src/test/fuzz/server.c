@@ -28,7 +28,7 @@ typedef struct Client {
 static char address[64];
 static Client clients[CLIENTS];
 
-/* What the server answers to a request that it understands. */
+/* Returns the server's answer to a valid request. */
 static const char *describe(HTTPRequest_T request)
 {
 	size_t n, i;

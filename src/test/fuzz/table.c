@@ -30,18 +30,6 @@ static Model model;
 static int fails;       /* the backing allocator */
 static int refuses;     /* the callback before a resize */
 
-static void *backing_alloc(size_t nbytes, void *cl)
-{
-	(void)cl;
-	return fails ? NULL : malloc(nbytes);
-}
-
-static void backing_free(void *p, size_t nbytes, void *cl)
-{
-	(void)nbytes, (void)cl;
-	free(p);
-}
-
 static void refuse(HashTable_T table, void *cl)
 {
 	(void)cl;
@@ -192,7 +180,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	static Input in; /* static, because it changes in a TRY */
 	unsigned first;
-	Arena_Options memory = { .chunk = 64, .alloc = backing_alloc, .free = backing_free };
+	Arena_Options memory = {
+		.chunk = 64, .alloc = alloc_or_fail, .free = free_backing, .cl = &fails
+	};
 	HashTable_Options options = { 0 };
 	Arena_T arena;
 

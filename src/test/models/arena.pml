@@ -1,23 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* The owner's lane and the common one (docs/design.md), for spin: THREADS threads allocate from one arena and clear it,
- * OPS times each, in any order, on machines with store buffers (TSO). Names in capitals and [own-n], [rev-n] are those
- * of ArenaInline.h, arena/rep.h and arena/threads.c. A thread may be cancelled between two calls (END_EARLY), and a
- * signal handler may end a thread amid a bump (END_AMID): retire() of arena/threads.c runs then. fork does the same
- * to all threads but one, in reset_threads(). A handler that does not allocate only makes its thread slower, which
- * every step here may be. Faults that models.sh puts in by -D must be found:
+/* The owner's lane and the common one (docs/design.md), for spin. THREADS threads allocate from
+ * one arena and clear it, OPS times each, in any order, on machines with store buffers (TSO).
+ * Names in capitals and [own-n], [rev-n] are those of ArenaInline.h, arena/rep.h and
+ * arena/threads.c.
  *
- *   NO_BARRIER       [rev-2] is left out
- *   NO_FENCE         [own-2] is left out: the compiler reads the owner before it writes busy
- *   EARLY_LEAVE      [own-5] is no release: the compiler writes busy before avail
- *   BUSY_IN_ARENA    busy is a word of the arena, the first design
- *   HANDLER_ALLOCATES  a signal handler that came amid a bump allocates from the arena: why Arena(3) forbids it
- *   CANCEL_IN_WAIT   wait_out() is a cancellation point: the lock stays held
- *   NO_RETIRE        retire() leaves busy as it is
- *   STEALS_LANE      a visitor bumps the owner's lane without [rev-1] to [rev-3], instead of the common lane
+ * A thread may be cancelled between two calls (END_EARLY), and a signal handler may end a thread
+ * amid a bump (END_AMID): then retire() of arena/threads.c runs. fork does the same to all threads
+ * but one, in reset_threads(). A handler that does not allocate only makes its thread slower,
+ * which every step here may be. models.sh puts these faults in by -D; each must be found:
  *
- * One arena is enough: what a revoker asks of a record is whether it is amid this one. A thread that ends and passes
- * its record on is the same to all others as one that goes on. Not modelled: what stays under the lock, machines weaker
- * than TSO (there the acquires and releases of [own-3] and [own-5] are needed, which are in the code). */
+ *   NO_BARRIER         [rev-2] is left out
+ *   NO_FENCE           [own-2] is left out: the compiler reads the owner before it writes busy
+ *   EARLY_LEAVE        [own-5] is no release: the compiler writes busy before avail
+ *   BUSY_IN_ARENA      busy is a word of the arena, the first design
+ *   HANDLER_ALLOCATES  a signal handler that comes amid a bump allocates from the arena: the
+ *                      reason why Arena(3) forbids it
+ *   CANCEL_IN_WAIT     wait_out() is a cancellation point: the lock stays held
+ *   NO_RETIRE          retire() leaves busy as it is
+ *   STEALS_LANE        a visitor bumps the owner's lane without [rev-1] to [rev-3], instead of
+ *                      the common lane
+ *
+ * One arena is enough: a revoker asks of a record only whether it is amid this one. A thread that
+ * ends and passes its record on is the same to all others as one that goes on. Not modelled: what
+ * stays under the lock, and machines weaker than TSO. These need the acquires and releases of
+ * [own-3] and [own-5], which are in the code. */
 #ifndef THREADS
 #define THREADS 2
 #endif
@@ -114,7 +120,8 @@ inline note_given(which, p)
 
 /* ---- the library under the lock ---- */
 
-/* pthread_mutex_lock is an atomic read-modify-write, so the buffer is empty; unlock is a release store. */
+/* pthread_mutex_lock is an atomic read-modify-write, so the buffer is empty; unlock is a release
+ * store. */
 inline lock()
 {
 	atomic { stores[me].n == 0 && mem[LOCK] == 0 -> mem[LOCK] = 1 }
@@ -125,8 +132,8 @@ inline unlock()
 	d_step { put(LOCK, 0); alone = NOBODY }
 }
 
-/* pass_barrier, arena/threads.c: the caller passes a full barrier when it enters the kernel (without that the model
- * fails), and then every other thread does, each at a time of its own. */
+/* pass_barrier, arena/threads.c. The caller passes a full barrier when it enters the kernel, or the
+ * model fails. Then every other thread does, each at a time of its own. */
 inline barrier()
 {
 	n = 0;
@@ -224,7 +231,7 @@ inline clear()
 	unlock()
 }
 
-/* ---- the thread: Arena__bump (ArenaInline.h) and arena__enter (arena/rep.h), then the library ---- */
+/* ---- the thread: Arena__bump (ArenaInline.h), arena__enter (arena/rep.h), the library ---- */
 
 #ifdef HANDLER_ALLOCATES
 #define HANDLER \
@@ -303,7 +310,7 @@ ended:
 	skip
 }
 
-/* The maker is the owner. spin reports a thread that waits for ever, as a state that is no end. */
+/* The maker is the owner. spin reports a thread that waits without end as an invalid end state. */
 init {
 	byte t;
 
