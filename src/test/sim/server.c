@@ -212,7 +212,7 @@ static void observe_all(int blocks)
 		}
 }
 
-static void on_waits(int blocks)
+static void look_at_all(int blocks)
 {
 	Client *c;
 
@@ -228,6 +228,16 @@ static void on_waits(int blocks)
 		return;
 	faulty_tick = crowds = 0;
 	evicted_since = -1;
+}
+
+/* No other task runs while the checks look. */
+static void on_waits(int blocks)
+{
+	int yields = kernel_yields;
+
+	kernel_yields = 0;
+	look_at_all(blocks);
+	kernel_yields = yields;
 }
 
 /* ---- what the kernel tells ---- */
