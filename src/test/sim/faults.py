@@ -33,7 +33,7 @@ FAULTS = [ # world, what was wrong, file, what is there, what was
      "if (now != cache.made || !cache.text[0]) {", "if (now != cache.made) {"),
     ("s", "a deadline is a millisecond early", "poll/timers.c", "+ ms + (ms > 0);", "+ ms;"),
     ("s", "a client that still sends is reset", "server/output.c",
-     "t->c->unread |= x->ends && httpparser__keep_alive(&x->reader.parser);", ""),
+     "if (UNLIKELY(x->ends) && httpparser__keep_alive(&x->reader.parser))", "if (0)"),
     ("s", "100 Continue behind a slow response has no time", "server/connection.c",
      "c->clock = CLOCK_OVER; /* 100 Continue", "/* 100 Continue"),
     ("s", "the server ends when a listener cannot be resumed", "server/loop.c",
