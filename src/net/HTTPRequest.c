@@ -278,7 +278,7 @@ typedef struct Source {
 	unsigned char *word;     /* the socket's protocol byte */
 	unsigned char before;    /* what it said before this request */
 	size_t received;         /* bytes of the head */
-	int64_t deadline;        /* of the part; 0: not set yet */
+	int64_t deadline;        /* the part's; 0 until it is set */
 	HTTPField fields[FIELDS]; /* the first of them */
 } Source;
 

@@ -150,7 +150,7 @@ static Chunk *take_stored(T a, size_t least, size_t most)
 	arena__end_turnover(t);
 	if (c) {
 		c->own = 0;
-		c->older = NULL; /* of the arena that had it */
+		c->older = NULL; /* it still has the one of its last arena */
 		a->held += c->size;
 	}
 	return c;
@@ -241,7 +241,7 @@ void *arena__call_backing(const Backing *b, size_t size)
 
 typedef struct Booking {
 	T arena;
-	size_t size; /* 0: the call has returned */
+	size_t size; /* 0 when the call has returned */
 } Booking;
 
 static void book_off(Booking *b)

@@ -38,17 +38,17 @@ typedef struct Key {
 } Key;
 
 struct Usage {
-	struct Usage *next; /* of its bucket */
-	struct Usage *site; /* of a stack: the row of its site */
+	struct Usage *next; /* the next in its bucket */
+	struct Usage *site; /* a stack's row has the row of its site */
 	atomic_size_t now, ever, calls;
 	Key key;
 	const char *where; /* the site or, outermost first, the stack */
 };
 
 typedef struct Entry {
-	struct Usage *usage; /* NULL: a mark */
+	struct Usage *usage; /* NULL if it is a mark */
 	const char *p;
-	size_t nbytes; /* of a mark: the arena's used */
+	size_t nbytes; /* a mark has the arena's used */
 } Entry;
 
 struct Log {

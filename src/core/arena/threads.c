@@ -91,7 +91,7 @@ int arena__lanes_allowed, arena__on_valgrind;
 static pthread_key_t exit_key;
 pthread_mutex_t arena__records_lock = PTHREAD_MUTEX_INITIALIZER;
 static Thread *all = NOBODY, *idle; /* all: pushed to under the lock, read without */
-static int enrolled; /* of all, those that are not idle */
+static int enrolled; /* how many of `all` are not idle */
 
 static void retire(void *record)
 {

@@ -97,7 +97,7 @@ ALWAYS_INLINE uint64_t lower(uint64_t word)
 
 /* ---- the first 32 bytes ---- */
 
-enum { SHORT = 32 }; /* bytes of a short key */
+enum { SHORT = 32 }; /* the most bytes of a short key */
 
 /* A short key as four words, which are 0 past its end. */
 typedef struct Words {

@@ -18,7 +18,7 @@ typedef struct Key {
 typedef struct Place {
 	void **slot;
 	Group *group;
-	unsigned s; /* of the group */
+	unsigned s; /* the slot's number in the group */
 } Place;
 
 ALWAYS_INLINE int is_text(T t, const enum Way way, const void *stored, const Key *k)

@@ -22,7 +22,7 @@
 
 enum {
 	EMPTY_LINES = 8,  /* before the request line; RFC 9112, 2.2 asks for one */
-	SIZE_DIGITS = 16, /* of a chunk size: more are an overflow or padding */
+	SIZE_DIGITS = 16, /* digits in a chunk size: more are an overflow or padding */
 	/* of chunk extensions, beyond one for each byte of body (CVE-2023-39326) */
 	EXTENSION_BYTES = 4096
 };

@@ -41,7 +41,7 @@ typedef struct HTTPBlock {
 } Block;
 
 typedef struct HTTPBlocks {
-	Arena_T arena; /* of all but the first */
+	Arena_T arena; /* it has all blocks but the first */
 	Block *first, **last;
 } Blocks;
 
@@ -328,7 +328,7 @@ static HTTPReader_Event finish_body(HTTPReader *r, const char *rest)
 	return HTTPReader_READY;
 }
 
-/* 0: a pause */
+/* Returns 0 if the reader must pause after these bytes. */
 static int take_body(HTTPReader *r, const char *bytes, size_t n)
 {
 	if (!r->take) {

@@ -17,7 +17,7 @@ enum { SMALL = 64 * 1024, SMALL_CHUNK = 2048 };
 
 struct Account {
 	pthread_mutex_t lock;
-	Loop *loop;              /* NULL: the exchange has gone */
+	Loop *loop;              /* NULL when the exchange has gone */
 	size_t held, most;       /* most 0: no limit */
 	unsigned char counted;   /* held is in the loop's, too */
 	unsigned char unlimited; /* for the answer */

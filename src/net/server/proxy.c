@@ -16,8 +16,8 @@
 #include "server/rep.h"
 
 enum {
-	LINE_MOST = 107,     /* of version 1, with its CR LF */
-	FIXED = 16,          /* of version 2, before the addresses */
+	LINE_MOST = 107,     /* bytes in version 1, with its CR LF */
+	FIXED = 16,          /* bytes in version 2 before the addresses */
 	/* with what is after them, which is skipped: a client's certificate, for one */
 	HEADER_MOST = 65536
 };

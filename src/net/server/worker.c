@@ -66,7 +66,7 @@ static void end_wait(void *cl)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* NULL: no more will come */
+/* Returns the next exchange in the queue, or NULL when no more will come. */
 static Exchange *take_work(Workers *w)
 {
 	Exchange *x;

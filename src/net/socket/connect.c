@@ -72,7 +72,7 @@ typedef struct Race {
 	nfds_t n;
 	int64_t next;    /* when another may start */
 	int64_t deadline;
-	int error;       /* of the latest failure; see note_error */
+	int error;       /* that of the latest failure; see note_error */
 } Race;
 
 /* Divides a short time among the remaining addresses, so that the last one is tried, too. */

@@ -62,7 +62,7 @@ void socket__unlink_own(const Path *p)
 typedef struct Listening {
 	const char *host, *service;
 	int backlog, shared;
-	int mode; /* of a file; -1 means that of the umask */
+	int mode; /* a file's permissions; -1 means those of the umask */
 } Listening;
 
 static int share_port(int fd)
