@@ -2,13 +2,12 @@
 /* HTTPRequest: gives the reader (http/reader.c) what the socket has, and answers what the request
  * says.
  *
- * Once a byte of a request was read, the socket's protocol byte says "ended, unread" until all of
- * the request was: whatever is raised in between, the next parse raises HTTP_Closed instead of
- * taking the middle of a request for the start of one. An empty line is no such byte (RFC 9112,
- * 2.2).
+ * From the first byte of a request to its last, the socket's protocol byte says "ended, unread". So
+ * if anything is raised in between, the next parse raises HTTP_Closed. Otherwise it would take the
+ * middle of a request for the start of one. An empty line is no such byte (RFC 9112, 2.2).
  *
- * The table of the fields is made from the lines of the head as they were read: in a server when
- * somebody asks for a field, as most handlers do not. */
+ * The table of the fields is made from the lines of the head as they were read. A server makes it
+ * when a handler asks for a field, as most handlers do not. */
 #include "config.h"
 
 #include <stdint.h>

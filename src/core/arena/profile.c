@@ -9,10 +9,10 @@
  * the lock of the records, which a fork takes, too. The names of functions and modules are
  * looked up when a row is made: later the module may be gone.
  *
- * Each arena has a log of its live allocations, oldest first, under its lock. A mark is an
- * entry without a row, with the bytes used then, which never fall below that but by a rewind:
- * so a rewind drops what is above the newest such entry that is not above the mark. Nothing is
- * raised for want of memory: the profile says how much it lacks. */
+ * Each arena has a log of its live allocations, oldest first, under its lock. A mark is an entry
+ * without a row, with the bytes used then. Only a rewind lets the bytes fall below that. So a
+ * rewind drops what is above the newest such entry that is not above the mark. A lack of memory
+ * raises nothing: the profile says how much it lacks. */
 #include "config.h"
 
 #include <errno.h>

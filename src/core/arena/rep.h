@@ -2,8 +2,8 @@
 /* Private to Arena.c and the files of arena/: what an arena is made of, and what those files
  * ask of each other.
  *
- * Three kinds of fields, by who may touch them:
- *   the owner's      by the owner amid a bump (arena/threads.c), or by whoever has the lock when
+ * There are three kinds of fields, by the threads that may touch them:
+ *   the owner's      the owner amid a bump (arena/threads.c), or the thread that has the lock when
  *                    no other thread is the owner;
  *   under the lock   whoever the owner is;
  *   set once         at creation.

@@ -10,8 +10,8 @@
  * it grows.
  *
  * Invariant: search the groups from an entry's own group on; the first group follows the last.
- * The entry is in the first group that had a free slot when the entry came, and the overflow
- * filter of every group before has its bit. length slots are taken. length + room is at most
+ * The entry is in the first group that had a free slot when the entry came. The overflow filter of
+ * every group before has its bit. There are `length` slots in use. length + room is at most
  * capacity_of(ngroups). It is less by the removals from groups that a key had overflowed. These
  * removals leave bits in the filters, so a table in steady use is rehashed from time to time to
  * clear them. A table without storage has the empty group. */

@@ -2,13 +2,13 @@
 /* Private to HTTP: the parser, and what request, response and a server share.
  *
  * The parser is pure: it reads a buffer of its caller's and answers with events. It allocates
- * nothing, reads no socket, keeps no pointer into the buffer, and may be stopped and resumed at
+ * nothing, reads no socket, and keeps no pointer into the buffer. It may be stopped and resumed at
  * any byte: what it answers does not depend on where the input was cut.
  *
  *   httpparser__init(&p, &limits);
  *   while ((event = httpparser__next(&p, bytes, n)) != HTTPParser_END) ...
  *
- * bytes[0..n) starts where the request does until HTTPParser_HEAD has been answered: on MORE the
+ * bytes[0..n) starts where the request does until HTTPParser_HEAD has been answered. On MORE the
  * caller appends (the buffer may move) and calls again. After HEAD the buffer may be replaced
  * whenever MORE was answered: all of it has been seen then, and httpparser__rewind says that
  * bytes starts anew. */

@@ -5,11 +5,11 @@
  * One that comes in pieces is collected in request->head, which may move as it grows. Bytes
  * before the request line are not kept.
  *
- * A body of a known length is one block, which grows eightfold up to that length: what a client
- * promises costs nothing before it sends, and the smaller blocks that are left in the arena are a
- * seventh of the body at most. The length of a chunked body is known at its end only: blocks,
- * each a sixth of what has come, collect it in an arena of their own, are joined then, and that
- * arena goes. Doubling one block would leave as much again in the arena. */
+ * A body of a known length is one block, which grows eightfold up to that length. So what a client
+ * promises costs nothing before it sends. The smaller blocks that are left in the arena are a
+ * seventh of the body at most. The length of a chunked body is known at its end only. Blocks, each
+ * a sixth of what has come, collect it in an arena of their own. At the end they are joined, and
+ * that arena goes. Doubling one block would leave as much again in the arena. */
 #include "config.h"
 
 #include <string.h>

@@ -4,7 +4,7 @@
  *
  * A slot represents one descriptor: that of a socket that was added, or one that is watched.
  * Slots lie in segments that never move, and have numbers. A table by descriptor has the numbers
- * of the slots. It does not have the slots themselves: in a program of many loops the descriptors
+ * of the slots. It does not have the slots themselves. In a program of many loops the descriptors
  * are spread over all polls, and most entries of each table are empty.
  *
  * Invariant: a slot is in use if it has a socket or a tag; the others are on the free list. The

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The PROXY protocol, versions 1 and 2 (HAProxy's doc/proxy-protocol.txt): a header before the
- * first byte of a connection, by which a proxy says for whom it speaks. It is read from the
- * addresses that the options name, where it must be, and from no other peer: a peer that sends
- * one can claim any address. */
+/* The PROXY protocol, versions 1 and 2 (HAProxy's doc/proxy-protocol.txt). A header before the
+ * first byte of a connection says for which client a proxy speaks. The addresses that the options
+ * name must send one. It is read from no other peer: a peer that sends one can claim any
+ * address. */
 #include "config.h"
 
 #include <arpa/inet.h>

@@ -17,8 +17,8 @@ typedef struct Worker {
 } Worker;
 
 /* A program may be instrumented for ThreadSanitizer and this library not. Without these calls TSan
- * does not see how an exchange goes from a worker to its loop, and takes each handler that blocks
- * for a race. */
+ * does not see how an exchange goes from a worker to its loop. It would report each handler that
+ * blocks as a race. */
 void __tsan_acquire(void *) __attribute__((weak));
 void __tsan_release(void *) __attribute__((weak));
 
