@@ -412,6 +412,14 @@ static int is_cut(const Client *c)
 	return r->cut || (sim_ms() >= r->until && (r->held || r->resumed_at >= r->until));
 }
 
+/* All that was answered is out, and a stream's part may not be. */
+static int waits_for_worker(const Client *c)
+{
+	const Request *r = &c->requests[c->answered];
+
+	return c->was_all && c->answered < client_whole(c) && r->blocks && r->kind != KIND_STREAM;
+}
+
 /* Why was it closed? */
 static void check_end(Client *c)
 {
@@ -419,8 +427,13 @@ static void check_end(Client *c)
 
 	if (client_is_excused(c) || s->broken)
 		return;
-	if (c->phase == PHASE_UNSURE || is_cut(c))
+	if (is_cut(c))
 		return;
+	if (c->phase == PHASE_UNSURE) {
+		SIM_CHECK(!waits_for_worker(c) || c->got_end || c->closing,
+			"stream %d is closed, and a worker has its request", s->id);
+		return;
+	}
 	if (c->got_end) {
 		SIM_CHECK(c->answered >= client_whole(c) || c->closing || is_due(c)
 				|| was_suspended(c),
@@ -701,6 +714,14 @@ static void serve(void *cl)
 	SIM_CHECK(kernel_descriptors() == 0, "%d descriptors are left", kernel_descriptors());
 }
 
+/* Without a thread the server drains at once, and serves only those who are there already. */
+static int64_t when_to_arrive(void)
+{
+	if (faults.threads && sim_chance(50))
+		return 0;
+	return sim_below(sim_chance(50) ? 1000 : 3000000);
+}
+
 static void simulate(void)
 {
 	int i;
@@ -732,7 +753,7 @@ static void simulate(void)
 		.ended = on_ended,
 		.failed = on_failed };
 	for (i = 0; i < nclients; i++)
-		event_at((int64_t)sim_below(sim_chance(50) ? 1000 : 3000000), arrive, NULL);
+		event_at(when_to_arrive(), arrive, NULL);
 	event_at((int64_t)sim_below(sim_chance(30) ? 100000 : 8000000), stop, NULL);
 	task_start("server", serve, NULL);
 	task_run_all();
