@@ -323,7 +323,8 @@ void client_check_refusal(Client *c, int status)
 		return;
 	}
 	if (status == 503) {
-		SIM_CHECK(r->blocks && (options.queue > 0 || faults.threads), "request %d was answered 503", r->id);
+		SIM_CHECK(r->blocks && (options.queue > 0 || faults.threads), "request %d was answered 503",
+			r->id);
 		return;
 	}
 	if (status == 408) {
