@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A response whose body is a part of a file. The descriptor is the response's from the call on:
- * it is closed when the body is out, or by reset, and by the end of the arena at the latest. */
+/* A response whose body is a part of a file. From the call on, the response owns the descriptor. It
+ * closes it when the body is out or at a reset, at the latest when the arena ends. */
 #include "config.h"
 
 #include <errno.h>
@@ -44,8 +44,8 @@ static void check_response(HTTPResponse_T r, int64_t offset, int64_t nbytes)
 		"HTTPResponse_file: %lld bytes from %lld on", (long long)nbytes, (long long)offset);
 }
 
-/* A negative descriptor is the result of an open whose errno is still there: a file that is
- * missing is named by its reason, not as a bad descriptor. */
+/* A negative descriptor is the result of an open whose errno is still there. So the message gives
+ * the reason for a missing file, and does not call the descriptor bad. */
 static int64_t size_of(int fd)
 {
 	struct stat st;
