@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* Arena: a list of chunks, newest first, and two lanes in them, in which a pointer is bumped:
- * the owner's, which that thread moves without a lock (arena/threads.c), and the common lane of
- * all other threads, under the lock. The struct itself lies at the start of the first chunk
- * ("home"), which is never given back before the arena is.
+/* Arena: a list of chunks, newest first, and two lanes in them, in which a pointer is bumped. The
+ * owner moves the pointer of its lane without a lock (arena/threads.c). All other threads share the
+ * common lane, under the lock. The struct itself lies in the first chunk ("home"), which is never
+ * given back before the arena is.
  *
  * Invariant: home is the oldest of the list; the lanes are in chunks of the list; everything
  * else in these chunks is allocated, padding, or left over; bytes past the lane's avail are
- * poisoned under ASan and Valgrind. The spare, if any, is one chunk outside the list, kept by
- * clear or rewind for the next growth, poisoned throughout. held is the sum of what the backing
- * allocator gave, the spare included, and of what it is being asked for.
+ * poisoned under ASan and Valgrind. The spare, if any, is one chunk outside the list, poisoned
+ * throughout. A clear or rewind keeps it for the next growth. The member held counts what the
+ * backing allocator gave, the spare included, and what it is being asked for.
  *
- * The lock covers each step and is never held while the backing allocator, a deferred call or a
- * raise runs: a function that lets go of it has a name that ends in _unlocks. Lock order: the
+ * The lock covers each step. It is never held while the backing allocator, a deferred call or a
+ * raise runs. A function that lets go of it has a name that ends in _unlocks. Lock order: the
  * registry's, then any one arena's, then that of the threads' records.
  *
  * A chunk is as large as all before it together, up to CHUNK_LARGEST, and an eighth of them once
- * that is more: so no more than an eighth is ever idle in an arena of gigabytes, which still has
- * few chunks. A request of more than an eighth of the next chunk gets a chunk of its own, so
- * that a large object does not waste the rest of a small chunk; many large ones make the arena
- * grow until they are an eighth no longer.
+ * that is more. So no more than an eighth is ever idle in an arena of gigabytes, which still has
+ * few chunks. A request of more than an eighth of the next chunk gets a chunk of its own. So a
+ * large object does not waste the rest of a small chunk. Many large ones make the arena grow until
+ * they are an eighth no longer.
  *
  * In an arena that other threads used lately, a spare goes to the common lane, and the owner
- * cuts slices off its end: so the two share one chunk in any proportion, and meet under the lock
+ * cuts slices off its end. So the two share one chunk in any proportion, and meet under the lock
  * once a slice. */
 #include "config.h"
 
@@ -281,8 +281,8 @@ T Arena__made_at(T a, const char *file, int line)
 
 /* ---- allocation ---- */
 
-/* Returns NULL unless the arena is live and its common lane has room and is for this thread: as it
- * is nearly always while threads share an arena. */
+/* Returns NULL unless the arena is live and its common lane has room and is for this thread. It
+ * nearly always is while threads share an arena. */
 static inline void *bump_common(T a, size_t nbytes)
 {
 	void *p = NULL;
@@ -390,7 +390,7 @@ void *Arena_alloc_aligned(T a, size_t alignment, size_t nbytes)
 	return p ? p : allocate_at(a, alignment, nbytes, HERE);
 }
 
-/* Grows or shrinks p where it is, if it is the newest of the lane and no mark was made since: a
+/* Grows or shrinks p where it is, if it is the newest of the lane and no mark was made since. A
  * rewind must find what was there at the mark. */
 static int resize_in(Lane *l, char *p, size_t old_step, size_t new_step)
 {

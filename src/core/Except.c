@@ -24,8 +24,8 @@
  * (except/stack.c). A frame remembers how high the stack was when it was entered and cuts it back
  * to that when it has dealt with a raise. */
 
-/* A checked longjmp takes the way back to a RETURN in a block with a variable-length array, and
- * every jump on a coroutine's stack, for an attack; this file needs the plain one. */
+/* This file needs the plain longjmp. The checked one takes every jump on a coroutine's stack for
+ * an attack. It does the same to the way back to a RETURN beside a variable-length array. */
 #undef _FORTIFY_SOURCE
 #include "config.h"
 

@@ -6,8 +6,8 @@
  * The call has a socket from SENDING to DONE: that of a connection that it has checked out, or
  * the caller's own (over). If a step is left in any other way than its return (an exception, a
  * C++ exception, a cancellation), end_step discards the connection. If the arena ends,
- * discard_left_connection does. A connection is checked in only if the answer is whole, nothing
- * came behind it, all of the request was sent, and both sides keep the connection.
+ * discard_left_connection does. A connection is checked in only if all of the request was sent, the
+ * answer is whole and nothing came behind it. Both sides must also keep the connection.
  *
  * A call reads while it sends: when the socket takes no more, it waits for either direction. Once
  * the head of the final answer is there, the rest of the request is not sent. */

@@ -2,13 +2,12 @@
 /* HTTPRequest: gives the reader (http/reader.c) what the socket has, and answers what the request
  * says.
  *
- * Once a byte of a request was read, the socket's protocol byte says "ended, unread" until all of
- * the request was: whatever is raised in between, the next parse raises HTTP_Closed instead of
- * taking the middle of a request for the start of one. An empty line is no such byte (RFC 9112,
- * 2.2).
+ * From the first byte of a request to its last, the socket's protocol byte says "ended, unread". So
+ * if anything is raised in between, the next parse raises HTTP_Closed. Otherwise it would take the
+ * middle of a request for the start of one. An empty line is no such byte (RFC 9112, 2.2).
  *
- * The table of the fields is made from the lines of the head as they were read: in a server when
- * somebody asks for a field, as most handlers do not. */
+ * The table of the fields is made from the lines of the head as they were read. A server makes it
+ * when a handler asks for a field, as most handlers do not. */
 #include "config.h"
 
 #include <stdint.h>
@@ -278,7 +277,7 @@ typedef struct Source {
 	unsigned char *word;     /* the socket's protocol byte */
 	unsigned char before;    /* what it said before this request */
 	size_t received;         /* bytes of the head */
-	int64_t deadline;        /* of the part; 0: not set yet */
+	int64_t deadline;        /* the part's; 0 until it is set */
 	HTTPField fields[FIELDS]; /* the first of them */
 } Source;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTPResponse: a status and a message (http/message.h). Send makes the head and gives head and
- * body to the kernel in one call, so that no half of a small response waits for an acknowledgement.
+/* HTTPResponse: a status and a message (http/message.h). Send makes the head, and gives head and
+ * body to the kernel in one call. So no half of a small response waits for an acknowledgement.
  *
  * The socket's protocol byte says what the request asks of the response. Send replaces it by
  * "ended" before the first byte goes out and clears it after the last. So a response that was cut
@@ -168,8 +168,8 @@ static const char *current_date(void)
 /* Bytes of the status line and the fields that send adds, at their longest, and the empty line. */
 enum { LINES = 256 };
 
-/* RFC 9110, 8.6 and 15.3.6. A 304, or the answer to a HEAD for which no body was written, would
- * state a length of 0 that the page does not have. */
+/* RFC 9110, 8.6 and 15.3.6. Without this, a 304 would state a length of 0 that the page does not
+ * have. So would the answer to a HEAD for which no body was written. */
 static HTTPFraming frame_body(T r, unsigned asked)
 {
 	int bodiless = r->status == 204 || r->status == 205 || r->status == 304;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPoll has slots for sockets and watched descriptors (poll/slots.c, poll/watch.c), a heap
- * of deadlines and timers (poll/timers.c), a batch of events from the kernel, and a back end for
- * the kernel (poll/epoll.c, poll/kqueue.c, poll/poll.c). The representation and its invariant are
- * in poll/rep.h. This file opens and closes polls, adds and removes sockets, and waits. */
+/* SocketPoll has slots for sockets and watched descriptors (poll/slots.c, poll/watch.c), and a heap
+ * of deadlines and timers (poll/timers.c). It has a batch of events from the kernel, and a back end
+ * for the kernel (poll/epoll.c, poll/kqueue.c, poll/poll.c). The representation and its invariant
+ * are in poll/rep.h. This file opens and closes polls, adds and removes sockets, and waits. */
 #include "config.h"
 
 #include <errno.h>

@@ -597,7 +597,7 @@ static void use_after_fork(Arena_T shared)
 {
 	Arena_T own;
 
-	alarm(10); /* a lock that is held for ever */
+	alarm(10); /* ends the test if a lock is never released */
 	own = mapped_arena(NULL);
 	Arena_alloc(own, 100 * KB);
 	Arena_alloc(shared, 100 * KB);

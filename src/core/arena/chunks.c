@@ -3,8 +3,8 @@
  * The lock is released while the backing allocator runs. The bytes that it is asked for are added
  * to `held` before, so that two threads cannot pass the limit together.
  *
- * The default backing allocator is malloc, and for 2 MiB and more a mapping on huge pages: the
- * advice must be there before the first touch, or the first 2 MiB stay on small pages.
+ * The default backing allocator is malloc, and for 2 MiB and more a mapping on huge pages. The
+ * advice must come before the first touch, or the first 2 MiB stay on small pages.
  *
  * The store makes a loop that makes and disposes of arenas cost neither malloc nor page faults.
  * Shells are first chunks with the struct of a disposed arena, still in the registry, its lock
@@ -14,8 +14,8 @@
  * Invariant: the structs in shells are DEAD and no arena's.
  *
  * Only its thread touches the store, without a lock, in a "turnover". A function that walks the
- * registry (report, fork) closes the gate, passes the barrier, and waits for the turnovers that
- * had begun, as revokers do (arena/threads.c). So a fork finds every store in order.
+ * registry (report, fork) closes the gate and passes the barrier. Then it waits for the turnovers
+ * that had begun, as revokers do (arena/threads.c). So a fork finds every store in order.
  *
  * It decays: half of the chunks not needed in the last TICKS disposals go. */
 #include "config.h"
@@ -150,7 +150,7 @@ static Chunk *take_stored(T a, size_t least, size_t most)
 	arena__end_turnover(t);
 	if (c) {
 		c->own = 0;
-		c->older = NULL; /* of the arena that had it */
+		c->older = NULL; /* it still has the one of its last arena */
 		a->held += c->size;
 	}
 	return c;
@@ -241,7 +241,7 @@ void *arena__call_backing(const Backing *b, size_t size)
 
 typedef struct Booking {
 	T arena;
-	size_t size; /* 0: the call has returned */
+	size_t size; /* 0 when the call has returned */
 } Booking;
 
 static void book_off(Booking *b)

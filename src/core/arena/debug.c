@@ -9,7 +9,7 @@
  *           stay unmapped for long after it was released
  *   profile see arena/profile.c
  *
- * An allocation is made as always, with room for its fence: so limits, accounts and the lack of
+ * An allocation is made as always, with room for its fence. So limits, accounts and the lack of
  * memory stay what they are without the mode. Its object is in that block or, with guard, in a
  * mapping:
  *

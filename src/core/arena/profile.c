@@ -9,10 +9,10 @@
  * the lock of the records, which a fork takes, too. The names of functions and modules are
  * looked up when a row is made: later the module may be gone.
  *
- * Each arena has a log of its live allocations, oldest first, under its lock. A mark is an
- * entry without a row, with the bytes used then, which never fall below that but by a rewind:
- * so a rewind drops what is above the newest such entry that is not above the mark. Nothing is
- * raised for want of memory: the profile says how much it lacks. */
+ * Each arena has a log of its live allocations, oldest first, under its lock. A mark is an entry
+ * without a row, with the bytes used then. Only a rewind lets the bytes fall below that. So a
+ * rewind drops what is above the newest such entry that is not above the mark. A lack of memory
+ * raises nothing: the profile says how much it lacks. */
 #include "config.h"
 
 #include <errno.h>
@@ -38,17 +38,17 @@ typedef struct Key {
 } Key;
 
 struct Usage {
-	struct Usage *next; /* of its bucket */
-	struct Usage *site; /* of a stack: the row of its site */
+	struct Usage *next; /* the next in its bucket */
+	struct Usage *site; /* a stack's row has the row of its site */
 	atomic_size_t now, ever, calls;
 	Key key;
 	const char *where; /* the site or, outermost first, the stack */
 };
 
 typedef struct Entry {
-	struct Usage *usage; /* NULL: a mark */
+	struct Usage *usage; /* NULL if it is a mark */
 	const char *p;
-	size_t nbytes; /* of a mark: the arena's used */
+	size_t nbytes; /* a mark has the arena's used */
 } Entry;
 
 struct Log {

@@ -4,10 +4,10 @@
 #define ARENA_PRIVATE_INCLUDED
 #include <core/Arena.h>
 
-/* Gives back p, of nbytes as it was allocated or last resized, before its time: 1, and p is
- * gone. 0, and nothing has changed: it is neither the newest allocation of its chunk nor alone
- * in one, or a mark was made since, or the backing allocator takes nothing back. Safe from any
- * thread, like an allocation. */
+/* Gives back p before its time; nbytes is its size when it was allocated or last resized. Returns 1
+ * if p is gone. Returns 0 and changes nothing if p is neither the newest allocation of its chunk
+ * nor alone in one. It does so, too, if a mark was made since, or if the backing allocator takes
+ * nothing back. Safe from any thread, like an allocation. */
 int arena__release(Arena_T arena, void *p, size_t nbytes);
 
 /* Returns the most bytes that were allocated at once since the last clear. Any thread. */
@@ -19,10 +19,10 @@ size_t arena__peak_since_clear(Arena_T arena);
  * caller is alone with the arena. */
 void arena__lend(Arena_T arena, int on);
 
-/* Makes an arena ready for its next borrower: disposes of the children, runs the deferred calls,
- * forgets every allocation as Arena_reset(arena, keep) does, and sets the limit. It stays lent.
- * If a deferred call raises, that goes on when all of this is done; a C++ exception or a
- * cancellation does so, too. Takes no lock if the borrower left nothing of all that. */
+/* Makes an arena ready for its next borrower. It disposes of the children, runs the deferred calls
+ * and sets the limit. It forgets every allocation, as Arena_reset(arena, keep) does. The arena
+ * stays lent. If a deferred call raises, the exception goes on when all of this is done. So does a
+ * C++ exception or a cancellation. Takes no lock if the borrower left nothing to release. */
 void arena__take_back(Arena_T arena, size_t keep, size_t limit);
 
 #endif

@@ -2,8 +2,8 @@
 /* Private to Arena.c and the files of arena/: what an arena is made of, and what those files
  * ask of each other.
  *
- * Three kinds of fields, by who may touch them:
- *   the owner's      by the owner amid a bump (arena/threads.c), or by whoever has the lock when
+ * There are three kinds of fields, by the threads that may touch them:
+ *   the owner's      the owner amid a bump (arena/threads.c), or the thread that has the lock when
  *                    no other thread is the owner;
  *   under the lock   whoever the owner is;
  *   set once         at creation.
@@ -32,8 +32,8 @@
 #define ARENA_ALLOC(arena, nbytes) Arena__alloc((arena), (nbytes), __FILE__, __func__, __LINE__)
 
 enum {
-	ALIGN = 16,  /* of every allocation */
-	LINE = 64,   /* of the cache */
+	ALIGN = 16,  /* every allocation is aligned to it */
+	LINE = 64,   /* bytes of a cache line */
 	REWINDS = 4, /* nested rewinds that are remembered to tell stale marks */
 	CHUNK_FIRST = 16 * 1024 /* whole first chunk, the struct included */
 };
@@ -48,7 +48,7 @@ static const uint32_t DEAD = 0xDEADA12A;
 
 typedef struct Chunk {
 	struct Chunk *older;
-	size_t size; /* bytes from the backing allocator, with this header; 0: the caller's buffer */
+	size_t size; /* bytes from the backing allocator, with this header; a caller's buffer has 0 */
 	char *limit;
 	size_t own;  /* if one object has the chunk to itself, what it adds to `used`; otherwise 0 */
 } Chunk;
@@ -85,8 +85,8 @@ typedef struct Backing {
 enum {
 	GREW = 1,
 	DEFERRED = 2,
-	VISITED = 4,  /* since the last clear a thread took the ownership: the next one does not */
-	MARKED = 8,   /* since the last clear */
+	VISITED = 4,  /* a thread took the ownership since the last clear: the next one does not */
+	MARKED = 8,   /* a mark was made since the last clear */
 	SLOW_CLEAR = 15,
 	LENT = 256,
 	CHILDREN = 16,
@@ -123,12 +123,12 @@ struct Arena {
 	Common common;
 	Deferred *deferred;
 	struct Fence *fences; /* in guard mode */
-	struct Log *log;      /* of the profile */
+	struct Log *log;      /* the profile's */
 	struct Arena *parent, *children, *next_sibling, **sibling_link;
 	Backing backing;
 	struct { size_t used, turn; } rewinds[REWINDS]; /* the owner's; rising, up to a turn of 0 */
 	/* for as long as the struct is in the registry, disposed of or not */
-	uint64_t cycle;    /* the owner's: of clears and starts, from a number of this struct alone */
+	uint64_t cycle;    /* the owner's: counts clears and starts, from a number of this struct */
 	pthread_mutex_t lock;
 	struct Arena *next, **link;
 };
@@ -143,7 +143,7 @@ enum {
 typedef struct Site {
 	const char *file, *function;
 	int line;
-	const char *macro; /* that gave the program's file and line; NULL: they are the library's */
+	const char *macro; /* it gave the program's file and line; NULL if these are the library's */
 	void *caller;      /* the return address into the program */
 } Site;
 #define HERE (&(Site){ __FILE__, __func__, __LINE__, NULL, __builtin_return_address(0) })
@@ -233,7 +233,7 @@ struct Usage *arena__usage(const struct Arena *, const Site *);
 void arena__log(struct Arena *, struct Usage *, const void *p, size_t nbytes);
 void arena__log_resize(struct Arena *, const void *p, size_t nbytes);
 void arena__log_release(struct Arena *, const void *p);
-void arena__log_mark(struct Arena *);                /* at used */
+void arena__log_mark(struct Arena *);                /* notes a mark at used */
 void arena__log_rewind(struct Arena *, size_t used); /* to a mark, or with 0 to the beginning */
 
 /* Bytes become free. */
@@ -328,14 +328,15 @@ static inline void poison_chunk(Chunk *c)
 	hide(start, (size_t)(c->limit - start));
 }
 
-/* nbytes as they are laid out: at least one, so that addresses differ, and what follows is
- * aligned */
+/* Returns the bytes that an object of nbytes takes. It takes at least one, so that addresses
+ * differ, and the next object is aligned. */
 static inline size_t padded(size_t nbytes)
 {
 	return (nbytes + (nbytes == 0) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 }
 
-/* nbytes of a lane that this thread has entered or locked, and zone bytes after them; or NULL */
+/* Returns nbytes of a lane that this thread has entered or locked, with zone bytes after them.
+ * Returns NULL if the lane has no room for them. */
 static inline void *bump_lane(Lane *l, size_t alignment, size_t nbytes, size_t zone)
 {
 	size_t room = (size_t)(l->limit - l->avail);
@@ -358,17 +359,17 @@ enum { SHELLS = 16, STORED = 24 };
 
 /* Chunks that a thread keeps, the oldest first. */
 typedef struct Store {
-	int n, low; /* the least n since the last decay */
+	int n, low; /* low is the least n since the last decay */
 	Chunk *chunks[STORED];
 } Store;
 
-/* The record of a thread. It is never freed, but goes to another thread when this one has ended:
- * so it may be looked at without knowing whether its thread lives. */
+/* The record of a thread. It is never freed: when its thread has ended, another thread gets it. So
+ * any thread may look at it without knowing whether its thread lives. */
 typedef struct Thread {
 	Arena__Thread face;
 	int turnover;        /* it is changing what this thread has in store (arena/chunks.c) */
 	unsigned ticks;
-	struct Thread *next; /* of all there are */
+	struct Thread *next; /* links the records of all threads */
 	struct Thread *next_idle;
 	Store shells; /* first chunks, with the struct of an arena that was disposed of */
 	Store spares; /* other chunks */
@@ -379,13 +380,13 @@ extern Thread arena__nobody __attribute__((aligned(LINE)));
 
 extern int arena__lanes_allowed; /* set before there is an arena */
 
-/* Whether or not it has a record of its own: for comparing with owners, and for arena__enter. */
+/* Returns this thread's record, or NOBODY: for comparing with owners, and for arena__enter. */
 static inline Thread *self_now(void)
 {
 	return (Thread *)(void *)Arena__self;
 }
 
-/* NULL if it has none yet, or arenas are closed. */
+/* Returns this thread's record, or NULL if it has none yet or arenas are closed. */
 static inline Thread *record_now(void)
 {
 	return arena__lanes_allowed && self_now() != NOBODY ? self_now() : NULL;
@@ -410,18 +411,18 @@ static inline int arena__enter(struct Arena *a, Thread *t)
 
 /* Returns this thread's record; NULL if arenas are to be closed, or there is no memory. */
 Thread *arena__thread(void);
-extern pthread_mutex_t arena__records_lock; /* which a fork takes, too */
-Thread *arena__first_thread(void);     /* of the list of all */
+extern pthread_mutex_t arena__records_lock; /* a fork takes it, too */
+Thread *arena__first_thread(void);     /* the head of the list of all */
 
 /* The lock is held in all of these. */
 /* Makes this thread the owner, or the arena closed. Returns 0 if another thread stays owner. */
 int arena__claim(struct Arena *);
 int arena__is_mine(const struct Arena *);
 size_t arena__used_now(const struct Arena *);
-size_t arena__most_now(const struct Arena *); /* since the last clear */
-size_t arena__peak_now(const struct Arena *); /* ever */
+size_t arena__most_now(const struct Arena *); /* the most since the last clear */
+size_t arena__peak_now(const struct Arena *); /* the most ever */
 void arena__settle_common(struct Arena *); /* empties the common lane */
-void arena__note_most(struct Arena *); /* before used falls */
+void arena__note_most(struct Arena *); /* call it before used falls */
 
 static inline Lane *my_lane(struct Arena *a)
 {
@@ -434,14 +435,14 @@ static inline void note_alignment(struct Arena *a, size_t alignment)
 		a->align_most = alignment;
 }
 
-void arena__lock_alone(struct Arena *); /* and makes this thread the owner */
+void arena__lock_alone(struct Arena *); /* also makes this thread the owner */
 
 extern pthread_mutex_t arena__registry_lock;
 extern struct Arena *arena__registry;  /* the first of the arenas and shells */
 extern int arena__registry_walked;     /* read atomically */
 void arena__register(struct Arena *);
 void arena__deregister(struct Arena *);
-void arena__lock_registry(void);       /* and stops every turnover: for walkers */
+void arena__lock_registry(void);       /* also stops every turnover: for walkers */
 void arena__unlock_registry(void);
 
 /* ---- arena/chunks.c: the backing allocator, and what a thread keeps in store ---- */
@@ -468,11 +469,11 @@ void *arena__allocate_unlocks(struct Arena *, size_t alignment, size_t nbytes);
 /* Returns the bytes of a chunk that surely holds such an object; 0 if none is so large. */
 size_t arena__chunk_for(size_t alignment, size_t nbytes);
 
-struct Arena *arena__take_shell(Thread *);                /* NULL: none; else end the turnover */
-int arena__store(Thread *, Store *, int most, Chunk *);   /* amid a turnover; 0: it has so many */
+struct Arena *arena__take_shell(Thread *);                /* or NULL; else end the turnover */
+int arena__store(Thread *, Store *, int most, Chunk *);   /* amid a turnover; 0 if it has so many */
 void arena__empty_store(Thread *);
 void arena__decay(Thread *);                              /* no lock held */
-int arena__begin_turnover(Thread *);                      /* 0: the registry is being walked */
+int arena__begin_turnover(Thread *);                      /* 0 while the registry is walked */
 static inline void arena__end_turnover(Thread *t)
 {
 	STORE_RELEASE(t->turnover, 0);
@@ -496,8 +497,8 @@ void arena__check_lent(const struct Arena *, const char *call); /* Raises: Asser
 
 /* ---- arena/retain.c ---- */
 
-/* Something to be finished, however often a raise, a C++ exception or the end of the thread
- * leaves it. */
+/* A task that is finished however often a raise, a C++ exception or the end of the thread leaves
+ * it. */
 typedef struct Work {
 	void (*run)(struct Work *); /* goes on from where it was left */
 	struct Arena *arena, *root;
@@ -506,8 +507,8 @@ typedef struct Work {
 } Work;
 
 void arena__run_to_end(Work *);
-void arena__run_deferred(struct Arena *, const Deferred *last); /* those made after last */
-void arena__run_each(struct Arena *, const Deferred *last);     /* until one raises */
+void arena__run_deferred(struct Arena *, const Deferred *last); /* calls those made after last */
+void arena__run_each(struct Arena *, const Deferred *last);     /* the same, until one raises */
 int arena__has_deferred(struct Arena *, const Deferred *last);
 void arena__add_running(struct Arena *, int n);
 int arena__clear_quickly(struct Arena *, size_t keep, uint32_t unless);

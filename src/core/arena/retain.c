@@ -2,22 +2,22 @@
 /* Arena, continued: deferred calls, and how memory goes: release of a whole arena, clear, reset
  * and savepoints.
  *
- * Deferred calls run without the lock and may do anything with any arena, this one included, but
- * dispose of one whose deferred calls are running: `running` counts those on the stack. They may
- * clear or rewind this arena, so nothing that was known before them is taken for granted after
- * them. When one raises, the others run and the memory is released all the same. The first
- * exception goes on; those that follow are dropped: as each other's causes they would need a
- * stack as deep as their number.
+ * Deferred calls run without the lock and may do anything with any arena, this one included. They
+ * may not dispose of one whose deferred calls are running: `running` counts those on the stack.
+ * They may clear or rewind this arena, so nothing that was known before them is taken for granted
+ * after them. When one raises, the others run and the memory is released all the same. The first
+ * exception goes on, and later ones are dropped. As each other's causes they would need a stack as
+ * deep as their number.
  *
  * A call may also be left by a C++ exception, pthread_exit or a cancellation. None of these runs
  * a FINALLY, so what must be done all the same is done by a cleanup attribute.
  *
- * A mark settles the lanes and ends the common one, so that all that is allocated after it is
- * above lane.floor or in chunks that are newer: what a rewind cuts off. A mark is stale if the
- * arena was cleared since, or rewound to a lower position. The position is the bytes used, which
- * never fall below their number at the last mark but by a rewind. Only the latest rewind to each
- * of the REWINDS highest positions is remembered: a rewind makes all to higher positions before
- * it redundant, so these are exact up to that depth of nesting; beyond, a stale mark may pass. */
+ * A mark settles the lanes and ends the common one. So all later allocations are above lane.floor
+ * or in newer chunks, and a rewind cuts them off. A mark is stale if the arena was cleared since,
+ * or rewound to a lower position. The position is the bytes used, which never fall below their
+ * number at the last mark but by a rewind. Only the latest rewind to each of the REWINDS highest
+ * positions is remembered. A rewind makes all earlier ones to higher positions redundant, so these
+ * are exact up to that depth of nesting. Beyond it a stale mark may pass. */
 #include "config.h"
 
 #include <string.h>
@@ -220,11 +220,11 @@ static size_t wanted_spare(const struct Arena *a)
 	return own > home ? spare_for(own + common) : common ? spare_for(common) : 0;
 }
 
-/* The most that the spare may have. If threads share the arena, it holds twice its use together
- * with home at most, or they could drive each other up: threads that grow it at the same time
- * take a chunk each. While lanes are closed, nothing tells whether threads share it, so that
- * holds for each cycle that grew. Otherwise the spare goes when it is four times too large, so
- * that one large request is not held for long. */
+/* Returns the most bytes that the spare may have. If threads share the arena, the spare and home
+ * hold at most twice its use. Otherwise the threads could drive each other up, as threads that grow
+ * it at the same time take a chunk each. While lanes are closed, nothing tells whether threads
+ * share it, so that bound holds for each cycle that grew. In other cases the spare goes when it is
+ * four times too large, so that one large request is not held for long. */
 static size_t most_spare(const struct Arena *a, size_t want, int grew)
 {
 	size_t home = a->home->size, twice = a->wanted < SIZE_MAX / 2 ? a->wanted / 16 * 31 : SIZE_MAX;

@@ -90,7 +90,7 @@ enum { FIRST_ROOM = 256 };
 
 typedef struct Stream {
 	T arena;
-	FILE *file;    /* NULL: closed */
+	FILE *file;    /* NULL once it is closed */
 	char *text;
 	size_t length, room;
 	int lost;      /* what text points to was released */
@@ -140,7 +140,7 @@ static int has_room(Stream *s, size_t nbytes)
 	return has;
 }
 
-/* 0: an error, which ferror and fclose tell. */
+/* Returns 0 for an error, which ferror and fclose report. */
 static ssize_t write_stream(void *cl, const char *bytes, size_t nbytes)
 {
 	Stream *s = cl;

@@ -20,10 +20,10 @@
  *                                                            (acquire)
  *   [own-5] busy = NULL (release)
  *
- * membarrier makes every running thread pass a full barrier: so either [own-1] is seen in
- * [rev-3], or [rev-1] is seen in [own-3]. `busy` is in the record of the thread, not in the
- * arena: so it may be set before anything is known, and a thread that was stopped after it can
- * clear no other's. src/test/models/arena.pml is a model of this file.
+ * membarrier makes every running thread pass a full barrier. So either [own-1] is seen in
+ * [rev-3], or [rev-1] is seen in [own-3]. `busy` is in the record of the thread, not in the arena.
+ * So a thread may set it before it knows anything of the arena. A thread that was stopped after
+ * that cannot clear another's. src/test/models/arena.pml is a model of this file.
  *
  * The registry is a list under a lock. An arena is in it from when its home comes from the
  * backing allocator until home goes back. Between, the arena may be a shell in a thread's store,
@@ -91,7 +91,7 @@ int arena__lanes_allowed, arena__on_valgrind;
 static pthread_key_t exit_key;
 pthread_mutex_t arena__records_lock = PTHREAD_MUTEX_INITIALIZER;
 static Thread *all = NOBODY, *idle; /* all: pushed to under the lock, read without */
-static int enrolled; /* of all, those that are not idle */
+static int enrolled; /* how many of `all` are not idle */
 
 static void retire(void *record)
 {
@@ -366,8 +366,9 @@ size_t Arena_debug_live_count(void)
 
 /* ---- fork: no lock may be held by a thread that the child does not have ----
  *
- * Every arena's lock is taken, or the child might find an arena half-way through a step. Under
- * TSan only the registry's are: its deadlock detector aborts when a thread holds more than 64. */
+ * A fork takes every arena's lock, or the child might find an arena half-way through a step. Under
+ * TSan it takes only the registry's: the deadlock detector aborts if a thread holds more than 64
+ * locks. */
 
 static void for_each_lock(int (*apply)(pthread_mutex_t *))
 {

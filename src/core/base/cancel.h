@@ -44,9 +44,8 @@ static inline void close_owned(const int *fd)
 	close_descriptor(*fd);
 }
 
-/* An attribute of a declaration: the descriptor in the variable is closed at the end of the
- * block, and by a cancellation, but not by a raise. A function that hands the descriptor on
- * stores -1. */
+/* An attribute of a declaration. The end of the block closes the descriptor in the variable. So
+ * does a cancellation, but not a raise. A function that hands the descriptor on stores -1. */
 #define OWNED_DESCRIPTOR __attribute__((cleanup(close_owned)))
 
 #endif

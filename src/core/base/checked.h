@@ -32,8 +32,8 @@ void except__raise_for_errno(const struct Except_T *, const char *file, const ch
 #define CORRUPT(what) core__corrupt(__FILE__, __LINE__, what)
 void core__corrupt(const char *file, int line, const char *what) CORE_NORETURN;
 
-/* Sets bytes to 0. From some tens of bytes on, gcc turns a memset with a known size into a `rep
- * stos`, which begins too slowly for a few hundred bytes. */
+/* Sets bytes to 0. From some tens of bytes on, gcc turns a memset of known size into `rep stos`.
+ * That begins too slowly for a few hundred bytes. */
 static inline void zero(void *p, size_t nbytes)
 {
 	__asm__("" : "+r"(nbytes));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Private to the library: text in buffers of a fixed size. Text that is too long is cut, but
- * never amid a character of UTF-8: half a character makes a whole log line or JSON document
- * unreadable to strict readers. */
+ * never amid a character of UTF-8. Strict readers refuse a whole log line or JSON document for half
+ * a character. */
 #ifndef TEXT_INCLUDED
 #define TEXT_INCLUDED
 #include <stdarg.h>

@@ -2,8 +2,8 @@
 /* Except: what a record needs to outlive the module that raised. A clean-up that an exception
  * passes may dlclose the plugin that raised it. Then the strings of __FILE__ and __func__, and
  * perhaps the exception object, no longer exist. So they are copied into the stack of records
- * before the first clean-up. Those that lie in the program or in this library are not copied: such
- * a raise costs two comparisons. */
+ * before the first clean-up. Strings in the program or in this library are not copied: such a raise
+ * costs two comparisons. */
 #include "config.h"
 
 #include <stdint.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Except: RETURN. It leaves the links of its function one by one, from the innermost to the
- * outermost TRY, by way of each FINALLY, and comes back to where it stands to leave the scopes.
+ * outermost TRY, by way of each FINALLY. Then it comes back to where it stands to leave the scopes.
  *
  * The FINALLYs run on the same C frame before it resumes there. clang does not see that control
- * comes back, and may have laid their locals over the value and over the links that were left
- * (LLVM issue 196468). So the value is put back, and the links are marked unlinked again. */
+ * comes back (LLVM issue 196468). It may have laid their locals over the value and over the links
+ * that were left. So the value is put back, and the links are marked unlinked again. */
 
 /* The plain longjmp; Except.c says why. */
 #undef _FORTIFY_SOURCE

@@ -19,7 +19,7 @@
 /* A thread has one such mapping, and one more for each Except_Stack it has saved while exceptions
  * were recorded. They are kept until the thread ends, however its coroutines end. */
 typedef struct Mapping {
-	struct Mapping *next, *next_free; /* of the thread's, of those no stack is in */
+	struct Mapping *next, *next_free; /* the thread's next, and its next without a stack */
 } Mapping;
 
 static pthread_key_t mappings_key; /* the newest of the thread's */

@@ -5,7 +5,7 @@
  * clean-up of the TRY's own frame: Except__abandon jumps to the handler. In a function without
  * clean-ups (no -fexceptions) it ends at the next function, beyond the frame.
  * Invariant: the frame to which a thread is on its way is UNWINDING, holds the exception and stays
- * linked, as do the AUTO and DEFER links inside it until each has run. */
+ * linked. The AUTO and DEFER links inside it stay linked, too, until each has run. */
 
 /* The plain longjmp; Except.c says why. */
 #undef _FORTIFY_SOURCE

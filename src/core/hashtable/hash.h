@@ -97,7 +97,7 @@ ALWAYS_INLINE uint64_t lower(uint64_t word)
 
 /* ---- the first 32 bytes ---- */
 
-enum { SHORT = 32 }; /* bytes of a short key */
+enum { SHORT = 32 }; /* the most bytes of a short key */
 
 /* A short key as four words, which are 0 past its end. */
 typedef struct Words {
@@ -222,8 +222,8 @@ ALWAYS_INLINE int same_wide(const void *one, const void *other, size_t n, const 
 /* Returns a hash whose high half counts. It is a product that is quadratic in the key, then a
  * product with an odd secret (all secrets are odd). The high bits of that are a universal hash
  * (M. Dietzfelbinger et al., "A Reliable Randomized Algorithm for the Closest-Pair Problem",
- * 1997). With the first product alone, a few seeds in 300 gather keys such as the multiples of
- * 65,536 in few groups, and a search looks at eight. */
+ * 1997). The first product alone does not suffice. With a few seeds in 300 it gathers keys such as
+ * the multiples of 65,536 in few groups, and a search looks at eight. */
 ALWAYS_INLINE uint64_t hash_word(const uint64_t *secret, uint64_t key)
 {
 	return mix(key ^ secret[0], (key << 32 | key >> 32) ^ secret[1]) * secret[2];

@@ -5,9 +5,9 @@
  * storage becomes a block.
  *
  * Invariant: every copy lies in a used block. The `left` bytes at `avail` are the free rest of
- * one of them. Idle blocks hold nothing. Free bytes are poisoned (except the links), so
- * AddressSanitizer and Valgrind report a key that is used after its removal, and a slot of
- * outgrown storage. */
+ * one of them. Idle blocks hold nothing. Free bytes are poisoned (except the links). So
+ * AddressSanitizer and Valgrind report the use of a removed key, or of a slot of outgrown
+ * storage. */
 #include "config.h"
 
 #include "hashtable/rep.h"
@@ -185,8 +185,8 @@ static __attribute__((noinline)) char *keep_key_anywhere(T t, const void *key, s
 	return copy;
 }
 
-/* Copies a key of 1 to 32 bytes as 32 bytes, without a branch on its length, if so many bytes and
- * a NUL are free. It writes past the copy, which is free, too. */
+/* Copies a key of 1 to 32 bytes as 32 bytes, without a branch on its length. Does so only if that
+ * many bytes and a NUL are free, as it writes past the copy. */
 char *hashtable__keep_key(T t, const void *key, size_t n)
 {
 #if HASH_WIDE_READS

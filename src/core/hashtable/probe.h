@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Private to HashTable.c: searching for a slot. The search is written once and always inlined,
- * with the way of comparing keys as a constant: each kind gets a loop of its own, and only CUSTOM
- * keys cost a call through a pointer. Lookups write nothing. */
+ * with the way of comparing keys as a constant. So each kind gets a loop of its own, and only
+ * CUSTOM keys cost a call through a pointer. Lookups write nothing. */
 #ifndef HASHTABLEPROBE_INCLUDED
 #define HASHTABLEPROBE_INCLUDED
 #include "hashtable/rep.h"
@@ -18,7 +18,7 @@ typedef struct Key {
 typedef struct Place {
 	void **slot;
 	Group *group;
-	unsigned s; /* of the group */
+	unsigned s; /* the slot's number in the group */
 } Place;
 
 ALWAYS_INLINE int is_text(T t, const enum Way way, const void *stored, const Key *k)

@@ -10,8 +10,8 @@
  * it grows.
  *
  * Invariant: search the groups from an entry's own group on; the first group follows the last.
- * The entry is in the first group that had a free slot when the entry came, and the overflow
- * filter of every group before has its bit. length slots are taken. length + room is at most
+ * The entry is in the first group that had a free slot when the entry came. The overflow filter of
+ * every group before has its bit. There are `length` slots in use. length + room is at most
  * capacity_of(ngroups). It is less by the removals from groups that a key had overflowed. These
  * removals leave bits in the filters, so a table in steady use is rehashed from time to time to
  * clear them. A table without storage has the empty group. */
@@ -45,7 +45,7 @@ enum Way { WORDS, TEXT, FOLDED, CUSTOM };
 
 typedef struct Key_Block {
 	struct Key_Block *next;
-	size_t size; /* of the bytes after this header */
+	size_t size; /* bytes after this header */
 } Key_Block;
 
 enum { KEY_CLASSES = 64 };
@@ -88,11 +88,11 @@ struct HashTable {
 	char *first;             /* the first segment; the struct itself if there is none */
 	size_t epoch;            /* insertions and resizes so far, for stale iterators */
 	size_t resizes;
-	size_t own_bytes;        /* of this struct's allocation */
+	size_t own_bytes;        /* size of this struct's allocation */
 	Extent *extents;         /* newest first */
 	uint8_t owns_arena, copies_keys;
 	uint8_t embedded;        /* the first segment is one group after this struct */
-	size_t block_groups;     /* of the first segment, if it is an allocation of its own */
+	size_t block_groups;     /* groups of the first segment, if it is an allocation of its own */
 	HashTable_Options options;
 	Callback pre, post;
 	Arena_T arena;
@@ -126,8 +126,8 @@ ALWAYS_INLINE void check_writable(T t, const char *function)
 
 /* ---- slots ---- */
 
-enum { SEGMENT_LOG = 8, SEGMENT = 1 << SEGMENT_LOG }; /* groups of a segment */
-enum { LINE = 64 }; /* bytes of a cache line on most machines */
+enum { SEGMENT_LOG = 8, SEGMENT = 1 << SEGMENT_LOG }; /* groups in a segment */
+enum { LINE = 64 }; /* bytes in a cache line on most machines */
 
 ALWAYS_INLINE int is_words(T t)
 {

@@ -259,9 +259,9 @@ void hashtable__free_storage(T t)
 		release_or_poison(t, t->first, hashtable__block_bytes(slot_size_of(t), t->block_groups));
 }
 
-/* Releases the old storage of a table that has new storage. Parts of it may hold keys already:
- * the index of every extent but the newest, and the control bytes after a block that became a
- * segment. */
+/* Releases the old storage of a table that has new storage. Two parts of it may hold keys already.
+ * One is the index of an extent that is not the newest. The other are the control bytes after a
+ * block that became a segment. */
 static void let_go_of_old_storage(T t, const struct HashTable *old)
 {
 	size_t slot_bytes = slot_size_of(t);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The seeds of hash tables. The process has 128 secret bits, which are read from the system's
- * random source at the first use, and a counter, so that no two tables have the same order. The
+/* The seeds of hash tables. The process has 128 secret bits, which the first use reads from the
+ * system's random source. It also has a counter, so that no two tables have the same order. The
  * seed of a table is the counter after two keyed multiplications, so the seed of one table does
  * not reveal that of another.
  *

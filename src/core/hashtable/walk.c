@@ -11,8 +11,8 @@
  * are the slots after it.
  *
  * The walk does not visit the groups in their order, which is the order of the hashes. A program
- * that puts the entries into a smaller table with the same seed would fill it from one end, with
- * searches past all its full groups (Rust issue 36481). Instead, every STRETCH of groups is
+ * may put the entries into a smaller table with the same seed. It would fill that from one end, and
+ * search past all its full groups (Rust issue 36481). Instead, every STRETCH of groups is
  * followed by another one, some 0.618 of the table further on. So the visited entries are spread
  * evenly at any time. */
 enum { STRETCH = 8 };

@@ -2,9 +2,10 @@
 /* The answer: it is looked for while the request is sent, and read after that.
  *
  * A server may close an idle connection at the moment at which we use it again. Then no byte of
- * an answer comes. If the connection was used before, the method is idempotent (RFC 9110, 9.2.2),
- * and no part of a streamed body was sent, the request is sent once more on another connection
- * (RFC 9112, 9.3.1). It is not sent a third time: a server that closes twice is broken. */
+ * an answer comes. The call then sends the request once more on another connection (RFC 9112,
+ * 9.3.1). It does so only if the connection was used before, the method is idempotent (RFC 9110,
+ * 9.2.2), and no part of a streamed body was sent. It does not send the request a third time: a
+ * server that closes twice is broken. */
 #include "config.h"
 
 #include <errno.h>

@@ -32,14 +32,14 @@ struct HTTPCall {
 	unsigned char keeps_body;  /* the body of the answer is collected */
 	unsigned char closes;      /* the request says Connection: close */
 
-	SocketPool_T pool;         /* NULL: the socket is the caller's */
+	SocketPool_T pool;         /* NULL if the socket is the caller's */
 	const char *host, *service;
-	Connection_T connection;   /* NULL: none is checked out */
+	Connection_T connection;   /* NULL while none is checked out */
 	Socket_T socket;
 	int64_t deadline;
-	const char *head;          /* of the request */
+	const char *head;          /* the request's */
 	size_t head_length;
-	int64_t unsent;            /* bytes of a streamed body; negative: it is chunked */
+	int64_t unsent;            /* bytes left of a streamed body; negative if it is chunked */
 	unsigned char body_begun;  /* a part of a streamed body was sent */
 	unsigned char retried;     /* this is the second connection */
 	unsigned char stopped;     /* the request is not complete, and no more of it is sent */
@@ -51,7 +51,7 @@ struct HTTPCall {
 	int interim;               /* responses before the final one */
 	HTTPReader reader;
 	struct HTTPRequest answer; /* its fields and its body */
-	const char *part; /* of the body: to be sent, or, in buffer, not given to the caller yet */
+	const char *part; /* a part of the body: to be sent, or in buffer and not yet the caller's */
 	size_t part_length;
 };
 
@@ -64,10 +64,11 @@ void httpcall__release_connection(HTTPCall_T call, int reusable);
 
 /* ---- request.c ---- */
 
-/* Makes the head. A body of nbytes follows; negative: a chunked one. Raises: Arena_Failed. */
+/* Makes the head. A body of nbytes follows; if nbytes is negative, the body is chunked. Raises:
+ * Arena_Failed. */
 void httpcall__make_head(HTTPCall_T call, int64_t nbytes);
-/* Sends n parts, which it changes, until `heed` returns 1: the rest is not wanted then. heed is
- * called whenever there is something to read and the socket takes no more. Raises: Socket_Failed,
+/* Sends n parts, and changes them meanwhile. Stops when `heed` returns 1: the server does not want
+ * the rest. Calls heed whenever there is input and the socket takes no more. Raises: Socket_Failed,
  * and what heed raises. */
 typedef int HTTPCall_Heed(HTTPCall_T call);
 void httpcall__send_parts(HTTPCall_T call, struct iovec *parts, int n, HTTPCall_Heed *heed);
@@ -80,9 +81,9 @@ void httpcall__send_request(HTTPCall_T call);
 void httpcall__send_part(HTTPCall_T call);
 void httpcall__end_chunks(HTTPCall_T call);
 void httpcall__expect_answer(HTTPCall_T call); /* before the first byte is sent */
-void httpcall__read_head(HTTPCall_T call);     /* of the final answer */
+void httpcall__read_head(HTTPCall_T call);     /* reads the head of the final answer */
 /* Returns 1 when the body is whole, 0 after a part of it that the caller is to have. */
 int httpcall__read_body(HTTPCall_T call);
-int httpcall__read_buffer(HTTPCall_T call);    /* the same without receiving: 0, perhaps no part */
+int httpcall__read_buffer(HTTPCall_T call);    /* as read_body, but receives nothing */
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A response whose body is a part of a file. The descriptor is the response's from the call on:
- * it is closed when the body is out, or by reset, and by the end of the arena at the latest. */
+/* A response whose body is a part of a file. From the call on, the response owns the descriptor. It
+ * closes it when the body is out or at a reset, at the latest when the arena ends. */
 #include "config.h"
 
 #include <errno.h>

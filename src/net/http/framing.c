@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The meaning of the parser's tokens for the message itself: the form of the target, the fields
- * that frame the body or name the host, and whether they go together. Nothing here moves the
+/* Finds what the parser's tokens mean for the message itself. These are the form of the target, and
+ * the fields that frame the body or name the host. They must go together. Nothing here moves the
  * parser but into FAILED. Each rule has one outcome; where RFC 9112 offers to repair, we refuse. */
 #include "config.h"
 
@@ -30,9 +30,9 @@ static inline uint32_t differ4(const char *s, const char *word)
 	return (x | 0x20202020u) ^ w;
 }
 
-/* Equal but for the case of letters. The slice is text, the word one of small letters, digits and
- * hyphens, at least four: what else 0x20 would take for them are control characters. Some bytes
- * are looked at twice. */
+/* Returns 1 if they are equal but for the case of letters. The slice is text. The word has at least
+ * four small letters, digits and hyphens. Only control characters could be taken for these when
+ * 0x20 is set. Some bytes are looked at twice. */
 static inline int equals_word(const char *s, const char *word, size_t n)
 {
 	if (n < 8)

@@ -59,7 +59,7 @@ void httpmessage__put_field(HTTPMessage *m, const char *call, int replaces, cons
 /* The first field of that name, or NULL. */
 HTTPMessage_Field *httpmessage__find(const HTTPMessage *m, const char *name, size_t length);
 int httpmessage__is_named(const HTTPMessage_Field *f, const char *name, size_t length);
-int httpmessage__says_close(const HTTPMessage *m); /* by a Connection field */
+int httpmessage__says_close(const HTTPMessage *m); /* 1 if a Connection field says so */
 /* The bytes of all field lines, and `more`. Raises: Arena_Failed if no size_t holds them. */
 size_t httpmessage__bound(const HTTPMessage *m, size_t more);
 

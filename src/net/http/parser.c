@@ -21,9 +21,9 @@
 #include "http/syntax.h"
 
 enum {
-	EMPTY_LINES = 8,  /* before the request line; RFC 9112, 2.2 asks for one */
-	SIZE_DIGITS = 16, /* of a chunk size: more are an overflow or padding */
-	/* of chunk extensions, beyond one for each byte of body (CVE-2023-39326) */
+	EMPTY_LINES = 8,  /* lines before the request line; RFC 9112, 2.2 asks for one */
+	SIZE_DIGITS = 16, /* digits in a chunk size: more are an overflow or padding */
+	/* Bytes of chunk extensions, beyond one for each byte of body (CVE-2023-39326). */
 	EXTENSION_BYTES = 4096
 };
 
@@ -261,9 +261,9 @@ static int field_byte(HTTPParser *p, size_t n)
 	return p->at < n ? GO_ON : HTTPParser_MORE;
 }
 
-/* As whole_line. The end of the line is looked for from the start of the name, whose bytes are
- * text, too: so the processor need not wait for the end of the name before it goes on to the next
- * line. In a trailer the slices are not wanted. */
+/* As whole_line. It looks for the end of the line from the start of the name, whose bytes are text,
+ * too. So the processor can go on to the next line before it knows the end of the name. In a
+ * trailer the slices are not wanted. */
 static int whole_field(HTTPParser *p, const char *b, size_t n)
 {
 	size_t end = n < p->cap ? n : p->cap, to, colon;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Range and If-Range (RFC 9110, 13.1.5 and 14). A server may ignore a Range. Ours ignores all but a
- * single range of bytes: several would need a body of several parts, and a client can ask for much
+ * single range of bytes. Several would need a body of several parts, and a client can ask for much
  * work with them. */
 #include "config.h"
 

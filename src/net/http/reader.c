@@ -5,11 +5,11 @@
  * One that comes in pieces is collected in request->head, which may move as it grows. Bytes
  * before the request line are not kept.
  *
- * A body of a known length is one block, which grows eightfold up to that length: what a client
- * promises costs nothing before it sends, and the smaller blocks that are left in the arena are a
- * seventh of the body at most. The length of a chunked body is known at its end only: blocks,
- * each a sixth of what has come, collect it in an arena of their own, are joined then, and that
- * arena goes. Doubling one block would leave as much again in the arena. */
+ * A body of a known length is one block, which grows eightfold up to that length. So what a client
+ * promises costs nothing before it sends. The smaller blocks that are left in the arena are a
+ * seventh of the body at most. The length of a chunked body is known at its end only. Blocks, each
+ * a sixth of what has come, collect it in an arena of their own. At the end they are joined, and
+ * that arena goes. Doubling one block would leave as much again in the arena. */
 #include "config.h"
 
 #include <string.h>
@@ -41,7 +41,7 @@ typedef struct HTTPBlock {
 } Block;
 
 typedef struct HTTPBlocks {
-	Arena_T arena; /* of all but the first */
+	Arena_T arena; /* it has all blocks but the first */
 	Block *first, **last;
 } Blocks;
 
@@ -328,7 +328,7 @@ static HTTPReader_Event finish_body(HTTPReader *r, const char *rest)
 	return HTTPReader_READY;
 }
 
-/* 0: a pause */
+/* Returns 0 if the reader must pause after these bytes. */
 static int take_body(HTTPReader *r, const char *bytes, size_t n)
 {
 	if (!r->take) {

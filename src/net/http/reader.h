@@ -33,12 +33,12 @@ typedef struct HTTPReader {
 	size_t nfields, fields_room;
 	const char *wrong;            /* after ERROR: the bytes that the parser saw */
 	unsigned char in_body, has_line; /* has_line: the request line was right */
-	size_t length, room;          /* of request->head while it comes in pieces: filled, allocated */
+	size_t length, room;          /* bytes of request->head while it comes in pieces */
 	size_t promised;              /* the Content-Length */
-	size_t taken;                 /* bytes of the body, so far */
-	size_t block_room;            /* of the block that they lie in */
-	struct HTTPBlock *block;      /* NULL: none has come */
-	struct HTTPBlocks *full;      /* of a chunked body: the blocks before it; NULL: none */
+	size_t taken;                 /* bytes of the body so far */
+	size_t block_room;            /* size of the block that has them */
+	struct HTTPBlock *block;      /* NULL until one has come */
+	struct HTTPBlocks *full;      /* a chunked body's blocks before it, or NULL */
 } HTTPReader;
 
 /* The request is all 0 but for its arena, socket and peer. limits: no member is 0; they are not

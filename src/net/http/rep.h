@@ -13,12 +13,12 @@
 
 /* ---- HTTPRequest.c ---- */
 
-typedef struct HTTPField { /* slices of a head; within the limits of http__limits 32 bits suffice */
+typedef struct HTTPField { /* slices of a head; http__limits keeps them below 2^32 */
 	uint32_t name, name_length, value, value_length;
 } HTTPField;
 
 typedef struct HTTPPairs {
-	const HTTP_Param *pairs; /* NULL: not decoded yet (http/form.c) */
+	const HTTP_Param *pairs; /* NULL until they are decoded (http/form.c) */
 	size_t count;
 } HTTPPairs;
 
@@ -32,11 +32,11 @@ typedef struct HTTPPairs {
  * while the loop changes the object. A server's handles have the low bits HTTP__SERVED; those of
  * HTTPResponse_new are 0 there. */
 enum {
-	HTTP__TURNS = 11,           /* of requests: as many as leave an Exchange within its size */
+	HTTP__TURNS = 11,           /* a request's: as many as leave an Exchange within its size */
 	HTTP__RESPONSE_TURNS = 16,
-	HTTP__STEP = 16,            /* bytes, of responses */
+	HTTP__STEP = 16,            /* bytes between two turns of a response */
 	HTTP__SERVED = 8,
-	HTTP__PLACE = 512           /* bytes, of a response */
+	HTTP__PLACE = 512           /* bytes of a response's place */
 };
 #define CHECK_HANDLE(r, what) \
 	(LIKELY((r) && (r)->self == (r)) ? (void)0 : http__refuse_handle((r), what, __func__))
@@ -48,25 +48,25 @@ struct HTTPRequest {
 	struct HTTPRequest *self;
 	Arena_T arena;
 	const char *method, *target, *path, *query, *version;
-	/* The path, with a NUL for the % of each %2F and %5C that was one; NULL: it has none. */
+	/* The path, with a NUL for the % of each escaped %2F and %5C; NULL if it has none. */
 	const char *marks;
-	const char *authority;     /* of an absolute-form target: it is the Host; or NULL */
-	HashTable_T headers;       /* NULL: not asked for yet; made of the field lines then */
-	char *head;                /* what the strings lie in; NULL: no head was understood */
+	const char *authority;     /* that of an absolute-form target, which is the Host; or NULL */
+	HashTable_T headers;       /* made of the field lines when first asked for; NULL before */
+	char *head;                /* the strings lie in it; NULL if no head was understood */
 	size_t fields_at, head_length; /* the field lines in head, and its end */
 	size_t nfields;
-	const HTTPField *fields;   /* NULL: not looked for yet */
+	const HTTPField *fields;   /* NULL until they are looked for */
 	const char *body;
 	size_t nbytes;
 	int keep_alive;
 	Socket_T client;
-	const char *peer;          /* NULL: not asked for yet */
-	const char *const *params; /* of the route: name, value, name, value, ... */
+	const char *peer;          /* NULL until it is asked for */
+	const char *const *params; /* the route's: name, value, name, value, ... */
 	size_t nparams;            /* pairs */
 	HTTPPairs query_pairs, form_pairs;
-	const char *route;         /* the pattern; NULL: none */
+	const char *route;         /* the pattern, or NULL */
 	void *data;                /* the program's */
-	struct HTTPResponse *response; /* of a server; NULL: none was made yet */
+	struct HTTPResponse *response; /* a server's response, or NULL before it is made */
 };
 
 typedef struct HTTPRequestPlace {
@@ -109,16 +109,16 @@ struct HTTPResponse {
 	struct HTTPResponse *self;
 	HTTPMessage message;
 	int status;
-	int (*more)(struct HTTPResponse *, void *); /* of a stream; NULL: none, or it has ended */
+	int (*more)(struct HTTPResponse *, void *); /* makes a stream; NULL without one or at its end */
 	void *more_cl;
-	struct HTTPFile *file;     /* the body (http/file.h); NULL: none */
-	struct HTTPUpgrade *upgrade; /* NULL: none */
-	struct HTTPRequest *request; /* of a server's route; NULL: none */
-	char size[20];             /* of the current chunk, in hex, with its CR LF */
-	uint64_t length, made;     /* of a stream: announced; made, without the current part */
+	struct HTTPFile *file;     /* the body (http/file.h), or NULL */
+	struct HTTPUpgrade *upgrade; /* NULL unless it is a 101 */
+	struct HTTPRequest *request; /* that of a server's route, or NULL */
+	char size[20];             /* the size line of the current chunk, in hex, with CR LF */
+	uint64_t length, made;     /* a stream's: announced; made, without the current part */
 	unsigned char has_length;
 	unsigned char begun;       /* the head is out, and more was called */
-	unsigned char suspended;   /* by the call of the program that runs, or ran last */
+	unsigned char suspended;   /* the call that runs, or ran last, has suspended it */
 };
 
 typedef struct HTTPResponsePlace {
@@ -128,13 +128,13 @@ typedef struct HTTPResponsePlace {
 	char bytes[sizeof(struct HTTPResponse) + (HTTP__RESPONSE_TURNS - 1) * HTTP__STEP];
 } HTTPResponsePlace;
 
-enum { /* of a mark */
+enum { /* a mark's bits */
 	HTTP__TURN = HTTP__RESPONSE_TURNS - 1,
 	HTTP__LIVE = 0x10,      /* there is a response */
-	HTTP__SUSPENDED = 0x20, /* who takes that away may resume it */
+	HTTP__SUSPENDED = 0x20, /* the thread that takes it away may resume the response */
 	HTTP__RESUMED = 0x40,
-	HTTP__PARKED = 0x80,    /* the call has returned: who resumes it hands the exchange back */
-	HTTP__GONE = 0x100      /* there is no client any more */
+	HTTP__PARKED = 0x80,    /* the call has returned: the resuming thread hands the exchange back */
+	HTTP__GONE = 0x100      /* the client has left */
 };
 _Static_assert(sizeof(HTTPResponsePlace) == HTTP__PLACE
 	&& offsetof(HTTPResponsePlace, bytes) == HTTP__SERVED, "a handle's place");
@@ -150,7 +150,7 @@ static inline HTTPResponse_T httpresponse__at(HTTPResponsePlace *place)
 		(place->bytes + (httpresponse__mark(place) & HTTP__TURN) * HTTP__STEP);
 }
 
-/* A new response in the place, as HTTPResponse_new makes one. The one before must have ended. */
+/* Makes a new response in the place, as HTTPResponse_new does. The one before must have ended. */
 HTTPResponse_T httpresponse__renew(HTTPResponsePlace *place, Arena_T arena);
 /* Both make what is in the place stale. */
 static inline void httpresponse__end(HTTPResponsePlace *place)

@@ -4,7 +4,7 @@
  * -DHTTPPARSER_SCALAR. The compilers' vector types say the comparisons once for both; only the
  * way from lanes to bits differs.
  *
- * Wider registers and the string instructions of SSE4.2 are not every x86-64's, and would gain
+ * Not every x86-64 has wider registers or the string instructions of SSE4.2. They would gain
  * little: most tokens of a head are shorter than sixteen bytes. */
 #ifndef NET_HTTPSCAN_INCLUDED
 #define NET_HTTPSCAN_INCLUDED
@@ -87,8 +87,8 @@ static inline Lanes text_stops(Lanes x)
 	return (Lanes)((SignedLanes)(x + 1) <= ' ');
 }
 
-/* Signed, the bytes above 0x7f are less than a space. 0x22 and 0x23 are " and #, 0x3c and 0x3e
- * are < and >: each pair differs in one bit. */
+/* As signed numbers, the bytes above 0x7f are less than a space. The bytes 0x22 and 0x23 are " and
+ * #; 0x3c and 0x3e are < and >. Each pair differs in one bit. */
 static inline Lanes target_stops(Lanes x)
 {
 	return (Lanes)(((SignedLanes)x <= ' ') | (x == 0x7f)
@@ -150,8 +150,8 @@ static inline size_t skip_path(const char *b, size_t at, size_t n)
 	return skip_to_question(b, at, n);
 }
 
-/* Eight bytes at a time while none is below 0x20 or is 0x7f ("Bit Twiddling Hacks", hasless and
- * haszero: exact as a yes or no for all eight); a tab only costs the slower way. */
+/* Eight bytes at a time while none is below 0x20 or is 0x7f. ("Bit Twiddling Hacks", hasless and
+ * haszero: exact as a yes or no for all eight.) A tab only costs the slower way. */
 static inline size_t skip_text(const char *b, size_t at, size_t n)
 {
 	const uint64_t ones = UINT64_MAX / 255, tops = ones * 0x80;

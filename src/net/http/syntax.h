@@ -24,7 +24,7 @@ enum State {
 
 int httpparser__target(HTTPParser *p, const char *b);
 int httpparser__known_field(HTTPParser *p, const char *b);
-int httpparser__framing(HTTPParser *p); /* of the whole head */
+int httpparser__framing(HTTPParser *p); /* checks the whole head */
 
 /* ---- http/text.c: chunk extensions ---- */
 

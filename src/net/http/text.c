@@ -158,7 +158,7 @@ static size_t keep_escape(char *out, int c)
 /* Dots are resolved after the escapes are decoded, or %2e%2e would climb behind our back. An
  * encoded slash stays in its segment: a proxy whose rules are about "/admin" took
  * "/x%2F..%2Fadmin" for something else, and so do we. It separates nothing, and dots beside it
- * are no dots. Repeated slashes are one, as in nginx and Apache: one file has one name, and a
+ * are no dots. Repeated slashes are one, as in nginx and Apache. So one file has one name, and a
  * path never starts with //, which a Location field would make a host. Each finished segment in
  * out ends with a slash; from is where the current one starts. */
 const char *httpparser__path(const char *path, size_t n, char *out, size_t *marked)

@@ -4,7 +4,7 @@
  *
  * A slot represents one descriptor: that of a socket that was added, or one that is watched.
  * Slots lie in segments that never move, and have numbers. A table by descriptor has the numbers
- * of the slots. It does not have the slots themselves: in a program of many loops the descriptors
+ * of the slots. It does not have the slots themselves. In a program of many loops the descriptors
  * are spread over all polls, and most entries of each table are empty.
  *
  * Invariant: a slot is in use if it has a socket or a tag; the others are on the free list. The
@@ -44,7 +44,7 @@ enum {
 /* A time in the heap. It is the first member of a slot (a socket's deadline) and of a timer. */
 typedef struct Due {
 	union {
-		uint32_t place;     /* where the heap has it: the heap's name for an object; 0: nowhere */
+		uint32_t place;     /* where the heap has it, and the heap's name for it; or 0 */
 		uint32_t next_free; /* in a free slot: the number of the next one */
 	};
 	unsigned tag : 30;          /* 0 in a timer, or if the socket is closing */
@@ -57,7 +57,7 @@ typedef struct Due {
 
 typedef struct Slot {
 	Due due;
-	Socket_T socket;                  /* NULL: a descriptor is watched, or the slot is free */
+	Socket_T socket;                  /* NULL if a descriptor is watched, or the slot is free */
 	union {
 		void *data;               /* the caller's */
 		struct Slot *next_closing;
@@ -66,12 +66,12 @@ typedef struct Slot {
 
 struct SocketPoll_Timer {
 	Due due;
-	void (*fn)(void *);               /* NULL: dropped */
+	void (*fn)(void *);               /* NULL when it is dropped */
 	union {
 		void *cl;
 		struct SocketPoll_Timer *next_dropped;
 	};
-	int period;                       /* ms; 0: it runs once */
+	int period;                       /* ms; 0 if it runs once */
 };
 
 typedef struct Ready {
@@ -81,12 +81,12 @@ typedef struct Ready {
 } Ready;
 
 /* set makes the kernel wait for `to` at fd, under this tag, instead of `from`. It returns 0 or an
- * error number, and may raise Arena_Failed; in both cases nothing has changed. wait waits at most
- * timeout_ms, stores at most BATCH events in poll->ready, and returns their number, or -1 and
+ * error number, and may raise Arena_Failed. With an error nothing has changed. wait waits at most
+ * timeout_ms and stores at most BATCH events in poll->ready. It returns their number, or -1 and
  * errno. It reports errors and hang-ups as READ and WRITE, as far as they are wanted. */
 typedef struct Backend {
 	const char *name;
-	int (*open)(SocketPoll_T);    /* 0 or an error number */
+	int (*open)(SocketPoll_T);    /* returns 0 or an error number */
 	void (*close)(SocketPoll_T);
 	int (*set)(SocketPoll_T, int fd, unsigned from, unsigned to, uint32_t tag);
 	int (*wait)(SocketPoll_T, int timeout_ms);
@@ -102,14 +102,14 @@ struct SocketPoll {
 	pid_t process;
 	Arena_T arena;
 	const Backend *backend;
-	int fd;                     /* an epoll or a kqueue; -1: none */
+	int fd;                     /* an epoll or a kqueue, or -1 */
 	int wake[2];                /* to read from and to write to; equal for an eventfd */
 	int waking;                 /* atomic; 1 if a wake-up was written and not yet read */
 	struct PollSet *set;        /* only the poll back end has one */
-	uint32_t **numbers;         /* the slots' numbers by descriptor; 0: none */
+	uint32_t **numbers;         /* the slots' numbers by descriptor; 0 if it has none */
 	Slot **slots;               /* the slots by number */
 	size_t nnumbers, nslots;    /* how many segments of each */
-	uint32_t free;              /* number of a slot; 0: none */
+	uint32_t free;              /* number of a free slot, or 0 */
 	size_t count, ntimers;
 	Slot *closing;
 	SocketPoll_Timer_T dropped;

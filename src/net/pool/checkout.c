@@ -15,8 +15,8 @@ typedef struct Checkout {
 	const char *host, *service;
 	int timeout_ms;
 	int64_t deadline;
-	int cancel_state;        /* of the caller, while it waits, connects, or runs on_open */
-	Upstream *upstream;      /* of the connection to open */
+	int cancel_state;        /* the caller's, while it waits, connects, or runs on_open */
+	Upstream *upstream;      /* what the connection to open needs */
 	Socket_T socket;
 	Connection_T opened;     /* while on_open has it */
 	int failed, error;       /* the connect failed, with this errno */

@@ -4,7 +4,7 @@
  *
  * Invariant, under the lock: `open` of a host is the number of its slots and of connections that
  * are being opened. Its idle slots are a list from the newest to the oldest. A slot with an
- * upstream is IDLE and in the order by last use, or it is OUT or SHUT and belongs to a caller.
+ * upstream is either IDLE and in the order by last use, or OUT or SHUT and a caller's.
  * pool->opening places are reserved for connections that are being opened. No waiter on the list
  * could be served, so a thread that finds a connection overtakes none. Waiters for one host are
  * served in their order. A waiter for another host is passed over at most PASSES times

@@ -25,8 +25,8 @@ static Slot *live_slot(Connection_T c, const char *function)
 	return slot_of(c);
 }
 
-/* The difference of two coarse times may be a tick less than the real time: after a sleep of 10
- * ms a thread may read 8. */
+/* The difference of two coarse times may be a tick less than the real time. After a sleep of 10 ms
+ * a thread may read 8. */
 static int64_t unused_ms(int64_t since)
 {
 	return since < socket__now_coarse() ? socket__now_ms() - since : 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Output of a Connection that the kernel does not take at once: one block of bytes, which grows
- * as needed and is freed when all is sent. It belongs to the slot, because a connection at rest
+/* Output of a Connection that the kernel does not take at once. It is one block of bytes, which
+ * grows as needed and is freed when all is sent. It belongs to the slot, as a connection at rest
  * gives back its arena and buffer. It comes from malloc, because in the pool's arena slow peers
  * would leave their old blocks behind. */
 #include "config.h"

@@ -46,9 +46,9 @@ typedef struct Output { /* bytes that Connection_send could not send at once; fr
 
 typedef enum State {
 	FREE,
-	ADDED,                   /* table.c's */
-	IDLE,                    /* client.c's, checked in */
-	OUT,                     /* client.c's, checked out */
+	ADDED,                   /* it is table.c's */
+	IDLE,                    /* it is client.c's, checked in */
+	OUT,                     /* it is client.c's, checked out */
 	SHUT                     /* like OUT, in a pool that was drained meanwhile */
 } State;
 
@@ -62,13 +62,13 @@ typedef struct Slot {
 	Buffer *buffer;           /* atomic */
 	Lease *lease;             /* atomic */
 	union {
-		Output *output;            /* of ADDED */
-		struct Upstream *upstream; /* of client.c's */
+		Output *output;            /* an ADDED slot's */
+		struct Upstream *upstream; /* a slot's of client.c */
 	} of;
 	int64_t touched;          /* atomic; socket__now_coarse() */
-	uint32_t place;           /* of ADDED: in the table's heap */
+	uint32_t place;           /* an ADDED slot's place in the table's heap */
 	unsigned char mark;       /* atomic; the generation, and LIVE while a connection is inside */
-	unsigned char state, counted; /* counted: for its address */
+	unsigned char state, counted; /* counted: its address counts it */
 } Slot;
 
 enum { LIVE = 0x80, BUCKETS = 64 };
@@ -91,19 +91,19 @@ typedef struct Peer { /* an address that has connections here */
 } Peer;
 
 typedef struct Table {
-	LazyHeap heap;           /* by last use */
+	LazyHeap heap;           /* ordered by last use */
 	LazyHeap *by_use;        /* the heap, with every ADDED in it; NULL before the first eviction */
-	int64_t tokens, refilled; /* thousandths of a connection that may come now, at that time */
+	int64_t tokens, refilled; /* thousandths of a connection that may come now; at that time */
 	int counting;            /* atomic; whether addresses are counted */
 	Peer **peers, *spare_peers; /* NULL until they are */
 } Table;
 
 typedef struct Host { /* where checkout connects to */
 	struct Host *next;
-	Slot *newest;            /* of its idle connections */
-	size_t open;             /* those being opened included */
+	Slot *newest;            /* the newest of its idle connections */
+	size_t open;             /* how many, those being opened included */
 	size_t waiting;
-	int64_t held_until;      /* after failures */
+	int64_t held_until;      /* no attempt before, after failures */
 	unsigned failures;
 	int error;
 	size_t room;
@@ -119,8 +119,8 @@ typedef struct Upstream { /* the rest of a slot that checkout opened */
 	Output *output;
 	/* Times of socket__now_coarse(). */
 	int64_t used;            /* while idle: a lower bound of its last use */
-	int64_t expires;         /* SOCKET__NEVER: does not */
-	int64_t since;           /* checked out */
+	int64_t expires;         /* SOCKET__NEVER if it does not */
+	int64_t since;           /* when it was checked out */
 	const char *file;        /* atomic; the caller's file, or NULL if it is not known yet */
 	int line;                /* valid if file is not NULL */
 	int uses;
@@ -132,7 +132,7 @@ typedef struct Claim { /* what a checkout holds: nothing, a slot or a place */
 	SocketPool_T pool;
 	Host *host;
 	Verdict verdict;
-	Slot *slot;              /* GIVEN */
+	Slot *slot;              /* set if the verdict is GIVEN */
 } Claim;
 
 typedef struct Waiter { /* on the stack of the thread that waits */
@@ -145,7 +145,7 @@ typedef struct Waiter { /* on the stack of the thread that waits */
 
 typedef struct Client {
 	Host *hosts[BUCKETS];
-	Slot *latest, *earliest; /* idle, by last use */
+	Slot *latest, *earliest; /* the idle ones, by last use */
 	Upstream *spare_upstreams;
 	Waiter *first, *last;
 } Client;
@@ -166,9 +166,9 @@ struct SocketPool {
 	Client client;
 	Callback pre, post;
 	int draining;
-	int spare;               /* atomic: a descriptor for when there is no other; -1: none */
+	int spare;               /* atomic: a descriptor for when there is no other, or -1 */
 	SocketPool_Limits limits;
-	int idle_ms;             /* atomic; that of the limits, -1: none */
+	int idle_ms;             /* atomic; that of the limits, or -1 */
 	SocketPool_Stats stats;  /* except count and capacity */
 };
 

@@ -264,7 +264,8 @@ static void end_raised(Turn *t)
 	}
 }
 
-/* 1: the program's `before` runs ahead of the body, by which the route or the client acts. */
+/* Returns 1 if the program's `before` must run ahead of the body. It must if the route takes the
+ * body in parts, or if the client waits for an invitation. */
 static int must_admit(const Exchange *x)
 {
 	return x->loop->server->options.before && x->route

@@ -137,7 +137,8 @@ int httpserver__call_in_worker(Turn *t, Call call)
 	return 1;
 }
 
-/* 1: the head asks for 100 Continue and none of the body came unasked (RFC 9110, 10.1.1). */
+/* Returns 1 if the head asks for 100 Continue and no part of the body came unasked (RFC 9110,
+ * 10.1.1). */
 static int awaits_invitation(const Turn *t)
 {
 	return t->used == t->n && t->c->held == 0 && httpreader__awaits(&t->c->exchange->reader);

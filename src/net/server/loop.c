@@ -2,11 +2,11 @@
 /* A loop: one thread, its listener, its poll, its connections. Nothing is shared with the other
  * loops but the server's routes and options, which do not change any more, and its `stopping`.
  *
- * A tick is: what the kernel has for the connections, what other threads have finished, a turn
- * for each connection that had more requests than one turn answers, and then whoever waits at the
- * listener. A loop that drains does the same, but closes the listener when no client waits there,
- * and its connections as they become idle. It ends with the last of them, or when the drain's
- * time is over: from then on no handler begins.
+ * A tick takes what the kernel has for the connections, then what other threads have finished. Then
+ * each connection that had more requests than one turn answers gets a turn. The clients that wait
+ * at the listener come last. A loop that drains does the same, but closes the listener when no
+ * client waits there, and its connections as they become idle. It ends with the last of them, or
+ * when the drain's time is over: from then on no handler begins.
  *
  * A callback may end the thread amid a tick: what is still to do is in lists of the loop, so that
  * nothing is lost. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The limits of memory. A server that has one gives the arena of each exchange a backing
- * allocator that keeps an account: of the chunks of the arena and of its children, and, while a
- * request is in progress, of all of its loop.
+/* The limits of memory. A server that has one gives the arena of each exchange a backing allocator
+ * that keeps an account. The account counts the chunks of the arena and of its children. While a
+ * request is in progress, they count for its loop, too.
  *
  * A child may be adopted by an arena of the program's and outlive the exchange, even the server.
  * So the account is on the heap, and goes with the exchange or with the last chunk, whichever is
@@ -17,7 +17,7 @@ enum { SMALL = 64 * 1024, SMALL_CHUNK = 2048 };
 
 struct Account {
 	pthread_mutex_t lock;
-	Loop *loop;              /* NULL: the exchange has gone */
+	Loop *loop;              /* NULL when the exchange has gone */
 	size_t held, most;       /* most 0: no limit */
 	unsigned char counted;   /* held is in the loop's, too */
 	unsigned char unlimited; /* for the answer */

@@ -22,12 +22,12 @@ enum { LOOPS_MOST = 1024 };
 #if defined __linux__
 
 enum {
-	AFFINITY_SETS = 8, /* of 1,024 processors each; the kernel has at most 8,192 */
+	AFFINITY_SETS = 8, /* sets of 1,024 processors; the kernel has at most 8,192 */
 	LINE_SIZE = 4096
 };
 
 typedef struct Mount {
-	int version;           /* of cgroups; 0: the mount has none that limits processors */
+	int version;           /* version of cgroups, or 0 if the mount limits no processors */
 	char root[LINE_SIZE];  /* the cgroup that is mounted at point */
 	char point[LINE_SIZE];
 } Mount;

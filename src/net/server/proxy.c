@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The PROXY protocol, versions 1 and 2 (HAProxy's doc/proxy-protocol.txt): a header before the
- * first byte of a connection, by which a proxy says for whom it speaks. It is read from the
- * addresses that the options name, where it must be, and from no other peer: a peer that sends
- * one can claim any address. */
+/* The PROXY protocol, versions 1 and 2 (HAProxy's doc/proxy-protocol.txt). A header before the
+ * first byte of a connection says for which client a proxy speaks. The addresses that the options
+ * name must send one. It is read from no other peer: a peer that sends one can claim any
+ * address. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -16,8 +16,8 @@
 #include "server/rep.h"
 
 enum {
-	LINE_MOST = 107,     /* of version 1, with its CR LF */
-	FIXED = 16,          /* of version 2, before the addresses */
+	LINE_MOST = 107,     /* bytes in version 1, with its CR LF */
+	FIXED = 16,          /* bytes in version 2 before the addresses */
 	/* with what is after them, which is skipped: a client's certificate, for one */
 	HEADER_MOST = 65536
 };

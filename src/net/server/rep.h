@@ -27,25 +27,25 @@
 
 enum {
 	BATCH = 64 * 1024, /* bytes of responses that go out together */
-	PARTS = 2 + HTTP__PARTS, /* of output that waits: earlier output, the head, the body */
-	PARAMS = 16,       /* of a pattern */
+	PARTS = 2 + HTTP__PARTS, /* output that waits has so many: earlier output, the head, the body */
+	PARAMS = 16,       /* a pattern has at most so many */
 	NAME_SIZE = 64     /* "[address]:port" */
 };
 
-typedef struct Trusted Trusted; /* a proxy */
-typedef struct Name {           /* of a client that a proxy speaks for */
-	struct Name *next;      /* while spare */
+typedef struct Trusted Trusted; /* a proxy that the options name */
+typedef struct Name {           /* the name of a client that a proxy speaks for */
+	struct Name *next;      /* links spare names */
 	char text[NAME_SIZE];
 } Name;
-typedef struct Account Account; /* of the memory of an exchange */
+typedef struct Account Account; /* counts the memory of an exchange */
 typedef struct Loop Loop;
 typedef struct Conn Conn;
 
-typedef struct Route { /* of one method, at the end of a pattern */
+typedef struct Route { /* one method at the end of a pattern */
 	struct Route *next;
-	const char *method;          /* NULL: any */
+	const char *method;          /* NULL if the route is for any method */
 	HTTPServer_Route is;
-	const char *names[PARAMS];   /* of the pattern's parameters, in its order */
+	const char *names[PARAMS];   /* the pattern's parameters, in its order */
 } Route;
 
 typedef struct Node { /* a segment of patterns */
@@ -53,23 +53,23 @@ typedef struct Node { /* a segment of patterns */
 	const char *text;
 	size_t length;
 	struct Node *literals, *parameter, *rest;
-	Route *routes;               /* of the patterns that end here */
+	Route *routes;               /* those whose patterns end here */
 } Node;
 
 /* A connection's life is three states. Only httpserver__advance changes them; see connection.c. */
 
 typedef enum Input { /* what is read of the next request */
-	INPUT_IDLE,      /* no byte of a request line; the exchange is NULL, or the output's */
-	INPUT_HEAD,      /* a part of its head, or of a PROXY header */
+	INPUT_IDLE,      /* no byte of a request line has come; the exchange is NULL, or the output's */
+	INPUT_HEAD,      /* a part of its head, or of a PROXY header, has come */
 	INPUT_BODY,
-	INPUT_HANDLING,  /* all of it: its handler is next, in this turn */
+	INPUT_HANDLING,  /* all of it has come: its handler runs next, in this turn */
 	INPUT_SUSPENDED  /* a worker or the program has the exchange */
 } Input;
 
 typedef enum Output {
-	OUTPUT_IDLE,     /* all is sent that was made in earlier turns */
+	OUTPUT_IDLE,     /* all that was made in earlier turns is sent */
 	OUTPUT_SENDING,  /* the exchange's rest waits for the client */
-	OUTPUT_STREAMING, /* so it does, and more of the response is made when that is out */
+	OUTPUT_STREAMING, /* as SENDING; once that is out, more of the response is made */
 	OUTPUT_SUSPENDED /* all is sent; a worker or the program has the exchange and makes more */
 } Output;
 
@@ -83,10 +83,10 @@ typedef enum End {
 typedef enum Holder { /* who has an exchange */
 	HOLDER_LOOP,
 	HOLDER_WORKER,   /* until it calls httpserver__hand_back */
-	HOLDER_PROGRAM   /* suspended: until it is resumed, or its client has left */
+	HOLDER_PROGRAM   /* it is suspended, until it is resumed or its client has left */
 } Holder;
 
-typedef enum Call { /* of a function of the route */
+typedef enum Call { /* which function of the route is called */
 	CALL_NONE, CALL_BEFORE, CALL_BODY, CALL_HANDLER, CALL_MORE, CALL_TAKE
 } Call;
 
@@ -107,20 +107,20 @@ typedef struct Exchange { /* one request and its response */
 	HTTPResponsePlace response_place; /* first: a handle in it leads to the exchange */
 	struct Exchange *next;       /* while spare, queued, or handed back */
 	Loop *loop;
-	Socket_T socket;             /* of an upgrade, before the program has it; else NULL */
-	Conn *conn;                  /* NULL: its client is gone, and the program has it still */
+	Socket_T socket;             /* an upgrade has it before the program does; otherwise NULL */
+	Conn *conn;                  /* NULL if its client has gone and the program still has it */
 	Arena_T arena;               /* lent to the program */
-	Account *account;            /* of the arena; NULL: the server limits no memory */
+	Account *account;            /* counts the arena; NULL if the server limits no memory */
 	HTTPRequestPlace request_place;
 	HTTPReader reader;
 	HTTPRequest_T request;
-	HTTPResponse_T response;     /* NULL: none was made, for want of memory */
-	const Route *route;          /* NULL: none */
-	const char *allow;           /* then: the methods that the path has; NULL: none */
-	const char *error;           /* what was raised, or is wrong; NULL: nothing */
-	const Except_Capture *capture; /* of the exception; NULL: none, or no memory for it */
-	const Except_T *failed;      /* what HTTPResponse_fail has; NULL: nothing, or it is answered */
-	unsigned short status;       /* of an answer that is ours */
+	HTTPResponse_T response;     /* NULL if memory was lacking to make one */
+	const Route *route;          /* NULL if no route matches */
+	const char *allow;           /* without a route: the methods that the path has, or NULL */
+	const char *error;           /* what was raised or is wrong, or NULL */
+	const Except_Capture *capture; /* the exception, or NULL: none, or no memory for it */
+	const Except_T *failed;      /* what HTTPResponse_fail has, until it is answered; or NULL */
+	unsigned short status;       /* the status of an answer that is ours */
 	unsigned char made;          /* the response is made: no handler runs any more */
 	unsigned char ends;          /* the connection ends with the response */
 	unsigned char raised;        /* how often the program raised */
@@ -137,16 +137,16 @@ typedef struct Exchange { /* one request and its response */
 	unsigned char cut;           /* the call that makes the stream raised */
 	unsigned char dropped;       /* the call raised after it was resumed */
 	const char *verdict;         /* why the loop gave up a suspended one; NULL: it did not */
-	int64_t until;               /* ms: a suspended one is answered */
-	int64_t spent;               /* ms, of the body's time */
-	char *part;                  /* of the body, for a worker: npart bytes; NULL: none yet */
+	int64_t until;               /* ms: when a suspended one is answered */
+	int64_t spent;               /* ms: how much of the body's time is used */
+	char *part;                  /* npart bytes of the body for a worker, or NULL */
 	size_t npart;
-	int64_t since, began;        /* ms, of the clock; us, of the request if there is a log */
+	int64_t since, began;        /* ms: the clock's start; us: the request's, if there is a log */
 	uint64_t streamed;           /* bytes of a stream's body */
-	HTTPFraming framing;         /* of the response */
+	HTTPFraming framing;         /* how the response is framed */
 	int nrest;
 	size_t sent;
-	struct iovec rest[PARTS];    /* nrest of them, of the arena: output that waits for the client */
+	struct iovec rest[PARTS];    /* nrest parts, in the arena: output that waits for the client */
 } Exchange;
 _Static_assert(offsetof(Exchange, response_place) == 0, "a handle leads to it");
 _Static_assert(sizeof(Exchange) <= 3 * HTTP__PLACE,
@@ -154,23 +154,23 @@ _Static_assert(sizeof(Exchange) <= 3 * HTTP__PLACE,
 
 
 struct Conn { /* what an idle connection costs us: keep it small */
-	Socket_T socket;             /* NULL: it was reaped */
+	Socket_T socket;             /* NULL once it was reaped */
 	Exchange *exchange;
-	Conn *next, *previous;       /* on the loop's idle list; next: also while spare or ready */
-	Name *name;                  /* NULL: it speaks for itself */
-	uint32_t held;               /* bytes that wait in Connection_buffer; END_LINGER: discarded */
+	Conn *next, *previous;       /* on the loop's idle list; next also links spare and ready ones */
+	Name *name;                  /* NULL if it speaks for itself */
+	uint32_t held;               /* bytes in Connection_buffer, or discarded ones in END_LINGER */
 	unsigned input : 8, output : 8; /* a byte each, as each step of a turn looks at them */
 	unsigned end : 2, clock : 3;
-	unsigned events : 2;         /* that the poll looks for */
+	unsigned events : 2;         /* what the poll looks for */
 	unsigned unread : 1;         /* there may be unread input: linger before closing */
 	unsigned idle : 1;           /* on the loop's list of the idle */
 	unsigned ready : 1;          /* on the loop's list of the ready */
-	unsigned buffered : 1;       /* has a Connection_buffer */
-	unsigned served : 1;         /* one response at least */
+	unsigned buffered : 1;       /* it has a Connection_buffer */
+	unsigned served : 1;         /* it had at least one response */
 	unsigned proxied : 1;        /* a PROXY header is to come */
 };
 
-typedef struct List { /* of connections, first in, first out */
+typedef struct List { /* a queue of connections: first in, first out */
 	Conn *first, *last;
 } List;
 
@@ -181,30 +181,30 @@ typedef struct Turn { /* one call of httpserver__advance: its connection, its in
 	const char *bytes;           /* input that was received: used of n are understood */
 	size_t n, used;
 	size_t batched;              /* bytes of responses in the loop's batch */
-	int requests;                /* begun */
+	int requests;                /* how many began in this turn */
 	unsigned char received;      /* the socket was read */
 	unsigned char full;          /* the socket takes no more */
 	unsigned char ended;         /* the client has sent all that it will */
 	unsigned char produced;      /* a part of a stream was made */
 	unsigned char must_wait;     /* input has come that a worker keeps from being read */
 	unsigned char dies;          /* the connection ends now */
-	unsigned char raised;        /* how often something was */
+	unsigned char raised;        /* how often something was raised */
 	unsigned char done;
 	Exchange *upgraded;          /* its connection leaves the server */
 } Turn;
 
 typedef struct Crew { /* threads that end together */
 	pthread_mutex_t lock;
-	pthread_cond_t left;         /* one less is running */
+	pthread_cond_t left;         /* signalled when a thread has ended */
 	int running;
 } Crew;
 
 typedef struct Thread {
 	void (*run)(void *cl);       /* returns when the server ends */
-	void (*left)(void *cl);      /* called if a callback ended the thread amid run; or NULL */
+	void (*left)(void *cl);      /* called if a callback ended the thread amid run; may be NULL */
 	void *cl;
 	Crew *crew;
-	pthread_t id, former;        /* former: the one that this one replaces */
+	pthread_t id, former;        /* this one replaces the thread `former` */
 	int started, has_former, returned;
 } Thread;
 
@@ -215,29 +215,29 @@ struct Loop {
 	SocketPoll_T poll;           /* atomic: stop looks for it */
 	SocketPool_T pool;
 	Socket_T listener;           /* NULL once it is closed by the drain */
-	SocketPoll_Timer_T resume, last; /* accept again; the end of the drain */
-	Exchange *spare, *bare;      /* with an arena, spares of them; without */
-	size_t spares, arenas;       /* arenas: of all exchanges */
+	SocketPoll_Timer_T resume, last; /* resume: accept again; last: the end of the drain */
+	Exchange *spare, *bare;      /* spare exchanges: with an arena, and without */
+	size_t spares, arenas;       /* spares counts `spare`; arenas counts those of all exchanges */
 	Name *spare_names;
 	Conn *spare_conns;
-	List ready, idle;            /* idle: the longest first */
+	List ready, idle;            /* the longest idle is first */
 	/* Atomic: other threads push. HTTPSERVER__CLOSED: the loop has ended. */
 	Exchange *handed_back;
 	Exchange *finished;          /* taken from there, in order */
-	size_t conns, most;          /* connections: now, and at once */
-	Thread thread;               /* of the first loop: none, it runs in that of run */
+	size_t conns, most;          /* connections: how many there are, and how many at most */
+	Thread thread;               /* the first loop has none: it runs in the thread of `run` */
 	unsigned forks;              /* httpserver__forks when the loop began */
-	size_t held, held_most;      /* bytes of requests in progress, atomic; limit, 0: none */
-	int64_t counted;             /* coarse ms: what was before is in busy_ms or idle_ms */
+	size_t held, held_most;      /* bytes of requests in progress, atomic; their limit, or 0 */
+	int64_t counted;             /* coarse ms: the time before it is in busy_ms or idle_ms */
 	int draining;
-	char *input, *batch;         /* of the turn: pipeline_bytes and BATCH bytes */
+	char *input, *batch;         /* the turn's: pipeline_bytes and BATCH bytes */
 };
 
 typedef struct Workers {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	Exchange *first, **end;
-	size_t queued;               /* atomic: how many they are */
+	size_t queued;               /* atomic: the length of the queue */
 	int idle;                    /* workers that wait, or have been woken */
 	int stopping;
 	struct Worker *all;
@@ -248,17 +248,17 @@ typedef struct Workers {
 struct HTTPServer {
 	uint32_t magic;
 	Arena_T arena;
-	HTTPServer_Options options;  /* no member is 0 that has a default */
-	HTTP_Limits unlimited;       /* the limits without that of the body: used if streams */
+	HTTPServer_Options options;  /* a member that has a default is not 0 */
+	HTTP_Limits unlimited;       /* the limits without the body's: used if streams */
 	unsigned kept;               /* bytes that an exchange's arena keeps for the next request */
 	int streams;                 /* there are routes with a body callback */
-	int timed;                   /* requests are: for the log, or the latency */
+	int timed;                   /* requests are timed, for the log or the latency */
 	int blocks;                  /* it has routes for workers */
 	Trusted *trusted;
 	int ntrusted;
 	Node root;
 	int takes_any;               /* it has a route for every method */
-	const char *methods;         /* that there are routes for, for "Allow" */
+	const char *methods;         /* those that there are routes for, for "Allow" */
 	Loop *loops;
 	Crew crew;                   /* the threads of the loops */
 	int nloops, port;
@@ -272,7 +272,8 @@ struct HTTPServer {
 	Workers workers;
 };
 
-static inline int httpserver__is_suspended(const Exchange *x) /* by the call that ran last */
+/* Returns 1 if the call that ran last has suspended the exchange. */
+static inline int httpserver__is_suspended(const Exchange *x)
 {
 	return x->response && x->response->suspended;
 }
@@ -282,7 +283,7 @@ static inline void httpserver__count(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
-/* 1 when the drain's time is over; any thread. */
+/* Returns 1 when the drain's time is over; any thread. */
 static inline int httpserver__is_over(const Loop *l)
 {
 	int64_t end = __atomic_load_n(&l->server->drain_end, __ATOMIC_RELAXED);
@@ -294,7 +295,7 @@ static inline int httpserver__is_over(const Loop *l)
 
 /* Sets route and the request's parameters, or allow. Raises: Arena_Failed. */
 void httpserver__match(HTTPServer_T server, Exchange *x);
-int httpserver__has_method(HTTPServer_T server, const char *method); /* for some path */
+int httpserver__has_method(HTTPServer_T server, const char *method); /* for any path */
 
 /* ---- server/processors.c ---- */
 
@@ -306,7 +307,7 @@ Exchange *httpserver__begin(Turn *t);              /* Raises: Arena_Failed */
 void httpserver__renew_response(Exchange *x);
 /* Recycles the connection's exchange. Raises what deferred calls raise, after all is done. */
 void httpserver__retire(Turn *t);
-void httpserver__recycle(Exchange *x);             /* one of no connection. Raises as retire */
+void httpserver__recycle(Exchange *x);             /* one without a connection. Raises as retire */
 void httpserver__dispose(Exchange *x);             /* recycle after its loop ended; any thread */
 /* These call the route's functions. Any thread; they do not raise. The member failed, or
  * httpserver__is_suspended, tells the result. */
@@ -337,7 +338,7 @@ void httpserver__answer_no_route(Exchange *x);
 /* Notes a failure for answer_failure, the log and the counts. */
 void httpserver__note_failure(Exchange *x, const Except_Capture *e);
 void httpserver__answer_failure(Exchange *x);
-void httpserver__answer_no_range(Exchange *x, int64_t length); /* 416, of a body of that length */
+void httpserver__answer_no_range(Exchange *x, int64_t length); /* 416; the body has that length */
 /* Notes the exception being handled, for the log and the counts. */
 void httpserver__note_raised(Exchange *x);
 /* Runs the program's hook. Returns 0 if it raised; that is answered then. */
@@ -348,15 +349,16 @@ int httpserver__run_before(Exchange *x);
 /* If the server limits memory: makes the exchange's account, the allocator of the arena that is
  * made next. Raises: Arena_Failed. */
 void httpserver__limit_memory(Exchange *x, Arena_Options *o);
-void httpserver__drop_account(Exchange *x);        /* after the arena */
+void httpserver__drop_account(Exchange *x);        /* after the arena was disposed of */
 void httpserver__begin_account(Account *a);        /* a request begins */
 void httpserver__end_account(Account *a);          /* it has ended; its arena is not cleared yet */
-int httpserver__lift_limit(Account *a);            /* till the next request; 1: limit was met */
+/* Lifts the limit until the next request. Returns 1 if the account had reached it. */
+int httpserver__lift_limit(Account *a);
 /* Returns 0 if the program has a child of the arena that outlived the request. Its memory would
  * count for the next requests. */
 int httpserver__has_no_strays(const Exchange *x);
 
-/* 1: the requests in progress hold more than the loop may. */
+/* Returns 1 if the requests in progress hold more memory than the loop may. */
 static inline int httpserver__is_crowded(const Loop *l)
 {
 	return __builtin_expect(l->held_most != 0, 0)
@@ -365,9 +367,9 @@ static inline int httpserver__is_crowded(const Loop *l)
 
 /* ---- server/upgrade.c ---- */
 
-/* All of a 101 is out: the connection dies, and its socket is not closed. Raises: Socket_Failed. */
+/* Ends the connection when all of a 101 is out; its socket stays open. Raises: Socket_Failed. */
 void httpserver__leave_server(Turn *t);
-/* Has the program's function called. Does not raise. */
+/* Lets the program's function be called in the handler's kind of thread. Does not raise. */
 void httpserver__start_upgraded(Exchange *x, Socket_T s);
 void httpserver__give_socket(Exchange *x);         /* calls it; any thread; does not raise */
 
@@ -377,11 +379,11 @@ typedef enum Read {
 	READ_NOTHING, /* no input, or enough for this turn */
 	READ_MORE,    /* the request goes on */
 	READ_HEAD,    /* the head is whole */
-	READ_BODY,    /* the body is, too */
+	READ_BODY,    /* the body is whole, too */
 	READ_PART,    /* the route's body was called, or a worker is to call it */
-	READ_PROXY,   /* so is the PROXY header */
-	READ_END,     /* of the stream */
-	READ_WRONG,   /* what the reader explains */
+	READ_PROXY,   /* the PROXY header is whole */
+	READ_END,     /* the client has sent all */
+	READ_WRONG,   /* the reader explains what is wrong */
 	READ_FAILED   /* nothing more can come */
 } Read;
 /* Reads the next part of the input. Raises: Arena_Failed, and what the route's body raises. */
@@ -403,9 +405,9 @@ typedef enum Sent {
 /* Queues the exchange's response. Raises: Arena_Failed. */
 Sent httpserver__queue(Turn *t);
 Sent httpserver__flush(Turn *t);                   /* sends the batch. Raises: Arena_Failed */
-Sent httpserver__send(Turn *t);                    /* sends of rest. Raises: Arena_Failed */
+Sent httpserver__send(Turn *t);                    /* sends rest or a part. Raises: Arena_Failed */
 Sent httpserver__invite(Turn *t);                  /* 100 Continue. Raises: Arena_Failed */
-void httpserver__take_part(Turn *t);               /* that was produced */
+void httpserver__take_part(Turn *t);               /* takes the part that was produced */
 
 /* ---- server/file.c ---- */
 
@@ -422,7 +424,7 @@ int64_t httpserver__now_us(void);                  /* CLOCK_MONOTONIC */
 void httpserver__account(Loop *l, Exchange *x, int status, size_t nbytes);
 /* Both log the exchange unless that was done, and do not raise. */
 void httpserver__log_stream(Exchange *x);
-void httpserver__log_gone(Exchange *x);            /* one of no connection */
+void httpserver__log_gone(Exchange *x);            /* one that has no connection */
 
 /* ---- server/proxy.c ---- */
 
@@ -437,7 +439,7 @@ int httpserver__proxy_header(const char *b, size_t n, char *name);
 
 /* Begins with a new connection. Raises: Arena_Failed, SocketPoll_Failed. */
 void httpserver__open(Loop *l, Connection_T connection);
-/* All that a connection ever does: it goes as far as it can without waiting. Does not raise. */
+/* Takes a connection as far as it can go without waiting, whatever its state. Does not raise. */
 void httpserver__advance(Loop *l, Conn *c, Cause cause);
 void httpserver__append(List *list, Conn *c);
 
@@ -449,10 +451,10 @@ int httpserver__set_clock(Turn *t);
 
 /* ---- server/holder.c ---- */
 
-/* Its connection has ended: recycles the exchange, or leaves it to the program until the program
- * resumes it. Raises as recycle. */
+/* Recycles the exchange, as its connection has ended; one that the program has waits until it is
+ * resumed. Raises as recycle. */
 void httpserver__abandon(Exchange *x);
-/* The response is there before all of the request was read: the connection ends after it. */
+/* Ends the connection after a response that was made before all of its request was read. */
 void httpserver__end_request(Turn *t);
 /* Answers with the status; the connection ends after this response. */
 void httpserver__refuse(Turn *t, int status, const char *text);
@@ -468,7 +470,7 @@ int httpserver__call_in_worker(Turn *t, Call call);
 int httpserver__finish_call(Turn *t);              /* a function of the route has returned */
 /* Leaves the exchange to the program, unless it was resumed already. */
 int httpserver__suspend(Turn *t);
-int httpserver__go_on(Turn *t);                    /* it was resumed */
+int httpserver__go_on(Turn *t);                    /* goes on with one that was resumed */
 
 static inline void httpserver__take_sent(Turn *t, Sent sent)
 {
@@ -484,7 +486,7 @@ static inline int httpserver__is_held_by(const Conn *c, Holder holder)
 	return c->exchange && c->exchange->holder == holder;
 }
 
-/* The program has the exchange, and nothing of the output waits for the client. */
+/* Returns 1 if the program has the exchange, and no output waits for the client. */
 static inline int httpserver__is_parked(const Conn *c)
 {
 	return httpserver__is_held_by(c, HOLDER_PROGRAM)
@@ -516,7 +518,7 @@ void httpserver__start_workers(HTTPServer_T server); /* Raises: HTTP_Failed */
 void httpserver__stop_workers(HTTPServer_T server);
 /* Returns 0 if the queue is full, and the exchange may be refused for that. */
 int httpserver__give_work(Exchange *x, Call call, int may_refuse);
-/* Any thread, once: the exchange is the loop's again, or goes if that has ended. */
+/* Gives the exchange back to its loop, or disposes of it if that has ended. Any thread, once. */
 void httpserver__hand_back(Exchange *x);
 /* For the loop: returns the exchanges that were handed back, in order, or NULL. Pass NULL as left,
  * or HTTPSERVER__CLOSED when the loop ends. */
@@ -525,14 +527,14 @@ Exchange *httpserver__take_back(Loop *l, Exchange *left);
 
 /* ---- server/suspend.c ---- */
 
-/* Takes away the one right to resume it: any thread. Returns 0 if somebody else has. */
+/* Claims the one right to resume it. Returns 0 if another thread has the right. Any thread. */
 int httpserver__claim(Exchange *x);
-/* After that: resumes it. */
+/* Resumes one that the caller has claimed. */
 void httpserver__resume(Exchange *x);
-/* The call that suspended it has returned. Returns 0 if it was resumed already. */
+/* Parks it when the call that suspended it has returned. Returns 0 if it was resumed already. */
 int httpserver__park(Exchange *x);
 void httpserver__unpark(Exchange *x);              /* it was resumed; may be suspended again */
-/* Nobody waits for it any more. Returns 0 if it was resumed already. */
+/* Notes that no client waits for it any more. Returns 0 if it was resumed already. */
 int httpserver__leave(Exchange *x);
 
 #endif

@@ -8,7 +8,8 @@
  *   the loop       if the client has left: sets PARKED and GONE at once, unless it is RESUMED
  *                  (httpserver__leave)
  *
- * So exactly one resumes, it is handed back at most once, and the loop decides what came first. */
+ * So exactly one thread resumes the exchange. It is handed back at most once, and the loop decides
+ * what came first. */
 #include "config.h"
 
 #include <errno.h>

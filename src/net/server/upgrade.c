@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A connection that leaves the server, for another protocol: once all of its 101 is out, it loses
- * its place, and a function of the program gets the socket, in the handler's kind of thread. The
- * exchange lives until that returns.
+/* A connection that leaves the server for another protocol. Once all of its 101 is out, it loses
+ * its place. A function of the program gets the socket, in the handler's kind of thread. The
+ * exchange lives until that function returns.
  *
  * The exchange has the socket in between. Whatever ends it before the function is called closes
  * the socket. */

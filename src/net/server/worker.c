@@ -17,8 +17,8 @@ typedef struct Worker {
 } Worker;
 
 /* A program may be instrumented for ThreadSanitizer and this library not. Without these calls TSan
- * does not see how an exchange goes from a worker to its loop, and takes each handler that blocks
- * for a race. */
+ * does not see how an exchange goes from a worker to its loop. It would report each handler that
+ * blocks as a race. */
 void __tsan_acquire(void *) __attribute__((weak));
 void __tsan_release(void *) __attribute__((weak));
 
@@ -66,7 +66,7 @@ static void end_wait(void *cl)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* NULL: no more will come */
+/* Returns the next exchange in the queue, or NULL when no more will come. */
 static Exchange *take_work(Workers *w)
 {
 	Exchange *x;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Socket, continued: connect. The addresses of a host race each other as in RFC 8305 (happy
- * eyeballs): in getaddrinfo's order, families by turns, the next one starting when the one before
- * has failed or has not answered for a while. The first that connects wins; a dead route costs a
+ * eyeballs), in getaddrinfo's order, families by turns. The next one starts when the one before has
+ * failed or has not answered for a while. The first that connects wins; a dead route costs a
  * quarter of a second. */
 #include "config.h"
 
@@ -72,7 +72,7 @@ typedef struct Race {
 	nfds_t n;
 	int64_t next;    /* when another may start */
 	int64_t deadline;
-	int error;       /* of the latest failure; see note_error */
+	int error;       /* that of the latest failure; see note_error */
 } Race;
 
 /* Divides a short time among the remaining addresses, so that the last one is tried, too. */
@@ -85,8 +85,8 @@ static int64_t attempt_delay(const Race *r, int64_t now)
 }
 
 /* Remembers the error of a failed attempt. The error that this machine has no route is reported
- * only if all addresses have it: where there is no IPv6, a localhost that refuses must be
- * reported as refusing. */
+ * only if all addresses have it. Where there is no IPv6, a localhost that refuses must be reported
+ * as refusing. */
 static void note_error(Race *r, int error)
 {
 	if (!r->error || (!socket__lacks_family(error) && error != ENETUNREACH))
@@ -114,9 +114,9 @@ static void end_race(Race *r)
 		close_descriptor(r->fds[--r->n].fd);
 }
 
-/* Returns 1 if the attempt is connected to a peer. If no process listens at a port of the
- * ephemeral range, the system may choose that same port for the attempt, and connect it to itself
- * (RFC 9293, 3.5, simultaneous open). Such an attempt has failed. */
+/* Returns 1 if the attempt is connected to a peer. The port may be in the ephemeral range, and no
+ * process may listen there. Then the system may choose that same port for the attempt, and connect
+ * it to itself (RFC 9293, 3.5, simultaneous open). Such an attempt has failed. */
 static int settle_attempt(Race *r, nfds_t i)
 {
 	if (!socket__meets_itself(r->fds[i].fd))

@@ -12,9 +12,9 @@
 #include "socket/clock.h"
 
 /* For event loops, in which a peer that leaves is not exceptional. They receive or send what is
- * possible without waiting, and return the number of bytes, or -1 and errno (EAGAIN if nothing is
- * possible). recv returns 0 at the end of the stream. They ignore bytes that were read ahead. n
- * is at most 16. */
+ * possible without waiting. They return the number of bytes, or -1 and errno (EAGAIN if nothing is
+ * possible). At the end of the stream, recv returns 0. They ignore bytes that were read ahead. n is
+ * at most 16. */
 ssize_t socket__try_recv(Socket_T s, void *buffer, size_t nbytes);
 ssize_t socket__try_sendv(Socket_T s, const struct iovec *vector, int n);
 
@@ -72,8 +72,8 @@ void socket__shut(Socket_T s);
  * not wait or raise. */
 int socket__is_quiet(Socket_T s);
 
-/* Returns the address by which to count a connection: an IPv4 address, or the first 64 bits of an
- * IPv6 address, which is what one customer has. Returns 0 if there is no address, as with Unix
+/* Returns the address by which to count a connection. It is an IPv4 address, or the first 64 bits
+ * of an IPv6 address, as one customer has these. Returns 0 if there is no address, as with Unix
  * sockets. */
 uint64_t socket__peer_key(Socket_T s);
 

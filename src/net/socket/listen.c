@@ -62,7 +62,7 @@ void socket__unlink_own(const Path *p)
 typedef struct Listening {
 	const char *host, *service;
 	int backlog, shared;
-	int mode; /* of a file; -1 means that of the umask */
+	int mode; /* a file's permissions; -1 means those of the umask */
 } Listening;
 
 static int share_port(int fd)
@@ -98,8 +98,8 @@ static int listen_at(const struct addrinfo *a, int both_families, const Listenin
 }
 
 /* Listens at the first address that this machine has. If the port is taken there, it does not try
- * the next address: of two servers on localhost one would be at 127.0.0.1 and the other at ::1,
- * and no one would notice. */
+ * the next address. Otherwise two servers on localhost could be at 127.0.0.1 and at ::1, and no one
+ * would notice. */
 static int listen_host(const char *host, const Listening *how)
 {
 	struct addrinfo *a, *list __attribute__((cleanup(socket__free_addresses)))

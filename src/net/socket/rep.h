@@ -58,7 +58,7 @@ typedef struct Ahead {
 struct Socket {
 	uint32_t magic;
 	int fd;
-	int timeout;           /* ms; -1: none */
+	int timeout;           /* ms, or -1 */
 	unsigned char nonblocking; /* the caller asked for it */
 	unsigned char polled;      /* accept made the descriptor non-blocking for its own sake */
 	unsigned char protocol, named;
