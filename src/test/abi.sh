@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The exported names and types are those of src/test/abi.xml, or more, and a program that was compiled with the inline code
-# of src/test/abi-inline.h, as ArenaInline.h was then, runs with today's library. `make update-abi` (abi.sh -u) writes both
-# anew: deliberately, together with -version-info.
+# The exported names and types are those of src/test/abi.xml, or more. A program that was compiled
+# with the inline code of src/test/abi-inline.h, as ArenaInline.h was then, runs with today's
+# library. `make update-abi` (abi.sh -u) writes both anew. Do so on purpose, with -version-info.
 top=$(cd "${top_srcdir:-.}" && pwd)
 cd "${top_builddir:-.}" || exit 1
 xml=$top/src/test/abi.xml inline=$top/src/test/abi-inline.h

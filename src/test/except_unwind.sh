@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# What a raise does with other people's clean-ups, off and on (Except_set_unwinding), by each compiler that is here and at
-# each level: __attribute__((cleanup)), C++ destructors in between, and defer where the newest clang knows -fdefer-ts. A
-# function that is inlined cleans up like one that is not; without -fexceptions nobody's but libcore's do.
+# A raise runs other people's clean-ups if Except_set_unwinding is on. This is tested with each
+# compiler that is here, at each level. The clean-ups are __attribute__((cleanup)), C++ destructors
+# in between, and defer where the newest clang knows -fdefer-ts. A function that is inlined cleans
+# up like one that is not. Without -fexceptions only libcore's clean-ups run.
 top=$(cd "${top_srcdir:-.}" && pwd)
 library=$(cd "${top_builddir:-.}" && pwd)/.libs
 [ -f "$library/libcore.so" ] || { echo "no shared library here"; exit 77; }

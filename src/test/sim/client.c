@@ -223,6 +223,12 @@ static void check_answer(const Request *r, const char *head, const char *body, s
 	SIM_CHECK(n == r->size, "answer %d: a length of %zu, not %zu", r->id, n, r->size);
 }
 
+/* One that is refused before its method is whole may be of any. */
+static int may_have_body(const Client *c, const Request *r)
+{
+	return r->kind != KIND_HEAD || c->got < r->begin + strlen("HEAD ");
+}
+
 /* Returns the end of the response that begins at `at`; NULL: it is not there yet. */
 static const char *take_response(Client *c, const char *at, const char *end)
 {
@@ -247,7 +253,7 @@ static const char *take_response(Client *c, const char *at, const char *end)
 		return end;
 	r = &c->requests[c->answered];
 	length = field(at, body, "\r\nContent-Length: ");
-	next = body + (length && r->kind != KIND_HEAD ? strtoul(length, NULL, 10) : 0);
+	next = body + (length && may_have_body(c, r) ? strtoul(length, NULL, 10) : 0);
 	if (next > end)
 		return NULL;
 	if (status != r->status)
@@ -296,9 +302,10 @@ void client_heard(Client *c, const char *bytes, size_t n)
 {
 	const char *next;
 
-	if (bytes_length(&c->sent) == 0)
+	if (bytes_length(&c->sent) == 0 && !c->offered)
 		client_response_begins(c);
 	bytes_put(&c->sent, bytes, n);
+	c->offered = bytes_length(&c->sent) == 0;
 	while (bytes_length(&c->sent) > 0 && !c->upgraded
 		&& (next = take_response(c, c->sent.at + c->sent.start, c->sent.at + c->sent.end))
 			!= NULL) {

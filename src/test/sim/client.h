@@ -98,6 +98,7 @@ typedef struct Client {
 	int closed;
 	int excused;	  /* a call on it failed */
 	int may_time_out; /* when the response that is being sent began */
+	int offered;	  /* it has begun, and no byte of it was taken */
 	int open;	  /* accepted and not closed */
 	int upgraded;	  /* its socket is the program's */
 	size_t raw;	  /* bytes that came after that */

@@ -83,7 +83,7 @@ static int is_made(const Client *c, const Request *r)
 		return 0;
 	if (r->kind == KIND_NOTHING || r->kind == KIND_BAD)
 		return c->got >= r->end;
-	return r->handled && (r->kind != KIND_STREAM || r->streamed == r->size);
+	return r->handled && (r->kind != KIND_STREAM || r->status != 200 || r->streamed == r->size);
 }
 
 /* The first whose answer is not made yet, as far as clients can see. */
@@ -171,12 +171,16 @@ static void keep_body_time(Client *c, Phase phase)
 		c->body_spent.high += tick;
 }
 
+static int may_send(Phase phase)
+{
+	return phase == PHASE_SEND || phase == PHASE_UNSURE;
+}
+
 void observe(Client *c)
 {
 	Phase phase = phase_of(c), before = c->phase;
 	/* It may be the same clock, which may have begun at any time since. */
-	int goes_on = (before == PHASE_UNSURE && phase == PHASE_SEND)
-		|| (before == PHASE_SEND && phase == PHASE_UNSURE);
+	int goes_on = may_send(before) && may_send(phase);
 	int begins = phase != before || (phase != PHASE_SEND && c->answered != c->phase_answered);
 
 	keep_body_time(c, phase);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of a server: the one figure of it that no client sees, and the steps of its protocols
+/* The inside of a server: the figures of it that no client sees, and the steps of its protocols
  * between threads, between which a seed lets others run. All else of the simulation knows only the
  * interface. */
 #include "config.h"
@@ -16,6 +16,18 @@ size_t inside_booked(HTTPServer_T s)
 	for (i = 0; i < s->nloops; i++)
 		n += s->loops[i].held;
 	return n;
+}
+
+int inside_drains(HTTPServer_T s)
+{
+	return s->loops[0].draining;
+}
+
+static int wakers;
+
+int inside_wakers(void)
+{
+	return wakers;
 }
 
 int __real_httpserver__claim(Exchange *x);
@@ -75,6 +87,8 @@ CALL(Exchange *, httpserver__take_back, Loop *l, Exchange *left)
 void __real_SocketPoll_wake(SocketPoll_T poll);
 CALL(void, SocketPoll_wake, SocketPoll_T poll)
 {
+	wakers++;
 	kernel_give_way();
 	__real_SocketPoll_wake(poll);
+	wakers--;
 }

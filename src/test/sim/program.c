@@ -439,9 +439,10 @@ static int more(HTTPResponse_T response, void *cl)
 	if (program_runs && r->streamed < r->size && sim_chance(20))
 		suspends = may_suspend(r, response, IN_MORE);
 	for (; n > 0 && r->streamed + (size_t)suspends < r->size; n--) {
-		char c = body_byte(r->id, r->streamed++);
+		char c = body_byte(r->id, r->streamed);
 
 		HTTPResponse_write(response, &c, 1);
+		r->streamed++; /* not if it raises, which a resume makes up for */
 	}
 	take_a_while(r);
 	if (!suspends && r->streamed < r->size)

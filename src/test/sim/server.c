@@ -134,7 +134,7 @@ static void check_work(const Client *c)
 {
 	const Request *r = &c->requests[c->answered];
 
-	SIM_CHECK(c->phase != PHASE_NONE || c->got < r->end || program_acts(),
+	SIM_CHECK(c->phase != PHASE_NONE || c->got < r->end || program_acts() || inside_wakers() > 0,
 		"request %d is there, and the server waits", r->id);
 	SIM_CHECK(c->phase != PHASE_WORK || kernel_busy_threads() > 0 || program_acts()
 			|| faults.threads,
@@ -189,6 +189,38 @@ static void check_evicted(const Client *c)
 		(long long)c->since_high, (long long)evicted_since);
 }
 
+/* Without a thread it drains, which takes time. */
+static int may_fail_to_run(void)
+{
+	return has_faults && (sim_now == 0 || faults.threads);
+}
+
+/* The drain begins. What was spent of the time of a body may be forgotten. */
+static void renew_clock(Client *c)
+{
+	if (!c->open)
+		return;
+	c->phase = PHASE_NONE;
+	c->body_spent.low = 0;
+}
+
+static void note_stop(void)
+{
+	if (stopped_at >= 0)
+		return;
+	stopped_at = sim_ms();
+	spent = 0;
+}
+
+/* Without a thread, or without memory when it begins, it stops by itself. */
+static void look_for_stop(void)
+{
+	if (stopped_at >= 0 || !HTTPServer_stopping(server))
+		return;
+	SIM_CHECK(may_fail_to_run(), "the server stops by itself");
+	note_stop();
+}
+
 /* The program's tasks run amid a turn. So what the server waits for is seen only when all that has
  * happened was dealt with. */
 static void observe_all(int blocks)
@@ -200,10 +232,11 @@ static void observe_all(int blocks)
 	has_blocked = blocks;
 	if (program_runs && !blocks)
 		return;
-	if (stopped_at >= 0 && drain_seen < 0) {
+	look_for_stop();
+	if (drain_seen < 0 && inside_drains(server)) {
 		drain_seen = sim_ms();
 		for (c = clients; c; c = c->next)
-			c->phase = c->open ? PHASE_NONE : c->phase; /* the clocks begin anew */
+			renew_clock(c);
 	}
 	for (c = clients; c; c = c->next)
 		if (c->open) {
@@ -323,8 +356,8 @@ void client_check_refusal(Client *c, int status)
 		return;
 	}
 	if (status == 503) {
-		SIM_CHECK(r->blocks && (options.queue > 0 || faults.threads), "request %d was answered 503",
-			r->id);
+		SIM_CHECK(r->blocks && (options.queue > 0 || faults.threads),
+			"request %d was answered 503", r->id);
 		return;
 	}
 	if (status == 408) {
@@ -532,6 +565,16 @@ static void client_step(void *cl)
 		event_at(sim_now + sim_between(0, 200000), client_step, c);
 }
 
+static void trace_script(const Client *c)
+{
+	const Request *r;
+
+	for (r = c->requests; r < c->requests + c->nrequests; r++)
+		sim_trace("request %d: kind %d%s%s, bytes %zu, %zu, %zu", r->id, (int)r->kind,
+			r->blocks ? ", in a worker" : "", r->parts ? ", in parts" : "", r->begin,
+			r->head_end, r->end);
+}
+
 static void arrive(void *cl)
 {
 	Client *c = client_new(&next_id, program_runs);
@@ -544,6 +587,7 @@ static void arrive(void *cl)
 	}
 	sim_trace("client %d comes, in manner %d, with %d requests", c->stream->id, (int)c->manner,
 		c->nrequests);
+	trace_script(c);
 	c->stream->peer = c;
 	c->next = clients;
 	clients = c;
@@ -553,9 +597,12 @@ static void arrive(void *cl)
 static void stop(void *cl)
 {
 	(void)cl;
+	if (!server && sim_now == 0) { /* which is about to be made */
+		event_at(1, stop, NULL);
+		return;
+	}
 	sim_trace("stop");
-	stopped_at = sim_ms();
-	spent = 0;
+	note_stop();
 	if (server)
 		HTTPServer_stop(server);
 }
@@ -620,12 +667,6 @@ static void choose_faults(void)
 	faults.send = sim_chance(50) ? 100 : 0;
 	faults.epoll = sim_chance(50) ? 200 : 0;
 	faults.threads = program_runs && sim_chance(30) ? 5000 : 0;
-}
-
-/* Without a thread it drains, which takes time. */
-static int may_fail_to_run(void)
-{
-	return has_faults && (sim_now == 0 || faults.threads);
 }
 
 static void serve(void *cl)

@@ -45,5 +45,7 @@ int request_is_gone(const Request *r); /* HTTPResponse_gone says so of one that 
 /* ---- inside.c ---- */
 
 size_t inside_booked(HTTPServer_T s); /* bytes, of requests in progress */
+int inside_drains(HTTPServer_T s);    /* it has seen that it is to stop */
+int inside_wakers(void); /* tasks amid a wake, which may be for others that have returned */
 
 #endif
