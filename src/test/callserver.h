@@ -57,6 +57,14 @@ static void sleep_ms(int ms)
 	nanosleep(&t, NULL);
 }
 
+static inline int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 /* Reads as the exchange says. Returns 0 if the client has left. */
 static int read_request(int fd, const Exchange *e)
 {

@@ -17,11 +17,13 @@
  * room for one connection, which checkout reserves before it connects. */
 #ifndef SOCKETPOOLREP_INCLUDED
 #define SOCKETPOOLREP_INCLUDED
+#include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <core/SocketPool.h>
+#include "base/cancel.h"
 #include "base/checked.h"
 #include "lazyheap.h"
 #include "socket/internal.h"
@@ -195,6 +197,7 @@ void slots__assert_locked(const struct SocketPool *pool, const char *function);
 #define CHECK_POOL(pool) \
 	((pool) && (pool)->magic == MAGIC ? (void)0 : slots__bad_pool((pool), __func__))
 void slots__bad_pool(const struct SocketPool *, const char *function) CORE_NORETURN;
+void slots__bad_connection(Connection_T, const char *function) CORE_NORETURN;
 
 static inline Slot *slot_of(Connection_T c)
 {
@@ -211,6 +214,14 @@ static inline int is_inside(Connection_T c)
 	return LOAD(&slot_of(c)->mark) == (LIVE | ((uintptr_t)c & (LINE - 1)));
 }
 
+/* Checked: the connection is NULL, or has left its pool. */
+static inline Slot *live_slot(Connection_T c, const char *function)
+{
+	if (!c || !is_inside(c))
+		slots__bad_connection(c, function);
+	return slot_of(c);
+}
+
 static inline int is_upstream(const Slot *slot)
 {
 	return slot->state >= IDLE;
@@ -224,6 +235,12 @@ static inline int is_expired(const Slot *slot)
 static inline int has_place(SocketPool_T pool)
 {
 	return pool->count + pool->opening < pool->max;
+}
+
+/* Returns 1 if this process or machine has no descriptors or memory, which may change soon. */
+static inline int lacks_resources(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
 /* ---- slots.c ---- */
@@ -328,6 +345,10 @@ void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state);
 const char *client__taken_by(Slot *slot, int *line);
 /* Shuts down the connections that are checked out: their users read the end of the stream. */
 void client__shut_down_locked(SocketPool_T pool);
+
+/* ---- accept.c ---- */
+
+int accept__close_spare(SocketPool_T pool); /* returns 0 if there was no spare descriptor */
 
 /* ---- checkout.c ---- */
 
