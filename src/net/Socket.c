@@ -60,7 +60,7 @@ static Ahead *ahead_of(const struct Socket *s)
 	return s->named ? NULL : s->u.ahead;
 }
 
-static size_t give_ahead(T s, void *buffer, size_t nbytes)
+static size_t take_bytes_ahead(T s, void *buffer, size_t nbytes)
 {
 	Ahead *a = s->u.ahead;
 	size_t n = a->end - a->start < nbytes ? a->end - a->start : nbytes;
@@ -72,7 +72,7 @@ static size_t give_ahead(T s, void *buffer, size_t nbytes)
 
 /* Keeps the block until the kernel is asked again. Bytes of a pipeline are put back and read many
  * times, and a connection at rest should cost nothing. */
-static void drop_ahead(T s)
+static void free_ahead(T s)
 {
 	free(s->u.ahead);
 	s->u.ahead = NULL;
@@ -131,7 +131,7 @@ static int has_read_ahead(T s)
 	if (Socket_pending(s) > 0)
 		return 1;
 	if (ahead_of(s))
-		drop_ahead(s);
+		free_ahead(s);
 	return 0;
 }
 
@@ -142,7 +142,7 @@ size_t Socket_recv(T s, void *buffer, size_t nbytes)
 	if (nbytes == 0)
 		return 0;
 	if (has_read_ahead(s))
-		return give_ahead(s, buffer, nbytes);
+		return take_bytes_ahead(s, buffer, nbytes);
 	return receive_some(s, buffer, nbytes, !s->nonblocking, SOCKET__NEVER);
 }
 
@@ -151,7 +151,7 @@ size_t socket__recv_deadline(T s, void *buffer, size_t nbytes, int64_t deadline_
 	CHECK_SOCKET(s);
 	CHECK(buffer && nbytes > 0, "recv: the buffer is NULL or empty");
 	if (has_read_ahead(s))
-		return give_ahead(s, buffer, nbytes);
+		return take_bytes_ahead(s, buffer, nbytes);
 	if (deadline_ms != SOCKET__NEVER && socket__now_ms() >= deadline_ms)
 		socket__timed_out("recv", s, 0);
 	return receive_some(s, buffer, nbytes, 1, deadline_ms);
@@ -166,8 +166,8 @@ typedef struct Sending {
 	size_t done, all; /* for the message */
 } Sending;
 
-static void send_timed_out(T s, const Sending *how) CORE_NORETURN;
-static void send_timed_out(T s, const Sending *how)
+static void raise_send_timed_out(T s, const Sending *how) CORE_NORETURN;
+static void raise_send_timed_out(T s, const Sending *how)
 {
 	char name[NAME_SIZE];
 
@@ -205,7 +205,7 @@ static size_t send_message(T s, const struct msghdr *m, const Sending *how)
 		if (ready < 0)
 			socket__failed_on(how->what, s, errno);
 		if (ready == 0)
-			send_timed_out(s, how);
+			raise_send_timed_out(s, how);
 	}
 }
 
@@ -309,7 +309,7 @@ void Socket_set_nonblocking(T s, int on)
 }
 
 /* Linux accepts at most 32767 s. Three probes share the time after the silence. */
-static int keep_alive(int fd, int ms)
+static int set_tcp_keepalive(int fd, int ms)
 {
 	int on = ms > 0, idle = ms / 1000 + (ms % 1000 != 0), interval, probes = 3;
 
@@ -336,7 +336,7 @@ static int keep_alive(int fd, int ms)
 void Socket_set_keepalive(T s, int ms)
 {
 	CHECK_SOCKET(s);
-	if (Socket_port(s) > 0 && keep_alive(s->fd, ms) != 0)
+	if (Socket_port(s) > 0 && set_tcp_keepalive(s->fd, ms) != 0)
 		socket__failed_on("set keep-alive", s, errno);
 }
 
@@ -533,25 +533,6 @@ int socket__is_quiet(T s)
 		n = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	return n < 0 && would_block(errno);
-}
-
-uint64_t socket__peer_key(T s)
-{
-	const unsigned char *bytes;
-	uint64_t key = 0;
-	int i, from, to;
-
-	CHECK_SOCKET(s);
-	if (!s->peer.known)
-		return 0;
-	bytes = s->peer.address;
-	from = socket__is_v4(&s->peer) ? 12 : 0;
-	to = from ? 16 : 8;
-	for (i = from; i < to; i++)
-		key = key << 8 | bytes[i];
-	if (from)
-		return (uint64_t)1 << 32 | key;
-	return key ? key : 1; /* ::1 */
 }
 
 unsigned char *socket__protocol(T s)

@@ -53,7 +53,7 @@ void socketpoll__failed(const char *what, int fd, int error)
 /* ---- leaving ---- */
 
 /* A socket that is closing has a watch of no poll, so nothing may be asked of that poll. */
-static void *closing_in(T poll)
+static void *closing_watch_of(T poll)
 {
 	return (char *)poll + 1;
 }
@@ -63,7 +63,7 @@ static T poll_of(void *watch)
 	return (T)((uintptr_t)watch & ~(uintptr_t)1);
 }
 
-static void take_off_closing(T poll, const Slot *slot)
+static void unlink_closing(T poll, const Slot *slot)
 {
 	Slot **link = &poll->closing;
 
@@ -81,7 +81,7 @@ static void unwatch_socket(Socket_T s, void *watch)
 	if (watch == poll)
 		socketpoll__let_go(poll, slot);
 	else
-		take_off_closing(poll, slot);
+		unlink_closing(poll, slot);
 	socket__set_watch(s, NULL, NULL);
 	socketpoll__release_slot(poll, Socket_fd(s));
 }
@@ -103,7 +103,7 @@ static int open_pipe(int wake[2])
 }
 
 /* Returns 1 if the kernel, or a filter of system calls (seccomp), refuses the call as such. */
-static int is_refused(int error)
+static int is_call_refused(int error)
 {
 	return error == ENOSYS || error == EPERM || error == EACCES;
 }
@@ -114,7 +114,7 @@ static int open_wake(int wake[2])
 	wake[0] = wake[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (wake[0] >= 0)
 		return 0;
-	if (!is_refused(errno))
+	if (!is_call_refused(errno))
 		return errno;
 #endif
 	return open_pipe(wake);
@@ -143,7 +143,7 @@ void SocketPoll_wake(T poll)
 /* Clears the flag by an exchange, so that the caller then sees everything that another thread
  * wrote before it woke us. A plain store could come after the caller's loads, and a wake-up
  * between the two would be lost. */
-static void take_wake_up(T poll)
+static void clear_wake_up(T poll)
 {
 	uint64_t sink;
 
@@ -154,7 +154,7 @@ static void take_wake_up(T poll)
 
 /* ---- lifecycle ---- */
 
-static void end_tick(T poll);
+static void close_closing(T poll);
 
 static void close_poll(T poll)
 {
@@ -162,12 +162,12 @@ static void close_poll(T poll)
 	close_wake(poll->wake);
 }
 
-static void let_all_go(T *p)
+static void end_poll(T *p)
 {
 	T poll = *p;
 	size_t i, k;
 
-	end_tick(poll); /* ends the rest of the tick, if the thread ended in one */
+	close_closing(poll); /* ends the rest of the tick, if the thread ended in one */
 	for (i = 0; i < poll->nslots; i++)
 		for (k = 0; k < SEGMENT; k++)
 			if (poll->slots[i][k].socket)
@@ -179,9 +179,9 @@ static void let_all_go(T *p)
 /* A close runs deferred calls of the program, which may end the thread. */
 static void dispose_poll(void *cl)
 {
-	T poll __attribute__((cleanup(let_all_go))) = cl;
+	T poll __attribute__((cleanup(end_poll))) = cl;
 
-	end_tick(poll);
+	close_closing(poll);
 }
 
 static const Backend *find_backend(const char *name)
@@ -205,19 +205,15 @@ static int open_backend(T poll, const Backend *backend)
 	return error ? error : backend->set(poll, poll->wake[0], 0, SocketPoll_READ, WAKE_TAG);
 }
 
-static int is_last(const Backend *backend)
-{
-	return backend == backends[sizeof backends / sizeof backends[0] - 1];
-}
-
 /* Opens the best back end that is not refused. The last, poll(2), needs no descriptor. Returns 0
  * or an error number. */
-static int open_best(T poll)
+static int open_best_backend(T poll)
 {
 	const Backend *const *b = backends;
+	const Backend *const *last = b + sizeof backends / sizeof backends[0] - 1;
 	int error;
 
-	while (is_refused(error = open_backend(poll, *b)) && !is_last(*b)) {
+	while (is_call_refused(error = open_backend(poll, *b)) && b < last) {
 		poll->backend->close(poll);
 		b++;
 	}
@@ -230,7 +226,7 @@ static void open_poll(T poll, const char *backend)
 		int error = open_wake(poll->wake);
 
 		if (error == 0)
-			error = backend ? open_backend(poll, poll->backend) : open_best(poll);
+			error = backend ? open_backend(poll, poll->backend) : open_best_backend(poll);
 		if (error != 0)
 			RAISE_FOR_ERRNO(SocketPoll_Failed, error, "SocketPoll_new: %s", strerror(error));
 	} ELSE {
@@ -276,7 +272,7 @@ void socketpoll__check_events(unsigned events, const char *function)
 }
 
 /* Returns 0, or the kernel's error number if it does not accept the descriptor. */
-static int look_for(T poll, int fd, unsigned events, uint32_t tag)
+static int register_descriptor(T poll, int fd, unsigned events, uint32_t tag)
 {
 	if (events)
 		return poll->backend->set(poll, fd, 0, events, tag);
@@ -301,7 +297,7 @@ void SocketPoll_add(T poll, Socket_T s, unsigned events, void *data)
 		other->socket ? "as another socket's" : "and watched");
 	socketpoll__provide_slot(poll, fd);
 	tag = socketpoll__next_tag(poll);
-	error = look_for(poll, fd, events, tag);
+	error = register_descriptor(poll, fd, events, tag);
 	CHECK(error != EBADF, "SocketPoll_add: descriptor %d was closed behind its socket's back", fd);
 	if (error != 0)
 		socketpoll__failed("SocketPoll_add", fd, error);
@@ -350,7 +346,7 @@ void SocketPoll_close(T poll, Socket_T *socket)
 	}
 	slot = socketpoll__slot_at(poll, Socket_fd(*socket));
 	socketpoll__let_go(poll, slot);
-	socket__set_watch(*socket, closing_in(poll), NULL);
+	socket__set_watch(*socket, closing_watch_of(poll), NULL);
 	slot->next_closing = poll->closing;
 	poll->closing = slot;
 	*socket = NULL;
@@ -369,7 +365,7 @@ size_t SocketPoll_count(T poll)
 }
 
 /* A close calls the socket's owner, which may close another socket of the list. */
-static void end_tick(T poll)
+static void close_closing(T poll)
 {
 	while (poll->closing) {
 		Slot *slot = poll->closing;
@@ -385,14 +381,14 @@ static void end_tick(T poll)
 /* ---- waiting ---- */
 
 /* Returns the slot of the descriptor if it has this tag, or NULL. */
-static const Slot *slot_with_tag(T poll, int fd, uint32_t tag)
+static const Slot *find_slot_with_tag(T poll, int fd, uint32_t tag)
 {
 	const Slot *slot = socketpoll__find_slot(poll, fd);
 
 	return slot && slot->due.tag == tag ? slot : NULL;
 }
 
-static void give_event(SocketPoll_Event *e, const Slot *slot, int fd, unsigned events)
+static void fill_event(SocketPoll_Event *e, const Slot *slot, int fd, unsigned events)
 {
 	e->socket = slot->socket;
 	e->data = slot->data;
@@ -403,24 +399,24 @@ static void give_event(SocketPoll_Event *e, const Slot *slot, int fd, unsigned e
 
 /* Hands out the remaining events of the tick. Drops events of sockets that have left, and events
  * that are no longer asked for. */
-static int give_ready(T poll, SocketPoll_Event *events, int n)
+static int report_ready(T poll, SocketPoll_Event *events, int n)
 {
 	int count = 0;
 
 	while (count < n && poll->next_ready < poll->nready) {
 		const Ready *ready = &poll->ready[poll->next_ready++];
 		const Slot *slot =
-			ready->tag != WAKE_TAG ? slot_with_tag(poll, ready->fd, ready->tag) : NULL;
+			ready->tag != WAKE_TAG ? find_slot_with_tag(poll, ready->fd, ready->tag) : NULL;
 
 		if (slot && (slot->due.events & ready->events))
-			give_event(&events[count++], slot, ready->fd, slot->due.events & ready->events);
+			fill_event(&events[count++], slot, ready->fd, slot->due.events & ready->events);
 	}
 	return count;
 }
 
 /* A timer's function runs only while the caller holds no event: it could close the socket of that
  * event. */
-static int give_due(T poll, SocketPoll_Event *events, int n, int *ran)
+static int report_due(T poll, SocketPoll_Event *events, int n, int *ran)
 {
 	int count = 0;
 	uint32_t *place;
@@ -433,7 +429,7 @@ static int give_due(T poll, SocketPoll_Event *events, int n, int *ran)
 		if (due->tag) {
 			const Slot *slot = (const Slot *)(void *)due;
 
-			give_event(&events[count++], slot, Socket_fd(slot->socket), SocketPoll_TIMEOUT);
+			fill_event(&events[count++], slot, Socket_fd(slot->socket), SocketPoll_TIMEOUT);
 			lazyheap__remove(&poll->heap, place);
 			due->at = LAZYHEAP_NEVER;
 		} else if (count > 0)
@@ -449,7 +445,7 @@ static int give_due(T poll, SocketPoll_Event *events, int n, int *ran)
 /* Asks the kernel for events, and waits until there are some, the first deadline passes, or
  * `until`. Returns 1 if the poll was woken. After a signal it sets round_up: the next wait is
  * rounded up, because the millisecond of `until` had begun. */
-static int take_ready(T poll, int64_t until, int *round_up)
+static int collect_ready(T poll, int64_t until, int *round_up)
 {
 	int64_t at = SOCKET__NEVER;
 	int i, ms, awake = 0;
@@ -468,7 +464,7 @@ static int take_ready(T poll, int64_t until, int *round_up)
 	for (i = 0; i < poll->nready && !awake; i++)
 		awake = poll->ready[i].tag == WAKE_TAG;
 	if (awake)
-		take_wake_up(poll);
+		clear_wake_up(poll);
 	return awake;
 }
 
@@ -480,11 +476,11 @@ int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 	CHECK_POLL(poll);
 	CHECK(events, "SocketPoll_wait: events is NULL");
 	CHECK(n > 0, "SocketPoll_wait: room for %d events, not at least 1", n);
-	count = give_ready(poll, events, n);
+	count = report_ready(poll, events, n);
 	if (count > 0)
 		return count;
 	error = errno;
-	count = give_due(poll, events, n, &awake);
+	count = report_due(poll, events, n, &awake);
 	if (count > 0 || awake) {
 		errno = error;
 		return count;
@@ -493,11 +489,11 @@ int SocketPoll_wait(T poll, SocketPoll_Event *events, int n, int timeout_ms)
 	if (timeout_ms >= 0)
 		until = socket__now_ms() + timeout_ms;
 	do {
-		end_tick(poll);
-		awake = take_ready(poll, until + round_up, &round_up);
-		count = give_ready(poll, events, n);
+		close_closing(poll);
+		awake = collect_ready(poll, until + round_up, &round_up);
+		count = report_ready(poll, events, n);
 		if (count == 0)
-			count = give_due(poll, events, n, &awake);
+			count = report_due(poll, events, n, &awake);
 	} while (count == 0 && !awake && poll->horizon < until + round_up);
 	errno = error;
 	return count;
@@ -507,5 +503,5 @@ int SocketPoll_holds(T poll, const SocketPoll_Event *e)
 {
 	CHECK_POLL(poll);
 	CHECK(e && e->tag, "SocketPoll_holds: no event of the poll is at %p", (const void *)e);
-	return slot_with_tag(poll, e->descriptor, e->tag) != NULL;
+	return find_slot_with_tag(poll, e->descriptor, e->tag) != NULL;
 }

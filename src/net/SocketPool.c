@@ -30,13 +30,13 @@ static const uint32_t DEAD = 0xDEAD9001;
 
 /* ---- leaving ---- */
 
-static Departed detach_locked(Slot *slot)
+static Departed detach_connection_locked(Slot *slot)
 {
 	return is_upstream(slot) ? client__detach_locked(slot) : table__detach_locked(slot);
 }
 
 /* Returns 0 if the connection is not inside any more. */
-static int take_out(Connection_T c, Departed *d)
+static int take_out_connection(Connection_T c, Departed *d)
 {
 	T pool = slot_of(c)->pool;
 	int in;
@@ -44,26 +44,26 @@ static int take_out(Connection_T c, Departed *d)
 	lock_pool(pool);
 	in = is_inside(c);
 	if (in)
-		*d = detach_locked(slot_of(c));
+		*d = detach_connection_locked(slot_of(c));
 	client__serve_locked(pool);
 	unlock_pool(pool);
 	return in;
 }
 
 /* Socket_close calls it for a socket that is closed behind the pool's back. Does not raise. */
-static void leave_behind(Socket_T s, void *handle)
+static void take_out_closed(Socket_T s, void *handle)
 {
 	Departed d = { 0 };
 
 	(void)s;
 	TRY {
-		if (take_out(handle, &d))
+		if (take_out_connection(handle, &d))
 			slots__let_go(d);
 	} ELSE {
 	} END_TRY;
 }
 
-static void close_all(T pool)
+static void close_connections(T pool)
 {
 	Cursor at = { pool->segments, 0 };
 	Departed d;
@@ -75,7 +75,7 @@ static void close_all(T pool)
 		lock_pool(pool);
 		slot = slots__next_locked(pool, &at);
 		if (slot)
-			d = detach_locked(slot);
+			d = detach_connection_locked(slot);
 		unlock_pool(pool);
 		slots__close(d);
 	} while (d.socket);
@@ -83,25 +83,15 @@ static void close_all(T pool)
 
 /* ---- lifecycle ---- */
 
-static void close_spare(T pool)
-{
-	int cancel;
-
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	if (pool->spare >= 0)
-		close(pool->spare);
-	pthread_setcancelstate(cancel, NULL);
-}
-
 /* Runs no code of the program: the connections' arenas, and with them their deferred calls, are
  * gone. */
 static void end_pool(void *cl)
 {
 	T pool = cl;
 
-	close_all(pool);
+	close_connections(pool);
 	pool->magic = DEAD;
-	close_spare(pool);
+	slots__close_spare(pool);
 	pthread_cond_destroy(&pool->emptied);
 	pthread_mutex_destroy(&pool->lock);
 }
@@ -138,7 +128,7 @@ static void forget_arenas(void *cl)
 }
 
 /* Reserves memory for the deferred call, so that only the first line can raise. */
-static Arena_T make_parent(T pool)
+static Arena_T make_parent_arena(T pool)
 {
 	Arena_Options o = { 0 };
 	Arena_T parent;
@@ -164,14 +154,14 @@ T SocketPool_new(Arena_T arena, size_t max_conns, size_t buf_size)
 	pool->buf_size = buf_size;
 	pool->end = &pool->segments;
 	pool->spare = pool->idle_ms = -1;
-	pool->leaving = leave_behind;
+	pool->leaving = take_out_closed;
 	size = slots__segment_size(0, max_conns);
 	lazyheap__move(&pool->table.heap, lazyheap__room(arena, size), size);
 	slots__link_segment_locked(pool, slots__new_segment(arena, size));
 	Arena_defer(arena, dispose_pool, pool);
 	slots__make_lock(pool);
 	pool->magic = MAGIC;
-	pool->arenas = make_parent(pool);
+	pool->arenas = make_parent_arena(pool);
 	return pool;
 }
 
@@ -193,7 +183,7 @@ static Slot *longest_unused_locked(T pool, int64_t *at)
 }
 
 /* Returns 0 if no connection was last used at `cut` or before. */
-static int evict_one(T pool, Order *order_locked, int64_t cut)
+static int evict_if_older(T pool, Order *order_locked, int64_t cut)
 {
 	Departed d = { 0 };
 	int64_t at;
@@ -202,7 +192,7 @@ static int evict_one(T pool, Order *order_locked, int64_t cut)
 	lock_pool(pool);
 	slot = order_locked(pool, &at);
 	if (slot && at <= cut) {
-		d = detach_locked(slot);
+		d = detach_connection_locked(slot);
 		pool->stats.evicted++;
 		client__serve_locked(pool);
 	}
@@ -215,12 +205,12 @@ static size_t evict_older(T pool, Order *order_locked, int64_t cut)
 {
 	size_t n = 0;
 
-	while (evict_one(pool, order_locked, cut))
+	while (evict_if_older(pool, order_locked, cut))
 		n++;
 	return n;
 }
 
-static void evict_over_limit(T pool)
+static void evict_over_idle_limit(T pool)
 {
 	int idle_ms = LOAD(&pool->idle_ms);
 
@@ -253,7 +243,7 @@ Connection_T SocketPool_add(T pool, Socket_T s)
 	CHECK(s, "SocketPool_add: the socket is NULL");
 	in = socket__owner(s) != NULL;
 	if (!in) {
-		evict_over_limit(pool);
+		evict_over_idle_limit(pool);
 		table__provide_peer(pool);
 		lock_pool(pool);
 		in = socket__owner(s) != NULL;
@@ -284,7 +274,7 @@ Socket_T SocketPool_remove(T pool, Socket_T s)
 	CHECK_POOL(pool);
 	CHECK(s, "SocketPool_remove: the socket is NULL");
 	c = connection_of(pool, s);
-	if (!c || !take_out(c, &d))
+	if (!c || !take_out_connection(c, &d))
 		return NULL;
 	if (d.lease || d.output)
 		slots__let_go(d);
@@ -300,7 +290,7 @@ void SocketPool_close(T pool, Socket_T *socket)
 	SocketPool_remove(pool, *socket);
 }
 
-static size_t read_size(T pool, const size_t *field)
+static size_t read_size_with_lock(T pool, const size_t *field)
 {
 	size_t n;
 
@@ -313,13 +303,13 @@ static size_t read_size(T pool, const size_t *field)
 size_t SocketPool_count(T pool)
 {
 	CHECK_POOL(pool);
-	return read_size(pool, &pool->count);
+	return read_size_with_lock(pool, &pool->count);
 }
 
 size_t SocketPool_capacity(T pool)
 {
 	CHECK_POOL(pool);
-	return read_size(pool, &pool->max);
+	return read_size_with_lock(pool, &pool->max);
 }
 
 /* ---- all of them ---- */
@@ -378,7 +368,7 @@ int SocketPool_sweep(T pool)
 
 	CHECK_POOL(pool);
 	idle_ms = LOAD(&pool->idle_ms);
-	evict_over_limit(pool);
+	evict_over_idle_limit(pool);
 	while (expire_one(pool, &next))
 		;
 	if (idle_ms >= 0) {
@@ -424,7 +414,7 @@ static void evict_all(T pool, Order *order_locked)
 }
 
 /* Waits until all have left. */
-static void await_leave(T pool, int64_t deadline)
+static void await_empty_pool(T pool, int64_t deadline)
 {
 	lock_pool(pool);
 	DEFER(unlock_pool, pool);
@@ -443,7 +433,7 @@ void SocketPool_drain(T pool, int timeout_ms)
 	client__dismiss_locked(pool);
 	unlock_pool(pool);
 	evict_all(pool, client__longest_idle_locked);
-	await_leave(pool, deadline);
+	await_empty_pool(pool, deadline);
 	evict_all(pool, longest_unused_locked);
 }
 
@@ -477,7 +467,7 @@ void SocketPool_stats(T pool, SocketPool_Stats *stats)
 	unlock_pool(pool);
 }
 
-static int describe_locked(Slot *slot, char *line, size_t size)
+static int describe_checkout_locked(Slot *slot, char *line, size_t size)
 {
 	const Upstream *u = slot->of.upstream;
 	const char *file;
@@ -504,7 +494,7 @@ void SocketPool_report(T pool, FILE *out)
 	do {
 		lock_pool(pool);
 		while ((slot = slots__next_locked(pool, &at)) != NULL
-				&& !describe_locked(slot, line, sizeof line))
+				&& !describe_checkout_locked(slot, line, sizeof line))
 			;
 		unlock_pool(pool);
 		if (slot)
@@ -528,7 +518,7 @@ Connection_T SocketPool_checkout(T pool, const char *host, const char *service, 
 	Connection_T c;
 
 	check_target(pool, host, service, "SocketPool_checkout");
-	evict_over_limit(pool);
+	evict_over_idle_limit(pool);
 	c = checkout__run(pool, host, service ? service : "", timeout_ms);
 	errno = error;
 	return c;
@@ -540,7 +530,7 @@ Connection_T SocketPool_try_checkout(T pool, const char *host, const char *servi
 	Connection_T c;
 
 	check_target(pool, host, service, "SocketPool_try_checkout");
-	evict_over_limit(pool);
+	evict_over_idle_limit(pool);
 	c = checkout__try(pool, host, service ? service : "");
 	errno = error;
 	return c;

@@ -30,8 +30,8 @@ enum { HEARD = 1 << 20, EXCHANGES = 64 };
 typedef struct Exchange {
 	const char
 		*until; /* it reads until this text; NULL: nothing; "": to the end of the stream */
-	const char *answer;  /* NULL: none */
-	size_t length;       /* of the answer, if it has NULs */
+	const char *answer;  /* NULL if the server sends none */
+	size_t length;       /* the answer's length, if it has NULs */
 	int drip_ms;         /* between two bytes of the answer */
 	int wait_ms;         /* before the answer */
 	int closes;          /* after the answer */
@@ -55,6 +55,14 @@ static void sleep_ms(int ms)
 	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
 
 	nanosleep(&t, NULL);
+}
+
+static inline int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* Reads as the exchange says. Returns 0 if the client has left. */

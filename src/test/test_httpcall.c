@@ -222,14 +222,6 @@ TEST(the_status_line_and_the_fields_have_limits)
 
 /* ---- the network, and the pool ---- */
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 TEST(a_server_that_is_too_slow_is_a_gateway_timeout)
 {
 	HTTPCall_T call = call_of("GET", "/slow");

@@ -31,12 +31,13 @@ static inline void cancellation_back(const int *before)
  * again after EINTR, because another thread may have that descriptor by then. */
 static inline void close_descriptor(int fd)
 {
-	WITHOUT_CANCELLATION;
-	int error = errno;
+	if (fd >= 0) {
+		WITHOUT_CANCELLATION;
+		int error = errno;
 
-	if (fd >= 0)
 		close(fd);
-	errno = error;
+		errno = error;
+	}
 }
 
 static inline void close_owned(const int *fd)

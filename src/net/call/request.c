@@ -73,7 +73,7 @@ static int wait_to_send(HTTPCall_T call, HTTPCall_Heed *heed)
 	int ready = socket__wait_either(call->socket, call->deadline);
 
 	if (ready == 0)
-		socket__time_out(call->socket, "send", call->timeout);
+		socket__timed_out("send", call->socket, call->timeout);
 	return !(ready & SOCKET__READABLE && heed(call));
 }
 
@@ -90,7 +90,7 @@ static int send_some(HTTPCall_T call, const struct iovec *parts, int n, HTTPCall
 	if (errno == EPIPE || errno == ECONNRESET)
 		return 0;
 	if (errno != EAGAIN && errno != EWOULDBLOCK)
-		socket__fail(call->socket, "send", errno);
+		socket__failed_on("send", call->socket, errno);
 	return wait_to_send(call, heed);
 }
 

@@ -48,7 +48,8 @@ static int wait_epoll(SocketPoll_T poll, int timeout_ms)
 	int i, n = epoll_wait(poll->fd, got, BATCH, timeout_ms);
 
 	for (i = 0; i < n; i++)
-		socketpoll__ready(poll, (int)(uint32_t)got[i].data.u64, (uint32_t)(got[i].data.u64 >> 32),
+		socketpoll__add_ready(poll, (int)(uint32_t)got[i].data.u64,
+			(uint32_t)(got[i].data.u64 >> 32),
 			reported_events(got[i].events));
 	return n;
 }

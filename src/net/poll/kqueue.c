@@ -72,7 +72,7 @@ static int wait_kqueue(SocketPoll_T poll, int timeout_ms)
 	int i, n = kevent(poll->fd, NULL, 0, got, BATCH, timeout_ms < 0 ? NULL : &t);
 
 	for (i = 0; i < n; i++)
-		socketpoll__ready(poll, (int)got[i].ident, (uint32_t)(uintptr_t)got[i].udata,
+		socketpoll__add_ready(poll, (int)got[i].ident, (uint32_t)(uintptr_t)got[i].udata,
 			got[i].filter == EVFILT_READ ? SocketPoll_READ : SocketPoll_WRITE);
 	return n;
 }

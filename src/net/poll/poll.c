@@ -33,29 +33,23 @@ static void close_set(SocketPoll_T poll)
 	(void)poll;
 }
 
-/* Returns an array of at least n elements that begins with the old ones. */
-static void *grow_array(Arena_T arena, const void *old, size_t have, size_t n, size_t size)
-{
-	void *p = Arena_calloc(arena, n, size);
-
-	return have ? memcpy(p, old, have * size) : p;
-}
-
 static void provide_entry(SocketPoll_T poll, PollSet *s, int fd)
 {
 	size_t n = (size_t)fd + 1;
 
 	if (s->n == s->room) {
 		size_t room = s->room ? 2 * s->room : 32;
-		struct pollfd *fds = grow_array(poll->arena, s->fds, s->n, room, sizeof *fds);
+		struct pollfd *fds =
+			socketpoll__grow_array(poll->arena, s->fds, s->n, room, sizeof *fds);
 
-		s->tags = grow_array(poll->arena, s->tags, s->n, room, sizeof *s->tags);
+		s->tags = socketpoll__grow_array(poll->arena, s->tags, s->n, room, sizeof *s->tags);
 		s->fds = fds;
 		s->room = room;
 	}
 	if (n > s->nwhere) {
 		n = n < 2 * s->nwhere ? 2 * s->nwhere : n < 64 ? 64 : n;
-		s->where = grow_array(poll->arena, s->where, s->nwhere, n, sizeof *s->where);
+		s->where = socketpoll__grow_array(poll->arena, s->where, s->nwhere, n,
+			sizeof *s->where);
 		s->nwhere = n;
 	}
 }
@@ -100,31 +94,25 @@ static unsigned reported_events(short events)
 	return (events & ~POLLOUT ? SocketPoll_READ : 0u) | (events & ~POLLIN ? SocketPoll_WRITE : 0u);
 }
 
-static int call_poll(struct pollfd *fds, size_t n, int timeout_ms)
+static int wait_set(SocketPoll_T owner, int timeout_ms)
 {
-	/* In the other functions the name poll is a parameter. */
-	return poll(fds, (nfds_t)n, timeout_ms);
-}
-
-static int wait_set(SocketPoll_T poll, int timeout_ms)
-{
-	PollSet *s = poll->set;
-	int ready = call_poll(s->fds, s->n, timeout_ms);
+	PollSet *s = owner->set;
+	int ready = poll(s->fds, (nfds_t)s->n, timeout_ms);
 	size_t i, at = s->start;
 
 	if (ready < 0)
 		return -1;
-	for (i = 0; i < s->n && ready > 0 && poll->nready < BATCH; i++, at++) {
+	for (i = 0; i < s->n && ready > 0 && owner->nready < BATCH; i++, at++) {
 		if (at >= s->n)
 			at = 0;
 		if (s->fds[at].revents) {
-			socketpoll__ready(poll, s->fds[at].fd, s->tags[at],
+			socketpoll__add_ready(owner, s->fds[at].fd, s->tags[at],
 				reported_events(s->fds[at].revents));
 			ready--;
 		}
 	}
 	s->start = at;
-	return poll->nready;
+	return owner->nready;
 }
 
 const Backend socketpoll__poll = { "poll", open_set, close_set, set_entry, wait_set };

@@ -139,6 +139,8 @@ void socketpoll__check_events(unsigned events, const char *function);
 void socketpoll__provide_slot(SocketPoll_T, int fd);
 Slot *socketpoll__acquire_slot(SocketPoll_T, int fd);
 void socketpoll__release_slot(SocketPoll_T, int fd);
+/* Returns an array of n elements of this size that begins with the `have` old ones. */
+void *socketpoll__grow_array(Arena_T, const void *old, size_t have, size_t n, size_t size);
 /* Checked: the socket is not in the poll. */
 Slot *socketpoll__slot_of(SocketPoll_T, Socket_T, const char *function);
 uint32_t socketpoll__next_tag(SocketPoll_T);
@@ -171,7 +173,7 @@ void socketpoll__provide_heap(SocketPoll_T);        /* for one more. Raises: Are
 void socketpoll__run_timer(SocketPoll_T, SocketPoll_Timer_T);
 int64_t socketpoll__due_at(const uint32_t *place);  /* the heap's due function */
 
-static inline void socketpoll__ready(SocketPoll_T poll, int fd, uint32_t tag, unsigned events)
+static inline void socketpoll__add_ready(SocketPoll_T poll, int fd, uint32_t tag, unsigned events)
 {
 	Ready *r = &poll->ready[poll->nready++];
 

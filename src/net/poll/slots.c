@@ -23,12 +23,11 @@ int socketpoll__descriptor(const Slot *slot)
 	return slot->socket ? Socket_fd(slot->socket) : (int)slot->due.watched;
 }
 
-/* Returns an array of n pointers that begins with the `have` old ones. */
-static void *widen_array(Arena_T arena, const void *old, size_t have, size_t n)
+void *socketpoll__grow_array(Arena_T arena, const void *old, size_t have, size_t n, size_t size)
 {
-	void *wider = Arena_calloc(arena, n, sizeof(void *));
+	void *grown = Arena_calloc(arena, n, size);
 
-	return have ? memcpy(wider, old, have * sizeof(void *)) : wider;
+	return have ? memcpy(grown, old, have * size) : grown;
 }
 
 static void provide_number(T poll, int fd)
@@ -38,7 +37,8 @@ static void provide_number(T poll, int fd)
 	if (i >= poll->nnumbers) {
 		size_t n = i + 1 > 2 * poll->nnumbers ? i + 1 : 2 * poll->nnumbers;
 
-		poll->numbers = widen_array(poll->arena, poll->numbers, poll->nnumbers, n);
+		poll->numbers = socketpoll__grow_array(poll->arena, poll->numbers, poll->nnumbers, n,
+			sizeof *poll->numbers);
 		poll->nnumbers = n;
 	}
 	if (!poll->numbers[i])
@@ -55,7 +55,8 @@ static void provide_segment(T poll)
 	if (poll->free)
 		return;
 	if ((n & (n - 1)) == 0)
-		poll->slots = widen_array(poll->arena, poll->slots, n, n ? 2 * n : 1);
+		poll->slots = socketpoll__grow_array(poll->arena, poll->slots, n, n ? 2 * n : 1,
+			sizeof *poll->slots);
 	segment = CALLOC(poll->arena, SEGMENT, sizeof *segment);
 	poll->slots[poll->nslots++] = segment;
 	for (k = SEGMENT; k-- > (n ? 0u : 1u);) {

@@ -107,7 +107,7 @@ void SocketPoll_repeat_timer(T poll, SocketPoll_Timer_T timer, int ms)
 
 /* Counts the next turn from this one, not from the end of its function. Skips turns that have
  * passed. */
-static int64_t next_turn(const struct SocketPoll_Timer *timer, int64_t horizon)
+static int64_t compute_next_turn(const struct SocketPoll_Timer *timer, int64_t horizon)
 {
 	int64_t missed = (horizon - timer->due.at) / timer->period;
 
@@ -119,7 +119,7 @@ static int64_t next_turn(const struct SocketPoll_Timer *timer, int64_t horizon)
 void socketpoll__run_timer(T poll, SocketPoll_Timer_T timer)
 {
 	lazyheap__remove(&poll->heap, &timer->due.place);
-	timer->due.at = timer->period ? next_turn(timer, poll->horizon) : LAZYHEAP_NEVER;
+	timer->due.at = timer->period ? compute_next_turn(timer, poll->horizon) : LAZYHEAP_NEVER;
 	lazyheap__update(&poll->heap, &timer->due.place);
 	timer->fn(timer->cl);
 }

@@ -23,7 +23,7 @@ static int check_pollable(int fd)
 
 /* The kernel does not know a descriptor any more if it was closed and opened again since it was
  * watched. */
-static int look_anew(T poll, int fd, unsigned from, unsigned to, uint32_t tag)
+static int register_anew(T poll, int fd, unsigned from, unsigned to, uint32_t tag)
 {
 	int error = from ? poll->backend->set(poll, fd, from, to, tag) : ENOENT;
 
@@ -66,7 +66,7 @@ void SocketPoll_watch(T poll, int fd, unsigned events, void *data)
 		else
 			socketpoll__provide_slot(poll, fd);
 		tag = socketpoll__next_tag(poll);
-		error = look_anew(poll, fd, from, events, tag);
+		error = register_anew(poll, fd, from, events, tag);
 	}
 	if (error != 0) {
 		if (slot)

@@ -22,38 +22,19 @@ static int64_t time_until_room(T pool)
 	return ms;
 }
 
-static int lacks_resources(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 /* Cancellation is off, because open and close are cancellation points and would lose a
  * descriptor. */
-static void keep_spare(T pool)
+static void open_spare(T pool)
 {
-	int fd, cancel, none = -1;
+	WITHOUT_CANCELLATION;
+	int fd, none = -1;
 
 	if (LOAD(&pool->spare) >= 0)
 		return;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (fd >= 0 && !__atomic_compare_exchange_n(&pool->spare, &none, fd, 0, __ATOMIC_ACQ_REL,
 			__ATOMIC_ACQUIRE))
 		close(fd);
-	pthread_setcancelstate(cancel, NULL);
-}
-
-/* Returns 0 if there was no spare descriptor. */
-static int give_up_spare(T pool)
-{
-	int fd = __atomic_exchange_n(&pool->spare, -1, __ATOMIC_ACQ_REL), cancel;
-
-	if (fd < 0)
-		return 0;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	close(fd);
-	pthread_setcancelstate(cancel, NULL);
-	return 1;
 }
 
 /* Accepts one client and closes the connection, so that the client does not wait in the backlog
@@ -61,9 +42,9 @@ static int give_up_spare(T pool)
  * there is no other. */
 static void shed_connection(T pool, Socket_T listener)
 {
-	if (!give_up_spare(pool))
+	if (!slots__close_spare(pool))
 		return;
-	DEFER(keep_spare, pool);
+	DEFER(open_spare, pool);
 	AUTO(Socket_T, s, Socket_close) = NULL;
 	TRY {
 		s = Socket_accept(listener);
@@ -114,7 +95,7 @@ Connection_T SocketPool_accept(T pool, Socket_T listener, int *pause_ms)
 	CHECK_POOL(pool);
 	CHECK(listener, "SocketPool_accept: the listener is NULL");
 	CHECK(pause_ms, "SocketPool_accept: the pause is NULL");
-	keep_spare(pool);
+	open_spare(pool);
 	SocketPool_evict_idle(pool, LOAD(&pool->idle_ms));
 	*pause_ms = (int)time_until_room(pool);
 	if (*pause_ms == 0)

@@ -10,19 +10,14 @@
 
 enum { PASSES = 8 }; /* how often a waiter for another host is passed over before it gets a place */
 
-static Slot *checked_out_locked(T pool, Connection_T c)
+/* Takes the lock and returns with it. Checked: the connection is not checked out of the pool. */
+static Slot *lock_checked_out(T pool, Connection_T c, const char *function)
 {
 	Slot *slot = slot_of(c);
 
-	if (!is_inside(c) || slot->pool != pool || !is_upstream(slot) || slot->state == IDLE)
-		return NULL;
-	return slot;
-}
-
-static void check_found_unlocks(const Slot *slot, T pool, Connection_T c, const char *function)
-{
-	if (slot)
-		return;
+	lock_pool(pool);
+	if (is_inside(c) && slot->pool == pool && is_upstream(slot) && slot->state != IDLE)
+		return slot;
 	unlock_pool(pool);
 	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p is not checked out of the pool", function,
 		(void *)c);
@@ -55,7 +50,7 @@ static int may_stay_locked(T pool, const Slot *slot)
 }
 
 /* Returns 0 if no waiter wants the connection and it may not be kept. */
-static int keep_locked(T pool, Slot *slot)
+static int keep_idle_locked(T pool, Slot *slot)
 {
 	client__push_idle_locked(slot);
 	client__serve_locked(pool);
@@ -66,13 +61,13 @@ static int keep_locked(T pool, Slot *slot)
 }
 
 /* Returns the socket to close if the connection is not kept. pool.pml: checkin */
-static Departed take_back_locked(T pool, Slot *slot)
+static Departed take_back_slot_locked(T pool, Slot *slot)
 {
 	Departed d = { 0 };
 
 	if (is_worn_locked(pool, slot))
 		d = client__expire_locked(slot);
-	else if (!may_stay_locked(pool, slot) || !keep_locked(pool, slot))
+	else if (!may_stay_locked(pool, slot) || !keep_idle_locked(pool, slot))
 		d = client__detach_locked(slot);
 	if (d.socket)
 		client__serve_locked(pool);
@@ -80,7 +75,7 @@ static Departed take_back_locked(T pool, Slot *slot)
 }
 
 /* A deferred call may have closed the socket or taken it out. Then it does nothing. */
-static void take_back_cleared(void *cl)
+static void take_back_cleared_slot(void *cl)
 {
 	Connection_T c = cl;
 	T pool = slot_of(c)->pool;
@@ -88,14 +83,14 @@ static void take_back_cleared(void *cl)
 
 	lock_pool(pool);
 	if (is_inside(c))
-		d = take_back_locked(pool, slot_of(c));
+		d = take_back_slot_locked(pool, slot_of(c));
 	unlock_pool(pool);
 	slots__close(d);
 }
 
-static void clear_and_take_back(Connection_T c, Lease *lease)
+static void clear_and_take_back_slot(Connection_T c, Lease *lease)
 {
-	DEFER(take_back_cleared, c);
+	DEFER(take_back_cleared_slot, c);
 	slots__release(lease);
 }
 
@@ -109,17 +104,15 @@ void SocketPool_checkin(T pool, Connection_T c)
 
 	CHECK_POOL(pool);
 	CHECK(c, "SocketPool_checkin: the connection is NULL");
-	lock_pool(pool);
-	slot = checked_out_locked(pool, c);
-	check_found_unlocks(slot, pool, c, "SocketPool_checkin");
+	slot = lock_checked_out(pool, c, "SocketPool_checkin");
 	slots__renew_locked(slot); /* the caller's handle becomes stale */
 	c = handle_of(slot);
 	lease = slots__strip_locked(slot);
 	if (!lease)
-		d = take_back_locked(pool, slot);
+		d = take_back_slot_locked(pool, slot);
 	unlock_pool(pool);
 	if (lease)
-		clear_and_take_back(c, lease);
+		clear_and_take_back_slot(c, lease);
 	slots__close(d);
 }
 
@@ -130,9 +123,7 @@ void SocketPool_discard(T pool, Connection_T c)
 
 	CHECK_POOL(pool);
 	CHECK(c, "SocketPool_discard: the connection is NULL");
-	lock_pool(pool);
-	slot = checked_out_locked(pool, c);
-	check_found_unlocks(slot, pool, c, "SocketPool_discard");
+	slot = lock_checked_out(pool, c, "SocketPool_discard");
 	d = client__detach_locked(slot);
 	client__serve_locked(pool);
 	unlock_pool(pool);

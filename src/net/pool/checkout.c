@@ -20,6 +20,8 @@ typedef struct Checkout {
 	Socket_T socket;
 	Connection_T opened;     /* while on_open has it */
 	int failed, error;       /* the connect failed, with this errno */
+	void (*on_open)(Connection_T, void *); /* of the pool's limits; NULL: none */
+	void *cl;
 } Checkout;
 
 /* ---- raises ---- */
@@ -75,7 +77,7 @@ static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to)
 /* ---- an idle connection, or a place ---- */
 
 /* Puts a slot or a place into the claim. pool.pml: claim */
-static void claim_something(T pool, Checkout *to)
+static void claim_slot_or_place(T pool, Checkout *to)
 {
 	Claim *c = &to->claim;
 	Departed victim = { 0 };
@@ -105,12 +107,12 @@ static void claim_something(T pool, Checkout *to)
 	slots__close(victim);
 }
 
-static int is_fit(const Slot *slot)
+static int is_fit_slot(const Slot *slot)
 {
 	return !is_expired(slot) && socket__is_quiet(slot->u.socket);
 }
 
-static Departed drop_unfit_locked(T pool, Slot *slot)
+static Departed drop_unfit_slot_locked(T pool, Slot *slot)
 {
 	pool->stats.reused--;
 	if (is_expired(slot))
@@ -121,12 +123,12 @@ static Departed drop_unfit_locked(T pool, Slot *slot)
 
 /* Replaces a slot whose connection no longer works by the next idle one, or by its place. If the
  * host is held down now, leaves nothing in the claim. pool.pml: replace */
-static void replace_unfit(T pool, Claim *c)
+static void replace_unfit_slot(T pool, Claim *c)
 {
 	Departed d;
 
 	lock_pool(pool);
-	d = drop_unfit_locked(pool, c->slot);
+	d = drop_unfit_slot_locked(pool, c->slot);
 	c->verdict = WAITING;
 	if (c->host->newest) {
 		c->slot = client__pop_idle_locked(c->host);
@@ -139,12 +141,12 @@ static void replace_unfit(T pool, Claim *c)
 }
 
 /* Leaves a slot that is fit, or a place, in the claim. */
-static void claim_something_fit(T pool, Checkout *to)
+static void claim_fit_slot_or_place(T pool, Checkout *to)
 {
 	do {
-		claim_something(pool, to);
-		while (to->claim.verdict == GIVEN && !is_fit(to->claim.slot))
-			replace_unfit(pool, &to->claim);
+		claim_slot_or_place(pool, to);
+		while (to->claim.verdict == GIVEN && !is_fit_slot(to->claim.slot))
+			replace_unfit_slot(pool, &to->claim);
 	} while (to->claim.verdict == WAITING);
 }
 
@@ -183,7 +185,7 @@ static void connect_to_host(Checkout *to)
 
 /* Shortens the time at random, so that connections that were made together do not end
  * together. */
-static int64_t expiry_locked(T pool, const Upstream *u)
+static int64_t choose_expiry_locked(T pool, const Upstream *u)
 {
 	int64_t now = socket__now_coarse(), life = pool->limits.lifetime_ms;
 	uint64_t random = ((uint64_t)now ^ (uintptr_t)u) * 0x9E3779B97F4A7C15u >> 32;
@@ -205,10 +207,12 @@ static Connection_T install_connection(T pool, Checkout *to)
 	h->failures = 0;
 	u->host = h;
 	u->uses = 1;
-	u->expires = expiry_locked(pool, u);
+	u->expires = choose_expiry_locked(pool, u);
 	slot = slots__attach_locked(pool, to->socket, OUT);
 	slot->of.upstream = u;
 	client__become_out_locked(slot);
+	to->on_open = pool->limits.on_open;
+	to->cl = pool->limits.cl;
 	pool->stats.opened++;
 	to->claim.verdict = WAITING;
 	to->upstream = NULL;
@@ -219,22 +223,14 @@ static Connection_T install_connection(T pool, Checkout *to)
 
 /* Each call of on_open on the socket has the rest of the deadline. If on_open does not return,
  * the connection is closed. */
-static void run_on_open(T pool, Checkout *to, Connection_T c)
+static void run_on_open(Checkout *to, Connection_T c)
 {
-	void (*on_open)(Connection_T, void *);
-	void *cl;
 	int ours;
 
-	lock_pool(pool);
-	on_open = pool->limits.on_open;
-	cl = pool->limits.cl;
-	unlock_pool(pool);
-	if (!on_open)
-		return;
 	to->opened = c;
 	Socket_set_timeout(Connection_socket(c), socket__poll_ms(to->deadline));
 	pthread_setcancelstate(to->cancel_state, &ours);
-	on_open(c, cl);
+	to->on_open(c, to->cl);
 	pthread_setcancelstate(ours, NULL);
 	CHECK(is_inside(c), "SocketPool_checkout: on_open has given away the connection to %s:%s",
 		to->host, to->service);
@@ -249,7 +245,8 @@ static Connection_T open_connection(T pool, Checkout *to)
 	to->upstream = take_upstream(pool);
 	connect_to_host(to);
 	c = install_connection(pool, to);
-	run_on_open(pool, to, c);
+	if (to->on_open)
+		run_on_open(to, c);
 	return c;
 }
 
@@ -260,8 +257,7 @@ static int is_hosts_fault(const Checkout *to)
 {
 	if (to->error == ETIMEDOUT)
 		return to->timeout_ms < 0 || to->timeout_ms >= 1000;
-	return to->error != 0 && to->error != EMFILE && to->error != ENFILE && to->error != ENOMEM
-		&& to->error != ENOBUFS;
+	return to->error != 0 && !lacks_resources(to->error);
 }
 
 static void close_unopened(T pool, Connection_T c)
@@ -318,7 +314,7 @@ Connection_T checkout__run(T pool, const char *host, const char *service, int ti
 	to.deadline = socket__deadline_in(timeout_ms);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &to.cancel_state);
 	DEFER(end_checkout, &to);
-	claim_something_fit(pool, &to);
+	claim_fit_slot_or_place(pool, &to);
 	if (to.claim.verdict == MAY_OPEN)
 		return open_connection(pool, &to);
 	to.claim.verdict = WAITING; /* the caller has it */
@@ -349,10 +345,10 @@ Connection_T checkout__try(T pool, const char *host, const char *service)
 		unlock_pool(pool);
 		if (!slot)
 			return NULL;
-		if (is_fit(slot))
+		if (is_fit_slot(slot))
 			return handle_of(slot);
 		lock_pool(pool);
-		d = drop_unfit_locked(pool, slot);
+		d = drop_unfit_slot_locked(pool, slot);
 		client__serve_locked(pool);
 		unlock_pool(pool);
 		slots__close(d);

@@ -160,7 +160,7 @@ void client__reserve_locked(Claim *c)
 	c->verdict = MAY_OPEN;
 }
 
-static void enqueue_locked(T pool, Waiter *w)
+static void enqueue_waiter_locked(T pool, Waiter *w)
 {
 	Client *client = &pool->client;
 
@@ -176,7 +176,7 @@ static void enqueue_locked(T pool, Waiter *w)
 	pool->stats.waits++;
 }
 
-static void dequeue_locked(T pool, Waiter *w)
+static void dequeue_waiter_locked(T pool, Waiter *w)
 {
 	Client *client = &pool->client;
 	size_t ms = (size_t)(socket__now_ms() - w->since);
@@ -213,7 +213,7 @@ void client__serve_waiters_locked(T pool)
 			client__reserve_locked(c);
 		else
 			continue;
-		dequeue_locked(pool, w);
+		dequeue_waiter_locked(pool, w);
 		pthread_cond_signal(&w->woken);
 	}
 }
@@ -256,11 +256,6 @@ void client__give_back_locked(Claim *c)
 	client__serve_locked(pool);
 }
 
-static void lock_again(T pool)
-{
-	lock_pool(pool);
-}
-
 /* Closes an idle connection whose place a waiter needs. Check-in does this, too, but a connection
  * may become idle in another way, or a hold-down may end and make a waiter need the place. Takes
  * the lock again in whatever way a deferred call leaves. pool.pml: make_room */
@@ -275,7 +270,7 @@ static void make_room_unlocks(T pool)
 	d = client__detach_locked(victim);
 	client__serve_locked(pool);
 	unlock_pool(pool);
-	DEFER(lock_again, pool);
+	DEFER(lock_pool, pool);
 	slots__close(d);
 }
 
@@ -285,7 +280,7 @@ static void abandon_wait_unlocks(Waiter *w)
 	T pool = w->claim->pool;
 
 	if (w->claim->verdict == WAITING)
-		dequeue_locked(pool, w);
+		dequeue_waiter_locked(pool, w);
 	client__give_back_locked(w->claim);
 	TRY {
 		make_room_unlocks(pool);
@@ -309,7 +304,7 @@ static void end_wait(Waiting *waiting)
 
 /* Sleeps once. Returns 0 after the deadline, or if the waiter can no longer be served. pool.pml:
  * sleep_or_leave, wake */
-static int sleep_unlocks(T pool, Waiter *w, int64_t deadline)
+static int sleep_once_unlocks(T pool, Waiter *w, int64_t deadline)
 {
 	const Host *h = w->claim->host;
 	int64_t until = deadline;
@@ -341,14 +336,14 @@ void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state)
 		EXCEPT_RAISE_ERRNO(SocketPool_Failed, "checkout %s:%s: cannot wait", c->host->name,
 			c->host->service);
 	}
-	enqueue_locked(pool, &w);
+	enqueue_waiter_locked(pool, &w);
 	DEFER(end_wait, &waiting);
 	pthread_setcancelstate(cancel_state, &ours);
-	while (c->verdict == WAITING && !pool->draining && sleep_unlocks(pool, &w, deadline))
+	while (c->verdict == WAITING && !pool->draining && sleep_once_unlocks(pool, &w, deadline))
 		;
 	pthread_setcancelstate(ours, NULL);
 	if (c->verdict == WAITING)
-		dequeue_locked(pool, &w);
+		dequeue_waiter_locked(pool, &w);
 	waiting.is_over = 1;
 }
 

@@ -10,21 +10,6 @@
 
 #define T SocketPool_T
 
-static void bad_connection(Connection_T, const char *function) CORE_NORETURN;
-static void bad_connection(Connection_T c, const char *function)
-{
-	if (!c)
-		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the connection is NULL", function);
-	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p has left its pool", function, (void *)c);
-}
-
-static Slot *live_slot(Connection_T c, const char *function)
-{
-	if (!c || !is_inside(c))
-		bad_connection(c, function);
-	return slot_of(c);
-}
-
 /* The difference of two coarse times may be a tick less than the real time. After a sleep of 10 ms
  * a thread may read 8. */
 static int64_t unused_ms(int64_t since)
@@ -47,7 +32,7 @@ void Connection_set_data(Connection_T c, void *data)
 	STORE(&live_slot(c, "Connection_set_data")->data, data);
 }
 
-static void keep_empty_lease(Lease *lease)
+static void return_empty_lease(Lease *lease)
 {
 	if (!lease->arena)
 		slots__release(lease);
@@ -55,13 +40,13 @@ static void keep_empty_lease(Lease *lease)
 
 /* The backing allocator is code of the program. In whatever way it leaves, the lease is not
  * lost. */
-static void give_arena(Lease *lease)
+static void make_lease_arena(Lease *lease)
 {
 	Arena_Options o = { 0 };
 
 	o.name = "arena of a connection";
 	o.parent = lease->pool->arenas;
-	DEFER(keep_empty_lease, lease);
+	DEFER(return_empty_lease, lease);
 	lease->arena = Arena_new_with(&o);
 	arena__lend(lease->arena, 1);
 }
@@ -81,7 +66,7 @@ static Lease *take_lease(T pool)
 		lease->pool = pool;
 	}
 	if (!lease->arena)
-		give_arena(lease);
+		make_lease_arena(lease);
 	return lease;
 }
 
@@ -112,7 +97,7 @@ Arena_T Connection_arena(Connection_T c)
 	Arena_T arena = lease ? lease->arena : install_lease(slot, c, take_lease(slot->pool));
 
 	if (!arena)
-		bad_connection(c, "Connection_arena");
+		slots__bad_connection(c, "Connection_arena");
 	return arena;
 }
 
@@ -160,7 +145,7 @@ char *Connection_buffer(Connection_T c, size_t *nbytes)
 	if (!b)
 		b = install_buffer(slot, c, take_buffer(slot->pool));
 	if (!b)
-		bad_connection(c, "Connection_buffer");
+		slots__bad_connection(c, "Connection_buffer");
 	if (nbytes)
 		*nbytes = slot->pool->buf_size;
 	return (char *)b;

@@ -15,7 +15,7 @@ enum {
 	HOLD = 100, HOLD_MOST = 5000  /* ms */
 };
 
-static Host **bucket_of(T pool, const char *host, const char *service)
+static Host **find_bucket(T pool, const char *host, const char *service)
 {
 	unsigned hash = 2166136261u; /* FNV-1a is enough, because the program chooses the names */
 
@@ -31,7 +31,7 @@ static int is_unused_record(const Host *h)
 	return h->open == 0 && h->waiting == 0 && h->held_until <= socket__now_ms();
 }
 
-static Host *lookup_in(Host **bucket, const char *host, const char *service)
+static Host *find_in_bucket(Host **bucket, const char *host, const char *service)
 {
 	Host *h;
 
@@ -59,18 +59,18 @@ static Host *reuse_record(Host **bucket, const char *host, const char *service)
 Host *host__lookup_locked(T pool, const char *host, const char *service)
 {
 	ASSERT_LOCKED(pool);
-	return lookup_in(bucket_of(pool, host, service), host, service);
+	return find_in_bucket(find_bucket(pool, host, service), host, service);
 }
 
 Host *host__find_unlocks(T pool, const char *host, const char *service)
 {
-	Host **bucket = bucket_of(pool, host, service), *h;
+	Host **bucket = find_bucket(pool, host, service), *h;
 	size_t room = strlen(host) + strlen(service) + 2;
 
 	ASSERT_LOCKED(pool);
 	if (room < NAME_LEAST)
 		room = NAME_LEAST;
-	while (!(h = lookup_in(bucket, host, service))
+	while (!(h = find_in_bucket(bucket, host, service))
 			&& !(h = reuse_record(bucket, host, service))) {
 		unlock_pool(pool);
 		h = CALLOC(pool->arena, 1, sizeof *h + room);

@@ -15,14 +15,7 @@
 
 enum { ROOM_LEAST = 4096 };
 
-static Slot *live_slot(Connection_T c, const char *function)
-{
-	CHECK(c, "%s: the connection is NULL", function);
-	CHECK(is_inside(c), "%s: connection %p has left its pool", function, (void *)c);
-	return slot_of(c);
-}
-
-static Output **output_of(Slot *slot)
+static Output **queue_of(Slot *slot)
 {
 	return is_upstream(slot) ? &slot->of.upstream->output : &slot->of.output;
 }
@@ -33,7 +26,7 @@ static size_t bytes_queued(const Output *o)
 }
 
 /* Returns the number of bytes that the kernel took. */
-static size_t try_send(Socket_T s, const void *bytes, size_t n, const char *function)
+static size_t try_send_bytes(Socket_T s, const void *bytes, size_t n, const char *function)
 {
 	struct iovec part = { (void *)(uintptr_t)bytes, n };
 	int before = errno;
@@ -49,7 +42,7 @@ static size_t try_send(Socket_T s, const void *bytes, size_t n, const char *func
 	return 0;
 }
 
-static void check_limit(Connection_T c, size_t pending, size_t n)
+static void check_output_limit(Connection_T c, size_t pending, size_t n)
 {
 	T pool = slot_of(c)->pool;
 	size_t most;
@@ -65,7 +58,7 @@ static void check_limit(Connection_T c, size_t pending, size_t n)
 }
 
 /* Makes room for n bytes after those that are queued. */
-static void provide_room(Output **queue, size_t n)
+static void provide_output_room(Output **queue, size_t n)
 {
 	Output *o = *queue;
 	size_t pending = bytes_queued(o), room, bytes;
@@ -89,7 +82,7 @@ static void provide_room(Output **queue, size_t n)
 	*queue = o;
 }
 
-static void free_if_empty(Output **queue)
+static void free_empty_queue(Output **queue)
 {
 	if (bytes_queued(*queue) > 0)
 		return;
@@ -101,37 +94,38 @@ static void free_if_empty(Output **queue)
 void Connection_send(Connection_T c, const void *bytes, size_t n)
 {
 	Slot *slot = live_slot(c, "Connection_send");
-	Output **queue = output_of(slot), *o;
+	Output **queue = queue_of(slot), *o;
 	size_t sent = 0;
 
 	CHECK(bytes || n == 0, "Connection_send: the bytes are NULL");
 	if (n == 0)
 		return;
-	check_limit(c, bytes_queued(*queue), n);
-	provide_room(queue, n);
-	DEFER(free_if_empty, queue);
+	check_output_limit(c, bytes_queued(*queue), n);
+	provide_output_room(queue, n);
+	DEFER(free_empty_queue, queue);
 	o = *queue;
 	if (o->start == o->end)
-		sent = try_send(slot->u.socket, bytes, n, "Connection_send");
+		sent = try_send_bytes(slot->u.socket, bytes, n, "Connection_send");
 	memcpy(o->bytes + o->end, (const char *)bytes + sent, n - sent);
 	o->end += n - sent;
 }
 
 size_t Connection_pending(Connection_T c)
 {
-	return bytes_queued(*output_of(live_slot(c, "Connection_pending")));
+	return bytes_queued(*queue_of(live_slot(c, "Connection_pending")));
 }
 
 int Connection_flush(Connection_T c)
 {
 	Slot *slot = live_slot(c, "Connection_flush");
-	Output **queue = output_of(slot), *o = *queue;
+	Output **queue = queue_of(slot), *o = *queue;
 	size_t sent = 1;
 
 	while (bytes_queued(o) > 0 && sent > 0) {
-		sent = try_send(slot->u.socket, o->bytes + o->start, bytes_queued(o), "Connection_flush");
+		sent = try_send_bytes(slot->u.socket, o->bytes + o->start, bytes_queued(o),
+			"Connection_flush");
 		o->start += sent;
 	}
-	free_if_empty(queue);
+	free_empty_queue(queue);
 	return !*queue;
 }

@@ -17,11 +17,13 @@
  * room for one connection, which checkout reserves before it connects. */
 #ifndef SOCKETPOOLREP_INCLUDED
 #define SOCKETPOOLREP_INCLUDED
+#include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <core/SocketPool.h>
+#include "base/cancel.h"
 #include "base/checked.h"
 #include "lazyheap.h"
 #include "socket/internal.h"
@@ -195,6 +197,7 @@ void slots__assert_locked(const struct SocketPool *pool, const char *function);
 #define CHECK_POOL(pool) \
 	((pool) && (pool)->magic == MAGIC ? (void)0 : slots__bad_pool((pool), __func__))
 void slots__bad_pool(const struct SocketPool *, const char *function) CORE_NORETURN;
+void slots__bad_connection(Connection_T, const char *function) CORE_NORETURN;
 
 static inline Slot *slot_of(Connection_T c)
 {
@@ -209,6 +212,14 @@ static inline Connection_T handle_of(Slot *slot)
 static inline int is_inside(Connection_T c)
 {
 	return LOAD(&slot_of(c)->mark) == (LIVE | ((uintptr_t)c & (LINE - 1)));
+}
+
+/* Checked: the connection is NULL, or has left its pool. */
+static inline Slot *live_slot(Connection_T c, const char *function)
+{
+	if (!c || !is_inside(c))
+		slots__bad_connection(c, function);
+	return slot_of(c);
 }
 
 static inline int is_upstream(const Slot *slot)
@@ -226,12 +237,19 @@ static inline int has_place(SocketPool_T pool)
 	return pool->count + pool->opening < pool->max;
 }
 
+/* Returns 1 if this process or machine has no descriptors or memory, which may change soon. */
+static inline int lacks_resources(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 /* ---- slots.c ---- */
 
 void slots__make_lock(SocketPool_T pool); /* Raises: SocketPool_Failed */
 int slots__make_condition(pthread_cond_t *); /* returns 0 or an error number */
 /* Waits. Returns 0 after the deadline. Lets go of the lock meanwhile. */
 int slots__wait_unlocks(SocketPool_T pool, pthread_cond_t *, int64_t deadline);
+int slots__close_spare(SocketPool_T pool); /* returns 0 if there was no spare descriptor */
 
 /* Also called before other threads know the pool. */
 void slots__link_segment_locked(SocketPool_T pool, Segment *g);

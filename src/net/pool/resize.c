@@ -15,7 +15,7 @@ typedef struct Calling {
 } Calling;
 static __thread Calling *calling;
 
-static int is_calling(T pool)
+static int is_running_callback(T pool)
 {
 	const Calling *c = calling;
 
@@ -24,7 +24,7 @@ static int is_calling(T pool)
 	return c != NULL;
 }
 
-static void end_call(Calling *here)
+static void end_callback(Calling *here)
 {
 	calling = here->outer;
 }
@@ -39,10 +39,10 @@ static void run_callback(T pool, const Callback *which)
 	lock_pool(pool);
 	callback = *which;
 	unlock_pool(pool);
-	if (!callback.fn || is_calling(pool))
+	if (!callback.fn || is_running_callback(pool))
 		return;
 	calling = &here;
-	DEFER(end_call, &here);
+	DEFER(end_callback, &here);
 	callback.fn(pool, callback.userdata);
 }
 
@@ -66,7 +66,7 @@ static size_t set_max(T pool, size_t max, size_t *inside, size_t *reserved)
 }
 
 /* The segment of another thread may have used the room. */
-static void link_when_there_is_room(T pool, Segment *g)
+static void link_segment_with_room(T pool, Segment *g)
 {
 	size_t needed;
 
@@ -93,7 +93,7 @@ void SocketPool_resize(T pool, size_t new_max)
 
 		table__provide_heap(pool, size > SIZE_MAX - reserved ? SIZE_MAX : reserved + size);
 		g = slots__new_segment(pool->arena, size);
-		link_when_there_is_room(pool, g);
+		link_segment_with_room(pool, g);
 	}
 	if (inside > new_max)
 		EXCEPT_RAISE_MSG(SocketPool_Failed,

@@ -44,6 +44,13 @@ void slots__bad_pool(const struct SocketPool *pool, const char *function)
 	EXCEPT_RAISE_MSG(Assert_Failed, "%s: %p is not a live pool", function, (const void *)pool);
 }
 
+void slots__bad_connection(Connection_T c, const char *function)
+{
+	if (!c)
+		EXCEPT_RAISE_MSG(Assert_Failed, "%s: the connection is NULL", function);
+	EXCEPT_RAISE_MSG(Assert_Failed, "%s: connection %p has left its pool", function, (void *)c);
+}
+
 /* ---- the lock, and waiting ---- */
 
 #if CORE_DEBUG
@@ -125,6 +132,14 @@ int slots__wait_unlocks(T pool, pthread_cond_t *condition, int64_t deadline)
 	}
 	pthread_cond_timedwait(condition, &pool->lock, &t);
 	return 1;
+}
+
+int slots__close_spare(T pool)
+{
+	int fd = __atomic_exchange_n(&pool->spare, -1, __ATOMIC_ACQ_REL);
+
+	close_descriptor(fd);
+	return fd >= 0;
 }
 
 /* ---- segments ---- */

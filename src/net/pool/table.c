@@ -17,14 +17,14 @@ enum { PEERS_AT_ONCE = 32, PEER_BUCKETS = 16384 };
 
 /* ---- order ---- */
 
-static Slot *slot_at(const uint32_t *place)
+static Slot *slot_of_place(const uint32_t *place)
 {
 	return (Slot *)((uintptr_t)place - offsetof(Slot, place));
 }
 
-static int64_t last_used(const uint32_t *place)
+static int64_t last_use_of_place(const uint32_t *place)
 {
-	return slots__last_used_locked(slot_at(place));
+	return slots__last_used_locked(slot_of_place(place));
 }
 
 /* Makes room for n connections in all, before their slots exist: if there is no memory for the
@@ -53,7 +53,7 @@ static void fill_heap_locked(T pool)
 	Cursor at = { pool->segments, 0 };
 	Slot *slot;
 
-	heap->due = last_used;
+	heap->due = last_use_of_place;
 	while ((slot = slots__next_locked(pool, &at)) != NULL)
 		if (slot->state == ADDED)
 			lazyheap__update(heap, &slot->place);
@@ -68,7 +68,7 @@ Slot *table__longest_unused_locked(T pool, int64_t *at)
 	if (!pool->table.by_use)
 		fill_heap_locked(pool);
 	place = lazyheap__first(pool->table.by_use, at);
-	return place ? slot_at(place) : NULL;
+	return place ? slot_of_place(place) : NULL;
 }
 
 /* ---- per address ---- */
@@ -173,7 +173,7 @@ int64_t table__until_token_locked(T pool)
 /* ---- in and out ---- */
 
 /* Takes a token, and counts the address if addresses are counted. */
-static int may_come_locked(T pool, Socket_T s, int *counted)
+static int admit_socket_locked(T pool, Socket_T s, int *counted)
 {
 	uint64_t key = socket__peer_key(s);
 	size_t most = pool->limits.per_address;
@@ -196,7 +196,7 @@ Connection_T table__add_locked(T pool, Socket_T s)
 	Slot *slot;
 
 	ASSERT_LOCKED(pool);
-	if (!may_come_locked(pool, s, &counted)) {
+	if (!admit_socket_locked(pool, s, &counted)) {
 		pool->stats.refused++;
 		return NULL;
 	}

@@ -38,7 +38,7 @@ static const struct addrinfo *skip_family(const struct addrinfo *a, int family, 
 	return a;
 }
 
-static Order order_of(const struct addrinfo *list)
+static Order order_addresses(const struct addrinfo *list)
 {
 	Order o = { list, skip_family(list, list->ai_family, 1), list->ai_family, 0, 0 };
 
@@ -108,7 +108,7 @@ static void lose_attempt(Race *r, nfds_t i, int error)
 }
 
 /* Closes the remaining attempts, at the end of the race or when the thread is cancelled. */
-static void end_race(Race *r)
+static void close_attempts(Race *r)
 {
 	while (r->n > 0)
 		close_descriptor(r->fds[--r->n].fd);
@@ -205,12 +205,12 @@ static int run_race(Race *r)
 	}
 }
 
-static int connect_any(const struct addrinfo *list, int64_t deadline, Peer *peer)
+static int connect_by_race(const struct addrinfo *list, int64_t deadline, Peer *peer)
 {
-	Race r __attribute__((cleanup(end_race))) = { 0 };
+	Race r __attribute__((cleanup(close_attempts))) = { 0 };
 	int first, fd;
 
-	r.order = order_of(list);
+	r.order = order_addresses(list);
 	r.deadline = deadline;
 	first = run_race(&r);
 	if (first < 0) {
@@ -263,11 +263,16 @@ static int connect_unix(const char *path, int64_t deadline)
 
 /* ---- both ---- */
 
-static void connect_failed(const char *name, int is_unix, int error, int timeout_ms) CORE_NORETURN;
-static void connect_failed(const char *name, int is_unix, int error, int timeout_ms)
+static void raise_connect_failed(const char *host, const char *service, int error,
+	int timeout_ms) CORE_NORETURN;
+static void raise_connect_failed(const char *host, const char *service, int error, int timeout_ms)
 {
+	char name[NAME_SIZE];
+
+	socket__name_target(host, service, name);
 	errno = error;
-	if (is_unix && error == ENOENT) /* no process listens there, whether or not there is a file */
+	/* no process listens there, whether or not there is a file */
+	if (socket__unix_path(host) && error == ENOENT)
 		EXCEPT_RAISE_ERRNO(Socket_Refused, "connect %s", name);
 	if (error == ETIMEDOUT && timeout_ms >= 0)
 		RAISE_FOR_ERRNO(Socket_Timeout, error, "connect %s: timed out after %d ms", name,
@@ -281,7 +286,7 @@ static int connect_host(const char *host, const char *service, int64_t deadline,
 	struct addrinfo *list __attribute__((cleanup(socket__free_addresses)))
 		= socket__resolve("connect", host, service, 0, AF_UNSPEC);
 
-	return connect_any(list, deadline, peer);
+	return connect_by_race(list, deadline, peer);
 }
 
 /* ---- without waiting ---- */
@@ -319,23 +324,21 @@ static int start_at_host(const char *host, const char *service, Peer *peer)
 }
 
 /* Connects within timeout_ms. If `start` is true, it only starts to, and does not block. */
-static T connect_to(const char *host, const char *service, int timeout_ms, int start)
+static T connect_or_start(const char *host, const char *service, int timeout_ms, int start)
 {
 	const char *file = socket__unix_path(host);
 	int64_t deadline = socket__deadline_in(timeout_ms);
-	char name[NAME_SIZE];
 	Peer peer = { 0 };
 	int fd, error = errno;
 	T s;
 
-	socket__name_target(host, service, name);
 	if (start)
 		fd = file ? start_at_file(file) : start_at_host(host, service, &peer);
 	else
 		fd = file ? connect_unix(file, deadline) : connect_host(host, service, deadline, &peer);
 	if (fd < 0)
-		connect_failed(name, file != NULL, errno, timeout_ms);
-	s = socket__make(fd, NULL, "connect", name);
+		raise_connect_failed(host, service, errno, timeout_ms);
+	s = socket__make(fd, NULL, "connect", host, service);
 	s->peer = peer;
 	s->nonblocking = start;
 	errno = error;
@@ -346,14 +349,14 @@ T Socket_connect(const char *host, const char *service, int timeout_ms)
 {
 	CHECK(host, "Socket_connect: the host is NULL");
 	CHECK(service || socket__unix_path(host), "Socket_connect: the service is NULL");
-	return connect_to(host, service, timeout_ms, 0);
+	return connect_or_start(host, service, timeout_ms, 0);
 }
 
 T Socket_connect_start(const char *address, const char *service)
 {
 	CHECK(address, "Socket_connect_start: the address is NULL");
 	CHECK(service || socket__unix_path(address), "Socket_connect_start: the service is NULL");
-	return connect_to(address, service, -1, 1);
+	return connect_or_start(address, service, -1, 1);
 }
 
 /* Returns 0, or the error number of an attempt that has ended. */

@@ -29,8 +29,8 @@ ssize_t socket__try_sendfile(Socket_T s, int fd, int64_t offset, size_t nbytes);
 enum { SOCKET__READABLE = 1, SOCKET__WRITABLE = 2 };
 int socket__wait_either(Socket_T s, int64_t deadline);
 /* Raise as the public calls do: for an errno of the try functions, and at a deadline. */
-void socket__fail(Socket_T s, const char *what, int error) CORE_NORETURN;
-void socket__time_out(Socket_T s, const char *what, int ms) CORE_NORETURN;
+void socket__failed_on(const char *what, Socket_T s, int error) CORE_NORETURN;
+void socket__timed_out(const char *what, Socket_T s, int64_t ms) CORE_NORETURN;
 
 /* Puts back n bytes that were read too far, such as the next request of a pipeline. recv returns
  * them first, before bytes that were put back earlier; pending counts them. For the receiving

@@ -36,7 +36,7 @@ static Path *make_path(const char *name)
 	return p;
 }
 
-static void claim_file(Path *p)
+static void remember_file(Path *p)
 {
 	struct stat file;
 
@@ -78,7 +78,7 @@ static int share_port(int fd)
 #endif
 }
 
-static int listen_at(const struct addrinfo *a, int both_families, const Listening *how)
+static int listen_at_address(const struct addrinfo *a, int both_families, const Listening *how)
 {
 	int fd = socket__open(a->ai_family);
 
@@ -108,7 +108,7 @@ static int listen_host(const char *host, const Listening *how)
 	int fd = -1;
 
 	for (a = list; a; a = a->ai_next)
-		if ((fd = listen_at(a, !host, how)) >= 0 || !socket__lacks_family(errno))
+		if ((fd = listen_at_address(a, !host, how)) >= 0 || !socket__lacks_family(errno))
 			break;
 	return fd;
 }
@@ -122,7 +122,7 @@ static int listen_everywhere(const Listening *how)
 
 /* Returns 1 if the file is a socket whose process has died, so that it refuses. connect(2) fails
  * so for other kinds of files, too. */
-static int is_stale(const struct sockaddr_un *a, socklen_t n)
+static int is_stale_file(const struct sockaddr_un *a, socklen_t n)
 {
 	struct stat file;
 	int fd, refused;
@@ -144,7 +144,7 @@ static int bind_unix(int fd, const struct sockaddr_un *a, socklen_t n)
 		return 0;
 	if (errno != EADDRINUSE)
 		return -1;
-	if (!is_stale(a, n)) {
+	if (!is_stale_file(a, n)) {
 		errno = EADDRINUSE;
 		return -1;
 	}
@@ -188,7 +188,7 @@ static int listen_unix(const char *file, Path *path, const Listening *how)
 		return -1;
 	narrow_mode(fd, how->mode);
 	if (bind_unix(fd, &a, n) == 0) {
-		claim_file(path);
+		remember_file(path);
 		if (set_mode(path, how->mode) == 0 && listen(fd, how->backlog) == 0)
 			return fd;
 		socket__unlink_own(path);
@@ -203,30 +203,27 @@ static T listen_file(const char *host, const char *file, const Listening *how)
 	int fd, error;
 
 	if (!path)
-		socket__failed("listen", host, ENOMEM);
+		socket__failed_at("listen", host, NULL, ENOMEM);
 	fd = listen_unix(file, path, how);
 	if (fd < 0) {
 		error = errno;
 		free(path);
-		socket__failed("listen", host, error);
+		socket__failed_at("listen", host, NULL, error);
 	}
-	return socket__make(fd, path, "listen", host);
+	return socket__make(fd, path, "listen", host, NULL);
 }
 
 static T listen_port(const Listening *how)
 {
-	char name[NAME_SIZE];
-	int fd;
+	int fd = how->host ? listen_host(how->host, how) : listen_everywhere(how);
 
-	socket__name_target(how->host, how->service, name);
-	fd = how->host ? listen_host(how->host, how) : listen_everywhere(how);
 	if (fd < 0)
-		socket__failed("listen", name, errno);
-	return socket__make(fd, NULL, "listen", name);
+		socket__failed_at("listen", how->host, how->service, errno);
+	return socket__make(fd, NULL, "listen", how->host, how->service);
 }
 
 /* The kernel cuts a backlog to its own limit, which may differ from SOMAXCONN. */
-static int backlog_of(int backlog)
+static int choose_backlog(int backlog)
 {
 	return backlog > 0 ? backlog : INT_MAX;
 }
@@ -234,21 +231,19 @@ static int backlog_of(int backlog)
 T Socket_listen(const char *host, const char *service, int backlog)
 {
 	const char *file = socket__unix_path(host);
-	Listening how = { host, service, backlog_of(backlog), 0, -1 };
+	Listening how = { host, service, choose_backlog(backlog), 0, -1 };
 	int error = errno;
-	char name[NAME_SIZE];
 	T s;
 
 	CHECK(service || file, "Socket_listen: the service is NULL");
-	s = file ? listen_file(socket__name_target(host, service, name), file, &how)
-		: listen_port(&how);
+	s = file ? listen_file(host, file, &how) : listen_port(&how);
 	errno = error;
 	return s;
 }
 
 T Socket_listen_shared(const char *host, const char *service, int backlog)
 {
-	Listening how = { host, service, backlog_of(backlog), 1, -1 };
+	Listening how = { host, service, choose_backlog(backlog), 1, -1 };
 	int error = errno;
 	T s;
 
@@ -262,9 +257,9 @@ T Socket_listen_shared(const char *host, const char *service, int backlog)
 T Socket_listen_unix(const char *path, int mode, int backlog)
 {
 	const char *file = socket__unix_path(path);
-	Listening how = { NULL, NULL, backlog_of(backlog), 0, mode };
+	Listening how = { NULL, NULL, choose_backlog(backlog), 0, mode };
 	int error = errno;
-	char host[NAME_SIZE], name[NAME_SIZE];
+	char host[NAME_SIZE];
 	T s;
 
 	CHECK(path, "Socket_listen_unix: the path is NULL");
@@ -273,7 +268,7 @@ T Socket_listen_unix(const char *path, int mode, int backlog)
 		file = path;
 	CHECK(file[0] != '@', "Socket_listen_unix: %s has no file, and no mode", file);
 	snprintf(host, sizeof host, "unix:%s", file);
-	s = listen_file(socket__name_target(host, NULL, name), file, &how);
+	s = listen_file(host, file, &how);
 	errno = error;
 	return s;
 }

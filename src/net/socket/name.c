@@ -176,6 +176,15 @@ void socket__failed(const char *what, const char *whom, int error)
 	EXCEPT_RAISE_ERRNO(*e, "%s %s", what, whom);
 }
 
+void socket__failed_at(const char *what, const char *host, const char *service, int error)
+	CORE_NORETURN;
+void socket__failed_at(const char *what, const char *host, const char *service, int error)
+{
+	char name[NAME_SIZE];
+
+	socket__failed(what, socket__name_target(host, service, name), error);
+}
+
 void socket__failed_on(const char *what, T s, int error) CORE_NORETURN;
 void socket__failed_on(const char *what, T s, int error)
 {

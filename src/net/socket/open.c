@@ -57,10 +57,13 @@ int socket__open(int family)
 	return fd;
 }
 
-static int same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+/* Almost all addresses differ in the port, which is in the same place in both families. */
+static int are_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
 	Peer x, y;
 
+	if (((const struct sockaddr_in *)a)->sin_port != ((const struct sockaddr_in *)b)->sin_port)
+		return 0;
 	socket__remember(&x, a);
 	socket__remember(&y, b);
 	return x.known && y.known && memcmp(&x, &y, sizeof x) == 0;
@@ -74,7 +77,7 @@ int socket__meets_itself(int fd)
 	socklen_t n = sizeof own, m = sizeof peer;
 
 	if (getsockname(fd, (struct sockaddr *)&own, &n) != 0
-		|| getpeername(fd, (struct sockaddr *)&peer, &m) != 0 || !same_address(&own, &peer))
+		|| getpeername(fd, (struct sockaddr *)&peer, &m) != 0 || !are_same_address(&own, &peer))
 		return 0;
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	return 1;
@@ -103,7 +106,7 @@ static int accept_descriptor(int listener, struct sockaddr *a, socklen_t *n)
 
 /* ---- the object ---- */
 
-static T make_socket(int fd)
+static T allocate_socket(int fd)
 {
 	T s = calloc(1, sizeof *s);
 
@@ -116,16 +119,16 @@ static T make_socket(int fd)
 }
 
 /* Takes over fd and path. If there is no memory for the object, it disposes of them. */
-T socket__make(int fd, Path *path, const char *what, const char *whom)
+T socket__make(int fd, Path *path, const char *what, const char *host, const char *service)
 {
-	T s = make_socket(fd);
+	T s = allocate_socket(fd);
 
 	if (!s) {
 		if (path)
 			socket__unlink_own(path);
 		free(path);
 		close_descriptor(fd);
-		socket__failed(what, whom, ENOMEM);
+		socket__failed_at(what, host, service, ENOMEM);
 	}
 	s->u.path = path;
 	s->named = path != NULL;
@@ -158,11 +161,30 @@ void socket__remember(Peer *peer, const void *address)
 		remember_v6(peer, address);
 }
 
+uint64_t socket__peer_key(T s)
+{
+	const unsigned char *bytes;
+	uint64_t key = 0;
+	int i, from, to;
+
+	CHECK_SOCKET(s);
+	if (!s->peer.known)
+		return 0;
+	bytes = s->peer.address;
+	from = socket__is_v4(&s->peer) ? 12 : 0;
+	to = from ? 16 : 8;
+	for (i = from; i < to; i++)
+		key = key << 8 | bytes[i];
+	if (from)
+		return (uint64_t)1 << 32 | key;
+	return key ? key : 1; /* ::1 */
+}
+
 /* ---- names into addresses ---- */
 
 /* Returns 1 if the service is a port number, or a name as in RFC 6335, 5.1, which has a letter.
  * getaddrinfo accepts numbers with a sign and takes them modulo 65536. */
-static int is_service(const char *service)
+static int is_service_or_port(const char *service)
 {
 	size_t digits = strspn(service, "0123456789");
 
@@ -177,13 +199,13 @@ struct addrinfo *socket__resolve(const char *what, const char *host, const char 
 {
 	struct addrinfo hints = { 0 }, *list = NULL;
 	char name[NAME_SIZE];
-	int e;
+	int e, error;
 
-	socket__name_target(host, service, name);
-	if (!is_service(service)) {
+	if (!is_service_or_port(service)) {
 		errno = 0;
 		EXCEPT_RAISE_MSG(Socket_Unresolved,
-			"%s %s: \"%s\" is neither a port (0 to 65535) nor a name", what, name, service);
+			"%s %s: \"%s\" is neither a port (0 to 65535) nor a name", what,
+			socket__name_target(host, service, name), service);
 	}
 	hints.ai_family = family;
 	hints.ai_socktype = SOCK_STREAM;
@@ -191,6 +213,9 @@ struct addrinfo *socket__resolve(const char *what, const char *host, const char 
 	e = getaddrinfo(host, service, &hints, &list);
 	if (e == 0)
 		return list;
+	error = errno;
+	socket__name_target(host, service, name);
+	errno = error;
 	if (e == EAI_MEMORY)
 		socket__failed(what, name, ENOMEM);
 	if (e == EAI_SYSTEM)
@@ -243,7 +268,7 @@ socklen_t socket__unix_address(const char *path, struct sockaddr_un *a)
 
 /* On Linux accept also reports errors of the new connection; accept(2) says to treat them like
  * EAGAIN. */
-static int peer_was_gone(int error)
+static int is_error_of_peer(int error)
 {
 	switch (error) {
 	case ECONNABORTED:
@@ -263,7 +288,7 @@ static int peer_was_gone(int error)
 }
 
 /* Another process may take the connection between poll and accept. */
-static void poll_first(T s)
+static void unblock_before_poll(T s)
 {
 	if (s->timeout < 0 || s->nonblocking || s->polled)
 		return;
@@ -274,7 +299,7 @@ static void poll_first(T s)
 
 static T make_accepted(T listener, int fd, const struct sockaddr_storage *peer)
 {
-	T s = make_socket(fd);
+	T s = allocate_socket(fd);
 
 	if (!s) {
 		close_descriptor(fd);
@@ -293,7 +318,7 @@ static int await_connection(T s, struct sockaddr_storage *peer)
 		socklen_t n = sizeof *peer;
 		int ready, fd = accept_descriptor(s->fd, (struct sockaddr *)peer, &n);
 
-		if (fd >= 0 || peer_was_gone(errno) || (would_block(errno) && s->nonblocking))
+		if (fd >= 0 || is_error_of_peer(errno) || (would_block(errno) && s->nonblocking))
 			return fd;
 		if (errno == EINTR)
 			continue;
@@ -316,7 +341,7 @@ T Socket_accept(T s)
 	T connection = NULL;
 
 	CHECK_SOCKET(s);
-	poll_first(s);
+	unblock_before_poll(s);
 	fd = await_connection(s, &peer);
 	if (fd >= 0)
 		connection = make_accepted(s, fd, &peer);
@@ -324,8 +349,8 @@ T Socket_accept(T s)
 	return connection;
 }
 
-static void adopt_failed(int fd, int error) CORE_NORETURN;
-static void adopt_failed(int fd, int error)
+static void raise_adopt_failed(int fd, int error) CORE_NORETURN;
+static void raise_adopt_failed(int fd, int error)
 {
 	errno = error;
 	EXCEPT_RAISE_ERRNO(Socket_Failed, "adopt descriptor %d", fd);
@@ -357,11 +382,11 @@ T Socket_adopt(int fd)
 	T s;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) != 0 && errno != EBADF && errno != ENOTSOCK)
-		adopt_failed(fd, errno);
+		raise_adopt_failed(fd, errno);
 	CHECK(type == SOCK_STREAM, "Socket_adopt: %d is not an open stream socket", fd);
-	s = make_socket(fd);
+	s = allocate_socket(fd);
 	if (!s)
-		adopt_failed(fd, ENOMEM);
+		raise_adopt_failed(fd, ENOMEM);
 	inherit_descriptor(s);
 	errno = error;
 	return s;

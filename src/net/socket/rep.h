@@ -100,8 +100,8 @@ const char *socket__name_target(const char *host, const char *service, char *nam
 const char *socket__unix_path(const char *host); /* returns NULL if it is none */
 void socket__bad(const struct Socket *, const char *function) CORE_NORETURN;
 void socket__failed(const char *what, const char *whom, int error) CORE_NORETURN;
-void socket__failed_on(const char *what, Socket_T, int error) CORE_NORETURN;
-void socket__timed_out(const char *what, Socket_T, int64_t ms) CORE_NORETURN;
+void socket__failed_at(const char *what, const char *host, const char *service, int error)
+	CORE_NORETURN;
 
 /* socket/listen.c */
 /* Only in the process that made the file, and only if it is still that file. */
@@ -122,7 +122,7 @@ socklen_t socket__unix_address(const char *path, struct sockaddr_un *);
 struct addrinfo *socket__resolve(const char *what, const char *host, const char *service,
 	int flags, int family);
 /* Takes over fd and path, also if it raises. */
-Socket_T socket__make(int fd, Path *, const char *what, const char *whom);
+Socket_T socket__make(int fd, Path *, const char *what, const char *host, const char *service);
 
 /* Notes that bytes moved, so that the owner knows how long the connection has been idle. */
 static inline size_t socket__moved(Socket_T s, ssize_t n)

@@ -18,7 +18,7 @@
 
 enum { COPY = 16 * 1024 };
 
-static ssize_t send_copy(T s, int fd, int64_t offset, size_t nbytes)
+static ssize_t send_copy_of_file(T s, int fd, int64_t offset, size_t nbytes)
 {
 	char bytes[COPY];
 	ssize_t n, sent;
@@ -41,7 +41,7 @@ typedef struct Muted {
 } Muted;
 
 /* A signal that is not blocked cannot be pending for the thread. */
-static void mute_pipe(Muted *m)
+static void block_sigpipe(Muted *m)
 {
 	sigset_t pending;
 
@@ -53,7 +53,7 @@ static void mute_pipe(Muted *m)
 		m->was_pending = sigismember(&pending, SIGPIPE);
 }
 
-static void unmute_pipe(const Muted *m, int caused)
+static void restore_sigpipe(const Muted *m, int caused)
 {
 	static const struct timespec now = { 0, 0 };
 	int error = errno;
@@ -66,24 +66,24 @@ static void unmute_pipe(const Muted *m, int caused)
 	errno = error;
 }
 
-static ssize_t send_from(T s, int fd, int64_t offset, size_t nbytes)
+static ssize_t send_from_file(T s, int fd, int64_t offset, size_t nbytes)
 {
 	off_t at = (off_t)offset;
 	Muted m;
 	ssize_t n;
 
-	mute_pipe(&m);
+	block_sigpipe(&m);
 	do
 		n = sendfile(s->fd, fd, &at, nbytes);
 	while (n < 0 && errno == EINTR);
 	/* The kernel sends by pages: a page may have gone out before the one that caused the signal. */
-	unmute_pipe(&m, n < 0 ? errno == EPIPE : (size_t)n < nbytes);
+	restore_sigpipe(&m, n < 0 ? errno == EPIPE : (size_t)n < nbytes);
 	if (n < 0 && (errno == EINVAL || errno == ENOSYS)) /* not from this file system */
-		return send_copy(s, fd, offset, nbytes);
+		return send_copy_of_file(s, fd, offset, nbytes);
 	return n;
 }
 #else
-#define send_from send_copy
+#define send_from_file send_copy_of_file
 #endif
 
 ssize_t socket__try_sendfile(T s, int fd, int64_t offset, size_t nbytes)
@@ -93,7 +93,7 @@ ssize_t socket__try_sendfile(T s, int fd, int64_t offset, size_t nbytes)
 	CHECK_SOCKET(s);
 	if (!s->nonblocking)
 		Socket_set_nonblocking(s, 1);
-	n = send_from(s, fd, offset, nbytes);
+	n = send_from_file(s, fd, offset, nbytes);
 	if (n > 0)
 		socket__moved(s, n);
 	return n;

@@ -57,15 +57,3 @@ int socket__wait_either(T s, int64_t deadline)
 	return (p.revents & ~POLLOUT ? SOCKET__READABLE : 0)
 		| (p.revents & POLLOUT ? SOCKET__WRITABLE : 0);
 }
-
-void socket__fail(T s, const char *what, int error) CORE_NORETURN;
-void socket__fail(T s, const char *what, int error)
-{
-	socket__failed_on(what, s, error);
-}
-
-void socket__time_out(T s, const char *what, int ms) CORE_NORETURN;
-void socket__time_out(T s, const char *what, int ms)
-{
-	socket__timed_out(what, s, ms);
-}

@@ -98,7 +98,7 @@ inline push_idle(s)     /* client__push_idle_locked */
 	holder[s] = NONE
 }
 
-inline dequeue(t)       /* dequeue_locked */
+inline dequeue(t)       /* dequeue_waiter_locked */
 {
 	j = 0;
 	do
@@ -155,7 +155,7 @@ inline dismiss()        /* client__dismiss_locked */
 	i = 0
 }
 
-/* make_room_unlocks, and what keep_locked does at check-in */
+/* make_room_unlocks, and what keep_idle_locked does at check-in */
 inline make_room()
 {
 	wanted = false;
@@ -201,7 +201,7 @@ inline check()
 
 /* ---- checkout: who has waited, in `verdict`, is served (GIVEN, MAY_OPEN) or refused (WAITING) ---- */
 
-inline claim()          /* claim_something, with enqueue_locked */
+inline claim()          /* claim_slot_or_place, with enqueue_waiter_locked */
 {
 	find_idle(h, s);
 	if
@@ -262,7 +262,7 @@ inline cancelled()      /* abandon_wait_unlocks, client__give_back_locked */
 #endif
 }
 
-/* sleep_unlocks: around the loop of client__await_turn_unlocks once */
+/* sleep_once_unlocks: around the loop of client__await_turn_unlocks once */
 inline wake()
 {
 	if
@@ -329,7 +329,7 @@ inline checkout()
 	od
 }
 
-inline replace()        /* replace_unfit */
+inline replace()        /* replace_unfit_slot */
 {
 	assert(holder[given[me]] == me);
 	detach(given[me]);
@@ -376,7 +376,7 @@ inline open_connection()
 	fi
 }
 
-/* take_back_locked: checkin, or with a connection that may not stay as discard */
+/* take_back_slot_locked: checkin, or with a connection that may not stay as discard */
 inline checkin()
 {
 	assert(state[given[me]] == OUT && holder[given[me]] == me);
