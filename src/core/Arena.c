@@ -195,6 +195,8 @@ static void check_options(const Arena_Options *o)
 		o->buffer_size);
 	CHECK(!o->parent || LOAD(o->parent->magic) == MAGIC,
 		"Arena_new_with: the parent %p is not a live arena", (void *)o->parent);
+	if (o->parent)
+		arena__check_gone(o->parent);
 }
 
 static T make_arena(const Arena_Options *o, const Backing *backing, Thread *t)

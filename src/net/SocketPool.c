@@ -91,7 +91,7 @@ static void end_pool(void *cl)
 
 	close_connections(pool);
 	pool->magic = DEAD;
-	accept__close_spare(pool);
+	slots__close_spare(pool);
 	pthread_cond_destroy(&pool->emptied);
 	pthread_mutex_destroy(&pool->lock);
 }

@@ -30,8 +30,8 @@ enum { HEARD = 1 << 20, EXCHANGES = 64 };
 typedef struct Exchange {
 	const char
 		*until; /* it reads until this text; NULL: nothing; "": to the end of the stream */
-	const char *answer;  /* NULL: none */
-	size_t length;       /* of the answer, if it has NULs */
+	const char *answer;  /* NULL if the server sends none */
+	size_t length;       /* the answer's length, if it has NULs */
 	int drip_ms;         /* between two bytes of the answer */
 	int wait_ms;         /* before the answer */
 	int closes;          /* after the answer */

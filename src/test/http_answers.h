@@ -8,8 +8,8 @@
 typedef struct Answer {
 	const char *sentence, *input;
 	size_t n;
-	int status;       /* 0: it is refused */
-	const char *body; /* of a refused answer: how the explanation begins */
+	int status;       /* 0 if it is refused */
+	const char *body; /* if the answer is refused: how the explanation begins */
 	size_t end;       /* how many bytes of the input belong to the answer */
 	int kept;         /* another answer may follow on the connection */
 	int to_head;

@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 typedef struct Row {
-	int status; /* 0: accepted */
+	int status; /* 0 if it is accepted */
 	const char *sentence, *input;
 	size_t n;
 } Row;

@@ -14,7 +14,7 @@ typedef struct Seen {
 	enum { UNFINISHED, ACCEPTED, REFUSED } verdict;
 	const char *what;  /* the reason of a refusal; the same for each such request */
 	size_t end;        /* where an accepted message ends */
-	int status;        /* of an answer */
+	int status;        /* the status of an answer */
 	size_t body;       /* where the body begins in text */
 	int keep_alive;    /* 0, 1 or UNKNOWN */
 	const char *bytes; /* the input */

@@ -13,7 +13,7 @@ typedef struct Shared { /* shared by all the processes; its members are atomic *
 	uint64_t refused, timed_out, ended;
 	/* clients that we kept from asking in time, so that the server gave them up */
 	uint64_t late;
-	uint64_t bytes;                        /* of all replies */
+	uint64_t bytes;                        /* bytes of all replies */
 	int64_t now_open, most_open; /* connections without those of the process that is killed */
 	int ending, settled;                   /* clients ask no more; each request was answered */
 } Shared;

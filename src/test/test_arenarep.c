@@ -231,6 +231,39 @@ TEST(release_checks_its_arena)
 	ck_raises_saying(Assert_Failed, "the arena is NULL", arena__release(NULL, NULL, 0));
 }
 
+#if CORE_DEBUG
+static void adopt_gone(Arena_T child, Arena_T parent, Arena_T gone)
+{
+	STORE(gone->slow, gone->slow | GONE);
+	ck_raises_saying(Assert_Failed, "while another disposes of it", Arena_adopt(child, parent));
+	ck_assert_int_eq(pthread_mutex_trylock(&arena__registry_lock), 0);
+	pthread_mutex_unlock(&arena__registry_lock);
+	STORE(gone->slow, gone->slow & ~(uint32_t)GONE);
+}
+
+TEST(an_adoption_that_raises_leaves_the_registry_unlocked)
+{
+	Arena_T child = Arena_new(), parent = Arena_new();
+
+	adopt_gone(child, parent, child);
+	adopt_gone(child, parent, parent);
+	Arena_adopt(child, parent);
+	Arena_dispose(&parent);
+}
+
+TEST(a_parent_that_is_being_disposed_of_gets_no_child_that_leaks)
+{
+	Arena_T parent = Arena_new();
+	size_t live = Arena_debug_live_count();
+
+	STORE(parent->slow, parent->slow | GONE);
+	ck_raises_saying(Assert_Failed, "while another disposes of it", Arena_new_child(parent));
+	ck_assert_uint_eq(Arena_debug_live_count(), live);
+	STORE(parent->slow, parent->slow & ~(uint32_t)GONE);
+	Arena_dispose(&parent);
+}
+#endif
+
 /* ---- what a thread keeps in store; nothing, where arenas are closed ---- */
 
 CASE("store and lanes");

@@ -145,7 +145,7 @@ typedef struct Writer {
 	pthread_t thread;
 	int fd;
 	const char *bytes;
-	size_t n, step; /* of which step are sent at a time */
+	size_t n, step; /* step bytes are sent at a time */
 	int hushes;     /* it ends the sending afterwards */
 } Writer;
 

@@ -529,6 +529,8 @@ TEST(a_descriptor_of_no_regular_file_is_refused_and_closed)
 	ck_assert(is_closed());
 	ck_raises_saying(HTTP_Failed, "descriptor -1, of a failed open: No such file",
 		HTTPResponse_file(r, open("/no/such/file", O_RDONLY), 0, -1));
+	ck_raises_saying(HTTP_Failed, "descriptor -1: Bad file descriptor",
+		HTTPResponse_file(r, (errno = 0, -1), 0, -1));
 	ck_raises_saying(HTTP_Failed, "descriptor 99999: ", HTTPResponse_file(r, 99999, 0, -1));
 	HTTPResponse_write(r, "x", 1); /* nothing has changed */
 	Arena_dispose(&a);

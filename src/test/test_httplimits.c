@@ -387,6 +387,37 @@ TEST(input_that_waits_for_a_worker_does_not_keep_the_loop_busy)
 	end_server();
 }
 
+/* The kernel reports the end of a stream, and a reset, as long as the socket is watched. */
+TEST(a_client_that_leaves_while_a_worker_runs_does_not_keep_the_loop_busy, .to = 3)
+{
+	const struct linger reset = { 1, 0 };
+	clock_t before;
+	int fd;
+
+	start_with((HTTPServer_Options){ .workers = 1, .threads = 1 });
+	fd = dial_server();
+	send_text(fd, GET("/blocks"));
+	ck_assert_int_eq(read_response(fd), 200);
+	send_text(fd, GET("/hold"));
+	await(atomic_load(&waiting) == 1);
+	before = clock();
+	if (_i == 0)
+		shutdown(fd, SHUT_WR);
+	if (_i == 1)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	if (_i > 0)
+		close(fd);
+	sleep_ms(500);
+	ck_assert_int_lt(clock() - before, CLOCKS_PER_SEC / 10);
+	atomic_store(&let_go, 1);
+	if (_i == 0) {
+		ck_assert_int_eq(read_response(fd), 200);
+		close(fd);
+	}
+	await(stats_now().connections == 0);
+	end_server();
+}
+
 TEST(a_request_of_which_something_ran_is_not_refused)
 {
 	int holder, queued, fd;

@@ -148,7 +148,7 @@ struct Waiting {
 	const Server *server;
 	pthread_t thread;
 	int number, ms;
-	int error; /* of a checkout that failed */
+	int error; /* that of a checkout that failed */
 };
 
 static int order[64], norder; /* atomic */

@@ -210,6 +210,19 @@ static inline void arena__unlock_held(struct Arena *const *a)
 	struct Arena *const held_ __attribute__((cleanup(arena__unlock_held), unused)) = \
 		(arena__lock(a), (a))
 
+/* As HOLD, but never raises: another lock may be held. */
+#define HOLD_UNCHECKED(a) \
+	struct Arena *const held_ __attribute__((cleanup(arena__unlock_held), unused)) = \
+		(arena__relock(a), (a))
+
+/* In debug builds raises what arena__lock raises. */
+static inline void arena__check_gone(struct Arena *a)
+{
+	if (DEBUG_BUILD) {
+		HOLD(a);
+	}
+}
+
 struct Fence;
 void arena__read_guards(void);
 void arena__fill_free(const void *p, size_t nbytes);

@@ -12,9 +12,11 @@
 
 #define T Arena_T
 
+/* None of these raises, because an adoption holds the registry's lock around them. */
+
 void arena__link_child(T parent, T a)
 {
-	HOLD(parent);
+	HOLD_UNCHECKED(parent);
 
 	a->next_sibling = parent->children;
 	a->sibling_link = &parent->children;
@@ -26,7 +28,7 @@ void arena__link_child(T parent, T a)
 
 static void set_parent(T a, T parent)
 {
-	HOLD(a); /* the report reads it */
+	HOLD_UNCHECKED(a); /* the report reads it */
 
 	a->parent = parent;
 	STORE(a->slow, a->slow | SPECIAL);
@@ -38,7 +40,7 @@ static void unlink_child(T a)
 
 	if (!parent)
 		return;
-	arena__lock(parent);
+	arena__relock(parent);
 	*a->sibling_link = a->next_sibling;
 	if (a->next_sibling)
 		a->next_sibling->sibling_link = a->sibling_link;
@@ -48,7 +50,7 @@ static void unlink_child(T a)
 
 static T parent_of(T a)
 {
-	HOLD(a);
+	HOLD_UNCHECKED(a);
 	return a->parent;
 }
 
@@ -61,7 +63,7 @@ static int is_above(const struct Arena *a, T below)
 
 static int is_running(T a)
 {
-	HOLD(a);
+	HOLD_UNCHECKED(a);
 	return a->running != 0;
 }
 
@@ -70,8 +72,11 @@ void Arena_adopt(T child, T new_parent)
 	int cycle, running;
 
 	CHECK_ARENA(child);
-	if (new_parent)
+	arena__check_gone(child);
+	if (new_parent) {
 		CHECK_ARENA(new_parent);
+		arena__check_gone(new_parent);
+	}
 	arena__check_lent(child, "Arena_adopt");
 	pthread_mutex_lock(&arena__registry_lock);
 	cycle = is_above(child, new_parent);

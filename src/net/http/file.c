@@ -44,13 +44,13 @@ static void check_response(HTTPResponse_T r, int64_t offset, int64_t nbytes)
 		"HTTPResponse_file: %lld bytes from %lld on", (long long)nbytes, (long long)offset);
 }
 
-/* A negative descriptor is the result of an open whose errno is still there. So the message gives
- * the reason for a missing file, and does not call the descriptor bad. */
+/* A negative descriptor is the result of an open whose errno is still there, if it is not 0. So the
+ * message has the reason for a missing file, and does not say that the descriptor is bad. */
 static int64_t size_of(int fd)
 {
 	struct stat st;
 
-	if (fd < 0)
+	if (fd < 0 && errno != 0)
 		EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPResponse_file: descriptor %d, of a failed open", fd);
 	if (fstat(fd, &st) != 0)
 		EXCEPT_RAISE_ERRNO(HTTP_Failed, "HTTPResponse_file: descriptor %d", fd);

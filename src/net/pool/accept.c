@@ -37,20 +37,12 @@ static void open_spare(T pool)
 		close(fd);
 }
 
-int accept__close_spare(T pool)
-{
-	int fd = __atomic_exchange_n(&pool->spare, -1, __ATOMIC_ACQ_REL);
-
-	close_descriptor(fd);
-	return fd >= 0;
-}
-
 /* Accepts one client and closes the connection, so that the client does not wait in the backlog
  * for a long time. The connection is closed before the spare descriptor is made again, because
  * there is no other. */
 static void shed_connection(T pool, Socket_T listener)
 {
-	if (!accept__close_spare(pool))
+	if (!slots__close_spare(pool))
 		return;
 	DEFER(open_spare, pool);
 	AUTO(Socket_T, s, Socket_close) = NULL;

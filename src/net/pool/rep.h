@@ -249,6 +249,7 @@ void slots__make_lock(SocketPool_T pool); /* Raises: SocketPool_Failed */
 int slots__make_condition(pthread_cond_t *); /* returns 0 or an error number */
 /* Waits. Returns 0 after the deadline. Lets go of the lock meanwhile. */
 int slots__wait_unlocks(SocketPool_T pool, pthread_cond_t *, int64_t deadline);
+int slots__close_spare(SocketPool_T pool); /* returns 0 if there was no spare descriptor */
 
 /* Also called before other threads know the pool. */
 void slots__link_segment_locked(SocketPool_T pool, Segment *g);
@@ -345,10 +346,6 @@ void client__await_turn_unlocks(Claim *c, int64_t deadline, int cancel_state);
 const char *client__taken_by(Slot *slot, int *line);
 /* Shuts down the connections that are checked out: their users read the end of the stream. */
 void client__shut_down_locked(SocketPool_T pool);
-
-/* ---- accept.c ---- */
-
-int accept__close_spare(SocketPool_T pool); /* returns 0 if there was no spare descriptor */
 
 /* ---- checkout.c ---- */
 

@@ -134,6 +134,14 @@ int slots__wait_unlocks(T pool, pthread_cond_t *condition, int64_t deadline)
 	return 1;
 }
 
+int slots__close_spare(T pool)
+{
+	int fd = __atomic_exchange_n(&pool->spare, -1, __ATOMIC_ACQ_REL);
+
+	close_descriptor(fd);
+	return fd >= 0;
+}
+
 /* ---- segments ---- */
 
 void slots__link_segment_locked(T pool, Segment *g)
