@@ -21,8 +21,9 @@ typedef struct Except_Thread {
 CORE_API Except_Thread *Except__thread(void) __attribute__((const, nothrow)); /* once a loop */
 
 /* The same without a call, which is a third of a TRY. The library's thread-local storage has a
- * fixed distance from the thread pointer, so the ABI needs no thread-local variable. The compiler
- * can't see that the distance is constant; in C it would load it again in each turn of a loop. */
+ * fixed distance from the thread pointer, so the ABI needs no thread-local variable. In C, the
+ * compiler would load it again in each turn of a loop, and a program would have a copy of its own,
+ * which a library that is linked with -Bsymbolic does not set. */
 #if defined __x86_64__ && defined __LP64__ && defined __GLIBC__ && !defined EXCEPT_NO_DISTANCE
 #define EXCEPT__BY_DISTANCE 1
 extern CORE_API ptrdiff_t Except__distance;
@@ -31,8 +32,10 @@ static inline Except_Thread *Except__own_thread(void)
 {
 	Except_Thread *thread;
 
-	__asm__("mov{q}\t{(%1), %0|%0, QWORD PTR [%1]}\n\t"
-		"add{q}\t{%%fs:0, %0|%0, QWORD PTR fs:0}" : "=&r"(thread) : "r"(&Except__distance) : "cc");
+	__asm__("mov{q}\t{Except__distance@GOTPCREL(%%rip), %0"
+		"|%0, QWORD PTR Except__distance@GOTPCREL[rip]}\n\t"
+		"mov{q}\t{(%0), %0|%0, QWORD PTR [%0]}\n\t"
+		"add{q}\t{%%fs:0, %0|%0, QWORD PTR fs:0}" : "=r"(thread) : : "cc");
 	return thread;
 }
 #else

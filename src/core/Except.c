@@ -57,7 +57,7 @@ EXCEPT__PER_THREAD Thread except__thread = { { NULL, NULL }, NULL, NULL, NULL, N
 
 #if EXCEPT__BY_DISTANCE
 /* Until it is known, a TRY would be a segmentation fault; so this runs before all constructors. */
-ptrdiff_t Except__distance = PTRDIFF_MIN;
+ptrdiff_t Except__distance __attribute__((used)) = PTRDIFF_MIN; /* by inline assembly alone */
 
 static void find_distance(void)
 {

@@ -4,9 +4,9 @@
  * code.
  *
  * Word 0 of an arena is its owner: the record of the one thread that may bump it like this. A
- * thread calls the library whenever word 0 is not its own record. So a library that leaves the word
- * 0 needs no recompiling of programs. It does so under sanitizers and in guard mode, and a later
- * one may do so because it keeps its arenas otherwise.
+ * thread calls the library whenever word 0 is not its own record. If the library leaves the word 0,
+ * it gets every call, and no program is recompiled. It does so under sanitizers and in guard mode.
+ * A later version may do so because it represents arenas in another way.
  *
  * Word 0 of a thread's record says which arena the thread is allocating from. Whoever takes the
  * ownership away waits until it is not this arena. docs/design.md has the whole protocol and the
@@ -19,7 +19,7 @@ typedef struct Arena__Thread {
 	struct Arena *busy;
 } Arena__Thread;
 
-/* NULL never: a thread that has no record yet has one that owns nothing. */
+/* Is never NULL: until a thread has its own record, this is a common one that owns nothing. */
 extern CORE_API CORE_PER_THREAD Arena__Thread *Arena__self;
 
 enum { Arena__LINE = 64, Arena__ALIGN = 16 };
@@ -36,7 +36,8 @@ typedef struct __attribute__((may_alias)) Arena__Head {
 
 #define ARENA__OFTEN(condition)           __builtin_expect(!!(condition), 1)
 
-/* NULL: ask the library. 0 bytes are for it, too: nbytes - 1 is no size then. */
+/* Returns NULL if the library must be asked. It is asked for 0 bytes, too: nbytes - 1 then wraps,
+ * and is larger than any room. */
 static inline void *Arena__bump(Arena_T arena, size_t nbytes)
 {
 	Arena__Head *head = (Arena__Head *)(void *)arena;
@@ -64,8 +65,8 @@ static inline void *Arena__bump(Arena_T arena, size_t nbytes)
 	return NULL;
 }
 
-/* Returns p, set by one instruction. If two places set a value, gcc warns (-Wclobbered) where there
- * is a TRY. */
+/* Returns p, set by one instruction. If two places set a value, gcc warns (-Wclobbered) in a
+ * function that has a TRY. */
 static inline void *Arena__one(void *p)
 {
 #if defined __x86_64__ || defined __i386__
