@@ -250,7 +250,7 @@ static void run_tick(Loop *l)
 	int n, knocks;
 
 	count_time(l, &l->stats.busy_ms);
-	n = SocketPoll_wait(l->poll, events, EVENTS, l->ready.first ? 0 : -1);
+	n = SocketPoll_wait(l->poll, events, EVENTS, l->ready.first || l->finished ? 0 : -1);
 	count_time(l, &l->stats.idle_ms);
 	knocks = take_events(l, events, n);
 	take_finished(l);
