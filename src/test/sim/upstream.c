@@ -8,6 +8,7 @@
  * - never more connections than the limits allow, in all and to one host, and none to a
  *   host that is held down;
  * - where all servers behave, every call is answered;
+ * - when all callers have ended, every connection that the limits allow can be had;
  * - after a drain nothing is given out; at the end no descriptor and no arena is left. */
 #define _GNU_SOURCE
 #include "config.h"
@@ -20,7 +21,15 @@
 #include <core/core.h>
 #include "client.h"
 
-enum { CALLERS = 6, HOSTS = 2, LATE = 2, FIRST_PORT = 81 };
+enum {
+	CALLERS = 6,
+	HOSTS = 2,
+	PLACES = 4,
+	HOLD_MS = 200,
+	LONGEST_HOLD = HOLD_MS * 64, /* ms: of a host that fails again and again */
+	LATE = 2,
+	FIRST_PORT = 81
+};
 
 typedef struct Caller {
 	int host;
@@ -358,6 +367,43 @@ static void call_one(Caller *c, int ms)
 	c->order = 0;
 }
 
+/* Checks out all connections to a host that the limits allow. */
+static void take_all(int host)
+{
+	size_t most = limits.per_host && limits.per_host < places ? limits.per_host : places;
+	Connection_T volatile taken[PLACES];
+	volatile size_t n = 0;
+
+	TRY
+	{
+		for (; n < most; n++)
+			taken[n] = SocketPool_checkout(pool, "10.0.0.1", services[host], 1000);
+	}
+	EXCEPT(SocketPool_Failed)
+	{
+		SIM_CHECK(Except_errno() != ETIMEDOUT || strstr(Except_message(), "held down"),
+			"all callers have ended, and %zu of %zu connections can be had: %s", n, most,
+			Except_message());
+	}
+	ELSE /* the server */
+	{
+	}
+	END_TRY;
+	while (n > 0)
+		SocketPool_discard(pool, taken[--n]);
+}
+
+/* No place is lost when all callers have ended. */
+static void check_places(void)
+{
+	int i;
+
+	faults = (Faults){ 0 };
+	task_block(NULL, NULL, sim_now + LONGEST_HOLD * 1000);
+	for (i = 0; i < HOSTS && drained_at < 0; i++)
+		take_all(i);
+}
+
 static void call_on(void *cl)
 {
 	Caller *c = cl;
@@ -375,6 +421,8 @@ static void call_on(void *cl)
 		SIM_CHECK(SocketPool_count(pool) <= places, "%zu connections in the pool",
 			SocketPool_count(pool));
 	}
+	if (running == 1)
+		check_places();
 	running--;
 }
 
@@ -395,10 +443,10 @@ static void drain(void *cl)
 
 static void choose(void)
 {
-	places = (size_t)sim_between(1, 4);
+	places = (size_t)sim_between(1, PLACES);
 	is_polite = sim_chance(40);
 	has_faults = sim_chance(30);
-	limits = (SocketPool_Limits){ .hold_ms = sim_between(1, 200) };
+	limits = (SocketPool_Limits){ .hold_ms = sim_between(1, HOLD_MS) };
 	if (sim_chance(50))
 		limits.per_host = (size_t)sim_between(1, 3);
 	if (sim_chance(30))
