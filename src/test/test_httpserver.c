@@ -110,6 +110,20 @@ TEST(HEAD_is_served_by_GET_and_has_no_body)
 	end_server();
 }
 
+TEST(HEAD_has_no_body_if_its_line_is_refused)
+{
+	char rest;
+	int fd;
+
+	start_server();
+	fd = dial_server();
+	send_text(fd, "HEAD /\x01 HTTP/1.1\r\n" HOST "\r\n");
+	ck_assert_int_eq(read_one_response(fd, 0), 400);
+	ck_assert_int_eq(read(fd, &rest, 1), 0);
+	close(fd);
+	end_server();
+}
+
 TEST(routes_of_HEAD_and_of_every_method_have_their_say)
 {
 	make_server((HTTPServer_Options){ 0 });

@@ -131,6 +131,8 @@ static int read_method(HTTPParser *p, const char *b, size_t n)
 	if (p->at == p->mark)
 		return fail_parser(p, 400, "the request line starts with a space");
 	p->method = slice_between(p->mark, p->at);
+	if (p->at - p->mark == 4 && memcmp(b + p->mark, "HEAD", 4) == 0)
+		p->flags |= HTTPParser_IS_HEAD; /* the line may be refused before its end */
 	return enter_past(p, TARGET);
 }
 
