@@ -32,9 +32,9 @@ typedef struct Arena_Info {
 CORE_API void Arena_debug_map(void (*apply)(const Arena_Info *info, void *cl), void *cl);
 
 /* Prints the heap profile of a program that began with CORE_ARENA_DEBUG=profile in its
- * environment: bytes now, bytes ever and calls, by the arena's name and the place that allocates.
- * With profile:folded, prints the stacks for a flame graph, too. In any other program prints a
- * line that says so. Checked: out is NULL. */
+ * environment. For each arena's name and place that allocates, it has bytes now, bytes ever and
+ * calls. With profile:folded, it prints the stacks for a flame graph, too. In any other program,
+ * it prints a line that says so. Checked: out is NULL. */
 CORE_API void Arena_debug_profile(FILE *out);
 
 CORE_END_DECLS

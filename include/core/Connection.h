@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A connection of a SocketPool: its socket, its arena, its buffer, a pointer of the program's, and
- * output that the socket did not take at once. A part of <core/SocketPool.h>. A Connection_T is
- * valid until its socket leaves the pool. Checked everywhere: the connection is NULL or, except in
+/* A connection of a SocketPool. It has a socket, an arena, a buffer, a pointer of the program's,
+ * and output that the socket did not take at once. A part of <core/SocketPool.h>. It is valid until
+ * its socket leaves the pool. Checked everywhere: the connection is NULL or, except in
  * Connection_active, has left. */
 #ifndef CONNECTION_INCLUDED
 #define CONNECTION_INCLUDED

@@ -28,8 +28,8 @@ static inline void Except__auto(Except_Scoped *s, void (*run)(void *), void *var
 	Except__defer(s, run, variable, size);
 }
 
-/* A dispose function takes its own type of pointer and is called as one of void *: the same call
- * in every ABI of this library's platforms, but not to clang's sanitizers of indirect calls. */
+/* A dispose function takes its own type of pointer and is called as one of void *. That is the
+ * same call in every ABI of this library's platforms, but clang's sanitizers refuse it. */
 #if defined __clang__
 #define EXCEPT__ANY_FUNCTION __attribute__((no_sanitize("function", "cfi-icall")))
 #else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A TRY's frame and the library's part of it. Included by Except.h alone. Everything in this file
- * and in ExceptThread.h, ExceptTry.h, ExceptReturn.h and ExceptAuto.h is frozen ABI: programs carry
- * these layouts and these few inline lines in their own code. */
+/* A TRY's frame and the library's part of it. Included by Except.h alone. This file,
+ * ExceptThread.h, ExceptTry.h, ExceptReturn.h and ExceptAuto.h are frozen ABI: programs carry their
+ * layouts and inline lines in their own code. */
 #if !defined EXCEPT_INCLUDED
 #error "include <core/Except.h>"
 #endif

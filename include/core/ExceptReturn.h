@@ -5,7 +5,7 @@
 #endif
 
 /* These come before their uses: cppcheck 2.10 crashes on a file that ends with a ##.
- * "1" if the first argument starts with a parenthesis; if it does or is empty; else "0". */
+ * They give 1 if the first argument starts with a parenthesis (or is empty), else 0. */
 #define EXCEPT__PAREN(first, ...)          EXCEPT__SECOND(EXCEPT__PROBE first, 0, )
 #define EXCEPT__PAREN_OR_EMPTY(first, ...) EXCEPT__SECOND(EXCEPT__PROBE first (), 0, )
 #define EXCEPT__PROBE(...)                 , 1,

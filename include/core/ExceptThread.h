@@ -21,9 +21,9 @@ typedef struct Except_Thread {
 CORE_API Except_Thread *Except__thread(void) __attribute__((const, nothrow)); /* once a loop */
 
 /* The same without a call, which is a third of a TRY. The library's thread-local storage has a
- * fixed distance from the thread pointer, so the ABI needs no thread-local variable. In C, the
- * compiler would load it again in each turn of a loop, and a program would have a copy of its own,
- * which a library that is linked with -Bsymbolic does not set. */
+ * fixed distance from the thread pointer, so the ABI needs no thread-local variable. In C, a
+ * program would have a copy of the distance, which a library that is linked with -Bsymbolic does
+ * not set. */
 #if defined __x86_64__ && defined __LP64__ && defined __GLIBC__ && !defined EXCEPT_NO_DISTANCE
 #define EXCEPT__BY_DISTANCE 1
 extern CORE_API ptrdiff_t Except__distance;

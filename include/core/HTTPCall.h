@@ -43,10 +43,10 @@ CORE_API void HTTPCall_limits(HTTPCall_T, const HTTP_Limits *);
  * limit. */
 CORE_API void HTTPCall_timeout(HTTPCall_T, int ms);
 
-/* Checks a connection out, sends the request, reads the answer, checks the connection in, or
- * discards it if it cannot be used again. host and service as in Socket_connect. The Host field
- * is host:service, without ":80" or ":http", and "localhost" for a Unix socket, unless it was
- * set. */
+/* Checks a connection out, sends the request, and reads the answer. Then it checks the connection
+ * in, or discards it if it cannot be used again. host and service are as in Socket_connect. The
+ * Host field, if it was not set, is host:service without ":80" or ":http", or "localhost" for a
+ * Unix socket. */
 CORE_API void HTTPCall_run(HTTPCall_T, SocketPool_T, const char *host, const char *service);
 /* The same on a socket of the caller's, which stays open. Checked: no Host was set. */
 CORE_API void HTTPCall_over(HTTPCall_T, Socket_T);

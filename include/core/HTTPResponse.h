@@ -48,10 +48,10 @@ CORE_API void HTTPResponse_upgrade(HTTPResponse_T, const char *protocol,
 	void (*take)(Socket_T, void *cl), void *cl);
 CORE_API void HTTPResponse_reset(HTTPResponse_T); /* as new. Checked: its sending has begun */
 /* Answers later. The thread that runs a server's handler, a stream's `more` or a route's `body`
- * may call suspend once, before it returns. Then one resume or fail of any thread, but no signal
- * handler, lets the server go on when that function has returned: no code of the program runs in
- * the caller. After a handler's or a body's suspend, request, response and arena are the
- * program's until then; after `more`'s, only the handle is, and what `more` wrote goes out. If no
+ * may call suspend once, before it returns. Then any thread, but no signal handler, calls resume or
+ * fail once. The server goes on when that function has returned; no code of the program runs in
+ * the caller of resume. After a handler's or a body's suspend, request, response and arena are the
+ * program's until then. After `more`'s, only the handle is, and what `more` wrote goes out. If no
  * thread resumes in timeout_ms, the client gets 504; 0: the server's suspend_ms; negative: no
  * limit. Checked: any other place, a second time, a response of HTTPResponse_new; `more` then
  * returns 0. */

@@ -97,7 +97,7 @@ CORE_API HashTable_Entry *HashTable_entries(HashTable_T, Arena_T arena, size_t *
 /* Copies entries, copied keys, seed and order, not the callbacks. arena NULL: its own. */
 CORE_API HashTable_T HashTable_copy(HashTable_T, Arena_T arena);
 
-/* pre runs before any slot moves, at each resize (the first insertion without a hint is one); post
+/* pre runs before any slot moves, at each resize. The first insertion without a hint is one. post
  * runs when all have moved, before the entry is stored. Both may read the table. If either raises,
  * nothing is stored; after a raise of pre the table is as it was. fn NULL removes the callback. */
 CORE_API void HashTable_set_pre_resize_callback(HashTable_T,

@@ -64,8 +64,8 @@ CORE_API void Socket_sendv(Socket_T, const struct iovec *vector, int n);
 /* Limits each wait in accept, recv and send. Default: -1, no limit. */
 CORE_API void Socket_set_timeout(Socket_T, int ms);
 CORE_API void Socket_set_nonblocking(Socket_T, int on);
-/* Probes a peer that has been silent for ms, and gives it up after half as long again: the next
- * recv or send then raises Socket_Timeout. It is counted in seconds, at least 1. Default: 0, which
+/* Probes a peer that has been silent for ms, and gives it up after half as long again. Then the
+ * next recv or send raises Socket_Timeout. ms is counted in seconds, at least 1. Default: 0, which
  * means off. For TCP only. */
 CORE_API void Socket_set_keepalive(Socket_T, int ms);
 CORE_API size_t Socket_pending(Socket_T); /* bytes read ahead, which recv gives without waiting */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* SocketPoll: reports which of many sockets can be read or written, and whose time is up: the core
- * of an event loop. epoll, kqueue or poll(2) behind one interface; level-triggered: an event that
- * is not handled is reported again.
+/* SocketPoll, the core of an event loop, reports which of many sockets can be read or written, and
+ * whose time is up. It is one interface to epoll, kqueue and poll(2), and level-triggered: an event
+ * that is not handled is reported again.
  *
  * A poll is for one thread; SocketPoll_wake is for any. A socket is in one poll at most, and leaves
  * it when it is closed. An event belongs to the socket that was added, never to another one that

@@ -85,10 +85,10 @@ CORE_API Connection_T SocketPool_accept(SocketPool_T, Socket_T listener, int *pa
  * for the others to leave, then closes them. Shuts down those checked out; checkin closes them. */
 CORE_API void SocketPool_drain(SocketPool_T, int timeout_ms);
 
-/* Returns a connection, the newest checked in or a new one, the caller's until checkin or discard;
- * waits its turn if there are too many. try_checkout never connects or waits: NULL if none is
- * idle. Raises: SocketPool_Failed (ETIMEDOUT: none became free; ESHUTDOWN: drained; else the host
- * is held down after this errno of a connect); Socket_Failed; what on_open raises; as add. */
+/* Returns the connection checked in last or a new one, the caller's until checkin or discard. Waits
+ * its turn if there are too many. try_checkout never connects or waits: NULL if none is idle.
+ * Raises: SocketPool_Failed (ETIMEDOUT: none became free; ESHUTDOWN: drained; else the host is held
+ * down after this errno of a connect); Socket_Failed; what on_open raises; as add. */
 CORE_API Connection_T SocketPool_checkout(SocketPool_T, const char *host, const char *service,
 	int timeout_ms);
 CORE_API Connection_T SocketPool_try_checkout(SocketPool_T, const char *host, const char *service);

@@ -15,7 +15,7 @@
 #define CORE_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* Storage of a thread that one instruction reaches. That needs room in the block that the C
- * library made at its start, and only glibc keeps some free: elsewhere dlopen would refuse the
+ * library made at its start, and only glibc keeps some free. Elsewhere dlopen would refuse the
  * library, so there the compiler chooses. */
 #if defined __GLIBC__
 #define CORE_PER_THREAD __thread __attribute__((tls_model("initial-exec")))
