@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* gateway SERVICE UPSTREAM-HOST UPSTREAM-SERVICE: passes each request on and the answer back, both
- * as streams. The route blocks: its functions run in workers. A slow client holds memory for one
- * part, a slow upstream a worker. An exception of HTTPCall is answered with 502, 503 or 504. */
+/* gateway SERVICE UPSTREAM-HOST UPSTREAM-SERVICE: passes requests on and answers back, as streams.
+ * The route blocks, so its functions run in workers. A slow client holds memory for one part, a
+ * slow upstream a worker. An exception of HTTPCall is answered with 502, 503 or 504. */
+#define _GNU_SOURCE 1 /* strcasecmp and strtok_r, whatever -std says */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
+#include <string.h>
 
 #include <core/core.h>
 
@@ -16,11 +17,10 @@ static const char *const hop[] = { "Connection", "Keep-Alive", "Proxy-Connection
 
 static int is_for_one_hop(const char *name)
 {
-	const char *const *h = hop;
-
-	while (*h && strcasecmp(name, *h) != 0)
-		h++;
-	return *h != NULL;
+	for (const char *const *h = hop; *h; h++)
+		if (strcasecmp(name, *h) == 0)
+			return 1;
+	return 0;
 }
 
 /* The call of a request: the first part of the body begins it, or the handler if it has none. */
