@@ -53,7 +53,7 @@ CORE_API size_t SocketPool_evict_idle(SocketPool_T, int idle_ms);
  * next one will be, or -1 if none will. */
 CORE_API int SocketPool_sweep(SocketPool_T);
 
-typedef struct SocketPool_Limits { /* 0 means no limit, except in hold_ms */
+typedef struct SocketPool_Limits { /* 0 or less: no limit; hold_ms has a default */
 	size_t per_address; /* from one IPv4 address or IPv6 /64; of those added from now on */
 	int rate;           /* added in a second; after a pause as many at once */
 	int idle_ms;        /* add, accept and checkout first evict those unused for so long */

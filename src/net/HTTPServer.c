@@ -77,6 +77,8 @@ static void check_options(const HTTPServer_Options *o)
 	CHECK(!o->mode || is_unix(o->host),
 		"HTTPServer_new: the mode is 0%o, and %s is no Unix-domain socket", (unsigned)o->mode,
 		o->host ? o->host : "a host of NULL");
+	CHECK(!o->shared || !is_unix(o->host),
+		"HTTPServer_new: shared is %d, and %s has one listening process", o->shared, o->host);
 	CHECK(o->pipeline_bytes == 0
 			|| (o->pipeline_bytes >= PIPELINE_LEAST && o->pipeline_bytes <= INT_MAX),
 		"HTTPServer_new: pipeline_bytes is %zu, not 0 or %d to %d", o->pipeline_bytes,

@@ -523,3 +523,13 @@ TEST(a_mode_that_is_none_is_checked)
 		.mode = 0600 }));
 	Arena_dispose(&a);
 }
+
+TEST(a_unix_domain_socket_is_not_shared)
+{
+	Arena_T a = Arena_new();
+
+	ck_raises_saying(Assert_Failed,
+		"HTTPServer_new: shared is 1, and unix:/tmp/x has one listening process",
+		HTTPServer_new(a, &(HTTPServer_Options){ .host = "unix:/tmp/x", .shared = 1 }));
+	Arena_dispose(&a);
+}

@@ -343,6 +343,33 @@ TEST(a_client_that_reads_during_the_drain_gets_all_of_its_response_and_the_next)
 	join_server();
 }
 
+/* The server has ended its side, and the kernel still has the end of the response. */
+TEST(a_request_that_comes_too_late_for_the_drain_resets_no_response)
+{
+	size_t total = 0;
+	int fd;
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/huge", answer_huge, NULL);
+	launch_server();
+	fd = dial_narrow();
+	send_text(fd, GET("/huge"));
+	await(stats_now().sent > 0);
+	HTTPServer_stop(server);
+	while (stats_now().sent < HUGE) {
+		ssize_t n = read_within(fd, huge_heard, 65536, PATIENCE);
+
+		ck_assert_int_gt(n, 0);
+		total += (size_t)n;
+	}
+	sleep_ms(20);
+	send_text(fd, GET("/huge"));
+	total += hear_huge(fd);
+	ck_assert_uint_gt(total, HUGE);
+	close(fd);
+	join_server();
+}
+
 static void nap_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	atomic_fetch_add(&inside, 1);

@@ -186,6 +186,14 @@ static int is_idle(const Conn *c)
 	return c->end == END_OPEN && c->input == INPUT_IDLE && c->output == OUTPUT_IDLE && c->held == 0;
 }
 
+/* Its last response may have promised another request. If that response was sent in this turn, its
+ * end may still be on its way when the request comes, which must not reset the connection. */
+static void end_idle_in_drain(Turn *t)
+{
+	t->c->unread = t->cause != CAUSE_DRAIN;
+	t->c->end = END_AFTER;
+}
+
 /* Leaves the connection as it is to wait. */
 static void settle_connection(Turn *t)
 {
@@ -193,13 +201,14 @@ static void settle_connection(Turn *t)
 	Conn *c = t->c;
 	int idle;
 
-	if (c->end == END_AFTER && c->output == OUTPUT_IDLE)
-		end_after_output(t);
 	if (c->end == END_OPEN)
 		httpserver__hold(t);
+	if (l->draining && c->served && is_idle(c))
+		end_idle_in_drain(t);
+	if (c->end == END_AFTER && c->output == OUTPUT_IDLE)
+		end_after_output(t);
 	idle = is_idle(c);
-	if (l->draining && ((idle && c->served)
-			|| (!httpserver__is_held_by(c, HOLDER_WORKER) && httpserver__is_over(l))))
+	if (l->draining && !httpserver__is_held_by(c, HOLDER_WORKER) && httpserver__is_over(l))
 		t->dies = 1;
 	if (t->dies)
 		c->end = END_DEAD;
