@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The functions of a socket for protocols and pool, and connect to several addresses. The
- * program is linked with --wrap=getaddrinfo, so that a host has the addresses that a test gives
- * it. */
+ * program is linked with --wrap for some calls, so that a host has the addresses that a test gives
+ * it, and a clock may jump between two readings. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -10,12 +10,14 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <core/SocketPoll.h>
+#include <core/SocketPool.h>
 #include "socket/internal.h"
 #include "descriptors.h"
 #include "testing.h"
@@ -46,6 +48,21 @@ void __wrap_freeaddrinfo(struct addrinfo *a)
 {
 	if (a != list)
 		__real_freeaddrinfo(a);
+}
+
+/* After so many readings, the clocks go on by so many seconds. */
+static atomic_int readings;
+static int jump_after, jump_seconds;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *t);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
+{
+	int result = __real_clock_gettime(clock, t);
+
+	if (atomic_fetch_add(&readings, 1) >= jump_after)
+		t->tv_sec += jump_seconds;
+	return result;
 }
 
 static int meets_itself, at_once;
@@ -604,4 +621,60 @@ TEST(so_are_all_that_wait_to_be_closed_when_a_poll_is_disposed_of)
 	ck_assert_int_eq(calls, 3);
 	for (i = 0; i < 3; i++)
 		ck_closed(other[i]);
+}
+
+/* ---- a hold-down that ends in the middle of a checkout ---- */
+
+/* Returns the errno of a checkout from a port without a listener. The clocks jump after n of its
+ * readings. */
+static int error_of_checkout(SocketPool_T pool, const char *port, int n)
+{
+	volatile int error = 0;
+
+	atomic_store(&readings, 0);
+	jump_after = n;
+	TRY {
+		SocketPool_checkout(pool, "127.0.0.1", port, -1);
+	} EXCEPT(SocketPool_Failed) {
+		error = Except_errno();
+	} EXCEPT(Socket_Failed) {
+		error = Except_errno();
+	} END_TRY;
+	return error;
+}
+
+/* Returns a port that is taken, without a listener, until *fd is closed. */
+static const char *refusing_port(int *fd)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t n = sizeof a;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	*fd = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(bind(*fd, (struct sockaddr *)&a, sizeof a), 0);
+	ck_assert_int_eq(getsockname(*fd, (struct sockaddr *)&a, &n), 0);
+	return Arena_sprintf(arena, "%d", ntohs(a.sin_port));
+}
+
+TEST(a_hold_down_that_ends_between_two_looks_at_the_clock_is_no_timeout)
+{
+	enum { READINGS = 20 };
+	SocketPool_Limits limits = { .hold_ms = 5000 };
+	SocketPool_Stats stats;
+	int fd, n;
+	const char *port = refusing_port(&fd);
+
+	for (n = 0; n < READINGS; n++) {
+		SocketPool_T pool = SocketPool_new(arena, 2, 64);
+
+		SocketPool_set_limits(pool, &limits);
+		jump_seconds = 0;
+		ck_assert_int_eq(error_of_checkout(pool, port, 0), ECONNREFUSED);
+		jump_seconds = 6;
+		ck_assert_int_eq(error_of_checkout(pool, port, n), ECONNREFUSED);
+		jump_seconds = 0;
+		SocketPool_stats(pool, &stats);
+		ck_assert_uint_eq(stats.timed_out, 0);
+	}
+	close(fd);
 }

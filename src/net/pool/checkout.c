@@ -55,15 +55,16 @@ static void raise_timed_out_unlocks(T pool, const Host *h, const Checkout *to)
 		to->host, to->service, to->timeout_ms, open, count, max, (long long)since, file, line);
 }
 
-static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to) CORE_NORETURN;
-static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to)
+/* Raises if no connection can come: the pool is drained, or the host is held down and has none.
+ * Reads the clock once: a hold-down that ends in between is no timeout. */
+static void check_hope_unlocks(T pool, const Host *h, const Checkout *to)
 {
-	int64_t held = h->held_until - socket__now_ms();
+	int64_t held = h->open == 0 ? h->held_until - socket__now_ms() : 0;
 	int is_draining = pool->draining, error = h->error;
 
 	ASSERT_LOCKED(pool);
-	if (!is_draining && !(held > 0 && h->open == 0))
-		raise_timed_out_unlocks(pool, h, to);
+	if (!is_draining && held <= 0)
+		return;
 	unlock_pool(pool);
 	errno = is_draining ? ESHUTDOWN : error;
 	if (is_draining)
@@ -76,7 +77,8 @@ static void raise_refused_unlocks(T pool, const Host *h, const Checkout *to)
 
 /* ---- an idle connection, or a place ---- */
 
-/* Puts a slot or a place into the claim. pool.pml: claim */
+/* Puts a slot or a place into the claim, or nothing if a hold-down has ended since the wait for its
+ * end was given up. pool.pml: claim */
 static void claim_slot_or_place(T pool, Checkout *to)
 {
 	Claim *c = &to->claim;
@@ -87,8 +89,7 @@ static void claim_slot_or_place(T pool, Checkout *to)
 
 	lock_pool(pool);
 	h = host__find_unlocks(pool, to->host, to->service);
-	if (pool->draining || (!h->newest && h->held_until > socket__now_ms() && h->open == 0))
-		raise_refused_unlocks(pool, h, to);
+	check_hope_unlocks(pool, h, to);
 	c->host = h;
 	if (h->newest) {
 		c->slot = client__pop_idle_locked(h);
@@ -100,8 +101,11 @@ static void claim_slot_or_place(T pool, Checkout *to)
 		client__reserve_locked(c);
 	} else {
 		client__await_turn_unlocks(c, to->deadline, to->cancel_state);
-		if (c->verdict == WAITING)
-			raise_refused_unlocks(pool, h, to);
+		if (c->verdict == WAITING) {
+			check_hope_unlocks(pool, h, to);
+			if (socket__now_ms() >= to->deadline)
+				raise_timed_out_unlocks(pool, h, to);
+		}
 	}
 	unlock_pool(pool);
 	slots__close(victim);
@@ -202,7 +206,7 @@ static Connection_T install_connection(T pool, Checkout *to)
 
 	lock_pool(pool);
 	if (pool->draining)
-		raise_refused_unlocks(pool, h, to);
+		check_hope_unlocks(pool, h, to);
 	pool->opening--; /* it still counts as open at the host */
 	h->failures = 0;
 	u->host = h;

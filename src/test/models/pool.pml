@@ -209,7 +209,7 @@ inline claim()          /* claim_slot_or_place, with enqueue_waiter_locked */
 		pop_idle(s, me);
 		given[me] = s;
 		verdict[me] = GIVEN
-	:: s == NONE && no_hope(h)      /* raise_refused_unlocks */
+	:: s == NONE && no_hope(h)      /* check_hope_unlocks */
 	:: s == NONE && !no_hope(h) ->
 		find_idle(NONE, s);
 		if
