@@ -169,7 +169,7 @@ TEST(a_peer_that_is_gone_is_an_exception)
 	Connection_send(c, Arena_calloc(arena, 1, 1000 * 1000), 1000 * 1000);
 	close(peer);
 	peer = -1;
-	ck_raises_saying(Socket_Closed, "Connection_flush", Connection_flush(c));
+	ck_raises_saying(Socket_Closed, "Connection_flush unix:(unnamed): ", Connection_flush(c));
 	SocketPool_close(pool, &s);
 }
 
@@ -177,7 +177,8 @@ TEST(and_so_it_is_when_nothing_is_queued)
 {
 	close(peer);
 	peer = -1;
-	ck_raises_saying(Socket_Closed, "Connection_send", Connection_send(c, "x", 1));
+	ck_raises_saying(Socket_Closed, "Connection_send unix:(unnamed): ",
+		Connection_send(c, "x", 1));
 	ck_assert_uint_eq(Connection_pending(c), 0);
 }
 

@@ -34,10 +34,8 @@ static size_t try_send_bytes(Socket_T s, const void *bytes, size_t n, const char
 
 	if (sent >= 0)
 		return (size_t)sent;
-	if (errno == EPIPE || errno == ECONNRESET)
-		EXCEPT_RAISE_ERRNO(Socket_Closed, "%s", function);
 	if (errno != EAGAIN && errno != EWOULDBLOCK)
-		EXCEPT_RAISE_ERRNO(Socket_Failed, "%s", function);
+		socket__failed_on(function, s, errno);
 	errno = before;
 	return 0;
 }
