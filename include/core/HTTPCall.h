@@ -11,8 +11,8 @@
  * pool must live until then. Raises, wherever it talks to the server: HTTP_Unavailable (the pool
  * has no connection: none became free in time, the host is held down, the pool is drained),
  * HTTP_Gateway_Timeout, HTTP_Bad_Gateway (all else of the network or of the answer).
- * Except_cause(1) is the exception of Socket or SocketPool. Checked everywhere: NULL arguments, and
- * a function that is called out of its turn. */
+ * Except_cause(1) is the exception of Socket or SocketPool. Checked everywhere: NULL arguments (the
+ * service of "unix:/path" may be NULL), and a function that is called out of its turn. */
 #ifndef HTTPCALL_INCLUDED
 #define HTTPCALL_INCLUDED
 #include <stddef.h>

@@ -162,15 +162,6 @@ static void finish_call(T call)
 
 typedef void Step(T call);
 
-static void raise_as(T call, const Except_T *e) CORE_NORETURN;
-static void raise_as(T call, const Except_T *e)
-{
-	if (call->pool)
-		EXCEPT_RAISE_MSG(*e, "%s %s of %s:%s: %s", call->method, call->target, call->host,
-			call->service, Except_message());
-	EXCEPT_RAISE_MSG(*e, "%s %s: %s", call->method, call->target, Except_message());
-}
-
 static void take_step(T call, Step *step)
 {
 	DEFER(end_step, call);
@@ -178,11 +169,11 @@ static void take_step(T call, Step *step)
 	TRY {
 		step(call);
 	} EXCEPT(Socket_Timeout) {
-		raise_as(call, &HTTP_Gateway_Timeout);
+		httpcall__fail(call, &HTTP_Gateway_Timeout, Except_message());
 	} EXCEPT(SocketPool_Failed) {
-		raise_as(call, &HTTP_Unavailable);
+		httpcall__fail(call, &HTTP_Unavailable, Except_message());
 	} EXCEPT(Socket_Failed) {
-		raise_as(call, &HTTP_Bad_Gateway);
+		httpcall__fail(call, &HTTP_Bad_Gateway, Except_message());
 	} END_TRY;
 	call->in_step = 0;
 }
@@ -240,7 +231,7 @@ static void set_server(T call, SocketPool_T pool, const char *host, const char *
 {
 	call->pool = pool;
 	call->host = Arena_strdup(call->arena, host);
-	call->service = Arena_strdup(call->arena, service);
+	call->service = Arena_strdup(call->arena, service ? service : "");
 	Arena_defer(call->arena, discard_left_connection, call);
 }
 
@@ -258,7 +249,7 @@ static void check_server(T call, const char *function, SocketPool_T pool, const 
 	check_making(call, function);
 	CHECK(pool, "%s: the pool is NULL", function);
 	CHECK(host, "%s: the host is NULL", function);
-	CHECK(service, "%s: the service is NULL", function);
+	CHECK(service || strncmp(host, "unix:", 5) == 0, "%s: the service is NULL", function);
 }
 
 void HTTPCall_run(T call, SocketPool_T pool, const char *host, const char *service)

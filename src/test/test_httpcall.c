@@ -318,6 +318,21 @@ TEST(a_server_that_is_not_there_is_a_bad_gateway)
 	ck_assert_int_eq(caused, 1);
 }
 
+TEST(a_Unix_socket_needs_no_service)
+{
+	SERVE({ .until = END, .answer = OK("x", "1") });
+	ck_raises_saying(HTTP_Bad_Gateway, "GET / of unix:/nowhere/at/all: connect unix:",
+		HTTPCall_run(call_of("GET", "/"), pool, "unix:/nowhere/at/all", NULL));
+}
+
+TEST(a_refused_answer_is_reported_with_its_server)
+{
+	SERVE({ .until = END, .answer = "HTTP/1.1 101 Switching Protocols\r\n\r\n" });
+	ck_raises_saying(HTTP_Bad_Gateway,
+		Arena_sprintf(arena, "GET / of 127.0.0.1:%s: the server switches", service),
+		run_call(call_of("GET", "/")));
+}
+
 TEST(causes_are_those_of_the_layers_below)
 {
 	HTTPCall_T call = call_of("GET", "/"), full = call_of("GET", "/"), late = call_of("GET", "/");
@@ -381,6 +396,17 @@ TEST(a_post_is_not_repeated)
 	run_call(call);
 	ck_raises_saying(HTTP_Bad_Gateway, "without an answer", run_call(again));
 	ck_assert_int_eq(server.connections, 1);
+}
+
+TEST(nor_after_a_reset)
+{
+	HTTPCall_T call = call_of("GET", "/1"), again = call_of("POST", "/2");
+
+	SERVE({ .until = END, .answer = OK("a", "1") }, { .until = "/2", .resets = 1 });
+	run_call(call);
+	ck_raises_saying(HTTP_Bad_Gateway, "recv 127.0.0.1:", run_call(again));
+	ck_assert_int_eq(server.connections, 1);
+	ck_assert_uint_eq(count_checked_out(), 0);
 }
 
 TEST(a_server_that_closes_twice_is_a_bad_gateway)

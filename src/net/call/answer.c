@@ -20,7 +20,7 @@ enum { BUFFER = 16 * 1024, INTERIM_MOST = 32 };
 static void refuse_answer(HTTPCall_T call, const char *why) CORE_NORETURN;
 static void refuse_answer(HTTPCall_T call, const char *why)
 {
-	EXCEPT_RAISE_MSG(HTTP_Bad_Gateway, "%s %s: %s", call->method, call->target, why);
+	httpcall__fail(call, &HTTP_Bad_Gateway, why);
 }
 
 /* ---- receiving ---- */

@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The connection of a call: it has one from its begin until its answer is whole, or until it
- * fails. */
+ * fails. Its messages name the server. */
 #include "config.h"
 
 #include "call/rep.h"
+
+/* A Unix socket has no service. */
+void httpcall__fail(HTTPCall_T call, const Except_T *e, const char *why)
+{
+	if (!call->pool)
+		EXCEPT_RAISE_MSG(*e, "%s %s: %s", call->method, call->target, why);
+	EXCEPT_RAISE_MSG(*e, "%s %s of %s%s%s: %s", call->method, call->target, call->host,
+		*call->service ? ":" : "", call->service, why);
+}
 
 /* The parentheses keep the place of the checkout, which a leak report names, out of the
  * library. */

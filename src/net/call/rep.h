@@ -57,6 +57,8 @@ struct HTTPCall {
 
 /* ---- connection.c ---- */
 
+/* Raises e with a message that names the request, and the server if the call has a pool. */
+void httpcall__fail(HTTPCall_T call, const Except_T *e, const char *why) CORE_NORETURN;
 void httpcall__open_connection(HTTPCall_T call); /* Raises: as SocketPool_checkout */
 /* Checks the connection in if it can be used again, or discards it. Does nothing if there is
  * none. Never raises. */
