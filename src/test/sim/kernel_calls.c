@@ -183,11 +183,11 @@ CALL(int, listen, int fd, int backlog)
 	return 0;
 }
 
+/* Outside of a task, gcov opens its files. */
+int __real_open(const char *path, int flags, ...);
 CALL(int, open, const char *path, int flags, ...)
 {
-	(void)path;
-	(void)flags;
-	return kernel_open(FILE_PLAIN);
+	return task_name() ? kernel_open(FILE_PLAIN) : __real_open(path, flags, 0666);
 }
 
 CALL(int, eventfd, unsigned count, int flags)
@@ -236,19 +236,25 @@ CALL(int, close, int fd)
 	return 0;
 }
 
+int __real_fcntl(int fd, int what, ...);
 CALL(int, fcntl, int fd, int what, ...)
 {
-	File *f = kernel_file(fd);
+	File *f = fd < KERNEL_FIRST ? NULL : kernel_file(fd);
 	va_list list;
+	int result;
 
-	if (!f)
-		return -1;
-	if (what == F_SETFL) {
-		va_start(list, what);
-		f->nonblocking = (va_arg(list, int) & O_NONBLOCK) != 0;
-		va_end(list);
+	va_start(list, what);
+	if (fd < KERNEL_FIRST)
+		result = __real_fcntl(fd, what, va_arg(list, void *));
+	else if (!f)
+		result = -1;
+	else {
+		if (what == F_SETFL)
+			f->nonblocking = (va_arg(list, int) & O_NONBLOCK) != 0;
+		result = what == F_GETFL && f->nonblocking ? O_NONBLOCK | O_RDWR : 0;
 	}
-	return what == F_GETFL && f->nonblocking ? O_NONBLOCK | O_RDWR : 0;
+	va_end(list);
+	return result;
 }
 
 CALL(int, setsockopt, int fd, int level, int option, const void *p, socklen_t n)

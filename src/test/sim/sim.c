@@ -104,6 +104,9 @@ static void run_seed(uint64_t seed, const Kind *kind)
 	SIM_CHECK(Arena_debug_live_count() == 0, "%zu arenas are left", Arena_debug_live_count());
 }
 
+/* It exists with --enable-gcov, whose counts are written at exit. */
+void __gcov_exit(void) __attribute__((weak));
+
 /* Each seed has a process of its own: what a run leaves in caches would change the next one.
  * Returns the hash of what happened. */
 static uint64_t run_apart(uint64_t seed, const Kind *kind, uint64_t *hash)
@@ -114,6 +117,8 @@ static uint64_t run_apart(uint64_t seed, const Kind *kind, uint64_t *hash)
 	if (child == 0) {
 		run_seed(seed, kind);
 		*hash = trace_hash;
+		if (__gcov_exit)
+			exit(0);
 		_exit(0);
 	}
 	if (child < 0 || waitpid(child, &status, 0) != child)
