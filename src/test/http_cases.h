@@ -131,6 +131,8 @@ static const Row refused[] = {
 	ROW(400, "an IPv6 address without brackets", GET "Host: ::1\r\n\r\n"),
 	ROW(400, "an open bracket", GET "Host: [::1\r\n\r\n"),
 	ROW(400, "brackets around no address", GET "Host: [a]\r\n\r\n"),
+	ROW(400, "brackets around more than an address",
+		GET "Host: [1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb]\r\n\r\n"),
 	ROW(400, "bytes after the bracket", GET "Host: [::1]a\r\n\r\n"),
 	ROW(400, "a bad escape in Host", GET "Host: a%2\r\n\r\n"),
 	ROW(400, "a malformed Host on HTTP/1.0", "GET / HTTP/1.0\r\nHost: a b\r\n\r\n"),

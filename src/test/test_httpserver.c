@@ -79,6 +79,7 @@ TEST(a_path_without_the_method_is_405_and_says_which_it_has)
 	HTTPServer_route(server, "GET", "/a", answer_hello, NULL);
 	HTTPServer_route(server, "PUT", "/a", answer_hello, NULL);
 	HTTPServer_route(server, "DELETE", "/:id", answer_params, "deleted");
+	HTTPServer_route(server, "PUT", "/:id", answer_params, "put"); /* Allow has PUT once */
 	HTTPServer_route(server, "POST", "/b/c", answer_hello, NULL);
 	launch_server();
 	ck_assert_int_eq(ask_server("POST /a HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\nx"), 405);
@@ -317,6 +318,71 @@ TEST(an_exception_when_the_arena_is_cleared_loses_no_response)
 	await(stats_now().connections == 0);
 	ck_assert_uint_eq(stats_now().raised, 3);
 	end_server();
+}
+
+static int write_on(HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	HTTPResponse_printf(response, "%1000d", 1);
+	return 1;
+}
+
+static void stream_on(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	defer_raise(request, response, cl);
+	HTTPResponse_stream(response, write_on, NULL);
+}
+
+TEST(an_exception_when_the_client_has_left_is_counted)
+{
+	int fd;
+
+	make_server((HTTPServer_Options){ 0 });
+	HTTPServer_route(server, "GET", "/", stream_on, NULL);
+	HTTPServer_route(server, "GET", "/cookies", answer_cookies, NULL);
+	launch_server();
+	fd = dial_server();
+	send_text(fd, GET("/"));
+	ck_assert_int_eq(read_one_response(fd, 0), 200);
+	close(fd);
+	await(stats_now().connections == 0);
+	ck_assert_uint_eq(stats_now().raised, 1);
+	ck_assert_int_eq(ask_server(GET("/cookies")), 200);
+	end_server();
+}
+
+static void defer_before(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)response;
+	Arena_defer(HTTPRequest_arena(request), raise_mine, cl);
+}
+
+static void take_bytes(HTTPRequest_T request, const void *bytes, size_t n, void *cl)
+{
+	(void)request;
+	(void)bytes;
+	(void)n;
+	(void)cl;
+}
+
+TEST(and_so_it_is_when_the_server_is_cancelled_amid_the_request)
+{
+	int fd;
+
+	make_server((HTTPServer_Options){ .before = defer_before });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "POST", .pattern = "/",
+		.handler = answer_cookies, .body = take_bytes });
+	launch_server();
+	fd = dial_server();
+	send_text(fd, "POST / HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nx");
+	await(stats_now().requests == 1);
+	pthread_cancel(server_thread);
+	pthread_join(server_thread, NULL);
+	ck_assert_uint_eq(stats_now().raised, 1);
+	read_to_end(fd);
+	close(fd);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
 
 TEST(a_field_can_be_sent_twice)

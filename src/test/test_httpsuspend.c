@@ -342,6 +342,49 @@ TEST(a_response_that_is_not_resumed_is_freed_with_the_servers_arena, .to = 2)
 	close(fd);
 }
 
+static void raise_deferred(void *cl)
+{
+	count_freed(cl);
+	RAISE_MSG(HTTP_Failed, "deferred");
+}
+
+static void suspend_with_a_raise(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	Arena_defer(HTTPRequest_arena(request), raise_deferred, cl);
+	suspend_response(response);
+}
+
+TEST(a_deferred_call_that_raises_after_the_client_has_left_is_counted, .to = 2)
+{
+	int fd;
+
+	start_server(suspend_with_a_raise, (HTTPServer_Options){ 0 }, _i);
+	fd = begin_waiting();
+	close(fd);
+	await(stats_now().connections == 0);
+	HTTPResponse_resume(waiting);
+	await(stats_now().raised == 1);
+	ck_assert_int_eq(atomic_load(&nfreed), 1);
+	ck_assert_int_eq(ask_server(GET("/")), 200);
+	end_server();
+}
+
+TEST(and_so_it_is_after_the_end_of_the_server, .to = 2)
+{
+	int fd;
+
+	start_server(suspend_with_a_raise, (HTTPServer_Options){ .drain_ms = 1 }, _i);
+	fd = begin_waiting();
+	HTTPServer_stop(server);
+	pthread_join(server_thread, NULL);
+	HTTPResponse_resume(waiting);
+	ck_assert_uint_eq(stats_now().raised, 1);
+	ck_assert_int_eq(atomic_load(&nfreed), 1);
+	close(fd);
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+
 TEST(a_drain_waits_for_the_resume, .to = 2)
 {
 	int fd;

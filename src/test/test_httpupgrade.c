@@ -24,10 +24,14 @@ typedef struct Upgrade {
 	const char *path;
 } Upgrade;
 
+static int clean_up_raises;
+
 static void clean_up(void *cl)
 {
 	(void)cl;
 	atomic_fetch_add(&ncleaned, 1);
+	if (clean_up_raises)
+		RAISE_MSG(Odd, "clean-up fails");
 }
 
 /* Sends everything back until the client ends. */
@@ -280,6 +284,25 @@ TEST(an_exception_of_take_is_counted_and_the_socket_stays_with_take, .to = 2)
 	Socket_sendall(kept, "still ours", 10);
 	Socket_close(&kept);
 	ck_hear(fd, "still ours");
+	close(fd);
+	ck_assert_int_eq(ask_server(GET("/hello")), 200);
+	end_server();
+}
+
+TEST(so_is_one_of_a_deferred_call_after_take, .to = 2)
+{
+	int fd;
+
+	way = ECHOES;
+	clean_up_raises = 1;
+	start_server();
+	fd = dial_server();
+	send_text(fd, _i ? UPGRADE("/blocks") : UPGRADE("/"));
+	ck_assert_int_eq(read_one_response(fd, 0), 101);
+	shutdown(fd, SHUT_WR);
+	ck_assert(read_to_end(fd));
+	await(stats_now().raised == 1);
+	ck_assert_int_eq(atomic_load(&ncleaned), 1);
 	close(fd);
 	ck_assert_int_eq(ask_server(GET("/hello")), 200);
 	end_server();

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <core/core.h>
+#include "socket/internal.h"
 #include "descriptors.h"
 #include "testing.h"
 #include "wrapping.h"
@@ -298,6 +299,59 @@ static void connect_otherwise(Session *s)
 	s->adopted = -1;
 }
 
+/* A wait in vain raises: one that fails is reported, and not taken for its end. */
+static void expect_timeout(Socket_T socket, void (*act)(Socket_T))
+{
+	volatile int timed_out = 0;
+
+	TRY {
+		act(socket);
+	} EXCEPT(Socket_Timeout) {
+		timed_out = 1;
+	} END_TRY;
+	if (!timed_out)
+		RAISE(Wrong);
+}
+
+static void receive_byte(Socket_T socket)
+{
+	char byte;
+
+	Socket_recv(socket, &byte, 1);
+}
+
+static void send_without_end(Socket_T socket)
+{
+	static const char zeros[65536];
+
+	for (;;)
+		Socket_sendall(socket, zeros, sizeof zeros);
+}
+
+static void accept_without_end(Socket_T listener)
+{
+	while (!Socket_accept(listener))
+		; /* an error of a peer: the next one */
+}
+
+static void wait_otherwise(Session *s)
+{
+	Socket_T listener, quiet;
+	char name[64];
+
+	snprintf(name, sizeof name, "unix:@libcore-test-wait-%ld", (long)getpid());
+	listener = keep_in_pool(s, Socket_listen(name, NULL, 1));
+	Socket_set_timeout(listener, 1);
+	expect_timeout(listener, accept_without_end);
+	quiet = keep_in_pool(s, Socket_connect(name, NULL, 1000));
+	if (socket__wait(quiet, 0, 0)
+			|| socket__wait_either(quiet, socket__deadline_in(1)) != SOCKET__WRITABLE)
+		RAISE(Wrong);
+	Socket_set_timeout(quiet, 1);
+	expect_timeout(quiet, receive_byte);
+	expect_timeout(quiet, send_without_end);
+}
+
 static void remove_one(Connection_T c, void *cl)
 {
 	Session *s = cl;
@@ -378,6 +432,7 @@ static void run_session(Session *s)
 	exchange_bytes(s, c);
 	resize_pool(s->clients);
 	connect_otherwise(s);
+	wait_otherwise(s);
 	accept_one(s);
 	s->out = check_out(s);
 	accept_one(s);

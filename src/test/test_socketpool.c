@@ -478,6 +478,34 @@ TEST(a_resize_in_a_callback_takes_effect_at_once_and_calls_no_callback)
 	ck_assert_uint_eq(SocketPool_capacity(pool), 17);
 }
 
+static int nouter;
+
+static void resize_outer(SocketPool_T inner, void *outer)
+{
+	(void)inner;
+	SocketPool_resize(outer, 8);
+}
+
+static void resize_inner(SocketPool_T outer, void *inner)
+{
+	(void)outer;
+	nouter++;
+	SocketPool_resize(inner, 9);
+}
+
+TEST(nor_does_it_call_one_in_a_callback_of_another_pool_within)
+{
+	SocketPool_T inner = SocketPool_new(arena, 1, 0);
+
+	nouter = 0;
+	SocketPool_set_pre_resize_callback(pool, resize_inner, inner);
+	SocketPool_set_pre_resize_callback(inner, resize_outer, pool);
+	SocketPool_resize(pool, 7);
+	ck_assert_int_eq(nouter, 1);
+	ck_assert_uint_eq(SocketPool_capacity(inner), 9);
+	ck_assert_uint_eq(SocketPool_capacity(pool), 7);
+}
+
 static void use_everything(SocketPool_T p, void *cl)
 {
 	Socket_T s = make_one();

@@ -425,6 +425,50 @@ TEST(it_makes_room_also_where_what_was_added_has_been_unused_for_longer)
 	close(fd[1]);
 }
 
+static void touch_one(Connection_T c, void *port)
+{
+	char *peer = Arena_sprintf(arena, "127.0.0.1:%s", (const char *)port);
+
+	if (strcmp(Socket_peer(Connection_socket(c), arena), peer) == 0)
+		Connection_touch(c);
+}
+
+static int has_idle(const Server *server)
+{
+	Connection_T c = SocketPool_try_checkout(pool, "127.0.0.1", server->port);
+
+	if (c)
+		SocketPool_checkin(pool, c);
+	return c != NULL;
+}
+
+/* The pauses are longer than a tick of the coarse clock. */
+TEST(an_idle_connection_that_was_touched_makes_room_later)
+{
+	enum { HOSTS = 5 };
+	Server servers[HOSTS];
+	int i;
+
+	SocketPool_resize(pool, 3);
+	for (i = 0; i < HOSTS; i++)
+		start_server(&servers[i], ECHO);
+	for (i = 0; i < 3; i++) {
+		SocketPool_checkin(pool, check_out(&servers[i]));
+		wait_ms(30);
+	}
+	SocketPool_map(pool, touch_one, servers[1].port);
+	wait_ms(30);
+	SocketPool_map(pool, touch_one, servers[0].port); /* from the oldest use: 2, 1, 0 */
+	SocketPool_discard(pool, check_out(&servers[3]));
+	ck_assert_int_eq(has_idle(&servers[2]), 0);
+	SocketPool_resize(pool, 2);
+	SocketPool_discard(pool, check_out(&servers[4]));
+	ck_assert_int_eq(has_idle(&servers[1]), 0);
+	ck_assert_int_eq(has_idle(&servers[0]), 1);
+	for (i = 0; i < HOSTS; i++)
+		stop_server(&servers[i]);
+}
+
 TEST(a_busy_host_does_not_keep_others_waiting)
 {
 	enum { BUSY = 30 };

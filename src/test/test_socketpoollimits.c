@@ -224,6 +224,26 @@ TEST(an_address_may_have_so_many_connections)
 	ck_assert_ptr_nonnull(SocketPool_add(pool, accepted_from(1)));
 }
 
+/* 127.0.69.48 and 127.0.0.1 fall into one chain of records. */
+TEST(addresses_of_one_chain_are_counted_apart)
+{
+	enum { COLLIDING = 69 << 8 | 48 };
+	SocketPool_Limits limits = { .per_address = 1 };
+	Socket_T a, b, more;
+
+	SocketPool_set_limits(pool, &limits);
+	a = accepted_from(1);
+	b = accepted_from(COLLIDING);
+	more = accepted_from(COLLIDING);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, a));
+	ck_assert_ptr_nonnull(SocketPool_add(pool, b));
+	ck_assert_ptr_null(SocketPool_add(pool, more));
+	SocketPool_close(pool, &a);
+	ck_assert_ptr_null(SocketPool_add(pool, more));
+	SocketPool_close(pool, &b);
+	ck_assert_ptr_nonnull(SocketPool_add(pool, more));
+}
+
 TEST(addresses_that_have_gone_cost_no_memory)
 {
 	SocketPool_Limits limits = { 0 };
@@ -388,6 +408,35 @@ TEST(without_descriptors_a_client_is_let_go_and_accept_asks_for_a_pause)
 	ck_assert_uint_eq(SocketPool_count(pool), 0);
 	connect_from(1);
 	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
+}
+
+TEST(without_even_a_spare_descriptor_it_asks_for_a_pause_and_the_client_waits)
+{
+	struct rlimit limit, few;
+	int pause = 0, highest = dup(0);
+
+	close(highest);
+	connect_from(1);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	few = limit;
+	few.rlim_cur = (rlim_t)highest + 1; /* the client's; the pool's spare finds none */
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	ck_assert_ptr_null(SocketPool_accept(pool, listener, &pause));
+	setrlimit(RLIMIT_NOFILE, &limit);
+	ck_assert_int_gt(pause, 0);
+	ck_assert_uint_eq(pool_stats().shed, 0);
+	ck_assert_int_eq(is_closed(0), 0);
+	ck_assert_ptr_nonnull(SocketPool_accept(pool, listener, &pause));
+}
+
+TEST(a_socket_that_does_not_listen_is_not_accepted_from)
+{
+	Socket_T s = make_pair();
+	int pause;
+
+	ck_raises_saying(Socket_Failed, "accept", SocketPool_accept(pool, s, &pause));
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	Socket_close(&s);
 }
 
 /* ---- drain ---- */

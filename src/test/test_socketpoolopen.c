@@ -169,6 +169,26 @@ TEST(an_on_open_that_gives_the_connection_away_is_checked)
 	ck_assert_uint_eq(pool_stats().checked_out, 0);
 }
 
+static void raise_later(void *cl)
+{
+	(void)cl;
+	RAISE_MSG(Test_Failed, "deferred");
+}
+
+static void raise_twice(Connection_T c, void *cl)
+{
+	Arena_defer(Connection_arena(c), raise_later, cl);
+	RAISE_MSG(Test_Failed, "on_open");
+}
+
+TEST(an_exception_of_on_open_goes_before_those_that_were_deferred)
+{
+	open_with(raise_twice, NULL);
+	ck_raises_saying(Test_Failed, "on_open", check_out());
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	ck_assert_uint_eq(pool_stats().failed, 1);
+}
+
 static void check_out_another(Connection_T c, void *cl)
 {
 	(void)c;
