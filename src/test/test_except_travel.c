@@ -246,6 +246,22 @@ TEST(texts_too_long_are_cut_at_a_character)
 	check_cut(1);
 }
 
+TEST(the_end_of_a_path_begins_at_a_character, .to = 2)
+{
+	Except_Capture c;
+	char path[1024 + 4];
+
+	snprintf(path, sizeof path, "%s%s", wide_text(0, 300), _i ? "x.c" : ".c");
+	TRY {
+		Except__raise_msg(&Disk_Full, path, "f", 1, "full");
+	} ELSE {
+		Except_capture(&c);
+	} END_TRY;
+	ck_assert_int_eq(strncmp(c.file, "...\xc3", 4), 0);
+	ck_assert_str_eq(c.file + strlen(c.file) - 2, ".c");
+	ck_assert_uint_ge(strlen(c.file), 94);
+}
+
 static void raise_it(void *cl)
 {
 	(void)cl;

@@ -24,6 +24,7 @@ ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t n)
 #endif
 
 static int file_fd = -1;             /* the last one that a response was given */
+static int is_pipe_pending;          /* a SIGPIPE, in the thread of the handler */
 static char path[] = "/tmp/httpfileXXXXXX";
 static const char digits[] = "0123456789";
 
@@ -44,11 +45,16 @@ static void write_file(const char *bytes, size_t n)
 	close(fd);
 }
 
-static int open_file(void)
+static int open_as(int access)
 {
-	file_fd = open(path, O_RDONLY | O_CLOEXEC);
+	file_fd = open(path, access | O_CLOEXEC);
 	ck_assert_int_ge(file_fd, 0);
 	return file_fd;
+}
+
+static int open_file(void)
+{
+	return open_as(O_RDONLY);
 }
 
 static int is_closed(void)
@@ -66,13 +72,17 @@ static int64_t number_of(HTTPRequest_T request, const char *name, int64_t usual)
 static void send_file(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	int64_t status = number_of(request, "status", 200);
+	int access = HTTPRequest_query_param(request, "unreadable") ? O_WRONLY : O_RDONLY;
+	sigset_t pending;
 
 	(void)cl;
+	ck_assert_int_eq(sigpending(&pending), 0);
+	is_pipe_pending = sigismember(&pending, SIGPIPE);
 	HTTPResponse_set(response, "ETag", HTTPRequest_query_param(request, "weak") ? "W/\"v1\""
 		: "\"v1\"");
 	HTTPResponse_set(response, "Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT");
 	HTTPResponse_status(response, (int)status);
-	HTTPResponse_file(response, open_file(), number_of(request, "offset", 0),
+	HTTPResponse_file(response, open_as(access), number_of(request, "offset", 0),
 		number_of(request, "nbytes", -1));
 	if (HTTPRequest_query_param(request, "reset")) {
 		HTTPResponse_reset(response);
@@ -418,6 +428,34 @@ TEST(a_client_that_leaves_amid_a_file_costs_its_connection, .to = 2)
 	end_with_file();
 }
 
+/* A program that blocks SIGPIPE keeps one that was pending, and gets none of the server. */
+TEST(a_blocked_SIGPIPE_stays_as_it_was, .to = 2)
+{
+	char *bytes = large_bytes();
+	sigset_t pipe;
+	int fd, signal;
+
+	sigemptyset(&pipe);
+	sigaddset(&pipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe, NULL); /* the server's thread inherits it */
+	if (_i)
+		kill(getpid(), SIGPIPE);
+	write_file(bytes, LARGE);
+	start_with((HTTPServer_Options){ 0 });
+	fd = dial_server();
+	send_text(fd, GET("/"));
+	ck_assert_int_eq(read_one_response(fd, 0), 200);
+	close(fd);
+	await(atomic_load(&nlogged) == 1);
+	ck_assert_int_eq(ask_server(GET("/?nbytes=5")), 200);
+	ck_assert_int_eq(is_pipe_pending, _i);
+	if (_i)
+		sigwait(&pipe, &signal);
+	pthread_sigmask(SIG_UNBLOCK, &pipe, NULL);
+	free(bytes);
+	end_with_file();
+}
+
 TEST(a_client_that_takes_nothing_is_timed_out)
 {
 	char *bytes = large_bytes();
@@ -450,6 +488,24 @@ TEST(a_file_that_is_shorter_than_was_announced_cuts_the_connection, .to = 2)
 	ck_assert_uint_eq(last_nbytes, _i ? 4 : 10);
 	ck_assert_ptr_nonnull(strstr(last_error, _i ? "ends 6 bytes before" : "ends 10 bytes before"));
 	ck_assert_uint_eq(stats_now().raised, 1);
+	close(fd);
+	end_with_file();
+}
+
+TEST(a_file_that_cannot_be_read_cuts_the_connection)
+{
+	int fd;
+
+	start_with_file();
+	fd = dial_server();
+	send_text(fd, GET("/?unreadable=1") GET("/"));
+	read_to_end(fd);
+	ck_assert_int_eq(count_in_response("HTTP/1.1 "), 1);
+	ck_assert_str_eq(response_body(), "");
+	await(atomic_load(&nlogged) == 1);
+	ck_assert_str_eq(last_error, "HTTPResponse_file: read at 0: Bad file descriptor");
+	ck_assert_uint_eq(stats_now().raised, 1);
+	ck_assert(is_closed());
 	close(fd);
 	end_with_file();
 }
@@ -501,6 +557,9 @@ TEST(HTTPResponse_send_sends_the_whole_file)
 	exchange_with("GET /?nbytes=11 HTTP/1.1\r\n" HOST "\r\n", fd);
 	ck_assert_str_eq(response_body(), digits);
 	ck_assert_ptr_nonnull(strstr(last_error, "ends 1 bytes before"));
+	exchange_with("GET /?unreadable=1 HTTP/1.1\r\n" HOST "\r\n", fd);
+	ck_assert_str_eq(response_body(), "");
+	ck_assert_str_eq(last_error, "HTTPResponse_file: read at 0: Bad file descriptor");
 	unlink(path);
 }
 

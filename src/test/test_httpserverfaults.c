@@ -159,6 +159,35 @@ static void run_with_threads(int left, int blocks, const char *message)
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
 
+static void exit_without_threads(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)response;
+	(void)cl;
+	is_server = 1;
+	threads_left = 0;
+	pthread_exit(NULL);
+}
+
+TEST(a_worker_that_finds_no_thread_to_replace_it_goes_on)
+{
+	int fd;
+
+	make_server((HTTPServer_Options){ .workers = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/exit",
+		.handler = exit_without_threads, .blocks = 1 });
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .method = "GET", .pattern = "/large",
+		.handler = answer_large, .blocks = 1 });
+	launch_server();
+	fd = dial_server();
+	send_text(fd, GET("/exit"));
+	read_to_end(fd);
+	ck_assert(response_has("HTTP/1.1 500 "));
+	close(fd);
+	ck_assert_int_eq(ask_server(GET("/large")), 200);
+	end_server();
+}
+
 TEST(without_threads_run_raises_and_ends_those_that_it_made)
 {
 	run_with_threads(0, 0, "no thread for a loop");
