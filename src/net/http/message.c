@@ -152,8 +152,6 @@ void httpmessage__make_room(HTTPMessage *m, size_t more)
 	if (!add_size(m->nbytes, more, &need))
 		EXCEPT_RAISE_MSG(Arena_Failed, "a body of %zu bytes and %zu more is too large", m->nbytes,
 			more);
-	if (need <= m->room)
-		return;
 	if (!mul_size(m->room, 2, &room) || room < need)
 		room = need > BODY_FIRST ? need : BODY_FIRST;
 	m->body =

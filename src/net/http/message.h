@@ -78,7 +78,7 @@ static inline char *httpmessage__put_line(char *out, const HTTPMessage_Field *f)
 	return httpmessage__put(out, "\r\n", 2);
 }
 
-/* Makes room for that many bytes behind the body. Raises: Arena_Failed. */
+/* Makes room for that many bytes behind the body, where there is less. Raises: Arena_Failed. */
 void httpmessage__make_room(HTTPMessage *m, size_t more);
 
 static inline void httpmessage__write(HTTPMessage *m, const void *bytes, size_t nbytes)
