@@ -732,6 +732,20 @@ TEST(nothing_is_allocated_on_the_heap)
 enum { UNLIMITED = 255 }; /* qemu-user keeps no RLIMIT_AS */
 #define WITHOUT(condition) ((condition) ? (void)0 : _exit(__LINE__ % 200 + 1))
 
+static void rethrow_without_memory(int line)
+{
+	Except_Capture capture;
+
+	Except_capture(&capture);
+	WITHOUT(capture.exception == &AB && capture.line == line);
+	TRY {
+		Except_rethrow(&capture);
+	} EXCEPT(AB) {
+		WITHOUT(Except_line() == line && !Except_function() && !Except_cause(1));
+	} END_TRY;
+	WITHOUT(Except_current() == &AB);
+}
+
 static void *raise_without_memory(void *unused)
 {
 	volatile int line = 0;
@@ -747,6 +761,7 @@ static void *raise_without_memory(void *unused)
 			WITHOUT(Except_current() == &AB && Except_line() == line);
 			WITHOUT(strcmp(Except_message(), "ab failed") == 0);
 			WITHOUT(Except_errno() == 0 && !Except_cause(1) && !Except_function());
+			rethrow_without_memory(line);
 			TRY {
 				RERAISE;
 			} EXCEPT(AB) {
