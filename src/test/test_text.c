@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Text in buffers of a fixed size: where it is cut. */
+/* Text in buffers of a fixed size: where it is cut. And the text of the last words. */
 #include "config.h"
 
 #include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <wchar.h>
 
+#include "base/checked.h"
 #include "base/text.h"
 #include "testing.h"
 
@@ -83,4 +86,25 @@ TEST(a_format_that_cannot_be_printed_is_the_text)
 
 	ck_assert_uint_eq(text__format(buffer, sizeof buffer, "<%lc>", (wint_t)0x110000), 5);
 	ck_assert_str_eq(buffer, "<%lc>");
+}
+
+TEST(corrupt_state_is_reported_and_ends_the_process)
+{
+	char said[200] = "";
+	int fd[2], status;
+	pid_t child;
+
+	ck_assert_int_eq(pipe(fd), 0);
+	child = fork();
+	if (child == 0) {
+		dup2(fd[1], STDERR_FILENO);
+		core__corrupt("here.c", 7, "a list without an end");
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	ck_assert_int_gt(read(fd[0], said, sizeof said - 1), 0);
+	ck_assert_ptr_nonnull(strstr(said,
+		"libcore: here.c:7: internal state is corrupt: a list without an end\n"));
+	close(fd[0]);
+	close(fd[1]);
 }
