@@ -358,13 +358,6 @@ static const Difference stricter_requests[] = {
 	{ BOTH, "Transfer-Encoding in HTTP/1.0", "9112, 6.1: MUST treat the framing as faulty" },
 	{ BOTH, "Transfer-Encoding is not just",
 		"9110, 5.6.1: empty members, or a folded line (9112, 5.2)" },
-	{ BOTH, "a chunk size of more than %n digits",
-		"9112, 7.1: MUST anticipate large numerals; zeros in front are padding" },
-	{ H11, "a chunk size has the byte", "9112, 7.1: no space after the size" },
-	{ BOTH, "a chunk extension has the byte",
-		"9112, 7.1.1: the grammar, in which quotes end where every recipient sees them end" },
-	{ BOTH, "too many bytes of chunk extensions", "9112, 7.1.1: ought to limit them" },
-	{ H11, "the line of a chunk size has a CR without LF", "9112, 2.2: bare CR" },
 };
 
 /* The peer refuses these, and our parser accepts them. */
@@ -374,17 +367,32 @@ static const Difference looser_requests[] = {
 	{ LLHTTP, "Invalid method encountered",
 		"9110, 9.1: any token; whether it is known is for the program to say (501, 405)" },
 	{ LLHTTP, "Expected space after method", "the same: a method that begins like a known one" },
+	{ LLHTTP, "Expected HTTP/2 Connection Preface", "the same: PRI, whose line is of HTTP/1.1" },
 	{ LLHTTP, "Request has invalid `Transfer-Encoding`",
 		"9110, 5.5: a tab after the value is no part of it" },
 	{ LLHTTP, "Invalid character in Content-Length", "the same; or in a trailer" },
+	{ LLHTTP, "Invalid HTTP version",
+		"9110, 2.5: a later minor version is to be processed as the highest of ours" },
+	{ H11, "no request line received",
+		"9112, 2.2: SHOULD ignore an empty line before the request" },
+};
+
+/* The same two for chunks, of requests and answers. */
+static const Difference stricter_chunks[] = {
+	{ BOTH, "a chunk size of more than %n digits",
+		"9112, 7.1: MUST anticipate large numerals; zeros in front are padding" },
+	{ H11, "a chunk size has the byte", "9112, 7.1: no space after the size" },
+	{ BOTH, "a chunk extension has the byte",
+		"9112, 7.1.1: the grammar, in which quotes end where every recipient sees them end" },
+	{ BOTH, "too many bytes of chunk extensions", "9112, 7.1.1: ought to limit them" },
+	{ H11, "the line of a chunk size has a CR without LF", "9112, 2.2: bare CR" },
+};
+
+static const Difference looser_chunks[] = {
 	{ LLHTTP, "Invalid character in chunk",
 		"9112, 7.1.1: white space about the parts of an extension is to be parsed; llhttp "
 		"stumbles over what follows a quoted value, too" },
-	{ LLHTTP, "Invalid HTTP version",
-		"9110, 2.5: a later minor version is to be processed as the highest of ours" },
 	{ H11, "illegal chunk header", "9112, 7.1.1: as for llhttp" },
-	{ H11, "no request line received",
-		"9112, 2.2: SHOULD ignore an empty line before the request" },
 };
 
 /* Peers refuse these in a trailer, which only a chunked body has. */
@@ -440,14 +448,18 @@ int same(const Seen *x, const Seen *y)
 int agree(const Seen *ours, const Seen *theirs, Peer peer)
 {
 	if (ours->verdict == REFUSED && theirs->verdict == ACCEPTED)
-		return ours->kind == REQUEST
-			? is_known(stricter_requests, COUNT(stricter_requests), peer, ours->what)
-			: is_known(stricter_answers, COUNT(stricter_answers), peer, ours->what);
+		return (ours->kind == REQUEST
+					   ? is_known(stricter_requests, COUNT(stricter_requests), peer, ours->what)
+					   : is_known(stricter_answers, COUNT(stricter_answers), peer, ours->what))
+			|| (is_chunked(ours)
+				&& is_known(stricter_chunks, COUNT(stricter_chunks), peer, ours->what));
 	if (ours->verdict == ACCEPTED && theirs->verdict == REFUSED)
 		return (ours->kind == REQUEST
 					   ? is_known(looser_requests, COUNT(looser_requests), peer, theirs->what)
 					   : is_known(looser_answers, COUNT(looser_answers), peer, theirs->what))
-			|| (is_chunked(ours) && is_known(in_trailer, COUNT(in_trailer), peer, theirs->what));
+			|| (is_chunked(ours)
+				&& (is_known(looser_chunks, COUNT(looser_chunks), peer, theirs->what)
+					|| is_known(in_trailer, COUNT(in_trailer), peer, theirs->what)));
 	if (ours->verdict == REFUSED || theirs->verdict == REFUSED)
 		return 1;
 	if (ours->verdict != theirs->verdict)

@@ -370,6 +370,57 @@ TEST(a_request_that_comes_too_late_for_the_drain_resets_no_response)
 	join_server();
 }
 
+static int produce_when_unblocked(HTTPResponse_T response, void *cl)
+{
+	(void)cl;
+	atomic_fetch_add(&inside, 1);
+	while (!atomic_load(&unblocked))
+		sleep_ms(1);
+	HTTPResponse_printf(response, "late");
+	return 0;
+}
+
+static void stream_late(HTTPRequest_T request, HTTPResponse_T response, void *cl)
+{
+	(void)request;
+	(void)cl;
+	HTTPResponse_stream(response, produce_when_unblocked, NULL);
+}
+
+static int refuses_clients(void)
+{
+	int fd = try_to_dial();
+
+	if (fd >= 0)
+		close(fd);
+	return fd < 0;
+}
+
+/* The head of the stream has promised that. */
+TEST(a_request_behind_a_stream_of_a_worker_is_answered_in_the_drain)
+{
+	int fd;
+
+	atomic_store(&unblocked, 0);
+	make_server((HTTPServer_Options){ .threads = 1 });
+	HTTPServer_route(server, "GET", "/", answer_hello, NULL);
+	HTTPServer_route_with(server, &(HTTPServer_Route){ .pattern = "/stream",
+		.handler = stream_late, .blocks = 1 });
+	launch_server();
+	fd = dial_server();
+	send_text(fd, GET("/stream"));
+	await(atomic_load(&inside) == 1);
+	send_text(fd, GET("/"));
+	HTTPServer_stop(server);
+	await(refuses_clients());
+	atomic_store(&unblocked, 1);
+	ck_assert(read_to_end(fd));
+	ck_assert_int_eq(count_in_response("200 OK"), 2);
+	ck_assert(response_has("late") && response_has("hello"));
+	close(fd);
+	join_server();
+}
+
 static void nap_handler(HTTPRequest_T request, HTTPResponse_T response, void *cl)
 {
 	atomic_fetch_add(&inside, 1);

@@ -670,3 +670,34 @@ TEST(threads_check_out_and_in_while_all_is_changed_and_at_last_drained)
 	ck_assert_uint_eq(pool_stats().checked_out + pool_stats().waiting + pool_stats().idle, 0);
 	stop_server(&server);
 }
+
+static int is_drained;
+
+static void *drain_at_once(void *cl)
+{
+	SocketPool_drain(pool, 0);
+	__atomic_store_n(&is_drained, 1, __ATOMIC_RELEASE);
+	return cl;
+}
+
+/* TSan sees what the two do without the pool's lock. */
+TEST(a_connection_is_in_use_while_another_thread_drains_the_pool)
+{
+	Connection_T c;
+	pthread_t thread;
+	Server server;
+
+	start_server(&server, ECHO);
+	c = SocketPool_checkout(pool, "127.0.0.1", server.port, 10000);
+	is_drained = 0;
+	ck_assert_int_eq(pthread_create(&thread, NULL, drain_at_once, NULL), 0);
+	do {
+		ck_assert_uint_eq(Connection_pending(c), 0);
+		ck_assert_ptr_eq(SocketPool__at(c, __FILE__, __LINE__), c);
+	} while (!__atomic_load_n(&is_drained, __ATOMIC_ACQUIRE));
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(SocketPool_count(pool), 1);
+	SocketPool_checkin(pool, c);
+	ck_assert_uint_eq(SocketPool_count(pool), 0);
+	stop_server(&server);
+}

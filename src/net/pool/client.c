@@ -365,7 +365,7 @@ void client__shut_down_locked(T pool)
 
 	while ((slot = slots__next_locked(pool, &at)) != NULL)
 		if (slot->state == OUT) {
-			slot->state = SHUT;
+			STORE(&slot->state, SHUT);
 			socket__shut(slot->u.socket);
 		}
 }

@@ -70,7 +70,8 @@ typedef struct Slot {
 	int64_t touched;          /* atomic; socket__now_coarse() */
 	uint32_t place;           /* an ADDED slot's place in the table's heap */
 	unsigned char mark;       /* atomic; the generation, and LIVE while a connection is inside */
-	unsigned char state, counted; /* counted: its address counts it */
+	unsigned char state;      /* atomic while it is OUT; else under the lock */
+	unsigned char counted;    /* its address counts it */
 } Slot;
 
 enum { LIVE = 0x80, BUCKETS = 64 };
@@ -222,9 +223,10 @@ static inline Slot *live_slot(Connection_T c, const char *function)
 	return slot_of(c);
 }
 
+/* Its caller may ask without the lock while a drain changes OUT to SHUT. */
 static inline int is_upstream(const Slot *slot)
 {
-	return slot->state >= IDLE;
+	return LOAD(&slot->state) >= IDLE;
 }
 
 static inline int is_expired(const Slot *slot)

@@ -187,10 +187,11 @@ static int is_idle(const Conn *c)
 }
 
 /* Its last response may have promised another request. If that response was sent in this turn, its
- * end may still be on its way when the request comes, which must not reset the connection. */
+ * end may still be on its way when the request comes, which must not reset the connection. One that
+ * is on the list of the idle has sent nothing in this turn. */
 static void end_idle_in_drain(Turn *t)
 {
-	t->c->unread = t->cause != CAUSE_DRAIN;
+	t->c->unread = t->c->idle == 0;
 	t->c->end = END_AFTER;
 }
 

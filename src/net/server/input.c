@@ -35,14 +35,14 @@ static __attribute__((noinline)) Read receive_input(Turn *t)
 	return errno == EAGAIN || errno == EWOULDBLOCK ? READ_NOTHING : READ_FAILED;
 }
 
-/* Whoever would close an idle connection looks first whether a request is there: the idle time's
- * end, and the drain. */
+/* Before an idle connection is closed, the server looks whether a request is there. The idle time's
+ * end closes one, and so does the drain, also when all output is sent or a worker has finished. */
 static int may_receive(const Turn *t)
 {
 	if (t->received)
 		return 0;
 	return t->cause == CAUSE_READABLE || t->cause == CAUSE_DRAIN || t->cause == CAUSE_DEADLINE
-		|| (t->cause == CAUSE_WRITABLE && t->loop->draining);
+		|| (t->loop->draining && (t->cause == CAUSE_WRITABLE || t->cause == CAUSE_FINISHED));
 }
 
 /* READ_MORE: there are bytes. */

@@ -94,6 +94,7 @@ typedef struct Client {
 	int answered; /* final responses that were sent to the end */
 	int invited;  /* 100 Continue was sent */
 	int closing;  /* a response has said that it is the last */
+	int drained;  /* the last byte of all responses was sent, by a loop that drains */
 	int shut;     /* its side was shut down */
 	int closed;
 	int excused;	  /* a call on it failed */

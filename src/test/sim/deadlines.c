@@ -10,9 +10,9 @@
 
 enum { GRACE_MS = 500 };
 
-static int is_draining(void)
+static int is_draining(const Client *c)
 {
-	return drain_seen >= 0;
+	return loop_of(c)->drain_seen >= 0;
 }
 
 int64_t drain_end(void)
@@ -44,7 +44,7 @@ void deadlines(const Client *c, int64_t *low, int64_t *high)
 		}
 		return;
 	case PHASE_IDLE:
-		ms = is_draining() ? GRACE_MS : options.idle_ms;
+		ms = is_draining(c) ? GRACE_MS : options.idle_ms;
 		break;
 	case PHASE_HEAD:
 		ms = options.limits.head_ms;
@@ -96,28 +96,48 @@ static const Request *request_in_progress(const Client *c)
 	return r < end ? r : NULL;
 }
 
-/* A worker may have one of its requests, or have just had it. */
-static int may_be_in_worker(const Client *c)
+static int may_be_in_worker(const Client *c, const Request *r)
 {
-	int i;
+	return r->blocks && c->got >= r->head_end && kernel_busy_workers() > 0;
+}
 
-	for (i = c->answered; i < c->nrequests && kernel_busy_threads() > 0; i++)
-		if (c->requests[i].blocks && c->got >= c->requests[i].head_end)
+/* A worker may have that request, or have just had it or one before it. */
+static int may_have_been_in_worker(const Client *c, const Request *last)
+{
+	const Request *r, *end = &c->requests[c->nrequests];
+
+	for (r = &c->requests[c->answered]; r < end && r <= last; r++)
+		if (may_be_in_worker(c, r))
 			return 1;
 	return 0;
 }
 
-/* Returns the phase while the client has not taken all that was sent. */
+/* Returns the phase while the client has not taken all that was sent. If a worker is in a function
+ * of the request, no clock runs. Otherwise a busy worker may be about to call that function, or
+ * have just left it. The loop runs the clock of sending before and after that, and the model cannot
+ * see when: it does not check that clock. */
 static Phase phase_of_sending(Client *c)
 {
 	const Request *r = request_in_progress(c);
 
-	if (may_be_in_worker(c) || (r && r->held && program_acts()))
+	if (r && r->blocks && r->calling)
+		return PHASE_WORK;
+	if (may_have_been_in_worker(c, r ? r : &c->requests[c->nrequests - 1])
+		|| (r && r->held && program_acts()))
 		return PHASE_UNSURE;
 	if (!r || !request_is_held(r) || r->suspended_in == IN_MORE || request_is_gone(r))
 		return PHASE_SEND;
 	c->phase_of = r;
 	return PHASE_SUSPEND;
+}
+
+/* Returns the phase while nothing is being sent. A request that is whole is the worker's until it
+ * is answered: no clock runs. While parts of its body come, the clock of the body runs between two
+ * calls. The model sees the calls, but not which part a worker is about to be given. So it does not
+ * check that time. */
+static Phase phase_of_blocking(const Client *c, const Request *r)
+{
+	return r->calling || c->got >= r->end ? PHASE_WORK : PHASE_UNSURE;
 }
 
 static Phase phase_of(Client *c)
@@ -133,18 +153,21 @@ static Phase phase_of(Client *c)
 		return phase_of_sending(c);
 	if (c->answered < c->nrequests && request_is_held(r)) {
 		c->phase_of = r;
-		return r->blocks && kernel_busy_threads() > 0 ? PHASE_WORK : PHASE_SUSPEND;
+		return r->blocks && kernel_busy_workers() > 0 ? PHASE_WORK : PHASE_SUSPEND;
 	}
-	if (c->answered < c->nrequests && r->blocks && c->got >= r->head_end
-		&& kernel_busy_threads() > 0)
-		return PHASE_UNSURE;
+	if (c->answered < c->nrequests && may_be_in_worker(c, r)
+		&& (r->calling || r->parts || c->got >= r->end))
+		return phase_of_blocking(c, r);
 	if (c->answered == c->nrequests || c->got <= r->begin)
 		return PHASE_IDLE;
 	if (c->got < r->head_end)
 		return PHASE_HEAD;
 	if (c->got < r->end && r->kind != KIND_BAD)
 		return PHASE_BODY;
-	return may_be_in_worker(c) ? PHASE_UNSURE : PHASE_NONE;
+	/* One that has failed stays until the worker hands its request back. */
+	return (c->excused || c->stream->broken)
+		&& may_have_been_in_worker(c, &c->requests[c->nrequests - 1])
+		? PHASE_UNSURE : PHASE_NONE;
 }
 
 /* The clock may have begun before these bytes were sent, or after. */
@@ -157,18 +180,18 @@ static void count_sent(Span *span, int may_begin, int begins, size_t n)
 /* The time of a body stands while a function of the program has the request. */
 static void keep_body_time(Client *c, Phase phase)
 {
-	int64_t tick = sim_ms() - turn_began / 1000;
+	int64_t began = loop_of(c)->turn_began / 1000;
 
 	if (c->answered != c->phase_answered)
 		c->body_spent.low = c->body_spent.high = 0;
 	else if (c->phase == PHASE_BODY && phase != PHASE_BODY) {
-		c->body_spent.low = turn_began / 1000 - c->since_high;
+		c->body_spent.low = began - c->since_high;
 		c->body_spent.high = sim_ms() - c->since_low;
 		c->body_spent.low *= c->body_spent.low > 0;
 	} else if (c->phase == PHASE_UNSURE && phase != PHASE_UNSURE)
 		c->body_spent.high += sim_ms() - c->since_low;
 	else if (phase != PHASE_BODY)
-		c->body_spent.high += tick;
+		c->body_spent.high += sim_ms() - began;
 }
 
 static int may_send(Phase phase)
@@ -187,8 +210,8 @@ void observe(Client *c)
 	if (begins) {
 		c->phase = phase;
 		if (!goes_on) {
-			c->since_us = turn_began;
-			c->since_low = c->again = turn_began / 1000;
+			c->since_us = loop_of(c)->turn_began;
+			c->since_low = c->again = c->since_us / 1000;
 		}
 		c->since_high = sim_ms();
 		if (phase == PHASE_BODY) {
@@ -207,11 +230,11 @@ void observe(Client *c)
 /* One that has passed in a turn is dealt with in the next, which comes at once. */
 int is_late(const Client *c)
 {
-	int64_t low, high;
+	int64_t low, high, wake_at = kernel_loops[c->stream->loop].wake_at;
 
 	deadlines(c, &low, &high);
 	return high != INT64_MAX && sim_ms() > high + LATE
-		&& (kernel_wake_at() < 0 || kernel_wake_at() > sim_now + LATE * 1000);
+		&& (wake_at < 0 || wake_at > sim_now + LATE * 1000);
 }
 
 /* To the microsecond, but where a rate is in it. */

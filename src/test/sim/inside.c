@@ -18,9 +18,9 @@ size_t inside_booked(HTTPServer_T s)
 	return n;
 }
 
-int inside_drains(HTTPServer_T s)
+int inside_drains(HTTPServer_T s, int loop)
 {
-	return s->loops[0].draining;
+	return s->loops[loop].draining;
 }
 
 static int wakers;

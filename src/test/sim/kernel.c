@@ -16,8 +16,7 @@ File *kernel_files[KERNEL_FILES];
 static int most_files;
 static Stream *streams; /* all of this run */
 static int nstreams;
-static int64_t wake_at;
-int64_t kernel_tick_began;
+KernelLoop kernel_loops[LOOPS];
 
 /* ---- bytes ---- */
 
@@ -91,24 +90,44 @@ int kernel_descriptors(void)
 	return n;
 }
 
-static const File *listener(void)
+static int count_files(FileKind kind)
+{
+	int fd, n = 0;
+
+	for (fd = 0; fd < KERNEL_FILES; fd++)
+		n += kernel_files[fd] && kernel_files[fd]->kind == kind;
+	return n;
+}
+
+int kernel_listeners(void)
+{
+	return count_files(FILE_LISTENER);
+}
+
+int kernel_polls(void)
+{
+	return count_files(FILE_EPOLL);
+}
+
+static const File *listener_of(int loop)
 {
 	int fd;
 
 	for (fd = 0; fd < KERNEL_FILES; fd++)
-		if (kernel_files[fd] && kernel_files[fd]->kind == FILE_LISTENER)
+		if (kernel_files[fd] && kernel_files[fd]->kind == FILE_LISTENER
+			&& kernel_files[fd]->loop == loop)
 			return kernel_files[fd];
 	return NULL;
 }
 
-int kernel_listens(void)
+int kernel_listens(int loop)
 {
-	return listener() != NULL;
+	return listener_of(loop) != NULL;
 }
 
-size_t kernel_backlog(void)
+size_t kernel_backlog(int loop)
 {
-	const File *f = listener();
+	const File *f = listener_of(loop);
 	const Stream *s;
 	size_t n = 0;
 
@@ -117,9 +136,9 @@ size_t kernel_backlog(void)
 	return n;
 }
 
-int64_t kernel_waiting_since(void)
+int64_t kernel_waiting_since(int loop)
 {
-	const File *f = listener();
+	const File *f = listener_of(loop);
 
 	return f && f->backlog ? f->since : -1;
 }
@@ -137,9 +156,20 @@ Stream *kernel_stream(void)
 	return s;
 }
 
+/* The kernel chooses a listener by a hash of the addresses, which is to say at random. */
+static File *choose_listener(void)
+{
+	int fd, n = sim_below(kernel_listeners());
+
+	for (fd = 0; fd < KERNEL_FILES; fd++)
+		if (kernel_files[fd] && kernel_files[fd]->kind == FILE_LISTENER && n-- == 0)
+			return kernel_files[fd];
+	return NULL;
+}
+
 Stream *kernel_dial(size_t out_room)
 {
-	File *f = (File *)(uintptr_t)listener();
+	File *f = choose_listener();
 	Stream *s, **end;
 
 	if (!f)
@@ -257,16 +287,6 @@ int kernel_events_of(const Stream *s)
 	return 0;
 }
 
-void kernel_set_wake(int64_t at)
-{
-	wake_at = at;
-}
-
-int64_t kernel_wake_at(void)
-{
-	return wake_at;
-}
-
 int kernel_wait(int (*ready)(void *cl), void *cl, int ms)
 {
 	int64_t now = sim_now;
@@ -299,6 +319,5 @@ void kernel_reset(int most)
 	memset(&world, 0, sizeof world);
 	memset(&faults, 0, sizeof faults);
 	kernel_quiet = kernel_yields = 0;
-	wake_at = -1;
-	kernel_tick_began = 0;
+	memset(kernel_loops, 0, sizeof kernel_loops);
 }

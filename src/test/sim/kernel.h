@@ -23,6 +23,8 @@ typedef struct File {
 	uint64_t count;		/* of an eventfd */
 	Watch watches[WATCHES]; /* of an epoll */
 	int nwatches;
+	int loop; /* of an epoll, and of a listener that it watches */
+	int shares_port;
 } File;
 
 extern File *kernel_files[KERNEL_FILES];
@@ -31,13 +33,15 @@ File *kernel_file(int fd);	/* NULL and errno */
 Stream *kernel_stream(void);
 void kernel_close_stream(Stream *s);
 unsigned kernel_ready(const File *f); /* as epoll reports it */
-void kernel_set_wake(int64_t at);
+void kernel_unwatch(File *epoll, int fd);
 /* 1: ready, or ms is 0. */
 int kernel_wait(int (*ready)(void *cl), void *cl, int ms);
 
 /* Returns 1 if this call is to fail, and tells the world. */
 int kernel_fails(int chance, Stream *s, const char *call);
 void kernel_check_unlocked(void); /* before a task waits */
+void kernel_note_loop(void);	  /* the thread that runs waits in an epoll: it is no worker */
+int kernel_is_interrupted(void);  /* sets errno if so */
 
 /* The function that --wrap puts in the place of another. */
 #define CALL(type, name, ...) \

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +18,6 @@
 #include <unistd.h>
 
 #include "kernel.h"
-
-enum { SPIN = 10000 };
 
 /* ---- faults ---- */
 
@@ -34,7 +31,7 @@ int kernel_fails(int chance, Stream *s, const char *call)
 	return 1;
 }
 
-static int is_interrupted(void)
+int kernel_is_interrupted(void)
 {
 	if (kernel_quiet || !faults.interrupt || sim_below(10000) >= faults.interrupt)
 		return 0;
@@ -164,11 +161,23 @@ CALL(int, socket, int family, int type, int protocol)
 	return fd;
 }
 
+/* All listeners have the same port, which they may have together. */
 CALL(int, bind, int fd, const struct sockaddr *a, socklen_t n)
 {
+	const File *f = kernel_file(fd);
+	int other;
+
 	(void)a;
 	(void)n;
-	return kernel_file(fd) ? 0 : -1;
+	for (other = 0; f && other < KERNEL_FILES; other++) {
+		const File *g = kernel_files[other];
+
+		if (g && g->kind == FILE_LISTENER && !(f->shares_port && g->shares_port)) {
+			errno = EADDRINUSE;
+			return -1;
+		}
+	}
+	return f ? 0 : -1;
 }
 
 CALL(int, listen, int fd, int backlog)
@@ -190,26 +199,18 @@ CALL(int, open, const char *path, int flags, ...)
 	return task_name() ? kernel_open(FILE_PLAIN) : __real_open(path, flags, 0666);
 }
 
-CALL(int, eventfd, unsigned count, int flags)
-{
-	(void)count;
-	(void)flags;
-	return kernel_open(FILE_EVENT);
-}
-
 CALL(int, epoll_create1, int flags)
 {
+	int n, fd;
+
 	(void)flags;
-	return kernel_open(FILE_EPOLL);
-}
-
-static void unwatch(File *epoll, int fd)
-{
-	int i;
-
-	for (i = 0; i < epoll->nwatches; i++)
-		if (epoll->watches[i].fd == fd)
-			epoll->watches[i--] = epoll->watches[--epoll->nwatches];
+	n = kernel_polls();
+	fd = kernel_open(FILE_EPOLL);
+	if (fd >= 0) {
+		SIM_CHECK(n < LOOPS, "more than %d loops", LOOPS);
+		kernel_files[fd]->loop = n;
+	}
+	return fd;
 }
 
 int __real_close(int fd);
@@ -224,7 +225,7 @@ CALL(int, close, int fd)
 	SIM_CHECK(f, "close of descriptor %d, which is not open", fd);
 	for (e = 0; e < KERNEL_FILES; e++)
 		if (kernel_files[e] && kernel_files[e]->kind == FILE_EPOLL)
-			unwatch(kernel_files[e], fd);
+			kernel_unwatch(kernel_files[e], fd);
 	for (; f->backlog; f->backlog = f->backlog->next)
 		stream_reset(f->backlog);
 	if (f->stream) {
@@ -259,11 +260,13 @@ CALL(int, fcntl, int fd, int what, ...)
 
 CALL(int, setsockopt, int fd, int level, int option, const void *p, socklen_t n)
 {
-	(void)level;
-	(void)option;
+	File *f = kernel_file(fd);
+
 	(void)p;
 	(void)n;
-	return kernel_file(fd) ? 0 : -1;
+	if (f && level == SOL_SOCKET && option == SO_REUSEPORT)
+		f->shares_port = 1;
+	return f ? 0 : -1;
 }
 
 CALL(int, getsockopt, int fd, int level, int option, void *p, socklen_t *n)
@@ -298,7 +301,7 @@ CALL(int, accept4, int fd, struct sockaddr *a, socklen_t *n, int flags)
 		errno = EAGAIN;
 		return -1;
 	}
-	if (is_interrupted())
+	if (kernel_is_interrupted())
 		return -1;
 	if (kernel_fails(faults.accept, NULL, "accept")) {
 		errno = accept_errors[sim_below(5)];
@@ -314,6 +317,7 @@ CALL(int, accept4, int fd, struct sockaddr *a, socklen_t *n, int flags)
 	f->backlog = s->next;
 	f->since = sim_now;
 	s->next = NULL;
+	s->loop = f->loop;
 	kernel_files[accepted]->stream = s;
 	sim_trace("accept stream %d as %d", s->id, accepted);
 	if (a)
@@ -384,7 +388,7 @@ CALL(ssize_t, recv, int fd, void *p, size_t n, int flags)
 
 	if (!s)
 		return -1;
-	if (is_interrupted())
+	if (kernel_is_interrupted())
 		return -1;
 	if (kernel_fails(faults.recv, s, "recv")) {
 		s->broken = 1;
@@ -413,6 +417,13 @@ CALL(ssize_t, recv, int fd, void *p, size_t n, int flags)
 	return (ssize_t)n;
 }
 
+/* With _FORTIFY_SOURCE it has this name. */
+CALL(ssize_t, __recv_chk, int fd, void *p, size_t n, size_t size, int flags)
+{
+	(void)size;
+	return __wrap_recv(fd, p, n, flags);
+}
+
 /* Stores the first n bytes. */
 static void put_parts(Stream *s, const struct iovec *parts, size_t n)
 {
@@ -435,7 +446,7 @@ static ssize_t send_parts(int fd, const struct iovec *parts, int nparts, int fla
 		return -1;
 	kernel_give_way();
 	SIM_CHECK(flags & MSG_NOSIGNAL, "a send without MSG_NOSIGNAL");
-	if (is_interrupted())
+	if (kernel_is_interrupted())
 		return -1;
 	for (i = 0; i < nparts; i++)
 		wanted += parts[i].iov_len;
@@ -488,188 +499,4 @@ CALL(int, shutdown, int fd, int how)
 	if (world.ended)
 		world.ended(s);
 	return 0;
-}
-
-/* ---- waiting ---- */
-
-typedef struct PollWait {
-	struct pollfd *fds;
-	nfds_t n;
-} PollWait;
-
-static int any_is_ready(void *cl)
-{
-	const PollWait *w = cl;
-	nfds_t i;
-	int ready = 0;
-
-	for (i = 0; i < w->n; i++) {
-		const File *f = kernel_file(w->fds[i].fd);
-		unsigned events = f ? kernel_ready(f) : EPOLLERR;
-
-		w->fds[i].revents =
-			(short)(events & ((unsigned)w->fds[i].events | EPOLLERR | EPOLLHUP));
-		ready += w->fds[i].revents != 0;
-	}
-	return ready;
-}
-
-CALL(int, poll, struct pollfd *fds, nfds_t n, int ms)
-{
-	PollWait w = { fds, n };
-
-	if (ms != 0 && is_interrupted()) {
-		kernel_wait(any_is_ready, &w, sim_below(ms < 0 || ms > 50 ? 50 : ms));
-		errno = EINTR;
-		return -1;
-	}
-	kernel_wait(any_is_ready, &w, ms);
-	return any_is_ready(&w);
-}
-
-CALL(int, epoll_ctl, int e, int what, int fd, struct epoll_event *event)
-{
-	File *f = kernel_file(e);
-	Watch *w;
-
-	if (!f || !kernel_file(fd))
-		return -1;
-	for (w = f->watches; w < f->watches + f->nwatches && w->fd != fd; w++)
-		;
-	if ((w < f->watches + f->nwatches) != (what != EPOLL_CTL_ADD)) {
-		errno = what == EPOLL_CTL_ADD ? EEXIST : ENOENT;
-		return -1;
-	}
-	if (what == EPOLL_CTL_DEL) {
-		unwatch(f, fd);
-		return 0;
-	}
-	if (what == EPOLL_CTL_ADD && kernel_fails(faults.epoll, kernel_stream_at(fd), "epoll_ctl")) {
-		errno = sim_chance(50) ? ENOMEM : ENOSPC;
-		return -1;
-	}
-	if (what == EPOLL_CTL_ADD)
-		f->nwatches++;
-	*w = (Watch){ fd, event->events, event->data.u64 };
-	return 0;
-}
-
-static int epoll_is_ready(void *cl)
-{
-	const File *f = cl;
-	int i;
-
-	for (i = 0; i < f->nwatches; i++)
-		if (is_ready_for(kernel_files[f->watches[i].fd], f->watches[i].events))
-			return 1;
-	return 0;
-}
-
-static int busy; /* waits in a row that did not wait */
-
-static int wait_for_events(File *f, int ms)
-{
-	int is_ready = epoll_is_ready(f), interrupted = ms != 0 && is_interrupted();
-
-	busy = ms == 0 || is_ready ? busy + 1 : 0;
-	SIM_CHECK(busy < SPIN, "a loop spins");
-	kernel_set_wake(ms < 0 ? -1 : sim_now + (int64_t)ms * 1000);
-	if (world.waits && !kernel_quiet)
-		world.waits(ms != 0 && !is_ready);
-	if (interrupted)
-		ms = sim_below(ms < 0 || ms > 50 ? 50 : ms);
-	kernel_wait(epoll_is_ready, f, ms);
-	kernel_tick_began = sim_now;
-	if (interrupted)
-		errno = EINTR;
-	return interrupted ? -1 : 0;
-}
-
-static int give_events(const File *f, struct epoll_event *events, int n)
-{
-	int i, first = f->nwatches ? sim_below(f->nwatches) : 0, count = 0;
-
-	for (i = 0; i < f->nwatches && count < n; i++) {
-		const Watch *w = &f->watches[(first + i) % f->nwatches];
-		unsigned ready =
-			kernel_ready(kernel_files[w->fd]) & (w->events | EPOLLERR | EPOLLHUP);
-
-		if (ready) {
-			events[count].events = ready;
-			events[count++].data.u64 = w->data;
-		}
-	}
-	return count;
-}
-
-/* Now and then it returns a part of what is ready, as if that were more than fits. */
-CALL(int, epoll_wait, int e, struct epoll_event *events, int n, int ms)
-{
-	File *f = kernel_file(e);
-
-	if (wait_for_events(f, ms) < 0)
-		return -1;
-	return give_events(f, events, n > 1 && sim_chance(20) ? 1 + sim_below(3) : n);
-}
-
-ssize_t __real_read(int fd, void *p, size_t n);
-CALL(ssize_t, read, int fd, void *p, size_t n)
-{
-	File *f;
-
-	if (fd < KERNEL_FIRST)
-		return __real_read(fd, p, n);
-	f = kernel_file(fd);
-	if (!f || f->kind != FILE_EVENT || f->count == 0) {
-		errno = EAGAIN;
-		return -1;
-	}
-	memcpy(p, &f->count, sizeof f->count);
-	f->count = 0;
-	return sizeof f->count;
-}
-
-ssize_t __real_write(int fd, const void *p, size_t n);
-CALL(ssize_t, write, int fd, const void *p, size_t n)
-{
-	File *f;
-	uint64_t count;
-
-	if (fd < KERNEL_FIRST)
-		return __real_write(fd, p, n);
-	f = kernel_file(fd);
-	if (!f || f->kind != FILE_EVENT) {
-		errno = EBADF;
-		return -1;
-	}
-	kernel_give_way();
-	memcpy(&count, p, sizeof count);
-	f->count += count;
-	return sizeof count;
-}
-
-CALL(int, nanosleep, const struct timespec *t, struct timespec *left)
-{
-	(void)left;
-	task_block(NULL, NULL, sim_now + (int64_t)t->tv_sec * 1000000 + t->tv_nsec / 1000);
-	return 0;
-}
-
-/* With _FORTIFY_SOURCE they have these names. */
-CALL(int, __poll_chk, struct pollfd *p, nfds_t n, int ms, size_t size)
-{
-	(void)size;
-	return __wrap_poll(p, n, ms);
-}
-
-CALL(ssize_t, __recv_chk, int fd, void *p, size_t n, size_t size, int flags)
-{
-	(void)size;
-	return __wrap_recv(fd, p, n, flags);
-}
-
-CALL(ssize_t, __read_chk, int fd, void *p, size_t n, size_t size)
-{
-	(void)size;
-	return __wrap_read(fd, p, n);
 }

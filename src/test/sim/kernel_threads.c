@@ -31,6 +31,7 @@ typedef struct SimThread {
 	void *(*run)(void *cl);
 	void *cl;
 	int done;
+	int is_loop; /* of a server, and no worker */
 	struct SimThread *next;
 } SimThread;
 
@@ -43,6 +44,19 @@ static void run_thread(void *cl)
 
 	t->run(t->cl);
 	t->done = 1;
+}
+
+static SimThread *this_thread(void)
+{
+	return task_name() == thread_name ? task_cl() : NULL;
+}
+
+void kernel_note_loop(void)
+{
+	SimThread *t = this_thread();
+
+	if (t)
+		t->is_loop = 1;
 }
 
 static int is_done(void *cl)
@@ -109,7 +123,7 @@ CALL(int, pthread_mutex_unlock, pthread_mutex_t *m)
 
 typedef struct Sleeper {
 	const pthread_cond_t *condition;
-	int woken, is_thread;
+	int woken, is_worker;
 	struct Sleeper *next;
 } Sleeper;
 
@@ -123,7 +137,7 @@ static int is_woken(void *cl)
 /* Now and then it wakes up for no reason, as it may. */
 static int sleep_on(const pthread_cond_t *c, pthread_mutex_t *m, int64_t until)
 {
-	Sleeper me = { c, 0, task_name() == thread_name, sleepers }, **link;
+	Sleeper me = { c, 0, this_thread() && !this_thread()->is_loop, sleepers }, **link;
 	int64_t early = sim_chance(20) ? sim_now + sim_below(20000) : -1;
 
 	sleepers = &me;
@@ -175,15 +189,15 @@ CALL(int, pthread_cond_signal, pthread_cond_t *c)
 	return 0;
 }
 
-int kernel_busy_threads(void)
+int kernel_busy_workers(void)
 {
 	const SimThread *t;
 	const Sleeper *s;
 	int n = 0;
 
 	for (t = threads; t; t = t->next)
-		n += !t->done;
+		n += !t->done && !t->is_loop;
 	for (s = sleepers; s; s = s->next)
-		n -= s->is_thread && !s->woken;
+		n -= s->is_worker && !s->woken;
 	return n;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the world of a server: server.c, deadlines.c, program.c, inside.c. */
+/* Private to the worlds of a server: server.c, checks.c, deadlines.c, ends.c, visits.c, program.c,
+ * tunnel.c, inside.c. */
 #ifndef SERVER_INCLUDED
 #define SERVER_INCLUDED
 #include <core/HTTPServer.h>
@@ -13,9 +14,61 @@ enum {
 extern HTTPServer_Options options;
 extern HTTPServer_T server;
 extern Client *clients;
-extern int64_t stopped_at, drain_seen; /* ms; -1: not yet */
-extern int64_t turn_began; /* us: when the server last waited for something to come */
+extern int64_t stopped_at; /* ms; -1: not yet */
 extern int64_t spent; /* ms that handlers took since stop, during which nothing else went on */
+extern int has_faults;
+extern int few;	     /* descriptors */
+extern int is_tight; /* memory is limited, and requests meet the limit */
+
+typedef struct LoopModel { /* a loop of the server, and its connections */
+	size_t most;	       /* places */
+	int64_t drain_seen;    /* ms; -1: not yet */
+	int64_t turn_began;    /* us: when it last waited for something to come */
+	int has_blocked;       /* when it last waited */
+	int faulty_tick;       /* a call that is no stream's failed since it last waited */
+	int64_t full_until;    /* ms: when all its places were taken last */
+	int64_t evicted_since; /* ms: the latest of those that had to go in this tick; -1: none */
+	int crowds;	       /* connections that came in this tick into the places of others */
+} LoopModel;
+
+extern LoopModel loops[LOOPS];
+extern int nloops;
+
+static inline LoopModel *loop_of(const Client *c)
+{
+	return &loops[c->stream->loop];
+}
+
+typedef struct Totals { /* of all loops */
+	size_t accepted, received, sent;
+} Totals;
+
+extern Totals totals;
+
+static inline int64_t latest(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+void note_stop(void);
+
+/* ---- checks.c ---- */
+
+size_t count_open(void);
+size_t count_open_at(int loop);
+void check_waiting(int loop, int blocks); /* World.waits */
+void check_totals(void);		  /* run has returned */
+int may_fail_to_run(void); /* without a thread, or a poll for each loop, it drains first */
+int work_ms(void); /* a function of the program that has begun in a worker is waited for so long */
+
+/* ---- ends.c ---- */
+
+void begin_telling(void);	     /* World has this file's functions */
+void check_lost(const Client *c);    /* to a reset */
+
+/* ---- visits.c ---- */
+
+void arrive(void *next_id); /* an int: the first request's */
 
 /* ---- deadlines.c ---- */
 
@@ -37,15 +90,21 @@ void program_start(void);
 void program_end(void);	 /* run has returned: ends what is suspended still, and waits for that */
 int program_acts(void);	 /* it is amid a call of the interface */
 int program_holds(void); /* answers that it has suspended */
-int program_sockets(void); /* that it took over and has not closed */
+const Client *client_of(const Request *r);
 /* The program has the answer, and the function that suspended it has returned. */
 int request_is_held(const Request *r);
 int request_is_gone(const Request *r); /* HTTPResponse_gone says so of one that is held */
 
+/* ---- tunnel.c ---- */
+
+void tunnel_reset(void);
+int tunnel_count(void); /* sockets that the program took over and has not closed */
+void tunnel_take(Socket_T s, void *request); /* HTTPResponse_upgrade's function */
+
 /* ---- inside.c ---- */
 
 size_t inside_booked(HTTPServer_T s); /* bytes, of requests in progress */
-int inside_drains(HTTPServer_T s);    /* it has seen that it is to stop */
+int inside_drains(HTTPServer_T s, int loop); /* it has seen that it is to stop */
 int inside_wakers(void); /* tasks amid a wake, which may be for others that have returned */
 
 #endif

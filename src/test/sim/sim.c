@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* sim [-s | -p | -u] [FIRST [COUNT]]: COUNT seeds from FIRST on, of all worlds, or of one: that of
- * server.c, the same with the program that answers late (program.c), or that of upstream.c.
+/* sim [-s | -p | -l | -u] [FIRST [COUNT]]: COUNT seeds from FIRST on, of all worlds, or of one:
+ * that of server.c, the same with the program that answers late (program.c), that with several
+ * loops, or that of upstream.c.
  * Without arguments, those of `make check`.
- * sim -v [-s | -p | -u] SEED: one of them, and prints what happens. */
+ * sim -v [-s | -p | -l | -u] SEED: one of them, and prints what happens. */
 #include "config.h"
 
 #include <stdarg.h>
@@ -90,7 +91,7 @@ typedef struct Kind {
 } Kind;
 
 static const Kind kinds[] = { { 's', simulate_server }, { 'p', simulate_program },
-	{ 'u', simulate_upstream } };
+	{ 'l', simulate_loops }, { 'u', simulate_upstream } };
 
 static void run_seed(uint64_t seed, const Kind *kind)
 {
@@ -154,7 +155,7 @@ int main(int argc, char *argv[])
 	const Kind *kind;
 	int which = 0, option;
 
-	while ((option = getopt(argc, argv, "vspu")) != -1) {
+	while ((option = getopt(argc, argv, "vsplu")) != -1) {
 		if (option == '?')
 			return 2;
 		sim_verbose |= option == 'v';

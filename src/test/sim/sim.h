@@ -7,11 +7,15 @@
  *
  *   sim.c      the seeds, the trace
  *   kernel.c   descriptors, streams and waiting; kernel_calls.c: the calls themselves;
- *              kernel_threads.c: threads, mutexes, conditions
+ *              kernel_waits.c: poll, epoll; kernel_threads.c: threads, mutexes, conditions
  *   task.c     threads of the program, as coroutines that take turns; the scheduler
  *   client.c   a scripted HTTP client, and a parser of what the server sends it
- *   server.c   the world of a server: its clients, what must hold; deadlines.c: a model of them
- *   program.c  the handlers of the server, workers, answers that come later, upgrades
+ *   server.c   the worlds of a server: options, faults, a run
+ *   visits.c   what its clients do, step by step
+ *   checks.c   what must hold whenever it waits; deadlines.c: a model of them
+ *   ends.c     why it may refuse a request or end a connection
+ *   program.c  the handlers of the server, workers, answers that come later
+ *   tunnel.c   the sockets that it takes over
  *   inside.c   what is looked at inside the server
  *   upstream.c the world of a pool: calls through it, servers that answer, what must hold
  *
@@ -71,6 +75,8 @@ void task_reset(void);
 
 /* ---- kernel.c ---- */
 
+enum { LOOPS = 3 };
+
 typedef struct Bytes {
 	char *at;
 	size_t start, end, room;
@@ -99,6 +105,7 @@ typedef struct Stream { /* a connection: the library's side of it */
 	int closed; /* by the library */
 	int left;   /* by the peer */
 	int lost;   /* to the peer: a reset has overtaken what was sent */
+	int loop;   /* that accepted it */
 	int port;
 	void *peer;	     /* the world's */
 	struct Stream *next; /* in a backlog, or on the list of all */
@@ -106,7 +113,7 @@ typedef struct Stream { /* a connection: the library's side of it */
 } Stream;
 
 typedef struct World {			       /* what it is told of; NULL: nothing */
-	void (*waits)(int blocks);	       /* epoll_wait: a loop has done all that it could */
+	void (*waits)(int loop, int blocks);   /* epoll_wait: it has done all that it could */
 	void (*received)(Stream *s, size_t n); /* n 0: the end */
 	void (*sent)(Stream *s, const char *bytes, size_t n, size_t wanted);
 	void (*accepted)(Stream *s);
@@ -126,18 +133,31 @@ extern World world;
 extern Faults faults;
 extern int kernel_quiet;	  /* nothing fails, and nothing is told */
 extern int kernel_yields;	  /* tasks give way to others within the library */
-extern int64_t kernel_tick_began; /* when an epoll_wait last returned */
 void kernel_reset(int most_descriptors);
 Stream *kernel_stream_at(int fd);   /* NULL: none */
 void kernel_give_way(void);	    /* to other tasks, now and then */
-int kernel_busy_threads(void);	    /* of pthread_create, that wait for no condition */
+int kernel_busy_workers(void); /* threads that are no loop's, and wait for no condition */
 int kernel_descriptors(void);	    /* open */
-size_t kernel_backlog(void);	    /* streams that wait to be accepted */
-int64_t kernel_waiting_since(void); /* how long the listener is ready; -1: it is not */
-int kernel_listens(void);
-Stream *kernel_dial(size_t out_room);  /* to the listener; NULL: nobody listens */
+int kernel_listeners(void);
+int kernel_polls(void);
+Stream *kernel_dial(size_t out_room);  /* to one of the listeners; NULL: nobody listens */
 int kernel_events_of(const Stream *s); /* that an epoll looks for */
-int64_t kernel_wake_at(void);	       /* when the wait in progress ends, us; -1: never */
+
+/* Loops, numbered by the epolls that they wait in, in the order of epoll_create1. */
+
+typedef struct KernelLoop {
+	int64_t tick_began; /* when its epoll_wait last returned */
+	int64_t wake_at;    /* when the wait in progress ends, us; -1: never */
+	int turns;	    /* it does not wait, and has begun */
+	int spins;	    /* waits in a row that did not wait */
+} KernelLoop;
+
+extern KernelLoop kernel_loops[LOOPS];
+int kernel_loop_waits(int loop);	    /* and nothing is ready for it */
+size_t kernel_backlog(int loop);	    /* streams that wait to be accepted */
+int64_t kernel_waiting_since(int loop); /* how long its listener is ready; -1: it is not */
+int kernel_listens(int loop);
+
 /* The peer's doing. */
 void stream_push(Stream *s, const void *bytes, size_t n);
 size_t stream_pull(Stream *s, void *bytes, size_t n);
@@ -149,6 +169,7 @@ void stream_connect(Stream *s, int error); /* what connect comes to */
 
 void simulate_server(void);
 void simulate_program(void); /* a server, and a program that answers late and in threads */
+void simulate_loops(void);   /* the same with several loops */
 void simulate_upstream(void);
 
 #endif
