@@ -2,6 +2,7 @@
 /* HTTPServer: descriptors, threads, memory, listeners. */
 #include "config.h"
 
+#include "descriptors.h"
 #include "test_httpserver.h"
 
 /* ---- descriptors, threads, memory ---- */
@@ -79,6 +80,35 @@ static void *ask_often(void *cl)
 	}
 	close(fd);
 	return NULL;
+}
+
+/* Each loop of a Unix socket needs a descriptor of its own. */
+TEST(without_descriptors_for_its_loops_a_server_is_not_made)
+{
+	char host[64];
+	HTTPServer_Options options = { .host = host, .threads = 8 };
+	int before = count_descriptors(), lowest = dup(0), more;
+	struct rlimit limit, few;
+	volatile int refused = 0;
+
+	close(lowest);
+	snprintf(host, sizeof host, "unix:@libcore-test-loops-%ld", (long)getpid());
+	getrlimit(RLIMIT_NOFILE, &limit);
+	few = limit;
+	for (more = 1; more <= 8; more++) {
+		arena = Arena_new();
+		few.rlim_cur = (rlim_t)(lowest + more);
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+		TRY {
+			HTTPServer_new(arena, &options);
+		} EXCEPT(Socket_Failed) {
+			refused += strstr(Except_message(), "no descriptor for another loop") != NULL;
+		} END_TRY;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		Arena_dispose(&arena);
+		ck_assert_int_eq(count_descriptors(), before);
+	}
+	ck_assert_int_gt(refused, 0);
 }
 
 TEST(two_loops_serve_many_at_once)

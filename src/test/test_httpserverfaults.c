@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A server whose n-th allocation fails, or all from the n-th on, for every n. HTTPServer_run
  * raises if it cannot start. Later a failure costs its own connection and no other. Then a
- * server that gets no threads. The program is linked with --wrap for malloc and pthread_create. */
+ * server that gets no threads, and one whose loops fail. The program is linked with --wrap. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -155,6 +155,25 @@ static void run_with_threads(int left, int blocks, const char *message)
 	is_server = 1;
 	ck_raises_saying(HTTP_Failed, message, HTTPServer_run(server));
 	is_server = 0;
+	Arena_dispose(&arena);
+	ck_assert_uint_eq(Arena_debug_live_count(), 0);
+}
+
+static void fail_loop(void)
+{
+	EXCEPT_RAISE_MSG(SocketPoll_Failed, "the poll is out of order");
+}
+
+static atomic_int loops_to_fail;
+
+WRAPPED(int, SocketPoll_wait, (SocketPoll_T poll, SocketPoll_Event *events, int n, int ms),
+	(poll, events, n, ms), if (atomic_fetch_sub(&loops_to_fail, 1) > 0) fail_loop());
+
+TEST(a_loop_that_fails_ends_the_others_and_run_says_why, .from = 1, .to = 4)
+{
+	make_server((HTTPServer_Options){ .threads = 3 });
+	atomic_store(&loops_to_fail, _i);
+	ck_raises_saying(HTTP_Failed, "the poll is out of order", HTTPServer_run(server));
 	Arena_dispose(&arena);
 	ck_assert_uint_eq(Arena_debug_live_count(), 0);
 }
