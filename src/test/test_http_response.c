@@ -671,7 +671,7 @@ TEST(without_memory_at_any_point_a_response_raises_and_nothing_was_sent)
 		close_pair();
 	}
 	open_pair();
-	ck_assert_int_gt(n, 6);
+	ck_assert_int_gt(n, sizeof(void *) > 4 ? 6 : 5); /* smaller objects need a chunk less */
 }
 
 TEST(in_a_buffer_of_any_size_a_response_is_sent_or_raises_and_nothing_was_sent)
