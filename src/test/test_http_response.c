@@ -269,6 +269,22 @@ TEST(a_field_is_replaced_in_any_case_and_keeps_its_place)
 	ck_assert(reply_has("\r\nX-A: a\tlonger value \xc3\xa4\r\nX-B: 2\r\nX-Empty: \r\n\r\n"));
 }
 
+TEST(one_field_replaces_all_of_its_name)
+{
+	HTTPResponse_T response = new_response(GET HOST "\r\n");
+
+	HTTPResponse_add(response, "X-A", "1");
+	HTTPResponse_add(response, "X-B", "2");
+	HTTPResponse_add(response, "x-a", "3");
+	HTTPResponse_add(response, "X-C", "4");
+	HTTPResponse_add(response, "X-A", "5");
+	HTTPResponse_set(response, "X-a", "6");
+	HTTPResponse_add(response, "X-D", "7");
+	HTTPResponse_send(server, response);
+	read_reply();
+	ck_assert(reply_has("\r\nX-A: 6\r\nX-B: 2\r\nX-C: 4\r\nX-D: 7\r\n\r\n"));
+}
+
 TEST(a_field_that_would_split_the_response_is_refused)
 {
 	HTTPResponse_T response = new_response(GET HOST "\r\n");
