@@ -108,9 +108,11 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
 	struct addrinfo **list)
 {
-	int error;
+	int error, fd = cancelling ? __real_open("/dev/null", O_RDONLY | O_CLOEXEC) : -1;
 
-	cancellation_point("getaddrinfo");
+	cancellation_point("getaddrinfo"); /* glibc's has descriptors open at its points */
+	if (fd >= 0)
+		__real_close(fd);
 	error = __real_getaddrinfo(host, service, hints, list);
 	if (error == 0)
 		__atomic_add_fetch(&lists, 1, __ATOMIC_RELAXED);

@@ -194,6 +194,15 @@ static int is_service_or_port(const char *service)
 		!= '\0';
 }
 
+/* It is a cancellation point of glibc's, which would leave a descriptor open. */
+static int look_up(const char *host, const char *service, const struct addrinfo *hints,
+	struct addrinfo **list)
+{
+	WITHOUT_CANCELLATION;
+
+	return getaddrinfo(host, service, hints, list);
+}
+
 struct addrinfo *socket__resolve(const char *what, const char *host, const char *service,
 	int flags, int family)
 {
@@ -210,7 +219,7 @@ struct addrinfo *socket__resolve(const char *what, const char *host, const char 
 	hints.ai_family = family;
 	hints.ai_socktype = SOCK_STREAM;
 	hints.ai_flags = flags;
-	e = getaddrinfo(host, service, &hints, &list);
+	e = look_up(host, service, &hints, &list);
 	if (e == 0)
 		return list;
 	error = errno;
