@@ -160,16 +160,20 @@ void client__reserve_locked(Claim *c)
 	c->verdict = MAY_OPEN;
 }
 
+/* One that was given a connection that had ended keeps its turn. */
 static void enqueue_waiter_locked(T pool, Waiter *w)
 {
 	Client *client = &pool->client;
+	Waiter *before = client->last;
 
-	w->previous = client->last;
-	if (client->last)
-		client->last->next = w;
-	else
-		client->first = w;
-	client->last = w;
+	if (w->claim->turn == 0)
+		w->claim->turn = ++client->turns;
+	while (before && before->claim->turn > w->claim->turn)
+		before = before->previous;
+	w->previous = before;
+	w->next = before ? before->next : client->first;
+	*(before ? &before->next : &client->first) = w;
+	*(w->next ? &w->next->previous : &client->last) = w;
 	w->since = socket__now_ms();
 	w->claim->host->waiting++;
 	pool->stats.waiting++;

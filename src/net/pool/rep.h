@@ -136,6 +136,7 @@ typedef struct Claim { /* what a checkout holds: nothing, a slot or a place */
 	Host *host;
 	Verdict verdict;
 	Slot *slot;              /* set if the verdict is GIVEN */
+	uint64_t turn;           /* its number among those that wait; 0 before it has waited */
 } Claim;
 
 typedef struct Waiter { /* on the stack of the thread that waits */
@@ -150,7 +151,8 @@ typedef struct Client {
 	Host *hosts[BUCKETS];
 	Slot *latest, *earliest; /* the idle ones, by last use */
 	Upstream *spare_upstreams;
-	Waiter *first, *last;
+	Waiter *first, *last;    /* by their turns */
+	uint64_t turns;          /* the latest */
 } Client;
 
 struct SocketPool {

@@ -14,7 +14,7 @@ import tempfile
 SEEDS = int(os.environ.get("SIM_FAULT_SEEDS", "100000"))
 ONLY = os.environ.get("SIM_FAULT", "") # a part of its description
 
-FAULTS = [ # world, what was wrong, file, what is there, what was
+FAULTS = [ # world, what was wrong, file, what is there, what was; the seed to begin with, if not 1
     ("s", "an empty line begins a request", "server/connection.c",
      "if (c->proxied || httpreader__begun(&x->reader))", "if (1)"),
     ("s", "the drain goes on as long as clients ask", "server/connection.c",
@@ -106,6 +106,8 @@ FAULTS = [ # world, what was wrong, file, what is there, what was
      "return !is_expired(slot) && socket__is_quiet(slot->u.socket);", "return !is_expired(slot);"),
     ("u", "a signal makes a wait end early or late", "socket/connect.c",
      "if (ready < 0 && errno != EINTR && errno != EAGAIN) {", "if (ready < 0) {"),
+    ("u", "who was given a connection that had ended waits at the end again", "pool/client.c",
+     "if (w->claim->turn == 0)", "", 396400),
 ]
 
 
@@ -124,7 +126,7 @@ def main():
     objects = [os.path.join(sim, name) for name in sorted(os.listdir(sim)) if name.endswith(".o")]
     missed = 0
     with tempfile.TemporaryDirectory() as work:
-        for number, (world, what, name, now, then) in enumerate(FAULTS):
+        for number, (world, what, name, now, then, *first) in enumerate(FAULTS):
             if ONLY not in what:
                 continue
             text = open(os.path.join(net, name), encoding="utf-8").read()
@@ -139,8 +141,8 @@ def main():
                        f"{os.environ['SIM_CFLAGS']} -w {source} {' '.join(objects)} "
                        f"{build}/src/.libs/libinternal.a {os.environ['SIM_LDFLAGS']} -o {program}")
             subprocess.run(command, shell=True, check=True, cwd=build)
-            run = subprocess.run([program, "-" + world, "1", str(SEEDS)], capture_output=True,
-                                 text=True)
+            run = subprocess.run([program, "-" + world, str(*first or [1]), str(SEEDS)],
+                                 capture_output=True, text=True)
             print(f"{what}: {found(run)}", flush=True)
             missed += run.returncode == 0
     if missed:
