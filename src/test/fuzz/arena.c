@@ -219,10 +219,13 @@ static void rewind_to_mark(Model *m)
 		return;
 	check_model(m);
 	m->nmarks--;
-	Arena_rewind(m->arena, m->marks[m->nmarks].mark);
-	require(m->deferred == m->marks[m->nmarks].deferred);
-	m->nobjects = m->marks[m->nmarks].nobjects;
-	check_model(m);
+	TRY {
+		Arena_rewind(m->arena, m->marks[m->nmarks].mark);
+	} FINALLY { /* as in release: it may ask for one chunk in place of many */
+		require(m->deferred == m->marks[m->nmarks].deferred);
+		m->nobjects = m->marks[m->nmarks].nobjects;
+		check_model(m);
+	} END_TRY;
 }
 
 static void step(Model *m, Input *in)
