@@ -333,7 +333,7 @@ static void call_service(HTTPRequest_T request, HTTPResponse_T response, void *c
 	size_t n;
 	const char *body;
 
-	HTTPCall_timeout(call, 200);
+	HTTPCall_timeout(call, 1000); /* enough for a busy machine */
 	HTTPCall_run(call, cl, "127.0.0.1", HTTPRequest_query(request));
 	body = HTTPCall_body(call, &n);
 	HTTPResponse_write(response, body, n);
@@ -371,7 +371,7 @@ TEST(an_exception_of_a_call_that_leaves_the_handler_is_502_503_or_504)
 	pthread_t thread;
 
 	SERVE({ .until = END, .answer = OK("fine", "4"), .closes = 1 },
-		{ .until = END, .wait_ms = 1000, .closes = 1 });
+		{ .until = END, .wait_ms = 3000, .closes = 1 });
 	gateway = HTTPServer_new(arena,
 		&(HTTPServer_Options){ .host = "127.0.0.1", .service = "0", .threads = 1, .workers = 2 });
 	HTTPServer_route_with(gateway, &to_full);
