@@ -359,8 +359,10 @@ TEST(a_request_that_comes_too_late_for_the_drain_resets_no_response)
 	while (stats_now().sent < HUGE) {
 		ssize_t n = read_within(fd, huge_heard, 65536, PATIENCE);
 
-		ck_assert_int_gt(n, 0);
+		ck_assert_int_ge(n, 0);
 		total += (size_t)n;
+		if (n == 0) /* it was all read before it was counted */
+			break;
 	}
 	sleep_ms(20);
 	send_text(fd, GET("/huge"));
