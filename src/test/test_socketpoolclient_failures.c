@@ -35,7 +35,7 @@ TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
 	Server server;
 	volatile int error = 0;
 
-	limits.hold_ms = 300;
+	limits.hold_ms = 1000;
 	SocketPool_set_limits(pool, &limits);
 	ck_raises(Socket_Refused, SocketPool_checkout(pool, "127.0.0.1", port, 5000));
 	TRY {
@@ -45,14 +45,14 @@ TEST(a_host_that_refused_is_held_down_for_a_while_longer_each_time)
 		ck_assert_msg(strstr(Except_message(), "held down for") != NULL, "%s", Except_message());
 	} END_TRY;
 	ck_assert_int_eq(error, ECONNREFUSED);
-	wait_ms(320);
+	wait_ms(1020);
 	ck_raises(Socket_Refused, SocketPool_checkout(pool, "127.0.0.1", port, 5000));
-	wait_ms(320);
+	wait_ms(1020);
 	ck_raises_saying(SocketPool_Failed, "held down",
 		SocketPool_checkout(pool, "127.0.0.1", port, 5000));
 	ck_assert_uint_eq(pool_stats().failed, 2);
 	start_at(&server, ECHO, port);
-	wait_ms(320);
+	wait_ms(1020);
 	ck_echo(check_out(&server));
 	ck_assert_uint_eq(SocketPool_count(pool), 1);
 	stop_server(&server);
