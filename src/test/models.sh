@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Every state of the models of the arena's owner, visitors and revokers, and of the pool's hand-off
 # to waiters: they hold; and with a fault put in, spin finds it. models.sh -l looks at more states,
-# for minutes.
+# for minutes. At the end: what `make sim-faults` takes out of the source, for the simulation to find,
+# is there.
 case $TEST_CFLAGS in *-fsanitize=*) echo "the models do not depend on the build"; exit 77 ;; esac
 command -v spin >/dev/null || { echo "spin is not installed"; exit 77; }
 models=$(cd "${top_srcdir:-.}/src/test/models" && pwd) || exit 1
@@ -56,4 +57,9 @@ holds pool
 for fault in FORGETS CANCEL_LOSES FAILS_SILENTLY NO_DISMISS KEEPS_WANTED CANCEL_KEEPS HOLD_KEEPS; do
 	fails pool -D$fault
 done
+if command -v python3 >/dev/null; then
+	python3 "$models/../sim/faults.py" -n || status=1
+else
+	echo "no python3: sim/faults.py was not read"
+fi
 exit $status

@@ -4,7 +4,7 @@
 source again, and runs seeds until one fails. `make sim-faults` runs it in a build directory.
 
 A mend that is not found in the source any more is an error: its line here is to follow
-the code."""
+the code. faults.py -n looks only for that."""
 import os
 import re
 import subprocess
@@ -96,10 +96,7 @@ FAULTS = [ # world, what was wrong, file, what is there, what was; the seed to b
      "\tclient__serve",
      "} else\n\t\tclient__reserve_locked(c);\n\tclient__serve"),
     ("u", "who waits longest is served last", "pool/client.c",
-     "w->previous = client->last;\n\tif (client->last)\n\t\tclient->last->next = w;\n\telse\n"
-     "\t\tclient->first = w;\n\tclient->last = w;",
-     "w->next = client->first;\n\tif (client->first)\n\t\tclient->first->previous = w;\n\telse\n"
-     "\t\tclient->last = w;\n\tclient->first = w;"),
+     "while (before && before->claim->turn > w->claim->turn)", "while (before)"),
     ("u", "who gives up keeps what it was given", "pool/client.c",
      "pool->opening--;\n\t\tc->host->open--;\n\t} else if", "pool->opening--;\n\t} else if"),
     ("u", "a connection that has ended is used", "pool/checkout.c",
@@ -119,22 +116,37 @@ def found(run):
     return f"seed {seed}: {how}"
 
 
+def read_sources(net):
+    """The text of each fault's file with the mend taken out."""
+    broken, lost = [], []
+    for _, what, name, now, then, *_ in FAULTS:
+        text = open(os.path.join(net, name), encoding="utf-8").read()
+        every, now = now.startswith("*"), now.lstrip("*")
+        if text.count(now) < 1 or (text.count(now) > 1 and not every):
+            lost.append(f"{what}: {name} has {text.count(now)} times: {now}")
+        broken.append(text.replace(now, then))
+    if lost:
+        sys.exit("\n".join(lost))
+    return broken
+
+
 def main():
-    top, build = os.environ["abs_top_srcdir"], os.environ["top_builddir"]
-    net = os.path.join(top, "src", "net")
+    net = os.path.join(os.environ["abs_top_srcdir"], "src", "net")
+    broken = read_sources(net)
+    if "-n" in sys.argv:
+        return
+    build = os.environ["top_builddir"]
     sim = os.path.join(build, "src/test/sim")
     objects = [os.path.join(sim, name) for name in sorted(os.listdir(sim)) if name.endswith(".o")]
+    if not any(ONLY in what for _, what, *_ in FAULTS):
+        sys.exit(f"no fault of {len(FAULTS)} is called: {ONLY}")
     missed = 0
     with tempfile.TemporaryDirectory() as work:
-        for number, (world, what, name, now, then, *first) in enumerate(FAULTS):
+        for number, (world, what, name, _, _, *first) in enumerate(FAULTS):
             if ONLY not in what:
                 continue
-            text = open(os.path.join(net, name), encoding="utf-8").read()
-            every, now = now.startswith("*"), now.lstrip("*")
-            if text.count(now) < 1 or (text.count(now) > 1 and not every):
-                sys.exit(f"{name} has {text.count(now)} times: {now}")
             source = os.path.join(work, f"{number}.c")
-            open(source, "w", encoding="utf-8").write(text.replace(now, then))
+            open(source, "w", encoding="utf-8").write(broken[number])
             program = os.path.join(work, f"sim{number}")
             folder = os.path.dirname(os.path.join(net, name))
             command = (f"{os.environ['CC']} {os.environ['SIM_CPPFLAGS']} -I{folder} "
