@@ -215,7 +215,7 @@ TEST(an_address_that_does_not_answer_costs_a_quarter_of_a_second)
 	start = socket__now_ms();
 	client = Socket_connect("several.test", "1", -1);
 	ck_assert_int_ge(took_since(start), 240);
-	ck_assert_int_lt(took_since(start), 5000);
+	ck_assert_int_lt(took_since(start), 900);
 	ck_assert_str_eq(Socket_peer(client, arena),
 		Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
 	Socket_close(&client);
@@ -240,28 +240,51 @@ TEST(a_short_time_is_shared_so_that_the_last_address_is_tried)
 	accept_again(&deaf);
 }
 
+/* Of three tries, in ms: a busy machine delays one of them, a fault all. */
+static int64_t least_time(void (*try)(void))
+{
+	int64_t least = INT64_MAX;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		int64_t start = socket__now_ms(), took;
+
+		try();
+		took = took_since(start);
+		least = took < least ? took : least;
+	}
+	return least;
+}
+
+static void connect_and_close(void)
+{
+	Socket_T client = Socket_connect("several.test", "1", 5000);
+
+	Socket_close(&client);
+}
+
+static void be_refused(void)
+{
+	ck_raises_saying(Socket_Refused, "connect several.test:1: Connection refused",
+		Socket_connect("several.test", "1", -1));
+}
+
 TEST(an_address_that_refuses_costs_nothing)
 {
-	Socket_T s = Socket_listen("127.0.0.1", "0", 0), closed = Socket_listen("127.0.0.1", "0", 0),
-		client;
-	int64_t start;
+	Socket_T s = Socket_listen("127.0.0.1", "0", 0), closed = Socket_listen("127.0.0.1", "0", 0);
 	int i;
 
 	for (i = 0; i < MOST - 1; i++)
 		add_address(AF_INET, "127.0.0.1", Socket_port(closed));
 	add_address(AF_INET, "127.0.0.1", Socket_port(s));
 	Socket_close(&closed);
-	start = socket__now_ms();
-	client = Socket_connect("several.test", "1", 5000);
-	ck_assert_int_lt(took_since(start), 1000);
-	Socket_close(&client);
+	ck_assert_int_lt(least_time(connect_and_close), 200);
 	Socket_close(&s);
 }
 
 TEST(the_families_take_turns)
 {
 	Socket_T s = Socket_listen("127.0.0.1", "0", 0), client;
-	int64_t start;
 	Deaf deaf;
 	int i;
 
@@ -270,9 +293,8 @@ TEST(the_families_take_turns)
 		add_address(AF_INET, "127.0.0.1", Socket_port(deaf.listener));
 	/* the last in the list, which is tried second */
 	add_address(AF_INET6, "::ffff:127.0.0.1", Socket_port(s));
-	start = socket__now_ms();
+	ck_assert_int_lt(least_time(connect_and_close), 480);
 	client = Socket_connect("several.test", "1", -1);
-	ck_assert_int_lt(took_since(start), 1400);
 	ck_assert_str_eq(Socket_peer(client, arena),
 		Arena_sprintf(arena, "127.0.0.1:%d", Socket_port(s)));
 	Socket_close(&client);
@@ -302,16 +324,11 @@ TEST(a_host_none_of_whose_addresses_answers_is_given_up_in_time)
 TEST(a_host_all_of_whose_addresses_refuse_is_refused_at_once)
 {
 	Socket_T closed = Socket_listen("127.0.0.1", "0", 0);
-	int64_t start = socket__now_ms();
-	int i;
 
 	add_address(AF_INET6, "::ffff:127.0.0.1", Socket_port(closed));
-	for (i = 0; i < 6; i++)
-		add_address(AF_INET, "127.0.0.1", Socket_port(closed));
+	add_address(AF_INET, "127.0.0.1", Socket_port(closed));
 	Socket_close(&closed);
-	ck_raises_saying(Socket_Refused, "connect several.test:1: Connection refused",
-		Socket_connect("several.test", "1", -1));
-	ck_assert_int_lt(took_since(start), 1400);
+	ck_assert_int_lt(least_time(be_refused), 240);
 }
 
 TEST(an_address_of_a_kind_that_is_not_here_does_not_hide_why_the_others_failed)
